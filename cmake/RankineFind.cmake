@@ -1,0 +1,100 @@
+# One macro a dependency, used by the build and by the installed RankineConfig.cmake alike.
+# Macros, not functions: find_package() sets variables that the caller's scope must keep.
+
+# Kokkos::kokkos. Debian 12's config (Trilinos 13.2) names an include folder that does not exist; mend it.
+macro(rankine_find_kokkos)
+  if(EXISTS "/usr/lib/include")
+  else()
+    # CMake refuses imported targets whose include folders are missing, so look before anything links to it.
+    set(_rankine_mend_kokkos TRUE)
+  endif()
+  find_package(Kokkos REQUIRED)
+  get_target_property(_rankine_kokkos_libraries Kokkos::kokkos INTERFACE_LINK_LIBRARIES)
+  foreach(_rankine_target Kokkos::kokkos ${_rankine_kokkos_libraries})
+    if(TARGET ${_rankine_target})
+      get_target_property(_rankine_includes ${_rankine_target} INTERFACE_INCLUDE_DIRECTORIES)
+      if(_rankine_mend_kokkos AND "${_rankine_includes}" MATCHES "/usr/lib/include")
+        find_path(RANKINE_KOKKOS_INCLUDE_DIR Kokkos_Core.hpp PATH_SUFFIXES trilinos REQUIRED)
+        set_target_properties(${_rankine_target} PROPERTIES
+          INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_KOKKOS_INCLUDE_DIR}")
+      endif()
+    endif()
+  endforeach()
+endmacro()
+
+# rankine::blas: CBLAS and LAPACK, OpenBLAS preferred.
+macro(rankine_find_blas)
+  if(NOT TARGET rankine::blas)
+    find_library(RANKINE_OPENBLAS_LIBRARY NAMES openblas)
+    find_path(RANKINE_CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas x86_64-linux-gnu openblas-pthread)
+    if(RANKINE_OPENBLAS_LIBRARY AND RANKINE_CBLAS_INCLUDE_DIR)
+      add_library(rankine::blas INTERFACE IMPORTED)
+      set_target_properties(rankine::blas PROPERTIES
+        INTERFACE_LINK_LIBRARIES "${RANKINE_OPENBLAS_LIBRARY}"
+        INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_CBLAS_INCLUDE_DIR}")
+    else()
+      find_package(BLAS REQUIRED)
+      find_package(LAPACK REQUIRED)
+      add_library(rankine::blas INTERFACE IMPORTED)
+      set_target_properties(rankine::blas PROPERTIES INTERFACE_LINK_LIBRARIES "LAPACK::LAPACK;BLAS::BLAS")
+    endif()
+  endif()
+endmacro()
+
+macro(rankine_find_mpi)
+  find_package(MPI 3.0 REQUIRED COMPONENTS C CXX)
+endmacro()
+
+# rankine::petsc: pkg-config knows it under several names.
+macro(rankine_find_petsc)
+  find_package(PkgConfig REQUIRED)
+  if(NOT TARGET rankine::petsc)
+    pkg_search_module(RANKINE_PETSC REQUIRED IMPORTED_TARGET GLOBAL petsc PETSc petsc-real)
+    add_library(rankine::petsc INTERFACE IMPORTED)
+    set_target_properties(rankine::petsc PROPERTIES INTERFACE_LINK_LIBRARIES "PkgConfig::RANKINE_PETSC;MPI::MPI_CXX")
+  endif()
+endmacro()
+
+# rankine::hdf5: parallel HDF5, C interface.
+macro(rankine_find_hdf5)
+  set(HDF5_PREFER_PARALLEL TRUE)
+  find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+  if(NOT HDF5_IS_PARALLEL)
+    message(FATAL_ERROR "HDF5 ${HDF5_VERSION} was found, but without MPI. Rankine needs a parallel HDF5: "
+      "libhdf5-openmpi-dev on Debian, hdf5+mpi with Spack.")
+  endif()
+  if(NOT TARGET rankine::hdf5)
+    add_library(rankine::hdf5 INTERFACE IMPORTED)
+    set_target_properties(rankine::hdf5 PROPERTIES
+      INTERFACE_LINK_LIBRARIES "${HDF5_C_LIBRARIES};MPI::MPI_C"
+      INTERFACE_INCLUDE_DIRECTORIES "${HDF5_C_INCLUDE_DIRS}"
+      INTERFACE_COMPILE_DEFINITIONS "H5_USE_110_API")
+  endif()
+endmacro()
+
+macro(rankine_find_yaml)
+  find_package(yaml-cpp REQUIRED)
+  if(NOT TARGET rankine::yaml)
+    add_library(rankine::yaml INTERFACE IMPORTED)
+    if(TARGET yaml-cpp::yaml-cpp)
+      set_target_properties(rankine::yaml PROPERTIES INTERFACE_LINK_LIBRARIES yaml-cpp::yaml-cpp)
+    else()
+      set_target_properties(rankine::yaml PROPERTIES INTERFACE_LINK_LIBRARIES yaml-cpp)
+    endif()
+  endif()
+endmacro()
+
+# fmt, nlohmann_json, xxHash, Random123.
+macro(rankine_find_small_libraries)
+  find_package(fmt REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  find_path(RANKINE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
+  if(NOT TARGET rankine::xxhash)
+    find_library(RANKINE_XXHASH_LIBRARY xxhash REQUIRED)
+    find_path(RANKINE_XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+    add_library(rankine::xxhash INTERFACE IMPORTED)
+    set_target_properties(rankine::xxhash PROPERTIES
+      INTERFACE_LINK_LIBRARIES "${RANKINE_XXHASH_LIBRARY}"
+      INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_XXHASH_INCLUDE_DIR}")
+  endif()
+endmacro()

@@ -1,0 +1,1 @@
+# The installed package: house helper fills this in.

@@ -1,0 +1,27 @@
+# How every target of the house is compiled, and the functions that declare one.
+add_library(rankine_compile_options INTERFACE)
+add_library(rankine::compile_options ALIAS rankine_compile_options)
+target_compile_features(rankine_compile_options INTERFACE cxx_std_20)
+# Adding FMAs is left to the compiler; reassociating sums is not, because results must not depend on the loop shape.
+target_compile_options(rankine_compile_options INTERFACE
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall -Wextra -Wno-volatile -fno-math-errno -fno-trapping-math>
+  $<$<AND:$<BOOL:${RANKINE_NATIVE}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-march=native>
+  $<$<AND:$<BOOL:${RANKINE_WERROR}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-Werror>)
+if(RANKINE_SANITIZE)
+  target_compile_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE})
+endif()
+
+# rankine_add_library(name): the library rankine_<name> (alias rankine::<name>) of all .cpp files below this folder,
+# main.cpp excepted. Headers are included by their path from the top: "kernels/blas.hpp".
+function(rankine_add_library name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  add_library(rankine_${name} STATIC ${sources})
+  add_library(rankine::${name} ALIAS rankine_${name})
+  set_target_properties(rankine_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(rankine_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/rankine>)
+  target_compile_features(rankine_${name} PUBLIC cxx_std_20)
+  target_link_libraries(rankine_${name} PRIVATE $<BUILD_INTERFACE:rankine::compile_options>)
+endfunction()
