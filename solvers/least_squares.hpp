@@ -92,11 +92,11 @@ class LeastSquaresSolver {
 
 /// Gauss-Newton on the Jacobi-scaled normal equations: (D^-1 J^T J D^-1 + mu I) D d = -D^-1 J^T rho. Only a decrease is
 /// accepted; a rejected step sets mu <- 30 max(mu, 1e-6), an accepted one mu <- mu / 10. Stops when
-/// |J^T rho| <= atol + rtol |J^T rho|_start.
+/// |J^T rho| <= atol + rtol |J^T rho|_start, or when the model promises less than the objective's own rounding.
 std::unique_ptr<LeastSquaresSolver> make_gauss_newton();
 /// Levenberg-Marquardt as in optimistix 0.0.x (the paper's solver): damping lambda I, the step accepted where the ratio
-/// of true to predicted reduction is >= 0.01 (the first step always); lambda / 3.5 above 0.99, lambda * 4 on rejection;
-/// stops when the largest change of w and of the objective are within atol + rtol * their size.
+/// of true to predicted reduction is >= 0.01; lambda / 3.5 above 0.99, lambda * 4 on rejection; stops when the changes of
+/// every w and of the objective are within atol + rtol * their size.
 std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt();
 /// TAO's bounded regularised Gauss-Newton (PETSc), options prefix `expert_`. Serial problems only.
 std::unique_ptr<LeastSquaresSolver> make_tao_brgn();
@@ -107,7 +107,7 @@ enum class AdjointMatrix { full, gauss_newton, full_if_spd };
 struct AdjointReport {
   bool positive_definite = true;  ///< inertia of the full Hessian (of J^T J for `gauss_newton`)
   bool finite = true;
-  double condition = 0;           ///< estimate of the 1-norm condition number of the Jacobi-scaled matrix that was solved
+  double gradient_norm = 0;       ///< |J^T rho|_2 at the point: how far from stationary the solve stopped
 };
 
 /// Solves H lambda = w_bar at the point `w`, H = J^T J + sum_i rho_i Hess(rho_i) + damping diag(J^T J). `lambda` is

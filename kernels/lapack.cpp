@@ -1,0 +1,105 @@
+#include "kernels/lapack.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/error.hpp"
+
+// LAPACK's Fortran interface: every LAPACK has it, LAPACKE is a package of its own.
+extern "C" {
+void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork, int* info);
+void dsytrf_(const char* uplo, const int* n, double* a, const int* lda, int* ipiv, double* work, const int* lwork, int* info);
+void dsytrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda, const int* ipiv, double* b,
+             const int* ldb, int* info);
+void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b, const int* ldb, int* info);
+void dgelsy_(const int* m, const int* n, const int* nrhs, double* a, const int* lda, double* b, const int* ldb, int* jpvt,
+             const double* rcond, int* rank, double* work, const int* lwork, int* info);
+}
+
+namespace rankine::lapack {
+namespace {
+
+void check_info(const char* routine, int info) {
+  RANKINE_ASSERT(info >= 0, std::string(routine) + ": argument " + std::to_string(-info) + " is illegal");
+}
+
+std::vector<double> transposed(std::span<const double> a, long rows, int columns) {
+  std::vector<double> out(static_cast<size_t>(rows) * columns);
+  for (long r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) out[c * rows + r] = a[r * columns + c];
+  return out;
+}
+
+/// Negative eigenvalues of the block diagonal D that dsytrf (upper) left in `a` (column-major).
+int negative_pivots(const std::vector<double>& a, int n, const std::vector<int>& pivots) {
+  int negative = 0;
+  for (int k = n - 1; k >= 0;) {
+    const double d = a[k + static_cast<size_t>(k) * n];
+    if (pivots[k] > 0) {
+      negative += d < 0;
+      --k;
+    } else {  // a 2 x 2 block of Bunch-Kaufman is indefinite: one eigenvalue of each sign
+      ++negative;
+      k -= 2;
+    }
+  }
+  return negative;
+}
+
+}  // namespace
+
+void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle) {
+  std::vector<double> columns = transposed(a, m, n);
+  const int rows = static_cast<int>(m), reflectors = std::min(rows, n);
+  std::vector<double> tau(std::max(1, reflectors));
+  std::vector<double> work(std::max(1, n) * 64);
+  const int lwork = static_cast<int>(work.size()), lda = std::max(1, rows);
+  int info = 0;
+  if (rows > 0) dgeqrf_(&rows, &n, columns.data(), &lda, tau.data(), work.data(), &lwork, &info);
+  check_info("dgeqrf", info);
+  std::fill(triangle.begin(), triangle.end(), 0.0);
+  for (int r = 0; r < reflectors; ++r)
+    for (int c = r; c < n; ++c) triangle[r * n + c] = columns[static_cast<size_t>(c) * rows + r];
+}
+
+int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
+  std::vector<double> factor(a.begin(), a.end());  // symmetric: row-major and column-major agree
+  std::vector<int> pivots(n);
+  std::vector<double> work(static_cast<size_t>(std::max(1, n)) * 32);
+  const int lwork = static_cast<int>(work.size()), one = 1;
+  int info = 0;
+  for (double x : factor)
+    if (!std::isfinite(x)) return -1;
+  dsytrf_("U", &n, factor.data(), &n, pivots.data(), work.data(), &lwork, &info);
+  check_info("dsytrf", info);
+  if (info > 0) return -1;
+  dsytrs_("U", &n, &one, factor.data(), &n, pivots.data(), b.data(), &n, &info);
+  check_info("dsytrs", info);
+  return negative_pivots(factor, n, pivots);
+}
+
+bool solve_spd(std::span<double> a, int n, std::span<double> b) {
+  const int one = 1;
+  int info = 0;
+  std::vector<double> x(b.begin(), b.begin() + n);
+  dposv_("U", &n, &one, a.data(), &n, x.data(), &n, &info);
+  check_info("dposv", info);
+  if (info != 0) return false;
+  std::copy(x.begin(), x.end(), b.begin());
+  return true;
+}
+
+int least_squares(std::span<double> a, long m, int n, std::span<double> b, double rcond) {
+  std::vector<double> columns = transposed(a, m, n);
+  const int rows = static_cast<int>(m), one = 1, lda = std::max(1, rows), ldb = std::max(1, std::max(rows, n));
+  std::vector<int> pivots(n, 0);
+  std::vector<double> work(static_cast<size_t>(std::max(1, n)) * 64 + 3 * n + rows + 1);
+  const int lwork = static_cast<int>(work.size());
+  int rank = 0, info = 0;
+  dgelsy_(&rows, &n, &one, columns.data(), &lda, b.data(), &ldb, pivots.data(), &rcond, &rank, work.data(), &lwork, &info);
+  check_info("dgelsy", info);
+  return rank;
+}
+
+}  // namespace rankine::lapack

@@ -1,0 +1,351 @@
+#include "solvers/least_squares.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/error.hpp"
+#include "kernels/gram.hpp"
+#include "kernels/lapack.hpp"
+
+namespace rankine {
+namespace {
+
+using Vector = std::vector<double>;
+
+double dot(std::span<const double> a, std::span<const double> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+double norm(std::span<const double> a) { return std::sqrt(dot(a, a)); }
+bool all_finite(std::span<const double> a) {
+  return std::all_of(a.begin(), a.end(), [](double x) { return std::isfinite(x); });
+}
+
+/// Combines the parts [begin, end) in the fixed tree that splits at the largest power of two below the count.
+template <class Combine>
+Vector combine_in_tree(const Vector& parts, int block, int begin, int end, const Combine& combine) {
+  if (end - begin == 1) return Vector(parts.begin() + begin * block, parts.begin() + (begin + 1) * block);
+  int half = 1;
+  while (2 * half < end - begin) half *= 2;
+  return combine(combine_in_tree(parts, block, begin, begin + half, combine),
+                 combine_in_tree(parts, block, begin + half, end, combine));
+}
+
+Vector add(Vector a, const Vector& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+  return a;
+}
+
+/// Triangles of [J rho] stacked and factored again.
+struct StackTriangles {
+  int n;
+  Vector operator()(const Vector& a, const Vector& b) const {
+    Vector stacked(a);
+    stacked.insert(stacked.end(), b.begin(), b.end());
+    Vector triangle(static_cast<size_t>(n) * n);
+    lapack::qr_triangle(stacked, 2 * n, n, triangle);
+    return triangle;
+  }
+};
+
+/// Reusable row storage: one solve evaluates the same shapes many times.
+struct Rows {
+  Vector rho, jacobian;
+  explicit Rows(const LeastSquaresProblem& problem) : rho(problem.rows()), jacobian(problem.rows() * problem.unknowns()) {}
+};
+
+LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction, Rows& rows) {
+  const int n = problem.unknowns(), augmented = n + 1, block = augmented * augmented;
+  problem.linearise(w, rows.rho, rows.jacobian);
+
+  const std::vector<long> parts = problem.parts();
+  Vector local;
+  local.reserve(parts.size() * block);
+  long first = 0;
+  Vector with_rho, reduced(block);
+  for (long count : parts) {
+    if (reduction == Reduction::qr) {
+      with_rho.resize(count * augmented);
+      for (long r = 0; r < count; ++r) {
+        std::copy_n(&rows.jacobian[(first + r) * n], n, &with_rho[r * augmented]);
+        with_rho[r * augmented + n] = rows.rho[first + r];
+      }
+      lapack::qr_triangle(with_rho, count, augmented, reduced);
+    } else {
+      kernels::augmented_gram(std::span(rows.jacobian).subspan(first * n, count * n),
+                              std::span(rows.rho).subspan(first, count), n, reduced);
+    }
+    local.insert(local.end(), reduced.begin(), reduced.end());
+    first += count;
+  }
+  const Vector all = problem.gather_parts(std::move(local), block);
+  const int count = static_cast<int>(all.size() / block);
+
+  LinearisedSystem system;
+  system.n = n;
+  system.gradient.assign(n, 0.0);
+  system.gram.assign(static_cast<size_t>(n) * n, 0.0);
+  if (reduction == Reduction::qr) {
+    const Vector t = combine_in_tree(all, block, 0, count, StackTriangles{augmented});
+    system.triangle.assign(static_cast<size_t>(n) * n, 0.0);
+    system.projected.resize(n);
+    double squares = t[n * augmented + n] * t[n * augmented + n];
+    for (int i = 0; i < n; ++i) {
+      for (int j = i; j < n; ++j) system.triangle[i * n + j] = t[i * augmented + j];
+      system.projected[i] = t[i * augmented + n];
+      squares += system.projected[i] * system.projected[i];
+    }
+    system.objective = squares / 2;
+    for (int k = 0; k < n; ++k)
+      for (int i = k; i < n; ++i) {
+        system.gradient[i] += system.triangle[k * n + i] * system.projected[k];
+        for (int j = k; j < n; ++j) system.gram[i * n + j] += system.triangle[k * n + i] * system.triangle[k * n + j];
+      }
+  } else {
+    const Vector g = combine_in_tree(all, block, 0, count, add);
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) system.gram[i * n + j] = g[i * augmented + j];
+      system.gradient[i] = g[i * augmented + n];
+    }
+    system.objective = g[n * augmented + n] / 2;
+  }
+  return system;
+}
+
+double objective_with(LeastSquaresProblem& problem, std::span<const double> w, Rows& rows) {
+  problem.residual(w, rows.rho);
+  Vector local;
+  long first = 0;
+  for (long count : problem.parts()) {
+    const auto part = std::span(rows.rho).subspan(first, count);
+    local.push_back(dot(part, part));
+    first += count;
+  }
+  const Vector all = problem.gather_parts(std::move(local), 1);
+  return combine_in_tree(all, 1, 0, static_cast<int>(all.size()), add)[0] / 2;
+}
+
+/// d of (J^T J + shift scale^2) d = -g, by QR of [R; sqrt(shift) scale] where a triangle is there, else by Cholesky of the
+/// scaled Gram matrix. False where the matrix is singular.
+bool damped_step(const LinearisedSystem& system, double shift, std::span<const double> scale, std::span<double> d) {
+  const int n = system.n;
+  if (!system.triangle.empty()) {
+    Vector rows(static_cast<size_t>(2 * n) * n, 0.0), rhs(2 * n, 0.0);
+    std::copy(system.triangle.begin(), system.triangle.end(), rows.begin());
+    for (int i = 0; i < n; ++i) {
+      rows[(n + i) * n + i] = std::sqrt(shift) * scale[i];
+      rhs[i] = -system.projected[i];
+    }
+    if (!all_finite(rows) || !all_finite(rhs)) return false;
+    const int rank = lapack::least_squares(rows, 2 * n, n, rhs, std::numeric_limits<double>::epsilon());
+    std::copy_n(rhs.begin(), n, d.begin());
+    return rank > 0;
+  }
+  Vector matrix(system.gram);
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) matrix[i * n + j] /= scale[i] * scale[j];
+    matrix[i * n + i] += shift;
+    d[i] = -system.gradient[i] / scale[i];
+  }
+  if (!lapack::solve_spd(matrix, n, d)) return false;
+  for (int i = 0; i < n; ++i) d[i] /= scale[i];
+  return true;
+}
+
+Vector jacobi_scale(const LinearisedSystem& system) {
+  Vector scale(system.n);
+  for (int i = 0; i < system.n; ++i) {
+    const double diagonal = system.gram[i * system.n + i];
+    scale[i] = diagonal > 0 ? std::sqrt(diagonal) : 1.0;
+  }
+  return scale;
+}
+
+/// Change of 1/2 |rho|^2 that the model 1/2 |rho + J d|^2 promises: g.d + 1/2 d.Gd (negative for a descent step).
+double predicted_change(const LinearisedSystem& system, std::span<const double> d) {
+  double change = dot(system.gradient, d);
+  for (int i = 0; i < system.n; ++i)
+    change += 0.5 * d[i] * dot(std::span<const double>(&system.gram[i * system.n], system.n), d);
+  return change;
+}
+
+/// No step can lower the objective by more than its own rounding: stationary at this precision.
+bool below_rounding(double predicted, double objective) {
+  return std::abs(predicted) <= 8 * std::numeric_limits<double>::epsilon() * objective;
+}
+
+SolveReport not_finite(SolveReport report, const char* what) {
+  report.status = SolveStatus::not_finite;
+  report.reason = std::string(what) + " is not finite";
+  return report;
+}
+
+std::string step_limit_reason(int steps) { return "the budget of " + std::to_string(steps) + " steps was used up"; }
+
+class GaussNewton final : public LeastSquaresSolver {
+ public:
+  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w, const LeastSquaresOptions& options) override {
+    Rows rows(problem);
+    SolveReport report;
+    const int n = problem.unknowns();
+    double damping = options.damping;
+    double first_gradient = -1;
+    Vector step(n), trial(n);
+    LinearisedSystem system;
+    bool moved = true;
+    while (true) {
+      if (moved) {
+        system = reduce_with(problem, w, options.reduction, rows);
+        report.objective = system.objective;
+        report.gradient_norm = norm(system.gradient);
+        if (!std::isfinite(system.objective) || !all_finite(system.gram)) return not_finite(report, "the linearised system");
+        if (first_gradient < 0) first_gradient = report.gradient_norm;
+        if (report.gradient_norm <= options.atol + options.rtol * first_gradient) return report;
+      }
+      if (report.iterations == options.max_steps) {
+        report.status = SolveStatus::step_limit;
+        report.reason = step_limit_reason(options.max_steps);
+        return report;
+      }
+      ++report.iterations;
+      const bool solved = damped_step(system, damping, jacobi_scale(system), step);
+      double trial_objective = std::numeric_limits<double>::infinity();
+      if (solved) {
+        for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
+        trial_objective = objective_with(problem, trial, rows);
+      }
+      moved = trial_objective < report.objective;
+      if (moved) {
+        std::copy(trial.begin(), trial.end(), w.begin());
+        report.objective = trial_objective;
+        damping /= 10;
+        if (report.iterations == options.max_steps && options.max_steps > 0) {
+          // The budget ends here: the gradient at the new point is not worth another linearisation unless somebody
+          // differentiates there, and solve_adjoint() evaluates its own.
+          report.status = SolveStatus::step_limit;
+          report.reason = step_limit_reason(options.max_steps);
+          return report;
+        }
+      } else {
+        if (solved && below_rounding(predicted_change(system, step), report.objective)) return report;
+        damping = 30 * std::max(damping, 1e-6);
+        if (damping > 1e12) {
+          report.status = SolveStatus::stalled;
+          report.reason = "no damping up to 1e12 lowers the objective";
+          return report;
+        }
+      }
+    }
+  }
+};
+
+class LevenbergMarquardt final : public LeastSquaresSolver {
+ public:
+  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w, const LeastSquaresOptions& options) override {
+    Rows rows(problem);
+    SolveReport report;
+    const int n = problem.unknowns();
+    double lambda = options.damping;
+    const Vector identity(n, 1.0);
+    Vector step(n), trial(n);
+    LinearisedSystem system;
+    for (bool moved = true;;) {
+      if (moved) {
+        system = reduce_with(problem, w, options.reduction, rows);
+        report.objective = system.objective;
+        report.gradient_norm = norm(system.gradient);
+        if (!std::isfinite(system.objective) || !all_finite(system.gram)) return not_finite(report, "the linearised system");
+      }
+      if (report.iterations == options.max_steps) {
+        report.status = SolveStatus::step_limit;
+        report.reason = step_limit_reason(options.max_steps);
+        return report;
+      }
+      ++report.iterations;
+      if (!damped_step(system, lambda, identity, step)) return not_finite(report, "the damped step");
+      for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
+      const double trial_objective = objective_with(problem, trial, rows);
+      const double predicted = predicted_change(system, step);
+      const double change = trial_objective - report.objective;
+      const double ratio = predicted < 0 ? change / predicted : -1;
+      moved = std::isfinite(trial_objective) && ratio >= 0.01;
+      if (moved) {
+        bool settled = std::abs(change) <= options.atol + options.rtol * std::abs(report.objective);
+        for (int i = 0; i < n; ++i) settled = settled && std::abs(step[i]) <= options.atol + options.rtol * std::abs(w[i]);
+        std::copy(trial.begin(), trial.end(), w.begin());
+        report.objective = trial_objective;
+        if (settled) return report;
+        if (ratio > 0.99) lambda /= 3.5;
+      } else {
+        if (below_rounding(predicted, report.objective)) return report;
+        lambda *= 4;
+        if (lambda > 1e20) {
+          report.status = SolveStatus::stalled;
+          report.reason = "no damping up to 1e20 lowers the objective";
+          return report;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+const char* to_string(SolveStatus status) {
+  switch (status) {
+    case SolveStatus::converged: return "converged";
+    case SolveStatus::step_limit: return "step_limit";
+    case SolveStatus::stalled: return "stalled";
+    case SolveStatus::not_finite: return "not_finite";
+    case SolveStatus::not_a_minimum: return "not_a_minimum";
+  }
+  return "unknown";
+}
+
+LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction) {
+  Rows rows(problem);
+  return reduce_with(problem, w, reduction, rows);
+}
+
+double objective(LeastSquaresProblem& problem, std::span<const double> w) {
+  Rows rows(problem);
+  return objective_with(problem, w, rows);
+}
+
+std::unique_ptr<LeastSquaresSolver> make_gauss_newton() { return std::make_unique<GaussNewton>(); }
+std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt() { return std::make_unique<LevenbergMarquardt>(); }
+
+AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w, std::span<const double> w_bar,
+                            std::span<double> lambda, AdjointMatrix matrix, double damping) {
+  const int n = problem.unknowns();
+  AdjointReport report;
+  const LinearisedSystem system = reduce(problem, w, Reduction::normal);
+  report.gradient_norm = norm(system.gradient);
+  const Vector scale = jacobi_scale(system);
+  const auto scaled = [&](const Vector& h) {
+    Vector out(h);
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) out[i * n + j] /= scale[i] * scale[j];
+      out[i * n + i] += damping;
+    }
+    return out;
+  };
+  const auto solve = [&](const Vector& h) {
+    Vector a = scaled(h);
+    for (int i = 0; i < n; ++i) lambda[i] = w_bar[i] / scale[i];
+    const int negative = lapack::solve_symmetric(a, n, lambda);
+    for (int i = 0; i < n; ++i) lambda[i] /= scale[i];
+    return negative;
+  };
+  Vector hessian(system.gram);
+  if (matrix != AdjointMatrix::gauss_newton) problem.add_curvature(hessian);
+  const int negative = solve(hessian);
+  report.positive_definite = negative == 0;
+  if (negative != 0 && matrix == AdjointMatrix::full_if_spd) solve(system.gram);
+  report.finite = negative >= 0 && all_finite(lambda);
+  if (!report.finite) std::fill(lambda.begin(), lambda.end(), 0.0);
+  return report;
+}
+
+}  // namespace rankine
