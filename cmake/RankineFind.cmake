@@ -1,6 +1,29 @@
 # One macro a dependency, used by the build and by the installed RankineConfig.cmake alike.
 # Macros, not functions: find_package() sets variables that the caller's scope must keep.
 
+# find_package() for Rankine's own build, where all is required; inside find_package(Rankine), a dependency that is not
+# there makes Rankine "not found" with its reason, and the caller decides.
+macro(rankine_find_package)
+  if(CMAKE_FIND_PACKAGE_NAME STREQUAL "Rankine")
+    find_dependency(${ARGN})
+  else()
+    find_package(${ARGN} REQUIRED)
+  endif()
+endmacro()
+
+# Everything that this configuration stands on. RANKINE_KERNELS_ONLY leaves out what only solvers/ and src/ need.
+macro(rankine_find_all)
+  rankine_find_kokkos()
+  rankine_find_blas()
+  if(NOT RANKINE_KERNELS_ONLY)
+    rankine_find_mpi()
+    rankine_find_petsc()
+    rankine_find_hdf5()
+    rankine_find_yaml()
+    rankine_find_small_libraries()
+  endif()
+endmacro()
+
 # Kokkos::kokkos. Debian 12's config (Trilinos 13.2) names an include folder that does not exist; mend it.
 macro(rankine_find_kokkos)
   if(EXISTS "/usr/lib/include")
@@ -8,7 +31,10 @@ macro(rankine_find_kokkos)
     # CMake refuses imported targets whose include folders are missing, so look before anything links to it.
     set(_rankine_mend_kokkos TRUE)
   endif()
-  find_package(Kokkos REQUIRED)
+  rankine_find_package(Kokkos)
+  if(RANKINE_KOKKOS_DEVICES)
+    kokkos_check(DEVICES ${RANKINE_KOKKOS_DEVICES})
+  endif()
   get_target_property(_rankine_kokkos_libraries Kokkos::kokkos INTERFACE_LINK_LIBRARIES)
   foreach(_rankine_target Kokkos::kokkos ${_rankine_kokkos_libraries})
     if(TARGET ${_rankine_target})
@@ -33,8 +59,8 @@ macro(rankine_find_blas)
         INTERFACE_LINK_LIBRARIES "${RANKINE_OPENBLAS_LIBRARY}"
         INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_CBLAS_INCLUDE_DIR}")
     else()
-      find_package(BLAS REQUIRED)
-      find_package(LAPACK REQUIRED)
+      rankine_find_package(BLAS)
+      rankine_find_package(LAPACK)
       add_library(rankine::blas INTERFACE IMPORTED)
       set_target_properties(rankine::blas PROPERTIES INTERFACE_LINK_LIBRARIES "LAPACK::LAPACK;BLAS::BLAS")
     endif()
@@ -42,12 +68,12 @@ macro(rankine_find_blas)
 endmacro()
 
 macro(rankine_find_mpi)
-  find_package(MPI 3.0 REQUIRED COMPONENTS C CXX)
+  rankine_find_package(MPI 3.0 COMPONENTS C CXX)
 endmacro()
 
 # rankine::petsc: pkg-config knows it under several names.
 macro(rankine_find_petsc)
-  find_package(PkgConfig REQUIRED)
+  rankine_find_package(PkgConfig)
   if(NOT TARGET rankine::petsc)
     pkg_search_module(RANKINE_PETSC REQUIRED IMPORTED_TARGET GLOBAL petsc PETSc petsc-real)
     add_library(rankine::petsc INTERFACE IMPORTED)
@@ -55,10 +81,10 @@ macro(rankine_find_petsc)
   endif()
 endmacro()
 
-# rankine::hdf5: parallel HDF5, C interface.
+# rankine::hdf5: parallel HDF5, C interface, with its high-level library (dimension scales).
 macro(rankine_find_hdf5)
   set(HDF5_PREFER_PARALLEL TRUE)
-  find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+  rankine_find_package(HDF5 1.10 COMPONENTS C HL)
   if(NOT HDF5_IS_PARALLEL)
     message(FATAL_ERROR "HDF5 ${HDF5_VERSION} was found, but without MPI. Rankine needs a parallel HDF5: "
       "libhdf5-openmpi-dev on Debian, hdf5+mpi with Spack.")
@@ -66,14 +92,14 @@ macro(rankine_find_hdf5)
   if(NOT TARGET rankine::hdf5)
     add_library(rankine::hdf5 INTERFACE IMPORTED)
     set_target_properties(rankine::hdf5 PROPERTIES
-      INTERFACE_LINK_LIBRARIES "${HDF5_C_LIBRARIES};MPI::MPI_C"
+      INTERFACE_LINK_LIBRARIES "${HDF5_C_HL_LIBRARIES};${HDF5_C_LIBRARIES};MPI::MPI_C"
       INTERFACE_INCLUDE_DIRECTORIES "${HDF5_C_INCLUDE_DIRS}"
       INTERFACE_COMPILE_DEFINITIONS "H5_USE_110_API")
   endif()
 endmacro()
 
 macro(rankine_find_yaml)
-  find_package(yaml-cpp REQUIRED)
+  rankine_find_package(yaml-cpp)
   if(NOT TARGET rankine::yaml)
     add_library(rankine::yaml INTERFACE IMPORTED)
     if(TARGET yaml-cpp::yaml-cpp)
@@ -86,8 +112,8 @@ endmacro()
 
 # fmt, nlohmann_json, xxHash, Random123.
 macro(rankine_find_small_libraries)
-  find_package(fmt REQUIRED)
-  find_package(nlohmann_json REQUIRED)
+  rankine_find_package(fmt)
+  rankine_find_package(nlohmann_json)
   find_path(RANKINE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
   if(NOT TARGET rankine::xxhash)
     find_library(RANKINE_XXHASH_LIBRARY xxhash REQUIRED)

@@ -1,4 +1,5 @@
-// The three kinds of failure a run can end with (exit codes 1, 2 and 3), and the assertion for broken invariants.
+// The three kinds of failure a run can end with (exit codes 1, 2 and 3), and the assertion for broken
+// invariants.
 #pragma once
 
 #include <stdexcept>
@@ -6,8 +7,8 @@
 
 namespace rankine {
 
-/// Something the user gave is wrong: deck, data file, flag, environment. The message holds place, value, rule and
-/// remedy. Exit code 1.
+/// Something the user gave is wrong: deck, data file, flag, environment. The message holds place, value, rule
+/// and remedy. Exit code 1.
 struct InputError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -23,7 +24,8 @@ struct IoError : std::runtime_error {
 };
 
 /// Throws std::logic_error naming `file:line`, the broken expression and `what`. Not for user input.
-[[noreturn]] void invariant_failed(const char* file, int line, const char* expression, const std::string& what);
+[[noreturn]] void invariant_failed(const char* file, int line, const char* expression,
+                                   const std::string& what);
 
 }  // namespace rankine
 

@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-#include <mpi.h>
+#include <cstdio>
 
 #include <Kokkos_Core.hpp>
-#include <cstdio>
+#include <gtest/gtest.h>
+#include <mpi.h>
 
 namespace {
 
@@ -13,8 +13,9 @@ class FailurePrinter : public testing::EmptyTestEventListener {
 
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    std::printf("[rank %d] %s:%d: failure\n%s\n", rank_, result.file_name() ? result.file_name() : "unknown file",
-                result.line_number(), result.message());
+    std::printf("[rank %d] %s:%d: failure\n%s\n", rank_,
+                result.file_name() ? result.file_name() : "unknown file", result.line_number(),
+                result.message());
     std::fflush(stdout);
   }
 
@@ -22,8 +23,9 @@ class FailurePrinter : public testing::EmptyTestEventListener {
   int rank_;
 };
 
-/// A rank that leaves a test early (ASSERT_*, exception) would leave the others waiting in their next collective call
-/// until the time-out. End the job instead; the printer before this listener has given the reason.
+/// A rank that leaves a test early (ASSERT_*, exception) would leave the others waiting in their next
+/// collective call until the time-out. End the job instead; the printer before this listener has given the
+/// reason.
 class AbortOnFatalFailure : public testing::EmptyTestEventListener {
  public:
   void OnTestPartResult(const testing::TestPartResult& result) override {

@@ -1,7 +1,7 @@
-#include "kernels/error.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "kernels/error.hpp"
 
 namespace rankine {
 namespace {
@@ -12,8 +12,9 @@ TEST(Error, AssertNamesPlaceExpressionAndReason) {
     RANKINE_ASSERT(tiles % 2 == 0, "tiles come in pairs");
     FAIL() << "nothing was thrown";
   } catch (const std::logic_error& error) {
-    EXPECT_THAT(error.what(), testing::MatchesRegex(".*test_error\\.cpp:[0-9]+: internal error: tiles come in pairs "
-                                                    "\\(tiles % 2 == 0 is false\\)"));
+    EXPECT_THAT(error.what(),
+                testing::MatchesRegex(".*test_error\\.cpp:[0-9]+: internal error: tiles come in pairs "
+                                      "\\(tiles % 2 == 0 is false\\)"));
   }
 }
 

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Checks the walls between the folders: who may include and call what.
+
+    check_includes.py [root]       prints every violation as file:line; exit code 1 if there is one
+    check_includes.py --self-test  plants one violation of each rule and fails if a rule does not see it
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+
+# Dependencies point downward only.
+LAYERS = {
+    "kernels": {"kernels"},
+    "solvers": {"kernels", "solvers"},
+    "src": {"kernels", "solvers", "src"},
+}
+
+# (pattern of the included header, folders or files that may include it as path patterns, the rule in words)
+HEADERS = [
+    (r"mpi\.h", ["src/comm/", "solvers/"], "mpi.h only in src/comm and solvers"),
+    (r"(hdf5|H5\w*)\.h", ["src/io/"], "HDF5 only in src/io"),
+    (r"petsc\w*\.h", [r"solvers/.*\.cpp$", r"solvers/petsc\w*\.hpp$"], "PETSc only in solvers' .cpp files"),
+    (r"solvers/petsc\w*\.hpp", ["solvers/"], "the PETSc wrappers are internal to solvers"),
+    (r"yaml-cpp/.*", [r"src/deck/.*\.cpp$"], "yaml-cpp only in src/deck's .cpp files"),
+    (r"Kokkos_\w+\.hpp", ["kernels/", "solvers/", "src/tensor/"], "Kokkos in src only through kernels and src/tensor"),
+    (r"(cblas|lapacke?|cublas\w*)\.h", [r"kernels/blas"], "BLAS and LAPACK only in kernels/blas*"),
+    (r"(fftw3|cufft\w*)\.h", [r"kernels/fft"], "FFT libraries only in kernels/fft*"),
+]
+
+# (pattern in code, files that may have it, the rule in words)
+TOKENS = [
+    (r"\bKOKKOS_ENABLE_(CUDA|HIP|SYCL)\b", [r"kernels/blas", r"kernels/fft"],
+     "device #ifdefs only in kernels/blas* and kernels/fft*"),
+    (r"\bMPI_[A-Z]\w*\s*\(", ["src/comm/", "solvers/"], "MPI calls only in src/comm and solvers"),
+]
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+
+
+def code_lines(text):
+    """The lines of a source with comments and string literals blanked, so that only code is judged."""
+    keep_newlines = lambda match: re.sub(r"[^\n]", " ", match.group())
+    blanked = re.sub(r'//[^\n]*|/\*.*?\*/|"(\\.|[^"\\\n])*"', keep_newlines, text, flags=re.S)
+    return zip(text.split("\n"), blanked.split("\n"))
+
+
+def allowed(path, patterns):
+    return any(re.match(pattern, path) for pattern in patterns)
+
+
+def check_file(path, text, exists):
+    """Yields (line number, message) for `path`, relative to the root and with forward slashes."""
+    layer = path.split("/")[0]
+    for number, (line, code) in enumerate(code_lines(text), start=1):
+        include = INCLUDE.match(line) if code.lstrip().startswith("#") else None
+        if include:
+            quoted, header = include.group(1) == '"', include.group(2)
+            for pattern, places, rule in HEADERS:
+                if re.fullmatch(pattern, header) and not allowed(path, places):
+                    yield number, f"includes {header}: {rule}"
+            top = header.split("/")[0]
+            if quoted and not exists(header):
+                yield number, f'"{header}" is no path from the top of the repository'
+            elif top in LAYERS and top not in LAYERS[layer]:
+                yield number, f"{layer} includes {header}: dependencies point downward (kernels <- solvers <- src)"
+            elif top == "tests":
+                yield number, f"{layer} includes {header}: the program does not know its tests"
+        for pattern, places, rule in TOKENS:
+            if re.search(pattern, code) and not allowed(path, places):
+                yield number, f"{re.search(pattern, code).group().strip(' (')}: {rule}"
+
+
+def check_tree(root):
+    violations = []
+    for layer in LAYERS:
+        for file in sorted((root / layer).rglob("*")):
+            if file.suffix in {".cpp", ".hpp", ".h", ".cu"}:
+                path = file.relative_to(root).as_posix()
+                for number, message in check_file(path, file.read_text(), lambda header: (root / header).is_file()):
+                    violations.append(f"{path}:{number}: {message}")
+    return violations
+
+
+def self_test():
+    fine = {
+        "kernels/blas.cpp": '#include <cblas.h>\n#include "kernels/a.hpp"\n#ifdef KOKKOS_ENABLE_CUDA\n#endif\n',
+        "kernels/a.hpp": "#include <Kokkos_Core.hpp>\n// #include <mpi.h> in a comment; MPI_Send( too\n",
+        "solvers/petsc.hpp": "#include <petscksp.h>\n",
+        "solvers/ode.cpp": '#include <petscts.h>\n#include "solvers/petsc.hpp"\n',
+        "src/comm/comm.cpp": '#include <mpi.h>\nint n = MPI_Init(0, 0); const char* s = "#include <hdf5.h>";\n',
+        "src/io/file.cpp": "#include <hdf5.h>\n",
+        "src/deck/node.cpp": "#include <yaml-cpp/yaml.h>\n",
+    }
+    planted = {
+        "kernels/bad_layer.cpp": '#include "src/io/file.hpp"\n',
+        "kernels/bad_mpi.cpp": "#include <mpi.h>\n",
+        "kernels/bad_device.hpp": "#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
+        "kernels/bad_blas_place.cpp": "  #  include <lapacke.h>\n",
+        "kernels/bad_path.cpp": '#include "a.hpp"\n',
+        "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
+        "solvers/bad_petsc.hpp": "#include <petscvec.h>\n",
+        "src/tensor/bad_mpi_call.cpp": "void f() { MPI_Barrier(0); }\n",
+        "src/nn/bad_kokkos.cpp": "#include <Kokkos_Core.hpp>\n",
+        "src/nn/bad_hdf5.cpp": "#include <hdf5.h>\n",
+        "src/nn/bad_petsc.cpp": "#include <petscvec.h>\n",
+        "src/nn/bad_petsc_wrapper.cpp": '#include "solvers/petsc.hpp"\n',
+        "src/nn/bad_fftw.cpp": "#include <fftw3.h>\n",
+        "src/nn/bad_tests.cpp": '#include "tests/support/help.hpp"\n',
+        "src/deck/bad_yaml.hpp": "#include <yaml-cpp/yaml.h>\n",
+    }
+    helpers = {"src/io/file.hpp": "", "tests/support/help.hpp": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for path, text in {**fine, **planted, **helpers}.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        violations = check_tree(root)
+    blamed = sorted(violation.split(":")[0] for violation in violations)
+    assert blamed == sorted(planted), f"expected one violation in each of {sorted(planted)}, got {violations}"
+    print(f"{len(planted)} planted violations caught, {len(fine)} files in order let through")
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        self_test()
+        return 0
+    root = pathlib.Path(arguments[0] if arguments else __file__).resolve()
+    violations = check_tree(root if root.is_dir() else root.parents[2])
+    print("\n".join(violations) or "the include rules hold")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
