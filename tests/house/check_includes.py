@@ -25,8 +25,9 @@ HEADERS = [
     (r"solvers/petsc\w*\.hpp", ["solvers/"], "the PETSc wrappers are internal to solvers"),
     (r"yaml-cpp/.*", [r"src/deck/.*\.cpp$"], "yaml-cpp only in src/deck's .cpp files"),
     (r"Kokkos_\w+\.hpp", ["kernels/", "solvers/", "src/tensor/"], "Kokkos in src only through kernels and src/tensor"),
-    (r"(cblas|lapacke?|cublas\w*)\.h", [r"kernels/blas"], "BLAS and LAPACK only in kernels/blas*"),
-    (r"(fftw3|cufft\w*)\.h", [r"kernels/fft"], "FFT libraries only in kernels/fft*"),
+    (r"(cblas|lapacke?)\.h", ["kernels/"], "BLAS and LAPACK only in kernels"),
+    (r"(fftw3|cufft\w*|cublas\w*)\.h", [r"kernels/blas", r"kernels/fft"],
+     "FFT and device libraries only in kernels/blas* and kernels/fft*"),
 ]
 
 # (pattern in code, files that may have it, the rule in words)
@@ -97,7 +98,8 @@ def self_test():
         "kernels/bad_layer.cpp": '#include "src/io/file.hpp"\n',
         "kernels/bad_mpi.cpp": "#include <mpi.h>\n",
         "kernels/bad_device.hpp": "#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
-        "kernels/bad_blas_place.cpp": "  #  include <lapacke.h>\n",
+        "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
+        "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
         "solvers/bad_petsc.hpp": "#include <petscvec.h>\n",
