@@ -1,0 +1,271 @@
+// The only place that knows yaml-cpp. yaml-cpp 0.7 accepts duplicate keys, follows aliases without limit and
+// has a record of inputs that take it all memory; so the text is checked before it, and its events are
+// checked as they come.
+#include <sstream>
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include "kernels/error.hpp"
+#include "src/core/strings.hpp"
+#include "src/deck/tree.hpp"
+
+namespace rankine::deck {
+namespace {
+
+constexpr std::size_t max_bytes = std::size_t{1} << 20U;
+constexpr std::size_t max_line = 8192;
+constexpr std::size_t max_values = 100'000;
+constexpr int max_depth = 48;
+
+class Guard {
+ public:
+  Guard(const std::string& text, const std::string& source) : text_(text), source_(source) {}
+
+  void check() {
+    if (text_.size() > max_bytes) {
+      throw InputError(source_ + ": the deck has " + std::to_string(text_.size()) + " bytes; at most " +
+                       std::to_string(max_bytes) + " are allowed");
+    }
+    check_bytes();
+    check_nesting();
+  }
+
+ private:
+  [[noreturn]] void fail(std::size_t line, std::size_t column, const std::string& what) const {
+    throw InputError(source_ + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + what);
+  }
+
+  /// Length of the UTF-8 sequence at `i`, or 0 if there is none.
+  std::size_t sequence_length(std::size_t i) const {
+    const auto byte = [this](std::size_t k) {
+      return k < text_.size() ? static_cast<unsigned char>(text_[k]) : 0U;
+    };
+    const unsigned first = byte(i);
+    const std::size_t length = first < 0x80                    ? 1
+                               : first >= 0xC2 && first < 0xE0 ? 2
+                               : (first & 0xF0U) == 0xE0       ? 3
+                               : first >= 0xF0 && first < 0xF5 ? 4
+                                                               : 0;
+    for (std::size_t k = 1; k < length; ++k) {
+      if ((byte(i + k) & 0xC0U) != 0x80U) return 0;
+    }
+    if (first == 0xE0 && byte(i + 1) < 0xA0) return 0;   // over-long
+    if (first == 0xED && byte(i + 1) >= 0xA0) return 0;  // a surrogate
+    if (first == 0xF0 && byte(i + 1) < 0x90) return 0;   // over-long
+    if (first == 0xF4 && byte(i + 1) >= 0x90) return 0;  // beyond Unicode
+    return length;
+  }
+
+  void check_bytes() const {
+    std::size_t line = 1, start = 0;
+    for (std::size_t i = 0; i < text_.size();) {
+      const unsigned char c = static_cast<unsigned char>(text_[i]);
+      const std::size_t column = i - start + 1;
+      if (c == '\n') {
+        ++line;
+        start = ++i;
+        continue;
+      }
+      const std::size_t length = sequence_length(i);
+      if (length == 0) fail(line, column, "this byte is not UTF-8 text; a deck is a YAML text file");
+      const bool control = (c < 0x20 && c != '\t' && c != '\r') || c == 0x7F;
+      if (control) fail(line, column, "control characters are not allowed; a deck is a YAML text file");
+      if (column > max_line) {
+        fail(line, 1, "this line is longer than " + std::to_string(max_line) + " bytes; break it");
+      }
+      i += length;
+    }
+  }
+
+  // An estimate from the brackets and indicators alone. It may count a bracket within a text, which is why
+  // the limit is far above what a deck needs.
+  void check_nesting() const {
+    std::size_t line = 1, start = 0;
+    int open = 0, on_this_line = 0;
+    bool leading = true, in_double = false, in_single = false;
+    for (std::size_t i = 0; i < text_.size(); ++i) {
+      const char c = text_[i];
+      if (c == '\n') {
+        ++line;
+        start = i + 1;
+        on_this_line = 0;
+        leading = true;
+        in_double = in_single = false;
+        continue;
+      }
+      if (in_double) {
+        if (c == '\\') ++i;
+        if (c == '"') in_double = false;
+        continue;
+      }
+      if (in_single) {
+        if (c == '\'') in_single = false;
+        continue;
+      }
+      if (c == '#' && (i == start || text_[i - 1] == ' ' || text_[i - 1] == '\t')) {
+        while (i + 1 < text_.size() && text_[i + 1] != '\n') ++i;
+        continue;
+      }
+      const bool starts_value =
+          i == start || std::string_view(" \t,[{:").find(text_[i - 1]) != std::string_view::npos;
+      if (c == '"' && starts_value) in_double = true;
+      if (c == '\'' && starts_value) in_single = true;
+      if (c == '[' || c == '{') ++open;
+      if ((c == ']' || c == '}') && open > 0) --open;
+      if (leading && (c == '-' || c == '?')) ++on_this_line;
+      if (c == ':') ++on_this_line;
+      if (c != '-' && c != '?' && c != ' ' && c != '\t') leading = false;
+      if (open > max_depth || (leading && on_this_line > max_depth)) {
+        fail(line, i - start + 1, "nested more than " + std::to_string(max_depth) + " levels deep");
+      }
+    }
+  }
+
+  const std::string& text_;
+  const std::string& source_;
+};
+
+class Builder : public YAML::EventHandler {
+ public:
+  Builder(std::shared_ptr<const std::string> source, bool positions)
+      : source_(std::move(source)), positions_(positions) {}
+
+  std::shared_ptr<Tree> root;
+
+  Mark mark_at(const YAML::Mark& mark) const {
+    if (!positions_ || mark.is_null()) return {source_, 0, 0};
+    return {source_, mark.line + 1, mark.column + 1};
+  }
+  [[noreturn]] void fail(const Mark& mark, const std::string& what) const {
+    throw InputError(mark.text() + ": " + what);
+  }
+
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    auto value = make(mark, Tree::Kind::null, "?", anchor);
+    add(std::move(value));
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override { reject_anchor(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
+    auto value = make(mark, Tree::Kind::scalar, tag, anchor);
+    value->scalar = text;
+    value->quoted = tag == "!";
+    const bool says_null =
+        !value->quoted && (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL");
+    if (says_null) value->kind = Tree::Kind::null;
+    add(std::move(value));
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    open(make(mark, Tree::Kind::sequence, tag, anchor));
+  }
+  void OnSequenceEnd() override { stack_.pop_back(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    open(make(mark, Tree::Kind::mapping, tag, anchor));
+  }
+  void OnMapEnd() override { stack_.pop_back(); }
+
+ private:
+  struct Level {
+    std::shared_ptr<Tree> tree;
+    bool has_key = false;
+    std::string key;
+    Mark key_mark;
+  };
+
+  [[noreturn]] void reject_anchor(const YAML::Mark& mark) const {
+    fail(mark_at(mark), "anchors (&) and aliases (*) are not allowed; write the value out, or use variants");
+  }
+
+  std::shared_ptr<Tree> make(const YAML::Mark& mark, Tree::Kind kind, const std::string& tag,
+                             YAML::anchor_t anchor) {
+    if (anchor != 0) reject_anchor(mark);
+    const bool plain = tag.empty() || tag == "?" || tag == "!";
+    if (!plain) fail(mark_at(mark), "the tag '" + printable(tag) + "' is not allowed; decks need no tags");
+    if (++values_ > max_values) {
+      fail(mark_at(mark), "the deck has more than " + std::to_string(max_values) + " values");
+    }
+    auto tree = std::make_shared<Tree>();
+    tree->kind = kind;
+    tree->mark = mark_at(mark);
+    return tree;
+  }
+
+  void open(std::shared_ptr<Tree> tree) {
+    Tree* raw = tree.get();
+    if (!stack_.empty() && stack_.back().tree->kind == Tree::Kind::mapping && !stack_.back().has_key) {
+      fail(raw->mark, "a key must be a plain word, not a list or a mapping");
+    }
+    if (static_cast<int>(stack_.size()) >= max_depth) {
+      fail(raw->mark, "nested more than " + std::to_string(max_depth) + " levels deep");
+    }
+    add(tree);
+    stack_.push_back({std::move(tree), false, "", {}});
+  }
+
+  void add(std::shared_ptr<Tree> value) {
+    if (stack_.empty()) {
+      root = std::move(value);
+      return;
+    }
+    Level& level = stack_.back();
+    if (level.tree->kind == Tree::Kind::sequence) {
+      level.tree->items.push_back(std::move(value));
+      return;
+    }
+    if (!level.has_key) {
+      take_key(level, *value);
+      return;
+    }
+    if (value->kind == Tree::Kind::null)
+      value->mark = level.key_mark;  // yaml-cpp puts it where the next thing begins
+    level.tree->entries.push_back({level.key, level.key_mark, std::move(value)});
+    level.has_key = false;
+  }
+
+  void take_key(Level& level, const Tree& key) const {
+    if (key.kind != Tree::Kind::scalar) fail(key.mark, "a key must be a plain word; this one is empty");
+    if (key.scalar == "<<" && !key.quoted) fail(key.mark, "merge keys (<<) are not allowed; use variants");
+    if (const Tree::Entry* first = level.tree->find(key.scalar)) {
+      fail(key.mark,
+           "key '" + printable(key.scalar) + "' is given twice; it stands already at " + first->mark.text());
+    }
+    level.has_key = true;
+    level.key = key.scalar;
+    level.key_mark = key.mark;
+  }
+
+  std::shared_ptr<const std::string> source_;
+  bool positions_;
+  std::vector<Level> stack_;
+  std::size_t values_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mark_source, bool positions) {
+  Guard(text, mark_source).check();
+  Builder builder(std::make_shared<const std::string>(mark_source), positions);
+  try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    if (!parser.HandleNextDocument(builder) || !builder.root) {
+      throw InputError(mark_source + ": there is nothing in it; a deck is a YAML mapping");
+    }
+    Builder second(std::make_shared<const std::string>(mark_source), positions);
+    if (parser.HandleNextDocument(second)) {
+      throw InputError((second.root ? second.root->mark.text() : mark_source) +
+                       ": a second document (---) is not allowed; one file is one deck");
+    }
+  } catch (const YAML::Exception& error) {
+    throw InputError(builder.mark_at(error.mark).text() + ": not valid YAML: " + error.msg);
+  }
+  return builder.root;
+}
+
+}  // namespace rankine::deck
