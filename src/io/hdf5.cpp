@@ -1,0 +1,637 @@
+#include "src/io/hdf5.hpp"
+
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <hdf5_hl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "kernels/error.hpp"
+
+namespace rankine::hdf5 {
+namespace {
+
+static_assert(sizeof(hid_t) == sizeof(std::int64_t), "HDF5 1.10 and later");
+
+/// Keeps HDF5 from printing its error stack on its own: we put the gist of it into our messages.
+void silence_library() {
+  static std::once_flag once;
+  std::call_once(once, [] { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); });
+}
+
+/// The innermost entry of HDF5's error stack, which names the cause; the outer ones only say who called whom.
+std::string last_error() {
+  std::string text;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned n, const H5E_error2_t* entry, void* out) -> herr_t {
+        if (n == 0) *static_cast<std::string*>(out) = fmt::format("{}: {}", entry->func_name, entry->desc);
+        return 0;
+      },
+      &text);
+  H5Eclear2(H5E_DEFAULT);
+  if (const auto buffer = text.find(", buf = "); buffer != std::string::npos) {
+    text.erase(buffer);  // addresses and byte counts of the failed write help nobody
+  }
+  return text.empty() ? "no details from HDF5" : text;
+}
+
+std::string remedy(const std::string& cause) {
+  if (cause.find("unable to lock file") != std::string::npos) {
+    return "; another program has it open, or the file system has no locks: then set HDF5_USE_FILE_LOCKING=FALSE";
+  }
+  if (cause.find("No space left") != std::string::npos || cause.find("quota") != std::string::npos ||
+      cause.find("File too large") != std::string::npos) {
+    return "; free some space, raise the limit, or choose another place for the output";
+  }
+  if (cause.find("Permission denied") != std::string::npos || cause.find("Read-only") != std::string::npos) {
+    return "; choose a place that you may write to";
+  }
+  return "";
+}
+
+[[noreturn]] void fail(const std::string& file, const std::string& path, const char* doing) {
+  const std::string cause = last_error();
+  throw IoError(fmt::format("{}{}{}: cannot {}: HDF5: {}{}", file, path.empty() ? "" : ":", path, doing, cause,
+                            remedy(cause)));
+}
+
+template <class Result>
+Result checked(Result result, const std::string& file, const std::string& path, const char* doing) {
+  if (result < 0) fail(file, path, doing);
+  return result;
+}
+
+/// An identifier owned for the length of a scope, from a call that is checked.
+Handle owned(hid_t id, const std::string& file, const std::string& path, const char* doing) {
+  return Handle(checked(id, file, path, doing));
+}
+
+hid_t bool_type() {
+  // What h5py reads and writes as numpy.bool_.
+  static const hid_t type = [] {
+    const hid_t made = H5Tenum_create(H5T_NATIVE_INT8);
+    std::int8_t value = 0;
+    H5Tenum_insert(made, "FALSE", &value);
+    value = 1;
+    H5Tenum_insert(made, "TRUE", &value);
+    return made;
+  }();
+  return type;
+}
+
+hid_t text_type() {
+  static const hid_t type = [] {
+    const hid_t made = H5Tcopy(H5T_C_S1);
+    H5Tset_size(made, H5T_VARIABLE);
+    H5Tset_cset(made, H5T_CSET_UTF8);
+    return made;
+  }();
+  return type;
+}
+
+hid_t memory_type(Type type) {
+  switch (type) {
+    case Type::i8: return H5T_NATIVE_INT8;
+    case Type::i32: return H5T_NATIVE_INT32;
+    case Type::i64: return H5T_NATIVE_INT64;
+    case Type::f32: return H5T_NATIVE_FLOAT;
+    case Type::f64: return H5T_NATIVE_DOUBLE;
+    case Type::boolean: return bool_type();
+    case Type::text: return text_type();
+    case Type::other: break;
+  }
+  invariant_failed(__FILE__, __LINE__, "memory_type", "a type that cannot be read or written");
+}
+
+hid_t file_type(Type type) {
+  switch (type) {
+    case Type::i8: return H5T_STD_I8LE;
+    case Type::i32: return H5T_STD_I32LE;
+    case Type::i64: return H5T_STD_I64LE;
+    case Type::f32: return H5T_IEEE_F32LE;
+    case Type::f64: return H5T_IEEE_F64LE;
+    default: return memory_type(type);
+  }
+}
+
+Type classify(hid_t type) {
+  const std::size_t size = H5Tget_size(type);
+  switch (H5Tget_class(type)) {
+    case H5T_INTEGER:
+      if (H5Tget_sign(type) == H5T_SGN_NONE) return size < 4 ? Type::i32 : size < 8 ? Type::i64 : Type::other;
+      return size == 1 ? Type::i8 : size <= 4 ? Type::i32 : Type::i64;
+    case H5T_FLOAT: return size <= 4 ? Type::f32 : Type::f64;
+    case H5T_STRING: return Type::text;
+    case H5T_ENUM: return size == 1 && H5Tget_nmembers(type) == 2 ? Type::boolean : Type::other;
+    default: return Type::other;
+  }
+}
+
+int width(Type type) {
+  switch (type) {
+    case Type::boolean: return 0;
+    case Type::i8: return 1;
+    case Type::i32: return 2;
+    case Type::i64: return 3;
+    case Type::f32: return 4;
+    default: return 5;
+  }
+}
+
+bool is_number(Type type) { return type != Type::text && type != Type::other; }
+
+/// Whether values stored as `stored` may be read as `wanted` without a surprise.
+bool readable_as(Type stored, Type wanted) {
+  if (!is_number(stored)) return false;
+  if (wanted == Type::f32 || wanted == Type::f64) return true;
+  return width(stored) <= width(wanted);
+}
+
+Handle make_space(const Shape& shape, const std::string& file, const std::string& path) {
+  static_assert(sizeof(hsize_t) == sizeof(std::uint64_t));
+  if (shape.empty()) return owned(H5Screate(H5S_SCALAR), file, path, "describe a scalar");
+  const std::vector<hsize_t> extents(shape.begin(), shape.end());
+  return owned(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), file, path,
+               "describe its shape");
+}
+
+Shape shape_of(hid_t space) {
+  const int rank = H5Sget_simple_extent_ndims(space);
+  if (rank <= 0) return H5Sget_simple_extent_type(space) == H5S_NULL ? Shape{0} : Shape{};
+  std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
+  H5Sget_simple_extent_dims(space, extents.data(), nullptr);
+  return Shape(extents.begin(), extents.end());
+}
+
+/// Texts of a dataset or attribute, whether stored with fixed or variable length. `read` is H5Dread or H5Aread bound to
+/// the object.
+template <class Read>
+std::vector<std::string> read_all_texts(hid_t stored, std::uint64_t count, Read read) {
+  std::vector<std::string> texts;
+  texts.reserve(count);
+  if (H5Tis_variable_str(stored) > 0) {
+    const Handle type(H5Tcopy(stored));
+    std::vector<char*> pointers(count, nullptr);
+    if (count > 0 && read(type.get(), pointers.data()) < 0) throw std::runtime_error(last_error());
+    for (char* pointer : pointers) {
+      texts.emplace_back(pointer ? pointer : "");
+      if (pointer) H5free_memory(pointer);
+    }
+  } else {
+    const std::size_t size = H5Tget_size(stored);
+    std::vector<char> bytes(size * count);
+    if (count > 0 && read(stored, bytes.data()) < 0) throw std::runtime_error(last_error());
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const char* begin = bytes.data() + i * size;
+      texts.emplace_back(begin, strnlen(begin, size));
+    }
+  }
+  return texts;
+}
+
+}  // namespace
+
+const char* type_name(Type type) {
+  switch (type) {
+    case Type::i8: return "int8";
+    case Type::i32: return "int32";
+    case Type::i64: return "int64";
+    case Type::f32: return "float32";
+    case Type::f64: return "float64";
+    case Type::boolean: return "bool";
+    case Type::text: return "text";
+    case Type::other: break;
+  }
+  return "a type that Rankine does not read";
+}
+
+std::string shape_text(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + (shape[i] == Group::any ? std::string("any") : std::to_string(shape[i]));
+  }
+  return text + ")";
+}
+
+std::uint64_t element_count(const Shape& shape) {
+  std::uint64_t count = 1;
+  for (const auto extent : shape) count *= extent;
+  return count;
+}
+
+std::string library_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
+// ---------------------------------------------------------------------------------------------------------- Handle
+
+Handle::Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)) {}
+
+Handle& Handle::operator=(Handle&& other) noexcept {
+  std::swap(id_, other.id_);
+  return *this;
+}
+
+Handle::~Handle() {
+  // A file closes whatever is open in it, so the identifier may be gone already.
+  if (id_ < 0 || H5Iis_valid(id_) <= 0) return;
+  switch (H5Iget_type(id_)) {
+    case H5I_FILE: H5Fclose(id_); break;
+    case H5I_GROUP: H5Gclose(id_); break;
+    case H5I_DATASET: H5Dclose(id_); break;
+    case H5I_DATATYPE: H5Tclose(id_); break;
+    case H5I_DATASPACE: H5Sclose(id_); break;
+    case H5I_ATTR: H5Aclose(id_); break;
+    default: H5Pclose(id_); break;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ attributes
+
+namespace {
+
+void write_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name, Type type,
+                     const Shape& shape, const void* values) {
+  const std::string where = path + "@" + name;
+  const Handle space = make_space(shape, file, where);
+  const Handle attribute =
+      owned(H5Acreate2(object, name.c_str(), file_type(type), space.get(), H5P_DEFAULT, H5P_DEFAULT), file, where,
+            "create the attribute");
+  checked(H5Awrite(attribute.get(), memory_type(type), values), file, where, "write the attribute");
+}
+
+Handle open_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name) {
+  if (H5Aexists(object, name.c_str()) <= 0) {
+    throw InputError(fmt::format("{}:{}: the attribute '{}' is missing", file, path, name));
+  }
+  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, path + "@" + name, "open the attribute");
+}
+
+}  // namespace
+
+void Object::attribute(const std::string& name, std::string_view text) {
+  const std::string copy(text);
+  const char* pointer = copy.c_str();
+  write_attribute(handle_.get(), file(), path_, name, Type::text, {}, &pointer);
+}
+
+void Object::attribute(const std::string& name, double value) {
+  write_attribute(handle_.get(), file(), path_, name, Type::f64, {}, &value);
+}
+
+void Object::attribute(const std::string& name, std::int64_t value) {
+  write_attribute(handle_.get(), file(), path_, name, Type::i64, {}, &value);
+}
+
+void Object::attribute(const std::string& name, std::span<const double> values) {
+  write_attribute(handle_.get(), file(), path_, name, Type::f64, {values.size()}, values.data());
+}
+
+void Object::attribute(const std::string& name, std::span<const std::int64_t> values) {
+  write_attribute(handle_.get(), file(), path_, name, Type::i64, {values.size()}, values.data());
+}
+
+bool Object::has_attribute(const std::string& name) const { return H5Aexists(handle_.get(), name.c_str()) > 0; }
+
+std::vector<std::string> Object::attribute_names() const {
+  std::vector<std::string> names;
+  checked(H5Aiterate2(
+              handle_.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
+              [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
+                static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+                return 0;
+              },
+              &names),
+          file(), path_, "list the attributes");
+  return names;
+}
+
+bool Object::attribute_is_text(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Handle type(H5Aget_type(opened.get()));
+  return H5Tget_class(type.get()) == H5T_STRING;
+}
+
+std::string Object::text_attribute(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Handle type(H5Aget_type(opened.get()));
+  const Handle space(H5Aget_space(opened.get()));
+  if (H5Tget_class(type.get()) != H5T_STRING || element_count(shape_of(space.get())) != 1) {
+    throw InputError(fmt::format("{}:{}: the attribute '{}' must be one text", file(), path_, name));
+  }
+  try {
+    return read_all_texts(type.get(), 1, [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); }).front();
+  } catch (const std::runtime_error& error) {
+    throw InputError(fmt::format("{}:{}: cannot read the attribute '{}': {}", file(), path_, name, error.what()));
+  }
+}
+
+std::vector<double> Object::number_attribute(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Handle type(H5Aget_type(opened.get()));
+  const Handle space(H5Aget_space(opened.get()));
+  if (!is_number(classify(type.get()))) {
+    throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
+  }
+  std::vector<double> values(element_count(shape_of(space.get())));
+  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), path_ + "@" + name, "read the attribute");
+  return values;
+}
+
+// --------------------------------------------------------------------------------------------------------- Dataset
+
+void Dataset::make_scale(const std::string& name) {
+  checked(H5DSset_scale(handle_.get(), name.c_str()), file(), path_, "make it a dimension scale");
+}
+
+void Dataset::attach_scale(unsigned dimension, const Dataset& scale) {
+  checked(H5DSattach_scale(handle_.get(), scale.handle_.get(), dimension), file(), path_, "attach a dimension scale");
+}
+
+// ----------------------------------------------------------------------------------------------------------- Group
+
+std::string Group::below(const std::string& name) const {
+  if (!name.empty() && name.front() == '/') return name;
+  if (name.empty()) return path_;
+  return path_ == "/" ? "/" + name : path_ + "/" + name;
+}
+
+bool Group::has(const std::string& path) const {
+  // H5Lexists wants every group on the way to exist, so ask for one after the other.
+  std::size_t end = path.find_first_not_of('/');
+  if (end == std::string::npos) return true;
+  while (end != std::string::npos) {
+    end = path.find('/', end + 1);
+    if (H5Lexists(handle_.get(), path.substr(0, end).c_str(), H5P_DEFAULT) <= 0) {
+      H5Eclear2(H5E_DEFAULT);
+      return false;
+    }
+  }
+  return true;
+}
+
+namespace {
+H5I_type_t kind_of(hid_t parent, const std::string& path) {
+  const Handle object(H5Oopen(parent, path.c_str(), H5P_DEFAULT));
+  H5Eclear2(H5E_DEFAULT);
+  return object.get() < 0 ? H5I_BADID : H5Iget_type(object.get());
+}
+}  // namespace
+
+bool Group::has_group(const std::string& path) const {
+  return has(path) && kind_of(handle_.get(), path) == H5I_GROUP;
+}
+
+bool Group::has_dataset(const std::string& path) const {
+  return has(path) && kind_of(handle_.get(), path) == H5I_DATASET;
+}
+
+Group Group::require_group(const std::string& path) {
+  Handle parent = owned(H5Gopen2(handle_.get(), ".", H5P_DEFAULT), file(), path_, "open the group");
+  std::size_t begin = 0;
+  while (begin < path.size()) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string name = path.substr(begin, end - begin);
+    begin = end + 1;
+    if (name.empty()) continue;
+    const hid_t from = parent.get();
+    if (H5Lexists(from, name.c_str(), H5P_DEFAULT) > 0) {
+      parent = owned(H5Gopen2(from, name.c_str(), H5P_DEFAULT), file(), below(path), "open the group");
+      continue;
+    }
+    const Handle plist = owned(H5Pcreate(H5P_GROUP_CREATE), file(), below(path), "make a property list");
+    checked(H5Pset_obj_track_times(plist.get(), false), file(), below(path), "leave out time stamps");
+    checked(H5Pset_link_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
+            below(path), "track creation order");
+    checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
+            below(path), "track creation order");
+    parent = owned(H5Gcreate2(from, name.c_str(), H5P_DEFAULT, plist.get(), H5P_DEFAULT), file(), below(path),
+                   "create the group");
+  }
+  return Group(file_, below(path), std::move(parent));
+}
+
+Group Group::open_group(const std::string& path) const {
+  if (!has(path)) throw InputError(fmt::format("{}: the group '{}' is missing", file(), below(path)));
+  if (!has_group(path)) throw InputError(fmt::format("{}: '{}' must be a group", file(), below(path)));
+  return Group(file_, below(path),
+               owned(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path), "open the group"));
+}
+
+Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
+                         std::size_t size) {
+  const std::string where = below(name);
+  RANKINE_ASSERT(size == element_count(shape), where + ": values for " + shape_text(shape) + " expected");
+  const Handle space = make_space(shape, file(), where);
+  const Handle plist = owned(H5Pcreate(H5P_DATASET_CREATE), file(), where, "make a property list");
+  checked(H5Pset_obj_track_times(plist.get(), false), file(), where, "leave out time stamps");
+  checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(), where,
+          "track creation order");
+  Handle dataset = owned(H5Dcreate2(handle_.get(), name.c_str(), file_type(type), space.get(), H5P_DEFAULT,
+                                    plist.get(), H5P_DEFAULT),
+                         file(), where, "create the dataset");
+  if (size > 0) {
+    checked(H5Dwrite(dataset.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), file(), where,
+            "write the dataset");
+  }
+  return Dataset(file_, where, std::move(dataset));
+}
+
+Dataset Group::write_variable_texts(const std::string& name, const Shape& shape,
+                                    const std::vector<std::string>& texts) {
+  std::vector<const char*> pointers;
+  for (const auto& text : texts) pointers.push_back(text.c_str());
+  return write_raw(name, shape, Type::text, pointers.data(), pointers.size());
+}
+
+Dataset Group::write_text(const std::string& name, std::string_view text) {
+  return write_variable_texts(name, {}, {std::string(text)});
+}
+
+Dataset Group::write_texts(const std::string& name, const std::vector<std::string>& texts) {
+  return write_variable_texts(name, {texts.size()}, texts);
+}
+
+std::vector<std::string> Group::names() const {
+  std::vector<std::string> names;
+  const auto collect = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+    return 0;
+  };
+  hsize_t position = 0;
+  if (H5Literate(handle_.get(), H5_INDEX_CRT_ORDER, H5_ITER_INC, &position, collect, &names) < 0) {
+    H5Eclear2(H5E_DEFAULT);
+    names.clear();
+    position = 0;
+    checked(H5Literate(handle_.get(), H5_INDEX_NAME, H5_ITER_INC, &position, collect, &names), file(), path_,
+            "list the group");
+  }
+  return names;
+}
+
+Dataset Group::open_dataset(const std::string& path) const {
+  if (!has(path)) throw InputError(fmt::format("{}: the dataset '{}' is missing", file(), below(path)));
+  Handle dataset(H5Dopen2(handle_.get(), path.c_str(), H5P_DEFAULT));
+  if (dataset.get() < 0) {
+    throw InputError(fmt::format("{}: '{}' must be a dataset: HDF5: {}", file(), below(path), last_error()));
+  }
+  return Dataset(file_, below(path), std::move(dataset));
+}
+
+DatasetInfo Group::info(const std::string& path) const {
+  const Dataset dataset = open_dataset(path);
+  const Handle type(H5Dget_type(dataset.handle_.get()));
+  const Handle space(H5Dget_space(dataset.handle_.get()));
+  return {classify(type.get()), shape_of(space.get())};
+}
+
+Shape Group::check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const {
+  const DatasetInfo found = info(path);
+  if (!readable_as(found.type, wanted)) {
+    throw InputError(fmt::format("{}: the dataset '{}' holds {}, needed is {}", file(), below(path),
+                                 type_name(found.type), type_name(wanted)));
+  }
+  if (check_shape) {
+    bool fits = found.shape.size() == expected.size();
+    for (std::size_t i = 0; fits && i < expected.size(); ++i) {
+      fits = expected[i] == any || expected[i] == found.shape[i];
+    }
+    if (!fits) {
+      throw InputError(fmt::format("{}: the dataset '{}' has shape {}, needed is {}", file(), below(path),
+                                   shape_text(found.shape), shape_text(expected)));
+    }
+  }
+  return found.shape;
+}
+
+void Group::read_raw(const std::string& path, Type type, void* values) const {
+  const Dataset dataset = open_dataset(path);
+  const Handle stored(H5Dget_type(dataset.handle_.get()));
+  // An enumeration converts to no number but its own, so bools are read as what they are and widened here.
+  if (classify(stored.get()) == Type::boolean) {
+    const Handle space(H5Dget_space(dataset.handle_.get()));
+    const std::uint64_t count = element_count(shape_of(space.get()));
+    std::vector<std::int8_t> bools(count);
+    const Handle native(H5Tget_native_type(stored.get(), H5T_DIR_ASCEND));
+    if (H5Dread(dataset.handle_.get(), native.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bools.data()) < 0) {
+      throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
+    }
+    for (std::uint64_t i = 0; i < count; ++i) {
+      switch (type) {
+        case Type::i8: static_cast<std::int8_t*>(values)[i] = bools[i]; break;
+        case Type::i32: static_cast<std::int32_t*>(values)[i] = bools[i]; break;
+        case Type::i64: static_cast<std::int64_t*>(values)[i] = bools[i]; break;
+        case Type::f32: static_cast<float*>(values)[i] = bools[i]; break;
+        default: static_cast<double*>(values)[i] = bools[i]; break;
+      }
+    }
+    return;
+  }
+  if (H5Dread(dataset.handle_.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
+    throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
+  }
+}
+
+std::vector<std::string> Group::read_texts(const std::string& path) const {
+  const Dataset dataset = open_dataset(path);
+  const Handle type(H5Dget_type(dataset.handle_.get()));
+  const Handle space(H5Dget_space(dataset.handle_.get()));
+  if (H5Tget_class(type.get()) != H5T_STRING) {
+    throw InputError(fmt::format("{}: the dataset '{}' holds {}, needed is text", file(), below(path),
+                                 type_name(classify(type.get()))));
+  }
+  try {
+    return read_all_texts(type.get(), element_count(shape_of(space.get())), [&](hid_t as, void* to) {
+      return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
+    });
+  } catch (const std::runtime_error& error) {
+    throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), error.what()));
+  }
+}
+
+std::string Group::read_text(const std::string& path) const {
+  const auto texts = read_texts(path);
+  if (texts.size() != 1) {
+    throw InputError(fmt::format("{}: the dataset '{}' holds {} texts, needed is one", file(), below(path),
+                                 texts.size()));
+  }
+  return texts.front();
+}
+
+// ------------------------------------------------------------------------------------------------------------ File
+
+File::File(std::shared_ptr<const std::string> path, Handle handle, Group root)
+    : path_(std::move(path)), handle_(std::move(handle)), root_(std::move(root)) {}
+
+namespace {
+Handle access_properties(const std::string& path) {
+  Handle plist = owned(H5Pcreate(H5P_FILE_ACCESS), path, "", "make a property list");
+  checked(H5Pset_fclose_degree(plist.get(), H5F_CLOSE_STRONG), path, "", "set how the file is closed");
+  return plist;
+}
+}  // namespace
+
+File File::create(const std::string& path) {
+  silence_library();
+  const Handle access = access_properties(path);
+  const Handle creation = owned(H5Pcreate(H5P_FILE_CREATE), path, "", "make a property list");
+  checked(H5Pset_obj_track_times(creation.get(), false), path, "", "leave out time stamps");
+  checked(H5Pset_link_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
+          "track creation order");
+  checked(H5Pset_attr_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
+          "track creation order");
+  Handle file = owned(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
+  Handle root = owned(H5Gopen2(file.get(), "/", H5P_DEFAULT), path, "/", "open the group");
+  auto shared_path = std::make_shared<const std::string>(path);
+  return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
+}
+
+File File::open(const std::string& path) {
+  silence_library();
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
+  }
+  if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
+  const Handle access = access_properties(path);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
+  if (file.get() < 0) {
+    const std::string cause = last_error();
+    if (cause.find("file signature not found") != std::string::npos) {
+      throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
+                                   static_cast<long long>(status.st_size)));
+    }
+    throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}", path,
+                                 cause, remedy(cause)));
+  }
+  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT));
+  if (root.get() < 0) throw InputError(fmt::format("{}: damaged HDF5 file: HDF5: {}", path, last_error()));
+  auto shared_path = std::make_shared<const std::string>(path);
+  return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
+}
+
+File::~File() = default;
+
+void File::flush() { checked(H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL), *path_, "", "write the file"); }
+
+void File::discard() noexcept {
+  if (handle_.get() >= 0 && H5Iis_valid(handle_.get()) > 0) H5Fclose(handle_.get());
+  H5Eclear2(H5E_DEFAULT);
+}
+
+void File::close() {
+  if (handle_.get() < 0) return;
+  flush();
+  checked(H5Fclose(handle_.get()), *path_, "", "close the file");
+  handle_ = Handle();
+  root_ = Group();
+}
+
+}  // namespace rankine::hdf5

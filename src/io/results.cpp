@@ -1,0 +1,393 @@
+#include "src/io/results.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "kernels/error.hpp"
+#include "src/io/hdf5.hpp"
+#include "src/io/safe_file.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr double missing = std::numeric_limits<double>::quiet_NaN();
+
+void set_label(hdf5::Object& object, const Label& label) {
+  object.attribute("units", label.unit);
+  if (!label.long_name.empty()) object.attribute("long_name", label.long_name);
+}
+
+/// Columns that grow row by row. A row is `width` values; cells that nobody filled are NaN.
+class Table {
+ public:
+  void start_row(std::int64_t step) {
+    steps_.push_back(step);
+    for (auto& [name, values] : columns_) values.resize(steps_.size() * width_, missing);
+  }
+  void start_row_unless_current(std::int64_t step) {
+    if (steps_.empty() || steps_.back() != step) start_row(step);
+  }
+  void set(const std::string& name, std::span<const double> row) {
+    if (columns_.empty()) width_ = row.size();
+    RANKINE_ASSERT(row.size() == width_, fmt::format("'{}' has {} values a row, others have {}", name, row.size(),
+                                                     width_));
+    auto& values = column(name);
+    std::copy(row.begin(), row.end(), values.end() - static_cast<std::ptrdiff_t>(width_));
+  }
+
+  bool empty() const { return steps_.empty(); }
+
+  /// Columns of shape [step], or [step, expert] where `second` names a second dimension.
+  void write(hdf5::Group& group, const char* second = nullptr) const {
+    hdf5::Dataset step = group.write("step", {steps_.size()}, steps_);
+    set_label(step, {"1", "training steps done"});
+    step.make_scale("step");
+    std::optional<hdf5::Dataset> other;
+    if (second) {
+      std::vector<std::int64_t> index(width_);
+      for (std::size_t i = 0; i < width_; ++i) index[i] = static_cast<std::int64_t>(i);
+      other.emplace(group.write(second, {width_}, index));
+      other->make_scale(second);
+    }
+    for (const auto& [name, values] : columns_) {
+      hdf5::Dataset dataset =
+          group.write(name, second ? hdf5::Shape{steps_.size(), width_} : hdf5::Shape{steps_.size()}, values);
+      dataset.attach_scale(0, step);
+      if (other) dataset.attach_scale(1, *other);
+    }
+  }
+
+ private:
+  std::vector<double>& column(const std::string& name) {
+    for (auto& [known, values] : columns_) {
+      if (known == name) return values;
+    }
+    RANKINE_ASSERT(name != "step" && name != "expert", "'" + name + "' is the name of a coordinate");
+    return columns_.emplace_back(name, std::vector<double>(steps_.size() * width_, missing)).second;
+  }
+
+  std::size_t width_ = 1;
+  std::vector<std::int64_t> steps_;
+  std::vector<std::pair<std::string, std::vector<double>>> columns_;
+};
+
+struct Named {
+  std::string name;
+  std::vector<double> values;
+  bool scalar;
+  Label label;
+};
+
+/// Replaces the entry of that name or appends one.
+void put(std::vector<Named>& list, Named entry) {
+  for (auto& known : list) {
+    if (known.name == entry.name) {
+      known = std::move(entry);
+      return;
+    }
+  }
+  list.push_back(std::move(entry));
+}
+
+void write_named(hdf5::Group& group, const Named& entry) {
+  hdf5::Dataset dataset = entry.scalar ? group.write(entry.name, entry.values.front())
+                                       : group.write(entry.name, {entry.values.size()}, entry.values);
+  set_label(dataset, entry.label);
+}
+
+}  // namespace
+
+namespace io_detail {
+
+struct Run {
+  std::string variant;
+  std::int64_t seed;
+  Table steps, evaluations, experts;
+  std::vector<Named> summary, per_sample, timing;
+  std::string path() const { return fmt::format("{}/seed_{}", variant, seed); }
+};
+
+class ResultsState {
+ public:
+  ResultsState(const std::string& path, const std::string& title, std::uint64_t bytes_needed)
+      : safe_(path, bytes_needed), file_(hdf5::File::create(safe_.temporary())) {
+    hdf5::Group& root = file_.root();
+    root.attribute("format", "rankine-results");
+    root.attribute("format_version", 1);
+    root.attribute("title", title);
+    root.attribute("Conventions", "CF-1.8");
+    root.require_group("runs");
+  }
+
+  Run& run(std::size_t index) { return *runs_[index]; }
+
+  std::size_t find_run(const std::string& variant, std::int64_t seed) {
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      if (runs_[i]->variant == variant && runs_[i]->seed == seed) return i;
+    }
+    if (variant.empty() || variant.find('/') != std::string::npos) {
+      throw InputError(fmt::format("'{}' cannot be the name of a variant: it becomes the name of a group in the "
+                                   "results; use letters, digits, '-', '_' and '.'", variant));
+    }
+    runs_.push_back(std::make_unique<Run>(Run{.variant = variant, .seed = seed, .steps = {}, .evaluations = {},
+                                              .experts = {}, .summary = {}, .per_sample = {}, .timing = {}}));
+    hdf5::Group group = run_group(*runs_.back());
+    group.attribute("variant", variant);
+    group.attribute("seed", seed);
+    return runs_.size() - 1;
+  }
+
+  hdf5::Group run_group(const Run& run) { return file_.root().require_group("runs/" + run.path()); }
+
+  template <class T>
+  void write_field(const Run& run, const std::string& name, std::span<const T> values,
+                   const std::vector<Coordinate>& coordinates, const Label& label) {
+    hdf5::Group group = run_group(run).require_group("fields");
+    hdf5::Shape shape;
+    for (const auto& coordinate : coordinates) shape.push_back(coordinate.values.size());
+    hdf5::Dataset dataset = group.write(name, shape, values);
+    set_label(dataset, label);
+    for (unsigned i = 0; i < coordinates.size(); ++i) {
+      const Coordinate& coordinate = coordinates[i];
+      if (group.has(coordinate.name)) {
+        RANKINE_ASSERT(group.read<double>(coordinate.name) == coordinate.values,
+                       fmt::format("fields of {} differ in '{}'", run.path(), coordinate.name));
+        dataset.attach_scale(i, group.open_dataset(coordinate.name));
+        continue;
+      }
+      hdf5::Dataset scale = group.write(coordinate.name, {coordinate.values.size()}, coordinate.values);
+      set_label(scale, {coordinate.unit, coordinate.long_name});
+      scale.make_scale(coordinate.name);
+      dataset.attach_scale(i, scale);
+    }
+  }
+
+  template <class T>
+  void write_weights(const Run& run, const std::string& name, std::span<const T> values,
+                     const std::vector<std::uint64_t>& shape) {
+    RANKINE_ASSERT(name.find('/') == std::string::npos, name);
+    run_group(run).require_group("weights").write(name, shape, values);
+  }
+
+  void finish() {
+    hdf5::Group& root = file_.root();
+    for (const auto& run : runs_) {
+      hdf5::Group group = run_group(*run);
+      const auto write_table = [&](const char* name, const Table& table, const char* second = nullptr) {
+        if (table.empty()) return;
+        hdf5::Group target = group.require_group(name);
+        table.write(target, second);
+      };
+      write_table("steps", run->steps);
+      write_table("evaluations", run->evaluations);
+      write_table("experts", run->experts, "expert");
+      if (!run->summary.empty()) {
+        hdf5::Group target = group.require_group("summary");
+        for (const auto& entry : run->summary) write_named(target, entry);
+      }
+      if (!run->per_sample.empty()) write_per_sample(group, *run);
+    }
+    write_expectations();
+    for (const auto& run : runs_) {
+      hdf5::Group target = root.require_group("timing/" + run->path());
+      for (const auto& entry : run->timing) write_named(target, entry);
+    }
+    hdf5::Group provenance = root.require_group("provenance");
+    const auto below = [&](const std::string& name) {
+      const auto slash = name.rfind('/');
+      return slash == std::string::npos
+                 ? std::pair(provenance.require_group(""), name)
+                 : std::pair(provenance.require_group(name.substr(0, slash)), name.substr(slash + 1));
+    };
+    for (const auto& [name, text] : texts_) {
+      auto [group, leaf] = below(name);
+      group.write_text(leaf, text);
+    }
+    for (const auto& entry : numbers_) {
+      auto [group, leaf] = below(entry.name);
+      group.write(leaf, {entry.values.size()}, entry.values);
+    }
+    file_.close();
+    safe_.commit();
+  }
+
+  /// Drops the temporary file. The state must not be used for writing any more.
+  void abandon() {
+    file_.discard();
+    [[maybe_unused]] const SafeFile removed = std::move(safe_);
+  }
+
+  void set_text(const std::string& name, const std::string& text) {
+    for (auto& [known, value] : texts_) {
+      if (known == name) {
+        value = text;
+        return;
+      }
+    }
+    texts_.emplace_back(name, text);
+  }
+  void set_numbers(const std::string& name, std::span<const double> values) {
+    put(numbers_, {name, {values.begin(), values.end()}, false, {}});
+  }
+  void set_expectations(const std::vector<ExpectationResult>& results) { expectations_ = results; }
+
+ private:
+  void write_per_sample(hdf5::Group& run_group, const Run& run) {
+    hdf5::Group target = run_group.require_group("per_sample");
+    std::vector<std::int64_t> ids(run.per_sample.front().values.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(i);
+    hdf5::Dataset scale = target.write("sample_id", {ids.size()}, ids);
+    scale.make_scale("sample_id");
+    for (const auto& entry : run.per_sample) {
+      RANKINE_ASSERT(entry.values.size() == ids.size(), "per-sample metrics differ in length: " + entry.name);
+      hdf5::Dataset dataset = target.write(entry.name, {entry.values.size()}, entry.values);
+      set_label(dataset, entry.label);
+      dataset.attach_scale(0, scale);
+    }
+  }
+
+  void write_expectations() {
+    hdf5::Group group = file_.root().require_group("expectations");
+    std::vector<std::string> expressions;
+    std::vector<std::int8_t> verdicts;
+    std::vector<double> left, right;
+    for (const auto& result : expectations_) {
+      expressions.push_back(result.expression);
+      verdicts.push_back(result.verdict ? 1 : 0);
+      left.push_back(result.left);
+      right.push_back(result.right);
+    }
+    group.write_texts("expression", expressions);
+    group.write("verdict", {verdicts.size()}, verdicts);
+    group.write("value_left", {left.size()}, left);
+    group.write("value_right", {right.size()}, right);
+  }
+
+  SafeFile safe_;
+  hdf5::File file_;
+  std::vector<std::unique_ptr<Run>> runs_;
+  std::vector<ExpectationResult> expectations_;
+  std::vector<std::pair<std::string, std::string>> texts_;
+  std::vector<Named> numbers_;
+};
+
+}  // namespace io_detail
+
+// ------------------------------------------------------------------------------------------------------- RunWriter
+
+void RunWriter::append_step(std::int64_t step, const Metrics& metrics) {
+  if (!state_) return;
+  Table& table = state_->run(run_).steps;
+  table.start_row(step);
+  for (const auto& [name, value] : metrics) table.set(name, {&value, 1});
+}
+
+void RunWriter::append_evaluation(std::int64_t step, const Metrics& metrics) {
+  if (!state_) return;
+  Table& table = state_->run(run_).evaluations;
+  table.start_row(step);
+  for (const auto& [name, value] : metrics) table.set(name, {&value, 1});
+}
+
+void RunWriter::append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert) {
+  if (!state_) return;
+  Table& table = state_->run(run_).experts;
+  table.start_row_unless_current(step);
+  table.set(name, per_expert);
+}
+
+void RunWriter::summary(const std::string& metric, double value, const Label& label) {
+  if (state_) put(state_->run(run_).summary, {metric, {value}, true, label});
+}
+
+void RunWriter::per_sample(const std::string& name, std::span<const double> values, const Label& label) {
+  if (state_) put(state_->run(run_).per_sample, {name, {values.begin(), values.end()}, false, label});
+}
+
+void RunWriter::fields(const std::string& name, std::span<const double> values,
+                       const std::vector<Coordinate>& coordinates, const Label& label) {
+  if (state_) state_->write_field(state_->run(run_), name, values, coordinates, label);
+}
+
+void RunWriter::fields(const std::string& name, std::span<const float> values,
+                       const std::vector<Coordinate>& coordinates, const Label& label) {
+  if (state_) state_->write_field(state_->run(run_), name, values, coordinates, label);
+}
+
+void RunWriter::field_edges(const std::string& name, std::span<const double> edges) {
+  if (state_) state_->run_group(state_->run(run_)).require_group("fields").attribute(name, edges);
+}
+
+void RunWriter::weights(const std::string& name, std::span<const double> values,
+                        const std::vector<std::uint64_t>& shape) {
+  if (state_) state_->write_weights(state_->run(run_), name, values, shape);
+}
+
+void RunWriter::weights(const std::string& name, std::span<const float> values,
+                        const std::vector<std::uint64_t>& shape) {
+  if (state_) state_->write_weights(state_->run(run_), name, values, shape);
+}
+
+void RunWriter::timing(const std::string& name, double value, const Label& label) {
+  if (state_) put(state_->run(run_).timing, {name, {value}, true, label});
+}
+
+void RunWriter::timing(const std::string& name, std::span<const double> values, const Label& label) {
+  if (state_) put(state_->run(run_).timing, {name, {values.begin(), values.end()}, false, label});
+}
+
+// --------------------------------------------------------------------------------------------------- ResultsWriter
+
+ResultsWriter::ResultsWriter() = default;
+ResultsWriter::ResultsWriter(ResultsWriter&&) noexcept = default;
+ResultsWriter& ResultsWriter::operator=(ResultsWriter&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+
+ResultsWriter::~ResultsWriter() {
+  // RunWriters may live on and must not keep the temporary file alive.
+  if (state_) state_->abandon();
+}
+
+ResultsWriter::ResultsWriter(const std::string& path, const std::string& title, bool active,
+                             std::uint64_t bytes_needed) {
+  if (active) state_ = std::make_shared<io_detail::ResultsState>(path, title, bytes_needed);
+}
+
+RunWriter ResultsWriter::run(const std::string& variant, std::int64_t seed) {
+  return state_ ? RunWriter(state_, state_->find_run(variant, seed)) : RunWriter();
+}
+
+void ResultsWriter::expectations(const std::vector<ExpectationResult>& results) {
+  if (state_) state_->set_expectations(results);
+}
+
+void ResultsWriter::provenance(const std::string& name, const std::string& text) {
+  if (state_) state_->set_text(name, text);
+}
+
+void ResultsWriter::provenance(const std::vector<std::pair<std::string, std::string>>& texts) {
+  for (const auto& [name, text] : texts) provenance(name, text);
+}
+
+void ResultsWriter::provenance_numbers(const std::string& name, std::span<const double> values) {
+  if (state_) state_->set_numbers(name, values);
+}
+
+void ResultsWriter::finish() {
+  if (!state_) return;
+  // Whatever happens, the state goes: a second attempt on a file that failed to close would only fail again.
+  const auto state = std::exchange(state_, nullptr);
+  try {
+    state->finish();
+  } catch (...) {
+    state->abandon();
+    throw;
+  }
+}
+
+}  // namespace rankine

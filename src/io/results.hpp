@@ -1,0 +1,129 @@
+// results.h5: what a run leaves behind. Layout (format_version 1):
+//
+//   /                                   attributes format = "rankine-results", format_version, title, Conventions
+//   /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
+//   /runs/<variant>/seed_<s>/evaluations/ step, ...: one value an evaluation
+//   /runs/<variant>/seed_<s>/experts/    [step, expert]: step, expert, iterations, status_<name>, ...
+//   /runs/<variant>/seed_<s>/summary/    scalars with units: what `expect:` reads
+//   /runs/<variant>/seed_<s>/per_sample/ sample_id, ...: one value a test sample
+//   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x] with their coordinates
+//   /runs/<variant>/seed_<s>/weights/    parameters by name
+//   /expectations/                       expression, verdict, value_left, value_right
+//   /timing/<variant>/seed_<s>/          everything that depends on the machine
+//   /provenance/                         who, where, when, with what
+//
+// Equal inputs give equal bytes outside /provenance and /timing, which are therefore written last.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rankine {
+
+/// Named values of one step, in the order in which they shall stand in the file.
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+/// A coordinate of a field: one value for each index of its dimension.
+struct Coordinate {
+  std::string name;  ///< "sample_id", "t", "x"
+  std::vector<double> values;
+  std::string unit, long_name;
+};
+
+/// Unit and description of a dataset, stored as the attributes `units` and `long_name` (CF conventions).
+struct Label {
+  std::string unit = "1", long_name = {};
+};
+
+/// One line of a deck's `expect:` and what came of it. Left and right are NaN for compound expressions.
+struct ExpectationResult {
+  std::string expression;
+  bool verdict = false;
+  double left = 0, right = 0;
+};
+
+namespace io_detail {
+class ResultsState;
+}
+
+/// Collects the results of one variant and seed. A cheap handle; the ResultsWriter keeps the data.
+/// Every method may be called on every rank; on ranks without the file it does nothing.
+class RunWriter {
+ public:
+  RunWriter() = default;  ///< inert
+
+  /// Appends one training step. A metric that appears late or is left out is NaN in the other steps.
+  void append_step(std::int64_t step, const Metrics& metrics);
+  /// Appends one evaluation on the validation or test set, taken after `step` steps.
+  void append_evaluation(std::int64_t step, const Metrics& metrics);
+  /// Appends the statistic `name` of each expert at `step`; several names may be given for the same step.
+  /// The number of experts must not change within a run.
+  void append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert);
+
+  /// A scalar by which runs are compared; `expect:` reads it as metric[variant].
+  void summary(const std::string& metric, double value, const Label& label = {});
+  /// One value for each test sample, in the order of the sample ids.
+  void per_sample(const std::string& name, std::span<const double> values, const Label& label = {});
+
+  /// A field, row-major, one coordinate for each dimension. Fields of one run share coordinates of the same name, which
+  /// must then be equal. Written to the file at once.
+  void fields(const std::string& name, std::span<const double> values, const std::vector<Coordinate>& coordinates,
+              const Label& label = {});
+  void fields(const std::string& name, std::span<const float> values, const std::vector<Coordinate>& coordinates,
+              const Label& label = {});
+  /// Positions in x (and t) of the edges between tiles and between experts, for plots: attributes `tile_edges_x`, ...
+  /// of the group of fields. `name` is the attribute's name.
+  void field_edges(const std::string& name, std::span<const double> edges);
+
+  /// A parameter of the trained model. Written to the file at once. `name` may hold '.', not '/'.
+  void weights(const std::string& name, std::span<const double> values, const std::vector<std::uint64_t>& shape);
+  void weights(const std::string& name, std::span<const float> values, const std::vector<std::uint64_t>& shape);
+
+  /// What depends on the machine: seconds, bytes.
+  void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
+  void timing(const std::string& name, std::span<const double> values, const Label& label = {.unit = "s"});
+
+ private:
+  friend class ResultsWriter;
+  friend class io_detail::ResultsState;
+  RunWriter(std::shared_ptr<io_detail::ResultsState> state, std::size_t run) : state_(std::move(state)), run_(run) {}
+  std::shared_ptr<io_detail::ResultsState> state_;
+  std::size_t run_ = 0;
+};
+
+/// Writes results.h5 on one rank (`active`, rank 0); on the others it is inert, so that callers need no branches.
+/// The file is created under a temporary name at once and gets its name in finish(); without finish() it vanishes.
+/// An error is thrown on the active rank only: the caller passes it on (Communicator).
+class ResultsWriter {
+ public:
+  ResultsWriter();  ///< inert
+  /// InputError where `path` cannot be written; IoError where fewer than `bytes_needed` are free.
+  ResultsWriter(const std::string& path, const std::string& title, bool active = true, std::uint64_t bytes_needed = 0);
+  ResultsWriter(ResultsWriter&&) noexcept;
+  ResultsWriter& operator=(ResultsWriter&&) noexcept;
+  ~ResultsWriter();
+
+  bool active() const { return state_ != nullptr; }
+
+  /// The run of one variant and seed, which is created at the first call.
+  RunWriter run(const std::string& variant, std::int64_t seed);
+  /// The verdicts on the deck's expectations.
+  void expectations(const std::vector<ExpectationResult>& results);
+  /// A text of /provenance, for example ("deck", text). A later value replaces an earlier one. A name may hold '/'.
+  void provenance(const std::string& name, const std::string& text);
+  void provenance(const std::vector<std::pair<std::string, std::string>>& texts);
+  void provenance_numbers(const std::string& name, std::span<const double> values);
+
+  /// Writes what is collected, flushes, closes, syncs, and renames the file to its name. IoError where one of them
+  /// fails: then nothing is left of it, and an older file of that name is untouched.
+  void finish();
+
+ private:
+  std::shared_ptr<io_detail::ResultsState> state_;
+};
+
+}  // namespace rankine
