@@ -1,0 +1,461 @@
+#include "src/comm/communicator.hpp"
+
+// The C interface only: the C++ one has left the standard.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <utility>
+
+#include <mpi.h>
+
+namespace rankine {
+
+namespace {
+
+Traffic traffic_so_far;
+std::size_t piece_limit = std::size_t{1} << 30;
+// Tags above those of Exchange's callers, for the operations of this file that are made of messages.
+constexpr int gather_tag = 30001;
+constexpr int all_to_all_tag = 30002;
+
+void check(int error, const char* call) {
+  if (error == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(error, text, &length);
+  throw CommunicationError(std::string(call) +
+                           " failed: " + std::string(text, static_cast<std::size_t>(length)));
+}
+
+#define RANKINE_MPI(call) check((call), #call)
+
+void count_collective(std::size_t bytes) {
+  ++traffic_so_far.collectives;
+  traffic_so_far.collective_bytes += static_cast<std::int64_t>(bytes);
+}
+
+std::byte* as_bytes(void* data) { return static_cast<std::byte*>(data); }
+const std::byte* as_bytes(const void* data) { return static_cast<const std::byte*>(data); }
+
+/// Calls piece(offset, length) for each piece of a message.
+template <class F>
+void in_pieces(std::size_t bytes, F&& piece) {
+  for (std::size_t offset = 0; offset < bytes; offset += piece_limit) {
+    piece(offset, static_cast<int>(std::min(piece_limit, bytes - offset)));
+  }
+}
+
+}  // namespace
+
+const Traffic& traffic() { return traffic_so_far; }
+void reset_traffic() { traffic_so_far = {}; }
+
+// ----------------------------------------------------------------------------------------------------
+// MpiSession
+
+namespace {
+bool session_owns_mpi = false;
+int exceptions_at_start = 0;
+}  // namespace
+
+MpiSession::MpiSession(int& argc, char**& argv) {
+  int initialized = 0;
+  RANKINE_MPI(MPI_Initialized(&initialized));
+  if (initialized) return;
+  exceptions_at_start = std::uncaught_exceptions();
+  int provided = MPI_THREAD_SINGLE;
+  RANKINE_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  session_owns_mpi = true;
+  if (provided < MPI_THREAD_FUNNELED) {
+    throw CommunicationError(
+        "this MPI library (" + library_version() +
+        ") does not allow a process to have threads (MPI_THREAD_FUNNELED); use another build of it");
+  }
+}
+
+MpiSession::~MpiSession() {
+  if (!session_owns_mpi || !running()) return;
+  if (std::uncaught_exceptions() > exceptions_at_start) abort(exit_code_on_exception);
+  MPI_Finalize();
+  session_owns_mpi = false;
+}
+
+void MpiSession::abort(int exit_code) {
+  std::cout.flush();
+  std::cerr.flush();
+  std::fflush(nullptr);
+  if (running()) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+bool MpiSession::running() {
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  return initialized && !finalized;
+}
+
+std::string MpiSession::library_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  RANKINE_MPI(MPI_Get_library_version(text, &length));
+  std::string version(text, static_cast<std::size_t>(std::max(length, 0)));
+  while (!version.empty() && (version.back() == '\0' || version.back() == '\n')) version.pop_back();
+  std::replace(version.begin(), version.end(), '\n', ' ');
+  return version;
+}
+
+std::string MpiSession::standard_version() {
+  int major = 0, minor = 0;
+  RANKINE_MPI(MPI_Get_version(&major, &minor));
+  return std::to_string(major) + "." + std::to_string(minor);
+}
+
+// --------------------------------------------------------------------------------------------------
+// Communicator
+
+struct Communicator::Handle {
+  MPI_Comm comm = MPI_COMM_NULL;
+  bool owned = false;
+
+  Handle(MPI_Comm communicator, bool owns) : comm(communicator), owned(owns) {
+    // MPI's default handler ends the program before check() can say what happened.
+    RANKINE_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+  }
+  ~Handle() {
+    if (owned && MpiSession::running()) MPI_Comm_free(&comm);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+};
+
+Communicator::Communicator(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {
+  RANKINE_MPI(MPI_Comm_rank(handle_->comm, &rank_));
+  RANKINE_MPI(MPI_Comm_size(handle_->comm, &size_));
+}
+
+Communicator::~Communicator() = default;
+Communicator::Communicator(Communicator&& other) noexcept = default;
+Communicator& Communicator::operator=(Communicator&& other) noexcept = default;
+
+Communicator Communicator::world() {
+  RANKINE_ASSERT(MpiSession::running(), "MPI is used before its start or after its end");
+  return Communicator(std::make_unique<Handle>(MPI_COMM_WORLD, false));
+}
+
+Communicator Communicator::self() {
+  RANKINE_ASSERT(MpiSession::running(), "MPI is used before its start or after its end");
+  return Communicator(std::make_unique<Handle>(MPI_COMM_SELF, false));
+}
+
+Communicator Communicator::split(int color, int key) const {
+  RANKINE_ASSERT(color >= 0, "the colour of a split is negative: " + std::to_string(color));
+  MPI_Comm part = MPI_COMM_NULL;
+  RANKINE_MPI(MPI_Comm_split(handle_->comm, color, key, &part));
+  return Communicator(std::make_unique<Handle>(part, true));
+}
+
+Communicator Communicator::duplicate() const {
+  MPI_Comm copy = MPI_COMM_NULL;
+  RANKINE_MPI(MPI_Comm_dup(handle_->comm, &copy));
+  return Communicator(std::make_unique<Handle>(copy, true));
+}
+
+const void* Communicator::native() const { return &handle_->comm; }
+
+void Communicator::set_piece_bytes(std::size_t bytes) {
+  RANKINE_ASSERT(bytes >= 1 && bytes <= static_cast<std::size_t>(INT_MAX),
+                 "a piece must have 1 to INT_MAX bytes");
+  piece_limit = bytes;
+}
+
+std::size_t Communicator::piece_bytes() { return piece_limit; }
+
+void Communicator::barrier() const {
+  count_collective(0);
+  RANKINE_MPI(MPI_Barrier(handle_->comm));
+}
+
+void Communicator::broadcast_bytes(void* data, std::size_t bytes, int root) const {
+  if (size_ == 1) return;
+  in_pieces(bytes, [&](std::size_t offset, int length) {
+    count_collective(rank_ == root ? static_cast<std::size_t>(length) : 0);
+    RANKINE_MPI(MPI_Bcast(as_bytes(data) + offset, length, MPI_BYTE, root, handle_->comm));
+  });
+}
+
+std::size_t Communicator::broadcast_length(std::size_t length, int root) const {
+  broadcast_bytes(&length, sizeof(length), root);
+  return length;
+}
+
+void Communicator::broadcast(std::string& text, int root) const {
+  text.resize(broadcast_length(text.size(), root));
+  broadcast_bytes(text.data(), text.size(), root);
+}
+
+void Communicator::all_gather_bytes(const void* send, void* receive, std::size_t bytes) const {
+  RANKINE_ASSERT(bytes <= static_cast<std::size_t>(INT_MAX), "all_gather of a value above 2 GiB");
+  const int count = static_cast<int>(bytes);
+  count_collective(bytes);
+  RANKINE_MPI(MPI_Allgather(send, count, MPI_BYTE, receive, count, MPI_BYTE, handle_->comm));
+}
+
+void Communicator::gather_bytes(const void* send, void* receive, const std::vector<std::size_t>& lengths,
+                                int root) const {
+  Exchange exchange(*this);
+  if (rank_ == root) {
+    std::size_t offset = 0;
+    for (int from = 0; from < size_; ++from) {
+      const std::size_t length = lengths[static_cast<std::size_t>(from)];
+      if (from == rank_) {
+        std::copy_n(as_bytes(send), length, as_bytes(receive) + offset);
+      } else {
+        exchange.receive_bytes(as_bytes(receive) + offset, length, from, gather_tag);
+      }
+      offset += length;
+    }
+  } else {
+    exchange.send_bytes(send, lengths[static_cast<std::size_t>(rank_)], root, gather_tag);
+  }
+  exchange.wait();
+}
+
+void Communicator::all_gather_bytes_varying(const void* send, void* receive,
+                                            const std::vector<std::size_t>& lengths) const {
+  const std::size_t total = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+  if (total > piece_limit) {  // the same decision on every rank, as all know all lengths
+    gather_bytes(send, receive, lengths, 0);
+    broadcast_bytes(receive, total, 0);
+    return;
+  }
+  std::vector<int> counts(lengths.begin(), lengths.end()), offsets(lengths.size(), 0);
+  std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
+  const int own = counts[static_cast<std::size_t>(rank_)];
+  count_collective(static_cast<std::size_t>(own));
+  RANKINE_MPI(
+      MPI_Allgatherv(send, own, MPI_BYTE, receive, counts.data(), offsets.data(), MPI_BYTE, handle_->comm));
+}
+
+std::vector<std::string> Communicator::all_gather_text(const std::string& text) const {
+  std::vector<std::size_t> lengths;
+  const auto all = all_gather_varying(std::span<const char>(text), &lengths);
+  std::vector<std::string> texts;
+  std::size_t offset = 0;
+  for (const std::size_t length : lengths) {
+    texts.emplace_back(all.data() + offset, length);
+    offset += length;
+  }
+  return texts;
+}
+
+void Communicator::all_to_all_bytes(const void* send, std::span<const std::size_t> send_counts,
+                                    std::size_t send_total, void* receive,
+                                    std::span<const std::size_t> receive_counts, std::size_t receive_total,
+                                    std::size_t value_bytes) const {
+  const auto ranks = static_cast<std::size_t>(size_);
+  const auto total = [](std::span<const std::size_t> counts) {
+    return std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  };
+  RANKINE_ASSERT(send_counts.size() == ranks && receive_counts.size() == ranks,
+                 "all_to_all needs a count per rank");
+  RANKINE_ASSERT(total(send_counts) == send_total && total(receive_counts) == receive_total,
+                 "all_to_all's counts do not add up to its buffers");
+  // Messages instead of MPI_Alltoallv: its int offsets end at 2 GiB, and pairs without data need no message.
+  Exchange exchange(*this);
+  std::size_t send_offset = 0, receive_offset = 0, own_send = 0, own_receive = 0;
+  for (int other = 0; other < size_; ++other) {
+    const std::size_t out = send_counts[static_cast<std::size_t>(other)] * value_bytes;
+    const std::size_t in = receive_counts[static_cast<std::size_t>(other)] * value_bytes;
+    if (other == rank_) {
+      RANKINE_ASSERT(in == out, "all_to_all: a rank sends itself another length than it receives");
+      own_send = send_offset;
+      own_receive = receive_offset;
+    } else {
+      exchange.receive_bytes(as_bytes(receive) + receive_offset, in, other, all_to_all_tag);
+    }
+    send_offset += out;
+    receive_offset += in;
+  }
+  send_offset = 0;
+  for (int other = 0; other < size_; ++other) {
+    const std::size_t out = send_counts[static_cast<std::size_t>(other)] * value_bytes;
+    if (other != rank_) exchange.send_bytes(as_bytes(send) + send_offset, out, other, all_to_all_tag);
+    send_offset += out;
+  }
+  std::copy_n(as_bytes(send) + own_send, send_counts[static_cast<std::size_t>(rank_)] * value_bytes,
+              as_bytes(receive) + own_receive);
+  exchange.wait();
+}
+
+namespace {
+std::int64_t reduce(std::int64_t value, MPI_Op operation, MPI_Comm comm) {
+  std::int64_t result = 0;
+  count_collective(sizeof(value));
+  RANKINE_MPI(MPI_Allreduce(&value, &result, 1, MPI_INT64_T, operation, comm));
+  return result;
+}
+}  // namespace
+
+std::int64_t Communicator::sum(std::int64_t value) const { return reduce(value, MPI_SUM, handle_->comm); }
+std::int64_t Communicator::max(std::int64_t value) const { return reduce(value, MPI_MAX, handle_->comm); }
+std::int64_t Communicator::min(std::int64_t value) const { return reduce(value, MPI_MIN, handle_->comm); }
+
+double Communicator::max(double value) const {
+  double result = value;  // MPI_MAX leaves NaN to the implementation
+  for (const double other : all_gather(value)) {
+    if (std::isnan(other)) return other;
+    if (other > result) result = other;
+  }
+  return result;
+}
+
+double Communicator::min(double value) const { return -max(-value); }
+
+void Communicator::sum(std::span<std::int64_t> values) const {
+  const std::size_t piece = std::max<std::size_t>(piece_limit / sizeof(std::int64_t), 1);
+  for (std::size_t first = 0; first < values.size(); first += piece) {
+    const std::size_t count = std::min(piece, values.size() - first);
+    count_collective(count * sizeof(std::int64_t));
+    RANKINE_MPI(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, static_cast<int>(count), MPI_INT64_T,
+                              MPI_SUM, handle_->comm));
+  }
+}
+
+namespace {
+
+// The kinds of failure that ranks can tell one another. 0 is success.
+enum FailureKind : int { success, input_failure, numerical_failure, io_failure, other_failure };
+
+int run_and_catch(const std::function<void()>& work, std::string& message) {
+  try {
+    work();
+    return success;
+  } catch (const InputError& error) {
+    message = error.what();
+    return input_failure;
+  } catch (const NumericalError& error) {
+    message = error.what();
+    return numerical_failure;
+  } catch (const IoError& error) {
+    message = error.what();
+    return io_failure;
+  } catch (const std::exception& error) {
+    message = error.what();
+    return other_failure;
+  }
+}
+
+void throw_failure(int kind, const std::string& message) {
+  if (kind == input_failure) throw InputError(message);
+  if (kind == numerical_failure) throw NumericalError(message);
+  if (kind == io_failure) throw IoError(message);
+  throw std::runtime_error(message);
+}
+
+}  // namespace
+
+void Communicator::together(const std::function<void()>& work) const {
+  std::string message;
+  int kind = run_and_catch(work, message);
+  const int failed = min(kind == success ? size_ : rank_);
+  if (failed == size_) return;
+  broadcast(kind, failed);
+  broadcast(message, failed);
+  if (failed > 0) message = "rank " + std::to_string(failed) + ": " + message;
+  throw_failure(kind, message);
+}
+
+void Communicator::on_root(const std::function<void()>& work) const {
+  std::string message;
+  int kind = success;
+  if (is_root()) kind = run_and_catch(work, message);
+  broadcast(kind);
+  if (kind == success) return;
+  broadcast(message);
+  throw_failure(kind, message);
+}
+
+std::vector<std::string> Communicator::host_names() const {
+  char name[MPI_MAX_PROCESSOR_NAME] = "";
+  int length = 0;
+  RANKINE_MPI(MPI_Get_processor_name(name, &length));
+  return all_gather_text(std::string(name, static_cast<std::size_t>(length)));
+}
+
+// ------------------------------------------------------------------------------------------------------
+// Exchange
+
+struct Exchange::Pending {
+  std::vector<MPI_Request> requests;
+  std::vector<int> expected;  // bytes of each receive, -1 for a send
+  std::vector<int> partners;
+};
+
+Exchange::Exchange(const Communicator& communicator)
+    : communicator_(communicator), pending_(std::make_unique<Pending>()) {}
+
+Exchange::~Exchange() {
+  // Reached with messages under way only by an exception: the buffers must outlive them all the same.
+  if (!pending_->requests.empty() && MpiSession::running()) {
+    MPI_Waitall(static_cast<int>(pending_->requests.size()), pending_->requests.data(), MPI_STATUSES_IGNORE);
+  }
+}
+
+void Exchange::send_bytes(const void* data, std::size_t bytes, int to, int tag) {
+  in_pieces(bytes, [&](std::size_t offset, int length) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    RANKINE_MPI(
+        MPI_Isend(as_bytes(data) + offset, length, MPI_BYTE, to, tag, communicator_.handle_->comm, &request));
+    pending_->requests.push_back(request);
+    pending_->expected.push_back(-1);
+    pending_->partners.push_back(to);
+    ++traffic_so_far.messages;
+    traffic_so_far.bytes += length;
+  });
+}
+
+void Exchange::receive_bytes(void* data, std::size_t bytes, int from, int tag) {
+  in_pieces(bytes, [&](std::size_t offset, int length) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    RANKINE_MPI(MPI_Irecv(as_bytes(data) + offset, length, MPI_BYTE, from, tag, communicator_.handle_->comm,
+                          &request));
+    pending_->requests.push_back(request);
+    pending_->expected.push_back(length);
+    pending_->partners.push_back(from);
+  });
+}
+
+void Exchange::wait() {
+  std::vector<MPI_Status> statuses(pending_->requests.size());
+  const int error =
+      MPI_Waitall(static_cast<int>(statuses.size()), pending_->requests.data(), statuses.data());
+  const Pending done = std::exchange(*pending_, {});
+  for (std::size_t i = 0; i < statuses.size(); ++i) {
+    if (error == MPI_ERR_IN_STATUS && statuses[i].MPI_ERROR != MPI_SUCCESS &&
+        statuses[i].MPI_ERROR != MPI_ERR_PENDING) {
+      check(statuses[i].MPI_ERROR, ("a message between rank " + std::to_string(communicator_.rank()) +
+                                    " and rank " + std::to_string(done.partners[i]))
+                                       .c_str());
+    }
+    if (error != MPI_SUCCESS || done.expected[i] < 0) continue;
+    int received = 0;
+    RANKINE_MPI(MPI_Get_count(&statuses[i], MPI_BYTE, &received));
+    if (received != done.expected[i]) {
+      throw CommunicationError("rank " + std::to_string(communicator_.rank()) + " received " +
+                               std::to_string(received) + " bytes from rank " +
+                               std::to_string(done.partners[i]) + " where it expected " +
+                               std::to_string(done.expected[i]));
+    }
+  }
+  check(error, "MPI_Waitall");
+}
+
+}  // namespace rankine

@@ -1,0 +1,235 @@
+// MPI, and nothing else of the program sees it. A Communicator is an owning handle with typed, checked
+// operations. No operation here sums floating-point numbers: that is TileTree's (src/comm/tile_tree.hpp),
+// whose sums have the same bits on any number of ranks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/error.hpp"
+
+namespace rankine {
+
+/// An MPI call failed, or ranks disagree about a message's length. Ends the run like an I/O failure (exit
+/// code 3).
+struct CommunicationError : IoError {
+  using IoError::IoError;
+};
+
+template <class T>
+concept Sendable = std::is_trivially_copyable_v<T>;
+
+/// What this process has sent since its start or the last reset_traffic(). Depends on the number of ranks.
+struct Traffic {
+  std::int64_t messages = 0;          ///< point-to-point messages
+  std::int64_t bytes = 0;             ///< in these messages
+  std::int64_t collectives = 0;       ///< collective calls
+  std::int64_t collective_bytes = 0;  ///< what this process put into them
+};
+
+const Traffic& traffic();
+void reset_traffic();
+
+/// MPI from its start to its end: the first local variable of main(). If MPI runs already, does nothing.
+/// Where a session is left by an exception, every rank is ended with `exit_code_on_exception`: the other
+/// ranks could wait for this one for ever.
+class MpiSession {
+ public:
+  MpiSession(int& argc, char**& argv);
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  static constexpr int exit_code_on_exception = 70;
+
+  /// Ends all ranks at once, from any rank. Output streams are flushed first.
+  [[noreturn]] static void abort(int exit_code);
+  /// Between MPI's start and its end.
+  static bool running();
+  /// Such as "Open MPI v4.1.4, package: ...", one line.
+  static std::string library_version();
+  /// Version of the MPI standard, such as "3.1".
+  static std::string standard_version();
+};
+
+class Communicator {
+ public:
+  /// All ranks. A handle, which costs nothing; not a collective call.
+  static Communicator world();
+  /// This rank alone.
+  static Communicator self();
+
+  ~Communicator();
+  Communicator(Communicator&& other) noexcept;
+  Communicator& operator=(Communicator&& other) noexcept;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  /// The ranks of one colour (>= 0), ordered by key, then by rank here. Collective.
+  Communicator split(int color, int key) const;
+  /// The same ranks, whose messages cannot be mistaken for those of this communicator. Collective.
+  Communicator duplicate() const;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool is_root() const { return rank_ == 0; }
+
+  void barrier() const;
+
+  // Broadcast from `root`. Vectors and strings take the root's length.
+  template <Sendable T>
+  void broadcast(std::span<T> values, int root = 0) const {
+    broadcast_bytes(values.data(), values.size_bytes(), root);
+  }
+  template <Sendable T>
+  void broadcast(T& value, int root = 0) const {
+    broadcast_bytes(&value, sizeof(T), root);
+  }
+  template <Sendable T>
+  void broadcast(std::vector<T>& values, int root = 0) const {
+    values.resize(broadcast_length(values.size(), root));
+    broadcast_bytes(values.data(), values.size() * sizeof(T), root);
+  }
+  void broadcast(std::string& text, int root = 0) const;
+
+  /// One value of each rank in rank order, on the root; empty elsewhere.
+  template <Sendable T>
+  std::vector<T> gather(const T& value, int root = 0) const {
+    return gather_varying(std::span<const T>(&value, 1), root);
+  }
+  /// One value of each rank in rank order, everywhere.
+  template <Sendable T>
+  std::vector<T> all_gather(const T& value) const {
+    std::vector<T> all(static_cast<std::size_t>(size_));
+    all_gather_bytes(&value, all.data(), sizeof(T));
+    return all;
+  }
+  /// The values of all ranks end to end, on the root; empty elsewhere. Lengths may differ.
+  template <Sendable T>
+  std::vector<T> gather_varying(std::span<const T> values, int root = 0) const {
+    const auto lengths = all_gather(values.size_bytes());
+    std::vector<T> all;
+    if (rank_ == root)
+      all.resize(std::accumulate(lengths.begin(), lengths.end(), std::size_t{0}) / sizeof(T));
+    gather_bytes(values.data(), all.data(), lengths, root);
+    return all;
+  }
+  /// The values of all ranks end to end, everywhere. Lengths may differ; `lengths` (optional) takes them by
+  /// rank.
+  template <Sendable T>
+  std::vector<T> all_gather_varying(std::span<const T> values,
+                                    std::vector<std::size_t>* lengths = nullptr) const {
+    const auto bytes = all_gather(values.size_bytes());
+    std::vector<T> all(std::accumulate(bytes.begin(), bytes.end(), std::size_t{0}) / sizeof(T));
+    all_gather_bytes_varying(values.data(), all.data(), bytes);
+    if (lengths) {
+      *lengths = bytes;
+      for (auto& length : *lengths) length /= sizeof(T);
+    }
+    return all;
+  }
+  /// One text of each rank, everywhere.
+  std::vector<std::string> all_gather_text(const std::string& text) const;
+
+  /// Sends `send_counts[r]` values to each rank r and receives `receive_counts[r]` from it, both end to end
+  /// in rank order. Both sides must know the counts.
+  template <Sendable T>
+  void all_to_all(std::span<const T> send, std::span<const std::size_t> send_counts, std::span<T> receive,
+                  std::span<const std::size_t> receive_counts) const {
+    all_to_all_bytes(send.data(), send_counts, send.size(), receive.data(), receive_counts, receive.size(),
+                     sizeof(T));
+  }
+
+  // Exact reductions: their results do not depend on the order of the ranks.
+  std::int64_t sum(std::int64_t value) const;
+  std::int64_t max(std::int64_t value) const;
+  std::int64_t min(std::int64_t value) const;
+  int sum(int value) const { return static_cast<int>(sum(static_cast<std::int64_t>(value))); }
+  int max(int value) const { return static_cast<int>(max(static_cast<std::int64_t>(value))); }
+  int min(int value) const { return static_cast<int>(min(static_cast<std::int64_t>(value))); }
+  /// NaN if any rank's value is NaN.
+  double max(double value) const;
+  double min(double value) const;
+  /// Element by element, in place.
+  void sum(std::span<std::int64_t> values) const;
+  /// True on every rank if it is true on every rank.
+  bool all_agree(bool value) const { return min(value ? 1 : 0) == 1; }
+  bool any(bool value) const { return max(value ? 1 : 0) == 1; }
+
+  /// Runs `work` on every rank; if it throws on some, all ranks throw what the lowest of them threw: the same
+  /// kind (InputError, NumericalError, IoError, or std::runtime_error) and message, preceded by "rank r: "
+  /// unless r is 0. `work` must not communicate after a rank may have failed.
+  void together(const std::function<void()>& work) const;
+  /// Runs `work` on the root only; if it throws, all ranks throw it.
+  void on_root(const std::function<void()>& work) const;
+
+  /// The machine's name of each rank.
+  std::vector<std::string> host_names() const;
+
+  /// Points to the MPI_Comm: `*static_cast<const MPI_Comm*>(native())`, for the files that hand it to HDF5 or
+  /// PETSc.
+  const void* native() const;
+
+  /// Longer messages travel in pieces of at most this many bytes (MPI counts are int). For tests.
+  static void set_piece_bytes(std::size_t bytes);
+  static std::size_t piece_bytes();
+
+ private:
+  friend class Exchange;
+  struct Handle;
+  explicit Communicator(std::unique_ptr<Handle> handle);
+
+  void broadcast_bytes(void* data, std::size_t bytes, int root) const;
+  std::size_t broadcast_length(std::size_t length, int root) const;
+  void all_gather_bytes(const void* send, void* receive, std::size_t bytes) const;
+  void gather_bytes(const void* send, void* receive, const std::vector<std::size_t>& lengths, int root) const;
+  void all_gather_bytes_varying(const void* send, void* receive,
+                                const std::vector<std::size_t>& lengths) const;
+  void all_to_all_bytes(const void* send, std::span<const std::size_t> send_counts, std::size_t send_total,
+                        void* receive, std::span<const std::size_t> receive_counts, std::size_t receive_total,
+                        std::size_t value_bytes) const;
+
+  std::unique_ptr<Handle> handle_;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+/// Messages under way. Buffers must live until wait() or the destructor returns.
+class Exchange {
+ public:
+  explicit Exchange(const Communicator& communicator);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  /// Starts to send. Empty spans send nothing. `tag` is in [0, 30000].
+  template <Sendable T>
+  void send(std::span<const T> values, int to, int tag = 0) {
+    send_bytes(values.data(), values.size_bytes(), to, tag);
+  }
+  /// Starts to receive exactly as many values as the span has.
+  template <Sendable T>
+  void receive(std::span<T> values, int from, int tag = 0) {
+    receive_bytes(values.data(), values.size_bytes(), from, tag);
+  }
+  /// Ends all messages started here; throws CommunicationError if one had another length.
+  void wait();
+
+ private:
+  friend class Communicator;
+  void send_bytes(const void* data, std::size_t bytes, int to, int tag);
+  void receive_bytes(void* data, std::size_t bytes, int from, int tag);
+
+  struct Pending;
+  const Communicator& communicator_;
+  std::unique_ptr<Pending> pending_;
+};
+
+}  // namespace rankine
