@@ -1,24 +1,27 @@
-// The march of an implicit time stepper with tridiagonal matrices, frame by frame, for many right-hand sides at once.
+// The march of an implicit time stepper with tridiagonal matrices, frame by frame, for many right-hand sides
+// at once.
 //   forward     A_j e_j = r_j + B_j e_{j-1},             j = 0 .. J-1, e_{-1} = 0
 //   transposed  A_j^T l_j = s_j + B_{j+1}^T l_{j+1},     j = J-1 .. 0, l_J = 0
 // so that <forward(r), s> = <r, transposed(s)>. Without history B is left out and the frames are independent.
-// A_j = L D V is factored without pivoting (L unit lower, V unit upper), which is stable for the diagonally dominant
-// matrices of an implicit diffusion step.
-// Fields are [frame][cell][column], the column fastest: neighbouring columns are the lanes of one vector (CPU) or
-// neighbouring threads (GPU). Each column is computed by the same operations whatever columns stand beside it, so its bits
-// do not depend on how a batch is cut.
+// A_j = L D V is factored without pivoting (L unit lower, V unit upper), which is stable for the diagonally
+// dominant matrices of an implicit diffusion step. Fields are [frame][cell][column], the column fastest:
+// neighbouring columns are the lanes of one vector (CPU) or neighbouring threads (GPU). Each column is
+// computed by the same operations whatever columns stand beside it, so its bits do not depend on how a batch
+// is cut.
 #pragma once
 
-#include <Kokkos_Core.hpp>
 #include <cmath>
+
+#include <Kokkos_Core.hpp>
 
 namespace rankine::kernels {
 
-/// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the optimiser's choice:
-/// the vector body and the remainder of a loop must give the same bits.
+/// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the
+/// optimiser's choice: the vector body and the remainder of a loop must give the same bits.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || \
+    defined(__HIP_DEVICE_COMPILE__)
   using std::fma;
   return fma(a, b, c);
 #else
@@ -26,15 +29,15 @@ KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
 #endif
 }
 
-/// Tridiagonal matrices (matrix, cell); row i is lower(i) x_{i-1} + diagonal(i) x_i + upper(i) x_{i+1}. lower(., 0) and
-/// upper(., cells - 1) are never read.
+/// Tridiagonal matrices (matrix, cell); row i is lower(i) x_{i-1} + diagonal(i) x_i + upper(i) x_{i+1}, and
+/// lower(., 0) and upper(., cells - 1) are zero.
 template <class T, class Space = Kokkos::DefaultExecutionSpace>
 struct TridiagonalBands {
   using View = Kokkos::View<T**, Kokkos::LayoutRight, typename Space::memory_space>;
   View lower, diagonal, upper;
 };
 
-/// A_j = (I + lower) diag(1 / inverse_diagonal) (I + upper) per distinct matrix (matrix, cell), in the form that a solve
+/// A_j = (I + down) D (I + up) per distinct matrix (matrix, cell), in the form that a solve
 /// sweeps through: down with `down`, up with `up`. For A^T the two change places, shifted by one cell.
 template <class T, class Space = Kokkos::DefaultExecutionSpace>
 struct TridiagonalFactors {
@@ -44,20 +47,79 @@ struct TridiagonalFactors {
   View up;                ///< up(i) multiplies the solution at cell i + 1; up(cells - 1) = 0
 };
 
-/// One functor for both directions of the march; the two are told apart by their coefficients and the order of frames.
-/// Call with the number of a block of `width` columns.
+/// `width` neighbouring columns of one cell, in groups of four: GCC keeps a group in one vector register, but
+/// would leave one long array in memory.
+template <class T, int width>
+struct ColumnLanes {
+  static_assert(width % 4 == 0);
+#if defined(__GNUC__) && !defined(__CUDACC__)
+  typedef T Group __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
+#else
+  using Group = Kokkos::Array<T, 4>;
+#endif
+  Group groups[width / 4];
+
+  KOKKOS_FORCEINLINE_FUNCTION static ColumnLanes load(const T* from) {
+    ColumnLanes lanes;
+    for (int g = 0; g < width / 4; ++g) {
+      for (int c = 0; c < 4; ++c) lanes.groups[g][c] = from[4 * g + c];
+    }
+    return lanes;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void store(T* to) const {
+    for (int g = 0; g < width / 4; ++g) {
+      for (int c = 0; c < 4; ++c) to[4 * g + c] = groups[g][c];
+    }
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes multiply_add(T a, const ColumnLanes& b,
+                                                              const ColumnLanes& c) {
+    ColumnLanes sum;
+    for (int g = 0; g < width / 4; ++g) {
+      const Group x = b.groups[g], y = c.groups[g];
+      sum.groups[g] = Group{kernels::multiply_add(a, x[0], y[0]), kernels::multiply_add(a, x[1], y[1]),
+                            kernels::multiply_add(a, x[2], y[2]), kernels::multiply_add(a, x[3], y[3])};
+    }
+    return sum;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes operator*(T a, const ColumnLanes& b) {
+    ColumnLanes product;
+    for (int g = 0; g < width / 4; ++g) {
+      const Group x = b.groups[g];
+      product.groups[g] = Group{a * x[0], a * x[1], a * x[2], a * x[3]};
+    }
+    return product;
+  }
+};
+
+template <class T>
+struct ColumnLanes<T, 1> {
+  T lane;
+
+  KOKKOS_FORCEINLINE_FUNCTION static ColumnLanes load(const T* from) { return {*from}; }
+  KOKKOS_FORCEINLINE_FUNCTION void store(T* to) const { *to = lane; }
+  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes multiply_add(T a, const ColumnLanes& b,
+                                                              const ColumnLanes& c) {
+    return {kernels::multiply_add(a, b.lane, c.lane)};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes operator*(T a, const ColumnLanes& b) { return {a * b.lane}; }
+};
+
+/// One functor for both directions of the march; the two are told apart by their coefficients and the order
+/// of frames. Call with the number of a block of `width` columns.
 template <class T, class Space, int width>
 struct TridiagonalMarchBlock {
-  using Field = Kokkos::View<T***, Kokkos::LayoutRight, typename Space::memory_space, Kokkos::MemoryUnmanaged>;
-  using ConstField = Kokkos::View<const T***, Kokkos::LayoutRight, typename Space::memory_space, Kokkos::MemoryUnmanaged>;
+  using Field =
+      Kokkos::View<T***, Kokkos::LayoutRight, typename Space::memory_space, Kokkos::MemoryUnmanaged>;
+  using ConstField =
+      Kokkos::View<const T***, Kokkos::LayoutRight, typename Space::memory_space, Kokkos::MemoryUnmanaged>;
   using Index = Kokkos::View<int*, typename Space::memory_space>;
 
   TridiagonalFactors<T, Space> factors;
   TridiagonalBands<T, Space> history;  // rows of B (or of B^T)
   Index factor_of_frame, history_of_frame;
   bool with_history, backward;
-  ConstField rhs;     // (frame, cell, column)
-  Field solution;     // the same shape; may be the same memory
+  ConstField rhs;  // (frame, cell, column)
+  Field solution;  // the same shape; may be the same memory
   int first_column;
 
   KOKKOS_FUNCTION void operator()(int block) const {
@@ -66,64 +128,64 @@ struct TridiagonalMarchBlock {
     const int column = first_column + block * width;
     for (int step = 0; step < frames; ++step) {
       const int frame = backward ? frames - 1 - step : step;
-      T z[width];
-      for (int c = 0; c < width; ++c) z[c] = T(0);
+      const int factor = factor_of_frame(frame);
+      const T* r = &rhs(frame, 0, column);
+      T* e = &solution(frame, 0, column);
+      const T* down = &factors.down(factor, 0);
+      const T* inverse_diagonal = &factors.inverse_diagonal(factor, 0);
       if (step == 0 || !with_history) {
-        sweep_down<false>(frame, frame, column, cells, z);
+        sweep_down(r, e, down, inverse_diagonal, cells);
       } else {
-        sweep_down<true>(frame, backward ? frame + 1 : frame - 1, column, cells, z);
+        const int previous = backward ? frame + 1 : frame - 1;
+        // The transposed march couples frame j to j + 1 through B_{j+1}.
+        const int matrix = history_of_frame(backward ? previous : frame);
+        sweep_down(r, e, down, inverse_diagonal, cells, &solution(previous, 0, column),
+                   &history.lower(matrix, 0), &history.diagonal(matrix, 0), &history.upper(matrix, 0));
       }
-      sweep_up(frame, column, cells);
+      sweep_up(e, &factors.up(factor, 0), cells);
     }
   }
 
  private:
-  // z_i = rhs_i + (B e_previous)_i - down_i z_{i-1}
-  template <bool with_previous>
-  KOKKOS_FORCEINLINE_FUNCTION void sweep_down(int frame, int previous, int column, int cells, T* z) const {
-    const int factor = factor_of_frame(frame);
-    // The transposed march couples frame j to j + 1 through B_{j+1}.
-    const int matrix = with_previous ? history_of_frame(backward ? previous : frame) : 0;
-    const int last = cells - 1;
-    for (int i = 0; i < cells; ++i) {
-      const T* r = &rhs(frame, i, column);
-      T s[width];
-      for (int c = 0; c < width; ++c) s[c] = r[c];
-      if constexpr (with_previous) {
-        const T* here = &solution(previous, i, column);
-        const T middle = history.diagonal(matrix, i);
-        for (int c = 0; c < width; ++c) s[c] = multiply_add(middle, here[c], s[c]);
-        if (i > 0) {
-          const T* left = &solution(previous, i - 1, column);
-          const T lower = history.lower(matrix, i);
-          for (int c = 0; c < width; ++c) s[c] = multiply_add(lower, left[c], s[c]);
-        }
-        if (i < last) {
-          const T* right = &solution(previous, i + 1, column);
-          const T upper = history.upper(matrix, i);
-          for (int c = 0; c < width; ++c) s[c] = multiply_add(upper, right[c], s[c]);
-        }
-      }
-      const T factor_down = -factors.down(factor, i);
-      for (int c = 0; c < width; ++c) z[c] = multiply_add(factor_down, z[c], s[c]);
-      T* e = &solution(frame, i, column);
-      for (int c = 0; c < width; ++c) e[c] = z[c];
+  using Lanes = ColumnLanes<T, width>;
+
+  // z_i = r_i - down_i z_{i-1}, stored as e_i = z_i / D_i
+  KOKKOS_FORCEINLINE_FUNCTION void sweep_down(const T* r, T* e, const T* down, const T* inverse_diagonal,
+                                              int cells) const {
+    const long stride = rhs.extent_int(2);
+    Lanes z{};
+    for (int i = 0; i < cells; ++i, r += stride, e += stride) {
+      z = multiply_add(-down[i], z, Lanes::load(r));
+      (inverse_diagonal[i] * z).store(e);
+    }
+  }
+
+  // z_i = r_i + (B p)_i - down_i z_{i-1}, stored as e_i = z_i / D_i
+  KOKKOS_FORCEINLINE_FUNCTION void sweep_down(const T* r, T* e, const T* down, const T* inverse_diagonal,
+                                              int cells, const T* p, const T* lower, const T* diagonal,
+                                              const T* upper) const {
+    const long stride = rhs.extent_int(2);
+    Lanes z{};
+    for (int i = 0; i < cells; ++i, r += stride, e += stride, p += stride) {
+      // Beyond the ends the coefficient is zero and any finite value will do.
+      const T* left = i > 0 ? p - stride : p;
+      const T* right = i + 1 < cells ? p + stride : p;
+      Lanes s = multiply_add(diagonal[i], Lanes::load(p), Lanes::load(r));
+      s = multiply_add(lower[i], Lanes::load(left), s);
+      s = multiply_add(upper[i], Lanes::load(right), s);
+      z = multiply_add(-down[i], z, s);
+      (inverse_diagonal[i] * z).store(e);
     }
   }
 
   // e_i = z_i / D_i - up_i e_{i+1}
-  KOKKOS_FORCEINLINE_FUNCTION void sweep_up(int frame, int column, int cells) const {
-    const int factor = factor_of_frame(frame);
-    T x[width];
-    for (int c = 0; c < width; ++c) x[c] = T(0);
-    for (int i = cells - 1; i >= 0; --i) {
-      T* e = &solution(frame, i, column);
-      const T inverse = factors.inverse_diagonal(factor, i);
-      const T factor_up = -factors.up(factor, i);
-      T scaled[width];
-      for (int c = 0; c < width; ++c) scaled[c] = inverse * e[c];
-      for (int c = 0; c < width; ++c) x[c] = multiply_add(factor_up, x[c], scaled[c]);
-      for (int c = 0; c < width; ++c) e[c] = x[c];
+  KOKKOS_FORCEINLINE_FUNCTION void sweep_up(T* e, const T* up, int cells) const {
+    const long stride = rhs.extent_int(2);
+    Lanes x{};
+    e += (cells - 1) * stride;
+    for (int i = cells - 1; i >= 0; --i, e -= stride) {
+      x = multiply_add(-up[i], x, Lanes::load(e));
+      x.store(e);
     }
   }
 };
@@ -140,8 +202,8 @@ struct TridiagonalMarch {
 namespace detail {
 
 template <int width, class T, class Space>
-int march_blocks(const TridiagonalMarch<T, Space>& march, bool transposed, const T* rhs, T* solution, int frames,
-                 int cells, int columns, int first_column) {
+int march_blocks(const TridiagonalMarch<T, Space>& march, bool transposed, const T* rhs, T* solution,
+                 int frames, int cells, int columns, int first_column) {
   const int blocks = (columns - first_column) / width;
   if (blocks > 0) {
     using Block = TridiagonalMarchBlock<T, Space, width>;
@@ -160,14 +222,14 @@ int march_blocks(const TridiagonalMarch<T, Space>& march, bool transposed, const
 }
 
 template <class T, class Space>
-void march_all(const TridiagonalMarch<T, Space>& march, bool transposed, const T* rhs, T* solution, int frames, int cells,
-               int columns) {
-  // A processor wants several vectors in flight to hide the latency of the recurrence; a GPU wants one thread a column.
+void march_all(const TridiagonalMarch<T, Space>& march, bool transposed, const T* rhs, T* solution,
+               int frames, int cells, int columns) {
+  // A processor wants several vectors in flight to hide the latency of the recurrence; a GPU wants one thread
+  // a column.
   constexpr bool on_host =
       Kokkos::SpaceAccessibility<typename Space::memory_space, Kokkos::HostSpace>::accessible;
   int column = 0;
   if constexpr (on_host) {
-    column = march_blocks<16>(march, transposed, rhs, solution, frames, cells, columns, column);
     column = march_blocks<8>(march, transposed, rhs, solution, frames, cells, columns, column);
     column = march_blocks<4>(march, transposed, rhs, solution, frames, cells, columns, column);
   }
@@ -176,17 +238,18 @@ void march_all(const TridiagonalMarch<T, Space>& march, bool transposed, const T
 
 }  // namespace detail
 
-/// solution = P^-1 rhs; both are [frame][cell][column] in the memory space of `Space`, and may be the same memory.
+/// solution = P^-1 rhs; both are [frame][cell][column] in the memory space of `Space`, and may be the same
+/// memory.
 template <class T, class Space>
-void tridiagonal_march_forward(const TridiagonalMarch<T, Space>& march, const T* rhs, T* solution, int frames, int cells,
-                               int columns) {
+void tridiagonal_march_forward(const TridiagonalMarch<T, Space>& march, const T* rhs, T* solution, int frames,
+                               int cells, int columns) {
   detail::march_all(march, false, rhs, solution, frames, cells, columns);
 }
 
 /// solution = P^-T rhs, the exact adjoint of tridiagonal_march_forward().
 template <class T, class Space>
-void tridiagonal_march_backward(const TridiagonalMarch<T, Space>& march, const T* rhs, T* solution, int frames, int cells,
-                                int columns) {
+void tridiagonal_march_backward(const TridiagonalMarch<T, Space>& march, const T* rhs, T* solution,
+                                int frames, int cells, int columns) {
   detail::march_all(march, true, rhs, solution, frames, cells, columns);
 }
 

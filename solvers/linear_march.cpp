@@ -38,8 +38,8 @@ std::vector<int> distinct_matrices(const TridiagonalFrames& bands, std::vector<i
   std::vector<int> firsts;
   matrix_of_frame.assign(bands.frames, 0);
   for (int frame = 0; frame < bands.frames; ++frame) {
-    const auto found =
-        std::find_if(firsts.begin(), firsts.end(), [&](int first) { return same_matrix(bands, first, frame); });
+    const auto found = std::find_if(firsts.begin(), firsts.end(),
+                                    [&](int first) { return same_matrix(bands, first, frame); });
     matrix_of_frame[frame] = static_cast<int>(found - firsts.begin());
     if (found == firsts.end()) firsts.push_back(frame);
   }
@@ -55,13 +55,16 @@ LinearMarch::LinearMarch(const MarchMatrices& matrices)
 
 void LinearMarch::apply(std::span<const double> residual, std::span<double> error, int columns) const {
   const size_t size = static_cast<size_t>(frames_) * cells_ * columns;
-  RANKINE_ASSERT(residual.size() == size && error.size() == size, "a march field holds frames x cells x columns numbers");
+  RANKINE_ASSERT(residual.size() == size && error.size() == size,
+                 "a march field holds frames x cells x columns numbers");
   if (size > 0) solve(residual.data(), error.data(), columns, false);
 }
 
-void LinearMarch::apply_transpose(std::span<const double> residual, std::span<double> error, int columns) const {
+void LinearMarch::apply_transpose(std::span<const double> residual, std::span<double> error,
+                                  int columns) const {
   const size_t size = static_cast<size_t>(frames_) * cells_ * columns;
-  RANKINE_ASSERT(residual.size() == size && error.size() == size, "a march field holds frames x cells x columns numbers");
+  RANKINE_ASSERT(residual.size() == size && error.size() == size,
+                 "a march field holds frames x cells x columns numbers");
   if (size > 0) solve(residual.data(), error.data(), columns, true);
 }
 
@@ -117,11 +120,12 @@ class BandedMarch final : public LinearMarch {
         const double size = std::abs(a.diagonal[row + i]) + std::abs(lower) + std::abs(upper);
         // Written so that a NaN fails too.
         if (!(std::abs(pivot) > 1e-13 * size) || !std::isfinite(pivot)) {
-          throw NumericalError("linear march: the pivot of frame " + std::to_string(firsts[m]) + ", cell " +
-                               std::to_string(i) + " is " + std::to_string(pivot) + " in a row of size " +
-                               std::to_string(size) +
-                               "; the matrix must be factorable without pivoting (diagonally dominant): take smaller "
-                               "time steps, linearise about another state, or use the PETSc march");
+          throw NumericalError(
+              "linear march: the pivot of frame " + std::to_string(firsts[m]) + ", cell " +
+              std::to_string(i) + " is " + std::to_string(pivot) + " in a row of size " +
+              std::to_string(size) +
+              "; the matrix must be factorable without pivoting (diagonally dominant): take smaller "
+              "time steps, linearise about another state, or use the PETSc march");
         }
         inverse_above = 1 / pivot;
         march_.factors.down(m, i) = down;

@@ -1,5 +1,6 @@
-// The frozen linear march P: an implicit time stepper linearised at a chosen state, factored once, applied to many
-// right-hand sides. |P^-1 r| measures the error that belongs to a residual r instead of the residual itself.
+// The frozen linear march P: an implicit time stepper linearised at a chosen state, factored once, applied to
+// many right-hand sides. |P^-1 r| measures the error that belongs to a residual r instead of the residual
+// itself.
 #pragma once
 
 #include <memory>
@@ -25,20 +26,21 @@ struct TridiagonalFrames {
         upper(lower.size()) {}
 };
 
-/// Finds frames with equal matrices: returns the first frame of each distinct matrix and sets, per frame, the number of its
-/// matrix. Uniform time steps have one, which is then factored once.
+/// Finds frames with equal matrices: returns the first frame of each distinct matrix and sets, per frame, the
+/// number of its matrix. Uniform time steps have one, which is then factored once.
 std::vector<int> distinct_matrices(const TridiagonalFrames& bands, std::vector<int>& matrix_of_frame);
 
-/// A_j e_j - B_j e_{j-1} = r_j for j = 0 .. frames - 1, where e_{-1} = 0 (the known initial frame is not one of them, so
-/// B_0 is never read).
+/// A_j e_j - B_j e_{j-1} = r_j for j = 0 .. frames - 1, where e_{-1} = 0 (the known initial frame is not one
+/// of them, so B_0 is never read).
 struct MarchMatrices {
-  TridiagonalFrames implicit;   ///< A
-  TridiagonalFrames previous;   ///< B; may be empty when `history` is false
-  bool history = true;          ///< false: only the spatial factor, e_j = A_j^-1 r_j
+  TridiagonalFrames implicit;  ///< A
+  TridiagonalFrames previous;  ///< B; may be empty when `history` is false
+  bool history = true;         ///< false: only the spatial factor, e_j = A_j^-1 r_j
 };
 
-/// P^-1 and its exact adjoint. Fields are [frame][cell][column], the column fastest. Immutable after construction.
-/// Source of the idea: rows and loss in the dual norm, the residual weighed with the inverse of the linearised problem.
+/// P^-1 and its exact adjoint. Fields are [frame][cell][column], the column fastest. Immutable after
+/// construction. Source of the idea: rows and loss in the dual norm, the residual weighed with the inverse of
+/// the linearised problem.
 class LinearMarch {
  public:
   virtual ~LinearMarch() = default;
@@ -49,8 +51,9 @@ class LinearMarch {
   int cells() const { return cells_; }
   bool history() const { return history_; }
 
-  /// error = P^-1 residual, for `columns` right-hand sides. Both hold frames * cells * columns numbers and may be the same
-  /// memory. Throws NumericalError where an iterative solver (options prefix `march_`) does not converge.
+  /// error = P^-1 residual, for `columns` right-hand sides. Both hold frames * cells * columns numbers and
+  /// may be the same memory. Throws NumericalError where an iterative solver (options prefix `march_`) does
+  /// not converge.
   void apply(std::span<const double> residual, std::span<double> error, int columns = 1) const;
   /// error = P^-T residual: the same march backward in time with transposed matrices.
   void apply_transpose(std::span<const double> residual, std::span<double> error, int columns = 1) const;
@@ -65,13 +68,13 @@ class LinearMarch {
   bool history_;
 };
 
-/// Factorisation without pivoting in our own kernel, vectorised over the columns; the bits of a column do not depend on the
-/// number of columns. For diagonally dominant matrices; throws NumericalError naming frame and cell of a pivot that
-/// vanishes.
+/// Factorisation without pivoting in our own kernel, vectorised over the columns; the bits of a column do not
+/// depend on the number of columns. For diagonally dominant matrices; throws NumericalError naming frame and
+/// cell of a pivot that vanishes.
 std::unique_ptr<LinearMarch> make_banded_march(const MarchMatrices& matrices);
 
-/// A PETSc KSP per distinct matrix, on PETSC_COMM_SELF: a direct LU unless options with the prefix `march_` say else, for
-/// example `-march_ksp_type gmres -march_pc_type ilu -march_ksp_monitor`. Needs a PetscSession.
+/// A PETSc KSP per distinct matrix, on PETSC_COMM_SELF: a direct LU unless options with the prefix `march_`
+/// say else, for example `-march_ksp_type gmres -march_pc_type ilu -march_ksp_monitor`. Needs a PetscSession.
 std::unique_ptr<LinearMarch> make_petsc_march(const MarchMatrices& matrices);
 
 }  // namespace rankine

@@ -1,17 +1,19 @@
-// Internal to solvers/*.cpp: PETSc errors as C++ exceptions, handles as owning objects, C++ callbacks as C functions.
+// Internal to solvers/*.cpp: PETSc errors as C++ exceptions, handles as owning objects, C++ callbacks as C
+// functions.
 #pragma once
-
-#include <petscsys.h>
 
 #include <exception>
 #include <source_location>
 #include <string>
 #include <utility>
 
+#include <petscsys.h>
+
 namespace rankine::petsc {
 
 /// Throws NumericalError for a PETSc error code, with the place of the call and PETSc's own message.
-void check(PetscErrorCode code, const char* call, std::source_location place = std::source_location::current());
+void check(PetscErrorCode code, const char* call,
+           std::source_location place = std::source_location::current());
 
 /// Throws std::logic_error unless a PetscSession is alive; Debian's optimised PETSc would crash instead.
 void require_session();
@@ -38,8 +40,8 @@ class Handle {
   Object object_ = nullptr;
 };
 
-/// Carries a C++ exception through PETSc's C code: a callback runs its body in run(), the caller checks the PETSc call with
-/// check(), which rethrows what the body threw.
+/// Carries a C++ exception through PETSc's C code: a callback runs its body in run(), the caller checks the
+/// PETSc call with check(), which rethrows what the body threw.
 class CallbackGuard {
  public:
   template <class Body>
@@ -52,7 +54,8 @@ class CallbackGuard {
       return static_cast<PetscErrorCode>(PETSC_ERR_USER);
     }
   }
-  void check(PetscErrorCode code, const char* call, std::source_location place = std::source_location::current()) {
+  void check(PetscErrorCode code, const char* call,
+             std::source_location place = std::source_location::current()) {
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
     petsc::check(code, call, place);
   }

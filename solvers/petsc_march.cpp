@@ -1,5 +1,5 @@
-// The march on PETSc: one KSP per distinct matrix. Slower than the banded kernel for small systems, free in its choice of
-// solver, and an independent check of the kernel.
+// The march on PETSc: one KSP per distinct matrix. Slower than the banded kernel for small systems, free in
+// its choice of solver, and an independent check of the kernel.
 #include <petscksp.h>
 
 #include "kernels/error.hpp"
@@ -44,7 +44,8 @@ class PetscMarch final : public LinearMarch {
       RANKINE_PETSC(KSPSetOptionsPrefix(solver, "march_"));
       RANKINE_PETSC(KSPSetOperators(solver, matrix, matrix));
       RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
-      // P^-1 r is differentiated through its transpose, so an iterative solver must go further than PETSc's 1e-5.
+      // P^-1 r is differentiated through its transpose, so an iterative solver must go further than PETSc's
+      // 1e-5.
       RANKINE_PETSC(KSPSetTolerances(solver, 1e-12, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT));
       PC preconditioner = nullptr;
       RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
@@ -77,16 +78,19 @@ class PetscMarch final : public LinearMarch {
         RANKINE_PETSC(VecRestoreArray(rhs_, &values));
         if (history() && step > 0) {
           const Mat previous = previous_[previous_of_frame_[transposed ? frame + 1 : frame]];
-          RANKINE_PETSC(transposed ? MatMultTranspose(previous, solution_, step_) : MatMult(previous, solution_, step_));
+          RANKINE_PETSC(transposed ? MatMultTranspose(previous, solution_, step_)
+                                   : MatMult(previous, solution_, step_));
           RANKINE_PETSC(VecAXPY(rhs_, 1, step_));
         }
         const KSP solver = solvers_[solver_of_frame_[frame]];
-        RANKINE_PETSC(transposed ? KSPSolveTranspose(solver, rhs_, solution_) : KSPSolve(solver, rhs_, solution_));
+        RANKINE_PETSC(transposed ? KSPSolveTranspose(solver, rhs_, solution_)
+                                 : KSPSolve(solver, rhs_, solution_));
         KSPConvergedReason reason = KSP_CONVERGED_ITERATING;
         RANKINE_PETSC(KSPGetConvergedReason(solver, &reason));
         if (reason < 0) {
-          throw NumericalError("linear march: frame " + std::to_string(frame) + ", column " + std::to_string(column) +
-                               ": the solver ended with " + KSPConvergedReasons[reason] +
+          throw NumericalError("linear march: frame " + std::to_string(frame) + ", column " +
+                               std::to_string(column) + ": the solver ended with " +
+                               KSPConvergedReasons[reason] +
                                "; change it through PETSc options with the prefix march_");
         }
         const double* results = nullptr;

@@ -31,8 +31,8 @@ void check(PetscErrorCode code, const char* call, std::source_location place) {
   if (code == static_cast<PetscErrorCode>(0)) return;
   const char* text = nullptr;
   static_cast<void>(PetscErrorMessage(code, &text, nullptr));
-  std::string message = std::string(place.file_name()) + ":" + std::to_string(place.line()) + ": " + call + ": " +
-                        (text ? text : "PETSc error " + std::to_string(static_cast<int>(code)));
+  std::string message = std::string(place.file_name()) + ":" + std::to_string(place.line()) + ": " + call +
+                        ": " + (text ? text : "PETSc error " + std::to_string(static_cast<int>(code)));
   const std::string detail = std::exchange(pending_message(), {});
   if (!detail.empty()) message += ": " + detail;
   throw NumericalError(message);
@@ -51,7 +51,8 @@ void require_session() {
 namespace {
 
 bool is_option(const std::string& word) {
-  return word.size() > 1 && word[0] == '-' && (std::isalpha(static_cast<unsigned char>(word[1])) || word[1] == '-');
+  return word.size() > 1 && word[0] == '-' &&
+         (std::isalpha(static_cast<unsigned char>(word[1])) || word[1] == '-');
 }
 
 std::vector<std::string> split_options(const std::vector<std::string>& options) {
@@ -60,9 +61,10 @@ std::vector<std::string> split_options(const std::vector<std::string>& options) 
     std::istringstream stream(text);
     for (std::string word; stream >> word;) {
       if (!is_option(word) && (words.empty() || !is_option(words.back()))) {
-        throw InputError("PETSc options: '" + word +
-                         "' is neither an option nor the value of one; an option starts with '-' and takes at most one "
-                         "value, for example '-march_ksp_type gmres'");
+        throw InputError(
+            "PETSc options: '" + word +
+            "' is neither an option nor the value of one; an option starts with '-' and takes at most one "
+            "value, for example '-march_ksp_type gmres'");
       }
       words.push_back(word);
     }

@@ -1,9 +1,9 @@
 // Gives every test of a program a live PETSc.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <memory>
+
+#include <gtest/gtest.h>
 
 #include "solvers/petsc_session.hpp"
 
@@ -18,6 +18,7 @@ class PetscEnvironment : public testing::Environment {
   std::unique_ptr<PetscSession> session_;
 };
 
-inline testing::Environment* const petsc_environment = testing::AddGlobalTestEnvironment(new PetscEnvironment);
+inline testing::Environment* const petsc_environment =
+    testing::AddGlobalTestEnvironment(new PetscEnvironment);
 
 }  // namespace rankine

@@ -1,13 +1,12 @@
-#include "solvers/linear_march.hpp"
-
-#include <gmock/gmock.h>
-
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <random>
 
+#include <gmock/gmock.h>
+
 #include "kernels/error.hpp"
+#include "solvers/linear_march.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
@@ -63,13 +62,16 @@ std::vector<double> dense_solve(const MarchMatrices& march, std::vector<double> 
   for (int k = 0; k < n; ++k) {
     int pivot = k;
     for (int i = k + 1; i < n; ++i) {
-      if (std::abs(a[static_cast<size_t>(i) * n + k]) > std::abs(a[static_cast<size_t>(pivot) * n + k])) pivot = i;
+      if (std::abs(a[static_cast<size_t>(i) * n + k]) > std::abs(a[static_cast<size_t>(pivot) * n + k]))
+        pivot = i;
     }
-    for (int j = 0; j < n; ++j) std::swap(a[static_cast<size_t>(k) * n + j], a[static_cast<size_t>(pivot) * n + j]);
+    for (int j = 0; j < n; ++j)
+      std::swap(a[static_cast<size_t>(k) * n + j], a[static_cast<size_t>(pivot) * n + j]);
     std::swap(b[k], b[pivot]);
     for (int i = k + 1; i < n; ++i) {
       const double factor = a[static_cast<size_t>(i) * n + k] / a[static_cast<size_t>(k) * n + k];
-      for (int j = k; j < n; ++j) a[static_cast<size_t>(i) * n + j] -= factor * a[static_cast<size_t>(k) * n + j];
+      for (int j = k; j < n; ++j)
+        a[static_cast<size_t>(i) * n + j] -= factor * a[static_cast<size_t>(k) * n + j];
       b[i] -= factor * b[k];
     }
   }
@@ -162,7 +164,8 @@ TEST_P(LinearMarchTest, BitsDoNotDependOnTheBatchAndInPlaceIsAllowed) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, LinearMarchTest,
                          testing::Values(Case{1, 1, 1, true}, Case{5, 1, 2, true}, Case{4, 2, 3, true},
-                                         Case{7, 13, 29, true}, Case{7, 13, 29, false}, Case{11, 17, 5, true}));
+                                         Case{7, 13, 29, true}, Case{7, 13, 29, false},
+                                         Case{11, 17, 5, true}));
 
 TEST(LinearMarch, EqualMatricesAreFactoredOnce) {
   std::vector<int> matrix_of_frame;
@@ -187,15 +190,18 @@ TEST(LinearMarch, ThroughputIsPrinted) {
   const int frames = 40, cells = 64;
   const auto march = make_banded_march(random_march(frames, cells, true));
   for (const int columns : {1, 4, 8, 32}) {
-    std::vector<double> field = random_field(static_cast<size_t>(frames) * cells * columns, 4), error(field.size());
+    std::vector<double> field = random_field(static_cast<size_t>(frames) * cells * columns, 4),
+                        error(field.size());
     for (const bool transposed : {false, true}) {
       double best = 1e9;
       for (int repeat = 0; repeat < 30; ++repeat) {
         const auto start = std::chrono::steady_clock::now();
         transposed ? march->apply_transpose(field, error, columns) : march->apply(field, error, columns);
-        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        best =
+            std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       }
-      std::printf("march %s, %2d columns: %.2f ns per unknown and column\n", transposed ? "backward" : "forward ", columns,
+      std::printf("march %s, %2d columns: %.2f ns per unknown and column\n",
+                  transposed ? "backward" : "forward ", columns,
                   1e9 * best / static_cast<double>(field.size()));
     }
   }
