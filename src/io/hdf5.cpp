@@ -17,10 +17,15 @@ namespace {
 
 static_assert(sizeof(hid_t) == sizeof(std::int64_t), "HDF5 1.10 and later");
 
-/// Keeps HDF5 from printing its error stack on its own: we put the gist of it into our messages.
-void silence_library() {
+/// Keeps HDF5 from printing its error stack on its own: we put the gist of it into our messages. Keeps it, too, from
+/// closing files at exit: every file here is closed by its owner, and one that could not be (no space) crashes HDF5
+/// when it is closed a second time.
+void prepare_library() {
   static std::once_flag once;
-  std::call_once(once, [] { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); });
+  std::call_once(once, [] {
+    H5dont_atexit();
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  });
 }
 
 /// The innermost entry of HDF5's error stack, which names the cause; the outer ones only say who called whom.
@@ -34,8 +39,13 @@ std::string last_error() {
       },
       &text);
   H5Eclear2(H5E_DEFAULT);
-  if (const auto buffer = text.find(", buf = "); buffer != std::string::npos) {
-    text.erase(buffer);  // addresses and byte counts of the failed write help nobody
+  // "...: file write failed: time = ..., filename = ..., error message = 'No space left on device', buf = ..."
+  const std::string key = "error message = '";
+  if (const auto begin = text.find(key); begin != std::string::npos) {
+    const auto from = begin + key.size();
+    const auto system_message = text.substr(from, text.find('\'', from) - from);
+    const auto what = text.substr(0, std::min(text.find(": time = "), text.find(": name = ")));
+    text = fmt::format("{}: {}", what, system_message);
   }
   return text.empty() ? "no details from HDF5" : text;
 }
@@ -213,9 +223,11 @@ const char* type_name(Type type) {
 std::string shape_text(const Shape& shape) {
   std::string text = "(";
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i ? ", " : "") + (shape[i] == Group::any ? std::string("any") : std::to_string(shape[i]));
+    if (i > 0) text += ", ";
+    text += shape[i] == Group::any ? "any" : fmt::format("{}", shape[i]);
   }
-  return text + ")";
+  text += ')';
+  return text;
 }
 
 std::uint64_t element_count(const Shape& shape) {
@@ -259,7 +271,7 @@ namespace {
 
 void write_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name, Type type,
                      const Shape& shape, const void* values) {
-  const std::string where = path + "@" + name;
+  const std::string where = fmt::format("{}@{}", path, name);
   const Handle space = make_space(shape, file, where);
   const Handle attribute =
       owned(H5Acreate2(object, name.c_str(), file_type(type), space.get(), H5P_DEFAULT, H5P_DEFAULT), file, where,
@@ -271,7 +283,7 @@ Handle open_attribute(hid_t object, const std::string& file, const std::string& 
   if (H5Aexists(object, name.c_str()) <= 0) {
     throw InputError(fmt::format("{}:{}: the attribute '{}' is missing", file, path, name));
   }
-  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, path + "@" + name, "open the attribute");
+  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, fmt::format("{}@{}", path, name), "open the attribute");
 }
 
 }  // namespace
@@ -341,7 +353,7 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
   }
   std::vector<double> values(element_count(shape_of(space.get())));
-  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), path_ + "@" + name, "read the attribute");
+  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name), "read the attribute");
   return values;
 }
 
@@ -360,7 +372,7 @@ void Dataset::attach_scale(unsigned dimension, const Dataset& scale) {
 std::string Group::below(const std::string& name) const {
   if (!name.empty() && name.front() == '/') return name;
   if (name.empty()) return path_;
-  return path_ == "/" ? "/" + name : path_ + "/" + name;
+  return fmt::format("{}/{}", path_ == "/" ? "" : path_, name);
 }
 
 bool Group::has(const std::string& path) const {
@@ -428,7 +440,8 @@ Group Group::open_group(const std::string& path) const {
 Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
                          std::size_t size) {
   const std::string where = below(name);
-  RANKINE_ASSERT(size == element_count(shape), where + ": values for " + shape_text(shape) + " expected");
+  RANKINE_ASSERT(size == element_count(shape),
+                 fmt::format("{}: {} values given for the shape {}", where, size, shape_text(shape)));
   const Handle space = make_space(shape, file(), where);
   const Handle plist = owned(H5Pcreate(H5P_DATASET_CREATE), file(), where, "make a property list");
   checked(H5Pset_obj_track_times(plist.get(), false), file(), where, "leave out time stamps");
@@ -578,8 +591,9 @@ Handle access_properties(const std::string& path) {
 }
 }  // namespace
 
-File File::create(const std::string& path) {
-  silence_library();
+File File::create(const std::string& at, const std::string& called) {
+  const std::string& path = called.empty() ? at : called;
+  prepare_library();
   const Handle access = access_properties(path);
   const Handle creation = owned(H5Pcreate(H5P_FILE_CREATE), path, "", "make a property list");
   checked(H5Pset_obj_track_times(creation.get(), false), path, "", "leave out time stamps");
@@ -587,14 +601,14 @@ File File::create(const std::string& path) {
           "track creation order");
   checked(H5Pset_attr_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
           "track creation order");
-  Handle file = owned(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
+  Handle file = owned(H5Fcreate(at.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
   Handle root = owned(H5Gopen2(file.get(), "/", H5P_DEFAULT), path, "/", "open the group");
   auto shared_path = std::make_shared<const std::string>(path);
   return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
 }
 
 File File::open(const std::string& path) {
-  silence_library();
+  prepare_library();
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
@@ -617,21 +631,32 @@ File File::open(const std::string& path) {
   return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
 }
 
-File::~File() = default;
+File::~File() { discard(); }
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(handle_, other.handle_);
+  std::swap(root_, other.root_);
+  return *this;
+}
 
 void File::flush() { checked(H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL), *path_, "", "write the file"); }
 
+bool File::close_once() noexcept {
+  // Whether or not it succeeds, HDF5 has freed the file now; its identifiers must not be used again.
+  const hid_t file = handle_.release();
+  root_.handle_.release();
+  return file < 0 || H5Fclose(file) >= 0;
+}
+
 void File::discard() noexcept {
-  if (handle_.get() >= 0 && H5Iis_valid(handle_.get()) > 0) H5Fclose(handle_.get());
-  H5Eclear2(H5E_DEFAULT);
+  if (!close_once()) H5Eclear2(H5E_DEFAULT);
 }
 
 void File::close() {
   if (handle_.get() < 0) return;
   flush();
-  checked(H5Fclose(handle_.get()), *path_, "", "close the file");
-  handle_ = Handle();
-  root_ = Group();
+  if (!close_once()) fail(*path_, "", "close the file");
 }
 
 }  // namespace rankine::hdf5

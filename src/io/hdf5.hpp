@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace rankine::hdf5 {
@@ -55,6 +56,8 @@ class Handle {
   Handle& operator=(Handle&& other) noexcept;
   ~Handle();
   std::int64_t get() const { return id_; }
+  /// Gives the identifier away: it is not closed here any more.
+  std::int64_t release() { return std::exchange(id_, -1); }
 
  private:
   std::int64_t id_ = -1;
@@ -173,12 +176,13 @@ class Group : public Object {
 /// One open file. Closing it invalidates all its groups and datasets.
 class File {
  public:
-  /// Creates or overwrites. IoError where that fails.
-  static File create(const std::string& path);
+  /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it gets later).
+  /// IoError where that fails.
+  static File create(const std::string& at, const std::string& called = {});
   /// Opens for reading. InputError for a missing, truncated or foreign file.
   static File open(const std::string& path);
   File(File&&) noexcept = default;
-  File& operator=(File&&) noexcept = default;
+  File& operator=(File&&) noexcept;
   ~File();
 
   Group& root() { return root_; }
@@ -192,6 +196,7 @@ class File {
 
  private:
   File(std::shared_ptr<const std::string> path, Handle handle, Group root);
+  bool close_once() noexcept;
   std::shared_ptr<const std::string> path_;
   Handle handle_;
   Group root_;

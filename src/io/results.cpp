@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -65,7 +65,7 @@ class Table {
     for (auto& [known, values] : columns_) {
       if (known == name) return values;
     }
-    RANKINE_ASSERT(name != "step" && name != "expert", "'" + name + "' is the name of a coordinate");
+    RANKINE_ASSERT(name != "step" && name != "expert", fmt::format("'{}' is the name of a coordinate", name));
     return columns_.emplace_back(name, std::vector<double>(steps_.size() * width_, missing)).second;
   }
 
@@ -107,13 +107,14 @@ struct Run {
   std::int64_t seed;
   Table steps, evaluations, experts;
   std::vector<Named> summary, per_sample, timing;
+  std::vector<Coordinate> coordinates;  // of the fields written so far
   std::string path() const { return fmt::format("{}/seed_{}", variant, seed); }
 };
 
 class ResultsState {
  public:
   ResultsState(const std::string& path, const std::string& title, std::uint64_t bytes_needed)
-      : safe_(path, bytes_needed), file_(hdf5::File::create(safe_.temporary())) {
+      : safe_(path, bytes_needed), file_(hdf5::File::create(safe_.temporary(), path)) {
     hdf5::Group& root = file_.root();
     root.attribute("format", "rankine-results");
     root.attribute("format_version", 1);
@@ -133,17 +134,18 @@ class ResultsState {
                                    "results; use letters, digits, '-', '_' and '.'", variant));
     }
     runs_.push_back(std::make_unique<Run>(Run{.variant = variant, .seed = seed, .steps = {}, .evaluations = {},
-                                              .experts = {}, .summary = {}, .per_sample = {}, .timing = {}}));
+                                              .experts = {}, .summary = {}, .per_sample = {}, .timing = {},
+                                              .coordinates = {}}));
     hdf5::Group group = run_group(*runs_.back());
     group.attribute("variant", variant);
     group.attribute("seed", seed);
     return runs_.size() - 1;
   }
 
-  hdf5::Group run_group(const Run& run) { return file_.root().require_group("runs/" + run.path()); }
+  hdf5::Group run_group(const Run& run) { return file_.root().require_group(fmt::format("runs/{}", run.path())); }
 
   template <class T>
-  void write_field(const Run& run, const std::string& name, std::span<const T> values,
+  void write_field(Run& run, const std::string& name, std::span<const T> values,
                    const std::vector<Coordinate>& coordinates, const Label& label) {
     hdf5::Group group = run_group(run).require_group("fields");
     hdf5::Shape shape;
@@ -152,17 +154,22 @@ class ResultsState {
     set_label(dataset, label);
     for (unsigned i = 0; i < coordinates.size(); ++i) {
       const Coordinate& coordinate = coordinates[i];
-      if (group.has(coordinate.name)) {
-        RANKINE_ASSERT(group.read<double>(coordinate.name) == coordinate.values,
+      const auto known = std::find_if(run.coordinates.begin(), run.coordinates.end(),
+                                      [&](const Coordinate& other) { return other.name == coordinate.name; });
+      if (known != run.coordinates.end()) {
+        RANKINE_ASSERT(known->values == coordinate.values,
                        fmt::format("fields of {} differ in '{}'", run.path(), coordinate.name));
         dataset.attach_scale(i, group.open_dataset(coordinate.name));
         continue;
       }
+      run.coordinates.push_back(coordinate);
       hdf5::Dataset scale = group.write(coordinate.name, {coordinate.values.size()}, coordinate.values);
       set_label(scale, {coordinate.unit, coordinate.long_name});
       scale.make_scale(coordinate.name);
       dataset.attach_scale(i, scale);
     }
+    // HDF5 keeps small data back and loses a failure to write them in closing the dataset: ask for it now.
+    file_.flush();
   }
 
   template <class T>
@@ -170,6 +177,7 @@ class ResultsState {
                      const std::vector<std::uint64_t>& shape) {
     RANKINE_ASSERT(name.find('/') == std::string::npos, name);
     run_group(run).require_group("weights").write(name, shape, values);
+    file_.flush();
   }
 
   void finish() {
@@ -192,7 +200,7 @@ class ResultsState {
     }
     write_expectations();
     for (const auto& run : runs_) {
-      hdf5::Group target = root.require_group("timing/" + run->path());
+      hdf5::Group target = root.require_group(fmt::format("timing/{}", run->path()));
       for (const auto& entry : run->timing) write_named(target, entry);
     }
     hdf5::Group provenance = root.require_group("provenance");
@@ -242,7 +250,8 @@ class ResultsState {
     hdf5::Dataset scale = target.write("sample_id", {ids.size()}, ids);
     scale.make_scale("sample_id");
     for (const auto& entry : run.per_sample) {
-      RANKINE_ASSERT(entry.values.size() == ids.size(), "per-sample metrics differ in length: " + entry.name);
+      RANKINE_ASSERT(entry.values.size() == ids.size(), fmt::format("'{}' has {} values for {} samples", entry.name,
+                                                                     entry.values.size(), ids.size()));
       hdf5::Dataset dataset = target.write(entry.name, {entry.values.size()}, entry.values);
       set_label(dataset, entry.label);
       dataset.attach_scale(0, scale);
