@@ -34,11 +34,16 @@ int RegistryBase::read_name(const DeckNode& node, const std::string& fallback) c
     tree.entries.push_back({"name", tree.mark, std::move(name), false});
   }
   const DeckNode given = fallback.empty() ? node.child("name") : node.child_or("name", fallback);
-  const std::string name = given.as_text();
-  const int index = index_of(name);
+  return find_name(given);
+}
+
+int RegistryBase::find_name(const DeckNode& name) const {
+  const std::string text = name.as_text();
+  const int index = index_of(text);
   if (index < 0) {
-    given.error("unknown " + kind_ + " '" + printable(name) + "'" + did_you_mean(name, names()) + " (" +
-                kind_ + "s: " + join(names()) + ")");
+    const std::string hint = did_you_mean(text, names());
+    name.error("unknown " + kind_ + " '" + printable(text) + "'" + (hint.empty() ? ";" : hint) + " (" +
+               kind_ + "s: " + join(names()) + ")");
   }
   return index;
 }

@@ -47,6 +47,8 @@ class RegistryBase {
   /// Reads `name` (or the whole node, if it is a scalar) and returns the item's index. `fallback` is the name
   /// where the deck gives none; "" makes it a required key.
   int read_name(const DeckNode& node, const std::string& fallback) const;
+  /// Index of the item that the scalar `name` names; throws InputError with the names there are.
+  int find_name(const DeckNode& name) const;
   void add_item(RegistryItem item);
 
  private:
@@ -78,6 +80,10 @@ class Registry : public RegistryBase {
   /// The same with a name for decks that give none (node from DeckNode::section()).
   std::unique_ptr<Interface> make_or(const std::string& fallback, const DeckNode& node, Args... args) const {
     return factories_[static_cast<std::size_t>(read_name(node, fallback))](node, std::forward<Args>(args)...);
+  }
+  /// Makes what the scalar `name` names from `node`, which has no key `name` of its own.
+  std::unique_ptr<Interface> make_named(const DeckNode& name, const DeckNode& node, Args... args) const {
+    return factories_[static_cast<std::size_t>(find_name(name))](node, std::forward<Args>(args)...);
   }
 
  private:

@@ -1,0 +1,77 @@
+// What a deck's `run.experiment` names: training is one kind, others may come. An experiment is made once for
+// each variant, which checks everything, and then run once for each seed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/comm/communicator.hpp"
+#include "src/core/log.hpp"
+#include "src/core/registry.hpp"
+#include "src/deck/node.hpp"
+#include "src/io/results.hpp"
+
+namespace rankine {
+
+/// A number that a run ends with: a row of the final table, /runs/<variant>/seed_<s>/summary/<name>, and a
+/// name that `expect:` may use.
+struct MetricInfo {
+  std::string name;
+  std::string unit = "1";
+  std::string help = {};
+  /// Depends on the machine (seconds, bytes): stored in /timing instead, which bit comparisons leave out.
+  bool machine_dependent = false;
+};
+
+/// What a variant will need, for --dry-run. All of it is computed, nothing is run.
+struct RunEstimate {
+  std::string partition;  ///< such as "1 x 4 tiles of 41 x 16 points; rank 0: tiles 0-1, rank 1: tiles 2-3"
+  double bytes_per_rank = 0;     ///< peak memory of the largest rank
+  double seconds_per_seed = 0;   ///< wall time
+  std::uint64_t file_bytes = 0;  ///< this variant and seed in results.h5
+};
+
+/// What is known when an experiment is made.
+struct ExperimentSetup {
+  const Communicator& communicator;
+  std::string variant;
+  std::vector<std::int64_t> seeds;
+  bool smoke = false;
+};
+
+/// What is known when it is run.
+struct RunContext {
+  const Communicator& communicator;
+  std::string variant;
+  std::int64_t seed = 0;
+  RunWriter results;  ///< inert on ranks other than 0
+  Log& log;           ///< silent on ranks other than 0
+};
+
+/// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the
+/// deck and ends with variant.reject_unread_keys(). It checks all that can be checked before work starts:
+/// options against each other, tiles against ranks, data files, modes against points. It throws InputError on
+/// all ranks alike: what only one rank looks at (a file) goes through Communicator::on_root. It must not
+/// allocate what only run() needs.
+class Experiment {
+ public:
+  virtual ~Experiment() = default;
+
+  /// All metrics that run() returns, in the order of the table.
+  virtual std::vector<MetricInfo> metrics() const = 0;
+  virtual RunEstimate estimate() const = 0;
+
+  /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
+  /// Metrics that could not be computed are NaN. Throws NumericalError where the deck says that a failure is
+  /// fatal.
+  virtual Metrics run(RunContext& context) = 0;
+};
+
+using ExperimentRegistry = Registry<Experiment, const ExperimentSetup&>;
+
+/// The table of all experiments.
+const ExperimentRegistry& experiments();
+
+}  // namespace rankine

@@ -1,0 +1,10 @@
+#include "src/experiments/experiment.hpp"
+
+namespace rankine {
+
+const ExperimentRegistry& experiments() {
+  static const ExperimentRegistry table("experiment", {});
+  return table;
+}
+
+}  // namespace rankine
