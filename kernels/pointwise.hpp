@@ -1,0 +1,204 @@
+// Functions of one point, forward and derivative side by side, written so that compilers vectorise them: branch-free
+// polynomials instead of libm. `map` runs them in blocks of fixed size and pads the last block, so that an element's
+// bits do not depend on where in the array it stands.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/portability.hpp"
+
+namespace rankine::kernels {
+
+template <class To, class From>
+KOKKOS_FORCEINLINE_FUNCTION To bits_as(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  To to;
+  memcpy(&to, &from, sizeof(To));
+  return to;
+#else
+  return __builtin_bit_cast(To, from);
+#endif
+}
+
+/// exp(x) - 1 = power * (tail + 1) - 1 with power = 2^n: the parts from which exp, expm1, tanh and the logistic
+/// function are assembled without cancellation. x is clamped to where 2^n is a normal number.
+template <class T>
+struct ExpParts {
+  T power, tail;
+};
+
+KOKKOS_FORCEINLINE_FUNCTION ExpParts<float> exp_parts(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  const float shifted = x * 1.44269504f + magic;
+  const float n = shifted - magic;
+  const float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;  // Cody-Waite: ln 2 in two parts
+  float p = 1.98412698e-4f;
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  const std::int32_t bits = (bits_as<std::int32_t>(shifted) << 23) + (127 << 23);
+  return {bits_as<float>(bits), p * r};
+}
+
+KOKKOS_FORCEINLINE_FUNCTION ExpParts<double> exp_parts(double x) {
+  x = x < -708.0 ? -708.0 : x;
+  x = x > 709.0 ? 709.0 : x;
+  const double magic = 6755399441055744.0;  // 1.5 * 2^52
+  const double shifted = x * 1.4426950408889634 + magic;
+  const double n = shifted - magic;
+  const double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  double p = 1.6059043836821613e-10;  // 1/13!, down to 1/1!
+  p = p * r + 2.0876756987868099e-9;
+  p = p * r + 2.5052108385441719e-8;
+  p = p * r + 2.7557319223985891e-7;
+  p = p * r + 2.7557319223985891e-6;
+  p = p * r + 2.4801587301587302e-5;
+  p = p * r + 1.9841269841269841e-4;
+  p = p * r + 1.3888888888888889e-3;
+  p = p * r + 8.3333333333333333e-3;
+  p = p * r + 4.1666666666666667e-2;
+  p = p * r + 1.6666666666666667e-1;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  const std::int64_t bits =
+      static_cast<std::int64_t>((bits_as<std::uint64_t>(shifted) << 52) + (std::uint64_t(1023) << 52));
+  return {bits_as<double>(bits), p * r};
+}
+
+/// exp(x), within 2 ulp for |x| <= 87 (float) and 708 (double); beyond, the value at the bound.
+struct Exp {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+    const auto e = exp_parts(x);
+    return e.power + e.power * e.tail;
+  }
+};
+
+/// tanh(x) = (e^2x - 1) / (e^2x + 1), within 4 ulp, also for small x.
+struct Tanh {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+    const T bound = sizeof(T) == 4 ? T(10) : T(20);
+    x = x < -bound ? -bound : x;
+    x = x > bound ? bound : x;
+    const auto e = exp_parts(T(2) * x);
+    const T m = e.power * e.tail + (e.power - T(1));
+    return m / (m + T(2));
+  }
+};
+
+/// gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), evaluated as x / (1 + exp(-2 (...))), which is the same
+/// and does not cancel for negative x.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T gelu_logistic(T x) {
+  const T x2 = x * x;
+  const T u = x * (T(-1.5957691216057308) + T(-0.07135481627260025) * x2);  // -2 sqrt(2/pi) (1, 0.044715)
+  const auto e = exp_parts(u);
+  return T(1) / (T(1) + (e.power + e.power * e.tail));
+}
+struct Gelu {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+    return x * gelu_logistic(x);
+  }
+};
+/// d gelu / dx = s + x s (1 - s) u' with s the logistic function of u = 2 sqrt(2/pi) (x + 0.044715 x^3).
+struct GeluDerivative {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+    const T s = gelu_logistic(x);
+    const T slope = T(1.5957691216057308) + T(0.21406444881780076) * x * x;
+    return s + x * slope * (s - s * s);
+  }
+};
+/// dx = dy gelu'(x).
+struct GeluBackward {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+    return dy * GeluDerivative{}(x);
+  }
+};
+
+struct Add {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a + b; }
+};
+struct Subtract {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a - b; }
+};
+struct Multiply {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a * b; }
+};
+struct Divide {
+  template <class T>
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a / b; }
+};
+
+/// Elements that `map` hands to the compiler as one loop of constant length.
+inline constexpr std::int64_t kMapBlock = 64;
+
+/// y[i] = f(x[i]), x and y contiguous on the host, equal or disjoint.
+template <class F, class T>
+void map(F f, std::int64_t n, const T* x, T* y) {
+  std::int64_t i = 0;
+  T in[kMapBlock], out[kMapBlock];
+  for (; i + kMapBlock <= n; i += kMapBlock) {
+    for (int j = 0; j < kMapBlock; ++j) out[j] = f(x[i + j]);
+    std::memcpy(y + i, out, sizeof out);
+  }
+  if (i == n) return;
+  const auto rest = static_cast<std::size_t>(n - i) * sizeof(T);
+  for (int j = 0; j < kMapBlock; ++j) in[j] = T(1);
+  std::memcpy(in, x + i, rest);
+  for (int j = 0; j < kMapBlock; ++j) out[j] = f(in[j]);
+  std::memcpy(y + i, out, rest);
+}
+
+/// y[i] = f(a[i], b[i]), all contiguous on the host, y equal to or disjoint from each input.
+template <class F, class T>
+void map(F f, std::int64_t n, const T* a, const T* b, T* y) {
+  std::int64_t i = 0;
+  T in_a[kMapBlock], in_b[kMapBlock], out[kMapBlock];
+  for (; i + kMapBlock <= n; i += kMapBlock) {
+    for (int j = 0; j < kMapBlock; ++j) out[j] = f(a[i + j], b[i + j]);
+    std::memcpy(y + i, out, sizeof out);
+  }
+  if (i == n) return;
+  const auto rest = static_cast<std::size_t>(n - i) * sizeof(T);
+  for (int j = 0; j < kMapBlock; ++j) in_a[j] = in_b[j] = T(1);
+  std::memcpy(in_a, a + i, rest);
+  std::memcpy(in_b, b + i, rest);
+  for (int j = 0; j < kMapBlock; ++j) out[j] = f(in_a[j], in_b[j]);
+  std::memcpy(y + i, out, rest);
+}
+
+/// Sum of n elements in an order that depends on n only: 16 lanes over at most 256 elements, then halves.
+template <class T>
+T tree_sum(std::int64_t n, const T* x) {
+  if (n <= 256) {
+    T lanes[16];
+    for (int j = 0; j < 16; ++j) lanes[j] = T(0);
+    std::int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+      for (int j = 0; j < 16; ++j) lanes[j] = lanes[j] + x[i + j];
+    for (int j = 0; i < n; ++i, ++j) lanes[j] = lanes[j] + x[i];
+    for (int width = 8; width > 0; width /= 2)
+      for (int j = 0; j < width; ++j) lanes[j] = lanes[j] + lanes[j + width];
+    return lanes[0];
+  }
+  std::int64_t half = 256;
+  while (2 * half < n) half *= 2;
+  return tree_sum(half, x) + tree_sum(n - half, x + half);
+}
+
+}  // namespace rankine::kernels

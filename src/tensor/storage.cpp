@@ -1,0 +1,115 @@
+#include "src/tensor/storage.hpp"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "kernels/error.hpp"
+#include "kernels/portability.hpp"
+
+namespace rankine {
+namespace {
+
+// Freed blocks wait here: a training step asks for the same sizes again and again, and fresh pages cost more to fault
+// in than most kernels take to fill them.
+class Pool {
+ public:
+  void* take(std::size_t bytes, std::size_t& block) {
+    block = round_up(bytes);
+    const std::scoped_lock lock(mutex_);
+    account_.live += block;
+    account_.peak = std::max(account_.peak, account_.live);
+    if (auto found = free_.lower_bound(block); found != free_.end() && found->first <= block + block / 4) {
+      void* data = found->second;
+      account_.live += found->first - block;
+      account_.peak = std::max(account_.peak, account_.live);
+      block = found->first;
+      free_.erase(found);
+      return data;
+    }
+    ensure_kokkos();
+    if (!hooked_) {
+      Kokkos::push_finalize_hook([this] {
+        release();
+        finalized_ = true;
+      });
+      hooked_ = true;
+    }
+    void* data = allocate(block);
+    account_.reserved += block;
+    return data;
+  }
+
+  void give(void* data, std::size_t block) {
+    const std::scoped_lock lock(mutex_);
+    account_.live -= block;
+    if (finalized_) return;  // a static tensor that outlives Kokkos: the process is ending
+    free_.emplace(block, data);
+  }
+
+  void release() {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [block, data] : free_) {
+      Kokkos::kokkos_free<MemorySpace>(data);
+      account_.reserved -= block;
+    }
+    free_.clear();
+  }
+
+  MemoryAccount account() {
+    const std::scoped_lock lock(mutex_);
+    return account_;
+  }
+
+  void reset_peak() {
+    const std::scoped_lock lock(mutex_);
+    account_.peak = account_.live;
+  }
+
+ private:
+  static std::size_t round_up(std::size_t bytes) {
+    const std::size_t grain = bytes >= (std::size_t(1) << 20) ? std::size_t(1) << 16 : 256;
+    return (std::max<std::size_t>(bytes, 1) + grain - 1) / grain * grain;
+  }
+
+  void* allocate(std::size_t block) {
+    try {
+      return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), block);
+    } catch (const std::exception&) {
+      // Out of memory with blocks of other sizes cached: give those back and try once more.
+      for (auto& [size, data] : free_) {
+        Kokkos::kokkos_free<MemorySpace>(data);
+        account_.reserved -= size;
+      }
+      free_.clear();
+      return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), block);
+    }
+  }
+
+  std::mutex mutex_;
+  std::multimap<std::size_t, void*> free_;
+  MemoryAccount account_;
+  bool hooked_ = false, finalized_ = false;
+};
+
+Pool& pool() {
+  static Pool* const instance = new Pool;  // never destroyed: tensors with static lifetime may be freed after it
+  return *instance;
+}
+
+}  // namespace
+
+MemoryAccount memory_account() { return pool().account(); }
+void reset_memory_peak() { pool().reset_peak(); }
+void release_cached_memory() { pool().release(); }
+
+Storage::Storage(std::size_t bytes) : bytes_(bytes) { data_ = pool().take(bytes, block_); }
+
+Storage::Storage(void* data, std::size_t bytes, std::shared_ptr<void> owner)
+    : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
+
+Storage::~Storage() {
+  if (block_ != 0) pool().give(data_, block_);
+}
+
+}  // namespace rankine

@@ -1,0 +1,40 @@
+// Memory of tensors: blocks on Kokkos' default memory space, 64-byte aligned, cached for the next tensor of that size,
+// and counted.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace rankine {
+
+/// Bytes in tensors: now, at most since the last reset, and taken from the system (cached blocks included).
+struct MemoryAccount {
+  std::size_t live = 0, peak = 0, reserved = 0;
+};
+
+MemoryAccount memory_account();
+/// Sets `peak` to what is live now.
+void reset_memory_peak();
+/// Gives cached blocks back to the system.
+void release_cached_memory();
+
+/// One block of memory, shared by all tensors that view it.
+class Storage {
+ public:
+  explicit Storage(std::size_t bytes);
+  /// Memory of somebody else, kept alive through `owner` (which may be null).
+  Storage(void* data, std::size_t bytes, std::shared_ptr<void> owner);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0, block_ = 0;  // block_ == 0: not ours
+  std::shared_ptr<void> owner_;
+};
+
+}  // namespace rankine
