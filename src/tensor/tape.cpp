@@ -79,6 +79,8 @@ bool would_record(const std::vector<Tensor>& inputs) {
 
 NoGrad::NoGrad() : before_(recording_now) { recording_now = false; }
 NoGrad::~NoGrad() { recording_now = before_; }
+WithTape::WithTape() : before_(recording_now) { recording_now = true; }
+WithTape::~WithTape() { recording_now = before_; }
 
 std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs, Vjp vjp,
                              const OpTraits& traits) {
@@ -276,7 +278,7 @@ std::vector<Tensor> checkpoint(const Function& fn, const std::vector<Tensor>& in
     }
     std::vector<Tensor> again;
     {
-      const Recording on(true);
+      const WithTape on;
       again = fn(copies);
     }
     std::vector<Tensor> live, seeds, targets;
@@ -301,7 +303,7 @@ std::vector<Tensor> checkpoint(const Function& fn, const std::vector<Tensor>& in
 
 JvpResult jvp(const Function& fn, const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents) {
   RANKINE_ASSERT(inputs.size() == tangents.size(), "one tangent for each input");
-  const Recording on(true);
+  const WithTape on;
   std::vector<Tensor> at, duals;
   for (const Tensor& x : inputs) at.push_back(x.on_tape() ? identity(x) : variable(x));
   JvpResult result;

@@ -130,6 +130,18 @@ class NoGrad {
   bool before_;
 };
 
+/// A region with a tape, inside one without.
+class WithTape {
+ public:
+  WithTape();
+  ~WithTape();
+  WithTape(const WithTape&) = delete;
+  WithTape& operator=(const WithTape&) = delete;
+
+ private:
+  bool before_;
+};
+
 struct GradOptions {
   bool retain = false;        ///< keep the tape for another grad(); else it is freed as it is used
   bool create_graph = false;  ///< record the backward pass itself (implies retain)
