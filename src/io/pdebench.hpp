@@ -1,0 +1,60 @@
+// The HDF5 layout in which PDEBench publishes 1-D diffusion-sorption: one group a sample, "0000", "0001", ..., with
+//   <sample>/data     float32 [t, x, 1]
+//   <sample>/grid/x   float32 [x]        cell centres
+//   <sample>/grid/t   float32 [t]
+//   <sample>@config   text               how the sample was made (YAML)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rankine {
+
+/// Reads such a file; groups that hold no data are ignored. Every error is an InputError that names file, sample and
+/// what is wrong with it.
+class PdebenchFile {
+ public:
+  /// Opens the file and checks that all samples named in it exist with equal shapes; values are checked when read.
+  explicit PdebenchFile(const std::string& path);
+  PdebenchFile(PdebenchFile&&) noexcept;
+  PdebenchFile& operator=(PdebenchFile&&) noexcept;
+  ~PdebenchFile();
+
+  std::int64_t samples() const { return static_cast<std::int64_t>(names_.size()); }
+  /// Coordinates of the first sample, increasing.
+  const std::vector<double>& t() const { return t_; }
+  const std::vector<double>& x() const { return x_; }
+  /// Row-major [t, x], all finite. The sample must have the coordinates of the first.
+  std::vector<double> read_sample(std::int64_t index) const;
+  /// The text of the attribute `config`, or "" where the sample has none.
+  std::string config(std::int64_t index) const;
+
+ private:
+  struct Open;
+  std::string path_;
+  std::unique_ptr<Open> open_;
+  std::vector<std::string> names_;
+  std::vector<double> t_, x_;
+};
+
+/// Writes such a file; it gets its name in finish(). Inert where not `active` (ranks above 0).
+class PdebenchWriter {
+ public:
+  PdebenchWriter(const std::string& path, std::span<const double> t, std::span<const double> x, bool active = true);
+  PdebenchWriter(PdebenchWriter&&) noexcept;
+  PdebenchWriter& operator=(PdebenchWriter&&) noexcept;
+  ~PdebenchWriter();
+
+  /// Appends a sample, row-major [t, x], stored as float32 as PDEBench does.
+  void append(std::span<const double> values, const std::string& config = {});
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace rankine

@@ -1,0 +1,110 @@
+#include "src/io/provenance.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <string_view>
+
+#include "rankine_revision.hpp"
+#include "src/io/hdf5.hpp"
+
+namespace rankine {
+namespace {
+
+std::string environment() {
+  std::vector<std::string> chosen;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text(*entry);
+    const auto starts = [&](std::string_view prefix) { return text.starts_with(prefix); };
+    if (starts("SLURM_JWT=")) continue;  // a credential
+    if (starts("OMP_") || starts("OPENBLAS_") || starts("KOKKOS_") || starts("SLURM_") || starts("PETSC_OPTIONS=") ||
+        starts("HDF5_USE_FILE_LOCKING=")) {
+      chosen.emplace_back(text);
+    }
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return fmt::format("{}", fmt::join(chosen, "\n"));
+}
+
+std::string processor() {
+  struct utsname name {};
+  if (::uname(&name) != 0) return "unknown";
+  return fmt::format("{} {} {}, {} processors online", name.sysname, name.release, name.machine,
+                     ::sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+}  // namespace
+
+BuildInfo build_info() {
+  return {.version = RANKINE_VERSION,
+          .git_revision = generated::git_revision,
+          .git_dirty = generated::git_dirty,
+          .compiler = RANKINE_COMPILER,
+          .compiler_flags = RANKINE_COMPILER_FLAGS,
+          .build_type = RANKINE_BUILD_TYPE,
+          .kokkos = RANKINE_KOKKOS_VERSION,
+          .petsc = RANKINE_PETSC_VERSION,
+          .hdf5 = hdf5::library_version()};
+}
+
+std::string blas_description() {
+  // Looked up at run time: another BLAS may stand behind the same interface.
+  using Text = char* (*)();
+  const auto call = [](const char* name) -> std::string {
+    const auto function = reinterpret_cast<Text>(::dlsym(RTLD_DEFAULT, name));
+    return function ? function() : "";
+  };
+  const std::string config = call("openblas_get_config"), core = call("openblas_get_corename");
+  if (config.empty()) return "unknown";
+  return fmt::format("{}; running on kernels for {}", config, core.empty() ? "unknown" : core);
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm fields{};
+  ::gmtime_r(&now, &fields);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &fields);
+  return text;
+}
+
+double peak_memory_bytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return 1024.0 * static_cast<double>(usage.ru_maxrss);
+}
+
+std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDescription& run) {
+  const BuildInfo build = build_info();
+  return {
+      {"software", "rankine"},
+      {"softwareVersion", build.version},
+      {"git_revision", build.git_revision},
+      {"git_dirty", build.git_dirty ? "true" : "false"},
+      {"compiler", build.compiler},
+      {"compiler_flags", build.compiler_flags},
+      {"build_type", build.build_type},
+      {"versions/kokkos", build.kokkos},
+      {"versions/petsc", build.petsc},
+      {"versions/hdf5", build.hdf5},
+      {"versions/mpi", run.mpi_library},
+      {"versions/blas", blas_description()},
+      {"machine", processor()},
+      {"ranks", std::to_string(run.ranks)},
+      {"hosts", fmt::format("{}", fmt::join(run.hosts, "\n"))},
+      {"arguments", fmt::format("{}", fmt::join(run.arguments, "\n"))},
+      {"environment", environment()},
+      {"deck_path", run.deck_path},
+      {"deck", run.deck_text},
+      {"resolved_deck", run.resolved_deck},
+      {"start_utc", run.start_utc},
+      {"stop_utc", utc_now()},
+  };
+}
+
+}  // namespace rankine
