@@ -210,25 +210,34 @@ class GaussNewton final : public LeastSquaresSolver {
       }
       ++report.iterations;
       const bool solved = damped_step(system, damping, jacobi_scale(system), step);
-      double trial_objective = std::numeric_limits<double>::infinity();
-      if (solved) {
-        for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
-        trial_objective = objective_with(problem, trial, rows);
+      for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
+      if (solved && below_rounding(predicted_change(system, step), report.objective)) {
+        // The objective can no longer tell better from worse; the gradient can.
+        LinearisedSystem next = reduce_with(problem, trial, options.reduction, rows);
+        const double next_gradient = norm(next.gradient);
+        if (!(next_gradient < report.gradient_norm)) return report;
+        std::copy(trial.begin(), trial.end(), w.begin());
+        system = std::move(next);
+        report.objective = system.objective;
+        report.gradient_norm = next_gradient;
+        if (next_gradient <= options.atol + options.rtol * first_gradient) return report;
+        moved = false;
+        continue;
       }
+      const double trial_objective = solved ? objective_with(problem, trial, rows) : std::numeric_limits<double>::infinity();
       moved = trial_objective < report.objective;
       if (moved) {
         std::copy(trial.begin(), trial.end(), w.begin());
         report.objective = trial_objective;
         damping /= 10;
-        if (report.iterations == options.max_steps && options.max_steps > 0) {
-          // The budget ends here: the gradient at the new point is not worth another linearisation unless somebody
-          // differentiates there, and solve_adjoint() evaluates its own.
+        if (report.iterations == options.max_steps) {
+          // The budget ends here. The gradient at the new point is not worth another linearisation: whoever differentiates
+          // there evaluates it in solve_adjoint().
           report.status = SolveStatus::step_limit;
           report.reason = step_limit_reason(options.max_steps);
           return report;
         }
       } else {
-        if (solved && below_rounding(predicted_change(system, step), report.objective)) return report;
         damping = 30 * std::max(damping, 1e-6);
         if (damping > 1e12) {
           report.status = SolveStatus::stalled;

@@ -92,7 +92,7 @@ class LeastSquaresSolver {
 
 /// Gauss-Newton on the Jacobi-scaled normal equations: (D^-1 J^T J D^-1 + mu I) D d = -D^-1 J^T rho. Only a decrease is
 /// accepted; a rejected step sets mu <- 30 max(mu, 1e-6), an accepted one mu <- mu / 10. Stops when
-/// |J^T rho| <= atol + rtol |J^T rho|_start, or when the model promises less than the objective's own rounding.
+/// |J^T rho| <= atol + rtol |J^T rho|_start, or when neither the objective nor, below its rounding, the gradient falls.
 std::unique_ptr<LeastSquaresSolver> make_gauss_newton();
 /// Levenberg-Marquardt as in optimistix 0.0.x (the paper's solver): damping lambda I, the step accepted where the ratio
 /// of true to predicted reduction is >= 0.01; lambda / 3.5 above 0.99, lambda * 4 on rejection; stops when the changes of
