@@ -108,7 +108,8 @@ std::shared_ptr<Tree> parse_set(const std::string& assignment) {
   const std::string source = "--set " + printable(path);
   const std::string text = assignment.substr(equals + 1);
   std::shared_ptr<Tree> value;
-  if (text.find_first_not_of(" \t") == std::string::npos) {
+  const bool says_null = text == "null" || text == "~" || text.find_first_not_of(" \t") == std::string::npos;
+  if (says_null) {
     value = std::make_shared<Tree>();
     value->mark.source = std::make_shared<const std::string>(source);
   } else {

@@ -33,8 +33,8 @@ struct RunOptions {
 /// What the command line asks of a deck.
 struct DeckRequest {
   bool smoke = false;
-  std::vector<std::string> set;   ///< "path.to.key=value", later ones win
-  std::vector<std::string> only;  ///< names of variants; empty: all
+  std::vector<std::string> set = {};   ///< "path.to.key=value", later ones win
+  std::vector<std::string> only = {};  ///< names of variants; empty: all
 };
 
 /// One line of `expect:`, not yet parsed.

@@ -1,6 +1,7 @@
 // The only place that knows yaml-cpp. yaml-cpp 0.7 accepts duplicate keys, follows aliases without limit and
 // has a record of inputs that take it all memory; so the text is checked before it, and its events are
 // checked as they come.
+#include <algorithm>
 #include <sstream>
 
 #include <yaml-cpp/eventhandler.h>
@@ -17,6 +18,7 @@ namespace {
 constexpr std::size_t max_bytes = std::size_t{1} << 20U;
 constexpr std::size_t max_line = 8192;
 constexpr std::size_t max_values = 100'000;
+constexpr std::size_t max_keys = 1000;  // of one mapping
 constexpr int max_depth = 48;
 
 class Guard {
@@ -58,6 +60,13 @@ class Guard {
     return length;
   }
 
+  /// Whether the blanks up to and with `i` stand before something on their line.
+  bool indents(std::size_t start, std::size_t i) const {
+    if (text_.find_first_not_of(' ', start) != i) return false;
+    const std::size_t next = text_.find_first_not_of(" \t", i);
+    return next != std::string::npos && text_[next] != '\n' && text_[next] != '\r';
+  }
+
   void check_bytes() const {
     std::size_t line = 1, start = 0;
     for (std::size_t i = 0; i < text_.size();) {
@@ -72,6 +81,9 @@ class Guard {
       if (length == 0) fail(line, column, "this byte is not UTF-8 text; a deck is a YAML text file");
       const bool control = (c < 0x20 && c != '\t' && c != '\r') || c == 0x7F;
       if (control) fail(line, column, "control characters are not allowed; a deck is a YAML text file");
+      if (c == '\t' && indents(start, i)) {
+        fail(line, column, "tabs cannot indent YAML; use spaces");
+      }
       if (column > max_line) {
         fail(line, 1, "this line is longer than " + std::to_string(max_line) + " bytes; break it");
       }
@@ -199,7 +211,7 @@ class Builder : public YAML::EventHandler {
   void open(std::shared_ptr<Tree> tree) {
     Tree* raw = tree.get();
     if (!stack_.empty() && stack_.back().tree->kind == Tree::Kind::mapping && !stack_.back().has_key) {
-      fail(raw->mark, "a key must be a plain word, not a list or a mapping");
+      fail(raw->mark, "a key must be a plain word, not a list or a mapping; is a bracket left open?");
     }
     if (static_cast<int>(stack_.size()) >= max_depth) {
       fail(raw->mark, "nested more than " + std::to_string(max_depth) + " levels deep");
@@ -235,6 +247,9 @@ class Builder : public YAML::EventHandler {
       fail(key.mark,
            "key '" + printable(key.scalar) + "' is given twice; it stands already at " + first->mark.text());
     }
+    if (level.tree->entries.size() >= max_keys) {
+      fail(key.mark, "a mapping of more than " + std::to_string(max_keys) + " keys");
+    }
     level.has_key = true;
     level.key = key.scalar;
     level.key_mark = key.mark;
@@ -250,19 +265,28 @@ class Builder : public YAML::EventHandler {
 
 std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mark_source, bool positions) {
   Guard(text, mark_source).check();
-  Builder builder(std::make_shared<const std::string>(mark_source), positions);
+  const auto source = std::make_shared<const std::string>(mark_source);
+  Builder builder(source, positions);
   try {
-    std::istringstream stream(text);
+    // The end marker makes yaml-cpp notice a quote that is still open at the end of the text.
+    std::istringstream stream(text + "\n...\n");
     YAML::Parser parser(stream);
-    if (!parser.HandleNextDocument(builder) || !builder.root) {
+    parser.HandleNextDocument(builder);
+    if (!builder.root || builder.root->kind == Tree::Kind::null) {
       throw InputError(mark_source + ": there is nothing in it; a deck is a YAML mapping");
     }
-    Builder second(std::make_shared<const std::string>(mark_source), positions);
-    if (parser.HandleNextDocument(second)) {
-      throw InputError((second.root ? second.root->mark.text() : mark_source) +
+    Builder second(source, positions);
+    if (parser.HandleNextDocument(second) && second.root) {
+      throw InputError(second.root->mark.text() +
                        ": a second document (---) is not allowed; one file is one deck");
     }
   } catch (const YAML::Exception& error) {
+    const int lines = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+    if (error.mark.line > lines) {
+      throw InputError(mark_source +
+                       ": not valid YAML: the text ends inside a list, a mapping or a quote; is a "
+                       "bracket or a quote left open?");
+    }
     throw InputError(builder.mark_at(error.mark).text() + ": not valid YAML: " + error.msg);
   }
   return builder.root;
