@@ -151,7 +151,8 @@ run() {
   build OFF
   say "mpirun -n 2 rankine run $deck"
   local code=0
-  mpi_run -n 2 "$build_dir/bin/rankine" run "$deck" || code=$?
+  mkdir -p "$(dirname "$results")"
+  mpi_run -n 2 "$build_dir/bin/rankine" run "$deck" --set "run.output=$results" || code=$?
   # A false expectation (4) is a result like any other and gets its plots.
   if [ "$code" -eq 0 ] || [ "$code" -eq 4 ]; then
     python_with numpy h5py matplotlib >/dev/null || install "${report_packages[@]}"
