@@ -4,7 +4,7 @@ add_library(rankine::compile_options ALIAS rankine_compile_options)
 target_compile_features(rankine_compile_options INTERFACE cxx_std_20)
 # Adding FMAs is left to the compiler; reassociating sums is not, because results must not depend on the loop shape.
 target_compile_options(rankine_compile_options INTERFACE
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall -Wextra -Wno-volatile -fno-math-errno -fno-trapping-math>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall -Wextra -Wno-volatile -Wno-missing-field-initializers -fno-math-errno -fno-trapping-math>
   # GCC 12 sees overlapping copies in "literal" + std::string (GCC bug 105651).
   $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
   $<$<AND:$<BOOL:${RANKINE_NATIVE}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-march=native>
