@@ -1,0 +1,380 @@
+#include "src/io/info.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.hpp"
+#include "src/io/hdf5.hpp"
+
+namespace rankine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+hdf5::File open_results(const std::string& path) {
+  hdf5::File file = hdf5::File::open(path);
+  const hdf5::Group& root = file.root();
+  if (!root.has_attribute("format") || root.text_attribute("format") != "rankine-results") {
+    throw InputError(fmt::format("{}: is an HDF5 file, but not one of Rankine's results (the attribute 'format' of '/' "
+                                 "must be 'rankine-results')", path));
+  }
+  const auto version = root.number_attribute("format_version").at(0);
+  if (version != 1) {
+    throw InputError(fmt::format("{}: has format_version {}; this program reads 1", path, version));
+  }
+  return file;
+}
+
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+std::string attribute_or(const hdf5::Dataset& dataset, const std::string& name, const std::string& otherwise) {
+  return dataset.has_attribute(name) && dataset.attribute_is_text(name) ? dataset.text_attribute(name) : otherwise;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return std::nan("");
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half] : 0.5 * (values[half - 1] + values[half]);
+}
+
+Json statistics(const std::vector<double>& values, const std::string& unit) {
+  double sum = 0, squares = 0;
+  for (const double value : values) sum += value;
+  const double mean = sum / static_cast<double>(values.size());
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const double deviation = std::sqrt(squares / (static_cast<double>(values.size()) - 1));
+  return {{"mean", finite(mean)},
+          {"median", finite(median(values))},
+          {"min", finite(*std::min_element(values.begin(), values.end()))},
+          {"max", finite(*std::max_element(values.begin(), values.end()))},
+          {"std", finite(deviation)},
+          {"count", values.size()},
+          {"unit", unit}};
+}
+
+bool is_numeric(hdf5::Type type) { return type != hdf5::Type::text && type != hdf5::Type::other; }
+
+Json named_values(const hdf5::Group& group, bool with_long_name) {
+  Json out = Json::object();
+  for (const auto& name : group.names()) {
+    if (!group.has_dataset(name) || !is_numeric(group.info(name).type)) continue;
+    const hdf5::Dataset dataset = group.open_dataset(name);
+    Json entry = {{"value", finite(median(group.read<double>(name)))}, {"unit", attribute_or(dataset, "units", "1")}};
+    if (with_long_name) entry["long_name"] = attribute_or(dataset, "long_name", "");
+    out[name] = entry;
+  }
+  return out;
+}
+
+Json provenance_of(const hdf5::Group& group) {
+  Json out = Json::object();
+  for (const auto& name : group.names()) {
+    if (group.has_group(name)) {
+      out[name] = provenance_of(group.open_group(name));
+    } else if (group.info(name).type == hdf5::Type::text) {
+      out[name] = group.read_text(name);
+    } else if (is_numeric(group.info(name).type)) {
+      Json numbers = Json::array();
+      for (const double value : group.read<double>(name)) numbers.push_back(finite(value));
+      out[name] = numbers;
+    }
+  }
+  return out;
+}
+
+Json describe(const std::string& path) {
+  const hdf5::File file = open_results(path);
+  const hdf5::Group& root = file.root();
+  Json runs = Json::array(), variants = Json::object();
+  const hdf5::Group all = root.open_group("runs");
+  for (const auto& variant : all.names()) {
+    const hdf5::Group seeds = all.open_group(variant);
+    std::vector<std::pair<std::string, std::vector<double>>> by_metric;
+    std::vector<std::string> units;
+    for (const auto& name : seeds.names()) {
+      const hdf5::Group run = seeds.open_group(name);
+      Json metrics = run.has_group("summary") ? named_values(run.open_group("summary"), true) : Json::object();
+      for (const auto& [metric, entry] : metrics.items()) {
+        auto known = std::find_if(by_metric.begin(), by_metric.end(), [&](const auto& m) { return m.first == metric; });
+        if (known == by_metric.end()) {
+          known = by_metric.emplace(by_metric.end(), metric, std::vector<double>());
+          units.push_back(entry["unit"]);
+        }
+        known->second.push_back(entry["value"].is_null() ? std::nan("") : entry["value"].get<double>());
+      }
+      const std::string timing = fmt::format("timing/{}/{}", variant, name);
+      runs.push_back({{"variant", variant},
+                      {"seed", static_cast<std::int64_t>(run.number_attribute("seed").at(0))},
+                      {"steps", run.has_dataset("steps/step") ? run.info("steps/step").shape.at(0) : 0},
+                      {"metrics", metrics},
+                      {"timing", root.has_group(timing) ? named_values(root.open_group(timing), false)
+                                                        : Json::object()}});
+    }
+    Json table = Json::object();
+    for (std::size_t i = 0; i < by_metric.size(); ++i) {
+      table[by_metric[i].first] = statistics(by_metric[i].second, units[i]);
+    }
+    variants[variant] = table;
+  }
+
+  Json expectations = Json::array();
+  if (root.has_group("expectations")) {
+    const hdf5::Group group = root.open_group("expectations");
+    const auto expressions = group.read_texts("expression");
+    const auto verdicts = group.read<std::int8_t>("verdict", {expressions.size()});
+    const auto left = group.read<double>("value_left", {expressions.size()});
+    const auto right = group.read<double>("value_right", {expressions.size()});
+    for (std::size_t i = 0; i < expressions.size(); ++i) {
+      expectations.push_back({{"expression", expressions[i]},
+                              {"verdict", verdicts[i] != 0},
+                              {"value_left", finite(left[i])},
+                              {"value_right", finite(right[i])}});
+    }
+  }
+  return {{"file", path},
+          {"format_version", 1},
+          {"title", root.has_attribute("title") ? root.text_attribute("title") : ""},
+          {"variants", variants},
+          {"runs", runs},
+          {"expectations", expectations},
+          {"provenance", root.has_group("provenance") ? provenance_of(root.open_group("provenance")) : Json::object()}};
+}
+
+std::string number_text(const Json& value) { return value.is_null() ? "-" : fmt::format("{:.4g}", value.get<double>()); }
+
+/// Number of characters that a UTF-8 text takes on the screen.
+std::size_t screen_width(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string table_text(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], screen_width(row[i]));
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line = " ";
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string blanks(widths[i] - screen_width(row[i]), ' ');
+      line += i == 0 ? fmt::format(" {}{}", row[i], blanks) : fmt::format("  {}{}", blanks, row[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string info_json(const std::string& results_path) {
+  return describe(results_path).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string info_text(const std::string& results_path) {
+  const Json info = describe(results_path);
+  std::string text = fmt::format("{}: {}\n", results_path, info["title"].get<std::string>());
+  const auto out = std::back_inserter(text);
+
+  std::vector<std::string> metrics;
+  for (const auto& [variant, table] : info["variants"].items()) {
+    for (const auto& [metric, entry] : table.items()) {
+      if (std::find(metrics.begin(), metrics.end(), metric) == metrics.end()) metrics.push_back(metric);
+    }
+  }
+  std::vector<std::vector<std::string>> rows{{"metric"}};
+  for (const auto& [variant, table] : info["variants"].items()) rows.front().push_back(variant);
+  for (const auto& metric : metrics) {
+    std::vector<std::string> row{metric};
+    for (const auto& [variant, table] : info["variants"].items()) {
+      if (!table.contains(metric)) {
+        row.emplace_back("-");
+        continue;
+      }
+      const Json& entry = table[metric];
+      const std::string unit = entry["unit"];
+      if (unit != "1" && row.front() == metric) row.front() += fmt::format(" [{}]", unit);
+      row.push_back(entry["count"].get<int>() == 1
+                        ? number_text(entry["mean"])
+                        : fmt::format("{} ± {}", number_text(entry["mean"]), number_text(entry["std"])));
+    }
+    rows.push_back(row);
+  }
+  fmt::format_to(out, "\nMetrics (mean ± standard deviation over the seeds; {} runs)\n{}", info["runs"].size(),
+                 table_text(rows));
+
+  if (!info["expectations"].empty()) text += "\nExpectations\n";
+  for (const auto& entry : info["expectations"]) {
+    fmt::format_to(out, "  {}  {}", entry["verdict"].get<bool>() ? "holds" : "FALSE",
+                   entry["expression"].get<std::string>());
+    if (!entry["value_left"].is_null()) {
+      fmt::format_to(out, "   ({} against {})", number_text(entry["value_left"]), number_text(entry["value_right"]));
+    }
+    text += '\n';
+  }
+
+  rows.clear();
+  for (const auto& [name, value] : info["provenance"].items()) {
+    // Long texts are for --json.
+    if (name == "deck" || name == "resolved_deck" || name == "environment") continue;
+    const auto add = [&](const std::string& label, const Json& content) {
+      if (!content.is_string()) return;
+      std::string line = content.get<std::string>();
+      std::replace(line.begin(), line.end(), '\n', ' ');
+      if (!line.empty()) text += fmt::format("  {:<16} {}\n", label, line);
+    };
+    if (rows.empty()) {
+      text += "\nProvenance\n";
+      rows.emplace_back();
+    }
+    if (value.is_object()) {
+      for (const auto& [inner, content] : value.items()) add(inner, content);
+    } else {
+      add(name, value);
+    }
+  }
+  return text;
+}
+
+// --------------------------------------------------------------------------------------------------------- compare
+
+namespace {
+
+class Comparison {
+ public:
+  Comparison(const hdf5::Group& a, const hdf5::Group& b) { groups(a, b); }
+  std::vector<Difference> found;
+
+ private:
+  static bool excluded(const std::string& path) { return path == "/provenance" || path == "/timing"; }
+
+  static std::string below(const hdf5::Group& group, const std::string& name) {
+    return fmt::format("{}/{}", group.path() == "/" ? "" : group.path(), name);
+  }
+
+  void groups(const hdf5::Group& a, const hdf5::Group& b) {
+    attributes(a, b);
+    for (const auto& name : a.names()) {
+      const std::string path = below(a, name);
+      if (excluded(path)) continue;
+      if (!b.has(name)) {
+        found.push_back({path, "only in the first file"});
+      } else if (a.has_group(name) != b.has_group(name)) {
+        found.push_back({path, "a group in one file and a dataset in the other"});
+      } else if (a.has_group(name)) {
+        groups(a.open_group(name), b.open_group(name));
+      } else {
+        datasets(a, b, name, path);
+      }
+    }
+    for (const auto& name : b.names()) {
+      if (!a.has(name) && !excluded(below(b, name))) found.push_back({below(b, name), "only in the second file"});
+    }
+  }
+
+  void attributes(const hdf5::Object& a, const hdf5::Object& b) {
+    // Dimension scales keep references to each other: their content is compared where it stands.
+    const auto internal = [](const std::string& name) {
+      return name == "DIMENSION_LIST" || name == "REFERENCE_LIST" || name == "CLASS";
+    };
+    for (const auto& name : a.attribute_names()) {
+      if (internal(name)) continue;
+      const std::string path = fmt::format("{}@{}", a.path(), name);
+      if (!b.has_attribute(name)) {
+        found.push_back({path, "only in the first file"});
+      } else if (a.attribute_is_text(name) != b.attribute_is_text(name)) {
+        found.push_back({path, "a text in one file and a number in the other"});
+      } else if (a.attribute_is_text(name)) {
+        if (a.text_attribute(name) != b.text_attribute(name)) {
+          found.push_back({path, fmt::format("'{}' against '{}'", a.text_attribute(name), b.text_attribute(name))});
+        }
+      } else {
+        values(path, a.number_attribute(name), b.number_attribute(name));
+      }
+    }
+    for (const auto& name : b.attribute_names()) {
+      if (!internal(name) && !a.has_attribute(name)) {
+        found.push_back({fmt::format("{}@{}", b.path(), name), "only in the second file"});
+      }
+    }
+  }
+
+  void datasets(const hdf5::Group& a, const hdf5::Group& b, const std::string& name, const std::string& path) {
+    attributes(a.open_dataset(name), b.open_dataset(name));
+    const hdf5::DatasetInfo in_a = a.info(name), in_b = b.info(name);
+    if (in_a.type != in_b.type) {
+      found.push_back({path, fmt::format("{} against {}", hdf5::type_name(in_a.type), hdf5::type_name(in_b.type))});
+    } else if (in_a.shape != in_b.shape) {
+      found.push_back(
+          {path, fmt::format("shape {} against {}", hdf5::shape_text(in_a.shape), hdf5::shape_text(in_b.shape))});
+    } else if (in_a.type == hdf5::Type::text) {
+      const auto left = a.read_texts(name), right = b.read_texts(name);
+      std::size_t count = 0;
+      for (std::size_t i = 0; i < left.size(); ++i) count += left[i] != right[i];
+      if (count > 0) found.push_back({path, fmt::format("{} of {} texts differ", count, left.size())});
+    } else if (in_a.type == hdf5::Type::i64) {
+      integers(path, a.read<std::int64_t>(name), b.read<std::int64_t>(name));
+    } else if (in_a.type == hdf5::Type::other) {
+      found.push_back({path, "a type that cannot be compared"});
+    } else {
+      values(path, a.read<double>(name), b.read<double>(name));
+    }
+  }
+
+  void integers(const std::string& path, const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) count += a[i] != b[i];
+    if (count > 0) found.push_back({path, fmt::format("{} of {} integers differ", count, a.size())});
+  }
+
+  void values(const std::string& path, const std::vector<double>& a, const std::vector<double>& b) {
+    if (a.size() != b.size()) {
+      found.push_back({path, fmt::format("{} values against {}", a.size(), b.size())});
+      return;
+    }
+    std::size_t count = 0;
+    double largest = 0, relative = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      // Bit by bit, so that 0 and -0 differ; every NaN is alike.
+      const bool same = std::bit_cast<std::uint64_t>(a[i]) == std::bit_cast<std::uint64_t>(b[i]) ||
+                        (std::isnan(a[i]) && std::isnan(b[i]));
+      if (same) continue;
+      ++count;
+      const double difference = std::abs(a[i] - b[i]);
+      // A NaN against a number, or an infinity, counts as infinitely far.
+      largest = std::max(largest, std::isfinite(difference) ? difference : INFINITY);
+      const double scale = std::max(std::abs(a[i]), std::abs(b[i]));
+      relative = std::max(relative, std::isfinite(difference) ? (scale > 0 ? difference / scale : 0.0) : INFINITY);
+    }
+    if (count > 0) {
+      found.push_back({path, fmt::format("{} of {} values differ, by {:.3g} at most (relative {:.3g})", count, a.size(),
+                                         largest, relative)});
+    }
+  }
+};
+
+}  // namespace
+
+std::vector<Difference> compare_results(const std::string& a, const std::string& b) {
+  const hdf5::File first = hdf5::File::open(a), second = hdf5::File::open(b);
+  return Comparison(first.root(), second.root()).found;
+}
+
+std::string compare_text(const std::string& a, const std::string& b, const std::vector<Difference>& differences) {
+  if (differences.empty()) return fmt::format("{} and {}: same (/provenance and /timing left out)\n", a, b);
+  std::string text = fmt::format("{} and {}: {} differences (/provenance and /timing left out)\n", a, b,
+                                 differences.size());
+  for (const auto& difference : differences) text += fmt::format("  {}: {}\n", difference.path, difference.what);
+  return text;
+}
+
+}  // namespace rankine
