@@ -312,6 +312,10 @@ const char* to_string(SolveStatus status) {
   return "unknown";
 }
 
+std::vector<double> stack_triangles(const std::vector<double>& triangles, int n) {
+  return combine_in_tree(triangles, n * n, 0, static_cast<int>(triangles.size()) / (n * n), StackTriangles{n});
+}
+
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction) {
   Rows rows(problem);
   return reduce_with(problem, w, reduction, rows);

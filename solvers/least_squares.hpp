@@ -69,6 +69,9 @@ struct LinearisedSystem {
 /// ridge becomes 1e-8).
 enum class Reduction { qr, normal };
 
+/// The triangle of all rows whose blocks' triangles ([block][n][n], row-major) are given, combined in tree order.
+std::vector<double> stack_triangles(const std::vector<double>& triangles, int n);
+
 /// Linearises at `w` and reduces part by part, in tree order.
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction);
 /// 1/2 |rho(w)|^2, parts summed in tree order.

@@ -1,0 +1,123 @@
+// Reader of the golden files (tests/golden/README.md).
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "src/comm/transpose.hpp"
+#include "src/experts/collocated_problem.hpp"
+#include "src/io/hdf5.hpp"
+
+namespace rankine::testing {
+
+struct GoldenCase {
+  std::string file, method;
+};
+
+/// Every method of every tests/golden/*.h5 and of every file in RANKINE_GOLDEN.
+inline std::vector<GoldenCase> golden_cases() {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(RANKINE_SOURCE_DIR "/tests/golden"))
+    if (entry.path().extension() == ".h5") files.push_back(entry.path());
+  if (const char* more = std::getenv("RANKINE_GOLDEN")) {
+    std::string list(more);
+    for (size_t at = 0; at <= list.size();) {
+      const size_t end = std::min(list.find(':', at), list.size());
+      if (end > at) files.push_back(list.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  std::vector<GoldenCase> cases;
+  for (const std::string& file : files)
+    for (const char* method : {"sc", "hc", "moe"}) cases.push_back({file, method});
+  return cases;
+}
+
+inline std::string golden_case_name(const ::testing::TestParamInfo<GoldenCase>& info) {
+  std::string name = std::filesystem::path(info.param.file).stem().string() + "_" + info.param.method;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return name;
+}
+
+struct GoldenData {
+  std::string method;
+  int batch = 0, basis = 0, experts = 1, modes = 0;
+  std::vector<int> widths;
+  int projection = 0;
+  std::vector<double> t, x, u0, reference;
+  std::vector<double> bases, u_t, u_x, u_xx, solution;
+  std::vector<double> omega, objective;
+  SampledPoints points;
+  double loss = 0, pde_loss = 0, ic_loss = 0, left_bc_loss = 0, right_bc_loss = 0;
+  std::map<std::string, std::vector<double>> weights, loss_gradient;
+
+  int nt() const { return static_cast<int>(t.size()); }
+  int nx() const { return static_cast<int>(x.size()); }
+  /// [sample][x]
+  std::vector<double> initial() const {
+    std::vector<double> out;
+    for (double value : u0) out.insert(out.end(), x.size(), value);
+    return out;
+  }
+
+  void load(const GoldenCase& which);
+};
+
+/// All datasets below `group`, by path.
+inline void read_all(const hdf5::Group& group, const std::string& prefix, std::map<std::string, std::vector<double>>& out) {
+  for (const std::string& name : group.names()) {
+    if (group.has_group(name)) {
+      read_all(group.open_group(name), prefix + name + ".", out);
+    } else {
+      out[prefix + name] = group.read<double>(name);
+    }
+  }
+}
+
+inline void GoldenData::load(const GoldenCase& which) {
+  method = which.method;
+  const hdf5::File file = hdf5::File::open(which.file);
+  const hdf5::Group& root = file.root();
+  const auto all = [&](const std::string& path) { return root.read<double>(path); };
+  const auto of_method = [&](const std::string& name) { return all(method + "/" + name); };
+  t = all("inputs/t");
+  x = all("inputs/x");
+  u0 = all("inputs/u0");
+  reference = all("inputs/u_reference");
+  batch = static_cast<int>(u0.size());
+  modes = static_cast<int>(root.number_attribute("modes")[0]);
+  projection = static_cast<int>(root.number_attribute("fc_dim")[0]);
+  for (double width : root.number_attribute("widths")) widths.push_back(static_cast<int>(width));
+  experts = method == "moe" ? static_cast<int>(root.number_attribute("experts_x")[0]) : 1;
+  basis = method == "sc" ? 1 : static_cast<int>(root.number_attribute("n_basis")[0]);
+  bases = of_method("bases");
+  u_t = of_method("terms/u_t");
+  u_x = of_method("terms/u_x");
+  u_xx = of_method("terms/u_xx");
+  solution = of_method("solution");
+  loss = of_method("loss")[0];
+  pde_loss = of_method("pde_loss")[0];
+  ic_loss = of_method("ic_loss")[0];
+  left_bc_loss = of_method("left_bc_loss")[0];
+  right_bc_loss = of_method("right_bc_loss")[0];
+  read_all(root.open_group(method + "/weights"), "", weights);
+  read_all(root.open_group(method + "/loss_gradient"), "", loss_gradient);
+  points.assign(batch, std::vector<std::vector<long>>(experts));
+  if (method == "sc") return;
+  omega = of_method("omega");
+  objective = of_method("objective");
+  const std::vector<double> drawn = of_method("sample_points");
+  const size_t each = drawn.size() / (static_cast<size_t>(batch) * experts);
+  for (int s = 0; s < batch; ++s)
+    for (int k = 0; k < experts; ++k)
+      for (size_t p = 0; p < each; ++p)
+        points[s][k].push_back(static_cast<long>(drawn[(static_cast<size_t>(s) * experts + k) * each + p]));
+}
+
+}  // namespace rankine::testing
