@@ -119,6 +119,11 @@ struct GeluDerivative {
     return s + x * slope * (s - s * s);
   }
 };
+/// Both at once, for the price of one: value = gelu(x), slope = gelu'(x); n elements, contiguous, on the host. `value`
+/// may be x.
+template <class T>
+void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope);
+
 /// dx = dy gelu'(x).
 struct GeluBackward {
   template <class T>
@@ -162,6 +167,29 @@ void map(F f, std::int64_t n, const T* x, T* y) {
   std::memcpy(in, x + i, rest);
   for (int j = 0; j < kMapBlock; ++j) out[j] = f(in[j]);
   std::memcpy(y + i, out, rest);
+}
+
+template <class T>
+void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope) {
+  T in[kMapBlock], out[kMapBlock], der[kMapBlock];
+  for (std::int64_t i = 0; i < n; i += kMapBlock) {
+    const std::int64_t count = n - i < kMapBlock ? n - i : kMapBlock;
+    const T* from = x + i;
+    if (count < kMapBlock) {
+      for (int j = 0; j < kMapBlock; ++j) in[j] = T(1);
+      std::memcpy(in, from, static_cast<std::size_t>(count) * sizeof(T));
+      from = in;
+    }
+    for (int j = 0; j < kMapBlock; ++j) {
+      const T v = from[j];
+      const T s = gelu_logistic(v);
+      const T bend = T(1.5957691216057308) + T(0.21406444881780076) * v * v;
+      out[j] = v * s;
+      der[j] = s + v * bend * (s - s * s);
+    }
+    std::memcpy(value + i, out, static_cast<std::size_t>(count) * sizeof(T));
+    std::memcpy(slope + i, der, static_cast<std::size_t>(count) * sizeof(T));
+  }
 }
 
 /// y[i] = f(a[i], b[i]), all contiguous on the host, y equal to or disjoint from each input.

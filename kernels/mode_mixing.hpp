@@ -1,0 +1,24 @@
+// Channel mixing on the retained modes k; b batch, i/o input/output channel, all complex.
+//   forward   y[b,o,k]  = sum_i      w[i,o,k]  x[b,i,k]
+//   backward  dx[b,i,k] = sum_o conj(w[i,o,k]) dy[b,o,k],   dw[i,o,k] = sum_b conj(x[b,i,k]) dy[b,o,k]
+// The gradient of a real loss is dL/dRe + i dL/dIm, hence the conjugates. Arrays are [..][2][k]: all real parts of a
+// channel, then all imaginary parts, so that loops over k vectorise. Sums run in the order of the index.
+#pragma once
+
+#include <cstdint>
+
+namespace rankine::kernels {
+
+struct ModeMixing {
+  std::int64_t batch, in, out, modes;
+};
+
+/// All results are overwritten. T: float or double.
+template <class T>
+void mix_modes(const ModeMixing& shape, const T* w, const T* x, T* y);
+template <class T>
+void mix_modes_backward_input(const ModeMixing& shape, const T* w, const T* dy, T* dx);
+template <class T>
+void mix_modes_backward_weight(const ModeMixing& shape, const T* x, const T* dy, T* dw);
+
+}  // namespace rankine::kernels

@@ -1,0 +1,71 @@
+// Optimisers act on flat parameter sets; gradients are the same bits on every rank, so the steps are too.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "src/core/registry.hpp"
+#include "src/core/state_registry.hpp"
+#include "src/tensor/parameters.hpp"
+
+namespace rankine {
+
+/// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count only.
+double gradient_norm(const ParameterSet& parameters, const Tensor& gradient);
+
+/// Scales `gradient` in place so that its norm is at most `bound` (0: leaves it). Returns the norm before.
+double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, double bound);
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  /// Steps `parameters` in place, applies masks and projections, and leaves frozen parts alone. `gradient` [count].
+  virtual void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) = 0;
+  /// Registers everything that a restart needs, below `prefix`, once the parameters are known.
+  virtual void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) = 0;
+};
+
+struct AdamOptions {
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+  void options(OptionVisitor& o);
+};
+
+/// Adam (arXiv 1412.6980) with decoupled weight decay (arXiv 1711.05101). Moments are kept in double.
+class Adam final : public Optimizer {
+ public:
+  using Options = AdamOptions;
+  explicit Adam(const AdamOptions& options) : options_(options) {}
+  void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
+  void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) override;
+
+ private:
+  void prepare(const ParameterSet& parameters);
+
+  AdamOptions options_;
+  std::int64_t steps_ = 0;
+  Tensor first_, second_;
+};
+
+struct SgdOptions {
+  double momentum = 0, weight_decay = 0;
+  void options(OptionVisitor& o);
+};
+
+/// Gradient descent: v = momentum v + g + decay p, p -= rate v.
+class Sgd final : public Optimizer {
+ public:
+  using Options = SgdOptions;
+  explicit Sgd(const SgdOptions& options) : options_(options) {}
+  void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
+  void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) override;
+
+ private:
+  void prepare(const ParameterSet& parameters);
+
+  SgdOptions options_;
+  Tensor velocity_;
+};
+
+const Registry<Optimizer>& optimizers();
+
+}  // namespace rankine

@@ -1,0 +1,34 @@
+// From tiles to all of them and back. A tensor is either local, [L, ...] with one slice for each tile of this rank, or
+// replicated, [...] with the same bits on every rank. These two ops are the only crossings, and each is the other's
+// adjoint; everything else acts on tiles alone or on replicated values alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "src/comm/tile_tree.hpp"
+#include "src/tensor/ops.hpp"
+
+namespace rankine {
+
+/// Sums buffers, one for each local tile, over all tiles of the run in an order that the tile numbers alone fix.
+class TileSum {
+ public:
+  virtual ~TileSum() = default;
+  virtual std::int64_t local_tiles() const = 0;
+  virtual void sum(std::span<const float> values, std::span<float> total) const = 0;
+  virtual void sum(std::span<const double> values, std::span<double> total) const = 0;
+};
+using SharedTileSum = std::shared_ptr<const TileSum>;
+
+/// All tiles are here.
+SharedTileSum local_tile_sum(std::int64_t tiles);
+/// Tiles dealt to ranks; collective on the tree's communicator, which must outlive it.
+SharedTileSum distributed_tile_sum(TileTree tree);
+
+/// [L, ...] to [...].
+Tensor sum_over_tiles(const Tensor& x, const SharedTileSum& tiles);
+/// [...] to [L, ...], with stride 0.
+Tensor replicate_over_tiles(const Tensor& x, const SharedTileSum& tiles);
+
+}  // namespace rankine
