@@ -68,7 +68,7 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
       for (std::size_t i = 0; i < layout.size(); ++i) {
         if (!g[i].defined()) continue;
         const Tensor one = layout[i].on_tiles ? sum_over_tiles(g[i], tiles) : g[i];
-        total = add(total, place(reshape(one, {layout[i].count}), 0, count, layout[i].offset));
+        total = rankine::add(total, place(reshape(one, {layout[i].count}), 0, count, layout[i].offset));
       }
       return {total};
     }

@@ -18,9 +18,9 @@ struct ParameterInfo {
   /// Acts on tiles, so its gradient arises on each tile and is summed over them; false: acts on replicated values.
   bool on_tiles = true;
   bool frozen = false;          ///< not changed by optimisers
-  Tensor mask;                  ///< 0/1 of the set's dtype and this shape, or undefined: all ones
+  Tensor mask{};                  ///< 0/1 of the set's dtype and this shape, or undefined: all ones
   /// Called on the part's values after each step, for example to clip them.
-  std::function<void(const Tensor&)> projection;
+  std::function<void(const Tensor&)> projection{};
   std::int64_t offset = 0;      ///< in the flat tensor; set by add()
 };
 
