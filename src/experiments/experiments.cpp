@@ -1,12 +1,9 @@
-#include "src/experiments/pde_training.hpp"
+#include "src/experiments/experiment.hpp"
 
 namespace rankine {
 
 const ExperimentRegistry& experiments() {
-  static const ExperimentRegistry table(
-      "experiment", {
-                        entry<PdeTraining>("pde_training", "train on a parametric PDE under a soft or hard constraint"),
-                    });
+  static const ExperimentRegistry table("experiment", {});
   return table;
 }
 
