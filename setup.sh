@@ -11,7 +11,7 @@ results=results/diffusion_sorption.h5
 build_packages=(
   cmake ninja-build g++ pkg-config
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev petsc-dev libtrilinos-kokkos-dev
-  libopenblas-dev liblapacke-dev libyaml-cpp-dev libfmt-dev librandom123-dev libxxhash-dev nlohmann-json3-dev
+  libopenblas-dev libyaml-cpp-dev libfmt-dev librandom123-dev libxxhash-dev nlohmann-json3-dev
 )
 report_packages=(python3 python3-numpy python3-h5py python3-matplotlib)
 test_packages=(

@@ -9,9 +9,16 @@
 
 #include <petscsys.h>
 
+#include "kernels/error.hpp"
+
 namespace rankine::petsc {
 
-/// Throws NumericalError for a PETSc error code, with the place of the call and PETSc's own message.
+/// What a failed PETSc call throws.
+struct Error : NumericalError {
+  using NumericalError::NumericalError;
+};
+
+/// Throws Error for a PETSc error code, with the place of the call and PETSc's own message.
 void check(PetscErrorCode code, const char* call,
            std::source_location place = std::source_location::current());
 

@@ -35,7 +35,7 @@ void check(PetscErrorCode code, const char* call, std::source_location place) {
                         ": " + (text ? text : "PETSc error " + std::to_string(static_cast<int>(code)));
   const std::string detail = std::exchange(pending_message(), {});
   if (!detail.empty()) message += ": " + detail;
-  throw NumericalError(message);
+  throw Error(message);
 }
 
 void require_session() {

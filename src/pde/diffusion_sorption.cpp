@@ -1,5 +1,8 @@
 #include "src/pde/diffusion_sorption.hpp"
 
+#include "kernels/error.hpp"
+#include "src/data/reference.hpp"
+
 namespace rankine {
 
 void DiffusionSorptionOptions::options(OptionVisitor& o) {
@@ -62,6 +65,20 @@ PointwiseResidual DiffusionSorption::pointwise(double u, double u_t, double u_xx
   f.hessian[0][0] = d * u_xx * inverse * inverse * (r.curvature - 2 * r.slope * r.slope * inverse);
   f.hessian[0][2] = f.hessian[2][0] = by_u;
   return f;
+}
+
+std::vector<double> DiffusionSorption::reference(double u0, int cells, std::span<const double> times) const {
+  ReferenceOptions options;
+  options.coefficients = o_.coefficients;
+  options.length = o_.length;
+  options.fine_cells = o_.data_cells;
+  options.rtol = o_.reference_rtol;
+  options.atol = o_.reference_rtol * 1e-2;
+  Reference solution = diffusion_sorption_reference(u0, cells, times, options);
+  if (solution.status != OdeStatus::completed)
+    throw NumericalError("reference solution for u0 = " + std::to_string(u0) + ": " + solution.reason +
+                         "; try another pde.reference_rtol");
+  return std::move(solution.values);
 }
 
 }  // namespace rankine

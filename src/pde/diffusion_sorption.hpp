@@ -24,6 +24,7 @@ struct DiffusionSorptionOptions {
 /// half a fine cell outside the domain. On any coarser grid the ghost values follow from that by linear interpolation.
 class DiffusionSorption final : public Pde {
  public:
+  using Options = DiffusionSorptionOptions;
   explicit DiffusionSorption(const DiffusionSorptionOptions& options) : o_(options) {}
 
   double length() const override { return o_.length; }

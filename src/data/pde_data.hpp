@@ -1,0 +1,55 @@
+// Initial states and reference solutions of one experiment, in three splits that share no sample.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/comm/communicator.hpp"
+#include "src/deck/node.hpp"
+#include "src/deck/options.hpp"
+#include "src/pde/pde.hpp"
+
+namespace rankine {
+
+struct PdeDataOptions {
+  std::string source = "generate";
+  std::string path;
+  int train = 64;
+  int validation = 16;
+  int test = 52;
+  int frames = 101;
+  long seed = 20240507;
+  void options(OptionVisitor& o);
+  void validate(const DeckNode& node) const;
+};
+
+/// One split. References exist for validation and test always, for training where they were asked for.
+struct PdeSplit {
+  std::vector<long> ids;              ///< global sample ids, disjoint between splits
+  std::vector<double> u0;             ///< [sample]
+  std::vector<double> reference;      ///< [sample][frame][cell] at PdeData::times; empty if not asked for
+  std::vector<double> own_reference;  ///< [sample][frame][cell] at the solver's own times; empty if not known
+  int size() const { return static_cast<int>(ids.size()); }
+};
+
+struct PdeData {
+  std::vector<double> times;  ///< frames of the reference
+  int cells = 0;
+  PdeSplit train, validation, test;
+  long redrawn = 0;           ///< initial values that fell below the smallest one allowed and were drawn again
+};
+
+/// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples, and cells that
+/// average to `cells`. Throws InputError on all ranks.
+void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator, int cells);
+
+/// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it. `own_times`: where the
+/// methods have frames (the initial time included). Collective.
+PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator, int cells,
+                      const std::vector<double>& own_times, bool train_reference);
+
+/// Writes generated solutions as a PDEBench file: [time][cell] float32 of each sample on `cells` cells.
+void write_pdebench(const std::string& path, const Pde& pde, const Communicator& communicator, int cells, int samples,
+                    int frames, long seed);
+
+}  // namespace rankine

@@ -1,0 +1,509 @@
+#include "src/experiments/pde_training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/error.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/memory.hpp"
+#include "src/core/random.hpp"
+#include "src/pde/pdes.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+/// Cubic Lagrange interpolation between frames, in sqrt(t), in which a diffusive front is smooth.
+class FrameInterpolation {
+ public:
+  FrameInterpolation(const std::vector<double>& from, const std::vector<double>& to) {
+    const int n = static_cast<int>(from.size()), width = std::min(4, n);
+    for (double t : to) {
+      const double s = std::sqrt(t);
+      const int right = static_cast<int>(std::lower_bound(from.begin(), from.end(), t * (1 - 1e-14)) - from.begin());
+      Row row;
+      row.first = std::clamp(right - width / 2, 0, n - width);
+      for (int a = 0; a < width; ++a) {
+        double weight = 1;
+        for (int b = 0; b < width; ++b) {
+          const double sa = std::sqrt(from[row.first + a]), sb = std::sqrt(from[row.first + b]);
+          if (b != a) weight *= (s - sb) / (sa - sb);
+        }
+        row.weights.push_back(weight);
+      }
+      rows_.push_back(row);
+    }
+  }
+  /// u [from][cells] -> [to][cells].
+  std::vector<double> operator()(std::span<const double> u, int cells) const {
+    std::vector<double> out(rows_.size() * cells, 0.0);
+    for (size_t j = 0; j < rows_.size(); ++j)
+      for (size_t a = 0; a < rows_[j].weights.size(); ++a) {
+        const double weight = rows_[j].weights[a];
+        if (weight == 0) continue;
+        for (int i = 0; i < cells; ++i) out[j * cells + i] += weight * u[(rows_[j].first + a) * cells + i];
+      }
+    return out;
+  }
+
+ private:
+  struct Row {
+    int first;
+    std::vector<double> weights;
+  };
+  std::vector<Row> rows_;
+};
+
+double norm(std::span<const double> a) { return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0)); }
+
+double distance(std::span<const double> a, std::span<const double> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum);
+}
+
+double mean(std::span<const double> a) { return std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size()); }
+
+double standard_deviation(std::span<const double> a) {
+  const double centre = mean(a);
+  double sum = 0;
+  for (double x : a) sum += (x - centre) * (x - centre);
+  return a.size() > 1 ? std::sqrt(sum / static_cast<double>(a.size() - 1)) : 0;
+}
+
+double quantile(std::vector<double> a, double q) {
+  if (a.empty()) return nan;
+  std::sort(a.begin(), a.end());
+  return a[static_cast<size_t>(q * static_cast<double>(a.size() - 1))];
+}
+
+/// What an evaluation measures of one sample.
+enum Measure { rel_l2, rel_l2_corrected, rel_l2_discrete, pde_residual, reference_residual, ic_error, bc_error, measures };
+
+struct MeasureInfo {
+  const char* name;
+  const char* help;
+};
+constexpr MeasureInfo measure_info[measures] = {
+    {"rel_l2", "relative L2 error on the reference's frames"},
+    {"rel_l2_corrected", "the same after one march correction u - P^-1 r(u)"},
+    {"rel_l2_discrete", "relative L2 distance from the exact discrete solution, own frames"},
+    {"pde_residual", "root mean square of the conservative residual"},
+    {"reference_residual", "the same of the reference on the method's own frames"},
+    {"ic_error", "relative L2 error of the initial frame"},
+    {"bc_error", "root mean square error of the two outermost cells"},
+};
+
+}  // namespace
+
+void GridOptions::options(OptionVisitor& o) {
+  o("cells", cells, {.help = "cells in space", .min = 4});
+  o("frames", frames, {.help = "time steps: frames besides the initial one", .min = 4});
+  o("tiles", tiles, {.help = "tiles along t and x that the network's activations are dealt to ranks in", .min = 1, .min_size = 2, .max_size = 2});
+}
+
+void TrainOptions::options(OptionVisitor& o) {
+  o("steps", steps, {.help = "training steps", .min = 0});
+  o("batch", batch, {.help = "samples a step", .min = 1});
+  o("learning_rate", learning_rate, {.help = "learning rate before the schedule's factor", .min = 0, .exclusive_min = true});
+  o("clip", clip, {.help = "bound of the gradient's norm (0: none)", .min = 0});
+  o("evaluate_every", evaluate_every, {.help = "steps between evaluations on the validation split (0: none)", .min = 0});
+  o("on_not_finite", on_not_finite, {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
+  o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
+}
+
+void PdeTraining::describe(OptionVisitor& o) {
+  GridOptions grid;
+  TrainOptions train;
+  PdeDataOptions data;
+  FormulationOptions formulation;
+  o.group("grid", grid, "the discretisation and its tiles");
+  o.group("data", data, "initial states and references");
+  o.group("formulation", formulation, "constraint, norms, experts");
+  o.group("train", train, "training; also rule, optimizer and schedule, see `rankine list`");
+}
+
+PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
+  pde_ = pdes().make(variant.child("pde"));
+  const DeckNode grid = variant.section("grid"), data = variant.section("data"), train = variant.section("train");
+  grid.read(grid_);
+  data.read(data_);
+  formulation_ = FormulationOptions::read(variant.section("formulation"));
+  rule_ = rules().make_or("backprop", train.section("rule"));
+  const DeckNode optimizer = train.section("optimizer");
+  make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
+  make_optimizer_();
+  schedule_ = schedules().make_or("cosine", train.section("schedule"));
+  train.read(train_);
+  if (train_.batch > data_.train)
+    train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " + std::to_string(data_.train) +
+                                " training samples; make data.train larger or the batch smaller");
+
+  times_ = formulation_.times(pde_->duration(), grid_.frames);
+  const int frames = network_frames(formulation_, grid_.frames);
+  const auto placed = [](const DeckNode& node, const char* key, const auto& make) {
+    try {
+      return make();
+    } catch (const InputError& error) {
+      node.error_at(key, error.what());
+    }
+  };
+  const TileGrid tiles = placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells, grid_.tiles[0], grid_.tiles[1]); });
+  tiles_ = placed(grid, "tiles", [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
+  const DeckNode formulation = variant.section("formulation");
+  if (!formulation_.soft()) {
+    if (grid_.tiles[0] % formulation_.experts[0] != 0 || grid_.tiles[1] % formulation_.experts[1] != 0)
+      formulation.error_at("experts", "experts: [" + std::to_string(formulation_.experts[0]) + ", " +
+                                          std::to_string(formulation_.experts[1]) + "] do not divide grid.tiles [" +
+                                          std::to_string(grid_.tiles[0]) + ", " + std::to_string(grid_.tiles[1]) +
+                                          "]; each expert covers whole tiles, so choose divisors of both numbers");
+    const long available = tiles.nt() * tiles.nx() / (formulation_.experts[0] * formulation_.experts[1]);
+    if (formulation_.points > available)
+      formulation.error_at("points", "points: " + std::to_string(formulation_.points) + " is more than the " +
+                                         std::to_string(available) + " points of an expert; choose at most that many, or 0 for all");
+  }
+  check_pde_data(data_, data, setup.communicator, grid_.cells);
+  const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
+  if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
+    data.error_at("source", "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
+                            "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
+
+  const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
+  model_context_ = ModelContext{*tiles_, sum, 3, formulation_.soft() ? 1 : formulation_.basis,
+                                formulation_.final_activation == "gelu"};
+  const DeckNode model = variant.section("model");
+  model_ = models().make_or("fno2d", model, *model_context_);
+  variant.reject_unread_keys();
+}
+
+std::vector<MetricInfo> PdeTraining::metrics() const {
+  std::vector<MetricInfo> out;
+  for (const MeasureInfo& info : measure_info) out.push_back({info.name, "1", info.help});
+  out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
+  out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
+  out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
+  out.push_back({"gradient_p99_over_median", "1", "99th percentile over median of the gradient's norm"});
+  out.push_back({"solver_iterations", "1", "mean steps of a solve on the test set"});
+  for (int s = 0; s < solve_status_count; ++s)
+    out.push_back({std::string("status_") + to_string(static_cast<SolveStatus>(s)), "1",
+                   "share of the training solves that ended so"});
+  out.push_back({"samples_skipped", "1", "training steps without an update because something was not finite"});
+  out.push_back({"parameters", "1", "trainable numbers of the network"});
+  out.push_back({"seconds_per_step", "s", "median wall time of a training step", true});
+  out.push_back({"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
+  out.push_back({"peak_memory", "B", "largest memory of a rank", true});
+  return out;
+}
+
+RunEstimate PdeTraining::estimate() const {
+  RunEstimate e;
+  const TileGrid& grid = tiles_->grid();
+  e.partition = grid.describe();
+  for (int r = 0; r < tiles_->ranks(); ++r)
+    e.partition += (r == 0 ? "; rank " : ", rank ") + std::to_string(r) + ": tiles " + std::to_string(tiles_->begin(r)) + "-" +
+                   std::to_string(tiles_->end(r) - 1);
+  const double count = static_cast<double>(model_->initial_parameters(0).count());
+  const double points = static_cast<double>(grid.tile_points() * tiles_->begin(1 % tiles_->ranks() ? 1 : 0));
+  const double local = tiles_->ranks() == 1 ? static_cast<double>(grid.nt() * grid.nx()) : points;
+  const double channels = 200;  // activations kept per point, of which the widths of the usual models are the bulk
+  e.bytes_per_rank = 64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) + 40 * count;
+  // Two flops a multiply-add, three passes, at a cautious 5 Gflop/s a rank.
+  e.seconds_per_seed = train_.steps * local * train_.batch * 8000 * 2 * 3 / 5e9;
+  const double frame_bytes = 8.0 * static_cast<double>(data_.frames) * grid_.cells;
+  e.file_bytes = static_cast<std::uint64_t>(2 * frame_bytes * train_.save_fields + 8 * count + 8.0 * train_.steps * 12);
+  return e;
+}
+
+PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training) const {
+  PdeBatch batch;
+  batch.step = step;
+  batch.training = training;
+  const size_t frames = times_.size(), cells = grid_.cells;
+  for (long s : which) {
+    batch.ids.push_back(split.ids[s]);
+    batch.u0.push_back(split.u0[s]);
+    if (split.own_reference.empty()) continue;
+    for (size_t j = 0; j < frames; ++j)
+      batch.right_reference.push_back(split.own_reference[(s * frames + j) * cells + cells - 1]);
+  }
+  return batch;
+}
+
+/// Channels (time, x, initial state) on the local tiles: [L, B, 3, Tt, Tx].
+Tensor PdeTraining::network_input(const PdeBatch& batch) const {
+  const TileGrid& grid = tiles_->grid();
+  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), 3, grid.tile_nt(), grid.tile_nx()}, model_->dtype());
+  // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at the last cell in
+  // the paper.
+  const size_t first_time = formulation_.collocated() ? 0 : 1;
+  const double last = formulation_.collocated() ? grid_.cells - 0.5 : grid_.cells;
+  const auto fill = [&](auto* out) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    for (long l = 0; l < tiles_->local_tiles(); ++l) {
+      const TileExtent extent = grid.extent(tiles_->begin() + l);
+      for (int s = 0; s < batch.size(); ++s)
+        for (int channel = 0; channel < 3; ++channel)
+          for (long t = extent.t_begin; t < extent.t_end; ++t)
+            for (long i = extent.x_begin; i < extent.x_end; ++i) {
+              const double time = times_[first_time + t] / pde_->duration();
+              *out++ = static_cast<T>(channel == 0   ? (formulation_.time_input == "sqrt" ? std::sqrt(time) : time)
+                                      : channel == 1 ? (static_cast<double>(i) + 0.5) / last
+                                                     : formulation_.initial_input_scale * batch.u0[s]);
+            }
+    }
+  };
+  if (model_->dtype() == DType::f32) fill(x.data<float>());
+  else fill(x.data<double>());
+  return x;
+}
+
+/// Everything that an evaluation of a split gives. All ranks have the same bits, times apart.
+struct PdeTraining::Evaluation {
+  std::vector<double> measures[rankine::measures];  // [measure][sample]
+  double seconds_per_sample = 0;
+  double iterations = 0;
+};
+
+class PdeTraining::Evaluator {
+ public:
+  Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator, const StorageProblem& problem)
+      : owner_(owner), data_(data), communicator_(communicator), problem_(problem), to_frames_(owner.times_, data.times) {}
+
+  /// The cheap form measures rel_l2 only. `fields`: takes the first `save` samples at the reference's frames (root only).
+  Evaluation operator()(const ParameterSet& parameters, ConstraintLayer& layer, const PdeSplit& split, bool cheap,
+                        int save = 0, std::vector<double>* fields = nullptr) const {
+    const NoGrad no_grad;
+    Evaluation result;
+    const int batch_size = owner_.train_.batch, cells = owner_.grid_.cells;
+    double seconds = 0, solves = 0;
+    for (int first = 0; first < split.size(); first += batch_size) {
+      std::vector<long> which(std::min(batch_size, split.size() - first));
+      std::iota(which.begin(), which.end(), static_cast<long>(first));
+      const PdeBatch batch = owner_.make_batch(split, which, 0, false);
+      const Stopwatch watch;
+      const BoundParameters bound = parameters.bind(owner_.model_context_->tiles);
+      const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
+      const std::vector<double> u = layer.predict(outputs, batch);
+      seconds += watch.seconds();
+      for (const ExpertStatistics& s : layer.statistics()) {
+        result.iterations += s.iterations * batch.size();
+        solves += batch.size();
+      }
+
+      const BlockPartition blocks(batch.size(), communicator_.size());
+      const long own = blocks.size(communicator_.rank()), first_own = blocks.begin(communicator_.rank());
+      std::vector<double> local, kept;
+      communicator_.together([&] {
+        for (long s = 0; s < own; ++s) {
+          const std::span<const double> solution(&u[s * owner_.times_.size() * cells], owner_.times_.size() * cells);
+          const long sample = first + first_own + s;
+          measure(solution, split, sample, cheap, local);
+          if (sample < save) {
+            const std::vector<double> frames = to_frames_(solution, cells);
+            kept.insert(kept.end(), frames.begin(), frames.end());
+          }
+        }
+      });
+      const std::vector<double> all = communicator_.all_gather_varying(std::span<const double>(local));
+      for (size_t i = 0; i < all.size(); ++i) result.measures[i % rankine::measures].push_back(all[i]);
+      if (fields && first < save) {
+        const std::vector<double> gathered = communicator_.gather_varying(std::span<const double>(kept));
+        fields->insert(fields->end(), gathered.begin(), gathered.end());
+      }
+    }
+    result.seconds_per_sample = communicator_.max(seconds) / split.size();
+    if (solves > 0) result.iterations /= solves;
+    return result;
+  }
+
+ private:
+  void measure(std::span<const double> u, const PdeSplit& split, long sample, bool cheap, std::vector<double>& out) const {
+    const int cells = owner_.grid_.cells;
+    const size_t frames = data_.times.size(), each = frames * cells, own = owner_.times_.size() * cells;
+    const std::span<const double> reference(&split.reference[sample * each], each);
+    const std::vector<double> at_frames = to_frames_(u, cells);
+    double values[rankine::measures];
+    std::fill(std::begin(values), std::end(values), nan);
+    const double size = norm(reference);
+    values[rel_l2] = distance(at_frames, reference) / size;
+    if (!cheap) {
+      // The correction and the residual know the initial state: a method's own first frame does not enter.
+      std::vector<double> corrected(u.begin(), u.end()), exact(own);
+      std::fill_n(corrected.begin(), cells, split.u0[sample]);
+      std::fill_n(exact.begin(), cells, split.u0[sample]);
+      values[pde_residual] = norm(problem_.evaluate(corrected)) / std::sqrt(static_cast<double>(problem_.points()));
+      problem_.correct(corrected, 1);
+      values[rel_l2_corrected] = distance(to_frames_(corrected, cells), reference) / size;
+      problem_.solve_exactly(exact);
+      values[rel_l2_discrete] = distance(u, exact) / norm(exact);
+      if (!split.own_reference.empty())
+        values[reference_residual] = norm(problem_.evaluate(std::span(&split.own_reference[sample * own], own))) /
+                                     std::sqrt(static_cast<double>(problem_.points()));
+      double initial = 0, walls = 0;
+      for (int i = 0; i < cells; ++i) initial += (u[i] - split.u0[sample]) * (u[i] - split.u0[sample]);
+      for (size_t j = 0; j < frames; ++j)
+        for (int cell : {0, cells - 1}) walls += std::pow(at_frames[j * cells + cell] - reference[j * cells + cell], 2);
+      values[ic_error] = std::sqrt(initial / cells) / split.u0[sample];
+      values[bc_error] = std::sqrt(walls / (2.0 * static_cast<double>(frames)));
+    }
+    out.insert(out.end(), std::begin(values), std::end(values));
+  }
+
+  const PdeTraining& owner_;
+  const PdeData& data_;
+  const Communicator& communicator_;
+  const StorageProblem& problem_;
+  FrameInterpolation to_frames_;
+};
+
+void PdeTraining::record_experts(RunContext& context, long step, const BatchStatistics& statistics) const {
+  if (statistics.empty()) return;
+  const auto write = [&](const std::string& name, const auto& get) {
+    std::vector<double> values;
+    for (const ExpertStatistics& s : statistics) values.push_back(get(s));
+    context.results.append_experts(step, name, values);
+  };
+  write("iterations", [](const ExpertStatistics& s) { return s.iterations; });
+  write("gradient_norm", [](const ExpertStatistics& s) { return s.gradient_norm; });
+  write("objective", [](const ExpertStatistics& s) { return s.objective; });
+  write("coefficient_norm", [](const ExpertStatistics& s) { return s.weight_norm; });
+  for (int i = 0; i < solve_status_count; ++i)
+    write(std::string("status_") + to_string(static_cast<SolveStatus>(i)),
+          [i](const ExpertStatistics& s) { return s.status_count[i]; });
+}
+
+Metrics PdeTraining::run(RunContext& context) {
+  const Communicator& communicator = context.communicator;
+  const Stopwatch whole;
+  const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
+  const PdeData data = make_pde_data(data_, *pde_, communicator, grid_.cells, times_, reads_wall);
+  const double data_seconds = whole.seconds();
+
+  const StorageProblem problem(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
+                               formulation_.march == "petsc");
+  const auto seed = static_cast<std::uint64_t>(context.seed);
+  const std::unique_ptr<ConstraintLayer> layer =
+      make_constraint_layer(formulation_, *pde_, problem, communicator, *tiles_, seed);
+  const Evaluator evaluate(*this, data, communicator, problem);
+
+  ParameterSet parameters = model_->initial_parameters(seed);
+  const ParameterSet untrained = parameters.clone();
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
+  const RandomStream order(seed, "batch-order");
+  const long batches_per_epoch = data_.train / train_.batch;
+
+  Progress progress(context.log, variant_, context.seed, train_.steps);
+  std::vector<double> step_seconds, elapsed, losses, gradient_norms, evaluation_seconds;
+  double error = nan, status_total[solve_status_count] = {}, skipped_steps = 0;
+  std::vector<std::int64_t> permutation;
+  const Stopwatch training;
+  for (long step = 0; step < train_.steps; ++step) {
+    const Stopwatch watch;
+    if (step % batches_per_epoch == 0) permutation = order.permutation(data_.train, step / batches_per_epoch);
+    const auto first = permutation.begin() + (step % batches_per_epoch) * train_.batch;
+    const PdeBatch batch = make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true);
+    const Tensor input = network_input(batch);
+    const double rate = train_.learning_rate * schedule_->factor(step, train_.steps);
+    RuleContext rule_context{
+        [&](const BoundParameters& bound) { return layer->loss(model_->forward(bound, input), batch); },
+        parameters, *optimizer, model_context_->tiles, rate, train_.clip};
+    const StepOutcome outcome = rule_->step(rule_context);
+    if (!outcome.updated) {
+      if (train_.on_not_finite == "stop")
+        throw NumericalError("variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " + std::to_string(step) +
+                             ": the loss is " + std::to_string(outcome.loss) + " and the gradient's norm " +
+                             std::to_string(outcome.gradient_norm) +
+                             "; lower train.learning_rate, or let train.on_not_finite: skip leave such steps out");
+      ++skipped_steps;
+    }
+    step_seconds.push_back(watch.seconds());
+    elapsed.push_back(training.seconds());
+    losses.push_back(outcome.loss);
+    gradient_norms.push_back(outcome.gradient_norm);
+    context.results.append_step(step, {{"loss", outcome.loss},
+                                       {"gradient_norm", outcome.gradient_norm},
+                                       {"learning_rate", rate}});
+    const BatchStatistics statistics = layer->statistics();
+    record_experts(context, step, statistics);
+    for (const ExpertStatistics& s : statistics)
+      for (int i = 0; i < solve_status_count; ++i) status_total[i] += s.status_count[i];
+
+    const bool last = step + 1 == train_.steps;
+    if (train_.evaluate_every > 0 && ((step + 1) % train_.evaluate_every == 0 || last)) {
+      error = mean(evaluate(parameters, *layer, data.validation, true).measures[rel_l2]);
+      context.results.append_evaluation(step + 1, {{"rel_l2_validation", error}});
+      evaluation_seconds.push_back(training.seconds());
+    }
+    progress.update(step + 1, outcome.loss, error, quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
+  }
+
+  // The test split is read once, here.
+  std::vector<double> fields;
+  const int save = std::min(train_.save_fields, data.test.size());
+  const Evaluation test = evaluate(parameters, *layer, data.test, false, save, &fields);
+  const Evaluation start = evaluate(untrained, *layer, data.test, true);
+
+  Metrics out;
+  for (int m = 0; m < measures; ++m) {
+    out.emplace_back(measure_info[m].name, mean(test.measures[m]));
+    context.results.per_sample(measure_info[m].name, test.measures[m], {.long_name = measure_info[m].help});
+  }
+  context.results.per_sample("u0", data.test.u0, {.long_name = "initial value"});
+  out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
+  out.emplace_back("rel_l2_step0", mean(start.measures[rel_l2]));
+  const long tail = std::max<long>(1, train_.steps / 10);
+  out.emplace_back("loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));
+  out.emplace_back("gradient_p99_over_median", quantile(gradient_norms, 0.99) / quantile(gradient_norms, 0.5));
+  out.emplace_back("solver_iterations", layer->solves() > 0 ? test.iterations : nan);
+  const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
+  for (int s = 0; s < solve_status_count; ++s)
+    out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)), solves > 0 ? status_total[s] / solves : nan);
+  out.emplace_back("samples_skipped", skipped_steps);
+  out.emplace_back("parameters", static_cast<double>(parameters.count()));
+  out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
+  out.emplace_back("seconds_per_sample", test.seconds_per_sample);
+  out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
+
+  write_fields(context, data, save, fields);
+  for (const ParameterInfo& part : parameters.parts()) {
+    const std::vector<double> values = parameters.view(part).to_vector();
+    const std::vector<std::uint64_t> shape(part.shape.begin(), part.shape.end());
+    if (parameters.dtype() == DType::f32)
+      context.results.weights(part.name, std::vector<float>(values.begin(), values.end()), shape);
+    else
+      context.results.weights(part.name, values, shape);
+  }
+  context.results.timing("step_seconds", step_seconds);
+  context.results.timing("elapsed_seconds", elapsed);
+  context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);
+  context.results.timing("data_seconds", data_seconds);
+  context.results.timing("total_seconds", whole.seconds());
+  return out;
+}
+
+void PdeTraining::write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const {
+  if (save == 0 || !context.communicator.is_root()) return;
+  const int cells = grid_.cells;
+  std::vector<double> ids, x(cells);
+  for (int s = 0; s < save; ++s) ids.push_back(static_cast<double>(data.test.ids[s]));
+  for (int i = 0; i < cells; ++i) x[i] = pde_->length() * (i + 0.5) / cells;
+  const std::vector<Coordinate> coordinates{{"sample_id", ids, "1", "test sample"},
+                                            {"t", data.times, pde_->time_unit(), "time"},
+                                            {"x", x, pde_->length_unit(), "cell centre"}};
+  const size_t count = static_cast<size_t>(save) * data.times.size() * cells;
+  context.results.fields("u", std::span<const double>(u).first(count), coordinates, {.long_name = pde_->field_name()});
+  context.results.fields("u_reference", std::span<const double>(data.test.reference).first(count), coordinates,
+                         {.long_name = std::string(pde_->field_name()) + ", reference"});
+  const auto edges = [&](int parts) {
+    std::vector<double> at;
+    for (int i = 0; i <= parts; ++i) at.push_back(pde_->length() * i / parts);
+    return at;
+  };
+  context.results.field_edges("tile_edges_x", edges(grid_.tiles[1]));
+  context.results.field_edges("expert_edges_x", edges(formulation_.soft() ? 1 : formulation_.experts[1]));
+}
+
+}  // namespace rankine

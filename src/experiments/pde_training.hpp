@@ -1,0 +1,72 @@
+// Trains a network that solves a parametric PDE, under a soft or a hard constraint, and evaluates it on unseen initial
+// states against an independent reference.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/data/pde_data.hpp"
+#include "src/experiments/experiment.hpp"
+#include "src/experts/constraint_layer.hpp"
+#include "src/experts/formulation.hpp"
+#include "src/nn/model.hpp"
+#include "src/optim/optimizer.hpp"
+#include "src/optim/schedule.hpp"
+#include "src/rules/learning_rule.hpp"
+
+namespace rankine {
+
+struct GridOptions {
+  int cells = 64;
+  int frames = 40;
+  std::vector<int> tiles{1, 1};
+  void options(OptionVisitor& o);
+};
+
+struct TrainOptions {
+  int steps = 1000;
+  int batch = 4;
+  double learning_rate = 4e-3;
+  double clip = 1;
+  int evaluate_every = 100;
+  std::string on_not_finite = "stop";
+  int save_fields = 2;
+  void options(OptionVisitor& o);
+};
+
+class PdeTraining final : public Experiment {
+ public:
+  PdeTraining(const DeckNode& variant, const ExperimentSetup& setup);
+  static void describe(OptionVisitor& o);
+
+  std::vector<MetricInfo> metrics() const override;
+  RunEstimate estimate() const override;
+  Metrics run(RunContext& context) override;
+
+ private:
+  struct Evaluation;
+  class Evaluator;
+  Tensor network_input(const PdeBatch& batch) const;
+  PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training) const;
+  /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
+  void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
+  void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
+
+  std::string variant_;
+  std::unique_ptr<Pde> pde_;
+  GridOptions grid_;
+  TrainOptions train_;
+  PdeDataOptions data_;
+  FormulationOptions formulation_;
+  std::vector<double> times_;
+  std::optional<TilePartition> tiles_;
+  std::optional<ModelContext> model_context_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<LearningRule> rule_;
+  std::unique_ptr<Schedule> schedule_;
+  std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
+};
+
+}  // namespace rankine

@@ -1,0 +1,61 @@
+// From the network's output fields to a solution and a loss. Two kinds: `storage` deals whole samples over the ranks, because
+// the frozen march is global in x; `collocated` leaves everything on its tiles.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "src/comm/tile_tree.hpp"
+#include "src/comm/transpose.hpp"
+#include "src/experts/formulation.hpp"
+#include "src/experts/storage_mixture.hpp"
+#include "src/tensor/ops.hpp"
+
+namespace rankine {
+
+/// The samples of one step or evaluation.
+struct PdeBatch {
+  std::vector<long> ids;                  ///< global sample ids: they key the sampled points
+  std::vector<double> u0;                 ///< initial value of each sample
+  std::vector<double> right_reference;    ///< [sample][frame] at the right wall; only where the loss reads it
+  long step = 0;
+  bool training = true;
+  int size() const { return static_cast<int>(ids.size()); }
+};
+
+/// A loss on the tape: sum_i <seeds_i, outputs_i> over all ranks is `value`.
+struct TapeLoss {
+  std::vector<Tensor> outputs, seeds;
+  double value = 0;  ///< the same bits on all ranks
+};
+
+/// How the solves of a batch ended: [solve]; means and counts over its samples. Empty for a soft constraint.
+using BatchStatistics = std::vector<ExpertStatistics>;
+
+class ConstraintLayer {
+ public:
+  virtual ~ConstraintLayer() = default;
+  /// Frames and channels that the network must give.
+  virtual int network_frames() const = 0;
+  virtual int outputs() const = 0;
+  /// Solves per sample; 0 for a soft constraint.
+  virtual int solves() const = 0;
+
+  /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws NumericalError, on all ranks, where a
+  /// solve ends in a way for which the deck says `stop`.
+  virtual TapeLoss loss(const Tensor& fields, const PdeBatch& batch) = 0;
+  /// u of this rank's samples, [local sample][frames + 1][cells], the initial state included. Collective.
+  virtual std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) = 0;
+  /// Of the latest loss() (complete after its backward pass) or predict(). Collective.
+  virtual BatchStatistics statistics() const = 0;
+};
+
+/// `problem`: the storage problem on the layer's times, which must outlive it. `tiles` is on the network's grid.
+std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options, const Pde& pde,
+                                                       const StorageProblem& problem, const Communicator& communicator,
+                                                       const TilePartition& tiles, std::uint64_t seed);
+
+/// Frames that the network gives for `frames` time steps: the storage form knows the initial one.
+int network_frames(const FormulationOptions& options, int frames);
+
+}  // namespace rankine

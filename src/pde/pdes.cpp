@@ -1,0 +1,15 @@
+#include "src/pde/pdes.hpp"
+
+#include "src/pde/diffusion_sorption.hpp"
+
+namespace rankine {
+
+const Registry<Pde>& pdes() {
+  static const Registry<Pde> table(
+      "pde", {
+                 entry<DiffusionSorption>("diffusion_sorption", "1-D diffusion with Freundlich sorption (PDEBench)"),
+             });
+  return table;
+}
+
+}  // namespace rankine
