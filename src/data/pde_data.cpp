@@ -38,17 +38,21 @@ std::vector<double> uniform_times(double duration, int frames) {
   return times;
 }
 
+/// Which parts of the solutions a split keeps.
+enum class Keep { fields, right_wall };
+
 /// Solves all samples, dealt over the ranks, at the union of both lists of times.
 void solve_references(const Pde& pde, const Communicator& communicator, int cells, const std::vector<double>& times,
-                      const std::vector<double>& own_times, PdeSplit& split) {
-  std::vector<double> all(times);
-  all.insert(all.end(), own_times.begin(), own_times.end());
+                      const std::vector<double>& own_times, Keep keep, PdeSplit& split) {
+  std::vector<double> all(own_times);
+  if (keep == Keep::fields) all.insert(all.end(), times.begin(), times.end());
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
-  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, std::vector<double>& out) {
+  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, int first_cell,
+                        std::vector<double>& out) {
     for (double t : wanted) {
-      const auto at = (std::lower_bound(all.begin(), all.end(), t) - all.begin()) * cells;
-      out.insert(out.end(), solution.begin() + at, solution.begin() + at + cells);
+      const auto at = solution.begin() + (std::lower_bound(all.begin(), all.end(), t) - all.begin()) * cells;
+      out.insert(out.end(), at + first_cell, at + cells);
     }
   };
   const BlockPartition blocks(split.size(), communicator.size());
@@ -56,12 +60,13 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
   communicator.together([&] {
     for (auto s = blocks.begin(communicator.rank()); s < blocks.end(communicator.rank()); ++s) {
       const std::vector<double> solution = pde.reference(split.u0[s], cells, all);
-      pick(solution, times, mine);
-      pick(solution, own_times, mine_own);
+      if (keep == Keep::fields) pick(solution, times, 0, mine);
+      pick(solution, own_times, keep == Keep::fields ? 0 : cells - 1, mine_own);
     }
   });
   split.reference = communicator.all_gather_varying(std::span<const double>(mine));
-  split.own_reference = communicator.all_gather_varying(std::span<const double>(mine_own));
+  (keep == Keep::fields ? split.own_reference : split.right_wall) =
+      communicator.all_gather_varying(std::span<const double>(mine_own));
 }
 
 }  // namespace
@@ -97,7 +102,7 @@ void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const C
 }
 
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator, int cells,
-                      const std::vector<double>& own_times, bool train_reference) {
+                      const std::vector<double>& own_times, bool train_right_wall) {
   PdeData data;
   data.cells = cells;
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
@@ -126,35 +131,36 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
         splits[i]->u0.push_back(*first);
         splits[i]->reference.insert(splits[i]->reference.end(), first, first + static_cast<long>(each));
       }
-    if (data.times == own_times)
-      for (PdeSplit* split : splits) split->own_reference = split->reference;
+    if (data.times != own_times) return data;
+    for (PdeSplit* split : splits) split->own_reference = split->reference;
+    for (size_t row = 1; row <= data.train.own_reference.size() / cells; ++row)
+      data.train.right_wall.push_back(data.train.own_reference[row * cells - 1]);
     return data;
   }
   data.times = uniform_times(pde.duration(), options.frames);
   for (int i = 0; i < 3; ++i) {
     for (int s = 0; s < sizes[i]; ++s) splits[i]->ids.push_back(i * stride + s);
     splits[i]->u0 = draw_initial_values(pde, options.seed, i * stride, sizes[i], data.redrawn);
-    if (i > 0 || train_reference) solve_references(pde, communicator, cells, data.times, own_times, *splits[i]);
+    if (i > 0) solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, *splits[i]);
+    else if (train_right_wall) solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, data.train);
   }
   return data;
 }
 
-void write_pdebench(const std::string& path, const Pde& pde, const Communicator& communicator, int cells, int samples,
-                    int frames, long seed) {
-  PdeSplit split;
-  long redrawn = 0;
-  for (int s = 0; s < samples; ++s) split.ids.push_back(s);
-  split.u0 = draw_initial_values(pde, seed, 0, samples, redrawn);
-  const std::vector<double> times = uniform_times(pde.duration(), frames);
-  solve_references(pde, communicator, cells, times, {}, split);
-  std::vector<double> x(cells);
-  for (int i = 0; i < cells; ++i) x[i] = pde.length() * (i + 0.5) / cells;
-  communicator.on_root([&] {
-    PdebenchWriter writer(path, times, x);
-    const size_t each = times.size() * cells;
-    for (int s = 0; s < samples; ++s) writer.append(std::span<const double>(split.reference).subspan(s * each, each));
-    writer.finish();
-  });
+std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options, const Pde& pde,
+                                               const Communicator& communicator, int cells,
+                                               const std::vector<double>& own_times, bool train_right_wall) {
+  // One entry: variants that differ in their data follow one another in a deck.
+  static std::string kept_key;
+  static std::shared_ptr<const PdeData> kept;
+  std::string full_key = key + "\n" + std::to_string(cells) + (train_right_wall ? " wall" : "");
+  for (double t : own_times) full_key += " " + std::to_string(t);
+  if (!kept || kept_key != full_key) {
+    kept.reset();
+    kept = std::make_shared<const PdeData>(make_pde_data(options, pde, communicator, cells, own_times, train_right_wall));
+    kept_key = full_key;
+  }
+  return kept;
 }
 
 }  // namespace rankine

@@ -1,6 +1,7 @@
 // Initial states and reference solutions of one experiment, in three splits that share no sample.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,13 @@ struct PdeDataOptions {
   void validate(const DeckNode& node) const;
 };
 
-/// One split. References exist for validation and test always, for training where they were asked for.
+/// One split. Validation and test have references; training has values at the right wall, where they were asked for.
 struct PdeSplit {
   std::vector<long> ids;              ///< global sample ids, disjoint between splits
   std::vector<double> u0;             ///< [sample]
-  std::vector<double> reference;      ///< [sample][frame][cell] at PdeData::times; empty if not asked for
-  std::vector<double> own_reference;  ///< [sample][frame][cell] at the solver's own times; empty if not known
+  std::vector<double> reference;      ///< [sample][frame][cell] at PdeData::times
+  std::vector<double> own_reference;  ///< [sample][frame][cell] at the method's own times; empty if not known
+  std::vector<double> right_wall;     ///< [sample][frame] at the method's own times, last cell; empty if not asked for
   int size() const { return static_cast<int>(ids.size()); }
 };
 
@@ -46,10 +48,12 @@ void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const C
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it. `own_times`: where the
 /// methods have frames (the initial time included). Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator, int cells,
-                      const std::vector<double>& own_times, bool train_reference);
+                      const std::vector<double>& own_times, bool train_right_wall);
 
-/// Writes generated solutions as a PDEBench file: [time][cell] float32 of each sample on `cells` cells.
-void write_pdebench(const std::string& path, const Pde& pde, const Communicator& communicator, int cells, int samples,
-                    int frames, long seed);
+/// The same, kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text that tells all
+/// that the data depend on besides the other arguments.
+std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options, const Pde& pde,
+                                               const Communicator& communicator, int cells,
+                                               const std::vector<double>& own_times, bool train_right_wall);
 
 }  // namespace rankine

@@ -142,6 +142,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " + std::to_string(data_.train) +
                                 " training samples; make data.train larger or the batch smaller");
 
+  data_key_ = variant.child("pde").yaml() + data.yaml();
   times_ = formulation_.times(pde_->duration(), grid_.frames);
   const int frames = network_frames(formulation_, grid_.frames);
   const auto placed = [](const DeckNode& node, const char* key, const auto& make) {
@@ -221,13 +222,14 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
   PdeBatch batch;
   batch.step = step;
   batch.training = training;
-  const size_t frames = times_.size(), cells = grid_.cells;
+  const size_t frames = times_.size();
   for (long s : which) {
     batch.ids.push_back(split.ids[s]);
     batch.u0.push_back(split.u0[s]);
-    if (split.own_reference.empty()) continue;
-    for (size_t j = 0; j < frames; ++j)
-      batch.right_reference.push_back(split.own_reference[(s * frames + j) * cells + cells - 1]);
+    if (!split.right_wall.empty()) {
+      const auto wall = split.right_wall.begin() + static_cast<long>(s * frames);
+      batch.right_reference.insert(batch.right_reference.end(), wall, wall + static_cast<long>(frames));
+    }
   }
   return batch;
 }
@@ -379,7 +381,9 @@ Metrics PdeTraining::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
-  const PdeData data = make_pde_data(data_, *pde_, communicator, grid_.cells, times_, reads_wall);
+  const std::shared_ptr<const PdeData> shared =
+      shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall);
+  const PdeData& data = *shared;
   const double data_seconds = whole.seconds();
 
   const StorageProblem problem(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,

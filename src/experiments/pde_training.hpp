@@ -55,6 +55,7 @@ class PdeTraining final : public Experiment {
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
 
   std::string variant_;
+  std::string data_key_;
   std::unique_ptr<Pde> pde_;
   GridOptions grid_;
   TrainOptions train_;
