@@ -12,6 +12,7 @@
 #include "src/comm/transpose.hpp"
 #include "src/experts/collocated_problem.hpp"
 #include "src/io/hdf5.hpp"
+#include "tests/unit/nn/fno_support.hpp"
 
 namespace rankine::testing {
 
@@ -119,5 +120,55 @@ inline void GoldenData::load(const GoldenCase& which) {
       for (size_t p = 0; p < each; ++p)
         points[s][k].push_back(static_cast<long>(drawn[(static_cast<size_t>(s) * experts + k) * each + p]));
 }
+
+/// The golden file's network on tiles that are all here, with its parameters and its input channels.
+struct GoldenNetwork {
+  TileGrid grid;
+  Fno2d model;
+  ParameterSet parameters;
+  Tensor input;
+
+  GoldenNetwork(const GoldenData& g, std::int64_t x_tiles)
+      : grid(g.nt(), g.nx(), 1, x_tiles),
+        model(options_of(g), serial_context(grid, 3, g.basis, g.method != "sc")),
+        parameters(model.initial_parameters(0)) {
+    for (const ParameterInfo& part : parameters.parts()) {
+      const Tensor target = parameters.view(part);
+      target.assign(Tensor::from(flattened(g.weights, part.name, g, target.shape()), target.shape()));
+    }
+    std::vector<double> channels;
+    for (int b = 0; b < g.batch; ++b)
+      for (int channel = 0; channel < 3; ++channel)
+        for (double t : g.t)
+          for (double x : g.x) channels.push_back(channel == 0 ? t / g.t.back() : channel == 1 ? x / g.x.back() : g.u0[b]);
+    input = cut_tiles(Tensor::from(channels, {g.batch, 3, g.nt(), g.nx()}), TilePartition(grid, 1, 0));
+  }
+
+  static Fno2dOptions options_of(const GoldenData& g) {
+    Fno2dOptions options;
+    options.precision = "double";
+    options.widths = g.widths;
+    options.modes_t = options.modes_x = g.modes;
+    options.projection = g.projection;
+    return options;
+  }
+
+  /// The file's arrays (weights or their gradients) in the layout of the model's parameter `name`.
+  static std::vector<double> flattened(const std::map<std::string, std::vector<double>>& arrays, const std::string& name,
+                                       const GoldenData& g, const rankine::Shape& shape) {
+    const auto dot = name.find('.');
+    const std::string layer = name.substr(0, dot), rest = name.substr(dot + 1);
+    if (rest == "spectral") {
+      const auto part = [&](const char* which) {
+        return Tensor::from(arrays.at(layer + ".spectral_" + which), {shape[0], shape[1], 1, g.modes, g.modes});
+      };
+      return concat({concat({part("low_real"), part("high_real")}, 3), concat({part("low_imag"), part("high_imag")}, 3)}, 2)
+          .to_vector();
+    }
+    if (rest == "conv.weight") return arrays.at(layer + ".conv_weight");
+    if (rest == "conv.bias") return arrays.at(layer + ".conv_bias");
+    return arrays.at(name);
+  }
+};
 
 }  // namespace rankine::testing

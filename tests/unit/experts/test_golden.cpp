@@ -160,6 +160,34 @@ TEST_P(Golden, GradientWithRespectToTheBasesAgreesWithDifferences) {
   EXPECT_LE(error, 1e-6);
 }
 
+TEST_P(Golden, EveryParameterGradientAgrees) {
+  // Network, stencils, the implicit gradient of the solve at the stored coefficients, and the loss.
+  const testing::GoldenNetwork network(g, 4);
+  const CollocatedProblem p = problem(paper_solver());
+  const CollocatedBatch b = batch();
+  const BoundParameters bound = network.parameters.bind(local_tile_sum(4));
+  const Tensor output = network.model.forward(bound, network.input);
+  const std::vector<double> fields = output.to_vector(), ones(g.batch, 1.0);
+  std::vector<double> fields_bar(fields.size());
+  if (g.method == "sc") {
+    p.loss(b, fields, ones, fields_bar);
+  } else {
+    CollocatedSolution solution;
+    solution.coefficients = g.omega;
+    solution.reports.assign(g.batch, std::vector<SolveReport>(g.experts));
+    solution.u = p.assemble(g.batch, fields, g.omega);
+    std::vector<double> u_bar(solution.u.size());
+    p.loss(b, solution.u, ones, u_bar);
+    p.pull_back(b, fields, g.points, solution, u_bar, fields_bar);
+  }
+  const Tensor gradient = grad({output}, {Tensor::from(fields_bar, output.shape())}, {bound.flat()}).front();
+  const ParameterSet gradients = network.parameters.with_values(gradient);
+  for (const ParameterInfo& part : gradients.parts()) {
+    const std::vector<double> expected = testing::GoldenNetwork::flattened(g.loss_gradient, part.name, g, part.shape);
+    expect_close(gradients.view(part).to_vector(), expected, 1e-6, part.name.c_str());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::ValuesIn(testing::golden_cases()), testing::golden_case_name);
 
 }  // namespace
