@@ -110,7 +110,7 @@ macro(rankine_find_yaml)
   endif()
 endmacro()
 
-# fmt, nlohmann_json, xxHash, Random123.
+# fmt, nlohmann_json, xxHash, Random123, CLI11.
 macro(rankine_find_small_libraries)
   rankine_find_package(fmt)
   rankine_find_package(nlohmann_json)
@@ -119,6 +119,11 @@ macro(rankine_find_small_libraries)
     add_library(rankine::random123 INTERFACE IMPORTED)
     set_target_properties(rankine::random123 PROPERTIES
       INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_RANDOM123_INCLUDE_DIR}")
+  endif()
+  find_path(RANKINE_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
+  if(NOT TARGET rankine::cli11)
+    add_library(rankine::cli11 INTERFACE IMPORTED)
+    set_target_properties(rankine::cli11 PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_CLI11_INCLUDE_DIR}")
   endif()
   if(NOT TARGET rankine::xxhash)
     find_library(RANKINE_XXHASH_LIBRARY xxhash REQUIRED)

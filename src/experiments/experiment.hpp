@@ -23,6 +23,8 @@ struct MetricInfo {
   std::string help = {};
   /// Depends on the machine (seconds, bytes): stored in /timing instead, which bit comparisons leave out.
   bool machine_dependent = false;
+  /// NaN is an ordinary value: the metric does not apply to every variant. Else NaN fails a --smoke run.
+  bool may_be_nan = false;
 };
 
 /// What a variant will need, for --dry-run. All of it is computed, nothing is run.

@@ -1,0 +1,139 @@
+#include "src/cli/commands.hpp"
+
+#include <algorithm>
+#include <iostream>
+
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
+#include "kernels/portability.hpp"
+#include "solvers/petsc_session.hpp"
+#include "src/core/strings.hpp"
+#include "src/experiments/driver.hpp"
+#include "src/io/provenance.hpp"
+
+namespace rankine::cli {
+namespace {
+
+/// Kokkos from its start to its end.
+class KokkosSession {
+ public:
+  explicit KokkosSession(char* program) : arguments_{program, nullptr}, guard_(count_, arguments_) {}
+
+ private:
+  int count_ = 1;  // the program's flags are not Kokkos's; KOKKOS_* and OMP_* of the environment count
+  char* arguments_[2];
+  Kokkos::ScopeGuard guard_;
+};
+
+std::vector<const RegistryBase*> all_tables(const ProgramTables& tables) {
+  std::vector<const RegistryBase*> all{&tables.experiments};
+  all.insert(all.end(), tables.others.begin(), tables.others.end());
+  return all;
+}
+
+std::string indented(const std::string& text) { return "  " + text + "\n"; }
+
+}  // namespace
+
+int run_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
+             const RunArguments& arguments) {
+  Log log(std::cout, Log::style_of_stdout(world.is_root()), Log::colors_wanted());
+  std::string program = arguments.argv.front();
+  const KokkosSession kokkos(program.data());
+  // PETSc's options stand in the deck, which is therefore read once before PETSc starts.
+  Deck deck = read_deck(world, arguments.deck, arguments.request);
+  std::vector<std::string> options = deck.petsc_options();
+  options.insert(options.end(), arguments.petsc_options.begin(), arguments.petsc_options.end());
+  char* argv[] = {program.data(), nullptr};
+  const PetscSession petsc(1, argv, options);
+
+  int exit_code = ExitCode::done;
+  // Guarded here too: a rank that fails alone must not reach the ends of PETSc and MPI, where it would wait
+  // for ever.
+  rendezvous.guard([&] {
+    DeckRun run(world, tables.experiments, std::move(deck), arguments.request);
+    if (arguments.check_only) {
+      log.text(run.summary() + "\n");
+    } else if (arguments.dry_run) {
+      log.text(run.dry_run_text());
+    } else {
+      exit_code = run.run({arguments.argv, arguments.output}, log);
+      for (const std::string& option : petsc.unused_options()) {
+        log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
+      }
+    }
+  });
+  return exit_code;
+}
+
+std::string list_text(const ProgramTables& tables, const std::string& kind) {
+  std::vector<std::string> kinds;
+  std::string text;
+  for (const RegistryBase* table : all_tables(tables)) {
+    kinds.push_back(table->kind());
+    if (!kind.empty() && kind != table->kind()) continue;
+    std::size_t width = 0;
+    for (const RegistryItem& item : table->items()) width = std::max(width, item.name.size());
+    text += table->kind() + "\n";
+    for (const RegistryItem& item : table->items())
+      text += fmt::format("  {:<{}}  {}\n", item.name, width, item.help);
+    if (table->items().empty()) text += indented("(none)");
+  }
+  if (text.empty()) {
+    const std::string hint = did_you_mean(kind, kinds);
+    throw InputError("list: there is no kind '" + printable(kind) + "'" + (hint.empty() ? ";" : hint) +
+                     " (kinds: " + join(kinds) + ")");
+  }
+  return text;
+}
+
+std::string describe_text(const ProgramTables& tables, const std::string& name,
+                          OptionDescriber::Style style) {
+  const bool markdown = style == OptionDescriber::Style::markdown;
+  const auto heading = [&](const std::string& title, const std::string& help) {
+    return (markdown ? "## " + title + "\n\n" + help + "\n\n" : title + ": " + help + "\n");
+  };
+  if (name == "deck") {
+    AboutOptions about;
+    RunOptions run;
+    const std::string sections =
+        "petsc_options is a list of words for PETSc; smoke is a mapping of overrides (dotted keys allowed) "
+        "for --smoke; "
+        "variants maps names to overrides; expect is a list of comparisons of metrics. All other sections "
+        "belong to "
+        "the experiment.\n";
+    return heading("about", "for people") + describe_options(about, style) + "\n" +
+           heading("run", "what is run, and how often") + describe_options(run, style) + "\n" + sections;
+  }
+  std::string text;
+  std::vector<std::string> names{"deck"};
+  for (const RegistryBase* table : all_tables(tables)) {
+    for (const RegistryItem& item : table->items()) {
+      names.push_back(item.name);
+      if (item.name != name && table->kind() != name) continue;
+      OptionDescriber describer(style);
+      item.describe(describer);
+      text += (text.empty() ? "" : "\n") + heading(table->kind() + " " + item.name, item.help) +
+              describer.table();
+    }
+    names.push_back(table->kind());
+  }
+  if (text.empty()) {
+    const std::string hint = did_you_mean(name, names);
+    throw InputError("describe: nothing is called '" + printable(name) + "'" +
+                     (hint.empty() ? "; `rankine list` shows all names" : hint));
+  }
+  return text;
+}
+
+std::string version_text() {
+  const BuildInfo build = build_info();
+  return fmt::format(
+      "rankine {} ({}{})\ncompiler: {} ({})\nKokkos: {}\nPETSc: {}\nHDF5: {}\nMPI: {}\nBLAS: {}\n",
+      build.version, build.git_revision, build.git_dirty ? ", with changes" : "", build.compiler,
+      build.build_type, build.kokkos, PetscSession::version(), build.hdf5, MpiSession::library_version(),
+      blas_description());
+}
+
+}  // namespace rankine::cli

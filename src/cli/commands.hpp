@@ -1,0 +1,36 @@
+// What the commands do, apart from how their arguments are written.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/cli/program.hpp"
+#include "src/comm/rendezvous.hpp"
+#include "src/deck/deck.hpp"
+
+namespace rankine::cli {
+
+struct RunArguments {
+  std::string deck;
+  DeckRequest request;
+  std::string output;
+  bool dry_run = false;
+  bool check_only = false;
+  std::vector<std::string> petsc_options;  // after "--"
+  std::vector<std::string> argv;
+};
+
+/// `run` and `check`.
+int run_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
+             const RunArguments& arguments);
+
+/// All names, or those of one kind.
+std::string list_text(const ProgramTables& tables, const std::string& kind);
+
+/// The options of everything called `name`; "deck" for the deck's own sections.
+std::string describe_text(const ProgramTables& tables, const std::string& name, OptionDescriber::Style style);
+
+/// Versions of the program, the compiler and the libraries.
+std::string version_text();
+
+}  // namespace rankine::cli

@@ -1,0 +1,230 @@
+#include "src/cli/program.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <iostream>
+#include <new>
+
+#include "kernels/error.hpp"
+#include "src/cli/commands.hpp"
+#include "src/core/strings.hpp"
+#include "src/experiments/driver.hpp"
+#include "src/io/info.hpp"
+#include "src/io/weights.hpp"
+
+namespace rankine {
+namespace {
+
+void print_failure(const std::string& message) {
+  std::cerr << "rankine: error: " + message + "\n" << std::flush;
+}
+
+std::string message_of(const std::exception& failure) {
+  if (dynamic_cast<const std::bad_alloc*>(&failure) != nullptr) {
+    return "memory is out; --dry-run estimates what a deck needs, more ranks need less each";
+  }
+  return failure.what();
+}
+
+/// The arguments, parsed, and what to do with them.
+class CommandLine {
+ public:
+  CommandLine(int argc, char** argv, const ProgramTables& tables) : tables_(tables) {
+    run_.argv.assign(argv, argv + argc);
+    int count = argc;
+    for (int i = 1; i < argc; ++i) {
+      if (std::strcmp(argv[i], "--") != 0) continue;
+      run_.petsc_options.assign(argv + i + 1, argv + argc);
+      count = i;
+      break;
+    }
+    declare();
+    parse(count, argv);
+  }
+
+  /// Returns the exit code. Collective.
+  int execute(const Communicator& world, const Rendezvous& rendezvous) {
+    const auto say = [&](const std::string& text) {
+      if (world.is_root()) std::cout << text << std::flush;
+    };
+    if (!finished_.empty()) {
+      say(finished_);
+      return ExitCode::done;
+    }
+    if (!run_.petsc_options.empty() && !run_command_->parsed() && !check_command_->parsed()) {
+      throw InputError("what follows '--' are PETSc options, which only run and check take");
+    }
+    if (run_command_->parsed()) return cli::run_deck(world, rendezvous, tables_, run_);
+    if (check_command_->parsed()) {
+      run_.check_only = true;
+      return cli::run_deck(world, rendezvous, tables_, run_);
+    }
+    int exit_code = ExitCode::done;
+    world.on_root([&] {
+      using Style = OptionDescriber::Style;
+      if (list_command_->parsed()) say(cli::list_text(tables_, name_));
+      if (describe_command_->parsed()) {
+        say(cli::describe_text(tables_, name_, markdown_ ? Style::markdown : Style::text));
+      }
+      if (info_command_->parsed()) say(json_ ? info_json(first_) + "\n" : info_text(first_));
+      if (compare_command_->parsed()) exit_code = compare();
+      if (convert_command_->parsed()) convert_weights(first_, second_, group_);
+    });
+    world.broadcast(exit_code);
+    return exit_code;
+  }
+
+ private:
+  void declare() {
+    app_.require_subcommand(1);
+    app_.set_help_flag("-h,--help", "Print this help");
+    app_.add_flag_function(
+        "--version", [](std::int64_t) { throw CLI::CallForVersion(cli::version_text(), 0); },
+        "Print the versions of the program, the compiler and the libraries");
+    app_.footer(
+        "Exit codes: 0 done, 1 wrong input, 2 numerical failure, 3 input/output failure, 4 an expectation is "
+        "false, 75 stopped in good order and wants to be requeued.\n"
+        "Several ranks: mpirun -n 4 rankine run deck.yaml");
+
+    run_command_ = app_.add_subcommand("run", "Run a deck: all its variants and seeds");
+    add_deck_options(*run_command_);
+    run_command_->add_option("--output", run_.output, "Results file, instead of the deck's run.output");
+    run_command_->add_flag(
+        "--dry-run", run_.dry_run,
+        "Print the resolved deck, the partition and the estimates of memory and time; run nothing");
+    run_command_->footer("PETSc options go after '--': rankine run deck.yaml -- -log_view");
+
+    check_command_ = app_.add_subcommand("check", "Check a deck without running it");
+    add_deck_options(*check_command_);
+
+    list_command_ = app_.add_subcommand("list", "List everything that a deck can name");
+    list_command_->add_option("kind", name_, "Only this kind, for example experiment");
+
+    describe_command_ =
+        app_.add_subcommand("describe", "Explain the options of something that a deck can name");
+    describe_command_
+        ->add_option("name", name_,
+                     "A name or a kind from `rankine list`, or deck for the deck's own sections")
+        ->required();
+    describe_command_->add_flag("--markdown", markdown_, "As Markdown, for documentation");
+
+    info_command_ = app_.add_subcommand("info", "Show metrics, verdicts and provenance of a results file");
+    info_command_->add_option("results", first_, "results.h5")->required();
+    info_command_->add_flag("--json", json_, "As JSON");
+
+    compare_command_ = app_.add_subcommand("compare",
+                                           "Compare two results files bit by bit, except for /provenance and "
+                                           "/timing; exit code 4 if they differ");
+    compare_command_->add_option("first", first_, "results.h5")->required();
+    compare_command_->add_option("second", second_, "another one")->required();
+
+    convert_command_ = app_.add_subcommand("convert", "Convert weights between .h5, .npz and .safetensors");
+    convert_command_->add_option("from", first_, "File to read")->required();
+    convert_command_->add_option("to", second_, "File to write; its ending tells the format")->required();
+    convert_command_->add_option("--group", group_,
+                                 "Group of an HDF5 file, for example runs/pi-hc/seed_1/weights");
+  }
+
+  void add_deck_options(CLI::App& command) {
+    command.add_option("deck", run_.deck, "Deck (YAML)")->required();
+    command.add_option("--set", run_.request.set, "path.to.key=value: override a value; may be given again")
+        ->take_all()
+        ->allow_extra_args(false);
+    command.add_option("--only", run_.request.only, "Run this variant only; may be given again")
+        ->take_all()
+        ->allow_extra_args(false);
+    command.add_flag("--smoke", run_.request.smoke, "Run at the deck's smoke sizes, which take seconds");
+  }
+
+  void parse(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+      finished_ = parsed_command().help();
+    } catch (const CLI::CallForAllHelp&) {
+      finished_ = app_.help("", CLI::AppFormatMode::All);
+    } catch (const CLI::CallForVersion& version) {
+      finished_ = version.what();
+    } catch (const CLI::ParseError& error) {
+      throw InputError(explain(error, argc, argv));
+    }
+  }
+
+  const CLI::App& parsed_command() const {
+    const std::vector<CLI::App*> commands = app_.get_subcommands();
+    return commands.empty() ? app_ : *commands.front();
+  }
+
+  std::string explain(const CLI::ParseError& error, int argc, char** argv) const {
+    const CLI::App& command = parsed_command();
+    const std::string help =
+        &command == &app_ ? "rankine --help" : "rankine " + command.get_name() + " --help";
+    if (&command == &app_ && argc > 1 && argv[1][0] != '-') {
+      std::vector<std::string> names;
+      for (const CLI::App* each : app_.get_subcommands([](const CLI::App*) { return true; })) {
+        names.push_back(each->get_name());
+      }
+      const std::string hint = did_you_mean(argv[1], names);
+      return "unknown command '" + printable(argv[1]) + "'" + (hint.empty() ? ";" : hint) +
+             " (commands: " + join(names) + ")";
+    }
+    if (argc <= 1) return "a command is missing; `rankine --help` shows all";
+    std::vector<std::string> flags;
+    for (const CLI::Option* option : command.get_options()) {
+      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    }
+    for (const std::string& left : command.remaining()) {
+      if (left.size() > 1 && left[0] == '-') {
+        const std::string hint = did_you_mean(left.substr(0, left.find('=')), flags);
+        const bool petsc = left[1] != '-' && (&command == run_command_ || &command == check_command_);
+        return "unknown flag '" + printable(left) + "'" + (hint.empty() ? ";" : hint) +
+               (petsc ? " PETSc options go after '--';" : "") + " `" + help + "` shows all";
+      }
+    }
+    return std::string(error.what()) + "; see `" + help + "`";
+  }
+
+  int compare() const {
+    const std::vector<Difference> differences = compare_results(first_, second_);
+    std::cout << compare_text(first_, second_, differences) << std::flush;
+    return differences.empty() ? ExitCode::done : ExitCode::expectation_false;
+  }
+
+  const ProgramTables& tables_;
+  CLI::App app_{"Rankine trains neural networks under hard physical constraints.", "rankine"};
+  CLI::App *run_command_ = nullptr, *check_command_ = nullptr, *list_command_ = nullptr,
+           *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
+           *convert_command_ = nullptr;
+  cli::RunArguments run_;
+  std::string name_, first_, second_, group_, finished_;
+  bool markdown_ = false, json_ = false;
+};
+
+}  // namespace
+
+int exit_code_of(const std::exception& failure) {
+  if (dynamic_cast<const InputError*>(&failure) != nullptr) return ExitCode::input_error;
+  if (dynamic_cast<const NumericalError*>(&failure) != nullptr) return ExitCode::numerical_failure;
+  if (dynamic_cast<const std::bad_alloc*>(&failure) != nullptr) return ExitCode::numerical_failure;
+  if (dynamic_cast<const IoError*>(&failure) != nullptr) return ExitCode::io_failure;
+  return MpiSession::exit_code_on_exception;
+}
+
+int run_program(int argc, char** argv, const ProgramTables& tables) {
+  MpiSession session(argc, argv);
+  const Communicator world = Communicator::world();
+  const Rendezvous rendezvous(world, [](const std::exception& failure, int rank) {
+    print_failure("rank " + std::to_string(rank) + ": " + message_of(failure));
+    return exit_code_of(failure);
+  });
+  int exit_code = ExitCode::done;
+  try {
+    rendezvous.guard([&] { exit_code = CommandLine(argc, argv, tables).execute(world, rendezvous); });
+  } catch (const std::exception& failure) {  // on all ranks
+    if (world.is_root()) print_failure(message_of(failure));
+    exit_code = exit_code_of(failure);
+  }
+  return exit_code;
+}
+
+}  // namespace rankine

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Runs the toy program through mpiexec and checks exit codes, messages, and that each message comes once.
+
+    check_cli.py PROGRAM RANKS MPIEXEC [FLAGS...]
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM, RANKS, MPIEXEC = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+DECK = pathlib.Path(__file__).with_name("toy.yaml")
+failures = []
+
+
+def without_mpiexec(text):
+    """Open MPI's mpiexec adds its own words, between dashed lines, whenever a program's exit code is not 0."""
+    text = text.replace("\r\n", "\n")
+    return re.sub(r"^-{20,}\n(?:Primary job|mpiexec detected|mpirun detected).*?^-{20,}\n", "", text,
+                  flags=re.M | re.S)
+
+
+def rankine(*arguments, environment=None):
+    """(exit code, stdout, stderr) of the program in the present folder."""
+    done = subprocess.run([*MPIEXEC, PROGRAM, *arguments], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **(environment or {})})
+    return done.returncode, without_mpiexec(done.stdout), without_mpiexec(done.stderr)
+
+
+def check(what, condition, *details):
+    if not condition:
+        failures.append(what)
+        print(f"FAILED: {what}", *details, sep="\n  ", flush=True)
+
+
+def expect_error(what, code, message, *arguments):
+    """The one line on standard error is the message, and nothing else is there: no noise of MPI."""
+    got, out, err = rankine(*arguments)
+    check(what, got == code and err == f"rankine: error: {message}\n", f"exit code {got}, expected {code}",
+          f"stderr: {err}", f"expected: rankine: error: {message}")
+
+
+def test_information():
+    code, out, err = rankine("--help")
+    check("--help", code == 0 and out.count("Exit codes") == 1 and "compare" in out, out, err)
+    for command in ["run", "check", "list", "describe", "info", "compare", "convert"]:
+        code, out, err = rankine(command, "--help")
+        check(f"{command} --help", code == 0 and out.count("Usage:") == 1 and err == "", out, err)
+    code, out, err = rankine("--version")
+    lines = out.splitlines()
+    check("--version", code == 0 and len(lines) == 7 and re.match(r"rankine \d+\.\d+\.\d+ \(\w+", lines[0]) and
+          re.match(r"PETSc: \d", lines[3]), out, err)
+    code, out, err = rankine("list")
+    check("list", code == 0 and "experiment\n  toy  ends as it is told\n" in out, out, err)
+    code, out, err = rankine("describe", "toy")
+    check("describe", code == 0 and "toy.weight" in out and "[kg]" in out and "greater than 0" in out, out, err)
+    code, out, err = rankine("describe", "toy", "--markdown")
+    check("describe --markdown", code == 0 and "| `toy.weight` | number | `0.001` |" in out, out, err)
+    code, out, err = rankine("describe", "deck")
+    check("describe deck", code == 0 and "seeds" in out and "[0]" in out, out, err)
+
+
+def test_usage_errors():
+    expect_error("no command", 1, "a command is missing; `rankine --help` shows all")
+    expect_error("wrong command", 1, "unknown command 'rnu'; did you mean 'run'? (commands: run, check, list, describe, "
+                 "info, compare, convert)", "rnu", "toy.yaml")
+    expect_error("wrong flag", 1, "unknown flag '--smok'; did you mean '--smoke'? `rankine run --help` shows all",
+                 "run", "toy.yaml", "--smok")
+    expect_error("PETSc option in the wrong place", 1, "unknown flag '-log_view'; PETSc options go after '--'; "
+                 "`rankine run --help` shows all", "run", "toy.yaml", "-log_view")
+    expect_error("no deck", 1, "deck is required; see `rankine run --help`", "run")
+    expect_error("missing deck", 1, "nowhere.yaml: there is no such file", "run", "nowhere.yaml")
+    expect_error("unknown name", 1, "describe: nothing is called 'tyo'; did you mean 'toy'?", "describe", "tyo")
+    expect_error("unknown kind", 1, "list: there is no kind 'pdes'; (kinds: experiment)", "list", "pdes")
+
+
+def test_input_errors():
+    pathlib.Path("bad.yaml").write_text(DECK.read_text().replace("toy: {error: 0.5}", "toy: {eror: 0.5}"))
+    expect_error("unknown key", 1, "bad.yaml:3:7: unknown key 'eror' in 'toy'; did you mean 'error'? (keys: error, "
+                 "steps, weight, tiles, outcome) (in variant 'low')", "check", "bad.yaml")
+    expect_error("unknown section", 1, "--set tyo.x: unknown key 'tyo' in the deck; did you mean 'toy'? (keys: about, run, "
+                 "petsc_options, smoke, variants, expect, toy) (in variant 'low')", "run", "toy.yaml", "--set", "tyo.x=3")
+    expect_error("unknown experiment", 1, "--set run.experiment: unknown experiment 'toi'; did you mean 'toy'? "
+                 "(experiments: toy)", "run", "toy.yaml", "--set", "run.experiment=toi")
+    expect_error("value out of range", 1, "--set toy.weight: 'toy.weight': '0' is out of range; allowed: a number greater "
+                 "than 0 (in variant 'low')", "run", "toy.yaml", "--set", "toy.weight=0")
+    expect_error("unknown metric", 1, "--set expect: expectation 'mean(eror[low]) < 1', character 6: unknown metric "
+                 "'eror'; did you mean 'error'? (metrics: error, step_time)", "run", "toy.yaml", "--set",
+                 "expect=['mean(eror[low]) < 1']")
+    expect_error("unknown variant", 1, "--only lo: toy.yaml has no such variant; did you mean 'low'? (variants: low, high)",
+                 "run", "toy.yaml", "--only", "lo")
+    code, out, err = rankine("run", "toy.yaml", "--output", "no/such/folder/r.h5")
+    check("unwritable output", code == 1 and err.count("rankine: error:") == 1 and "no/such/folder" in err, code, err)
+    if RANKS > 1:
+        expect_error("more ranks than tiles", 1, f"--set toy.tiles: 'toy.tiles' is 1, but there are {RANKS} ranks; allowed: "
+                     "at most one rank a tile (in variant 'low')", "run", "toy.yaml", "--set", "toy.tiles=1")
+    prefix = f"rank {RANKS - 1}: " if RANKS > 1 else ""
+    expect_error("what one rank sees while checking", 1, prefix + "data.h5: only this rank sees it",
+                 "run", "toy.yaml", "--set", "toy.outcome=input_of_one_rank")
+    check("no results after errors", not list(pathlib.Path().glob("*.h5*")), list(pathlib.Path().glob("*")))
+
+
+def test_runs():
+    code, out, err = rankine("check", "toy.yaml")
+    check("check", code == 0 and out == "toy.yaml is in order: 2 variants x 2 seeds of toy, 2 expectations\n", out, err)
+    code, out, err = rankine("run", "toy.yaml", "--dry-run", "--set", "toy.steps=9")
+    check("dry run", code == 0 and "      steps: 9\n" in out and "      weight: 0.001\n" in out and
+          f"low: 4 tiles on {RANKS} ranks\n" in out and "all: 2.9 MiB a rank, 1.0 s, results file 3.9 KiB\n" in out, out, err)
+    check("nothing written so far", not list(pathlib.Path().glob("*.h5*")))
+
+    code, out, err = rankine("run", "toy.yaml", environment={"TERM": "dumb"})
+    check("run", code == 0 and err == "" and "error          0.25 +- 0.07  0.65 +- 0.07\n" in out, code, out, err)
+    check("verdicts", "  true   mean(error[low]) < 0.5 * mean(error[high])  (0.25 and 0.325)\n" in out, out)
+    check("time stamps", re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ low seed 1: step 3/3, loss 3.333e-01, 1 ms a step, 0 us "
+                                   r"left$", out, re.M), out)
+    check("each line once", out.count("low seed 1: done in") == 1, out)
+    check("results", pathlib.Path("toy.h5").exists() and not list(pathlib.Path().glob("toy.h5?*")))
+
+    code, out, err = rankine("info", "--json", "toy.h5")
+    check("info", code == 0 and json.loads(out)["variants"]["low"]["error"]["count"] == 2, out, err)
+    code, out, err = rankine("run", "toy.yaml", "--output", "again.h5")
+    code, out, err = rankine("compare", "toy.h5", "again.h5")
+    check("compare equal", code == 0, out, err)
+    code, out, err = rankine("run", "toy.yaml", "--output", "other.h5", "--set", "toy.steps=2")
+    code, out, err = rankine("compare", "toy.h5", "other.h5")
+    check("compare different", code == 4, out, err)
+
+    code, out, err = rankine("run", "toy.yaml", "--set", "variants.low.toy.error=0.4")
+    check("false expectation", code == 4 and "  FALSE  mean(error[low])" in out and err == "", code, out, err)
+    code, out, err = rankine("run", "toy.yaml", "--only", "high")
+    check("--only", code == 0 and "not checked  mean(error[low])" in out and "true   max(error[high])" in out, out, err)
+    code, out, err = rankine("run", "toy.yaml", "--smoke", "--set", "toy.error=2")
+    check("smoke checks no expectation", code == 0 and "not checked at smoke sizes" in out, code, out, err)
+    code, out, err = rankine("run", "toy.yaml", "--", "-log_viev")
+    check("PETSc options", code == 0 and out.count("PETSc option '-log_viev' was never used") == 1, code, out, err)
+    expect_error("--smoke finds NaN", 2, "variant 'low', seed 1: metric 'error' is nan; with --smoke every metric must be "
+                 "finite", "run", "toy.yaml", "--smoke", "--set", "toy.outcome=nan")
+    code, out, err = rankine("run", "toy.yaml", "--set", "toy.outcome=nan")
+    check("NaN makes expectations false", code == 4 and "(mean(error[low]) is NaN)" in out, code, out, err)
+
+
+def test_failures():
+    def run(outcome):
+        return ("run", "toy.yaml", "--output", "failed.h5", "--set", f"toy.outcome={outcome}")
+    expect_error("numerical failure", 2, "step 3: the loss is NaN; lower train.learning_rate", *run("numerical"))
+    expect_error("I/O failure", 3, "disk.h5: no space left", *run("io"))
+    code, out, err = rankine(*run("defect"))
+    check("a defect", code == 70 and err.count("internal error") == 1, code, err)
+    if RANKS > 1:
+        for outcome, expected, message in [
+                ("numerical_of_one_rank", 2, f"rankine: error: rank {RANKS - 1}: tile 3 is singular\n"),
+                ("io_of_root", 3, "rankine: error: rank 0: fields: no space left\n")]:
+            start = time.time()
+            code, out, err = rankine(*run(outcome))
+            check(outcome, code == expected and err.count(message) == 1, code, err)
+            check(f"{outcome} ends soon", time.time() - start < 30)
+    check("no results after failures", not pathlib.Path("failed.h5").exists())
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        shutil.copy(DECK, "toy.yaml")
+        tests = [test_input_errors, test_runs, test_failures]
+        for test in tests if RANKS == 1 else [test_information, test_usage_errors, *tests]:
+            test()
+    print(f"{len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
