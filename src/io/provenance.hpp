@@ -37,8 +37,6 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
 
 /// "2026-01-31T23:59:59Z".
 std::string utc_now();
-/// The largest resident memory of this process so far, in bytes.
-double peak_memory_bytes();
 /// "OpenBLAS 0.3.21 ... SkylakeX", from the library that is loaded, or "unknown".
 std::string blas_description();
 
