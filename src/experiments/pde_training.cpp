@@ -187,7 +187,7 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
   out.push_back({"gradient_p99_over_median", "1", "99th percentile over median of the gradient's norm"});
-  out.push_back({"solver_iterations", "1", "mean steps of a solve on the test set"});
+  out.push_back({"solver_iterations", "1", "mean steps of a solve on the test set; 0 for a soft constraint"});
   for (int s = 0; s < solve_status_count; ++s)
     out.push_back({std::string("status_") + to_string(static_cast<SolveStatus>(s)), "1",
                    "share of the training solves that ended so"});
@@ -461,10 +461,10 @@ Metrics PdeTraining::run(RunContext& context) {
   const long tail = std::max<long>(1, train_.steps / 10);
   out.emplace_back("loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));
   out.emplace_back("gradient_p99_over_median", quantile(gradient_norms, 0.99) / quantile(gradient_norms, 0.5));
-  out.emplace_back("solver_iterations", layer->solves() > 0 ? test.iterations : nan);
+  out.emplace_back("solver_iterations", test.iterations);
   const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
   for (int s = 0; s < solve_status_count; ++s)
-    out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)), solves > 0 ? status_total[s] / solves : nan);
+    out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)), solves > 0 ? status_total[s] / solves : 0.0);
   out.emplace_back("samples_skipped", skipped_steps);
   out.emplace_back("parameters", static_cast<double>(parameters.count()));
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
