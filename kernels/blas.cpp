@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 extern "C" {
@@ -38,9 +39,11 @@ struct Vector {
   typedef T Type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
 };
 
-// MR rows by NV vectors of C, all in registers: C += alpha A B with A(i, p) = a[i * row + p * column]. B is read where
-// it lies, so nothing is packed; that is what makes it faster than BLAS on the small products of a tile.
-template <class T, int MR, int NV>
+// MR rows by NV vectors of C, all in registers: C = alpha A B + beta C with A(i, p) = a[i * row + p * column], or, if A is
+// packed, a[p * kRows + i].
+constexpr int kRows = 6;
+
+template <class T, int MR, int NV, bool kPackedA>
 inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, std::int64_t column, const T* b,
                          std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   using V = typename Vector<T>::Type;
@@ -52,8 +55,8 @@ inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, 
     V bv[NV];
     for (int j = 0; j < NV; ++j) bv[j] = *reinterpret_cast<const V*>(b + p * ldb + j * W);
     for (int i = 0; i < MR; ++i) {
-      const T s = a[i * row + p * column];
-      const V sv = V{} + s;
+      const T s = kPackedA ? a[p * kRows + i] : a[i * row + p * column];
+      const V sv = s - V{};  // a broadcast; 0 + s would stay an addition, for the sake of -0
       for (int j = 0; j < NV; ++j) acc[i][j] += sv * bv[j];
     }
   }
@@ -68,50 +71,77 @@ inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, 
     }
 }
 
-template <class T, int MR>
-inline void micro_tail(std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t row, std::int64_t column,
-                       const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
-  for (int i = 0; i < MR; ++i)
-    for (std::int64_t j = 0; j < n; ++j) {
-      T sum = 0;
-      for (std::int64_t p = 0; p < k; ++p) sum += a[i * row + p * column] * b[p * ldb + j];
-      c[i * ldc + j] = beta == T(0) ? alpha * sum : alpha * sum + beta * c[i * ldc + j];
+// The operands of one small product. Panels of B, two vectors wide, are copied to contiguous memory where several blocks
+// of rows use them: rows of B lie a power of two apart more often than not, and would throw each other out of the cache.
+template <class T>
+struct SmallProduct {
+  std::int64_t m, k;
+  T alpha;
+  const T* a;
+  std::int64_t row, column;
+  const T* packed_a;  // null: not packed
+  T beta;
+  T* c;
+  std::int64_t ldc;
+
+  template <int MR, int NV>
+  void block(std::int64_t i, const T* b, std::int64_t ldb, T* to) const {
+    if (packed_a != nullptr) {
+      micro_kernel<T, MR, NV, true>(k, alpha, packed_a + i * k, 0, 0, b, ldb, beta, to + i * ldc, ldc);
+    } else {
+      micro_kernel<T, MR, NV, false>(k, alpha, a + i * row, row, column, b, ldb, beta, to + i * ldc, ldc);
     }
-}
+  }
+  // All rows of C in one panel of NV vectors.
+  template <int NV>
+  void panel(const T* b, std::int64_t ldb, T* to) const {
+    std::int64_t i = 0;
+    for (; i + kRows <= m; i += kRows) block<kRows, NV>(i, b, ldb, to);
+    switch (m - i) {
+      case 5: block<5, NV>(i, b, ldb, to); break;
+      case 4: block<4, NV>(i, b, ldb, to); break;
+      case 3: block<3, NV>(i, b, ldb, to); break;
+      case 2: block<2, NV>(i, b, ldb, to); break;
+      case 1: block<1, NV>(i, b, ldb, to); break;
+      default: break;
+    }
+  }
+};
 
-template <class T, int MR>
-inline void row_block(std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t row, std::int64_t column,
-                      const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
-  constexpr int W = Vector<T>::width;
-  std::int64_t j = 0;
-  for (; j + 2 * W <= n; j += 2 * W)
-    micro_kernel<T, MR, 2>(k, alpha, a, row, column, b + j, ldb, beta, c + j, ldc);
-  for (; j + W <= n; j += W) micro_kernel<T, MR, 1>(k, alpha, a, row, column, b + j, ldb, beta, c + j, ldc);
-  if (j < n) micro_tail<T, MR>(n - j, k, alpha, a, row, column, b + j, ldb, beta, c + j, ldc);
-}
+constexpr std::int64_t kMaxSmallRows = 144, kMaxSmallDepth = 256;
 
-// Columns are taken in strips so that the strip of B stays in the first-level cache for all row blocks.
 template <class T>
 void small_gemm(std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t row,
                 std::int64_t column, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   constexpr int W = Vector<T>::width;
-  const std::int64_t strip = std::max<std::int64_t>(2 * W, 16384 / sizeof(T) / std::max<std::int64_t>(k, 1) / (2 * W) * (2 * W));
-  for (std::int64_t j = 0; j < n; j += strip) {
-    const std::int64_t w = std::min(strip, n - j);
-    std::int64_t i = 0;
-    for (; i + 6 <= m; i += 6)
-      row_block<T, 6>(w, k, alpha, a + i * row, row, column, b + j, ldb, beta, c + i * ldc + j, ldc);
-    const T* at = a + i * row;
-    T* ct = c + i * ldc + j;
-    switch (m - i) {
-      case 5: row_block<T, 5>(w, k, alpha, at, row, column, b + j, ldb, beta, ct, ldc); break;
-      case 4: row_block<T, 4>(w, k, alpha, at, row, column, b + j, ldb, beta, ct, ldc); break;
-      case 3: row_block<T, 3>(w, k, alpha, at, row, column, b + j, ldb, beta, ct, ldc); break;
-      case 2: row_block<T, 2>(w, k, alpha, at, row, column, b + j, ldb, beta, ct, ldc); break;
-      case 1: row_block<T, 1>(w, k, alpha, at, row, column, b + j, ldb, beta, ct, ldc); break;
-      default: break;
+  alignas(64) T panel[kMaxSmallDepth * 2 * W];
+  alignas(64) thread_local T packed[(kMaxSmallRows + kRows) * kMaxSmallDepth];
+  SmallProduct<T> product{m, k, alpha, a, row, column, nullptr, beta, c, ldc};
+  if (n >= 128) {
+    for (std::int64_t i = 0; i < m; i += kRows) {
+      const std::int64_t rows = std::min<std::int64_t>(kRows, m - i);
+      for (std::int64_t p = 0; p < k; ++p)
+        for (std::int64_t r = 0; r < rows; ++r) packed[i * k + p * kRows + r] = a[(i + r) * row + p * column];
+    }
+    product.packed_a = packed;
+  }
+  const bool pack_b = m > kRows && k > 4 && ldb > 2 * W;
+  std::int64_t j = 0;
+  for (; j + 2 * W <= n; j += 2 * W) {
+    if (pack_b) {
+      for (std::int64_t p = 0; p < k; ++p) std::memcpy(panel + p * 2 * W, b + p * ldb + j, 2 * W * sizeof(T));
+      product.template panel<2>(panel, 2 * W, c + j);
+    } else {
+      product.template panel<2>(b + j, ldb, c + j);
     }
   }
+  for (; j + W <= n; j += W) product.template panel<1>(b + j, ldb, c + j);
+  for (; j < n; ++j)
+    for (std::int64_t i = 0; i < m; ++i) {
+      T sum = 0;
+      for (std::int64_t p = 0; p < k; ++p) sum += a[i * row + p * column] * b[p * ldb + j];
+      c[i * ldc + j] = beta == T(0) ? alpha * sum : alpha * sum + beta * c[i * ldc + j];
+    }
 }
 
 void cblas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float alpha, const float* a, int lda,
@@ -133,7 +163,14 @@ void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, 
     return;
   }
   one_thread_unless_asked();
-  const bool small = op_b == Op::none && k <= 64 && m <= 64 && n >= Vector<T>::width;
+  // Tall A with few columns of B (the second step of a transform): rows in groups, B stays in the first-level cache.
+  if (op_a == Op::none && op_b == Op::none && m > kMaxSmallRows && k <= kMaxSmallDepth && n >= Vector<T>::width &&
+      n <= 64) {
+    for (std::int64_t i = 0; i < m; i += kMaxSmallRows / 2)
+      small_gemm(std::min(kMaxSmallRows / 2, m - i), n, k, alpha, a + i * lda, lda, std::int64_t{1}, b, ldb, beta, c + i * ldc, ldc);
+    return;
+  }
+  const bool small = op_b == Op::none && k <= kMaxSmallDepth && m <= kMaxSmallRows && n >= Vector<T>::width;
   if (small) {
     const std::int64_t row = op_a == Op::none ? lda : 1, column = op_a == Op::none ? 1 : lda;
     small_gemm(m, n, k, alpha, a, row, column, b, ldb, beta, c, ldc);
