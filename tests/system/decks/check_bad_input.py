@@ -1,0 +1,75 @@
+"""What a user can get wrong in the main deck: exit code, one message, no half-written file.
+
+usage: check_bad_input.py RANKINE DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import h5py
+import numpy
+
+
+def main() -> int:
+    rankine, deck, *launcher = sys.argv[1:]
+    place = launcher.index("RANKS")
+    failures = []
+
+    def run(name, ranks, arguments, code, *needed, folder):
+        before = sorted(os.listdir(folder))
+        command = launcher[:place] + [str(ranks)] + launcher[place + 1 :]
+        process = subprocess.run([*command, rankine, "run", deck, "--smoke", *arguments], cwd=folder,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        text = process.stderr
+        problems = []
+        if process.returncode != code:
+            problems.append(f"exit code {process.returncode}, not {code}")
+        if text.count("rankine: error:") != 1:
+            problems.append(f"{text.count('rankine: error:')} error messages, not 1")
+        for word in needed:
+            if word not in text:
+                problems.append(f"no word of {word!r}")
+        if sorted(os.listdir(folder)) != before:
+            problems.append(f"files left behind: {sorted(os.listdir(folder))}")
+        if problems:
+            failures.append(f"{name}: {'; '.join(problems)}\n{text}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        base = pathlib.Path(folder)
+        out = ["--output", str(base / "out.h5")]
+        with h5py.File(base / "short.h5", "w") as file:
+            group = file.create_group("0000")
+            group["data"] = numpy.full((11, 64, 1), 0.1, numpy.float32)
+            group["grid/x"] = ((numpy.arange(64) + 0.5) / 64).astype(numpy.float32)
+            group["grid/t"] = numpy.linspace(0, 500, 11).astype(numpy.float32)
+        whole = (base / "short.h5").read_bytes()
+        (base / "truncated.h5").write_bytes(whole[: len(whole) // 2])
+        sets = lambda *values: [argument for value in values for argument in ("--set", value)] + out
+
+        check = lambda name, arguments, *needed, ranks=2, code=1: run(name, ranks, arguments, code, *needed, folder=folder)
+        check("unknown key", sets("train.stepz=3"), "train.stepz", "did you mean", "steps")
+        check("wrong type", sets("train.steps=many"), "train.steps", "whole number")
+        check("out of range", sets("train.learning_rate=-1"), "learning_rate", "-1")
+        check("unknown choice", sets("formulation.rows=duel"), "rows", "dual")
+        check("tiles do not divide", sets("grid.tiles=[1, 5]"), "5", "16")
+        check("experts do not divide", sets("variants.pi-hc-moe.formulation.experts=[1, 3]"), "experts", "3", "tiles")
+        check("more modes than points", sets("model.modes_x=40"), "modes")
+        check("more ranks than tiles", sets("grid.tiles=[1, 2]", "variants.pi-hc-moe.formulation.experts=[1, 2]",
+                                            "variants.pi-hc-moe-paper.formulation.experts=[1, 2]"),
+              "ranks", "tiles", ranks=4)
+        check("batch larger than data", sets("train.batch=64"), "batch", "64")
+        check("points beyond the expert", sets("formulation.points=100000"), "points")
+        check("missing data file", sets("data.source=pdebench", "data.path=missing.h5"), "missing.h5")
+        check("truncated data file", sets("data.source=pdebench", "data.path=truncated.h5"), "truncated.h5")
+        check("too few samples", sets("data.source=pdebench", "data.path=short.h5"), "short.h5", "1 samples")
+        check("output in a missing folder", ["--output", str(base / "nowhere" / "out.h5")], "nowhere")
+        check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
