@@ -672,7 +672,12 @@ bool File::close_once() noexcept {
 }
 
 void File::discard() noexcept {
+  unsigned intent = 0;
   if (handle_.get() < 0) return;
+  if (H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) {
+    close_once();
+    return;
+  }
   // HDF5 crashes at the end of MPI when a file could not be closed, and on a full disk it cannot write what it still
   // has in mind. So let it write into memory: put another file behind its descriptor.
   void* descriptor = nullptr;

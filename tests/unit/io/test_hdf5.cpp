@@ -81,7 +81,11 @@ TEST(Hdf5, EveryTypeComesBackAsItWent) {
 TEST(Hdf5, AMessageNamesFileDatasetAndBothShapes) {
   const Scratch scratch;
   const std::string path = scratch / "a.h5";
-  hdf5::File::create(path).root().require_group("g").write("u", {2, 3}, std::vector<double>(6));
+  {
+    hdf5::File written = hdf5::File::create(path);
+    written.root().require_group("g").write("u", {2, 3}, std::vector<double>(6));
+    written.close();
+  }
   const hdf5::File file = hdf5::File::open(path);
   const auto& root = file.root();
 
