@@ -43,7 +43,6 @@ TEST(Provenance, HoldsBuildRunAndEnvironmentButNoCredential) {
   EXPECT_THAT(got["versions/petsc"], Not(""));
   EXPECT_THAT(got["compiler"], Not(""));
   EXPECT_THAT(got["stop_utc"], MatchesRegex("20[0-9-]+T[0-9:]+Z"));
-  EXPECT_GT(peak_memory_bytes(), 1e6);
 }
 
 }  // namespace
