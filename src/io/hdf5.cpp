@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <hdf5.h>
 #include <hdf5_hl.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -17,15 +21,10 @@ namespace {
 
 static_assert(sizeof(hid_t) == sizeof(std::int64_t), "HDF5 1.10 and later");
 
-/// Keeps HDF5 from printing its error stack on its own: we put the gist of it into our messages. Keeps it, too, from
-/// closing files at exit: every file here is closed by its owner, and one that could not be (no space) crashes HDF5
-/// when it is closed a second time.
+/// Keeps HDF5 from printing its error stack on its own: we put the gist of it into our messages.
 void prepare_library() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    H5dont_atexit();
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  });
+  std::call_once(once, [] { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); });
 }
 
 /// The innermost entry of HDF5's error stack, which names the cause; the outer ones only say who called whom.
@@ -160,6 +159,25 @@ bool readable_as(Type stored, Type wanted) {
   if (!is_number(stored)) return false;
   if (wanted == Type::f32 || wanted == Type::f64) return true;
   return width(stored) <= width(wanted);
+}
+
+/// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it tries to
+/// write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end of MPI.
+void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
+  const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
+  void* descriptor = nullptr;
+  hsize_t size = 0;
+  struct stat status {};
+  if (H5Fget_filesize(file.get(), &size) < 0 || H5Fget_vfd_handle(file.get(), H5P_DEFAULT, &descriptor) < 0 ||
+      ::fstat(*static_cast<int*>(descriptor), &status) != 0) {
+    fail(path, where, "ask for the size of the file");
+  }
+  const auto begin = status.st_size, end = static_cast<off_t>(size + bytes);
+  if (end <= begin || ::fallocate(*static_cast<int*>(descriptor), 0, begin, end - begin) == 0) return;
+  if (errno == EOPNOTSUPP || errno == ENOSYS) return;  // a file system that reserves nothing
+  const std::string cause = std::strerror(errno);
+  throw IoError(fmt::format("{}{}{}: cannot write {} bytes: {}{}", path, where.empty() ? "" : ":", where, end - begin,
+                            cause, remedy(cause)));
 }
 
 Handle make_space(const Shape& shape, const std::string& file, const std::string& path) {
@@ -451,6 +469,7 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
                                     plist.get(), H5P_DEFAULT),
                          file(), where, "create the dataset");
   if (size > 0) {
+    reserve(dataset.get(), size * H5Tget_size(file_type(type)), file(), where);
     checked(H5Dwrite(dataset.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), file(), where,
             "write the dataset");
   }
@@ -640,7 +659,10 @@ File& File::operator=(File&& other) noexcept {
   return *this;
 }
 
-void File::flush() { checked(H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL), *path_, "", "write the file"); }
+void File::flush() {
+  reserve(handle_.get(), 0, *path_, "");
+  checked(H5Fflush(handle_.get(), H5F_SCOPE_GLOBAL), *path_, "", "write the file");
+}
 
 bool File::close_once() noexcept {
   // Whether or not it succeeds, HDF5 has freed the file now; its identifiers must not be used again.
@@ -650,7 +672,27 @@ bool File::close_once() noexcept {
 }
 
 void File::discard() noexcept {
-  if (!close_once()) H5Eclear2(H5E_DEFAULT);
+  unsigned intent = 0;
+  if (handle_.get() < 0) return;
+  if (H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) {
+    close_once();
+    return;
+  }
+  // HDF5 crashes at the end of MPI when a file could not be closed, and on a full disk it cannot write what it still
+  // has in mind. So let it write into memory: put another file behind its descriptor.
+  void* descriptor = nullptr;
+  const int sink = ::memfd_create("rankine-discarded", MFD_CLOEXEC);
+  if (sink >= 0 && H5Fget_vfd_handle(handle_.get(), H5P_DEFAULT, &descriptor) >= 0 && descriptor) {
+    ::dup2(sink, *static_cast<int*>(descriptor));
+  }
+  rlimit limit{};
+  ::getrlimit(RLIMIT_FSIZE, &limit);  // holds for files in memory too
+  const rlimit raised{limit.rlim_max, limit.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &raised);
+  close_once();
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  if (sink >= 0) ::close(sink);
+  H5Eclear2(H5E_DEFAULT);
 }
 
 void File::close() {

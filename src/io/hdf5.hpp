@@ -173,7 +173,8 @@ class Group : public Object {
   void read_raw(const std::string& path, Type type, void* values) const;
 };
 
-/// One open file. Closing it invalidates all its groups and datasets.
+/// One open file. Closing it invalidates all its groups and datasets. A file that was created is complete only after
+/// close(): its destructor alone, as after an error, does not write what HDF5 still holds.
 class File {
  public:
   /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it gets later).

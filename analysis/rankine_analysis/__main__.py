@@ -1,0 +1,86 @@
+"""The command rankine-analysis."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import tables
+from .results import Results, ResultsError
+
+
+def report(arguments) -> int:
+    from . import plots  # matplotlib takes a second: only where it is needed
+
+    with Results(arguments.results) as results:
+        if not results.runs:
+            raise ResultsError(f"{arguments.results}: holds no runs")
+        folder = Path(arguments.output) if arguments.output else results.path.parent / f"{results.path.stem}_report"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"{folder}: cannot write the report: {error.strerror}; choose another folder with -o") \
+                from error
+        rows = tables.metric_table(results)
+        verdicts = tables.verdict_lines(results)
+        print(results.title)
+        if rows:
+            print(f"\n{tables.text_table(rows, results.variants)}")
+        if verdicts:
+            print("\n" + "\n".join(verdicts))
+
+        markdown = [f"# {results.title}", ""]
+        if rows:
+            markdown += [tables.markdown_table(rows, results.variants), "",
+                         "Mean ± standard deviation over the seeds.", ""]
+            (folder / "metrics.csv").write_text(tables.csv_table(rows), encoding="utf-8")
+        if verdicts:
+            markdown += ["## Expectations", ""] + [f"- {line}" for line in verdicts] + [""]
+        written, left_out = [], []
+        for name in plots.PLOTS:
+            figure = plots.draw(name, results)
+            if figure is None:
+                left_out.append(f"{name}: {plots.MISSING[name]}")
+                continue
+            plots.save(figure, folder / f"{name}.png")
+            written.append(f"{name}.png")
+            markdown += [f"![{name}]({name}.png)", ""]
+        origin = results.provenance
+        known = [key for key in ("softwareVersion", "git_revision", "ranks", "start_utc", "stop_utc") if origin.get(key)]
+        if known:
+            markdown += ["## Provenance", ""] + [f"- {key}: {origin[key]}" for key in known] + [""]
+        (folder / "report.md").write_text("\n".join(markdown), encoding="utf-8")
+        print(f"\n{folder}: report.md{', metrics.csv' if rows else ''}{''.join(', ' + name for name in written)}")
+        for line in left_out:
+            print(f"left out: {line}")
+    return 0
+
+
+def compare(arguments) -> int:
+    with Results(arguments.a) as a, Results(arguments.b) as b:
+        print(tables.comparison(a, b))
+    return 0
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="rankine-analysis", description="Tables and plots of Rankine's results.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("report", help="a table and plots of one results.h5")
+    command.add_argument("results", help="what 'rankine run' has written")
+    command.add_argument("-o", "--output", metavar="FOLDER", help="default: <results>_report beside the results")
+    command.set_defaults(run=report)
+    command = commands.add_parser("compare", help="metrics of two results.h5 side by side")
+    command.add_argument("a")
+    command.add_argument("b")
+    command.set_defaults(run=compare)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except ResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

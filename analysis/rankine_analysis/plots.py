@@ -1,0 +1,336 @@
+"""Plots. Each function returns a figure, or None where the file lacks what it shows."""
+
+from typing import List, Optional
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter  # noqa: E402
+
+from .results import Results, Run  # noqa: E402
+
+# Okabe and Ito: told apart with every common kind of colour blindness. Line styles and markers repeat the message.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
+LINES = ["-", "--", "-.", ":"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+
+STYLE = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.labelsize": 12,
+    "legend.fontsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+}
+
+# What to look for among the evaluations and the metrics, best first.
+ERRORS = ("rel_l2_validation", "rel_l2_test", "rel_l2", "error")
+
+
+def _style(index: int) -> dict:
+    return {"color": PALETTE[index % len(PALETTE)], "linestyle": LINES[index % len(LINES)]}
+
+
+def _error_name(names) -> Optional[str]:
+    known = [name for name in ERRORS if name in names]
+    return known[0] if known else next((name for name in names if name.startswith("rel_l2")), None)
+
+
+def _edges_of(centres: np.ndarray) -> np.ndarray:
+    """Borders of the cells around points that may be spaced unevenly."""
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate([[centres[0] - (middle[0] - centres[0])], middle,
+                           [centres[-1] + (centres[-1] - middle[-1])]])
+
+
+def _log_if_positive(axes, arrays) -> None:
+    values = np.concatenate([np.ravel(a) for a in arrays]) if arrays else np.array([])
+    values = values[np.isfinite(values)]
+    if values.size and values.min() > 0:
+        axes.set_yscale("log")
+        if values.max() / values.min() > 30:
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10)))
+
+
+def _first_with_fields(results: Results) -> List[Run]:
+    chosen = []
+    for variant in results.variants:
+        run = next((r for r in results.of(variant) if r.fields and "u" in r.fields.names
+                    and "u_reference" in r.fields.names), None)
+        if run:
+            chosen.append(run)
+    return chosen
+
+
+def plot_fields(results: Results, sample: int = 0):
+    """Reference, prediction and error of one test sample; a column a variant."""
+    runs = _first_with_fields(results)
+    if not runs:
+        return None
+    sample = min(sample, min(run.fields.samples for run in runs) - 1)
+    shown = [(run, run.fields.sample("u", sample), run.fields.sample("u_reference", sample)) for run in runs]
+    low = min(min(u.min(), r.min()) for _, u, r in shown)
+    high = max(max(u.max(), r.max()) for _, u, r in shown)
+    # One scale for all errors, so that variants compare; cut where one variant would hide all others.
+    limits = [np.abs(u - r).max() for _, u, r in shown]
+    limit = min(max(limits), 5 * float(np.median(limits))) or 1.0
+
+    figure, rows = plt.subplots(2, len(shown) + 1, figsize=(2.9 * (len(shown) + 1) + 1.2, 6.2), sharex=True, sharey=True,
+                                squeeze=False)
+    for column, (run, u, reference) in enumerate([(None, None, shown[0][2])] + shown):
+        fields = (run or runs[0]).fields
+        x, t = _edges_of(fields.x), _edges_of(fields.t)
+        t[0], t[-1] = fields.t[0], fields.t[-1]
+        above, below = rows[0, column], rows[1, column]
+        above.grid(False)
+        below.grid(False)
+        solution = above.pcolormesh(x, t, reference if run is None else u, vmin=low, vmax=high, cmap="viridis",
+                                    rasterized=True)
+        above.xaxis.set_major_locator(MaxNLocator(3))
+        if run is None:
+            above.set_title("reference")
+            above.tick_params(labelbottom=True)
+            above.set_xlabel(fields.x_label)
+            below.axis("off")
+            continue
+        above.set_title(run.variant)
+        error = u - reference
+        deviation = below.pcolormesh(x, t, error, vmin=-limit, vmax=limit, cmap="RdBu_r", rasterized=True)
+        relative = np.linalg.norm(error) / max(np.linalg.norm(reference), 1e-300)
+        below.set_title(f"error, relative L2 {100 * relative:.2g} %", fontsize=11)
+        below.set_xlabel(fields.x_label)
+        for edge in fields.tile_edges[1:-1]:
+            for axes, colour in ((above, "white"), (below, "black")):
+                axes.axvline(edge, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.8)
+        for axes in (above, below):
+            axes.set_xlim(x[0], x[-1])
+            axes.set_ylim(t[0], t[-1])
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+    rows[0, 0].set_ylabel(runs[0].fields.t_label)
+    rows[1, 1].set_ylabel(runs[0].fields.t_label)
+    rows[1, 1].tick_params(labelleft=True)
+    figure.colorbar(solution, ax=rows[0, :].tolist(), label=runs[0].fields.labels["u"], aspect=18, pad=0.01)
+    figure.colorbar(deviation, ax=rows[1, :].tolist(), label="prediction - reference", aspect=18, pad=0.01,
+                    extend="both" if max(limits) > limit else "neither")
+    tiles = ", tile edges dashed" if any(run.fields.tile_edges.size > 2 for run in runs) else ""
+    figure.suptitle(f"{results.title}\ntest sample {sample}, seed {runs[0].seed}{tiles}", fontsize=14)
+    return figure
+
+
+def plot_profiles(results: Results, sample: int = 0):
+    """Solution against x at a few times, all variants over the reference."""
+    runs = _first_with_fields(results)
+    if not runs:
+        return None
+    fields = runs[0].fields
+    sample = min(sample, min(run.fields.samples for run in runs) - 1)
+    times = sorted({int(np.argmin(np.abs(fields.t - f * fields.t[-1]))) for f in (0.05, 0.2, 0.5, 1.0)})
+    figure, axes = plt.subplots(1, len(times), figsize=(3.4 * len(times), 3.8), sharey=True, squeeze=False)
+    for axis, k in zip(axes[0], times):
+        axis.plot(fields.x, fields.sample("u_reference", sample)[k], color="black", linewidth=3, alpha=0.35,
+                  label="reference")
+        for i, run in enumerate(runs):
+            if k < run.fields.t.size:
+                axis.plot(run.fields.x, run.fields.sample("u", sample)[k], linewidth=1.6, label=run.variant, **_style(i))
+        for edge in fields.tile_edges[1:-1]:
+            axis.axvline(edge, color="grey", linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
+        unit = fields.t_label.partition("[")[2].rstrip("]")
+        axis.set_title(f"t = {fields.t[k]:.4g} {unit}".rstrip())
+        axis.set_xlabel(fields.x_label)
+    axes[0, 0].set_ylabel(fields.labels["u"])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center" if _has_outside() else "lower center",
+                  ncol=len(runs) + 1, frameon=False, **({} if _has_outside() else {"bbox_to_anchor": (0.5, -0.1)}))
+    return figure
+
+
+def _has_outside() -> bool:
+    return tuple(int(part) for part in matplotlib.__version__.split(".")[:2]) >= (3, 7)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Median over a window that grows with the length: single steps are noisy."""
+    half = len(values) // 100
+    if half < 1:
+        return values
+    padded = np.pad(values, half, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
+
+
+def _spread(axis, curves, style, label, marker=None) -> list:
+    """Draws the mean of (x, y) curves, with the band between the smallest and the largest."""
+    length = min(len(y) for _, y in curves)
+    x = np.mean([c[0][:length] for c in curves], axis=0)
+    y = np.array([c[1][:length] for c in curves], dtype=float)
+    # Errors and losses are ratios: the geometric mean is the middle of the band on a logarithmic axis.
+    middle = np.exp(np.log(y).mean(axis=0)) if (y > 0).all() else y.mean(axis=0)
+    axis.plot(x, middle, label=label, linewidth=1.8, marker=marker, markersize=5, **style)
+    if len(curves) > 1:
+        axis.fill_between(x, y.min(axis=0), y.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
+    return [y]
+
+
+def plot_training(results: Results):
+    """Loss and validation error, against steps and against seconds of training."""
+    with_time = any(run.elapsed_seconds() is not None for run in results.runs)
+    names = {name for run in results.runs for name in run.evaluations}
+    error = _error_name(names)
+    has_loss = any("loss" in run.steps for run in results.runs)
+    panels = ([("loss", "training loss")] if has_loss else []) + ([(error, "validation error, relative L2")] if error else [])
+    if not panels:
+        return None
+    columns = 2 if with_time else 1
+    figure, axes = plt.subplots(len(panels), columns, figsize=(5.6 * columns, 3.6 * len(panels) + 0.6), squeeze=False)
+    for row, (name, label) in enumerate(panels):
+        drawn = [[] for _ in range(columns)]
+        for i, variant in enumerate(results.variants):
+            against_steps, against_time = [], []
+            for run in results.of(variant):
+                series = run.steps if name == "loss" else run.evaluations
+                if name not in series or not np.isfinite(series[name]).any():
+                    continue
+                good = np.isfinite(series[name])
+                step, values = series["step"][good], series[name][good]
+                values = _smooth(values) if name == "loss" else values
+                against_steps.append((step, values))
+                elapsed = run.elapsed_seconds()
+                if elapsed is not None:
+                    done = np.searchsorted(run.steps["step"], step, side="right")
+                    against_time.append((np.concatenate([[0.0], elapsed])[done], values))
+            marker = MARKERS[i % len(MARKERS)] if name != "loss" else None
+            for column, curves in enumerate([against_steps, against_time][:columns]):
+                if curves:
+                    drawn[column] += _spread(axes[row, column], curves, _style(i), variant, marker)
+        for column in range(columns):
+            _log_if_positive(axes[row, column], drawn[column])
+            axes[row, column].set_xlabel(["training step", "training time [s]"][column])
+        axes[row, 0].set_ylabel(label)
+    axes[0, 0].legend(frameon=False)
+    seeds = max(len(results.of(v)) for v in results.variants)
+    band = f": mean and range over {seeds} seeds" if seeds > 1 else ""
+    figure.suptitle(f"{results.title}\ntraining{band}", fontsize=14)
+    return figure
+
+
+def plot_errors(results: Results):
+    """Final error and time of each variant, a dot a seed."""
+    names = {name for run in results.runs for name in run.summary}
+    error = _error_name(names)
+    panels = []
+    if error:
+        panels.append((lambda run: run.summary.get(error), "summary", error))
+    for name in ("seconds_per_training_step", "seconds_per_inference"):
+        if any(name in run.timing for run in results.runs):
+            panels.append((lambda run, name=name: run.timing.get(name), "timing", name))
+    if not panels:
+        return None
+    variants = results.variants
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 0.6 * len(variants) + 2.4), squeeze=False,
+                                sharey=True)
+    for axis, (get, _, name) in zip(axes[0], panels):
+        unit, everything = "1", []
+        for i, variant in enumerate(variants):
+            metrics = [m for m in map(get, results.of(variant)) if m is not None]
+            values = np.array([m.value for m in metrics])
+            values = values[np.isfinite(values)] * (100 if name == error else 1)
+            if not values.size:
+                continue
+            unit = "%" if name == error else metrics[0].unit
+            everything.append(values)
+            axis.barh(i, values.mean(), color=PALETTE[i % len(PALETTE)], alpha=0.75, height=0.62)
+            axis.plot(values, np.full(values.size, i), linestyle="", marker="o", markersize=6, markerfacecolor="white",
+                      markeredgecolor="black", zorder=3)
+            axis.annotate(f"{values.mean():.3g}", (values.max(), i), xytext=(9, 0), textcoords="offset points", va="center")
+        if not everything:
+            axis.axis("off")
+            continue
+        every = np.concatenate(everything)
+        if every.min() > 0 and every.max() > 20 * every.min():  # a bar beside a twenty times longer one is not seen
+            axis.set_xscale("log")
+            axis.set_xlim(every.min() / 2, every.max() * 4)
+        else:
+            axis.set_xlim(0, every.max() * 1.3)
+        label = {"seconds_per_training_step": "time per training step", "seconds_per_inference": "time per inference"}
+        axis.set_xlabel((label.get(name) or "relative L2 error on the test samples")
+                        + ("" if unit in ("1", "") else f" [{unit}]"))
+        axis.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(range(len(variants)))
+    axes[0, 0].set_yticklabels(variants)
+    axes[0, 0].invert_yaxis()
+    figure.suptitle("final error and cost (bar: mean, circles: seeds)", fontsize=14)
+    return figure
+
+
+def plot_experts(results: Results):
+    """Iterations of each expert's solve, and how the solves ended, against steps."""
+    runs = [run for variant in results.variants for run in results.of(variant)[:1]
+            if any(name == "iterations" or name.startswith("status_") for name in run.experts)]
+    if not runs:
+        return None
+    figure, axes = plt.subplots(2, len(runs), figsize=(4.6 * len(runs) + 0.8, 6.4), squeeze=False, sharex="col",
+                                sharey="row")
+    statuses = list(dict.fromkeys(name for run in runs for name in run.experts if name.startswith("status_")))
+    for column, run in enumerate(runs):
+        experts = run.experts
+        step = experts["step"]
+        above, below = axes[0, column], axes[1, column]
+        if "iterations" in experts:
+            for expert in range(experts["iterations"].shape[1]):
+                above.plot(step, _smooth(experts["iterations"][:, expert]), label=f"expert {expert}", linewidth=1.4,
+                           **_style(expert))
+            above.legend(frameon=False, ncol=2, fontsize=10)
+        above.yaxis.set_major_locator(MaxNLocator(integer=True))
+        above.set_title(f"{run.variant}, seed {run.seed}")
+        counts = np.array([np.nansum(experts[name], axis=1) if name in experts else np.zeros(len(step))
+                           for name in statuses]).reshape(len(statuses), len(step))
+        total = counts.sum(axis=0)
+        if statuses and total.max() > 0:
+            shares = np.array([_smooth(100 * c / np.maximum(total, 1)) for c in counts])
+            below.stackplot(step, shares, labels=[name[len("status_"):].replace("_", " ") for name in statuses],
+                            colors=[PALETTE[(2, 0, 4, 1, 3, 5, 6, 7)[i % 8]] for i in range(len(statuses))], alpha=0.75)
+            below.set_ylim(0, 100)
+            below.margins(x=0)
+        below.set_xlabel("training step")
+    axes[0, 0].set_ylabel("iterations of the solve")
+    axes[0, 0].set_ylim(bottom=0)
+    axes[1, 0].set_ylabel("how solves ended [% of solves]")
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    if handles:
+        axes[1, 0].legend(handles, labels, loc="lower left", framealpha=0.9, fontsize=10)
+    figure.suptitle("expert solves", fontsize=14)
+    return figure
+
+
+PLOTS = {
+    "fields": plot_fields,
+    "profiles": plot_profiles,
+    "training": plot_training,
+    "errors": plot_errors,
+    "experts": plot_experts,
+}
+MISSING = {
+    "fields": "no fields 'u' and 'u_reference' in the file",
+    "profiles": "no fields 'u' and 'u_reference' in the file",
+    "training": "no losses and no evaluations in the file",
+    "errors": "no relative errors and no times in the file",
+    "experts": "no statistics of expert solves in the file",
+}
+
+
+def draw(name: str, results: Results):
+    with plt.rc_context(STYLE):
+        return PLOTS[name](results)
+
+
+def save(figure, path) -> None:
+    # In the figure's own style: saving lays it out. No date inside, so that equal plots are equal files.
+    with plt.rc_context(STYLE):
+        figure.savefig(path, bbox_inches="tight", metadata={"Software": "rankine-analysis"})
+    plt.close(figure)

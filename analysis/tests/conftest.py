@@ -1,0 +1,55 @@
+"""A results.h5 for the tests: from the C++ writer where it is built, else an equal one made with h5py."""
+
+import os
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+
+
+def write_with_h5py(path):
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w", track_order=True) as file:
+        file.attrs.update({"format": "rankine-results", "format_version": 1, "title": "made up for tests"})
+        t, x = np.linspace(0, 500, 11), (np.arange(16) + 0.5) / 16
+        reference = np.exp(-x / (0.05 + np.sqrt(t / 500))[:, None])[None] * np.ones((2, 1, 1))
+        for v, variant in enumerate(["pi-sc", "pi-hc-moe"]):
+            for seed in (1, 2):
+                run = file.create_group(f"runs/{variant}/seed_{seed}", track_order=True)
+                run.attrs.update({"variant": variant, "seed": seed})
+                step = np.arange(50)
+                run["steps/step"], run["steps/loss"] = step, np.exp(-step / 20.0) * rng.uniform(0.9, 1.1, 50)
+                run["evaluations/step"] = step[::10]
+                run["evaluations/rel_l2_validation"] = 0.1 * np.exp(-step[::10] / 20.0)
+                if v:
+                    run["experts/step"] = step
+                    run["experts/iterations"] = rng.integers(3, 9, (50, 4)).astype(float)
+                    run["experts/status_converged"] = np.full((50, 4), 6.0)
+                run["summary/rel_l2"] = 0.005 / (1 + v) + 1e-4 * seed
+                run["summary/rel_l2"].attrs.update({"units": "1", "long_name": "relative L2 error"})
+                run["fields/u"], run["fields/u_reference"] = reference + 0.01, reference
+                run["fields/t"], run["fields/x"] = t, x
+                run["fields/t"].attrs.update({"units": "s", "long_name": "time"})
+                run["fields/x"].attrs.update({"units": "m", "long_name": "position"})
+                run["fields"].attrs["tile_edges_x"] = [0, 0.5, 1]
+                file[f"timing/{variant}/seed_{seed}/step_seconds"] = np.full(50, 0.02)
+                file[f"timing/{variant}/seed_{seed}/step_seconds"].attrs["units"] = "s"
+                file[f"timing/{variant}/seed_{seed}/seconds_per_training_step"] = 0.02
+        file["expectations/expression"] = np.array([b"a < b", b"b < a"])
+        file["expectations/verdict"] = np.array([1, 0], np.int8)
+        file["expectations/value_left"], file["expectations/value_right"] = [1.0, 2.0], [2.0, 1.0]
+        file["provenance/softwareVersion"] = "0"
+
+
+@pytest.fixture(scope="session", params=["C++", "h5py"])
+def results_file(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("results") / "sample.h5"
+    if request.param == "h5py":
+        write_with_h5py(path)
+        return path
+    program = os.environ.get("RANKINE_SAMPLE_RESULTS")
+    if not program:
+        pytest.skip("RANKINE_SAMPLE_RESULTS does not name the program that writes sample results")
+    subprocess.run([program, "results", path], check=True)
+    return path

@@ -1,0 +1,128 @@
+"""The command and the functions behind it."""
+
+import csv
+import shutil
+import struct
+
+import h5py
+import numpy as np
+import pytest
+
+from rankine_analysis import Results, ResultsError, tables
+from rankine_analysis.__main__ import main
+
+PLOTS = ["fields", "profiles", "training", "errors", "experts"]
+
+
+def png_size(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", data[16:24])
+
+
+def test_report_writes_table_and_plots(results_file, tmp_path, capsys):
+    assert main(["report", str(results_file), "-o", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "pi-hc-moe" in printed and "rel_l2" in printed and "FALSE: " in printed
+    for name in PLOTS:
+        width, height = png_size(tmp_path / "out" / f"{name}.png")
+        assert width >= 600 and height >= 300, name
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| metric | pi-sc |" in text and "![fields](fields.png)" in text
+    with open(tmp_path / "out" / "metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "rel_l2" and row["variant"] == "pi-sc"]
+    with Results(results_file) as results:
+        values = [run.summary["rel_l2"].value for run in results.of("pi-sc")]
+    assert float(rows[0]["mean"]) == pytest.approx(np.mean(values), rel=1e-15)
+    assert float(rows[0]["std"]) == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+
+
+def test_default_folder_stands_beside_the_results(results_file, tmp_path):
+    copy = tmp_path / "run.h5"
+    shutil.copy(results_file, copy)
+    assert main(["report", str(copy)]) == 0
+    assert (tmp_path / "run_report" / "report.md").exists()
+
+
+def test_equal_results_give_equal_plots(results_file, tmp_path):
+    for name in ("a", "b"):
+        assert main(["report", str(results_file), "-o", str(tmp_path / name)]) == 0
+    for name in PLOTS:
+        assert (tmp_path / "a" / f"{name}.png").read_bytes() == (tmp_path / "b" / f"{name}.png").read_bytes()
+
+
+def test_elapsed_time_is_the_sum_of_the_steps(results_file):
+    with Results(results_file) as results:
+        run = results.runs[0]
+        elapsed = run.elapsed_seconds()
+        assert len(elapsed) == len(run.steps["step"]) and (np.diff(elapsed) > 0).all()
+
+
+@pytest.mark.parametrize("removed, left_out", [
+    ("fields", ["fields", "profiles"]),
+    ("experts", ["experts"]),
+    ("summary", []),
+    ("evaluations", []),
+    ("steps", []),
+])
+def test_missing_pieces_are_named_and_the_rest_is_drawn(results_file, tmp_path, capsys, removed, left_out):
+    copy = tmp_path / "part.h5"
+    shutil.copy(results_file, copy)
+    with h5py.File(copy, "r+") as file:
+        for variant in file["runs"].values():
+            for run in variant.values():
+                if removed in run:
+                    del run[removed]
+    assert main(["report", str(copy), "-o", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    for name in PLOTS:
+        assert (tmp_path / "out" / f"{name}.png").exists() == (name not in left_out)
+        assert (f"left out: {name}: no " in printed) == (name in left_out)
+
+
+def test_infinite_and_missing_numbers_are_no_obstacle(results_file, tmp_path):
+    copy = tmp_path / "nan.h5"
+    shutil.copy(results_file, copy)
+    with h5py.File(copy, "r+") as file:
+        run = file["runs/pi-sc/seed_1"]
+        run["steps/loss"][10:] = np.nan
+        run["summary/rel_l2"][()] = np.inf
+        run["evaluations/rel_l2_validation"][:] = np.nan
+    assert main(["report", str(copy), "-o", str(tmp_path / "out")]) == 0
+
+
+def test_compare_shows_the_ratio(results_file, tmp_path, capsys):
+    other = tmp_path / "other.h5"
+    shutil.copy(results_file, other)
+    with h5py.File(other, "r+") as file:
+        for run in file["runs/pi-sc"].values():
+            run["summary/rel_l2"][()] *= 2
+    assert main(["compare", str(results_file), str(other)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("rel_l2 "))
+    assert line.split()[1] == "pi-sc" and line.split()[-1] == "2"
+
+
+def test_bad_files_are_one_line_and_exit_code_1(tmp_path, capsys):
+    (tmp_path / "text.h5").write_text("no HDF5")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["a"] = 1
+    for name, message in [("none.h5", "no such file"), ("text.h5", "cannot be read as HDF5"),
+                          ("foreign.h5", "not one of Rankine's results")]:
+        assert main(["report", str(tmp_path / name)]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and name in error
+    with pytest.raises(ResultsError):
+        Results(tmp_path / "none.h5")
+
+
+def test_a_newer_format_is_refused(results_file, tmp_path, capsys):
+    copy = tmp_path / "new.h5"
+    shutil.copy(results_file, copy)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["format_version"] = 2
+    assert main(["report", str(copy)]) == 1
+    assert "format_version 2" in capsys.readouterr().err
+
+
+def test_one_seed_has_no_spread():
+    assert tables.with_spread({"mean": 0.25, "std": float("nan"), "count": 1}) == "0.25"

@@ -1,0 +1,63 @@
+// The table and the comparison that people read.
+#include "src/io/info.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.hpp"
+#include "src/io/hdf5.hpp"
+#include "tests/unit/io/sample_results.hpp"
+#include "tests/unit/io/scratch.hpp"
+
+namespace rankine {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::Scratch;
+
+TEST(Info, TheTableShowsMetricsVerdictsAndOrigin) {
+  const Scratch scratch;
+  testing::write_sample_results(scratch / "r.h5");
+  EXPECT_THAT(info_text(scratch / "r.h5"),
+              AllOf(HasSubstr("pi-hc-moe"), HasSubstr("rel_l2"), HasSubstr(" ± "), HasSubstr("9 runs"),
+                    HasSubstr("FALSE  mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
+                    HasSubstr("start_utc")));
+}
+
+TEST(Info, OtherHdf5FilesAreRefused) {
+  const Scratch scratch;
+  hdf5::File::create(scratch / "other.h5").close();
+  try {
+    info_text(scratch / "other.h5");
+    FAIL() << "no error";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("not one of Rankine's results"));
+  }
+}
+
+TEST(Compare, NamesWhatIsInOneFileOnly) {
+  const Scratch scratch;
+  const auto write = [&](const std::string& name, const char* metric, const char* unit) {
+    ResultsWriter writer(scratch / name, "t");
+    RunWriter run = writer.run("a", 1);
+    run.summary("same", std::nan(""));
+    run.summary(metric, -0.0, {unit, ""});
+    writer.finish();
+  };
+  write("a.h5", "left", "1");
+  write("b.h5", "right", "1");
+  write("c.h5", "left", "m");
+
+  const auto ab = compare_results(scratch / "a.h5", scratch / "b.h5");
+  ASSERT_EQ(ab.size(), 2u);
+  EXPECT_EQ(ab[0].path + ": " + ab[0].what, "/runs/a/seed_1/summary/left: only in the first file");
+  EXPECT_EQ(ab[1].path + ": " + ab[1].what, "/runs/a/seed_1/summary/right: only in the second file");
+  const auto ac = compare_results(scratch / "a.h5", scratch / "c.h5");
+  ASSERT_EQ(ac.size(), 1u);
+  EXPECT_EQ(ac[0].path + ": " + ac[0].what, "/runs/a/seed_1/summary/left@units: '1' against 'm'");
+  EXPECT_THAT(compare_text("a.h5", "a.h5", {}), HasSubstr("same"));
+}
+
+}  // namespace
+}  // namespace rankine
