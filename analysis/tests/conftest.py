@@ -42,14 +42,18 @@ def write_with_h5py(path):
         file["provenance/softwareVersion"] = "0"
 
 
-@pytest.fixture(scope="session", params=["C++", "h5py"])
-def results_file(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp("results") / "sample.h5"
-    if request.param == "h5py":
-        write_with_h5py(path)
-        return path
+@pytest.fixture(scope="session")
+def h5py_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("h5py") / "sample.h5"
+    write_with_h5py(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def results_file(tmp_path_factory, h5py_file):
     program = os.environ.get("RANKINE_SAMPLE_RESULTS")
     if not program:
-        pytest.skip("RANKINE_SAMPLE_RESULTS does not name the program that writes sample results")
+        return h5py_file
+    path = tmp_path_factory.mktemp("results") / "sample.h5"
     subprocess.run([program, "results", path], check=True)
     return path

@@ -173,9 +173,16 @@ void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const s
     fail(path, where, "ask for the size of the file");
   }
   const auto begin = status.st_size, end = static_cast<off_t>(size + bytes);
-  if (end <= begin || ::fallocate(*static_cast<int*>(descriptor), 0, begin, end - begin) == 0) return;
-  if (errno == EOPNOTSUPP || errno == ENOSYS) return;  // a file system that reserves nothing
-  const std::string cause = std::strerror(errno);
+  if (end <= begin) return;
+  rlimit limit{};
+  int error = 0;
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && static_cast<rlim_t>(end) > limit.rlim_cur) {
+    error = EFBIG;
+  } else if (::fallocate(*static_cast<int*>(descriptor), FALLOC_FL_KEEP_SIZE, begin, end - begin) != 0) {
+    error = errno;
+  }
+  if (error == 0 || error == EOPNOTSUPP || error == ENOSYS) return;  // some file systems reserve nothing
+  const std::string cause = std::strerror(error);
   throw IoError(fmt::format("{}{}{}: cannot write {} bytes: {}{}", path, where.empty() ? "" : ":", where, end - begin,
                             cause, remedy(cause)));
 }
