@@ -11,6 +11,7 @@
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
 #include "src/io/provenance.hpp"
+#include "src/io/xdmf.hpp"
 
 namespace rankine {
 namespace {
@@ -144,8 +145,13 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                                          .hosts = hosts,
                                          .mpi_library = MpiSession::library_version(),
                                          .start_utc = start}));
-  communicator_.on_root([&] { results.finish(); });
-  log.line(fmt::format("wrote {} after {}", path, duration_text(seconds_since(began))));
+  std::string side_file;
+  communicator_.on_root([&] {
+    results.finish();
+    side_file = write_xdmf(path);
+  });
+  log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
+                       duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
 }
 

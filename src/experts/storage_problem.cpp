@@ -170,6 +170,8 @@ std::vector<double> StorageExpert::combine(std::span<const double> w) const {
 }
 
 void StorageExpert::set_point(std::span<const double> w) {
+  if (std::equal(w.begin(), w.end(), at_.begin(), at_.end())) return;
+  at_.assign(w.begin(), w.end());
   u_ = initial_;
   const std::vector<double> later = combine(w);
   u_.insert(u_.end(), later.begin(), later.end());

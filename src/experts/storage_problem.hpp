@@ -96,7 +96,8 @@ class StorageExpert final : public LeastSquaresProblem {
   std::vector<long> rows_;
   Weighting weighting_;
   double ridge_;
-  std::vector<double> initial_, u_, weighed_;  // at the latest point: u and Q r
+  std::vector<double> initial_;
+  std::vector<double> at_, u_, weighed_;  // the latest point, u and Q r there
   kernels::StorageFields storage_;
 };
 
