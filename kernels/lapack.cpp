@@ -25,9 +25,15 @@ void check_info(const char* routine, int info) {
 }
 
 std::vector<double> transposed(std::span<const double> a, long rows, int columns) {
-  std::vector<double> out(static_cast<size_t>(rows) * columns);
-  for (long r = 0; r < rows; ++r)
-    for (int c = 0; c < columns; ++c) out[c * rows + r] = a[r * columns + c];
+  std::vector<double> out;
+  out.reserve(static_cast<size_t>(rows) * (columns + 1));  // room for a right-hand side
+  out.resize(static_cast<size_t>(rows) * columns);
+  constexpr long block = 64;  // rows read while they are in cache, written in whole cache lines
+  for (long first = 0; first < rows; first += block) {
+    const long last = std::min(first + block, rows);
+    for (int c = 0; c < columns; ++c)
+      for (long r = first; r < last; ++r) out[c * rows + r] = a[r * columns + c];
+  }
   return out;
 }
 
@@ -49,8 +55,9 @@ int negative_pivots(const std::vector<double>& a, int n, const std::vector<int>&
 
 }  // namespace
 
-void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle) {
-  std::vector<double> columns = transposed(a, m, n);
+namespace {
+
+void qr_triangle_of_columns(std::vector<double>& columns, long m, int n, std::span<double> triangle) {
   const int rows = static_cast<int>(m), reflectors = std::min(rows, n);
   std::vector<double> tau(std::max(1, reflectors));
   std::vector<double> work(std::max(1, n) * 64);
@@ -61,6 +68,19 @@ void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle)
   std::fill(triangle.begin(), triangle.end(), 0.0);
   for (int r = 0; r < reflectors; ++r)
     for (int c = r; c < n; ++c) triangle[r * n + c] = columns[static_cast<size_t>(c) * rows + r];
+}
+
+}  // namespace
+
+void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle) {
+  std::vector<double> columns = transposed(a, m, n);
+  qr_triangle_of_columns(columns, m, n, triangle);
+}
+
+void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> triangle) {
+  std::vector<double> columns = transposed(jacobian, static_cast<long>(rho.size()), n);
+  columns.insert(columns.end(), rho.begin(), rho.end());
+  qr_triangle_of_columns(columns, static_cast<long>(rho.size()), n + 1, triangle);
 }
 
 int solve_symmetric(std::span<double> a, int n, std::span<double> b) {

@@ -9,6 +9,8 @@ namespace rankine::lapack {
 /// Overwrites `triangle` (n x n, row-major, upper; zeros below) with R of the QR factorisation of `a` (m x n row-major,
 /// destroyed). m may be smaller than n: the missing rows of R are zero.
 void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle);
+/// The same of [jacobian rho], (n + 1) x (n + 1); jacobian: m x n, rho: m, both kept.
+void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> triangle);
 
 /// Solves the symmetric system `a` x = b (n x n row-major, only one triangle need be right; destroyed) by Bunch-Kaufman
 /// LDL^T; `b` becomes x. Returns the number of negative eigenvalues of `a` (its inertia), or -1 where `a` is singular

@@ -63,15 +63,11 @@ LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const doubl
   Vector local;
   local.reserve(parts.size() * block);
   long first = 0;
-  Vector with_rho, reduced(block);
+  Vector reduced(block);
   for (long count : parts) {
     if (reduction == Reduction::qr) {
-      with_rho.resize(count * augmented);
-      for (long r = 0; r < count; ++r) {
-        std::copy_n(&rows.jacobian[(first + r) * n], n, &with_rho[r * augmented]);
-        with_rho[r * augmented + n] = rows.rho[first + r];
-      }
-      lapack::qr_triangle(with_rho, count, augmented, reduced);
+      lapack::qr_triangle(std::span<const double>(rows.jacobian).subspan(first * n, count * n),
+                          std::span<const double>(rows.rho).subspan(first, count), n, reduced);
     } else {
       kernels::augmented_gram(std::span(rows.jacobian).subspan(first * n, count * n),
                               std::span(rows.rho).subspan(first, count), n, reduced);

@@ -84,27 +84,35 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   }
 
   void residual(std::span<const double> w, std::span<double> rho) override {
-    jets_.resize(points());
+    // A solver linearises where it has just tried a step: the jets, a pow() each, are there already.
+    const bool known = jets_at_.size() == w.size() && std::equal(w.begin(), w.end(), jets_at_.begin());
     const double scale = owner_.options_.residual_scale;
-    for (long p = 0; p < points(); ++p) {
-      double value[3];
-      combine(w, p, value);
-      jets_[p] = owner_.pde_.pointwise(value[0], value[1], value[2]);
-      rho[p] = scale * jets_[p].value;
+    const long count = points();
+    if (!known) {
+      jets_.resize(count);
+      for (long p = 0; p < count; ++p) {
+        double value[3];
+        combine(w, p, value);
+        jets_[p] = owner_.pde_.pointwise(value[0], value[1], value[2]);
+      }
+      jets_at_.assign(w.begin(), w.end());
     }
-    linear_residual(w, rho.subspan(points()));
+    for (long p = 0; p < count; ++p) rho[p] = scale * jets_[p].value;
+    linear_residual(w, rho.subspan(count));
   }
 
   void linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) override {
     residual(w, rho);
     const double scale = owner_.options_.residual_scale;
-    for (long p = 0; p < points(); ++p) {
-      const double* row = &terms[p * 3 * n_];
+    const long count = points(), n = n_;
+    for (long p = 0; p < count; ++p) {
+      const double* __restrict row = &terms[p * 3 * n];
+      double* __restrict out = &jacobian[p * n];
       const double a = scale * jets_[p].gradient[0], b = scale * jets_[p].gradient[1], c = scale * jets_[p].gradient[2];
-      for (int i = 0; i < n_; ++i) jacobian[p * n_ + i] = a * row[i] + b * row[n_ + i] + c * row[2 * n_ + i];
+      for (long i = 0; i < n; ++i) out[i] = a * row[i] + b * row[n + i] + c * row[2 * n + i];
     }
-    for (size_t r = 0; r * (n_ + 1) < linear.size(); ++r)
-      std::copy_n(&linear[r * (n_ + 1)], n_, &jacobian[(points() + r) * n_]);
+    for (size_t r = 0; r * (n + 1) < linear.size(); ++r)
+      std::copy_n(&linear[r * (n + 1)], n, &jacobian[(count + r) * n]);
   }
 
   void add_curvature(std::span<double> hessian) override {
@@ -140,10 +148,14 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   /// u, u_t, u_xx of the combination at local point p.
   void combine(std::span<const double> w, long p, double* value) const {
     const double* row = &terms[p * 3 * n_];
-    for (int a = 0; a < 3; ++a) {
-      double sum = 0;
-      for (int i = 0; i < n_; ++i) sum += w[i] * row[a * n_ + i];
-      value[a] = sum;
+    for (int a = 0; a < 3; ++a, row += n_) {
+      // Four sums side by side: one alone would wait for each addition.
+      double lanes[4] = {};
+      int i = 0;
+      for (; i + 4 <= n_; i += 4)
+        for (int j = 0; j < 4; ++j) lanes[j] += w[i + j] * row[i + j];
+      for (int j = 0; i < n_; ++i, ++j) lanes[j] += w[i] * row[i];
+      value[a] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
     }
   }
   void linear_residual(std::span<const double> w, std::span<double> rho) const {
@@ -168,7 +180,8 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   const CollocatedProblem& owner_;
   int n_;
   const Communicator* ranks_;  // null: all tiles are here
-  std::vector<PointwiseResidual> jets_;
+  std::vector<PointwiseResidual> jets_;  // of the local points, at the coefficients jets_at_
+  std::vector<double> jets_at_;
 };
 
 CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communicator, const TilePartition& tiles,
@@ -322,19 +335,29 @@ CollocatedProblem::Expert CollocatedProblem::make_expert(int sample, int expert,
   }
   const int n = basis_;
   problem.terms.resize(problem.places.size() * 3 * n);
-  // Basis by basis: the points of a tile are then read from one field that stays in cache.
-  for (int i = 0; i < n; ++i)
-    for (size_t p = 0; p < problem.places.size(); ++p) {
-      const auto [l, t, x] = problem.places[p];
+  // Few points at a time, basis by basis: their rows stay in cache until all of their columns are written.
+  constexpr size_t block = 64;
+  for (size_t begin = 0; begin < problem.places.size(); begin += block) {
+    const size_t end = std::min(begin + block, problem.places.size());
+    const double* centre[block];
+    const double *in_t[block], *in_xx[block];
+    for (size_t p = begin; p < end; ++p) {
+      const auto& [l, t, x] = problem.places[p];
       const TileExtent extent = grid.extent(tiles_.begin() + l);
-      const double* here = &padded_fields[((l * batch + sample) * n + i) * tile.size()] + tile.at(t, x);
-      const auto& ct = stencils_->t[extent.t_begin + t];
-      const auto& cxx = stencils_->xx[extent.x_begin + x];
-      double* row = &problem.terms[p * 3 * n];
-      row[i] = here[0];
-      row[n + i] = ct[0] * here[-tile.width()] + ct[1] * here[0] + ct[2] * here[tile.width()];
-      row[2 * n + i] = cxx[0] * here[-2] + cxx[1] * here[-1] + cxx[2] * here[0] + cxx[3] * here[1] + cxx[4] * here[2];
+      centre[p - begin] = &padded_fields[(l * batch + sample) * n * tile.size()] + tile.at(t, x);
+      in_t[p - begin] = stencils_->t[extent.t_begin + t].data();
+      in_xx[p - begin] = stencils_->xx[extent.x_begin + x].data();
     }
+    for (int i = 0; i < n; ++i)
+      for (size_t p = begin; p < end; ++p) {
+        const double* here = centre[p - begin] + i * tile.size();
+        const double *ct = in_t[p - begin], *cxx = in_xx[p - begin];
+        double* row = &problem.terms[p * 3 * n];
+        row[i] = here[0];
+        row[n + i] = ct[0] * here[-tile.width()] + ct[1] * here[0] + ct[2] * here[tile.width()];
+        row[2 * n + i] = cxx[0] * here[-2] + cxx[1] * here[-1] + cxx[2] * here[0] + cxx[3] * here[1] + cxx[4] * here[2];
+      }
+  }
   if (tiles_.is_local(last_tile)) problem.linear = linear;
   return problem;
 }
