@@ -1,8 +1,12 @@
 #include "src/core/memory.hpp"
 
 #include <fstream>
+#include <limits>
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace rankine {
 
@@ -21,6 +25,14 @@ std::int64_t current_memory_bytes() {
   std::int64_t total_pages = 0, resident_pages = 0;
   if (!(statm >> total_pages >> resident_pages)) return 0;
   return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }
 
 }  // namespace rankine

@@ -23,6 +23,23 @@ TEST(Memory, FollowsAllocations) {
   EXPECT_GE(peak_memory_bytes() - before, static_cast<std::int64_t>(size * 9 / 10));
 }
 
+// The last test of memory here: the allocator does not change back.
+TEST(MemoryKept, IsThereForTheNextAllocation) {
+#if !defined(__GLIBC__) || defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "another allocator";
+#endif
+  const std::int64_t before = current_memory_bytes();
+  if (before == 0) GTEST_SKIP() << "this system does not say";
+  keep_freed_memory();
+  const std::size_t size = std::size_t{64} << 20;
+  for (int round = 0; round < 4; ++round) {
+    std::vector<char> block(size, 1);
+    EXPECT_EQ(block[size / 2], 1);
+  }
+  EXPECT_GE(current_memory_bytes() - before, static_cast<std::int64_t>(size * 9 / 10));
+  EXPECT_LE(current_memory_bytes() - before, static_cast<std::int64_t>(size * 3 / 2));
+}
+
 TEST(Stopwatch, CountsSeconds) {
   Stopwatch watch;
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
