@@ -33,6 +33,13 @@ STYLE = {
 # What to look for among the evaluations and the metrics, best first.
 ERRORS = ("rel_l2_validation", "rel_l2_test", "rel_l2", "error")
 
+# Timings that are drawn beside the errors.
+TIMES = {
+    "seconds_per_step": "time per training step",
+    "seconds_per_training_step": "time per training step",
+    "seconds_per_sample": "inference, time per sample",
+}
+
 
 def _style(index: int) -> dict:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": LINES[index % len(LINES)]}
@@ -80,7 +87,8 @@ def plot_fields(results: Results, sample: int = 0):
     low = min(min(u.min(), r.min()) for _, u, r in shown)
     high = max(max(u.max(), r.max()) for _, u, r in shown)
     # One scale for all errors, so that variants compare; cut where one variant would hide all others.
-    limits = [np.abs(u - r).max() for _, u, r in shown]
+    # Of each variant the 99.5th percentile: one value beside the wall at t = 0 must not bleach all others.
+    limits = [np.percentile(np.abs(u - r), 99.5) for _, u, r in shown]
     limit = min(max(limits), 5 * float(np.median(limits))) or 1.0
 
     figure, rows = plt.subplots(2, len(shown) + 1, figsize=(2.9 * (len(shown) + 1) + 1.2, 6.2), sharex=True, sharey=True,
@@ -119,7 +127,7 @@ def plot_fields(results: Results, sample: int = 0):
     rows[1, 1].tick_params(labelleft=True)
     figure.colorbar(solution, ax=rows[0, :].tolist(), label=runs[0].fields.labels["u"], aspect=18, pad=0.01)
     figure.colorbar(deviation, ax=rows[1, :].tolist(), label="prediction - reference", aspect=18, pad=0.01,
-                    extend="both" if max(limits) > limit else "neither")
+                    extend="both")
     tiles = ", tile edges dashed" if any(run.fields.tile_edges.size > 2 for run in runs) else ""
     figure.suptitle(f"{results.title}\ntest sample {sample}, seed {runs[0].seed}{tiles}", fontsize=14)
     return figure
@@ -164,6 +172,13 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
 
 
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Over the same window, but a rare event stays to be seen."""
+    half = len(values) // 100
+    padded = np.pad(values, half, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).mean(axis=-1)
+
+
 def _spread(axis, curves, style, label, marker=None) -> list:
     """Draws the mean of (x, y) curves, with the band between the smallest and the largest."""
     length = min(len(y) for _, y in curves)
@@ -187,7 +202,8 @@ def plot_training(results: Results):
     if not panels:
         return None
     columns = 2 if with_time else 1
-    figure, axes = plt.subplots(len(panels), columns, figsize=(5.6 * columns, 3.6 * len(panels) + 0.6), squeeze=False)
+    figure, axes = plt.subplots(len(panels), columns, figsize=(5.6 * columns, 3.6 * len(panels) + 0.6), squeeze=False,
+                                sharex="col")
     for row, (name, label) in enumerate(panels):
         drawn = [[] for _ in range(columns)]
         for i, variant in enumerate(results.variants):
@@ -202,7 +218,8 @@ def plot_training(results: Results):
                 against_steps.append((step, values))
                 elapsed = run.elapsed_seconds()
                 if elapsed is not None:
-                    done = np.searchsorted(run.steps["step"], step, side="right")
+                    # A loss belongs to the step that gave it, an evaluation to the number of steps before it.
+                    done = np.searchsorted(run.steps["step"], step, side="right" if name == "loss" else "left")
                     against_time.append((np.concatenate([[0.0], elapsed])[done], values))
             marker = MARKERS[i % len(MARKERS)] if name != "loss" else None
             for column, curves in enumerate([against_steps, against_time][:columns]):
@@ -226,7 +243,7 @@ def plot_errors(results: Results):
     panels = []
     if error:
         panels.append((lambda run: run.summary.get(error), "summary", error))
-    for name in ("seconds_per_training_step", "seconds_per_inference"):
+    for name in TIMES:
         if any(name in run.timing for run in results.runs):
             panels.append((lambda run, name=name: run.timing.get(name), "timing", name))
     if not panels:
@@ -257,8 +274,7 @@ def plot_errors(results: Results):
             axis.set_xlim(every.min() / 2, every.max() * 4)
         else:
             axis.set_xlim(0, every.max() * 1.3)
-        label = {"seconds_per_training_step": "time per training step", "seconds_per_inference": "time per inference"}
-        axis.set_xlabel((label.get(name) or "relative L2 error on the test samples")
+        axis.set_xlabel((TIMES.get(name) or "relative L2 error on the test samples")
                         + ("" if unit in ("1", "") else f" [{unit}]"))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(range(len(variants)))
@@ -276,7 +292,8 @@ def plot_experts(results: Results):
         return None
     figure, axes = plt.subplots(2, len(runs), figsize=(4.6 * len(runs) + 0.8, 6.4), squeeze=False, sharex="col",
                                 sharey="row")
-    statuses = list(dict.fromkeys(name for run in runs for name in run.experts if name.startswith("status_")))
+    statuses = list(dict.fromkeys(name for run in runs for name, values in run.experts.items()
+                                  if name.startswith("status_") and np.nansum(values) > 0))
     for column, run in enumerate(runs):
         experts = run.experts
         step = experts["step"]
@@ -292,7 +309,7 @@ def plot_experts(results: Results):
                            for name in statuses]).reshape(len(statuses), len(step))
         total = counts.sum(axis=0)
         if statuses and total.max() > 0:
-            shares = np.array([_smooth(100 * c / np.maximum(total, 1)) for c in counts])
+            shares = np.array([_running_mean(100 * c / np.maximum(total, 1)) for c in counts])
             below.stackplot(step, shares, labels=[name[len("status_"):].replace("_", " ") for name in statuses],
                             colors=[PALETTE[(2, 0, 4, 1, 3, 5, 6, 7)[i % 8]] for i in range(len(statuses))], alpha=0.75)
             below.set_ylim(0, 100)

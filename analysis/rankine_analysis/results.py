@@ -103,8 +103,9 @@ class Run:
         group = self._file[path]
         if "step_seconds" in group and group["step_seconds"].shape == (count,):
             return np.cumsum(group["step_seconds"][()])
-        if "seconds_per_training_step" in group:
-            return float(group["seconds_per_training_step"][()]) * np.arange(1, count + 1)
+        for name in ("seconds_per_step", "seconds_per_training_step"):
+            if name in group:
+                return float(group[name][()]) * np.arange(1, count + 1)
         return None
 
     @property

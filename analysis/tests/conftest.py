@@ -35,7 +35,7 @@ def write_with_h5py(path):
                 run["fields"].attrs["tile_edges_x"] = [0, 0.5, 1]
                 file[f"timing/{variant}/seed_{seed}/step_seconds"] = np.full(50, 0.02)
                 file[f"timing/{variant}/seed_{seed}/step_seconds"].attrs["units"] = "s"
-                file[f"timing/{variant}/seed_{seed}/seconds_per_training_step"] = 0.02
+                file[f"timing/{variant}/seed_{seed}/seconds_per_step"] = 0.02
         file["expectations/expression"] = np.array([b"a < b", b"b < a"])
         file["expectations/verdict"] = np.array([1, 0], np.int8)
         file["expectations/value_left"], file["expectations/value_right"] = [1.0, 2.0], [2.0, 1.0]

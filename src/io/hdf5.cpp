@@ -1,18 +1,18 @@
 #include "src/io/hdf5.hpp"
 
-#include <fmt/format.h>
-#include <hdf5.h>
-#include <hdf5_hl.h>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <mutex>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <mutex>
 #include <utility>
+
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <hdf5_hl.h>
 
 #include "kernels/error.hpp"
 
@@ -38,7 +38,8 @@ std::string last_error() {
       },
       &text);
   H5Eclear2(H5E_DEFAULT);
-  // "...: file write failed: time = ..., filename = ..., error message = 'No space left on device', buf = ..."
+  // "...: file write failed: time = ..., filename = ..., error message = 'No space left on device', buf =
+  // ..."
   const std::string key = "error message = '";
   if (const auto begin = text.find(key); begin != std::string::npos) {
     const auto from = begin + key.size();
@@ -51,7 +52,8 @@ std::string last_error() {
 
 std::string remedy(const std::string& cause) {
   if (cause.find("unable to lock file") != std::string::npos) {
-    return "; another program has it open, or the file system has no locks: then set HDF5_USE_FILE_LOCKING=FALSE";
+    return "; another program has it open, or the file system has no locks: then set "
+           "HDF5_USE_FILE_LOCKING=FALSE";
   }
   if (cause.find("No space left") != std::string::npos || cause.find("quota") != std::string::npos ||
       cause.find("File too large") != std::string::npos) {
@@ -65,8 +67,8 @@ std::string remedy(const std::string& cause) {
 
 [[noreturn]] void fail(const std::string& file, const std::string& path, const char* doing) {
   const std::string cause = last_error();
-  throw IoError(fmt::format("{}{}{}: cannot {}: HDF5: {}{}", file, path.empty() ? "" : ":", path, doing, cause,
-                            remedy(cause)));
+  throw IoError(fmt::format("{}{}{}: cannot {}: HDF5: {}{}", file, path.empty() ? "" : ":", path, doing,
+                            cause, remedy(cause)));
 }
 
 template <class Result>
@@ -105,26 +107,40 @@ hid_t text_type() {
 
 hid_t memory_type(Type type) {
   switch (type) {
-    case Type::i8: return H5T_NATIVE_INT8;
-    case Type::i32: return H5T_NATIVE_INT32;
-    case Type::i64: return H5T_NATIVE_INT64;
-    case Type::f32: return H5T_NATIVE_FLOAT;
-    case Type::f64: return H5T_NATIVE_DOUBLE;
-    case Type::boolean: return bool_type();
-    case Type::text: return text_type();
-    case Type::other: break;
+    case Type::i8:
+      return H5T_NATIVE_INT8;
+    case Type::i32:
+      return H5T_NATIVE_INT32;
+    case Type::i64:
+      return H5T_NATIVE_INT64;
+    case Type::f32:
+      return H5T_NATIVE_FLOAT;
+    case Type::f64:
+      return H5T_NATIVE_DOUBLE;
+    case Type::boolean:
+      return bool_type();
+    case Type::text:
+      return text_type();
+    case Type::other:
+      break;
   }
   invariant_failed(__FILE__, __LINE__, "memory_type", "a type that cannot be read or written");
 }
 
 hid_t file_type(Type type) {
   switch (type) {
-    case Type::i8: return H5T_STD_I8LE;
-    case Type::i32: return H5T_STD_I32LE;
-    case Type::i64: return H5T_STD_I64LE;
-    case Type::f32: return H5T_IEEE_F32LE;
-    case Type::f64: return H5T_IEEE_F64LE;
-    default: return memory_type(type);
+    case Type::i8:
+      return H5T_STD_I8LE;
+    case Type::i32:
+      return H5T_STD_I32LE;
+    case Type::i64:
+      return H5T_STD_I64LE;
+    case Type::f32:
+      return H5T_IEEE_F32LE;
+    case Type::f64:
+      return H5T_IEEE_F64LE;
+    default:
+      return memory_type(type);
   }
 }
 
@@ -134,21 +150,31 @@ Type classify(hid_t type) {
     case H5T_INTEGER:
       if (H5Tget_sign(type) == H5T_SGN_NONE) return size < 4 ? Type::i32 : size < 8 ? Type::i64 : Type::other;
       return size == 1 ? Type::i8 : size <= 4 ? Type::i32 : Type::i64;
-    case H5T_FLOAT: return size <= 4 ? Type::f32 : Type::f64;
-    case H5T_STRING: return Type::text;
-    case H5T_ENUM: return size == 1 && H5Tget_nmembers(type) == 2 ? Type::boolean : Type::other;
-    default: return Type::other;
+    case H5T_FLOAT:
+      return size <= 4 ? Type::f32 : Type::f64;
+    case H5T_STRING:
+      return Type::text;
+    case H5T_ENUM:
+      return size == 1 && H5Tget_nmembers(type) == 2 ? Type::boolean : Type::other;
+    default:
+      return Type::other;
   }
 }
 
 int width(Type type) {
   switch (type) {
-    case Type::boolean: return 0;
-    case Type::i8: return 1;
-    case Type::i32: return 2;
-    case Type::i64: return 3;
-    case Type::f32: return 4;
-    default: return 5;
+    case Type::boolean:
+      return 0;
+    case Type::i8:
+      return 1;
+    case Type::i32:
+      return 2;
+    case Type::i64:
+      return 3;
+    case Type::f32:
+      return 4;
+    default:
+      return 5;
   }
 }
 
@@ -161,8 +187,9 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
-/// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it tries to
-/// write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end of MPI.
+/// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
+/// tries to write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end
+/// of MPI.
 void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
   const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
   void* descriptor = nullptr;
@@ -183,8 +210,8 @@ void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const s
   }
   if (error == 0 || error == EOPNOTSUPP || error == ENOSYS) return;  // some file systems reserve nothing
   const std::string cause = std::strerror(error);
-  throw IoError(fmt::format("{}{}{}: cannot write {} bytes: {}{}", path, where.empty() ? "" : ":", where, end - begin,
-                            cause, remedy(cause)));
+  throw IoError(fmt::format("{}{}{}: cannot write {} bytes: {}{}", path, where.empty() ? "" : ":", where,
+                            end - begin, cause, remedy(cause)));
 }
 
 Handle make_space(const Shape& shape, const std::string& file, const std::string& path) {
@@ -203,8 +230,8 @@ Shape shape_of(hid_t space) {
   return Shape(extents.begin(), extents.end());
 }
 
-/// Texts of a dataset or attribute, whether stored with fixed or variable length. `read` is H5Dread or H5Aread bound to
-/// the object.
+/// Texts of a dataset or attribute, whether stored with fixed or variable length. `read` is H5Dread or
+/// H5Aread bound to the object.
 template <class Read>
 std::vector<std::string> read_all_texts(hid_t stored, std::uint64_t count, Read read) {
   std::vector<std::string> texts;
@@ -233,14 +260,22 @@ std::vector<std::string> read_all_texts(hid_t stored, std::uint64_t count, Read 
 
 const char* type_name(Type type) {
   switch (type) {
-    case Type::i8: return "int8";
-    case Type::i32: return "int32";
-    case Type::i64: return "int64";
-    case Type::f32: return "float32";
-    case Type::f64: return "float64";
-    case Type::boolean: return "bool";
-    case Type::text: return "text";
-    case Type::other: break;
+    case Type::i8:
+      return "int8";
+    case Type::i32:
+      return "int32";
+    case Type::i64:
+      return "int64";
+    case Type::f32:
+      return "float32";
+    case Type::f64:
+      return "float64";
+    case Type::boolean:
+      return "bool";
+    case Type::text:
+      return "text";
+    case Type::other:
+      break;
   }
   return "a type that Rankine does not read";
 }
@@ -267,7 +302,8 @@ std::string library_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
-// ---------------------------------------------------------------------------------------------------------- Handle
+// ----------------------------------------------------------------------------------------------------------
+// Handle
 
 Handle::Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)) {}
 
@@ -280,35 +316,52 @@ Handle::~Handle() {
   // A file closes whatever is open in it, so the identifier may be gone already.
   if (id_ < 0 || H5Iis_valid(id_) <= 0) return;
   switch (H5Iget_type(id_)) {
-    case H5I_FILE: H5Fclose(id_); break;
-    case H5I_GROUP: H5Gclose(id_); break;
-    case H5I_DATASET: H5Dclose(id_); break;
-    case H5I_DATATYPE: H5Tclose(id_); break;
-    case H5I_DATASPACE: H5Sclose(id_); break;
-    case H5I_ATTR: H5Aclose(id_); break;
-    default: H5Pclose(id_); break;
+    case H5I_FILE:
+      H5Fclose(id_);
+      break;
+    case H5I_GROUP:
+      H5Gclose(id_);
+      break;
+    case H5I_DATASET:
+      H5Dclose(id_);
+      break;
+    case H5I_DATATYPE:
+      H5Tclose(id_);
+      break;
+    case H5I_DATASPACE:
+      H5Sclose(id_);
+      break;
+    case H5I_ATTR:
+      H5Aclose(id_);
+      break;
+    default:
+      H5Pclose(id_);
+      break;
   }
 }
 
-// ------------------------------------------------------------------------------------------------------ attributes
+// ------------------------------------------------------------------------------------------------------
+// attributes
 
 namespace {
 
-void write_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name, Type type,
-                     const Shape& shape, const void* values) {
+void write_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name,
+                     Type type, const Shape& shape, const void* values) {
   const std::string where = fmt::format("{}@{}", path, name);
   const Handle space = make_space(shape, file, where);
   const Handle attribute =
-      owned(H5Acreate2(object, name.c_str(), file_type(type), space.get(), H5P_DEFAULT, H5P_DEFAULT), file, where,
-            "create the attribute");
+      owned(H5Acreate2(object, name.c_str(), file_type(type), space.get(), H5P_DEFAULT, H5P_DEFAULT), file,
+            where, "create the attribute");
   checked(H5Awrite(attribute.get(), memory_type(type), values), file, where, "write the attribute");
 }
 
-Handle open_attribute(hid_t object, const std::string& file, const std::string& path, const std::string& name) {
+Handle open_attribute(hid_t object, const std::string& file, const std::string& path,
+                      const std::string& name) {
   if (H5Aexists(object, name.c_str()) <= 0) {
     throw InputError(fmt::format("{}:{}: the attribute '{}' is missing", file, path, name));
   }
-  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, fmt::format("{}@{}", path, name), "open the attribute");
+  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, fmt::format("{}@{}", path, name),
+               "open the attribute");
 }
 
 }  // namespace
@@ -335,7 +388,9 @@ void Object::attribute(const std::string& name, std::span<const std::int64_t> va
   write_attribute(handle_.get(), file(), path_, name, Type::i64, {values.size()}, values.data());
 }
 
-bool Object::has_attribute(const std::string& name) const { return H5Aexists(handle_.get(), name.c_str()) > 0; }
+bool Object::has_attribute(const std::string& name) const {
+  return H5Aexists(handle_.get(), name.c_str()) > 0;
+}
 
 std::vector<std::string> Object::attribute_names() const {
   std::vector<std::string> names;
@@ -364,9 +419,11 @@ std::string Object::text_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be one text", file(), path_, name));
   }
   try {
-    return read_all_texts(type.get(), 1, [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); }).front();
+    return read_all_texts(type.get(), 1, [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); })
+        .front();
   } catch (const std::runtime_error& error) {
-    throw InputError(fmt::format("{}:{}: cannot read the attribute '{}': {}", file(), path_, name, error.what()));
+    throw InputError(
+        fmt::format("{}:{}: cannot read the attribute '{}': {}", file(), path_, name, error.what()));
   }
 }
 
@@ -378,21 +435,25 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
   }
   std::vector<double> values(element_count(shape_of(space.get())));
-  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name), "read the attribute");
+  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name),
+          "read the attribute");
   return values;
 }
 
-// --------------------------------------------------------------------------------------------------------- Dataset
+// ---------------------------------------------------------------------------------------------------------
+// Dataset
 
 void Dataset::make_scale(const std::string& name) {
   checked(H5DSset_scale(handle_.get(), name.c_str()), file(), path_, "make it a dimension scale");
 }
 
 void Dataset::attach_scale(unsigned dimension, const Dataset& scale) {
-  checked(H5DSattach_scale(handle_.get(), scale.handle_.get(), dimension), file(), path_, "attach a dimension scale");
+  checked(H5DSattach_scale(handle_.get(), scale.handle_.get(), dimension), file(), path_,
+          "attach a dimension scale");
 }
 
-// ----------------------------------------------------------------------------------------------------------- Group
+// -----------------------------------------------------------------------------------------------------------
+// Group
 
 std::string Group::below(const std::string& name) const {
   if (!name.empty() && name.front() == '/') return name;
@@ -458,8 +519,9 @@ Group Group::require_group(const std::string& path) {
 Group Group::open_group(const std::string& path) const {
   if (!has(path)) throw InputError(fmt::format("{}: the group '{}' is missing", file(), below(path)));
   if (!has_group(path)) throw InputError(fmt::format("{}: '{}' must be a group", file(), below(path)));
-  return Group(file_, below(path),
-               owned(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path), "open the group"));
+  return Group(
+      file_, below(path),
+      owned(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path), "open the group"));
 }
 
 Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
@@ -470,8 +532,8 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
   const Handle space = make_space(shape, file(), where);
   const Handle plist = owned(H5Pcreate(H5P_DATASET_CREATE), file(), where, "make a property list");
   checked(H5Pset_obj_track_times(plist.get(), false), file(), where, "leave out time stamps");
-  checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(), where,
-          "track creation order");
+  checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
+          where, "track creation order");
   Handle dataset = owned(H5Dcreate2(handle_.get(), name.c_str(), file_type(type), space.get(), H5P_DEFAULT,
                                     plist.get(), H5P_DEFAULT),
                          file(), where, "create the dataset");
@@ -560,21 +622,33 @@ void Group::read_raw(const std::string& path, Type type, void* values) const {
     std::vector<std::int8_t> bools(count);
     const Handle native(H5Tget_native_type(stored.get(), H5T_DIR_ASCEND));
     if (H5Dread(dataset.handle_.get(), native.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bools.data()) < 0) {
-      throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
+      throw InputError(
+          fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
     }
     for (std::uint64_t i = 0; i < count; ++i) {
       switch (type) {
-        case Type::i8: static_cast<std::int8_t*>(values)[i] = bools[i]; break;
-        case Type::i32: static_cast<std::int32_t*>(values)[i] = bools[i]; break;
-        case Type::i64: static_cast<std::int64_t*>(values)[i] = bools[i]; break;
-        case Type::f32: static_cast<float*>(values)[i] = bools[i]; break;
-        default: static_cast<double*>(values)[i] = bools[i]; break;
+        case Type::i8:
+          static_cast<std::int8_t*>(values)[i] = bools[i];
+          break;
+        case Type::i32:
+          static_cast<std::int32_t*>(values)[i] = bools[i];
+          break;
+        case Type::i64:
+          static_cast<std::int64_t*>(values)[i] = bools[i];
+          break;
+        case Type::f32:
+          static_cast<float*>(values)[i] = bools[i];
+          break;
+        default:
+          static_cast<double*>(values)[i] = bools[i];
+          break;
       }
     }
     return;
   }
   if (H5Dread(dataset.handle_.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-    throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
+    throw InputError(
+        fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), last_error()));
   }
 }
 
@@ -591,20 +665,22 @@ std::vector<std::string> Group::read_texts(const std::string& path) const {
       return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
     });
   } catch (const std::runtime_error& error) {
-    throw InputError(fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), error.what()));
+    throw InputError(
+        fmt::format("{}: cannot read the dataset '{}': HDF5: {}", file(), below(path), error.what()));
   }
 }
 
 std::string Group::read_text(const std::string& path) const {
   const auto texts = read_texts(path);
   if (texts.size() != 1) {
-    throw InputError(fmt::format("{}: the dataset '{}' holds {} texts, needed is one", file(), below(path),
-                                 texts.size()));
+    throw InputError(
+        fmt::format("{}: the dataset '{}' holds {} texts, needed is one", file(), below(path), texts.size()));
   }
   return texts.front();
 }
 
-// ------------------------------------------------------------------------------------------------------------ File
+// ------------------------------------------------------------------------------------------------------------
+// File
 
 File::File(std::shared_ptr<const std::string> path, Handle handle, Group root)
     : path_(std::move(path)), handle_(std::move(handle)), root_(std::move(root)) {}
@@ -627,7 +703,8 @@ File File::create(const std::string& at, const std::string& called) {
           "track creation order");
   checked(H5Pset_attr_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
           "track creation order");
-  Handle file = owned(H5Fcreate(at.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
+  Handle file =
+      owned(H5Fcreate(at.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
   Handle root = owned(H5Gopen2(file.get(), "/", H5P_DEFAULT), path, "/", "open the group");
   auto shared_path = std::make_shared<const std::string>(path);
   return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
@@ -648,8 +725,8 @@ File File::open(const std::string& path) {
       throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
                                    static_cast<long long>(status.st_size)));
     }
-    throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}", path,
-                                 cause, remedy(cause)));
+    throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
+                                 path, cause, remedy(cause)));
   }
   Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT));
   if (root.get() < 0) throw InputError(fmt::format("{}: damaged HDF5 file: HDF5: {}", path, last_error()));
@@ -685,8 +762,8 @@ void File::discard() noexcept {
     close_once();
     return;
   }
-  // HDF5 crashes at the end of MPI when a file could not be closed, and on a full disk it cannot write what it still
-  // has in mind. So let it write into memory: put another file behind its descriptor.
+  // HDF5 crashes at the end of MPI when a file could not be closed, and on a full disk it cannot write what
+  // it still has in mind. So let it write into memory: put another file behind its descriptor.
   void* descriptor = nullptr;
   const int sink = ::memfd_create("rankine-discarded", MFD_CLOEXEC);
   if (sink >= 0 && H5Fget_vfd_handle(handle_.get(), H5P_DEFAULT, &descriptor) >= 0 && descriptor) {

@@ -1,6 +1,6 @@
-// A thin owning layer over the C interface of HDF5 (1.10 and later). Every call is checked; handles stay private, so
-// that hdf5.h is needed in src/io/hdf5.cpp alone. Files are written so that equal content gives equal bytes: no time
-// stamps, links and attributes in creation order.
+// A thin owning layer over the C interface of HDF5 (1.10 and later). Every call is checked; handles stay
+// private, so that hdf5.h is needed in src/io/hdf5.cpp alone. Files are written so that equal content gives
+// equal bytes: no time stamps, links and attributes in creation order.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ using Shape = std::vector<std::uint64_t>;
 enum class Type { i8, i32, i64, f32, f64, boolean, text, other };
 
 template <class T>
-concept Element = std::is_same_v<T, std::int8_t> || std::is_same_v<T, std::int32_t> ||
-                  std::is_same_v<T, std::int64_t> || std::is_same_v<T, float> || std::is_same_v<T, double> ||
-                  std::is_same_v<T, bool>;
+concept Element =
+    std::is_same_v<T, std::int8_t> || std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int64_t> ||
+    std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, bool>;
 
 template <Element T>
 constexpr Type type_of() {
@@ -143,9 +143,10 @@ class Group : public Object {
   Dataset open_dataset(const std::string& path) const;
   /// InputError where the dataset is missing.
   DatasetInfo info(const std::string& path) const;
-  /// Reads a whole dataset, row-major. Integers and bools may be read as any larger type or as a floating-point type,
-  /// floats as double or float. InputError, naming file, dataset, what was found and what is needed, for everything
-  /// else. An `expected` shape that is given is checked; `any` in it matches every extent.
+  /// Reads a whole dataset, row-major. Integers and bools may be read as any larger type or as a
+  /// floating-point type, floats as double or float. InputError, naming file, dataset, what was found and
+  /// what is needed, for everything else. An `expected` shape that is given is checked; `any` in it matches
+  /// every extent.
   template <Element T>
   std::vector<T> read(const std::string& path, const Shape& expected = {}, bool check_shape = false) const {
     static_assert(!std::is_same_v<T, bool>, "read bools as std::int8_t");
@@ -167,18 +168,20 @@ class Group : public Object {
   friend class File;
   using Object::Object;
   std::string below(const std::string& name) const;
-  Dataset write_raw(const std::string& name, const Shape& shape, Type type, const void* values, std::size_t size);
-  Dataset write_variable_texts(const std::string& name, const Shape& shape, const std::vector<std::string>& texts);
+  Dataset write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
+                    std::size_t size);
+  Dataset write_variable_texts(const std::string& name, const Shape& shape,
+                               const std::vector<std::string>& texts);
   Shape check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const;
   void read_raw(const std::string& path, Type type, void* values) const;
 };
 
-/// One open file. Closing it invalidates all its groups and datasets. A file that was created is complete only after
-/// close(): its destructor alone, as after an error, does not write what HDF5 still holds.
+/// One open file. Closing it invalidates all its groups and datasets. A file that was created is complete
+/// only after close(): its destructor alone, as after an error, does not write what HDF5 still holds.
 class File {
  public:
-  /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it gets later).
-  /// IoError where that fails.
+  /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it
+  /// gets later). IoError where that fails.
   static File create(const std::string& at, const std::string& called = {});
   /// Opens for reading. InputError for a missing, truncated or foreign file.
   static File open(const std::string& path);
@@ -191,7 +194,8 @@ class File {
   void flush();
   /// Flushes and closes; IoError where something could not be written.
   void close();
-  /// Closes without caring for the content: for a file that is removed next, maybe because it could not be written.
+  /// Closes without caring for the content: for a file that is removed next, maybe because it could not be
+  /// written.
   void discard() noexcept;
   const std::string& path() const { return *path_; }
 

@@ -1,12 +1,12 @@
 #include "src/io/info.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
@@ -21,8 +21,10 @@ hdf5::File open_results(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
   const hdf5::Group& root = file.root();
   if (!root.has_attribute("format") || root.text_attribute("format") != "rankine-results") {
-    throw InputError(fmt::format("{}: is an HDF5 file, but not one of Rankine's results (the attribute 'format' of '/' "
-                                 "must be 'rankine-results')", path));
+    throw InputError(
+        fmt::format("{}: is an HDF5 file, but not one of Rankine's results (the attribute 'format' of '/' "
+                    "must be 'rankine-results')",
+                    path));
   }
   const auto version = root.number_attribute("format_version").at(0);
   if (version != 1) {
@@ -33,8 +35,10 @@ hdf5::File open_results(const std::string& path) {
 
 Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
-std::string attribute_or(const hdf5::Dataset& dataset, const std::string& name, const std::string& otherwise) {
-  return dataset.has_attribute(name) && dataset.attribute_is_text(name) ? dataset.text_attribute(name) : otherwise;
+std::string attribute_or(const hdf5::Dataset& dataset, const std::string& name,
+                         const std::string& otherwise) {
+  return dataset.has_attribute(name) && dataset.attribute_is_text(name) ? dataset.text_attribute(name)
+                                                                        : otherwise;
 }
 
 double median(std::vector<double> values) {
@@ -66,7 +70,8 @@ Json named_values(const hdf5::Group& group, bool with_long_name) {
   for (const auto& name : group.names()) {
     if (!group.has_dataset(name) || !is_numeric(group.info(name).type)) continue;
     const hdf5::Dataset dataset = group.open_dataset(name);
-    Json entry = {{"value", finite(median(group.read<double>(name)))}, {"unit", attribute_or(dataset, "units", "1")}};
+    Json entry = {{"value", finite(median(group.read<double>(name)))},
+                  {"unit", attribute_or(dataset, "units", "1")}};
     if (with_long_name) entry["long_name"] = attribute_or(dataset, "long_name", "");
     out[name] = entry;
   }
@@ -100,9 +105,11 @@ Json describe(const std::string& path) {
     std::vector<std::string> units;
     for (const auto& name : seeds.names()) {
       const hdf5::Group run = seeds.open_group(name);
-      Json metrics = run.has_group("summary") ? named_values(run.open_group("summary"), true) : Json::object();
+      Json metrics =
+          run.has_group("summary") ? named_values(run.open_group("summary"), true) : Json::object();
       for (const auto& [metric, entry] : metrics.items()) {
-        auto known = std::find_if(by_metric.begin(), by_metric.end(), [&](const auto& m) { return m.first == metric; });
+        auto known = std::find_if(by_metric.begin(), by_metric.end(),
+                                  [&](const auto& m) { return m.first == metric; });
         if (known == by_metric.end()) {
           known = by_metric.emplace(by_metric.end(), metric, std::vector<double>());
           units.push_back(entry["unit"]);
@@ -144,15 +151,18 @@ Json describe(const std::string& path) {
           {"variants", variants},
           {"runs", runs},
           {"expectations", expectations},
-          {"provenance", root.has_group("provenance") ? provenance_of(root.open_group("provenance")) : Json::object()}};
+          {"provenance",
+           root.has_group("provenance") ? provenance_of(root.open_group("provenance")) : Json::object()}};
 }
 
-std::string number_text(const Json& value) { return value.is_null() ? "-" : fmt::format("{:.4g}", value.get<double>()); }
+std::string number_text(const Json& value) {
+  return value.is_null() ? "-" : fmt::format("{:.4g}", value.get<double>());
+}
 
 /// Number of characters that a UTF-8 text takes on the screen.
 std::size_t screen_width(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string table_text(const std::vector<std::vector<std::string>>& rows) {
@@ -209,15 +219,16 @@ std::string info_text(const std::string& results_path) {
     }
     rows.push_back(row);
   }
-  fmt::format_to(out, "\nMetrics (mean ± standard deviation over the seeds; {} runs)\n{}", info["runs"].size(),
-                 table_text(rows));
+  fmt::format_to(out, "\nMetrics (mean ± standard deviation over the seeds; {} runs)\n{}",
+                 info["runs"].size(), table_text(rows));
 
   if (!info["expectations"].empty()) text += "\nExpectations\n";
   for (const auto& entry : info["expectations"]) {
     fmt::format_to(out, "  {}  {}", entry["verdict"].get<bool>() ? "holds" : "FALSE",
                    entry["expression"].get<std::string>());
     if (!entry["value_left"].is_null()) {
-      fmt::format_to(out, "   ({} against {})", number_text(entry["value_left"]), number_text(entry["value_right"]));
+      fmt::format_to(out, "   ({} against {})", number_text(entry["value_left"]),
+                     number_text(entry["value_right"]));
     }
     text += '\n';
   }
@@ -245,7 +256,8 @@ std::string info_text(const std::string& results_path) {
   return text;
 }
 
-// --------------------------------------------------------------------------------------------------------- compare
+// ---------------------------------------------------------------------------------------------------------
+// compare
 
 namespace {
 
@@ -277,7 +289,8 @@ class Comparison {
       }
     }
     for (const auto& name : b.names()) {
-      if (!a.has(name) && !excluded(below(b, name))) found.push_back({below(b, name), "only in the second file"});
+      if (!a.has(name) && !excluded(below(b, name)))
+        found.push_back({below(b, name), "only in the second file"});
     }
   }
 
@@ -295,7 +308,8 @@ class Comparison {
         found.push_back({path, "a text in one file and a number in the other"});
       } else if (a.attribute_is_text(name)) {
         if (a.text_attribute(name) != b.text_attribute(name)) {
-          found.push_back({path, fmt::format("'{}' against '{}'", a.text_attribute(name), b.text_attribute(name))});
+          found.push_back(
+              {path, fmt::format("'{}' against '{}'", a.text_attribute(name), b.text_attribute(name))});
         }
       } else {
         values(path, a.number_attribute(name), b.number_attribute(name));
@@ -308,14 +322,16 @@ class Comparison {
     }
   }
 
-  void datasets(const hdf5::Group& a, const hdf5::Group& b, const std::string& name, const std::string& path) {
+  void datasets(const hdf5::Group& a, const hdf5::Group& b, const std::string& name,
+                const std::string& path) {
     attributes(a.open_dataset(name), b.open_dataset(name));
     const hdf5::DatasetInfo in_a = a.info(name), in_b = b.info(name);
     if (in_a.type != in_b.type) {
-      found.push_back({path, fmt::format("{} against {}", hdf5::type_name(in_a.type), hdf5::type_name(in_b.type))});
-    } else if (in_a.shape != in_b.shape) {
       found.push_back(
-          {path, fmt::format("shape {} against {}", hdf5::shape_text(in_a.shape), hdf5::shape_text(in_b.shape))});
+          {path, fmt::format("{} against {}", hdf5::type_name(in_a.type), hdf5::type_name(in_b.type))});
+    } else if (in_a.shape != in_b.shape) {
+      found.push_back({path, fmt::format("shape {} against {}", hdf5::shape_text(in_a.shape),
+                                         hdf5::shape_text(in_b.shape))});
     } else if (in_a.type == hdf5::Type::text) {
       const auto left = a.read_texts(name), right = b.read_texts(name);
       std::size_t count = 0;
@@ -330,7 +346,8 @@ class Comparison {
     }
   }
 
-  void integers(const std::string& path, const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  void integers(const std::string& path, const std::vector<std::int64_t>& a,
+                const std::vector<std::int64_t>& b) {
     std::size_t count = 0;
     for (std::size_t i = 0; i < a.size(); ++i) count += a[i] != b[i];
     if (count > 0) found.push_back({path, fmt::format("{} of {} integers differ", count, a.size())});
@@ -353,11 +370,12 @@ class Comparison {
       // A NaN against a number, or an infinity, counts as infinitely far.
       largest = std::max(largest, std::isfinite(difference) ? difference : INFINITY);
       const double scale = std::max(std::abs(a[i]), std::abs(b[i]));
-      relative = std::max(relative, std::isfinite(difference) ? (scale > 0 ? difference / scale : 0.0) : INFINITY);
+      relative =
+          std::max(relative, std::isfinite(difference) ? (scale > 0 ? difference / scale : 0.0) : INFINITY);
     }
     if (count > 0) {
-      found.push_back({path, fmt::format("{} of {} values differ, by {:.3g} at most (relative {:.3g})", count, a.size(),
-                                         largest, relative)});
+      found.push_back({path, fmt::format("{} of {} values differ, by {:.3g} at most (relative {:.3g})", count,
+                                         a.size(), largest, relative)});
     }
   }
 };
@@ -369,11 +387,13 @@ std::vector<Difference> compare_results(const std::string& a, const std::string&
   return Comparison(first.root(), second.root()).found;
 }
 
-std::string compare_text(const std::string& a, const std::string& b, const std::vector<Difference>& differences) {
+std::string compare_text(const std::string& a, const std::string& b,
+                         const std::vector<Difference>& differences) {
   if (differences.empty()) return fmt::format("{} and {}: same (/provenance and /timing left out)\n", a, b);
-  std::string text = fmt::format("{} and {}: {} differences (/provenance and /timing left out)\n", a, b,
-                                 differences.size());
-  for (const auto& difference : differences) text += fmt::format("  {}: {}\n", difference.path, difference.what);
+  std::string text =
+      fmt::format("{} and {}: {} differences (/provenance and /timing left out)\n", a, b, differences.size());
+  for (const auto& difference : differences)
+    text += fmt::format("  {}: {}\n", difference.path, difference.what);
   return text;
 }
 

@@ -12,14 +12,16 @@ namespace rankine {
 ///   file, format_version, title
 ///   variants      {<variant>: {<metric>: {mean, median, min, max, std, count, unit}}}  over the seeds
 ///   runs          [{variant, seed, steps, metrics: {<metric>: {value, unit, long_name}},
-///                   timing: {<name>: {value, unit}}}]        one-dimensional timings are given by their median
+///                   timing: {<name>: {value, unit}}}]        one-dimensional timings are given by their
+///                   median
 ///   expectations  [{expression, verdict: true|false, value_left, value_right}]
 ///   provenance    {<name>: text or [numbers]}, nested where a name is a group
 /// Numbers that are not finite are null. `std` is that of a sample (n - 1), null for one seed.
 /// InputError where the file is missing, damaged, or no results file.
 std::string info_json(const std::string& results_path);
 
-/// The same as a table for people: metrics by variant with their spread over the seeds, verdicts, where it was made.
+/// The same as a table for people: metrics by variant with their spread over the seeds, verdicts, where it
+/// was made.
 std::string info_text(const std::string& results_path);
 
 /// One difference between two files.
@@ -28,11 +30,12 @@ struct Difference {
   std::string what;  ///< "only in A", "3 of 64 values differ, by 1e-9 at most (relative 2e-8)", ...
 };
 
-/// Compares all groups, datasets and attributes bit by bit, except below /provenance and /timing. A NaN equals a NaN.
-/// Empty: same. Order: that of the first file.
+/// Compares all groups, datasets and attributes bit by bit, except below /provenance and /timing. A NaN
+/// equals a NaN. Empty: same. Order: that of the first file.
 std::vector<Difference> compare_results(const std::string& a, const std::string& b);
 
 /// The differences as text, a line for each, or one line that says that there are none.
-std::string compare_text(const std::string& a, const std::string& b, const std::vector<Difference>& differences);
+std::string compare_text(const std::string& a, const std::string& b,
+                         const std::vector<Difference>& differences);
 
 }  // namespace rankine

@@ -1,9 +1,9 @@
 #include "src/io/pdebench.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
@@ -13,15 +13,16 @@ namespace rankine {
 namespace {
 
 const char* layout_hint =
-    "a PDEBench diffusion-sorption file has groups '0000', '0001', ... with 'data' [t, x, 1], 'grid/x' and 'grid/t'";
+    "a PDEBench diffusion-sorption file has groups '0000', '0001', ... with 'data' [t, x, 1], 'grid/x' and "
+    "'grid/t'";
 
 std::vector<double> read_coordinate(const hdf5::Group& sample, const std::string& name, std::uint64_t size,
                                     const std::string& path) {
   auto values = sample.read<double>("grid/" + name, {size});
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i]) || (i > 0 && values[i] <= values[i - 1])) {
-      throw InputError(fmt::format("{}: '{}/grid/{}' must increase; value {} is {}", path, sample.path(), name, i,
-                                   values[i]));
+      throw InputError(fmt::format("{}: '{}/grid/{}' must increase; value {} is {}", path, sample.path(),
+                                   name, i, values[i]));
     }
   }
   return values;
@@ -41,7 +42,8 @@ PdebenchFile::PdebenchFile(const std::string& path) : path_(path) {
   open_ = std::make_unique<Open>(Open{hdf5::File::open(path)});
   const hdf5::Group& root = open_->file.root();
   for (const auto& name : root.names()) {
-    if (root.has_group(name) && (root.has(name + "/data") || root.has(name + "/grid"))) names_.push_back(name);
+    if (root.has_group(name) && (root.has(name + "/data") || root.has(name + "/grid")))
+      names_.push_back(name);
   }
   if (names_.empty()) throw InputError(fmt::format("{}: holds no samples; {}", path, layout_hint));
   std::sort(names_.begin(), names_.end());
@@ -49,13 +51,15 @@ PdebenchFile::PdebenchFile(const std::string& path) : path_(path) {
   for (const auto& name : names_) {
     const hdf5::DatasetInfo found = root.info(name + "/data");
     if (found.shape.size() != 3 || found.shape[2] != 1 || found.shape[0] < 2 || found.shape[1] < 2) {
-      throw InputError(fmt::format("{}: '/{}/data' has shape {}; needed is [t, x, 1] with at least two of each", path,
-                                   name, hdf5::shape_text(found.shape)));
+      throw InputError(
+          fmt::format("{}: '/{}/data' has shape {}; needed is [t, x, 1] with at least two of each", path,
+                      name, hdf5::shape_text(found.shape)));
     }
     if (shape.empty()) shape = found.shape;
     if (found.shape != shape) {
-      throw InputError(fmt::format("{}: '/{}/data' has shape {}, but '/{}/data' has {}; all samples must be alike",
-                                   path, name, hdf5::shape_text(found.shape), names_.front(), hdf5::shape_text(shape)));
+      throw InputError(
+          fmt::format("{}: '/{}/data' has shape {}, but '/{}/data' has {}; all samples must be alike", path,
+                      name, hdf5::shape_text(found.shape), names_.front(), hdf5::shape_text(shape)));
     }
   }
   const hdf5::Group first = root.open_group(names_.front());
@@ -65,21 +69,23 @@ PdebenchFile::PdebenchFile(const std::string& path) : path_(path) {
 
 std::vector<double> PdebenchFile::read_sample(std::int64_t index) const {
   if (index < 0 || index >= samples()) {
-    throw InputError(fmt::format("{}: sample {} is asked for, but the file holds {}", path_, index, samples()));
+    throw InputError(
+        fmt::format("{}: sample {} is asked for, but the file holds {}", path_, index, samples()));
   }
   const std::string& name = names_[static_cast<std::size_t>(index)];
   const hdf5::Group sample = open_->file.root().open_group(name);
   auto values = sample.read<double>("data", {t_.size(), x_.size(), 1});
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
-      throw InputError(fmt::format("{}: '/{}/data' holds {} at [t {}, x {}, 0]; every value must be finite", path_, name,
-                                   values[i], i / x_.size(), i % x_.size()));
+      throw InputError(fmt::format("{}: '/{}/data' holds {} at [t {}, x {}, 0]; every value must be finite",
+                                   path_, name, values[i], i / x_.size(), i % x_.size()));
     }
   }
   if (index > 0 && (read_coordinate(sample, "t", t_.size(), path_) != t_ ||
                     read_coordinate(sample, "x", x_.size(), path_) != x_)) {
-    throw InputError(fmt::format("{}: '/{}/grid' differs from '/{}/grid'; all samples must lie on the same grid", path_,
-                                 name, names_.front()));
+    throw InputError(
+        fmt::format("{}: '/{}/grid' differs from '/{}/grid'; all samples must lie on the same grid", path_,
+                    name, names_.front()));
   }
   return values;
 }
@@ -112,7 +118,8 @@ PdebenchWriter::PdebenchWriter(const std::string& path, std::span<const double> 
 void PdebenchWriter::append(std::span<const double> values, const std::string& config) {
   if (!state_) return;
   hdf5::Group sample = state_->file.root().require_group(fmt::format("{:04}", state_->samples++));
-  sample.write("data", {state_->t.size(), state_->x.size(), 1}, std::vector<float>(values.begin(), values.end()));
+  sample.write("data", {state_->t.size(), state_->x.size(), 1},
+               std::vector<float>(values.begin(), values.end()));
   hdf5::Group grid = sample.require_group("grid");
   grid.write("x", {state_->x.size()}, state_->x);
   grid.write("t", {state_->t.size()}, state_->t);

@@ -1,4 +1,5 @@
-// The HDF5 layout in which PDEBench publishes 1-D diffusion-sorption: one group a sample, "0000", "0001", ..., with
+// The HDF5 layout in which PDEBench publishes 1-D diffusion-sorption: one group a sample, "0000", "0001",
+// ..., with
 //   <sample>/data     float32 [t, x, 1]
 //   <sample>/grid/x   float32 [x]        cell centres
 //   <sample>/grid/t   float32 [t]
@@ -13,11 +14,12 @@
 
 namespace rankine {
 
-/// Reads such a file; groups that hold no data are ignored. Every error is an InputError that names file, sample and
-/// what is wrong with it.
+/// Reads such a file; groups that hold no data are ignored. Every error is an InputError that names file,
+/// sample and what is wrong with it.
 class PdebenchFile {
  public:
-  /// Opens the file and checks that all samples named in it exist with equal shapes; values are checked when read.
+  /// Opens the file and checks that all samples named in it exist with equal shapes; values are checked when
+  /// read.
   explicit PdebenchFile(const std::string& path);
   PdebenchFile(PdebenchFile&&) noexcept;
   PdebenchFile& operator=(PdebenchFile&&) noexcept;
@@ -43,7 +45,8 @@ class PdebenchFile {
 /// Writes such a file; it gets its name in finish(). Inert where not `active` (ranks above 0).
 class PdebenchWriter {
  public:
-  PdebenchWriter(const std::string& path, std::span<const double> t, std::span<const double> x, bool active = true);
+  PdebenchWriter(const std::string& path, std::span<const double> t, std::span<const double> x,
+                 bool active = true);
   PdebenchWriter(PdebenchWriter&&) noexcept;
   PdebenchWriter& operator=(PdebenchWriter&&) noexcept;
   ~PdebenchWriter();

@@ -1,13 +1,13 @@
 #include "src/io/provenance.hpp"
 
+#include <algorithm>
+#include <ctime>
 #include <dlfcn.h>
-#include <fmt/format.h>
+#include <string_view>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <ctime>
-#include <string_view>
+#include <fmt/format.h>
 
 #include "rankine_revision.hpp"
 #include "src/io/hdf5.hpp"
@@ -21,8 +21,8 @@ std::string environment() {
     const std::string_view text(*entry);
     const auto starts = [&](std::string_view prefix) { return text.starts_with(prefix); };
     if (starts("SLURM_JWT=")) continue;  // a credential
-    if (starts("OMP_") || starts("OPENBLAS_") || starts("KOKKOS_") || starts("SLURM_") || starts("PETSC_OPTIONS=") ||
-        starts("HDF5_USE_FILE_LOCKING=")) {
+    if (starts("OMP_") || starts("OPENBLAS_") || starts("KOKKOS_") || starts("SLURM_") ||
+        starts("PETSC_OPTIONS=") || starts("HDF5_USE_FILE_LOCKING=")) {
       chosen.emplace_back(text);
     }
   }

@@ -30,9 +30,9 @@ struct RunDescription {
   std::string start_utc;           ///< utc_now() at the start
 };
 
-/// Everything of `run`, of the build, of the libraries that run and of the environment, and the time now as the end of
-/// the run, under the names that they get in /provenance. Of the environment: OMP_*, OPENBLAS_*, KOKKOS_*, SLURM_*
-/// (without the token SLURM_JWT), PETSC_OPTIONS and HDF5_USE_FILE_LOCKING.
+/// Everything of `run`, of the build, of the libraries that run and of the environment, and the time now as
+/// the end of the run, under the names that they get in /provenance. Of the environment: OMP_*, OPENBLAS_*,
+/// KOKKOS_*, SLURM_* (without the token SLURM_JWT), PETSC_OPTIONS and HDF5_USE_FILE_LOCKING.
 std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDescription& run);
 
 /// "2026-01-31T23:59:59Z".

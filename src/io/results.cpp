@@ -1,10 +1,10 @@
 #include "src/io/results.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
@@ -32,8 +32,8 @@ class Table {
   }
   void set(const std::string& name, std::span<const double> row) {
     if (columns_.empty()) width_ = row.size();
-    RANKINE_ASSERT(row.size() == width_, fmt::format("'{}' has {} values a row, others have {}", name, row.size(),
-                                                     width_));
+    RANKINE_ASSERT(row.size() == width_,
+                   fmt::format("'{}' has {} values a row, others have {}", name, row.size(), width_));
     auto& values = column(name);
     std::copy(row.begin(), row.end(), values.end() - static_cast<std::ptrdiff_t>(width_));
   }
@@ -130,11 +130,19 @@ class ResultsState {
       if (runs_[i]->variant == variant && runs_[i]->seed == seed) return i;
     }
     if (variant.empty() || variant.find('/') != std::string::npos) {
-      throw InputError(fmt::format("'{}' cannot be the name of a variant: it becomes the name of a group in the "
-                                   "results; use letters, digits, '-', '_' and '.'", variant));
+      throw InputError(
+          fmt::format("'{}' cannot be the name of a variant: it becomes the name of a group in the "
+                      "results; use letters, digits, '-', '_' and '.'",
+                      variant));
     }
-    runs_.push_back(std::make_unique<Run>(Run{.variant = variant, .seed = seed, .steps = {}, .evaluations = {},
-                                              .experts = {}, .summary = {}, .per_sample = {}, .timing = {},
+    runs_.push_back(std::make_unique<Run>(Run{.variant = variant,
+                                              .seed = seed,
+                                              .steps = {},
+                                              .evaluations = {},
+                                              .experts = {},
+                                              .summary = {},
+                                              .per_sample = {},
+                                              .timing = {},
                                               .coordinates = {}}));
     hdf5::Group group = run_group(*runs_.back());
     group.attribute("variant", variant);
@@ -142,7 +150,9 @@ class ResultsState {
     return runs_.size() - 1;
   }
 
-  hdf5::Group run_group(const Run& run) { return file_.root().require_group(fmt::format("runs/{}", run.path())); }
+  hdf5::Group run_group(const Run& run) {
+    return file_.root().require_group(fmt::format("runs/{}", run.path()));
+  }
 
   template <class T>
   void write_field(Run& run, const std::string& name, std::span<const T> values,
@@ -250,8 +260,9 @@ class ResultsState {
     hdf5::Dataset scale = target.write("sample_id", {ids.size()}, ids);
     scale.make_scale("sample_id");
     for (const auto& entry : run.per_sample) {
-      RANKINE_ASSERT(entry.values.size() == ids.size(), fmt::format("'{}' has {} values for {} samples", entry.name,
-                                                                     entry.values.size(), ids.size()));
+      RANKINE_ASSERT(
+          entry.values.size() == ids.size(),
+          fmt::format("'{}' has {} values for {} samples", entry.name, entry.values.size(), ids.size()));
       hdf5::Dataset dataset = target.write(entry.name, {entry.values.size()}, entry.values);
       set_label(dataset, entry.label);
       dataset.attach_scale(0, scale);
@@ -285,7 +296,8 @@ class ResultsState {
 
 }  // namespace io_detail
 
-// ------------------------------------------------------------------------------------------------------- RunWriter
+// -------------------------------------------------------------------------------------------------------
+// RunWriter
 
 void RunWriter::append_step(std::int64_t step, const Metrics& metrics) {
   if (!state_) return;
@@ -301,7 +313,8 @@ void RunWriter::append_evaluation(std::int64_t step, const Metrics& metrics) {
   for (const auto& [name, value] : metrics) table.set(name, {&value, 1});
 }
 
-void RunWriter::append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert) {
+void RunWriter::append_experts(std::int64_t step, const std::string& name,
+                               std::span<const double> per_expert) {
   if (!state_) return;
   Table& table = state_->run(run_).experts;
   table.start_row_unless_current(step);
@@ -348,7 +361,8 @@ void RunWriter::timing(const std::string& name, std::span<const double> values, 
   if (state_) put(state_->run(run_).timing, {name, {values.begin(), values.end()}, false, label});
 }
 
-// --------------------------------------------------------------------------------------------------- ResultsWriter
+// ---------------------------------------------------------------------------------------------------
+// ResultsWriter
 
 ResultsWriter::ResultsWriter() = default;
 ResultsWriter::ResultsWriter(ResultsWriter&&) noexcept = default;

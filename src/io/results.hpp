@@ -1,7 +1,7 @@
 // results.h5: what a run leaves behind. Layout (format_version 1):
 //
-//   /                                   attributes format = "rankine-results", format_version, title, Conventions
-//   /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
+//   /                                   attributes format = "rankine-results", format_version, title,
+//   Conventions /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
 //   /runs/<variant>/seed_<s>/evaluations/ step, ...: one value an evaluation
 //   /runs/<variant>/seed_<s>/experts/    [step, expert]: step, expert, iterations, status_<name>, ...
 //   /runs/<variant>/seed_<s>/summary/    scalars with units: what `expect:` reads
@@ -69,19 +69,21 @@ class RunWriter {
   /// One value for each test sample, in the order of the sample ids.
   void per_sample(const std::string& name, std::span<const double> values, const Label& label = {});
 
-  /// A field, row-major, one coordinate for each dimension. Fields of one run share coordinates of the same name, which
-  /// must then be equal. Written to the file at once.
-  void fields(const std::string& name, std::span<const double> values, const std::vector<Coordinate>& coordinates,
-              const Label& label = {});
-  void fields(const std::string& name, std::span<const float> values, const std::vector<Coordinate>& coordinates,
-              const Label& label = {});
-  /// Positions in x (and t) of the edges between tiles and between experts, for plots: attributes `tile_edges_x`, ...
-  /// of the group of fields. `name` is the attribute's name.
+  /// A field, row-major, one coordinate for each dimension. Fields of one run share coordinates of the same
+  /// name, which must then be equal. Written to the file at once.
+  void fields(const std::string& name, std::span<const double> values,
+              const std::vector<Coordinate>& coordinates, const Label& label = {});
+  void fields(const std::string& name, std::span<const float> values,
+              const std::vector<Coordinate>& coordinates, const Label& label = {});
+  /// Positions in x (and t) of the edges between tiles and between experts, for plots: attributes
+  /// `tile_edges_x`, ... of the group of fields. `name` is the attribute's name.
   void field_edges(const std::string& name, std::span<const double> edges);
 
   /// A parameter of the trained model. Written to the file at once. `name` may hold '.', not '/'.
-  void weights(const std::string& name, std::span<const double> values, const std::vector<std::uint64_t>& shape);
-  void weights(const std::string& name, std::span<const float> values, const std::vector<std::uint64_t>& shape);
+  void weights(const std::string& name, std::span<const double> values,
+               const std::vector<std::uint64_t>& shape);
+  void weights(const std::string& name, std::span<const float> values,
+               const std::vector<std::uint64_t>& shape);
 
   /// What depends on the machine: seconds, bytes.
   void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
@@ -90,19 +92,21 @@ class RunWriter {
  private:
   friend class ResultsWriter;
   friend class io_detail::ResultsState;
-  RunWriter(std::shared_ptr<io_detail::ResultsState> state, std::size_t run) : state_(std::move(state)), run_(run) {}
+  RunWriter(std::shared_ptr<io_detail::ResultsState> state, std::size_t run)
+      : state_(std::move(state)), run_(run) {}
   std::shared_ptr<io_detail::ResultsState> state_;
   std::size_t run_ = 0;
 };
 
-/// Writes results.h5 on one rank (`active`, rank 0); on the others it is inert, so that callers need no branches.
-/// The file is created under a temporary name at once and gets its name in finish(); without finish() it vanishes.
-/// An error is thrown on the active rank only: the caller passes it on (Communicator).
+/// Writes results.h5 on one rank (`active`, rank 0); on the others it is inert, so that callers need no
+/// branches. The file is created under a temporary name at once and gets its name in finish(); without
+/// finish() it vanishes. An error is thrown on the active rank only: the caller passes it on (Communicator).
 class ResultsWriter {
  public:
   ResultsWriter();  ///< inert
   /// InputError where `path` cannot be written; IoError where fewer than `bytes_needed` are free.
-  ResultsWriter(const std::string& path, const std::string& title, bool active = true, std::uint64_t bytes_needed = 0);
+  ResultsWriter(const std::string& path, const std::string& title, bool active = true,
+                std::uint64_t bytes_needed = 0);
   ResultsWriter(ResultsWriter&&) noexcept;
   ResultsWriter& operator=(ResultsWriter&&) noexcept;
   ~ResultsWriter();
@@ -113,13 +117,14 @@ class ResultsWriter {
   RunWriter run(const std::string& variant, std::int64_t seed);
   /// The verdicts on the deck's expectations.
   void expectations(const std::vector<ExpectationResult>& results);
-  /// A text of /provenance, for example ("deck", text). A later value replaces an earlier one. A name may hold '/'.
+  /// A text of /provenance, for example ("deck", text). A later value replaces an earlier one. A name may
+  /// hold '/'.
   void provenance(const std::string& name, const std::string& text);
   void provenance(const std::vector<std::pair<std::string, std::string>>& texts);
   void provenance_numbers(const std::string& name, std::span<const double> values);
 
-  /// Writes what is collected, flushes, closes, syncs, and renames the file to its name. IoError where one of them
-  /// fails: then nothing is left of it, and an older file of that name is untouched.
+  /// Writes what is collected, flushes, closes, syncs, and renames the file to its name. IoError where one of
+  /// them fails: then nothing is left of it, and an older file of that name is untouched.
   void finish();
 
  private:

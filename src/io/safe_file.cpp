@@ -1,15 +1,15 @@
 #include "src/io/safe_file.hpp"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "kernels/error.hpp"
 
@@ -52,18 +52,20 @@ SafeFile::SafeFile(std::string path, std::uint64_t bytes_needed) : path_(std::mo
   if (path_.empty()) throw InputError("the name of the output file is empty; give one");
   const std::string folder = folder_of(path_);
   if (!is_folder(folder)) {
-    throw InputError(fmt::format("{}: cannot write the output: the folder '{}' does not exist; create it or choose "
-                                 "another place", path_, folder));
+    throw InputError(
+        fmt::format("{}: cannot write the output: the folder '{}' does not exist; create it or choose "
+                    "another place",
+                    path_, folder));
   }
   if (is_folder(path_)) {
-    throw InputError(fmt::format("{}: cannot write the output: a folder of this name exists; choose another name",
-                                 path_));
+    throw InputError(
+        fmt::format("{}: cannot write the output: a folder of this name exists; choose another name", path_));
   }
   const std::string temporary = fmt::format("{}.tmp.{}", path_, ::getpid());
   const Descriptor descriptor(::open(temporary.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0666));
   if (descriptor.get() < 0) {
-    const std::string reason = fmt::format("{}: cannot write the output in '{}': {}", path_, folder,
-                                           std::strerror(errno));
+    const std::string reason =
+        fmt::format("{}: cannot write the output in '{}': {}", path_, folder, std::strerror(errno));
     if (errno == ENOSPC || errno == EDQUOT || errno == EIO) {
       throw IoError(reason + "; free some space or choose another place");
     }
@@ -75,9 +77,10 @@ SafeFile::SafeFile(std::string path, std::uint64_t bytes_needed) : path_(std::mo
     const std::uint64_t left = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
     if (left < bytes_needed) {
       ::unlink(temporary_.c_str());
-      throw IoError(fmt::format("{}: no space for the output: {:.1f} MB needed, {:.1f} MB left in '{}'; free some "
-                                "space or choose another place", path_, 1e-6 * static_cast<double>(bytes_needed),
-                                1e-6 * static_cast<double>(left), folder));
+      throw IoError(fmt::format(
+          "{}: no space for the output: {:.1f} MB needed, {:.1f} MB left in '{}'; free some "
+          "space or choose another place",
+          path_, 1e-6 * static_cast<double>(bytes_needed), 1e-6 * static_cast<double>(left), folder));
     }
   }
 }
@@ -123,8 +126,8 @@ void write_file(const std::string& path, std::string_view bytes) {
       done += static_cast<std::size_t>(count);
     }
     if (file.get() < 0 || done < bytes.size() || !file.close()) {
-      throw IoError(fmt::format("{}: cannot write the file: {}; free some space or choose another place", path,
-                                std::strerror(errno)));
+      throw IoError(fmt::format("{}: cannot write the file: {}; free some space or choose another place",
+                                path, std::strerror(errno)));
     }
   }
   safe.commit();

@@ -1,4 +1,5 @@
-// Files that are there completely or not at all: written beside their final name, synced, then renamed over it.
+// Files that are there completely or not at all: written beside their final name, synced, then renamed over
+// it.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +8,13 @@
 
 namespace rankine {
 
-/// Reserves a temporary file `<path>.tmp.<pid>` beside `path`, so that an output that cannot be written is found
-/// before the work starts and not after it. Destroying it without commit() removes the temporary and leaves an older
-/// file under the final name untouched.
+/// Reserves a temporary file `<path>.tmp.<pid>` beside `path`, so that an output that cannot be written is
+/// found before the work starts and not after it. Destroying it without commit() removes the temporary and
+/// leaves an older file under the final name untouched.
 class SafeFile {
  public:
-  /// Creates the temporary. InputError where the folder is missing or not writable, or where `path` is a folder;
-  /// IoError where the file system has fewer than `bytes_needed` bytes left.
+  /// Creates the temporary. InputError where the folder is missing or not writable, or where `path` is a
+  /// folder; IoError where the file system has fewer than `bytes_needed` bytes left.
   explicit SafeFile(std::string path, std::uint64_t bytes_needed = 0);
   SafeFile(SafeFile&& other) noexcept;
   SafeFile& operator=(SafeFile&& other) noexcept;
@@ -22,8 +23,8 @@ class SafeFile {
   const std::string& path() const { return path_; }
   const std::string& temporary() const { return temporary_; }
 
-  /// Syncs the temporary to the disk, renames it over the final name and syncs the folder. Whoever wrote it must have
-  /// closed it. IoError on failure.
+  /// Syncs the temporary to the disk, renames it over the final name and syncs the folder. Whoever wrote it
+  /// must have closed it. IoError on failure.
   void commit();
 
  private:

@@ -1,16 +1,16 @@
 #include "src/io/weights.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
 #include "src/io/safe_file.hpp"
@@ -47,16 +47,18 @@ const TypeNames& names_of(Type type) {
 }
 
 /// A size read from a file is a claim: multiply with care.
-std::uint64_t checked_bytes(const std::vector<std::uint64_t>& shape, std::uint64_t item, const std::string& path,
-                            const std::string& name) {
+std::uint64_t checked_bytes(const std::vector<std::uint64_t>& shape, std::uint64_t item,
+                            const std::string& path, const std::string& name) {
   std::uint64_t bytes = item;
   for (const auto extent : shape) {
-    if (__builtin_mul_overflow(bytes, extent, &bytes)) malformed(path, fmt::format("'{}' claims an impossible size", name));
+    if (__builtin_mul_overflow(bytes, extent, &bytes))
+      malformed(path, fmt::format("'{}' claims an impossible size", name));
   }
   return bytes;
 }
 
-// --------------------------------------------------------------------------------------------- little-endian numbers
+// --------------------------------------------------------------------------------------------- little-endian
+// numbers
 
 template <class T>
 void put(std::string& out, T value) {
@@ -73,12 +75,14 @@ T get(std::string_view bytes, std::uint64_t at, const std::string& path) {
   return value;
 }
 
-std::string_view slice(std::string_view bytes, std::uint64_t at, std::uint64_t size, const std::string& path) {
+std::string_view slice(std::string_view bytes, std::uint64_t at, std::uint64_t size,
+                       const std::string& path) {
   if (at > bytes.size() || bytes.size() - at < size) malformed(path, "the file is truncated");
   return bytes.substr(at, size);
 }
 
-// -------------------------------------------------------------------------------------------- .npz: a zip of .npy files
+// -------------------------------------------------------------------------------------------- .npz: a zip of
+// .npy files
 
 std::uint32_t crc32(std::string_view bytes) {
   static const auto table = [] {
@@ -115,12 +119,14 @@ std::string_view npy_field(std::string_view header, std::string_view key, char e
   if (at == std::string_view::npos) malformed(path, fmt::format("its header lacks '{}'", key));
   const auto begin = header.find_first_not_of(' ', at + key.size() + 3);
   const auto stop = begin == std::string_view::npos ? begin : header.find(end, begin + 1);
-  if (stop == std::string_view::npos) malformed(path, fmt::format("cannot understand '{}' in its header", key));
+  if (stop == std::string_view::npos)
+    malformed(path, fmt::format("cannot understand '{}' in its header", key));
   return header.substr(begin, stop - begin);
 }
 
 /// Fortran order to row-major order.
-std::string transposed(const std::string& bytes, const std::vector<std::uint64_t>& shape, std::uint64_t item) {
+std::string transposed(const std::string& bytes, const std::vector<std::uint64_t>& shape,
+                       std::uint64_t item) {
   std::string out(bytes.size(), '\0');
   const std::uint64_t count = bytes.size() / item;
   for (std::uint64_t from = 0; from < count; ++from) {
@@ -140,7 +146,8 @@ WeightArray parse_npy(std::string_view bytes, const std::string& name, const std
   if (!bytes.starts_with(std::string_view("\x93NUMPY", 6))) malformed(path, "is not a .npy array");
   const int major = get<std::uint8_t>(bytes, 6, path);
   const std::uint64_t start = major == 1 ? 10 : 12;
-  const std::uint64_t length = major == 1 ? get<std::uint16_t>(bytes, 8, path) : get<std::uint32_t>(bytes, 8, path);
+  const std::uint64_t length =
+      major == 1 ? get<std::uint16_t>(bytes, 8, path) : get<std::uint32_t>(bytes, 8, path);
   const std::string_view header = slice(bytes, start, length, path);
 
   const std::string_view descr = npy_field(header, "descr", ',', path);
@@ -149,7 +156,8 @@ WeightArray parse_npy(std::string_view bytes, const std::string& name, const std
   });
   if (type == type_names.end()) {
     malformed(path, fmt::format("its type is {}; allowed are float32, float64, int8, int32, int64 and bool, "
-                                "little-endian", descr));
+                                "little-endian",
+                                descr));
   }
   WeightArray array{name, type->type, {}, {}};
   std::uint64_t extent = 0;
@@ -167,8 +175,8 @@ WeightArray parse_npy(std::string_view bytes, const std::string& name, const std
   const std::uint64_t size = checked_bytes(array.shape, type->bytes, file, name);
   const std::string_view data = bytes.substr(start + length);
   if (data.size() != size) {
-    malformed(path, fmt::format("holds {} bytes; its shape {} needs {}", data.size(), hdf5::shape_text(array.shape),
-                                size));
+    malformed(path, fmt::format("holds {} bytes; its shape {} needs {}", data.size(),
+                                hdf5::shape_text(array.shape), size));
   }
   array.bytes = data;
   if (npy_field(header, "fortran_order", ',', path) == "True" && size > 0) {
@@ -184,8 +192,8 @@ void write_npz(const std::string& path, const WeightArrays& arrays) {
     const std::string name = array.name + ".npy", bytes = npy_bytes(array);
     const std::uint64_t offset = out.size();
     if (offset + bytes.size() > 0xFFFFFFF0u || arrays.size() > 0xFFF0u) {
-      throw InputError(fmt::format("{}: the weights are too large for .npz without zip64 (4 GB); write .safetensors",
-                                   path));
+      throw InputError(fmt::format(
+          "{}: the weights are too large for .npz without zip64 (4 GB); write .safetensors", path));
     }
     // Common to both headers: version 2.0, no flags, stored, 1980-01-01, crc, sizes, lengths.
     std::string common;
@@ -225,7 +233,8 @@ WeightArrays read_npz(const std::string& path) {
   std::uint64_t at = get<std::uint32_t>(bytes, end + 16, path);
   WeightArrays arrays;
   for (int i = 0; i < count; ++i) {
-    if (slice(bytes, at, 4, path) != std::string_view("PK\x01\x02", 4)) malformed(path, "its zip directory is damaged");
+    if (slice(bytes, at, 4, path) != std::string_view("PK\x01\x02", 4))
+      malformed(path, "its zip directory is damaged");
     const auto method = get<std::uint16_t>(bytes, at + 10, path);
     const auto crc = get<std::uint32_t>(bytes, at + 16, path);
     const std::uint64_t size = get<std::uint32_t>(bytes, at + 24, path);
@@ -239,11 +248,13 @@ WeightArrays read_npz(const std::string& path) {
     if (!name.ends_with(".npy")) malformed(path, fmt::format("holds '{}', which is not a .npy array", name));
     name.resize(name.size() - 4);
     if (method != 0) {
-      malformed(path, fmt::format("'{}' is compressed; write it with numpy.savez, not numpy.savez_compressed", name));
+      malformed(path, fmt::format("'{}' is compressed; write it with numpy.savez, not numpy.savez_compressed",
+                                  name));
     }
-    if (size == 0xFFFFFFFFu || offset == 0xFFFFFFFFu) malformed(path, fmt::format("'{}' is larger than 4 GB", name));
-    const std::uint64_t data =
-        offset + 30 + get<std::uint16_t>(bytes, offset + 26, path) + get<std::uint16_t>(bytes, offset + 28, path);
+    if (size == 0xFFFFFFFFu || offset == 0xFFFFFFFFu)
+      malformed(path, fmt::format("'{}' is larger than 4 GB", name));
+    const std::uint64_t data = offset + 30 + get<std::uint16_t>(bytes, offset + 26, path) +
+                               get<std::uint16_t>(bytes, offset + 28, path);
     const std::string_view content = slice(bytes, data, size, path);
     if (crc32(content) != crc) malformed(path, fmt::format("'{}' is damaged: its checksum differs", name));
     arrays.push_back(parse_npy(content, name, path));
@@ -251,7 +262,8 @@ WeightArrays read_npz(const std::string& path) {
   return arrays;
 }
 
-// ------------------------------------------------------------------------------------------------------ .safetensors
+// ------------------------------------------------------------------------------------------------------
+// .safetensors
 
 void write_safetensors(const std::string& path, const WeightArrays& arrays) {
   nlohmann::ordered_json header;
@@ -277,7 +289,8 @@ WeightArrays read_safetensors(const std::string& path) {
   const std::string bytes = read_file(path);
   const auto length = get<std::uint64_t>(bytes, 0, path);
   if (length > largest_header) malformed(path, "is not a .safetensors file (its header would be too long)");
-  const std::string_view text = slice(bytes, 8, length, path), data = std::string_view(bytes).substr(8 + length);
+  const std::string_view text = slice(bytes, 8, length, path),
+                         data = std::string_view(bytes).substr(8 + length);
   const auto header = nlohmann::ordered_json::parse(text, nullptr, false);
   if (!header.is_object()) malformed(path, "is not a .safetensors file (its header is no JSON object)");
 
@@ -289,14 +302,15 @@ WeightArrays read_safetensors(const std::string& path) {
       const auto type = std::find_if(type_names.begin(), type_names.end(),
                                      [&](const TypeNames& names) { return dtype == names.safetensors; });
       if (type == type_names.end()) {
-        malformed(path, fmt::format("'{}' has type {}; allowed are F32, F64, I8, I32, I64 and BOOL", name, dtype));
+        malformed(path,
+                  fmt::format("'{}' has type {}; allowed are F32, F64, I8, I32, I64 and BOOL", name, dtype));
       }
       WeightArray array{name, type->type, entry.at("shape").get<std::vector<std::uint64_t>>(), {}};
       const auto range = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
       const std::uint64_t size = checked_bytes(array.shape, type->bytes, path, name);
       if (range[0] > range[1] || range[1] > data.size() || range[1] - range[0] != size) {
-        malformed(path, fmt::format("'{}': bytes {} to {} do not fit its shape {} or the file's {} bytes", name,
-                                    range[0], range[1], hdf5::shape_text(array.shape), data.size()));
+        malformed(path, fmt::format("'{}': bytes {} to {} do not fit its shape {} or the file's {} bytes",
+                                    name, range[0], range[1], hdf5::shape_text(array.shape), data.size()));
       }
       array.bytes = data.substr(range[0], size);
       found.emplace_back(range[0], std::move(array));
@@ -304,7 +318,8 @@ WeightArrays read_safetensors(const std::string& path) {
       malformed(path, fmt::format("the entry of '{}' is malformed: {}", name, error.what()));
     }
   }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   WeightArrays arrays;
   std::uint64_t expected = 0;
   for (auto& [offset, array] : found) {
@@ -312,11 +327,13 @@ WeightArrays read_safetensors(const std::string& path) {
     expected += array.bytes.size();
     arrays.push_back(std::move(array));
   }
-  if (expected != data.size()) malformed(path, fmt::format("has {} bytes that belong to no array", data.size() - expected));
+  if (expected != data.size())
+    malformed(path, fmt::format("has {} bytes that belong to no array", data.size() - expected));
   return arrays;
 }
 
-// -------------------------------------------------------------------------------------------------------------- HDF5
+// --------------------------------------------------------------------------------------------------------------
+// HDF5
 
 std::string find_group(const hdf5::Group& root, const std::string& wanted, const std::string& path) {
   if (!wanted.empty()) {
@@ -354,14 +371,25 @@ WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
     const hdf5::DatasetInfo info = group.info(name);
     WeightArray array{name, info.type, info.shape, {}};
     switch (info.type) {
-      case Type::f32: array.bytes = raw(group.read<float>(name)); break;
-      case Type::f64: array.bytes = raw(group.read<double>(name)); break;
-      case Type::i32: array.bytes = raw(group.read<std::int32_t>(name)); break;
-      case Type::i64: array.bytes = raw(group.read<std::int64_t>(name)); break;
+      case Type::f32:
+        array.bytes = raw(group.read<float>(name));
+        break;
+      case Type::f64:
+        array.bytes = raw(group.read<double>(name));
+        break;
+      case Type::i32:
+        array.bytes = raw(group.read<std::int32_t>(name));
+        break;
+      case Type::i64:
+        array.bytes = raw(group.read<std::int64_t>(name));
+        break;
       case Type::i8:
-      case Type::boolean: array.bytes = raw(group.read<std::int8_t>(name)); break;
-      default: malformed(path, fmt::format("'{}/{}' holds {}, which are no weights", group.path(), name,
-                                           hdf5::type_name(info.type)));
+      case Type::boolean:
+        array.bytes = raw(group.read<std::int8_t>(name));
+        break;
+      default:
+        malformed(path, fmt::format("'{}/{}' holds {}, which are no weights", group.path(), name,
+                                    hdf5::type_name(info.type)));
     }
     arrays.push_back(std::move(array));
   }
@@ -382,12 +410,24 @@ void write_hdf5(const std::string& path, const WeightArrays& arrays) {
   hdf5::Group group = file.root().require_group("weights");
   for (const auto& array : arrays) {
     switch (array.type) {
-      case Type::f32: write_array<float>(group, array); break;
-      case Type::f64: write_array<double>(group, array); break;
-      case Type::i32: write_array<std::int32_t>(group, array); break;
-      case Type::i64: write_array<std::int64_t>(group, array); break;
-      case Type::boolean: write_array<bool>(group, array); break;
-      default: write_array<std::int8_t>(group, array); break;
+      case Type::f32:
+        write_array<float>(group, array);
+        break;
+      case Type::f64:
+        write_array<double>(group, array);
+        break;
+      case Type::i32:
+        write_array<std::int32_t>(group, array);
+        break;
+      case Type::i64:
+        write_array<std::int64_t>(group, array);
+        break;
+      case Type::boolean:
+        write_array<bool>(group, array);
+        break;
+      default:
+        write_array<std::int8_t>(group, array);
+        break;
     }
   }
   file.close();
@@ -401,8 +441,10 @@ Format format_of(const std::string& path) {
   if (ending == ".npz") return Format::npz;
   if (ending == ".safetensors") return Format::safetensors;
   if (ending == ".h5" || ending == ".hdf5") return Format::hdf5;
-  throw InputError(fmt::format("{}: cannot tell the format of the weights from the ending '{}'; known are .npz, "
-                               ".safetensors, .h5 and .hdf5", path, ending));
+  throw InputError(
+      fmt::format("{}: cannot tell the format of the weights from the ending '{}'; known are .npz, "
+                  ".safetensors, .h5 and .hdf5",
+                  path, ending));
 }
 
 }  // namespace
@@ -411,7 +453,8 @@ WeightArrays read_weights(const std::string& path, const std::string& group) {
   const Format format = format_of(path);
   if (format == Format::hdf5) return read_hdf5(path, group);
   if (!group.empty()) {
-    throw InputError(fmt::format("{}: holds one set of weights only; '{}' cannot be chosen in it", path, group));
+    throw InputError(
+        fmt::format("{}: holds one set of weights only; '{}' cannot be chosen in it", path, group));
   }
   return format == Format::npz ? read_npz(path) : read_safetensors(path);
 }
@@ -420,15 +463,20 @@ void write_weights(const std::string& path, const WeightArrays& arrays) {
   const Format format = format_of(path);
   std::set<std::string> seen;
   for (const auto& array : arrays) {
-    if (!seen.insert(array.name).second) throw InputError(fmt::format("{}: two weights named '{}'", path, array.name));
+    if (!seen.insert(array.name).second)
+      throw InputError(fmt::format("{}: two weights named '{}'", path, array.name));
     if (format == Format::hdf5 && array.name.find('/') != std::string::npos) {
-      throw InputError(fmt::format("{}: '{}' cannot be the name of a weight in HDF5 ('/')", path, array.name));
+      throw InputError(
+          fmt::format("{}: '{}' cannot be the name of a weight in HDF5 ('/')", path, array.name));
     }
   }
   switch (format) {
-    case Format::npz: return write_npz(path, arrays);
-    case Format::safetensors: return write_safetensors(path, arrays);
-    case Format::hdf5: return write_hdf5(path, arrays);
+    case Format::npz:
+      return write_npz(path, arrays);
+    case Format::safetensors:
+      return write_safetensors(path, arrays);
+    case Format::hdf5:
+      return write_hdf5(path, arrays);
   }
 }
 

@@ -1,10 +1,10 @@
 #include "src/io/xdmf.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+
+#include <fmt/format.h>
 
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
@@ -16,11 +16,20 @@ std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -30,14 +39,18 @@ struct Source {
   std::string file;  // name relative to the XDMF file
   template <class Out>
   void item(Out out, int indent, const std::string& dimensions, int bytes, const std::string& path) const {
-    fmt::format_to(out, "{:{}}<DataItem Dimensions=\"{}\" NumberType=\"Float\" Precision=\"{}\" Format=\"HDF\">{}:{}"
-                        "</DataItem>\n", "", indent, dimensions, bytes, escaped(file), escaped(path));
+    fmt::format_to(
+        out,
+        "{:{}}<DataItem Dimensions=\"{}\" NumberType=\"Float\" Precision=\"{}\" Format=\"HDF\">{}:{}"
+        "</DataItem>\n",
+        "", indent, dimensions, bytes, escaped(file), escaped(path));
   }
 };
 
 int bytes_of(hdf5::Type type) { return type == hdf5::Type::f32 ? 4 : 8; }
 
-void describe_run(std::string& text, const hdf5::Group& fields, const std::string& title, const Source& source) {
+void describe_run(std::string& text, const hdf5::Group& fields, const std::string& title,
+                  const Source& source) {
   if (!fields.has_dataset("t") || !fields.has_dataset("x")) return;
   const auto nt = fields.info("t").shape.at(0), nx = fields.info("x").shape.at(0);
   std::vector<std::string> names;
@@ -54,20 +67,26 @@ void describe_run(std::string& text, const hdf5::Group& fields, const std::strin
   if (names.empty()) return;
 
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "    <Grid Name=\"{}\" GridType=\"Collection\" CollectionType=\"Temporal\">\n", escaped(title));
+  fmt::format_to(out, "    <Grid Name=\"{}\" GridType=\"Collection\" CollectionType=\"Temporal\">\n",
+                 escaped(title));
   for (std::uint64_t sample = 0; sample < samples; ++sample) {
-    fmt::format_to(out, "      <Grid Name=\"sample {}\" GridType=\"Uniform\">\n        <Time Value=\"{}\"/>\n", sample,
-                   sample);
+    fmt::format_to(out,
+                   "      <Grid Name=\"sample {}\" GridType=\"Uniform\">\n        <Time Value=\"{}\"/>\n",
+                   sample, sample);
     fmt::format_to(out, "        <Topology TopologyType=\"2DRectMesh\" Dimensions=\"{} {}\"/>\n", nt, nx);
     fmt::format_to(out, "        <Geometry GeometryType=\"VXVY\">\n");
     source.item(out, 10, std::to_string(nx), bytes_of(fields.info("x").type), fields.path() + "/x");
     source.item(out, 10, std::to_string(nt), bytes_of(fields.info("t").type), fields.path() + "/t");
     fmt::format_to(out, "        </Geometry>\n");
     for (const auto& name : names) {
-      fmt::format_to(out, "        <Attribute Name=\"{}\" AttributeType=\"Scalar\" Center=\"Node\">\n", escaped(name));
+      fmt::format_to(out, "        <Attribute Name=\"{}\" AttributeType=\"Scalar\" Center=\"Node\">\n",
+                     escaped(name));
       fmt::format_to(out, "          <DataItem ItemType=\"HyperSlab\" Dimensions=\"{} {}\">\n", nt, nx);
-      fmt::format_to(out, "            <DataItem Dimensions=\"3 3\" NumberType=\"Int\" Format=\"XML\">{} 0 0  1 1 1  1 {} "
-                          "{}</DataItem>\n", sample, nt, nx);
+      fmt::format_to(
+          out,
+          "            <DataItem Dimensions=\"3 3\" NumberType=\"Int\" Format=\"XML\">{} 0 0  1 1 1  1 {} "
+          "{}</DataItem>\n",
+          sample, nt, nx);
       source.item(out, 12, fmt::format("{} {} {}", samples, nt, nx), bytes_of(fields.info(name).type),
                   fields.path() + "/" + name);
       fmt::format_to(out, "          </DataItem>\n        </Attribute>\n");
@@ -82,8 +101,7 @@ void describe_run(std::string& text, const hdf5::Group& fields, const std::strin
 std::string xdmf_text(const std::string& results_path) {
   const hdf5::File file = hdf5::File::open(results_path);
   const Source source{std::filesystem::path(results_path).filename().string()};
-  std::string text =
-      "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Xdmf Version=\"3.0\">\n  <Domain>\n";
+  std::string text = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Xdmf Version=\"3.0\">\n  <Domain>\n";
   if (file.root().has_group("runs")) {
     const hdf5::Group runs = file.root().open_group("runs");
     for (const auto& variant : runs.names()) {

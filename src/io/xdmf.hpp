@@ -5,13 +5,13 @@
 
 namespace rankine {
 
-/// The description of all fields [sample, t, x] below /runs of the results `results_path`: one temporal collection a
-/// run, named <variant>/seed_<s>, whose time is the sample's number and whose grids are rectilinear in (x, t).
-/// The data stay in the HDF5 file, which is named relative to the XDMF file.
+/// The description of all fields [sample, t, x] below /runs of the results `results_path`: one temporal
+/// collection a run, named <variant>/seed_<s>, whose time is the sample's number and whose grids are
+/// rectilinear in (x, t). The data stay in the HDF5 file, which is named relative to the XDMF file.
 std::string xdmf_text(const std::string& results_path);
 
-/// Writes it as `<results without .h5>.xdmf` and returns that name. Where no run has fields, writes nothing and
-/// returns "". The results must be complete (ResultsWriter::finish()).
+/// Writes it as `<results without .h5>.xdmf` and returns that name. Where no run has fields, writes nothing
+/// and returns "". The results must be complete (ResultsWriter::finish()).
 std::string write_xdmf(const std::string& results_path);
 
 }  // namespace rankine

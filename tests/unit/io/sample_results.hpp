@@ -1,12 +1,13 @@
-// A small file of results with everything in it: three methods, three seeds, a front that moves into a column.
+// A small file of results with everything in it: three methods, three seeds, a front that moves into a
+// column.
 #pragma once
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "src/io/results.hpp"
 
@@ -21,11 +22,13 @@ inline double noise(std::uint64_t a, std::uint64_t b) {
 }
 
 /// `start_utc` and `step_seconds` go where comparisons do not look; `nudge` changes one reported error.
-inline void write_sample_results(const std::string& path, const std::string& start_utc = "2026-01-01T00:00:00Z",
+inline void write_sample_results(const std::string& path,
+                                 const std::string& start_utc = "2026-01-01T00:00:00Z",
                                  double step_seconds = 0.05, double nudge = 0) {
   constexpr int steps = 200, samples = 4, nt = 41, nx = 64, experts = 4;
   ResultsWriter writer(path, "Diffusion-sorption, made up for tests");
-  Coordinate sample_id{"sample_id", {}, "1", "test sample"}, t{"t", {}, "s", "time"}, x{"x", {}, "m", "position"};
+  Coordinate sample_id{"sample_id", {}, "1", "test sample"}, t{"t", {}, "s", "time"},
+      x{"x", {}, "m", "position"};
   for (int i = 0; i < samples; ++i) sample_id.values.push_back(i);
   for (int i = 0; i < nt; ++i) t.values.push_back(500.0 * std::pow(i / (nt - 1.0), 2));
   for (int i = 0; i < nx; ++i) x.values.push_back((i + 0.5) / nx);
@@ -33,7 +36,8 @@ inline void write_sample_results(const std::string& path, const std::string& sta
   for (int s = 0; s < samples; ++s) {
     for (const double time : t.values) {
       for (const double position : x.values) {
-        const double u0 = 0.04 * (s + 1), front = std::erfc(position / (0.02 + 0.9 * std::sqrt(time / 500.0)));
+        const double u0 = 0.04 * (s + 1),
+                     front = std::erfc(position / (0.02 + 0.9 * std::sqrt(time / 500.0)));
         reference.push_back(u0 + (1 - u0) * front);
       }
     }
@@ -44,10 +48,12 @@ inline void write_sample_results(const std::string& path, const std::string& sta
     double error, seconds;
     int experts;
   };
-  for (const Method& method : {Method{"pi-sc", 0.006, 0.6, 0}, {"pi-hc", 0.003, 1.0, 1}, {"pi-hc-moe", 0.002, 0.8, experts}}) {
+  for (const Method& method :
+       {Method{"pi-sc", 0.006, 0.6, 0}, {"pi-hc", 0.003, 1.0, 1}, {"pi-hc-moe", 0.002, 0.8, experts}}) {
     for (int seed = 1; seed <= 3; ++seed) {
       RunWriter run = writer.run(method.name, seed);
-      const auto key = static_cast<std::uint64_t>(seed) * 1000 + static_cast<std::uint64_t>(1e4 * method.error);
+      const auto key =
+          static_cast<std::uint64_t>(seed) * 1000 + static_cast<std::uint64_t>(1e4 * method.error);
       const double final_error = method.error * (1 + 0.15 * noise(key, 1));
       std::vector<double> seconds;
       for (int step = 0; step < steps; ++step) {
@@ -93,7 +99,7 @@ inline void write_sample_results(const std::string& path, const std::string& sta
       run.weights("lift.weight", weights, {2, 3, 4});
       run.weights("lift.bias", std::vector<double>{0.5, -0.25}, {2});
       run.timing("step_seconds", seconds);
-      run.timing("seconds_per_training_step", step_seconds * method.seconds);
+      run.timing("seconds_per_step", step_seconds * method.seconds);
       run.timing("peak_memory", 2.5e8, {"B", "largest resident memory of a rank"});
     }
   }

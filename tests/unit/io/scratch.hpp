@@ -1,12 +1,12 @@
 // A folder of its own for each test, gone at the end.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <filesystem>
 #include <string>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
 
 namespace rankine::testing {
 
@@ -14,8 +14,9 @@ class Scratch {
  public:
   Scratch() {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() / (std::string("rankine_") + test->test_suite_name() + "_" +
-                                                        test->name() + "_" + std::to_string(::getpid()));
+    folder_ =
+        std::filesystem::temp_directory_path() / (std::string("rankine_") + test->test_suite_name() + "_" +
+                                                  test->name() + "_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
   }
   Scratch(const Scratch&) = delete;

@@ -1,13 +1,12 @@
 // The HDF5 layer: round trips and what it says about bad files.
-#include "src/io/hdf5.hpp"
+#include <filesystem>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <limits>
-
 #include "kernels/error.hpp"
+#include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -74,7 +73,8 @@ TEST(Hdf5, EveryTypeComesBackAsItWent) {
   EXPECT_EQ(group.text_attribute("unit"), "m/s");
   EXPECT_THAT(group.number_attribute("edges"), ElementsAre(0, 0.5));
   EXPECT_THAT(group.number_attribute("count"), ElementsAre(3));
-  EXPECT_THAT(group.names(), ElementsAre("i8", "i32", "i64", "f32", "f64", "bool", "empty", "scalar", "text", "texts"))
+  EXPECT_THAT(group.names(),
+              ElementsAre("i8", "i32", "i64", "f32", "f64", "bool", "empty", "scalar", "text", "texts"))
       << "order of creation";
 }
 
@@ -89,7 +89,9 @@ TEST(Hdf5, AMessageNamesFileDatasetAndBothShapes) {
   const hdf5::File file = hdf5::File::open(path);
   const auto& root = file.root();
 
-  EXPECT_EQ(message<InputError>([&] { root.read<double>("g/u", {2, 4}); }),
+  EXPECT_EQ(message<InputError>([&] {
+              root.read<double>("g/u", {2, 4});
+            }),
             path + ": the dataset '/g/u' has shape (2, 3), needed is (2, 4)");
   EXPECT_EQ(message<InputError>([&] { root.read<std::int64_t>("g/u"); }),
             path + ": the dataset '/g/u' holds float64, needed is int64");
@@ -97,18 +99,22 @@ TEST(Hdf5, AMessageNamesFileDatasetAndBothShapes) {
   EXPECT_EQ(message<InputError>([&] { root.read<double>("nowhere/v"); }),
             path + ": the dataset '/nowhere/v' is missing");
   EXPECT_EQ(message<InputError>([&] { root.open_group("g/u"); }), path + ": '/g/u' must be a group");
-  EXPECT_EQ(message<InputError>([&] { root.text_attribute("format"); }), path + ":/: the attribute 'format' is missing");
+  EXPECT_EQ(message<InputError>([&] { root.text_attribute("format"); }),
+            path + ":/: the attribute 'format' is missing");
 }
 
 TEST(Hdf5, BadFilesAreInputErrors) {
   const Scratch scratch;
   EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "none.h5"); }),
               AllOf(HasSubstr("none.h5"), HasSubstr("No such file")));
-  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch.path().string()); }), HasSubstr("is a folder"));
+  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch.path().string()); }),
+              HasSubstr("is a folder"));
   write_file(scratch / "text.h5", "not at all HDF5");
-  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "text.h5"); }), HasSubstr("is not an HDF5 file"));
+  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "text.h5"); }),
+              HasSubstr("is not an HDF5 file"));
   write_file(scratch / "empty.h5", "");
-  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "empty.h5"); }), HasSubstr("is not an HDF5 file"));
+  EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "empty.h5"); }),
+              HasSubstr("is not an HDF5 file"));
 }
 
 TEST(Hdf5, ATruncatedFileIsRefusedWhereverItEnds) {
@@ -121,9 +127,7 @@ TEST(Hdf5, ATruncatedFileIsRefusedWhereverItEnds) {
   const std::string whole = read_file(scratch / "a.h5");
   for (std::size_t size = 1; size < whole.size(); size += whole.size() / 40) {
     write_file(scratch / "cut.h5", whole.substr(0, size));
-    EXPECT_THAT(message<InputError>([&] {
-                  hdf5::File::open(scratch / "cut.h5").root().read<double>("g/u");
-                }),
+    EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "cut.h5").root().read<double>("g/u"); }),
                 HasSubstr("cut.h5"))
         << "cut at " << size << " of " << whole.size();
   }

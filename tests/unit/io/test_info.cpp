@@ -1,11 +1,10 @@
 // The table and the comparison that people read.
-#include "src/io/info.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
+#include "src/io/info.hpp"
 #include "tests/unit/io/sample_results.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -19,10 +18,11 @@ using testing::Scratch;
 TEST(Info, TheTableShowsMetricsVerdictsAndOrigin) {
   const Scratch scratch;
   testing::write_sample_results(scratch / "r.h5");
-  EXPECT_THAT(info_text(scratch / "r.h5"),
-              AllOf(HasSubstr("pi-hc-moe"), HasSubstr("rel_l2"), HasSubstr(" ± "), HasSubstr("9 runs"),
-                    HasSubstr("FALSE  mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
-                    HasSubstr("start_utc")));
+  EXPECT_THAT(
+      info_text(scratch / "r.h5"),
+      AllOf(HasSubstr("pi-hc-moe"), HasSubstr("rel_l2"), HasSubstr(" ± "), HasSubstr("9 runs"),
+            HasSubstr("FALSE  mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
+            HasSubstr("start_utc")));
 }
 
 TEST(Info, OtherHdf5FilesAreRefused) {

@@ -66,7 +66,7 @@ def test_info_json_has_the_documented_names(results):
     run = info["runs"][0]
     assert run["variant"] == "pi-sc" and run["seed"] == 1 and run["steps"] == 200
     assert set(run["metrics"]["rel_l2"]) == {"value", "unit", "long_name"}
-    assert run["timing"]["seconds_per_training_step"]["unit"] == "s"
+    assert run["timing"]["seconds_per_step"]["unit"] == "s"
     assert [e["verdict"] for e in info["expectations"]] == [True, False]
     assert info["provenance"]["versions"]["hdf5"] == "1.10"
 

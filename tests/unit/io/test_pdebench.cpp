@@ -1,15 +1,14 @@
 // PDEBench files: round trip, and every way in which one can be wrong.
-#include "src/io/pdebench.hpp"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <filesystem>
 #include <functional>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
+#include "src/io/pdebench.hpp"
 #include "src/io/safe_file.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -39,7 +38,8 @@ TEST(Pdebench, WhatIsWrittenIsRead) {
   EXPECT_EQ(file.samples(), 3);
   EXPECT_EQ(file.t(), t);
   EXPECT_EQ(file.x(), x);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(file.read_sample(i), sample(i)) << "exact in float32 for these numbers";
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(file.read_sample(i), sample(i)) << "exact in float32 for these numbers";
   EXPECT_EQ(file.config(2), "seed: 2\n");
   EXPECT_THROW(file.read_sample(3), InputError);
 }

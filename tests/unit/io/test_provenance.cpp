@@ -1,11 +1,11 @@
 // What /provenance says about build, machine and environment.
-#include "src/io/provenance.hpp"
+#include <cstdlib>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <map>
+#include "src/io/provenance.hpp"
 
 namespace rankine {
 namespace {

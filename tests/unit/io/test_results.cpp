@@ -1,19 +1,18 @@
 // ResultsWriter: what it writes, that it writes the same again, and how it fails.
-#include "src/io/results.hpp"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmath>
-#include <csignal>
-#include <filesystem>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
+#include "src/io/results.hpp"
 #include "src/io/safe_file.hpp"
 #include "tests/unit/io/sample_results.hpp"
 #include "tests/unit/io/scratch.hpp"
@@ -165,9 +164,11 @@ TEST(Results, AFullDiskIsOneErrorAndLeavesTheOldFile) {
         text = error.what();
       }
     }
-    EXPECT_THAT(text, AllOf(HasSubstr("r.h5"), HasSubstr("File too large"), HasSubstr("free some space"))) << fraction;
+    EXPECT_THAT(text, AllOf(HasSubstr("r.h5"), HasSubstr("File too large"), HasSubstr("free some space")))
+        << fraction;
     EXPECT_TRUE(read_file(path) == old) << fraction;
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1) << "a temporary file is left";
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1)
+        << "a temporary file is left";
   }
   write_sample_results(path);  // and it works again afterwards
   EXPECT_TRUE(read_file(path) == old);

@@ -1,13 +1,12 @@
 // Weights in three formats: the same arrays come back, and damaged files are refused.
-#include "src/io/weights.hpp"
+#include <cstring>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "kernels/error.hpp"
 #include "src/io/safe_file.hpp"
+#include "src/io/weights.hpp"
 #include "tests/unit/io/sample_results.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -18,7 +17,8 @@ using ::testing::HasSubstr;
 using testing::Scratch;
 
 template <class T>
-WeightArray array(const std::string& name, hdf5::Type type, std::vector<std::uint64_t> shape, std::vector<T> values) {
+WeightArray array(const std::string& name, hdf5::Type type, std::vector<std::uint64_t> shape,
+                  std::vector<T> values) {
   std::string bytes(values.size() * sizeof(T), '\0');
   std::memcpy(bytes.data(), values.data(), bytes.size());
   return {name, type, std::move(shape), bytes};
@@ -44,7 +44,8 @@ TEST_P(Formats, BringBackWhatWasWritten) {
 
 TEST_P(Formats, RefuseTruncatedFilesWhereverTheyEnd) {
   const Scratch scratch;
-  const std::string path = scratch / (std::string("w") + GetParam()), cut = scratch / (std::string("cut") + GetParam());
+  const std::string path = scratch / (std::string("w") + GetParam()),
+                    cut = scratch / (std::string("cut") + GetParam());
   write_weights(path, examples());
   const std::string whole = read_file(path);
   for (std::size_t size = 0; size + 1 < whole.size(); size += 1 + whole.size() / 50) {
