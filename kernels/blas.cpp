@@ -39,13 +39,13 @@ struct Vector {
   typedef T Type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
 };
 
-// MR rows by NV vectors of C, all in registers: C = alpha A B + beta C with A(i, p) = a[i * row + p * column], or, if A is
-// packed, a[p * kRows + i].
+// MR rows by NV vectors of C, all in registers: C = alpha A B + beta C with A(i, p) = a[i * row + p *
+// column], or, if A is packed, a[p * kRows + i].
 constexpr int kRows = 6;
 
 template <class T, int MR, int NV, bool kPackedA>
-inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, std::int64_t column, const T* b,
-                         std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
+inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, std::int64_t column,
+                         const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   using V = typename Vector<T>::Type;
   constexpr int W = Vector<T>::width;
   V acc[MR][NV];
@@ -71,8 +71,9 @@ inline void micro_kernel(std::int64_t k, T alpha, const T* a, std::int64_t row, 
     }
 }
 
-// The operands of one small product. Panels of B, two vectors wide, are copied to contiguous memory where several blocks
-// of rows use them: rows of B lie a power of two apart more often than not, and would throw each other out of the cache.
+// The operands of one small product. Panels of B, two vectors wide, are copied to contiguous memory where
+// several blocks of rows use them: rows of B lie a power of two apart more often than not, and would throw
+// each other out of the cache.
 template <class T>
 struct SmallProduct {
   std::int64_t m, k;
@@ -98,12 +99,23 @@ struct SmallProduct {
     std::int64_t i = 0;
     for (; i + kRows <= m; i += kRows) block<kRows, NV>(i, b, ldb, to);
     switch (m - i) {
-      case 5: block<5, NV>(i, b, ldb, to); break;
-      case 4: block<4, NV>(i, b, ldb, to); break;
-      case 3: block<3, NV>(i, b, ldb, to); break;
-      case 2: block<2, NV>(i, b, ldb, to); break;
-      case 1: block<1, NV>(i, b, ldb, to); break;
-      default: break;
+      case 5:
+        block<5, NV>(i, b, ldb, to);
+        break;
+      case 4:
+        block<4, NV>(i, b, ldb, to);
+        break;
+      case 3:
+        block<3, NV>(i, b, ldb, to);
+        break;
+      case 2:
+        block<2, NV>(i, b, ldb, to);
+        break;
+      case 1:
+        block<1, NV>(i, b, ldb, to);
+        break;
+      default:
+        break;
     }
   }
 };
@@ -148,14 +160,14 @@ void cblas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float al
            const float* b, int ldb, float beta, float* c, int ldc) {
   cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
-void cblas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double alpha, const double* a, int lda,
-           const double* b, int ldb, double beta, double* c, int ldc) {
+void cblas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double alpha, const double* a,
+           int lda, const double* b, int ldb, double beta, double* c, int ldc) {
   cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 template <class T>
-void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t lda,
-              const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
+void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+              std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (std::int64_t i = 0; i < m; ++i)
@@ -163,11 +175,13 @@ void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, 
     return;
   }
   one_thread_unless_asked();
-  // Tall A with few columns of B (the second step of a transform): rows in groups, B stays in the first-level cache.
-  if (op_a == Op::none && op_b == Op::none && m > kMaxSmallRows && k <= kMaxSmallDepth && n >= Vector<T>::width &&
-      n <= 64) {
+  // Tall A with few columns of B (the second step of a transform): rows in groups, B stays in the first-level
+  // cache.
+  if (op_a == Op::none && op_b == Op::none && m > kMaxSmallRows && k <= kMaxSmallDepth &&
+      n >= Vector<T>::width && n <= 64) {
     for (std::int64_t i = 0; i < m; i += kMaxSmallRows / 2)
-      small_gemm(std::min(kMaxSmallRows / 2, m - i), n, k, alpha, a + i * lda, lda, std::int64_t{1}, b, ldb, beta, c + i * ldc, ldc);
+      small_gemm(std::min(kMaxSmallRows / 2, m - i), n, k, alpha, a + i * lda, lda, std::int64_t{1}, b, ldb,
+                 beta, c + i * ldc, ldc);
     return;
   }
   const bool small = op_b == Op::none && k <= kMaxSmallDepth && m <= kMaxSmallRows && n >= Vector<T>::width;

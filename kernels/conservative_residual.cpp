@@ -18,10 +18,11 @@ inline double three_point_transposed(const ThreePointOperator& g, const double* 
   return sum;
 }
 
-/// out = ( m1 b1 - dt th G b1 ) / scale, minus ( m0 b0 + dt (1-th) G b0 ) / scale where there is a previous frame.
+/// out = ( m1 b1 - dt th G b1 ) / scale, minus ( m0 b0 + dt (1-th) G b0 ) / scale where there is a previous
+/// frame.
 void apply_frame(const ThreePointOperator& g, const double* slope1, const double* slope0, const double* b1,
-                 const double* b0, double implicit_weight, double explicit_weight, double inverse_scale, int columns,
-                 double* out) {
+                 const double* b0, double implicit_weight, double explicit_weight, double inverse_scale,
+                 int columns, double* out) {
   const int n = g.size();
   for (int i = 0; i < n; ++i) {
     double* o = out + static_cast<long>(i) * columns;
@@ -54,7 +55,8 @@ void apply_frame(const ThreePointOperator& g, const double* slope1, const double
 
 }  // namespace
 
-void ConservativeResidual::evaluate(const StorageFields& storage, std::span<const double> u, std::span<double> r) const {
+void ConservativeResidual::evaluate(const StorageFields& storage, std::span<const double> u,
+                                    std::span<double> r) const {
   const int n = cells();
   std::vector<double> g0(n), g1(n);
   const auto flux_difference = [&](const double* frame, std::vector<double>& g) {
@@ -63,7 +65,8 @@ void ConservativeResidual::evaluate(const StorageFields& storage, std::span<cons
   flux_difference(u.data(), g0);
   for (int j = 0; j < frames(); ++j) {
     const double* m0 = &storage.value[static_cast<long>(j) * n];
-    const double implicit_weight = time.dt[j] * time.theta[j], explicit_weight = time.dt[j] * (1 - time.theta[j]);
+    const double implicit_weight = time.dt[j] * time.theta[j],
+                 explicit_weight = time.dt[j] * (1 - time.theta[j]);
     flux_difference(&u[static_cast<long>(j + 1) * n], g1);
     for (int i = 0; i < n; ++i)
       r[static_cast<long>(j) * n + i] =
@@ -77,8 +80,8 @@ void ConservativeResidual::apply(const StorageFields& storage, std::span<const d
   const long n = cells(), frame = n * columns;
   for (int j = 0; j < frames(); ++j)
     apply_frame(flux, &storage.slope[(j + 1) * n], &storage.slope[j * n], &b[j * frame],
-                j == 0 ? nullptr : &b[(j - 1) * frame], time.dt[j] * time.theta[j], time.dt[j] * (1 - time.theta[j]),
-                1 / scale, columns, &out[j * frame]);
+                j == 0 ? nullptr : &b[(j - 1) * frame], time.dt[j] * time.theta[j],
+                time.dt[j] * (1 - time.theta[j]), 1 / scale, columns, &out[j * frame]);
 }
 
 void ConservativeResidual::apply_transpose(const StorageFields& storage, std::span<const double> s,
@@ -93,7 +96,9 @@ void ConservativeResidual::apply_transpose(const StorageFields& storage, std::sp
     for (long i = 0; i < n; ++i) weighted[i] = now * s1[i] + (last ? 0 : next * s2[i]);
     const double* slope = &storage.slope[(j + 1) * n];
     for (int i = 0; i < n; ++i)
-      out[j * n + i] = (slope[i] * (s1[i] - (last ? 0 : s2[i])) - three_point_transposed(flux, weighted.data(), i)) / scale;
+      out[j * n + i] =
+          (slope[i] * (s1[i] - (last ? 0 : s2[i])) - three_point_transposed(flux, weighted.data(), i)) /
+          scale;
   }
 }
 

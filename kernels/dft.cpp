@@ -49,7 +49,8 @@ PartialDft<T>::PartialDft(std::int64_t nt, std::int64_t nx, std::int64_t modes_t
     }
   for (std::int64_t k = 0; k < modes_x; ++k) {
     const bool alone = k == 0 || 2 * k == nx;  // its own mirror image
-    weight_.push_back(static_cast<T>((alone ? 1.0 : 2.0) / (static_cast<double>(nt) * static_cast<double>(nx))));
+    weight_.push_back(
+        static_cast<T>((alone ? 1.0 : 2.0) / (static_cast<double>(nt) * static_cast<double>(nx))));
   }
 }
 
@@ -67,8 +68,8 @@ void PartialDft<T>::synthesise(std::int64_t channels, const Tile& tile, const T*
   blas::gemm(blas::Op::none, blas::Op::none, channels * rows(), tile.nx, columns(), T(1), s, columns(),
              waves_x_t_.data() + tile.x0, nx_, T(0), work, tile.nx);
   for (std::int64_t c = 0; c < channels; ++c)
-    blas::gemm(blas::Op::transpose, blas::Op::none, tile.nt, tile.nx, rows(), T(1), waves_t_.data() + tile.t0, nt_,
-               work + c * rows() * tile.nx, tile.nx, T(1), u + c * tile.nt * tile.nx, tile.nx);
+    blas::gemm(blas::Op::transpose, blas::Op::none, tile.nt, tile.nx, rows(), T(1), waves_t_.data() + tile.t0,
+               nt_, work + c * rows() * tile.nx, tile.nx, T(1), u + c * tile.nt * tile.nx, tile.nx);
 }
 
 template <class T>
@@ -111,7 +112,8 @@ void PartialDft<T>::from_modes(std::int64_t channels, const T* modes, T* s, bool
       for (std::int64_t l = 0; l < l_end; ++l) {
         const T w = weighted ? weight_[static_cast<std::size_t>(l)] : T(1);
         const T a = k < m ? re[k * l_end + l] : T(0), b = k < m ? im[k * l_end + l] : T(0);
-        const T e = k > 0 ? re[(2 * m - k) * l_end + l] : T(0), f = k > 0 ? im[(2 * m - k) * l_end + l] : T(0);
+        const T e = k > 0 ? re[(2 * m - k) * l_end + l] : T(0),
+                f = k > 0 ? im[(2 * m - k) * l_end + l] : T(0);
         cosines[l] = w * (a + e);
         cosines[l_end + l] = w * -(b + f);
         if (k > 0) {

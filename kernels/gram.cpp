@@ -1,12 +1,13 @@
 #include "kernels/gram.hpp"
 
-#include <cblas.h>
-
 #include <vector>
+
+#include <cblas.h>
 
 namespace rankine::kernels {
 
-void augmented_gram(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> gram) {
+void augmented_gram(std::span<const double> jacobian, std::span<const double> rho, int n,
+                    std::span<double> gram) {
   const int rows = static_cast<int>(rho.size()), m = n + 1;
   if (rows == 0) {
     for (double& g : gram) g = 0;
@@ -15,7 +16,8 @@ void augmented_gram(std::span<const double> jacobian, std::span<const double> rh
   // Row-major J is column-major J^T, so this syrk writes one triangle of J^T J with leading dimension n + 1.
   cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, n, rows, 1.0, jacobian.data(), n, 0.0, gram.data(), m);
   std::vector<double> gradient(n);
-  cblas_dgemv(CblasRowMajor, CblasTrans, rows, n, 1.0, jacobian.data(), n, rho.data(), 1, 0.0, gradient.data(), 1);
+  cblas_dgemv(CblasRowMajor, CblasTrans, rows, n, 1.0, jacobian.data(), n, rho.data(), 1, 0.0,
+              gradient.data(), 1);
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < i; ++j) gram[i * m + j] = gram[j * m + i];
     gram[i * m + n] = gram[n * m + i] = gradient[i];
@@ -25,7 +27,8 @@ void augmented_gram(std::span<const double> jacobian, std::span<const double> rh
 
 void add_transposed_product(const double* a, const double* b, long rows, int n, int m, double* c) {
   if (rows == 0) return;
-  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, static_cast<int>(rows), 1.0, a, n, b, m, 1.0, c, m);
+  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, static_cast<int>(rows), 1.0, a, n, b, m, 1.0, c,
+              m);
 }
 
 }  // namespace rankine::kernels

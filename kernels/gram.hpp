@@ -6,7 +6,8 @@
 namespace rankine::kernels {
 
 /// gram <- [J rho]^T [J rho], (n+1) x (n+1) row-major and symmetric; `jacobian` is rows x n, `rho` rows.
-void augmented_gram(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> gram);
+void augmented_gram(std::span<const double> jacobian, std::span<const double> rho, int n,
+                    std::span<double> gram);
 
 /// c (n x m) += a^T b over `rows` rows; a is rows x n, b rows x m, all row-major.
 void add_transposed_product(const double* a, const double* b, long rows, int n, int m, double* c);

@@ -8,13 +8,17 @@
 
 // LAPACK's Fortran interface: every LAPACK has it, LAPACKE is a package of its own.
 extern "C" {
-void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork, int* info);
-void dsytrf_(const char* uplo, const int* n, double* a, const int* lda, int* ipiv, double* work, const int* lwork, int* info);
-void dsytrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda, const int* ipiv, double* b,
-             const int* ldb, int* info);
-void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b, const int* ldb, int* info);
-void dgelsy_(const int* m, const int* n, const int* nrhs, double* a, const int* lda, double* b, const int* ldb, int* jpvt,
-             const double* rcond, int* rank, double* work, const int* lwork, int* info);
+void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work,
+             const int* lwork, int* info);
+void dsytrf_(const char* uplo, const int* n, double* a, const int* lda, int* ipiv, double* work,
+             const int* lwork, int* info);
+void dsytrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda,
+             const int* ipiv, double* b, const int* ldb, int* info);
+void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b,
+            const int* ldb, int* info);
+void dgelsy_(const int* m, const int* n, const int* nrhs, double* a, const int* lda, double* b,
+             const int* ldb, int* jpvt, const double* rcond, int* rank, double* work, const int* lwork,
+             int* info);
 }
 
 namespace rankine::lapack {
@@ -77,7 +81,8 @@ void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle)
   qr_triangle_of_columns(columns, m, n, triangle);
 }
 
-void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> triangle) {
+void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n,
+                 std::span<double> triangle) {
   std::vector<double> columns = transposed(jacobian, static_cast<long>(rho.size()), n);
   columns.insert(columns.end(), rho.begin(), rho.end());
   qr_triangle_of_columns(columns, static_cast<long>(rho.size()), n + 1, triangle);
@@ -112,12 +117,14 @@ bool solve_spd(std::span<double> a, int n, std::span<double> b) {
 
 int least_squares(std::span<double> a, long m, int n, std::span<double> b, double rcond) {
   std::vector<double> columns = transposed(a, m, n);
-  const int rows = static_cast<int>(m), one = 1, lda = std::max(1, rows), ldb = std::max(1, std::max(rows, n));
+  const int rows = static_cast<int>(m), one = 1, lda = std::max(1, rows),
+            ldb = std::max(1, std::max(rows, n));
   std::vector<int> pivots(n, 0);
   std::vector<double> work(static_cast<size_t>(std::max(1, n)) * 64 + 3 * n + rows + 1);
   const int lwork = static_cast<int>(work.size());
   int rank = 0, info = 0;
-  dgelsy_(&rows, &n, &one, columns.data(), &lda, b.data(), &ldb, pivots.data(), &rcond, &rank, work.data(), &lwork, &info);
+  dgelsy_(&rows, &n, &one, columns.data(), &lda, b.data(), &ldb, pivots.data(), &rcond, &rank, work.data(),
+          &lwork, &info);
   check_info("dgelsy", info);
   return rank;
 }

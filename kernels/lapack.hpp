@@ -1,4 +1,5 @@
-// The few dense factorisations that small systems need (n up to some hundreds), on LAPACK. Host memory, row-major.
+// The few dense factorisations that small systems need (n up to some hundreds), on LAPACK. Host memory,
+// row-major.
 #pragma once
 
 #include <span>
@@ -6,23 +7,24 @@
 
 namespace rankine::lapack {
 
-/// Overwrites `triangle` (n x n, row-major, upper; zeros below) with R of the QR factorisation of `a` (m x n row-major,
-/// destroyed). m may be smaller than n: the missing rows of R are zero.
+/// Overwrites `triangle` (n x n, row-major, upper; zeros below) with R of the QR factorisation of `a` (m x n
+/// row-major, destroyed). m may be smaller than n: the missing rows of R are zero.
 void qr_triangle(std::span<double> a, long m, int n, std::span<double> triangle);
 /// The same of [jacobian rho], (n + 1) x (n + 1); jacobian: m x n, rho: m, both kept.
-void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n, std::span<double> triangle);
+void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, int n,
+                 std::span<double> triangle);
 
-/// Solves the symmetric system `a` x = b (n x n row-major, only one triangle need be right; destroyed) by Bunch-Kaufman
-/// LDL^T; `b` becomes x. Returns the number of negative eigenvalues of `a` (its inertia), or -1 where `a` is singular
-/// to working precision or holds a NaN; then `b` is left as it was.
+/// Solves the symmetric system `a` x = b (n x n row-major, only one triangle need be right; destroyed) by
+/// Bunch-Kaufman LDL^T; `b` becomes x. Returns the number of negative eigenvalues of `a` (its inertia), or -1
+/// where `a` is singular to working precision or holds a NaN; then `b` is left as it was.
 int solve_symmetric(std::span<double> a, int n, std::span<double> b);
 
-/// Solves the symmetric positive definite system by Cholesky; `b` (n) becomes x. False where `a` is not positive
-/// definite.
+/// Solves the symmetric positive definite system by Cholesky; `b` (n) becomes x. False where `a` is not
+/// positive definite.
 bool solve_spd(std::span<double> a, int n, std::span<double> b);
 
-/// Least squares min |A x - b| by QR with column pivoting and rank decision at `rcond`; `a` (m x n row-major) and `b`
-/// (max(m, n)) are destroyed; x stands in the first n of `b`. Returns the rank.
+/// Least squares min |A x - b| by QR with column pivoting and rank decision at `rcond`; `a` (m x n row-major)
+/// and `b` (max(m, n)) are destroyed; x stands in the first n of `b`. Returns the rank.
 int least_squares(std::span<double> a, long m, int n, std::span<double> b, double rcond);
 
 }  // namespace rankine::lapack

@@ -7,7 +7,8 @@ namespace {
 
 // y += a x, or y += conj(a) x, along k; `first` overwrites.
 template <bool kConjugate, class T>
-inline void accumulate(std::int64_t modes, bool first, const T* __restrict a, const T* __restrict x, T* __restrict y) {
+inline void accumulate(std::int64_t modes, bool first, const T* __restrict a, const T* __restrict x,
+                       T* __restrict y) {
   const T* ai = a + modes;
   const T* xi = x + modes;
   T* yi = y + modes;

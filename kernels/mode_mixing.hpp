@@ -1,8 +1,9 @@
 // Channel mixing on the retained modes k; b batch, i/o input/output channel, all complex.
 //   forward   y[b,o,k]  = sum_i      w[i,o,k]  x[b,i,k]
 //   backward  dx[b,i,k] = sum_o conj(w[i,o,k]) dy[b,o,k],   dw[i,o,k] = sum_b conj(x[b,i,k]) dy[b,o,k]
-// The gradient of a real loss is dL/dRe + i dL/dIm, hence the conjugates. Arrays are [..][2][k]: all real parts of a
-// channel, then all imaginary parts, so that loops over k vectorise. Sums run in the order of the index.
+// The gradient of a real loss is dL/dRe + i dL/dIm, hence the conjugates. Arrays are [..][2][k]: all real
+// parts of a channel, then all imaginary parts, so that loops over k vectorise. Sums run in the order of the
+// index.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Functions of one point, forward and derivative side by side, written so that compilers vectorise them: branch-free
-// polynomials instead of libm. `map` runs them in blocks of fixed size and pads the last block, so that an element's
-// bits do not depend on where in the array it stands.
+// Functions of one point, forward and derivative side by side, written so that compilers vectorise them:
+// branch-free polynomials instead of libm. `map` runs them in blocks of fixed size and pads the last block,
+// so that an element's bits do not depend on where in the array it stands.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,9 @@ KOKKOS_FORCEINLINE_FUNCTION To bits_as(const From& from) {
 #endif
 }
 
-/// exp(x) - 1 = power * (tail + 1) - 1 with power = 2^n: the parts from which exp, expm1, tanh and the logistic
-/// function are assembled without cancellation. x must lie where 2^n is a normal number: see clamp().
+/// exp(x) - 1 = power * (tail + 1) - 1 with power = 2^n: the parts from which exp, expm1, tanh and the
+/// logistic function are assembled without cancellation. x must lie where 2^n is a normal number: see
+/// clamp().
 template <class T>
 struct ExpParts {
   T power, tail;
@@ -89,14 +90,14 @@ struct Tanh {
   }
 };
 
-/// gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), evaluated as x / (1 + exp(-2 (...))), which is the same
-/// and does not cancel for negative x.
+/// gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), evaluated as x / (1 + exp(-2 (...))), which is
+/// the same and does not cancel for negative x.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T gelu_logistic(T x) {
   const T x2 = x * x;
   const T u = x * (T(-1.5957691216057308) + T(-0.07135481627260025) * x2);  // -2 sqrt(2/pi) (1, 0.044715)
-  // Beyond these bounds the result is 0 or 1 to any purpose. Wider ones would make subnormal numbers, which cost a hundred
-  // cycles each, also where the compiler computes them for lanes that do not use them.
+  // Beyond these bounds the result is 0 or 1 to any purpose. Wider ones would make subnormal numbers, which
+  // cost a hundred cycles each, also where the compiler computes them for lanes that do not use them.
   const T bound = sizeof(T) == 4 ? T(60) : T(600);
   const auto e = exp_parts(clamp(u, -bound, bound));
   return T(1) / (T(1) + (e.power + e.power * e.tail));
@@ -116,8 +117,8 @@ struct GeluDerivative {
     return s + x * slope * (s - s * s);
   }
 };
-/// Both at once, for the price of one: value = gelu(x), slope = gelu'(x); n elements, contiguous, on the host. `value`
-/// may be x.
+/// Both at once, for the price of one: value = gelu(x), slope = gelu'(x); n elements, contiguous, on the
+/// host. `value` may be x.
 template <class T>
 void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope);
 
@@ -131,19 +132,27 @@ struct GeluBackward {
 
 struct Add {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a + b; }
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Subtract {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a - b; }
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+    return a - b;
+  }
 };
 struct Multiply {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a * b; }
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+    return a * b;
+  }
 };
 struct Divide {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const { return a / b; }
+  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+    return a / b;
+  }
 };
 
 /// Elements that `map` hands to the compiler as one loop of constant length.

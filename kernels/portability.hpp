@@ -1,11 +1,12 @@
-// What differs between Kokkos 3.4 (Debian 12) and 5.x, in one place: nothing else asks for the Kokkos version.
+// What differs between Kokkos 3.4 (Debian 12) and 5.x, in one place: nothing else asks for the Kokkos
+// version.
 #pragma once
-
-#include <Kokkos_Core.hpp>
 
 #include <cmath>
 #include <cstdlib>
 #include <string>
+
+#include <Kokkos_Core.hpp>
 
 namespace rankine {
 
@@ -13,8 +14,7 @@ using ExecutionSpace = Kokkos::DefaultExecutionSpace;
 using MemorySpace = ExecutionSpace::memory_space;
 
 /// True where the host may read and write what lives in MemorySpace.
-inline constexpr bool kHostAccess =
-    Kokkos::SpaceAccessibility<Kokkos::HostSpace, MemorySpace>::accessible;
+inline constexpr bool kHostAccess = Kokkos::SpaceAccessibility<Kokkos::HostSpace, MemorySpace>::accessible;
 
 /// A named interval for Kokkos tools. Kokkos 3.4 lacks Profiling::ScopedRegion.
 class ScopedRegion {

@@ -52,10 +52,12 @@ struct StackTriangles {
 /// Reusable row storage: one solve evaluates the same shapes many times.
 struct Rows {
   Vector rho, jacobian;
-  explicit Rows(const LeastSquaresProblem& problem) : rho(problem.rows()), jacobian(problem.rows() * problem.unknowns()) {}
+  explicit Rows(const LeastSquaresProblem& problem)
+      : rho(problem.rows()), jacobian(problem.rows() * problem.unknowns()) {}
 };
 
-LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction, Rows& rows) {
+LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction,
+                             Rows& rows) {
   const int n = problem.unknowns(), augmented = n + 1, block = augmented * augmented;
   problem.linearise(w, rows.rho, rows.jacobian);
 
@@ -96,7 +98,8 @@ LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const doubl
     for (int k = 0; k < n; ++k)
       for (int i = k; i < n; ++i) {
         system.gradient[i] += system.triangle[k * n + i] * system.projected[k];
-        for (int j = k; j < n; ++j) system.gram[i * n + j] += system.triangle[k * n + i] * system.triangle[k * n + j];
+        for (int j = k; j < n; ++j)
+          system.gram[i * n + j] += system.triangle[k * n + i] * system.triangle[k * n + j];
       }
   } else {
     const Vector g = combine_in_tree(all, block, 0, count, add);
@@ -122,9 +125,10 @@ double objective_with(LeastSquaresProblem& problem, std::span<const double> w, R
   return combine_in_tree(all, 1, 0, static_cast<int>(all.size()), add)[0] / 2;
 }
 
-/// d of (J^T J + shift scale^2) d = -g, by QR of [R; sqrt(shift) scale] where a triangle is there, else by Cholesky of the
-/// scaled Gram matrix. False where the matrix is singular.
-bool damped_step(const LinearisedSystem& system, double shift, std::span<const double> scale, std::span<double> d) {
+/// d of (J^T J + shift scale^2) d = -g, by QR of [R; sqrt(shift) scale] where a triangle is there, else by
+/// Cholesky of the scaled Gram matrix. False where the matrix is singular.
+bool damped_step(const LinearisedSystem& system, double shift, std::span<const double> scale,
+                 std::span<double> d) {
   const int n = system.n;
   if (!system.triangle.empty()) {
     Vector rows(static_cast<size_t>(2 * n) * n, 0.0), rhs(2 * n, 0.0);
@@ -158,7 +162,8 @@ Vector jacobi_scale(const LinearisedSystem& system) {
   return scale;
 }
 
-/// Change of 1/2 |rho|^2 that the model 1/2 |rho + J d|^2 promises: g.d + 1/2 d.Gd (negative for a descent step).
+/// Change of 1/2 |rho|^2 that the model 1/2 |rho + J d|^2 promises: g.d + 1/2 d.Gd (negative for a descent
+/// step).
 double predicted_change(const LinearisedSystem& system, std::span<const double> d) {
   double change = dot(system.gradient, d);
   for (int i = 0; i < system.n; ++i)
@@ -177,11 +182,14 @@ SolveReport not_finite(SolveReport report, const char* what) {
   return report;
 }
 
-std::string step_limit_reason(int steps) { return "the budget of " + std::to_string(steps) + " steps was used up"; }
+std::string step_limit_reason(int steps) {
+  return "the budget of " + std::to_string(steps) + " steps was used up";
+}
 
 class GaussNewton final : public LeastSquaresSolver {
  public:
-  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w, const LeastSquaresOptions& options) override {
+  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
+                    const LeastSquaresOptions& options) override {
     Rows rows(problem);
     SolveReport report;
     const int n = problem.unknowns();
@@ -195,7 +203,8 @@ class GaussNewton final : public LeastSquaresSolver {
         system = reduce_with(problem, w, options.reduction, rows);
         report.objective = system.objective;
         report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !all_finite(system.gram)) return not_finite(report, "the linearised system");
+        if (!std::isfinite(system.objective) || !all_finite(system.gram))
+          return not_finite(report, "the linearised system");
         if (first_gradient < 0) first_gradient = report.gradient_norm;
         if (report.gradient_norm <= options.atol + options.rtol * first_gradient) return report;
       }
@@ -220,15 +229,16 @@ class GaussNewton final : public LeastSquaresSolver {
         moved = false;
         continue;
       }
-      const double trial_objective = solved ? objective_with(problem, trial, rows) : std::numeric_limits<double>::infinity();
+      const double trial_objective =
+          solved ? objective_with(problem, trial, rows) : std::numeric_limits<double>::infinity();
       moved = trial_objective < report.objective;
       if (moved) {
         std::copy(trial.begin(), trial.end(), w.begin());
         report.objective = trial_objective;
         damping /= 10;
         if (report.iterations == options.max_steps) {
-          // The budget ends here. The gradient at the new point is not worth another linearisation: whoever differentiates
-          // there evaluates it in solve_adjoint().
+          // The budget ends here. The gradient at the new point is not worth another linearisation: whoever
+          // differentiates there evaluates it in solve_adjoint().
           report.status = SolveStatus::step_limit;
           report.reason = step_limit_reason(options.max_steps);
           return report;
@@ -247,7 +257,8 @@ class GaussNewton final : public LeastSquaresSolver {
 
 class LevenbergMarquardt final : public LeastSquaresSolver {
  public:
-  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w, const LeastSquaresOptions& options) override {
+  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
+                    const LeastSquaresOptions& options) override {
     Rows rows(problem);
     SolveReport report;
     const int n = problem.unknowns();
@@ -260,7 +271,8 @@ class LevenbergMarquardt final : public LeastSquaresSolver {
         system = reduce_with(problem, w, options.reduction, rows);
         report.objective = system.objective;
         report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !all_finite(system.gram)) return not_finite(report, "the linearised system");
+        if (!std::isfinite(system.objective) || !all_finite(system.gram))
+          return not_finite(report, "the linearised system");
       }
       if (report.iterations == options.max_steps) {
         report.status = SolveStatus::step_limit;
@@ -277,7 +289,8 @@ class LevenbergMarquardt final : public LeastSquaresSolver {
       moved = std::isfinite(trial_objective) && ratio >= 0.01;
       if (moved) {
         bool settled = std::abs(change) <= options.atol + options.rtol * std::abs(report.objective);
-        for (int i = 0; i < n; ++i) settled = settled && std::abs(step[i]) <= options.atol + options.rtol * std::abs(w[i]);
+        for (int i = 0; i < n; ++i)
+          settled = settled && std::abs(step[i]) <= options.atol + options.rtol * std::abs(w[i]);
         std::copy(trial.begin(), trial.end(), w.begin());
         report.objective = trial_objective;
         if (settled) return report;
@@ -299,17 +312,23 @@ class LevenbergMarquardt final : public LeastSquaresSolver {
 
 const char* to_string(SolveStatus status) {
   switch (status) {
-    case SolveStatus::converged: return "converged";
-    case SolveStatus::step_limit: return "step_limit";
-    case SolveStatus::stalled: return "stalled";
-    case SolveStatus::not_finite: return "not_finite";
-    case SolveStatus::not_a_minimum: return "not_a_minimum";
+    case SolveStatus::converged:
+      return "converged";
+    case SolveStatus::step_limit:
+      return "step_limit";
+    case SolveStatus::stalled:
+      return "stalled";
+    case SolveStatus::not_finite:
+      return "not_finite";
+    case SolveStatus::not_a_minimum:
+      return "not_a_minimum";
   }
   return "unknown";
 }
 
 std::vector<double> stack_triangles(const std::vector<double>& triangles, int n) {
-  return combine_in_tree(triangles, n * n, 0, static_cast<int>(triangles.size()) / (n * n), StackTriangles{n});
+  return combine_in_tree(triangles, n * n, 0, static_cast<int>(triangles.size()) / (n * n),
+                         StackTriangles{n});
 }
 
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction) {
@@ -323,10 +342,13 @@ double objective(LeastSquaresProblem& problem, std::span<const double> w) {
 }
 
 std::unique_ptr<LeastSquaresSolver> make_gauss_newton() { return std::make_unique<GaussNewton>(); }
-std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt() { return std::make_unique<LevenbergMarquardt>(); }
+std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt() {
+  return std::make_unique<LevenbergMarquardt>();
+}
 
-AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w, std::span<const double> w_bar,
-                            std::span<double> lambda, AdjointMatrix matrix, double damping) {
+AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w,
+                            std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
+                            double damping) {
   const int n = problem.unknowns();
   AdjointReport report;
   const LinearisedSystem system = reduce(problem, w, Reduction::normal);

@@ -12,14 +12,14 @@
 namespace rankine {
 namespace {
 
-/// Initial values of the samples first .. first + count - 1. Each sample has draws of its own, so that another size of a
-/// split does not change the samples of the others.
+/// Initial values of the samples first .. first + count - 1. Each sample has draws of its own, so that
+/// another size of a split does not change the samples of the others.
 std::vector<double> draw_initial_values(const Pde& pde, long seed, long first, int count, long& redrawn) {
   const RandomStream stream(static_cast<std::uint64_t>(seed), "initial-states");
   std::vector<double> values;
   for (long id = first; id < first + count; ++id) {
-    // Uniform in (0, maximum) as PDEBench draws it; values below the minimum, which the paper's rows would divide by, are
-    // drawn again.
+    // Uniform in (0, maximum) as PDEBench draws it; values below the minimum, which the paper's rows would
+    // divide by, are drawn again.
     for (long attempt = 0;; ++attempt) {
       const double value = pde.initial_maximum() * stream.uniform(0, id, attempt);
       if (value >= pde.initial_minimum()) {
@@ -42,14 +42,15 @@ std::vector<double> uniform_times(double duration, int frames) {
 enum class Keep { fields, right_wall };
 
 /// Solves all samples, dealt over the ranks, at the union of both lists of times.
-void solve_references(const Pde& pde, const Communicator& communicator, int cells, const std::vector<double>& times,
-                      const std::vector<double>& own_times, Keep keep, PdeSplit& split) {
+void solve_references(const Pde& pde, const Communicator& communicator, int cells,
+                      const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
+                      PdeSplit& split) {
   std::vector<double> all(own_times);
   if (keep == Keep::fields) all.insert(all.end(), times.begin(), times.end());
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
-  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, int first_cell,
-                        std::vector<double>& out) {
+  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted,
+                        int first_cell, std::vector<double>& out) {
     for (double t : wanted) {
       const auto at = solution.begin() + (std::lower_bound(all.begin(), all.end(), t) - all.begin()) * cells;
       out.insert(out.end(), at + first_cell, at + cells);
@@ -72,10 +73,13 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
 }  // namespace
 
 void PdeDataOptions::options(OptionVisitor& o) {
-  o("source", source, {.help = "where samples come from: computed here, or a file in PDEBench's layout", .choices = {"generate", "pdebench"}});
+  o("source", source,
+    {.help = "where samples come from: computed here, or a file in PDEBench's layout",
+     .choices = {"generate", "pdebench"}});
   o("path", path, {.help = "the PDEBench file (source: pdebench)"});
   o("train", train, {.help = "training samples", .min = 1});
-  o("validation", validation, {.help = "samples for choices and for the error shown during training", .min = 1});
+  o("validation", validation,
+    {.help = "samples for choices and for the error shown during training", .min = 1});
   o("test", test, {.help = "samples that the final figures come from, evaluated once", .min = 1});
   o("frames", frames, {.help = "uniform frames of the reference, the initial one included", .min = 2});
   o("seed", seed, {.help = "seed of the initial states; the same for all seeds of a run", .min = 0});
@@ -87,22 +91,25 @@ void PdeDataOptions::validate(const DeckNode& node) const {
     node.error_at("path", "path is given, but source: generate reads no file; write source: pdebench");
 }
 
-void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator, int cells) {
+void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator,
+                    int cells) {
   if (options.source != "pdebench") return;
   communicator.on_root([&] {
     const PdebenchFile file(options.path);
     const long needed = options.train + options.validation + options.test;
     if (file.samples() < needed)
-      node.error_at("path", options.path + " holds " + std::to_string(file.samples()) + " samples, but train + validation + test = " +
-                                std::to_string(needed) + "; make them smaller");
+      node.error_at("path", options.path + " holds " + std::to_string(file.samples()) +
+                                " samples, but train + validation + test = " + std::to_string(needed) +
+                                "; make them smaller");
     if (static_cast<int>(file.x().size()) % cells != 0)
-      node.error_at("path", options.path + " has " + std::to_string(file.x().size()) + " cells, which grid.cells = " +
-                                std::to_string(cells) + " does not divide; choose a divisor");
+      node.error_at("path", options.path + " has " + std::to_string(file.x().size()) +
+                                " cells, which grid.cells = " + std::to_string(cells) +
+                                " does not divide; choose a divisor");
   });
 }
 
-PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator, int cells,
-                      const std::vector<double>& own_times, bool train_right_wall) {
+PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
+                      int cells, const std::vector<double>& own_times, bool train_right_wall) {
   PdeData data;
   data.cells = cells;
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
@@ -116,7 +123,8 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
       const PdebenchFile file(options.path);
       data.times = file.t();
       for (long s = 0; s < options.train + options.validation + options.test; ++s) {
-        const std::vector<double> sample = average_cells(file.read_sample(s), static_cast<int>(file.x().size()), cells);
+        const std::vector<double> sample =
+            average_cells(file.read_sample(s), static_cast<int>(file.x().size()), cells);
         values.insert(values.end(), sample.begin(), sample.end());
       }
     });
@@ -141,14 +149,16 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   for (int i = 0; i < 3; ++i) {
     for (int s = 0; s < sizes[i]; ++s) splits[i]->ids.push_back(i * stride + s);
     splits[i]->u0 = draw_initial_values(pde, options.seed, i * stride, sizes[i], data.redrawn);
-    if (i > 0) solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, *splits[i]);
-    else if (train_right_wall) solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, data.train);
+    if (i > 0)
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, *splits[i]);
+    else if (train_right_wall)
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, data.train);
   }
   return data;
 }
 
-std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options, const Pde& pde,
-                                               const Communicator& communicator, int cells,
+std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
+                                               const Pde& pde, const Communicator& communicator, int cells,
                                                const std::vector<double>& own_times, bool train_right_wall) {
   // One entry: variants that differ in their data follow one another in a deck.
   static std::string kept_key;
@@ -157,7 +167,8 @@ std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const Pde
   for (double t : own_times) full_key += " " + std::to_string(t);
   if (!kept || kept_key != full_key) {
     kept.reset();
-    kept = std::make_shared<const PdeData>(make_pde_data(options, pde, communicator, cells, own_times, train_right_wall));
+    kept = std::make_shared<const PdeData>(
+        make_pde_data(options, pde, communicator, cells, own_times, train_right_wall));
     kept_key = full_key;
   }
   return kept;

@@ -24,13 +24,15 @@ struct PdeDataOptions {
   void validate(const DeckNode& node) const;
 };
 
-/// One split. Validation and test have references; training has values at the right wall, where they were asked for.
+/// One split. Validation and test have references; training has values at the right wall, where they were
+/// asked for.
 struct PdeSplit {
   std::vector<long> ids;              ///< global sample ids, disjoint between splits
   std::vector<double> u0;             ///< [sample]
   std::vector<double> reference;      ///< [sample][frame][cell] at PdeData::times
   std::vector<double> own_reference;  ///< [sample][frame][cell] at the method's own times; empty if not known
-  std::vector<double> right_wall;     ///< [sample][frame] at the method's own times, last cell; empty if not asked for
+  std::vector<double>
+      right_wall;  ///< [sample][frame] at the method's own times, last cell; empty if not asked for
   int size() const { return static_cast<int>(ids.size()); }
 };
 
@@ -38,22 +40,23 @@ struct PdeData {
   std::vector<double> times;  ///< frames of the reference
   int cells = 0;
   PdeSplit train, validation, test;
-  long redrawn = 0;           ///< initial values that fell below the smallest one allowed and were drawn again
+  long redrawn = 0;  ///< initial values that fell below the smallest one allowed and were drawn again
 };
 
-/// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples, and cells that
-/// average to `cells`. Throws InputError on all ranks.
-void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator, int cells);
+/// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
+/// and cells that average to `cells`. Throws InputError on all ranks.
+void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator,
+                    int cells);
 
-/// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it. `own_times`: where the
-/// methods have frames (the initial time included). Collective.
-PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator, int cells,
-                      const std::vector<double>& own_times, bool train_right_wall);
+/// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
+/// `own_times`: where the methods have frames (the initial time included). Collective.
+PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
+                      int cells, const std::vector<double>& own_times, bool train_right_wall);
 
-/// The same, kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text that tells all
-/// that the data depend on besides the other arguments.
-std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options, const Pde& pde,
-                                               const Communicator& communicator, int cells,
+/// The same, kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text
+/// that tells all that the data depend on besides the other arguments.
+std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
+                                               const Pde& pde, const Communicator& communicator, int cells,
                                                const std::vector<double>& own_times, bool train_right_wall);
 
 }  // namespace rankine

@@ -23,7 +23,8 @@ class FrameInterpolation {
     const int n = static_cast<int>(from.size()), width = std::min(4, n);
     for (double t : to) {
       const double s = std::sqrt(t);
-      const int right = static_cast<int>(std::lower_bound(from.begin(), from.end(), t * (1 - 1e-14)) - from.begin());
+      const int right =
+          static_cast<int>(std::lower_bound(from.begin(), from.end(), t * (1 - 1e-14)) - from.begin());
       Row row;
       row.first = std::clamp(right - width / 2, 0, n - width);
       for (int a = 0; a < width; ++a) {
@@ -57,7 +58,9 @@ class FrameInterpolation {
   std::vector<Row> rows_;
 };
 
-double norm(std::span<const double> a) { return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0)); }
+double norm(std::span<const double> a) {
+  return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
+}
 
 double distance(std::span<const double> a, std::span<const double> b) {
   double sum = 0;
@@ -65,7 +68,9 @@ double distance(std::span<const double> a, std::span<const double> b) {
   return std::sqrt(sum);
 }
 
-double mean(std::span<const double> a) { return std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size()); }
+double mean(std::span<const double> a) {
+  return std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size());
+}
 
 double standard_deviation(std::span<const double> a) {
   const double centre = mean(a);
@@ -81,7 +86,16 @@ double quantile(std::vector<double> a, double q) {
 }
 
 /// What an evaluation measures of one sample.
-enum Measure { rel_l2, rel_l2_corrected, rel_l2_discrete, pde_residual, reference_residual, ic_error, bc_error, measures };
+enum Measure {
+  rel_l2,
+  rel_l2_corrected,
+  rel_l2_discrete,
+  pde_residual,
+  reference_residual,
+  ic_error,
+  bc_error,
+  measures
+};
 
 struct MeasureInfo {
   const char* name;
@@ -102,16 +116,23 @@ constexpr MeasureInfo measure_info[measures] = {
 void GridOptions::options(OptionVisitor& o) {
   o("cells", cells, {.help = "cells in space", .min = 4});
   o("frames", frames, {.help = "time steps: frames besides the initial one", .min = 4});
-  o("tiles", tiles, {.help = "tiles along t and x that the network's activations are dealt to ranks in", .min = 1, .min_size = 2, .max_size = 2});
+  o("tiles", tiles,
+    {.help = "tiles along t and x that the network's activations are dealt to ranks in",
+     .min = 1,
+     .min_size = 2,
+     .max_size = 2});
 }
 
 void TrainOptions::options(OptionVisitor& o) {
   o("steps", steps, {.help = "training steps", .min = 0});
   o("batch", batch, {.help = "samples a step", .min = 1});
-  o("learning_rate", learning_rate, {.help = "learning rate before the schedule's factor", .min = 0, .exclusive_min = true});
+  o("learning_rate", learning_rate,
+    {.help = "learning rate before the schedule's factor", .min = 0, .exclusive_min = true});
   o("clip", clip, {.help = "bound of the gradient's norm (0: none)", .min = 0});
-  o("evaluate_every", evaluate_every, {.help = "steps between evaluations on the validation split (0: none)", .min = 0});
-  o("on_not_finite", on_not_finite, {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
+  o("evaluate_every", evaluate_every,
+    {.help = "steps between evaluations on the validation split (0: none)", .min = 0});
+  o("on_not_finite", on_not_finite,
+    {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
 }
 
@@ -128,7 +149,8 @@ void PdeTraining::describe(OptionVisitor& o) {
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
-  const DeckNode grid = variant.section("grid"), data = variant.section("data"), train = variant.section("train");
+  const DeckNode grid = variant.section("grid"), data = variant.section("data"),
+                 train = variant.section("train");
   grid.read(grid_);
   data.read(data_);
   formulation_ = FormulationOptions::read(variant.section("formulation"));
@@ -139,7 +161,8 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   schedule_ = schedules().make_or("cosine", train.section("schedule"));
   train.read(train_);
   if (train_.batch > data_.train)
-    train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " + std::to_string(data_.train) +
+    train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " +
+                                std::to_string(data_.train) +
                                 " training samples; make data.train larger or the batch smaller");
 
   data_key_ = variant.child("pde").yaml() + data.yaml();
@@ -152,25 +175,31 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
       node.error_at(key, error.what());
     }
   };
-  const TileGrid tiles = placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells, grid_.tiles[0], grid_.tiles[1]); });
-  tiles_ = placed(grid, "tiles", [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
+  const TileGrid tiles =
+      placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells, grid_.tiles[0], grid_.tiles[1]); });
+  tiles_ = placed(grid, "tiles",
+                  [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
   const DeckNode formulation = variant.section("formulation");
   if (!formulation_.soft()) {
     if (grid_.tiles[0] % formulation_.experts[0] != 0 || grid_.tiles[1] % formulation_.experts[1] != 0)
-      formulation.error_at("experts", "experts: [" + std::to_string(formulation_.experts[0]) + ", " +
-                                          std::to_string(formulation_.experts[1]) + "] do not divide grid.tiles [" +
-                                          std::to_string(grid_.tiles[0]) + ", " + std::to_string(grid_.tiles[1]) +
-                                          "]; each expert covers whole tiles, so choose divisors of both numbers");
+      formulation.error_at("experts",
+                           "experts: [" + std::to_string(formulation_.experts[0]) + ", " +
+                               std::to_string(formulation_.experts[1]) + "] do not divide grid.tiles [" +
+                               std::to_string(grid_.tiles[0]) + ", " + std::to_string(grid_.tiles[1]) +
+                               "]; each expert covers whole tiles, so choose divisors of both numbers");
     const long available = tiles.nt() * tiles.nx() / (formulation_.experts[0] * formulation_.experts[1]);
     if (formulation_.points > available)
       formulation.error_at("points", "points: " + std::to_string(formulation_.points) + " is more than the " +
-                                         std::to_string(available) + " points of an expert; choose at most that many, or 0 for all");
+                                         std::to_string(available) +
+                                         " points of an expert; choose at most that many, or 0 for all");
   }
   check_pde_data(data_, data, setup.communicator, grid_.cells);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
-    data.error_at("source", "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
-                            "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
+    data.error_at(
+        "source",
+        "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
+        "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
 
   const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
   model_context_ = ModelContext{*tiles_, sum, 3, formulation_.soft() ? 1 : formulation_.basis,
@@ -191,10 +220,12 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   for (int s = 0; s < solve_status_count; ++s)
     out.push_back({std::string("status_") + to_string(static_cast<SolveStatus>(s)), "1",
                    "share of the training solves that ended so"});
-  out.push_back({"samples_skipped", "1", "training steps without an update because something was not finite"});
+  out.push_back(
+      {"samples_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
   out.push_back({"seconds_per_step", "s", "median wall time of a training step", true});
-  out.push_back({"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
+  out.push_back(
+      {"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
   return out;
 }
@@ -204,21 +235,25 @@ RunEstimate PdeTraining::estimate() const {
   const TileGrid& grid = tiles_->grid();
   e.partition = grid.describe();
   for (int r = 0; r < tiles_->ranks(); ++r)
-    e.partition += (r == 0 ? "; rank " : ", rank ") + std::to_string(r) + ": tiles " + std::to_string(tiles_->begin(r)) + "-" +
-                   std::to_string(tiles_->end(r) - 1);
+    e.partition += (r == 0 ? "; rank " : ", rank ") + std::to_string(r) + ": tiles " +
+                   std::to_string(tiles_->begin(r)) + "-" + std::to_string(tiles_->end(r) - 1);
   const double count = static_cast<double>(model_->initial_parameters(0).count());
   const double points = static_cast<double>(grid.tile_points() * tiles_->begin(1 % tiles_->ranks() ? 1 : 0));
   const double local = tiles_->ranks() == 1 ? static_cast<double>(grid.nt() * grid.nx()) : points;
-  const double channels = 200;  // activations kept per point, of which the widths of the usual models are the bulk
-  e.bytes_per_rank = 64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) + 40 * count;
+  const double channels =
+      200;  // activations kept per point, of which the widths of the usual models are the bulk
+  e.bytes_per_rank =
+      64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) + 40 * count;
   // Two flops a multiply-add, three passes, at a cautious 5 Gflop/s a rank.
   e.seconds_per_seed = train_.steps * local * train_.batch * 8000 * 2 * 3 / 5e9;
   const double frame_bytes = 8.0 * static_cast<double>(data_.frames) * grid_.cells;
-  e.file_bytes = static_cast<std::uint64_t>(2 * frame_bytes * train_.save_fields + 8 * count + 8.0 * train_.steps * 12);
+  e.file_bytes =
+      static_cast<std::uint64_t>(2 * frame_bytes * train_.save_fields + 8 * count + 8.0 * train_.steps * 12);
   return e;
 }
 
-PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training) const {
+PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>& which, long step,
+                                 bool training) const {
   PdeBatch batch;
   batch.step = step;
   batch.training = training;
@@ -237,9 +272,10 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
 /// Channels (time, x, initial state) on the local tiles: [L, B, 3, Tt, Tx].
 Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   const TileGrid& grid = tiles_->grid();
-  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), 3, grid.tile_nt(), grid.tile_nx()}, model_->dtype());
-  // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at the last cell in
-  // the paper.
+  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), 3, grid.tile_nt(), grid.tile_nx()},
+                           model_->dtype());
+  // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
+  // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
   const double last = formulation_.collocated() ? grid_.cells - 0.5 : grid_.cells;
   const auto fill = [&](auto* out) {
@@ -251,14 +287,17 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
           for (long t = extent.t_begin; t < extent.t_end; ++t)
             for (long i = extent.x_begin; i < extent.x_end; ++i) {
               const double time = times_[first_time + t] / pde_->duration();
-              *out++ = static_cast<T>(channel == 0   ? (formulation_.time_input == "sqrt" ? std::sqrt(time) : time)
-                                      : channel == 1 ? (static_cast<double>(i) + 0.5) / last
-                                                     : formulation_.initial_input_scale * batch.u0[s]);
+              *out++ =
+                  static_cast<T>(channel == 0   ? (formulation_.time_input == "sqrt" ? std::sqrt(time) : time)
+                                 : channel == 1 ? (static_cast<double>(i) + 0.5) / last
+                                                : formulation_.initial_input_scale * batch.u0[s]);
             }
     }
   };
-  if (model_->dtype() == DType::f32) fill(x.data<float>());
-  else fill(x.data<double>());
+  if (model_->dtype() == DType::f32)
+    fill(x.data<float>());
+  else
+    fill(x.data<double>());
   return x;
 }
 
@@ -271,12 +310,18 @@ struct PdeTraining::Evaluation {
 
 class PdeTraining::Evaluator {
  public:
-  Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator, const StorageProblem& problem)
-      : owner_(owner), data_(data), communicator_(communicator), problem_(problem), to_frames_(owner.times_, data.times) {}
+  Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator,
+            const StorageProblem& problem)
+      : owner_(owner),
+        data_(data),
+        communicator_(communicator),
+        problem_(problem),
+        to_frames_(owner.times_, data.times) {}
 
-  /// The cheap form measures rel_l2 only. `fields`: takes the first `save` samples at the reference's frames (root only).
-  Evaluation operator()(const ParameterSet& parameters, ConstraintLayer& layer, const PdeSplit& split, bool cheap,
-                        int save = 0, std::vector<double>* fields = nullptr) const {
+  /// The cheap form measures rel_l2 only. `fields`: takes the first `save` samples at the reference's frames
+  /// (root only).
+  Evaluation operator()(const ParameterSet& parameters, ConstraintLayer& layer, const PdeSplit& split,
+                        bool cheap, int save = 0, std::vector<double>* fields = nullptr) const {
     const NoGrad no_grad;
     Evaluation result;
     const int batch_size = owner_.train_.batch, cells = owner_.grid_.cells;
@@ -300,7 +345,8 @@ class PdeTraining::Evaluator {
       std::vector<double> local, kept;
       communicator_.together([&] {
         for (long s = 0; s < own; ++s) {
-          const std::span<const double> solution(&u[s * owner_.times_.size() * cells], owner_.times_.size() * cells);
+          const std::span<const double> solution(&u[s * owner_.times_.size() * cells],
+                                                 owner_.times_.size() * cells);
           const long sample = first + first_own + s;
           measure(solution, split, sample, cheap, local);
           if (sample < save) {
@@ -322,7 +368,8 @@ class PdeTraining::Evaluator {
   }
 
  private:
-  void measure(std::span<const double> u, const PdeSplit& split, long sample, bool cheap, std::vector<double>& out) const {
+  void measure(std::span<const double> u, const PdeSplit& split, long sample, bool cheap,
+               std::vector<double>& out) const {
     const int cells = owner_.grid_.cells;
     const size_t frames = data_.times.size(), each = frames * cells, own = owner_.times_.size() * cells;
     const std::span<const double> reference(&split.reference[sample * each], each);
@@ -336,18 +383,21 @@ class PdeTraining::Evaluator {
       std::vector<double> corrected(u.begin(), u.end()), exact(own);
       std::fill_n(corrected.begin(), cells, split.u0[sample]);
       std::fill_n(exact.begin(), cells, split.u0[sample]);
-      values[pde_residual] = norm(problem_.evaluate(corrected)) / std::sqrt(static_cast<double>(problem_.points()));
+      values[pde_residual] =
+          norm(problem_.evaluate(corrected)) / std::sqrt(static_cast<double>(problem_.points()));
       problem_.correct(corrected, 1);
       values[rel_l2_corrected] = distance(to_frames_(corrected, cells), reference) / size;
       problem_.solve_exactly(exact);
       values[rel_l2_discrete] = distance(u, exact) / norm(exact);
       if (!split.own_reference.empty())
-        values[reference_residual] = norm(problem_.evaluate(std::span(&split.own_reference[sample * own], own))) /
-                                     std::sqrt(static_cast<double>(problem_.points()));
+        values[reference_residual] =
+            norm(problem_.evaluate(std::span(&split.own_reference[sample * own], own))) /
+            std::sqrt(static_cast<double>(problem_.points()));
       double initial = 0, walls = 0;
       for (int i = 0; i < cells; ++i) initial += (u[i] - split.u0[sample]) * (u[i] - split.u0[sample]);
       for (size_t j = 0; j < frames; ++j)
-        for (int cell : {0, cells - 1}) walls += std::pow(at_frames[j * cells + cell] - reference[j * cells + cell], 2);
+        for (int cell : {0, cells - 1})
+          walls += std::pow(at_frames[j * cells + cell] - reference[j * cells + cell], 2);
       values[ic_error] = std::sqrt(initial / cells) / split.u0[sample];
       values[bc_error] = std::sqrt(walls / (2.0 * static_cast<double>(frames)));
     }
@@ -413,23 +463,27 @@ Metrics PdeTraining::run(RunContext& context) {
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps);
     RuleContext rule_context{
         [&](const BoundParameters& bound) { return layer->loss(model_->forward(bound, input), batch); },
-        parameters, *optimizer, model_context_->tiles, rate, train_.clip};
+        parameters,
+        *optimizer,
+        model_context_->tiles,
+        rate,
+        train_.clip};
     const StepOutcome outcome = rule_->step(rule_context);
     if (!outcome.updated) {
       if (train_.on_not_finite == "stop")
-        throw NumericalError("variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " + std::to_string(step) +
-                             ": the loss is " + std::to_string(outcome.loss) + " and the gradient's norm " +
-                             std::to_string(outcome.gradient_norm) +
-                             "; lower train.learning_rate, or let train.on_not_finite: skip leave such steps out");
+        throw NumericalError(
+            "variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " +
+            std::to_string(step) + ": the loss is " + std::to_string(outcome.loss) +
+            " and the gradient's norm " + std::to_string(outcome.gradient_norm) +
+            "; lower train.learning_rate, or let train.on_not_finite: skip leave such steps out");
       ++skipped_steps;
     }
     step_seconds.push_back(watch.seconds());
     elapsed.push_back(training.seconds());
     losses.push_back(outcome.loss);
     gradient_norms.push_back(outcome.gradient_norm);
-    context.results.append_step(step, {{"loss", outcome.loss},
-                                       {"gradient_norm", outcome.gradient_norm},
-                                       {"learning_rate", rate}});
+    context.results.append_step(
+        step, {{"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}});
     const BatchStatistics statistics = layer->statistics();
     record_experts(context, step, statistics);
     for (const ExpertStatistics& s : statistics)
@@ -441,7 +495,8 @@ Metrics PdeTraining::run(RunContext& context) {
       context.results.append_evaluation(step + 1, {{"rel_l2_validation", error}});
       evaluation_seconds.push_back(training.seconds());
     }
-    progress.update(step + 1, outcome.loss, error, quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
+    progress.update(step + 1, outcome.loss, error,
+                    quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
   }
 
   // The test split is read once, here.
@@ -459,12 +514,15 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(start.measures[rel_l2]));
   const long tail = std::max<long>(1, train_.steps / 10);
-  out.emplace_back("loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));
-  out.emplace_back("gradient_p99_over_median", quantile(gradient_norms, 0.99) / quantile(gradient_norms, 0.5));
+  out.emplace_back(
+      "loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));
+  out.emplace_back("gradient_p99_over_median",
+                   quantile(gradient_norms, 0.99) / quantile(gradient_norms, 0.5));
   out.emplace_back("solver_iterations", test.iterations);
   const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
   for (int s = 0; s < solve_status_count; ++s)
-    out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)), solves > 0 ? status_total[s] / solves : 0.0);
+    out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)),
+                     solves > 0 ? status_total[s] / solves : 0.0);
   out.emplace_back("samples_skipped", skipped_steps);
   out.emplace_back("parameters", static_cast<double>(parameters.count()));
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
@@ -488,7 +546,8 @@ Metrics PdeTraining::run(RunContext& context) {
   return out;
 }
 
-void PdeTraining::write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const {
+void PdeTraining::write_fields(RunContext& context, const PdeData& data, int save,
+                               const std::vector<double>& u) const {
   if (save == 0 || !context.communicator.is_root()) return;
   const int cells = grid_.cells;
   std::vector<double> ids, x(cells);
@@ -498,9 +557,10 @@ void PdeTraining::write_fields(RunContext& context, const PdeData& data, int sav
                                             {"t", data.times, pde_->time_unit(), "time"},
                                             {"x", x, pde_->length_unit(), "cell centre"}};
   const size_t count = static_cast<size_t>(save) * data.times.size() * cells;
-  context.results.fields("u", std::span<const double>(u).first(count), coordinates, {.long_name = pde_->field_name()});
-  context.results.fields("u_reference", std::span<const double>(data.test.reference).first(count), coordinates,
-                         {.long_name = std::string(pde_->field_name()) + ", reference"});
+  context.results.fields("u", std::span<const double>(u).first(count), coordinates,
+                         {.long_name = pde_->field_name()});
+  context.results.fields("u_reference", std::span<const double>(data.test.reference).first(count),
+                         coordinates, {.long_name = std::string(pde_->field_name()) + ", reference"});
   const auto edges = [&](int parts) {
     std::vector<double> at;
     for (int i = 0; i <= parts; ++i) at.push_back(pde_->length() * i / parts);

@@ -1,5 +1,5 @@
-// Trains a network that solves a parametric PDE, under a soft or a hard constraint, and evaluates it on unseen initial
-// states against an independent reference.
+// Trains a network that solves a parametric PDE, under a soft or a hard constraint, and evaluates it on
+// unseen initial states against an independent reference.
 #pragma once
 
 #include <memory>

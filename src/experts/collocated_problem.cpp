@@ -12,14 +12,18 @@
 namespace rankine {
 
 void CollocatedOptions::options(OptionVisitor& o) {
-  o("ic_rows", ic_rows, {.help = "initial rows once, or repeated for every frame as in the release's PI-HC",
-                         .choices = {"once", "per_frame"}});
-  o("right_wall_slope", right_wall_slope, {.help = "u_x of the right wall row in x / x_max (the release) or in x",
-                                           .choices = {"scaled", "physical"}});
-  o("residual_scale", residual_scale, {.help = "factor on the residual rows", .min = 0, .exclusive_min = true});
+  o("ic_rows", ic_rows,
+    {.help = "initial rows once, or repeated for every frame as in the release's PI-HC",
+     .choices = {"once", "per_frame"}});
+  o("right_wall_slope", right_wall_slope,
+    {.help = "u_x of the right wall row in x / x_max (the release) or in x",
+     .choices = {"scaled", "physical"}});
+  o("residual_scale", residual_scale,
+    {.help = "factor on the residual rows", .min = 0, .exclusive_min = true});
   o("residual_skip_t", residual_skip_t, {.help = "first frames whose residual rows are left out", .min = 0});
-  o("right_bc_loss", right_bc_loss, {.help = "right wall in the loss: its own row, or the reference's values (the paper)",
-                                     .choices = {"residual", "reference"}});
+  o("right_bc_loss", right_bc_loss,
+    {.help = "right wall in the loss: its own row, or the reference's values (the paper)",
+     .choices = {"residual", "reference"}});
 }
 
 /// Central differences, one-sided and of first order at the ends; u_xx is the first derivative taken twice.
@@ -46,7 +50,8 @@ struct CollocatedProblem::Stencils {
       for (int outer = -1; outer <= 1; ++outer) {
         const int mid = i + outer;
         if (mid < 0 || mid >= n) continue;
-        for (int inner = -1; inner <= 1; ++inner) xx[i][outer + inner + 2] += x[i][outer + 1] * x[mid][inner + 1];
+        for (int inner = -1; inner <= 1; ++inner)
+          xx[i][outer + inner + 2] += x[i][outer + 1] * x[mid][inner + 1];
       }
   }
 };
@@ -65,7 +70,8 @@ struct PaddedTile {
 
 }  // namespace
 
-/// One sample's problem of one expert: rows [point][term][basis] of its local tiles, and the shared linear rows.
+/// One sample's problem of one expert: rows [point][term][basis] of its local tiles, and the shared linear
+/// rows.
 class CollocatedProblem::Expert final : public LeastSquaresProblem {
  public:
   Expert(const CollocatedProblem& owner, int basis, const Communicator* ranks)
@@ -108,7 +114,8 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
     for (long p = 0; p < count; ++p) {
       const double* __restrict row = &terms[p * 3 * n];
       double* __restrict out = &jacobian[p * n];
-      const double a = scale * jets_[p].gradient[0], b = scale * jets_[p].gradient[1], c = scale * jets_[p].gradient[2];
+      const double a = scale * jets_[p].gradient[0], b = scale * jets_[p].gradient[1],
+                   c = scale * jets_[p].gradient[2];
       for (long i = 0; i < n; ++i) out[i] = a * row[i] + b * row[n + i] + c * row[2 * n + i];
     }
     for (size_t r = 0; r * (n + 1) < linear.size(); ++r)
@@ -123,7 +130,8 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
     std::vector<long> counts = parts();
     if (!linear.empty()) counts.back() = 0;  // the linear rows have no curvature
     for (long count : counts) {
-      std::vector<double> weighted(static_cast<size_t>(count) * 3 * n_), product(static_cast<size_t>(n_) * n_, 0.0);
+      std::vector<double> weighted(static_cast<size_t>(count) * 3 * n_),
+          product(static_cast<size_t>(n_) * n_, 0.0);
       for (long q = 0; q < count; ++q) {
         const PointwiseResidual& f = jets_[first + q];
         const double rho = scale * scale * f.value;
@@ -131,17 +139,18 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
         double* out = &weighted[q * 3 * n_];
         for (int a = 0; a < 3; ++a)
           for (int i = 0; i < n_; ++i)
-            out[a * n_ + i] =
-                rho * (f.hessian[a][0] * row[i] + f.hessian[a][1] * row[n_ + i] + f.hessian[a][2] * row[2 * n_ + i]);
+            out[a * n_ + i] = rho * (f.hessian[a][0] * row[i] + f.hessian[a][1] * row[n_ + i] +
+                                     f.hessian[a][2] * row[2 * n_ + i]);
       }
-      kernels::add_transposed_product(count > 0 ? &terms[first * 3 * n_] : nullptr, weighted.data(), 3 * count, n_, n_,
-                                      product.data());
+      kernels::add_transposed_product(count > 0 ? &terms[first * 3 * n_] : nullptr, weighted.data(),
+                                      3 * count, n_, n_, product.data());
       local.insert(local.end(), product.begin(), product.end());
       first += count;
     }
     const std::vector<double> all = gather_parts(std::move(local), n_ * n_);
     std::vector<double> sum(static_cast<size_t>(n_) * n_);
-    tree_sum_local(std::span<const double>(all), static_cast<long>(all.size()) / (n_ * n_), std::span<double>(sum));
+    tree_sum_local(std::span<const double>(all), static_cast<long>(all.size()) / (n_ * n_),
+                   std::span<double>(sum));
     for (size_t i = 0; i < sum.size(); ++i) hessian[i] += sum[i];
   }
 
@@ -174,18 +183,19 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   std::vector<double> terms;      // [point][3][basis]
   std::vector<Place> places;      // [point]
   std::vector<long> part_points;  // points of each local tile of this expert
-  std::vector<double> linear;     // [row][basis + 1]: rho = A w + b; only on the rank of the expert's last tile
+  std::vector<double> linear;  // [row][basis + 1]: rho = A w + b; only on the rank of the expert's last tile
 
  private:
   const CollocatedProblem& owner_;
   int n_;
-  const Communicator* ranks_;  // null: all tiles are here
+  const Communicator* ranks_;            // null: all tiles are here
   std::vector<PointwiseResidual> jets_;  // of the local points, at the coefficients jets_at_
   std::vector<double> jets_at_;
 };
 
-CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communicator, const TilePartition& tiles,
-                                     std::vector<double> times, std::vector<double> x, TileGrid experts, int basis,
+CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communicator,
+                                     const TilePartition& tiles, std::vector<double> times,
+                                     std::vector<double> x, TileGrid experts, int basis,
                                      CollocatedOptions options, SolverOptions solver)
     : pde_(pde),
       communicator_(communicator),
@@ -203,7 +213,8 @@ CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communi
   x_scale_ = options_.right_wall_slope == "scaled" ? x.back() : 1.0;
   const long t_span = grid.t_tiles() / experts.t_tiles(), x_span = grid.x_tiles() / experts.x_tiles();
   for (long tile = 0; tile < grid.tiles(); ++tile)
-    expert_of_tile_.push_back(static_cast<int>(experts.number(grid.t_index(tile) / t_span, grid.x_index(tile) / x_span)));
+    expert_of_tile_.push_back(
+        static_cast<int>(experts.number(grid.t_index(tile) / t_span, grid.x_index(tile) / x_span)));
   for (int k = 0; k < this->experts(); ++k) {
     bool here = false, elsewhere = false;
     for (long tile = 0; tile < grid.tiles(); ++tile)
@@ -211,7 +222,8 @@ CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communi
     has_expert_.push_back(here);
     // Splitting is collective, so every rank takes part for every expert that spans ranks.
     const bool spans = communicator.any(here && elsewhere);
-    expert_ranks_.push_back(spans ? std::optional(communicator.split(here ? 1 : 0, communicator.rank())) : std::nullopt);
+    expert_ranks_.push_back(spans ? std::optional(communicator.split(here ? 1 : 0, communicator.rank()))
+                                  : std::nullopt);
   }
 }
 
@@ -227,7 +239,8 @@ CollocatedProblem::Terms CollocatedProblem::terms(std::span<const double> fields
   const TileGrid& grid = tiles_.grid();
   const PaddedTile tile{grid.tile_nt(), grid.tile_nx()};
   const std::vector<double> wide = padded(fields, channels);
-  Terms out{std::vector<double>(fields.size()), std::vector<double>(fields.size()), std::vector<double>(fields.size())};
+  Terms out{std::vector<double>(fields.size()), std::vector<double>(fields.size()),
+            std::vector<double>(fields.size())};
   size_t at = 0;
   for (long l = 0; l < tiles_.local_tiles(); ++l) {
     const TileExtent extent = grid.extent(tiles_.begin() + l);
@@ -247,8 +260,8 @@ CollocatedProblem::Terms CollocatedProblem::terms(std::span<const double> fields
   return out;
 }
 
-/// visit(weights, first, count, target): row = sum_i weights[i] field[first + i] - target, for the linear rows whose centre
-/// lies in the tile; indices into the padded tile.
+/// visit(weights, first, count, target): row = sum_i weights[i] field[first + i] - target, for the linear
+/// rows whose centre lies in the tile; indices into the padded tile.
 template <class Visit>
 void CollocatedProblem::for_each_linear_row(const CollocatedBatch& batch, int sample, long local_tile,
                                             const Visit& visit) const {
@@ -265,8 +278,10 @@ void CollocatedProblem::for_each_linear_row(const CollocatedBatch& batch, int sa
   const auto wall = [&](const WallRow& row, long x, double slope_scale) {
     double weights[3];
     const auto& stencil = stencils_->x[extent.x_begin + x];
-    for (int o = 0; o < 3; ++o) weights[o] = row.slope_factor * slope_scale * stencil[o] + (o == 1 ? row.value_factor : 0);
-    for (long t = extent.t_begin == 0 ? 1 : 0; t < tile.nt; ++t) visit(weights, tile.at(t, x) - 1, 3, row.target);
+    for (int o = 0; o < 3; ++o)
+      weights[o] = row.slope_factor * slope_scale * stencil[o] + (o == 1 ? row.value_factor : 0);
+    for (long t = extent.t_begin == 0 ? 1 : 0; t < tile.nt; ++t)
+      visit(weights, tile.at(t, x) - 1, 3, row.target);
   };
   if (extent.x_begin == 0) wall(pde_.left_wall(), 0, 1.0);
   if (extent.x_end == grid.nx()) wall(pde_.right_wall(), tile.nx - 1, x_scale_);
@@ -296,7 +311,8 @@ std::vector<std::vector<double>> CollocatedProblem::linear_rows(const Collocated
       lapack::qr_triangle(rows, static_cast<long>(rows.size()) / m, m, triangle);
       local.insert(local.end(), triangle.begin(), triangle.end());
     }
-  const std::vector<double> all = communicator_.all_gather_varying(std::span<const double>(local));  // [tile][sample]
+  const std::vector<double> all =
+      communicator_.all_gather_varying(std::span<const double>(local));  // [tile][sample]
   std::vector<std::vector<double>> combined;
   for (int s = 0; s < batch.size; ++s) {
     std::vector<double> of_sample;
@@ -355,7 +371,8 @@ CollocatedProblem::Expert CollocatedProblem::make_expert(int sample, int expert,
         double* row = &problem.terms[p * 3 * n];
         row[i] = here[0];
         row[n + i] = ct[0] * here[-tile.width()] + ct[1] * here[0] + ct[2] * here[tile.width()];
-        row[2 * n + i] = cxx[0] * here[-2] + cxx[1] * here[-1] + cxx[2] * here[0] + cxx[3] * here[1] + cxx[4] * here[2];
+        row[2 * n + i] =
+            cxx[0] * here[-2] + cxx[1] * here[-1] + cxx[2] * here[0] + cxx[3] * here[1] + cxx[4] * here[2];
       }
   }
   if (tiles_.is_local(last_tile)) problem.linear = linear;
@@ -366,8 +383,8 @@ namespace {
 
 /// What is known of one solve, as numbers that travel in one message.
 std::vector<double> pack(const SolveReport& report, std::span<const double> values) {
-  std::vector<double> out{static_cast<double>(report.status), static_cast<double>(report.iterations), report.objective,
-                          report.gradient_norm};
+  std::vector<double> out{static_cast<double>(report.status), static_cast<double>(report.iterations),
+                          report.objective, report.gradient_norm};
   out.insert(out.end(), values.begin(), values.end());
   return out;
 }
@@ -383,9 +400,11 @@ void unpack(const double* packed, SolveReport& report, std::span<double> values)
 
 }  // namespace
 
-/// Sends what each expert's first rank knows to all ranks. `packed`: of the experts whose first tile is here, in order,
-/// [sample][4 + n] each. Experts' first tiles rise with their numbers, so rank order is expert order.
-void CollocatedProblem::share(int batch, const std::vector<double>& packed, std::vector<std::vector<SolveReport>>& reports,
+/// Sends what each expert's first rank knows to all ranks. `packed`: of the experts whose first tile is here,
+/// in order, [sample][4 + n] each. Experts' first tiles rise with their numbers, so rank order is expert
+/// order.
+void CollocatedProblem::share(int batch, const std::vector<double>& packed,
+                              std::vector<std::vector<SolveReport>>& reports,
                               std::vector<double>& values) const {
   const int n = basis_;
   const std::vector<double> all = communicator_.all_gather_varying(std::span<const double>(packed));
@@ -398,7 +417,8 @@ void CollocatedProblem::share(int batch, const std::vector<double>& packed, std:
 }
 
 bool CollocatedProblem::owns_first_tile(int expert) const {
-  const auto first = std::find(expert_of_tile_.begin(), expert_of_tile_.end(), expert) - expert_of_tile_.begin();
+  const auto first =
+      std::find(expert_of_tile_.begin(), expert_of_tile_.end(), expert) - expert_of_tile_.begin();
   return tiles_.is_local(first);
 }
 
@@ -440,8 +460,8 @@ std::vector<std::vector<SolveReport>> CollocatedProblem::inspect(const Collocate
       const LinearisedSystem system = reduce(expert, w, Reduction::normal);
       SolveReport report;
       report.objective = system.objective;
-      report.gradient_norm = std::sqrt(std::inner_product(system.gradient.begin(), system.gradient.end(),
-                                                          system.gradient.begin(), 0.0));
+      report.gradient_norm = std::sqrt(
+          std::inner_product(system.gradient.begin(), system.gradient.end(), system.gradient.begin(), 0.0));
       if (!owns_first_tile(k)) continue;
       const std::vector<double> numbers = pack(report, w);
       packed.insert(packed.end(), numbers.begin(), numbers.end());
@@ -459,7 +479,8 @@ std::vector<double> CollocatedProblem::assemble(int batch, std::span<const doubl
   for (long l = 0; l < tiles_.local_tiles(); ++l)
     for (int s = 0; s < batch; ++s) {
       double* out = &u[(l * batch + s) * points];
-      const double* w = &coefficients[(static_cast<size_t>(s) * experts() + expert_of_tile_[tiles_.begin() + l]) * basis_];
+      const double* w =
+          &coefficients[(static_cast<size_t>(s) * experts() + expert_of_tile_[tiles_.begin() + l]) * basis_];
       for (int i = 0; i < basis_; ++i) {
         const double* field = &fields[((l * batch + s) * basis_ + i) * points];
         for (long p = 0; p < points; ++p) out[p] += w[i] * field[p];
@@ -468,9 +489,9 @@ std::vector<double> CollocatedProblem::assemble(int batch, std::span<const doubl
   return u;
 }
 
-void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const double> fields, const SampledPoints& points,
-                                  CollocatedSolution& solution, std::span<const double> u_bar,
-                                  std::span<double> fields_bar) const {
+void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const double> fields,
+                                  const SampledPoints& points, CollocatedSolution& solution,
+                                  std::span<const double> u_bar, std::span<double> fields_bar) const {
   const TileGrid& grid = tiles_.grid();
   const PaddedTile tile{grid.tile_nt(), grid.tile_nx()};
   const int n = basis_, size = batch.size;
@@ -478,7 +499,8 @@ void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const 
   const auto linear = linear_rows(batch, wide);
   const auto at = [&](int s, int k) { return (static_cast<size_t>(s) * experts() + k) * n; };
 
-  // Gradient with respect to the coefficients: per tile, gathered, summed in tree order over each expert's tiles.
+  // Gradient with respect to the coefficients: per tile, gathered, summed in tree order over each expert's
+  // tiles.
   std::vector<double> local(tiles_.local_tiles() * size * n);
   for (long l = 0; l < tiles_.local_tiles(); ++l)
     for (int s = 0; s < size; ++s)
@@ -513,8 +535,10 @@ void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const 
             solve_adjoint(expert, w, std::span<const double>(coefficients_bar).subspan(at(s, k), n), lambda,
                           solver_.adjoint_matrix(), solver_.adjoint_damping);
         report.gradient_norm = adjoint.gradient_norm;
-        if (!adjoint.finite) report.status = SolveStatus::not_finite;
-        else if (!adjoint.positive_definite) report.status = SolveStatus::not_a_minimum;
+        if (!adjoint.finite)
+          report.status = SolveStatus::not_finite;
+        else if (!adjoint.positive_definite)
+          report.status = SolveStatus::not_a_minimum;
         add_interior_gradient(expert, s, size, w, lambda, wide_bar);
       }
       if (!owns_first_tile(k)) continue;
@@ -532,7 +556,8 @@ void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const 
       const size_t first_field = (l * size + s) * n;
       for_each_linear_row(batch, s, l, [&](const double* weights, long first, int count, double target) {
         for (int i = 0; i < n; ++i)
-          row[i] = std::inner_product(weights, weights + count, &wide[(first_field + i) * tile.size() + first], 0.0);
+          row[i] = std::inner_product(weights, weights + count,
+                                      &wide[(first_field + i) * tile.size() + first], 0.0);
         for (int k = 0; k < experts(); ++k) {
           const double* w = &solution.coefficients[at(s, k)];
           const double* v = &lambda[at(s, k)];
@@ -540,7 +565,8 @@ void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const 
           const double along = std::inner_product(row.begin(), row.end(), v, 0.0);
           for (int i = 0; i < n; ++i)
             for (int c = 0; c < count; ++c)
-              wide_bar[(first_field + i) * tile.size() + first + c] -= weights[c] * (v[i] * rho + w[i] * along);
+              wide_bar[(first_field + i) * tile.size() + first + c] -=
+                  weights[c] * (v[i] * rho + w[i] * along);
         }
       });
       const double* w = &solution.coefficients[at(s, expert_of_tile_[tiles_.begin() + l])];
@@ -554,8 +580,9 @@ void CollocatedProblem::pull_back(const CollocatedBatch& batch, std::span<const 
 }
 
 /// Subtracts d/db of lambda . J^T rho at fixed coefficients, interior rows: through the stencils' adjoints.
-void CollocatedProblem::add_interior_gradient(const Expert& expert, int sample, int batch, std::span<const double> w,
-                                              std::span<const double> lambda, std::span<double> wide_bar) const {
+void CollocatedProblem::add_interior_gradient(const Expert& expert, int sample, int batch,
+                                              std::span<const double> w, std::span<const double> lambda,
+                                              std::span<double> wide_bar) const {
   const TileGrid& grid = tiles_.grid();
   const PaddedTile tile{grid.tile_nt(), grid.tile_nx()};
   const double square = options_.residual_scale * options_.residual_scale;
@@ -583,7 +610,8 @@ void CollocatedProblem::add_interior_gradient(const Expert& expert, int sample, 
       const auto scatter = [&](const double* term, double* field) {
         double* here = field + tile.at(t, x);
         here[0] += term[0];
-        for (int o = -1; o <= 1; ++o) here[o * tile.width()] += term[1] * stencils_->t[extent.t_begin + t][o + 1];
+        for (int o = -1; o <= 1; ++o)
+          here[o * tile.width()] += term[1] * stencils_->t[extent.t_begin + t][o + 1];
         for (int o = -2; o <= 2; ++o) here[o] += term[2] * stencils_->xx[extent.x_begin + x][o + 2];
       };
       scatter(c, by_solution.data());
@@ -602,13 +630,15 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
   const PaddedTile tile{grid.tile_nt(), grid.tile_nx()};
   const int size = batch.size;
   const bool by_reference = options_.right_bc_loss == "reference";
-  RANKINE_ASSERT(!by_reference || !batch.right_reference.empty(), "the right wall's reference values are missing");
+  RANKINE_ASSERT(!by_reference || !batch.right_reference.empty(),
+                 "the right wall's reference values are missing");
   const std::vector<double> wide = padded(u, size);
   double used = 0;
   for (double weight : sample_weight) used += weight;
   if (used == 0) used = 1;
 
-  // Squares per tile: pde, left, right of each sample, then initial difference and initial state of the batch.
+  // Squares per tile: pde, left, right of each sample, then initial difference and initial state of the
+  // batch.
   const int squares = 3 * size + 2;
   std::vector<double> local(tiles_.local_tiles() * squares, 0.0), sums(squares);
   std::vector<PointwiseResidual> jets(u.size());
@@ -628,7 +658,8 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
         for (long x = 0; x < tile.nx; ++x) {
           const double* here = field + tile.at(t, x);
           double u_t = 0, u_xx = 0;
-          for (int o = -1; o <= 1; ++o) u_t += stencils_->t[extent.t_begin + t][o + 1] * here[o * tile.width()];
+          for (int o = -1; o <= 1; ++o)
+            u_t += stencils_->t[extent.t_begin + t][o + 1] * here[o * tile.width()];
           for (int o = -2; o <= 2; ++o) u_xx += stencils_->xx[extent.x_begin + x][o + 2] * here[o];
           PointwiseResidual& f = jets[(l * size + s) * tile_points() + t * tile.nx + x];
           f = pde_.pointwise(here[0], u_t, u_xx);
@@ -646,7 +677,8 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
         }
       if (extent.t_begin == 0 && sample_weight[s] > 0)
         for (long x = 0; x < tile.nx; ++x) {
-          const double start = batch.initial[s * grid.nx() + extent.x_begin + x], off = field[tile.at(0, x)] - start;
+          const double start = batch.initial[s * grid.nx() + extent.x_begin + x],
+                       off = field[tile.at(0, x)] - start;
           sum[3 * size] += off * off;
           sum[3 * size + 1] += start * start;
         }
@@ -681,16 +713,20 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
           const double r = share * inverse(norms[s]) * f.value;
           double* here = bar + tile.at(t, x);
           here[0] += r * f.gradient[0];
-          for (int o = -1; o <= 1; ++o) here[o * tile.width()] += r * f.gradient[1] * stencils_->t[extent.t_begin + t][o + 1];
-          for (int o = -2; o <= 2; ++o) here[o] += r * f.gradient[2] * stencils_->xx[extent.x_begin + x][o + 2];
+          for (int o = -1; o <= 1; ++o)
+            here[o * tile.width()] += r * f.gradient[1] * stencils_->t[extent.t_begin + t][o + 1];
+          for (int o = -2; o <= 2; ++o)
+            here[o] += r * f.gradient[2] * stencils_->xx[extent.x_begin + x][o + 2];
         }
       if (extent.x_begin == 0)
         for (long t = 0; t < tile.nt; ++t)
-          bar[tile.at(t, 0)] += share * inverse(norms[size + s]) * (field[tile.at(t, 0)] - pde_.left_wall().target);
+          bar[tile.at(t, 0)] +=
+              share * inverse(norms[size + s]) * (field[tile.at(t, 0)] - pde_.left_wall().target);
       if (extent.x_end == grid.nx())
         for (long t = 0; t < tile.nt; ++t) {
           const long x = tile.nx - 1;
-          const double r = share * inverse(norms[2 * size + s]) * right_row(field + tile.at(t, x), x, s, t, extent);
+          const double r =
+              share * inverse(norms[2 * size + s]) * right_row(field + tile.at(t, x), x, s, t, extent);
           double* here = bar + tile.at(t, x);
           if (by_reference) {
             here[0] += r;
@@ -698,7 +734,8 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
           }
           const WallRow wall = pde_.right_wall();
           here[0] += r * wall.value_factor;
-          for (int o = -1; o <= 1; ++o) here[o] += r * wall.slope_factor * x_scale_ * stencils_->x[extent.x_begin + x][o + 1];
+          for (int o = -1; o <= 1; ++o)
+            here[o] += r * wall.slope_factor * x_scale_ * stencils_->x[extent.x_begin + x][o + 1];
         }
       if (extent.t_begin == 0)
         for (long x = 0; x < tile.nx; ++x)

@@ -16,8 +16,8 @@ struct PackedReport {
 };
 
 PackedReport pack(const SolveReport& report, std::span<const double> w) {
-  return {static_cast<double>(report.status), static_cast<double>(report.iterations), report.objective, report.gradient_norm,
-          std::sqrt(std::inner_product(w.begin(), w.end(), w.begin(), 0.0))};
+  return {static_cast<double>(report.status), static_cast<double>(report.iterations), report.objective,
+          report.gradient_norm, std::sqrt(std::inner_product(w.begin(), w.end(), w.begin(), 0.0))};
 }
 
 BatchStatistics summarise(const std::vector<PackedReport>& reports, int solves) {
@@ -36,14 +36,15 @@ BatchStatistics summarise(const std::vector<PackedReport>& reports, int solves) 
 }
 
 /// Ends the run on all ranks if a solve of any rank ended in a way for which the deck says stop.
-void stop_if_told(const Communicator& communicator, const SolverOptions& solver, const PdeBatch& batch, long first_sample,
-                  const std::vector<std::vector<SolveReport>>& reports, bool here) {
+void stop_if_told(const Communicator& communicator, const SolverOptions& solver, const PdeBatch& batch,
+                  long first_sample, const std::vector<std::vector<SolveReport>>& reports, bool here) {
   std::string complaint;
   for (size_t s = 0; s < reports.size() && here; ++s)
     for (size_t k = 0; k < reports[s].size() && complaint.empty(); ++k)
       if (solver.policy(reports[s][k].status) == FailurePolicy::stop)
-        complaint = "step " + std::to_string(batch.step) + ", sample " + std::to_string(batch.ids[first_sample + s]) +
-                    ", expert " + std::to_string(k) + ": the solve ended as " + to_string(reports[s][k].status) + " after " +
+        complaint = "step " + std::to_string(batch.step) + ", sample " +
+                    std::to_string(batch.ids[first_sample + s]) + ", expert " + std::to_string(k) +
+                    ": the solve ended as " + to_string(reports[s][k].status) + " after " +
                     std::to_string(reports[s][k].iterations) + " steps (" + reports[s][k].reason +
                     "), for which the deck says stop; formulation.solver.on_... may say skip";
   communicator.together([&] {
@@ -58,9 +59,13 @@ bool skipped(const SolverOptions& solver, const std::vector<SolveReport>& report
 
 class StorageLayer final : public ConstraintLayer {
  public:
-  StorageLayer(const FormulationOptions& options, const StorageProblem& problem, const Communicator& communicator,
-               const TilePartition& tiles, std::uint64_t seed)
-      : o_(options), problem_(problem), communicator_(communicator), transpose_(communicator, tiles), seed_(seed) {
+  StorageLayer(const FormulationOptions& options, const StorageProblem& problem,
+               const Communicator& communicator, const TilePartition& tiles, std::uint64_t seed)
+      : o_(options),
+        problem_(problem),
+        communicator_(communicator),
+        transpose_(communicator, tiles),
+        seed_(seed) {
     if (o_.soft()) return;
     const TileGrid experts(problem.frames(), problem.cells(), o_.experts[0], o_.experts[1]);
     std::vector<Box> boxes;
@@ -70,8 +75,8 @@ class StorageLayer final : public ConstraintLayer {
                        static_cast<int>(e.x_end)});
     }
     mixture_ = std::make_unique<StorageMixture>(
-        problem, boxes, o_.basis, o_.coupling == "assembled" ? Coupling::assembled : Coupling::none, o_.row_weighting(),
-        o_.solver);
+        problem, boxes, o_.basis, o_.coupling == "assembled" ? Coupling::assembled : Coupling::none,
+        o_.row_weighting(), o_.solver);
   }
 
   int network_frames() const override { return problem_.frames(); }
@@ -88,20 +93,22 @@ class StorageLayer final : public ConstraintLayer {
     communicator_.together([&] {
       for (std::int64_t s = 0; s < local; ++s) {
         const std::vector<double> full = with_initial(batch, s, u.data<double>() + s * problem_.points());
-        const std::span<double> bar = record ? std::span(u_bar.data<double>() + s * problem_.points(), problem_.points())
-                                             : std::span<double>();
+        const std::span<double> bar =
+            record ? std::span(u_bar.data<double>() + s * problem_.points(), problem_.points())
+                   : std::span<double>();
         norms.data<double>()[s] = problem_.residual_norm(o_.loss_weighting(), full, bar);
       }
     });
-    const Tensor on_tape = apply_op("residual_norm", {u}, norms,
-                                    [u_bar, points = problem_.points()](const std::vector<Tensor>& bar, const VjpContext&) {
-                                      Tensor out = u_bar.clone();
-                                      for (std::int64_t s = 0; s < out.extent(0); ++s)
-                                        for (long p = 0; p < points; ++p)
-                                          out.data<double>()[s * points + p] *= bar[0].data<double>()[s];
-                                      return std::vector<Tensor>{out};
-                                    },
-                                    {.first_order_only = true});
+    const Tensor on_tape =
+        apply_op("residual_norm", {u}, norms,
+                 [u_bar, points = problem_.points()](const std::vector<Tensor>& bar, const VjpContext&) {
+                   Tensor out = u_bar.clone();
+                   for (std::int64_t s = 0; s < out.extent(0); ++s)
+                     for (long p = 0; p < points; ++p)
+                       out.data<double>()[s * points + p] *= bar[0].data<double>()[s];
+                   return std::vector<Tensor>{out};
+                 },
+                 {.first_order_only = true});
     TapeLoss loss;
     Tensor seed = Tensor::zeros({local}, DType::f64);
     std::vector<double> values(local);
@@ -131,7 +138,8 @@ class StorageLayer final : public ConstraintLayer {
   BatchStatistics statistics() const override {
     if (!mixture_) return {};
     std::vector<PackedReport> local;
-    const size_t columns = o_.coupling == "assembled" ? static_cast<size_t>(mixture_->experts()) * o_.basis : o_.basis;
+    const size_t columns =
+        o_.coupling == "assembled" ? static_cast<size_t>(mixture_->experts()) * o_.basis : o_.basis;
     for (size_t s = 0; s < state_->reports.size(); ++s)
       for (int k = 0; k < solves(); ++k)
         local.push_back(pack(state_->reports[s][k],
@@ -162,28 +170,32 @@ class StorageLayer final : public ConstraintLayer {
   Tensor whole_samples(const Tensor& fields, int batch) const {
     const Tensor tiles = fields.contiguous() ? fields : fields.clone();
     const std::int64_t channels = fields.extent(2);
-    Tensor out = Tensor::empty({transpose_.local_samples(batch), channels, problem_.frames(), problem_.cells()}, DType::f64);
+    Tensor out = Tensor::empty(
+        {transpose_.local_samples(batch), channels, problem_.frames(), problem_.cells()}, DType::f64);
     const std::span<double> to(out.data<double>(), out.count());
     const auto convert = [&](auto zero) {
       using T = decltype(zero);
       transpose_.to_samples(std::span<const T>(tiles.data<T>(), tiles.count()), to, batch, channels);
     };
-    if (fields.dtype() == DType::f32) convert(0.0f);
-    else convert(0.0);
+    if (fields.dtype() == DType::f32)
+      convert(0.0f);
+    else
+      convert(0.0);
     const SampleTranspose& transpose = transpose_;
-    return apply_op("tiles_to_samples", {fields}, out,
-                    [&transpose, batch, channels, shape = fields.shape(), type = fields.dtype()](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
-                      const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
-                      Tensor back = Tensor::empty(shape, type);
-                      const std::span<const double> samples(from.data<double>(), from.count());
-                      if (type == DType::f32)
-                        transpose.to_tiles(samples, std::span(back.data<float>(), back.count()), batch, channels);
-                      else
-                        transpose.to_tiles(samples, std::span(back.data<double>(), back.count()), batch, channels);
-                      return std::vector<Tensor>{back};
-                    },
-                    {.first_order_only = true});
+    return apply_op(
+        "tiles_to_samples", {fields}, out,
+        [&transpose, batch, channels, shape = fields.shape(), type = fields.dtype()](
+            const std::vector<Tensor>& bar, const VjpContext&) {
+          const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
+          Tensor back = Tensor::empty(shape, type);
+          const std::span<const double> samples(from.data<double>(), from.count());
+          if (type == DType::f32)
+            transpose.to_tiles(samples, std::span(back.data<float>(), back.count()), batch, channels);
+          else
+            transpose.to_tiles(samples, std::span(back.data<double>(), back.count()), batch, channels);
+          return std::vector<Tensor>{back};
+        },
+        {.first_order_only = true});
   }
 
   /// u [local sample][frame][cell] without the initial frame, on the tape.
@@ -208,28 +220,30 @@ class StorageLayer final : public ConstraintLayer {
       }
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports, true);
-    return apply_op("constrained_solution", {whole}, u,
-                    [this, state = state_, solutions, bases, batch, points, shape = whole.shape()](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::zeros(shape, DType::f64);
-                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-                      std::vector<double> fields_bar(points * o_.basis);
-                      communicator_.together([&] {
-                        for (std::int64_t s = 0; s < shape[0]; ++s) {
-                          MixtureSolution& solved = (*solutions)[s];
-                          mixture_->pull_back(initial(batch, s), (*bases)[s], solved,
-                                              std::span<const double>(u_bar.data<double>() + s * points, points), fields_bar);
-                          state->reports[s] = solved.reports;
-                          if (skipped(o_.solver, solved.reports)) continue;
-                          double* to = out.data<double>() + s * points * o_.basis;
-                          for (long p = 0; p < points; ++p)
-                            for (int i = 0; i < o_.basis; ++i) to[i * points + p] = fields_bar[p * o_.basis + i];
-                        }
-                      });
-                      stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports, true);
-                      return std::vector<Tensor>{out};
-                    },
-                    {.first_order_only = true});
+    return apply_op(
+        "constrained_solution", {whole}, u,
+        [this, state = state_, solutions, bases, batch, points, shape = whole.shape()](
+            const std::vector<Tensor>& bar, const VjpContext&) {
+          Tensor out = Tensor::zeros(shape, DType::f64);
+          const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+          std::vector<double> fields_bar(points * o_.basis);
+          communicator_.together([&] {
+            for (std::int64_t s = 0; s < shape[0]; ++s) {
+              MixtureSolution& solved = (*solutions)[s];
+              mixture_->pull_back(initial(batch, s), (*bases)[s], solved,
+                                  std::span<const double>(u_bar.data<double>() + s * points, points),
+                                  fields_bar);
+              state->reports[s] = solved.reports;
+              if (skipped(o_.solver, solved.reports)) continue;
+              double* to = out.data<double>() + s * points * o_.basis;
+              for (long p = 0; p < points; ++p)
+                for (int i = 0; i < o_.basis; ++i) to[i * points + p] = fields_bar[p * o_.basis + i];
+            }
+          });
+          stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports, true);
+          return std::vector<Tensor>{out};
+        },
+        {.first_order_only = true});
   }
 
   std::vector<double> column_fastest(const double* fields) const {
@@ -276,8 +290,8 @@ class CollocatedLayer final : public ConstraintLayer {
         tiles_(tiles),
         transpose_(communicator, tiles),
         problem_(pde, communicator, tiles, problem.times(), cell_centres(pde, problem.cells()),
-                 TileGrid(tiles.grid().nt(), tiles.grid().nx(), o_.experts[0], o_.experts[1]), outputs(), o_.collocation,
-                 o_.solver),
+                 TileGrid(tiles.grid().nt(), tiles.grid().nx(), o_.experts[0], o_.experts[1]), outputs(),
+                 o_.collocation, o_.solver),
         seed_(seed) {}
 
   int network_frames() const override { return static_cast<int>(tiles_.grid().nt()); }
@@ -288,7 +302,8 @@ class CollocatedLayer final : public ConstraintLayer {
     const Tensor u = solution(fields, batch);
     std::vector<double> weight(batch.size(), 1.0);
     if (!o_.soft())
-      for (int s = 0; s < batch.size(); ++s) weight[s] = skipped(o_.solver, solution_->reports[s]) ? 0.0 : 1.0;
+      for (int s = 0; s < batch.size(); ++s)
+        weight[s] = skipped(o_.solver, solution_->reports[s]) ? 0.0 : 1.0;
     const bool record = would_record({u});
     Tensor u_bar = record ? Tensor::empty(u.shape(), DType::f64) : Tensor();
     const CollocatedLoss value =
@@ -309,7 +324,8 @@ class CollocatedLayer final : public ConstraintLayer {
     const NoGrad no_grad;
     const Tensor u = solution(fields, batch);
     std::vector<double> out(transpose_.samples_size(batch.size(), 1));
-    transpose_.to_samples(std::span<const double>(u.data<double>(), u.count()), std::span<double>(out), batch.size(), 1);
+    transpose_.to_samples(std::span<const double>(u.data<double>(), u.count()), std::span<double>(out),
+                          batch.size(), 1);
     return out;
   }
 
@@ -318,9 +334,9 @@ class CollocatedLayer final : public ConstraintLayer {
     std::vector<PackedReport> all;
     for (size_t s = 0; s < solution_->reports.size(); ++s)
       for (int k = 0; k < problem_.experts(); ++k)
-        all.push_back(pack(solution_->reports[s][k],
-                           std::span<const double>(solution_->coefficients)
-                               .subspan((s * problem_.experts() + k) * o_.basis, o_.basis)));
+        all.push_back(
+            pack(solution_->reports[s][k], std::span<const double>(solution_->coefficients)
+                                               .subspan((s * problem_.experts() + k) * o_.basis, o_.basis)));
     return summarise(all, problem_.experts());
   }
 
@@ -369,27 +385,30 @@ class CollocatedLayer final : public ConstraintLayer {
       return reshape(wide, {fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)});
     }
     const auto points = std::make_shared<SampledPoints>(sampled_points(batch));
-    *solution_ = problem_.solve(conditions(batch), std::span<const double>(wide.data<double>(), wide.count()), *points);
+    *solution_ = problem_.solve(conditions(batch), std::span<const double>(wide.data<double>(), wide.count()),
+                                *points);
     stop_if_told(communicator_, o_.solver, batch, 0, solution_->reports, true);
-    Tensor u = Tensor::empty({fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)}, DType::f64);
+    Tensor u =
+        Tensor::empty({fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)}, DType::f64);
     std::copy(solution_->u.begin(), solution_->u.end(), u.data<double>());
     const Tensor kept = wide.detach();
-    return apply_op("constrained_solution", {wide}, u,
-                    [this, solved = solution_, points, batch, kept](const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::empty(kept.shape(), DType::f64);
-                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-                      problem_.pull_back(conditions(batch), std::span<const double>(kept.data<double>(), kept.count()), *points,
-                                         *solved, std::span<const double>(u_bar.data<double>(), u_bar.count()),
-                                         std::span(out.data<double>(), out.count()));
-                      stop_if_told(communicator_, o_.solver, batch, 0, solved->reports, true);
-                      const std::int64_t each = out.count() / (out.extent(0) * out.extent(1));
-                      for (std::int64_t l = 0; l < out.extent(0); ++l)
-                        for (std::int64_t s = 0; s < out.extent(1); ++s)
-                          if (skipped(o_.solver, solved->reports[s]))
-                            std::fill_n(out.data<double>() + (l * out.extent(1) + s) * each, each, 0.0);
-                      return std::vector<Tensor>{out};
-                    },
-                    {.first_order_only = true});
+    return apply_op(
+        "constrained_solution", {wide}, u,
+        [this, solved = solution_, points, batch, kept](const std::vector<Tensor>& bar, const VjpContext&) {
+          Tensor out = Tensor::empty(kept.shape(), DType::f64);
+          const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+          problem_.pull_back(conditions(batch), std::span<const double>(kept.data<double>(), kept.count()),
+                             *points, *solved, std::span<const double>(u_bar.data<double>(), u_bar.count()),
+                             std::span(out.data<double>(), out.count()));
+          stop_if_told(communicator_, o_.solver, batch, 0, solved->reports, true);
+          const std::int64_t each = out.count() / (out.extent(0) * out.extent(1));
+          for (std::int64_t l = 0; l < out.extent(0); ++l)
+            for (std::int64_t s = 0; s < out.extent(1); ++s)
+              if (skipped(o_.solver, solved->reports[s]))
+                std::fill_n(out.data<double>() + (l * out.extent(1) + s) * each, each, 0.0);
+          return std::vector<Tensor>{out};
+        },
+        {.first_order_only = true});
   }
 
   FormulationOptions o_;
@@ -403,12 +422,16 @@ class CollocatedLayer final : public ConstraintLayer {
 
 }  // namespace
 
-int network_frames(const FormulationOptions& options, int frames) { return options.collocated() ? frames + 1 : frames; }
+int network_frames(const FormulationOptions& options, int frames) {
+  return options.collocated() ? frames + 1 : frames;
+}
 
 std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options, const Pde& pde,
-                                                       const StorageProblem& problem, const Communicator& communicator,
+                                                       const StorageProblem& problem,
+                                                       const Communicator& communicator,
                                                        const TilePartition& tiles, std::uint64_t seed) {
-  if (options.collocated()) return std::make_unique<CollocatedLayer>(options, pde, problem, communicator, tiles, seed);
+  if (options.collocated())
+    return std::make_unique<CollocatedLayer>(options, pde, problem, communicator, tiles, seed);
   return std::make_unique<StorageLayer>(options, problem, communicator, tiles, seed);
 }
 

@@ -1,5 +1,5 @@
-// From the network's output fields to a solution and a loss. Two kinds: `storage` deals whole samples over the ranks, because
-// the frozen march is global in x; `collocated` leaves everything on its tiles.
+// From the network's output fields to a solution and a loss. Two kinds: `storage` deals whole samples over
+// the ranks, because the frozen march is global in x; `collocated` leaves everything on its tiles.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,9 @@ namespace rankine {
 
 /// The samples of one step or evaluation.
 struct PdeBatch {
-  std::vector<long> ids;                  ///< global sample ids: they key the sampled points
-  std::vector<double> u0;                 ///< initial value of each sample
-  std::vector<double> right_reference;    ///< [sample][frame] at the right wall; only where the loss reads it
+  std::vector<long> ids;                ///< global sample ids: they key the sampled points
+  std::vector<double> u0;               ///< initial value of each sample
+  std::vector<double> right_reference;  ///< [sample][frame] at the right wall; only where the loss reads it
   long step = 0;
   bool training = true;
   int size() const { return static_cast<int>(ids.size()); }
@@ -41,8 +41,8 @@ class ConstraintLayer {
   /// Solves per sample; 0 for a soft constraint.
   virtual int solves() const = 0;
 
-  /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws NumericalError, on all ranks, where a
-  /// solve ends in a way for which the deck says `stop`.
+  /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws NumericalError, on all
+  /// ranks, where a solve ends in a way for which the deck says `stop`.
   virtual TapeLoss loss(const Tensor& fields, const PdeBatch& batch) = 0;
   /// u of this rank's samples, [local sample][frames + 1][cells], the initial state included. Collective.
   virtual std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) = 0;
@@ -50,9 +50,11 @@ class ConstraintLayer {
   virtual BatchStatistics statistics() const = 0;
 };
 
-/// `problem`: the storage problem on the layer's times, which must outlive it. `tiles` is on the network's grid.
+/// `problem`: the storage problem on the layer's times, which must outlive it. `tiles` is on the network's
+/// grid.
 std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options, const Pde& pde,
-                                                       const StorageProblem& problem, const Communicator& communicator,
+                                                       const StorageProblem& problem,
+                                                       const Communicator& communicator,
                                                        const TilePartition& tiles, std::uint64_t seed);
 
 /// Frames that the network gives for `frames` time steps: the storage form knows the initial one.

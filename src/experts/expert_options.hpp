@@ -1,4 +1,5 @@
-// What the deck says about the experts: how each one's problem is solved, differentiated, and what a failure means.
+// What the deck says about the experts: how each one's problem is solved, differentiated, and what a failure
+// means.
 #pragma once
 
 #include <string>
@@ -46,10 +47,10 @@ FailurePolicy worse(FailurePolicy a, FailurePolicy b);
 
 /// Statistics of the solves of one expert over a batch, for the results.
 struct ExpertStatistics {
-  double iterations = 0;      ///< mean over samples
-  double gradient_norm = 0;   ///< largest |J^T rho| over samples
-  double objective = 0;       ///< mean 1/2 |rho|^2
-  double weight_norm = 0;     ///< mean |w|_2
+  double iterations = 0;     ///< mean over samples
+  double gradient_norm = 0;  ///< largest |J^T rho| over samples
+  double objective = 0;      ///< mean 1/2 |rho|^2
+  double weight_norm = 0;    ///< mean |w|_2
   double status_count[solve_status_count] = {};
 };
 

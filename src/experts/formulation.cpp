@@ -41,7 +41,8 @@ FormulationOptions FormulationOptions::read(const DeckNode& section) {
   FormulationOptions options = paper ? paper_preset() : FormulationOptions();
   if (section.is_scalar()) return options;
   if (paper) {
-    // Where the release's methods differ: PI-HC repeats its initial rows for every frame, PI-SC has no final activation.
+    // Where the release's methods differ: PI-HC repeats its initial rows for every frame, PI-SC has no final
+    // activation.
     const bool soft = section.child_or("method", "hard").as_text() == "soft";
     const DeckNode experts = section.child_or("experts", "");
     const bool one = !experts.is_sequence() || experts.as_integers() == std::vector<long>{1, 1};
@@ -54,37 +55,63 @@ FormulationOptions FormulationOptions::read(const DeckNode& section) {
 
 void FormulationOptions::options(OptionVisitor& o) {
   const std::vector<std::string> norms{"plain", "spatial", "dual"};
-  o("preset", preset, {.help = "where the other defaults come from: the storage form, or the paper's release", .choices = {"storage", "paper"}});
-  o("method", method, {.help = "soft: penalty only (PI-SC); hard: experts solve for the coefficients (PI-HC, PI-HC-MoE)", .choices = {"soft", "hard"}});
-  o("residual", residual, {.help = "storage: conservative and implicit in time; collocated: central differences (the paper)", .choices = {"storage", "collocated"}});
-  o("time", time, {.help = "times of the frames: graded to the initial front (T (j/J)^2), or uniform", .choices = {"graded", "uniform"}});
-  o("theta", theta, {.help = "implicit weight of a time step after the first ones (1/2: trapezoid)", .min = 0.5, .max = 1});
+  o("preset", preset,
+    {.help = "where the other defaults come from: the storage form, or the paper's release",
+     .choices = {"storage", "paper"}});
+  o("method", method,
+    {.help = "soft: penalty only (PI-SC); hard: experts solve for the coefficients (PI-HC, PI-HC-MoE)",
+     .choices = {"soft", "hard"}});
+  o("residual", residual,
+    {.help = "storage: conservative and implicit in time; collocated: central differences (the paper)",
+     .choices = {"storage", "collocated"}});
+  o("time", time,
+    {.help = "times of the frames: graded to the initial front (T (j/J)^2), or uniform",
+     .choices = {"graded", "uniform"}});
+  o("theta", theta,
+    {.help = "implicit weight of a time step after the first ones (1/2: trapezoid)", .min = 0.5, .max = 1});
   o("implicit_steps", implicit_steps, {.help = "first steps that are backward Euler", .min = 0});
-  o("march", march, {.help = "who solves the frozen march: the banded kernel, or PETSc's KSP (options -march_...)", .choices = {"banded", "petsc"}});
+  o("march", march,
+    {.help = "who solves the frozen march: the banded kernel, or PETSc's KSP (options -march_...)",
+     .choices = {"banded", "petsc"}});
   o("rows", rows, {.help = "norm of the experts' residual rows", .choices = norms});
   o("loss", loss, {.help = "norm of the loss", .choices = norms});
-  o("experts", experts, {.help = "experts along t and x, each covering whole tiles", .min = 1, .min_size = 2, .max_size = 2});
-  o("coupling", coupling, {.help = "none: experts do not see each other; assembled: one system, stencils on the assembled u", .choices = {"none", "assembled"}});
+  o("experts", experts,
+    {.help = "experts along t and x, each covering whole tiles", .min = 1, .min_size = 2, .max_size = 2});
+  o("coupling", coupling,
+    {.help = "none: experts do not see each other; assembled: one system, stencils on the assembled u",
+     .choices = {"none", "assembled"}});
   o("basis", basis, {.help = "basis fields N that the network gives an expert", .min = 1, .max = 512});
   o("points", points, {.help = "residual rows sampled per expert and step (0: all)", .min = 0});
-  o("time_input", time_input, {.help = "the network's time channel: sqrt(t/T) or t/T", .choices = {"sqrt", "linear"}});
+  o("time_input", time_input,
+    {.help = "the network's time channel: sqrt(t/T) or t/T", .choices = {"sqrt", "linear"}});
   o("initial_input_scale", initial_input_scale, {.help = "factor on the network's initial-state channel"});
-  o("final_activation", final_activation, {.help = "activation on the network's outputs", .choices = {"none", "gelu"}});
+  o("final_activation", final_activation,
+    {.help = "activation on the network's outputs", .choices = {"none", "gelu"}});
   o.group("collocation", collocation, "keys of residual: collocated");
   o.group("solver", solver, "least squares of one expert");
 }
 
 void FormulationOptions::validate(const DeckNode& node) const {
   if (collocated()) {
-    if (rows != "plain") node.error_at("rows", "rows: " + rows + " needs residual: storage; the collocated residual has rows: plain only");
-    if (loss != "plain") node.error_at("loss", "loss: " + loss + " needs residual: storage; the collocated residual has loss: plain only");
+    if (rows != "plain")
+      node.error_at(
+          "rows", "rows: " + rows + " needs residual: storage; the collocated residual has rows: plain only");
+    if (loss != "plain")
+      node.error_at(
+          "loss", "loss: " + loss + " needs residual: storage; the collocated residual has loss: plain only");
     if (coupling != "none")
-      node.error_at("coupling", "coupling: assembled needs residual: storage; collocated experts do not see each other (coupling: none)");
-    if (time != "uniform") node.error_at("time", "time: graded needs residual: storage; the collocated residual wants time: uniform");
-    if (!soft() && solver.start == "linear") node.error("solver.start: linear needs residual: storage; use ones or zeros");
+      node.error_at("coupling",
+                    "coupling: assembled needs residual: storage; collocated experts do not see each other "
+                    "(coupling: none)");
+    if (time != "uniform")
+      node.error_at("time",
+                    "time: graded needs residual: storage; the collocated residual wants time: uniform");
+    if (!soft() && solver.start == "linear")
+      node.error("solver.start: linear needs residual: storage; use ones or zeros");
   }
   if (!soft() && solver.max_steps == 0 && solver.start != "linear")
-    node.error("solver.max_steps: 0 with start: " + solver.start + " would leave the coefficients constant; allow at least 1 step");
+    node.error("solver.max_steps: 0 with start: " + solver.start +
+               " would leave the coefficients constant; allow at least 1 step");
 }
 
 Weighting FormulationOptions::row_weighting() const { return weighting_named(rows); }

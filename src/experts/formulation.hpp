@@ -1,4 +1,5 @@
-// What the deck's `formulation:` says: residual, time grid, norms, experts, solver. A preset fills in the defaults.
+// What the deck's `formulation:` says: residual, time grid, norms, experts, solver. A preset fills in the
+// defaults.
 #pragma once
 
 #include <string>
@@ -31,7 +32,8 @@ struct FormulationOptions {
   CollocatedOptions collocation;
   SolverOptions solver;
 
-  /// Reads `formulation:` of a variant: a preset's name, or a mapping whose key `preset` changes the other defaults.
+  /// Reads `formulation:` of a variant: a preset's name, or a mapping whose key `preset` changes the other
+  /// defaults.
   static FormulationOptions read(const DeckNode& section);
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;

@@ -8,8 +8,8 @@
 
 namespace rankine {
 
-StorageMixture::StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis, Coupling coupling,
-                               Weighting rows, SolverOptions options)
+StorageMixture::StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis,
+                               Coupling coupling, Weighting rows, SolverOptions options)
     : problem_(problem),
       boxes_(std::move(experts)),
       expert_of_(problem.points(), -1),
@@ -71,8 +71,9 @@ MixtureSolution StorageMixture::solve(std::span<const double> initial, std::span
   return solution;
 }
 
-void StorageMixture::pull_back(std::span<const double> initial, std::span<const double> fields, MixtureSolution& solution,
-                               std::span<const double> u_bar, std::span<double> fields_bar) const {
+void StorageMixture::pull_back(std::span<const double> initial, std::span<const double> fields,
+                               MixtureSolution& solution, std::span<const double> u_bar,
+                               std::span<double> fields_bar) const {
   const long points = problem_.points();
   const bool coupled = coupling_ == Coupling::assembled;
   const std::vector<double> wide = coupled ? expanded(fields) : std::vector<double>();
@@ -89,13 +90,15 @@ void StorageMixture::pull_back(std::span<const double> initial, std::span<const 
   }
   std::vector<double> by_solution(points), by_direction(points), lambda(columns());
   for (int s = 0; s < solves(); ++s) {
-    const auto of_solve = [&](std::span<const double> all) { return all.subspan(static_cast<size_t>(s) * columns(), columns()); };
+    const auto of_solve = [&](std::span<const double> all) {
+      return all.subspan(static_cast<size_t>(s) * columns(), columns());
+    };
     const std::span<const double> w = of_solve(solution.coefficients);
     StorageExpert expert(problem_, initial, basis, columns(), solution.rows[s], weighting_, options_.ridge);
     SolveReport& report = solution.reports[s];
     if (report.status == SolveStatus::not_finite) continue;
-    const AdjointReport adjoint = solve_adjoint(expert, w, of_solve(coefficients_bar), lambda, options_.adjoint_matrix(),
-                                                options_.adjoint_damping);
+    const AdjointReport adjoint = solve_adjoint(expert, w, of_solve(coefficients_bar), lambda,
+                                                options_.adjoint_matrix(), options_.adjoint_damping);
     report.gradient_norm = adjoint.gradient_norm;
     if (!adjoint.finite) {
       report.status = SolveStatus::not_finite;

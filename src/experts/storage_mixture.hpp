@@ -1,5 +1,6 @@
-// Hard constraint on one sample: K experts solve for the coefficients of the network's basis fields, each on its box, and
-// u = b . w_k there. With `assembled` coupling the stencils act on the assembled u and all experts are one system.
+// Hard constraint on one sample: K experts solve for the coefficients of the network's basis fields, each on
+// its box, and u = b . w_k there. With `assembled` coupling the stencils act on the assembled u and all
+// experts are one system.
 #pragma once
 
 #include <span>
@@ -13,17 +14,17 @@ namespace rankine {
 enum class Coupling { none, assembled };
 
 struct MixtureSolution {
-  std::vector<double> coefficients;             ///< [expert][basis]
-  std::vector<double> u;                        ///< [frames + 1][cells], initial state included
-  std::vector<SolveReport> reports;             ///< one a solve: experts of them, or one if coupled
-  std::vector<std::vector<long>> rows;          ///< the residual rows of each solve
+  std::vector<double> coefficients;     ///< [expert][basis]
+  std::vector<double> u;                ///< [frames + 1][cells], initial state included
+  std::vector<SolveReport> reports;     ///< one a solve: experts of them, or one if coupled
+  std::vector<std::vector<long>> rows;  ///< the residual rows of each solve
 };
 
 class StorageMixture {
  public:
   /// `experts`: boxes that cover the grid without overlap. `problem` is kept by reference.
-  StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis, Coupling coupling, Weighting rows,
-                 SolverOptions options);
+  StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis, Coupling coupling,
+                 Weighting rows, SolverOptions options);
 
   int experts() const { return static_cast<int>(boxes_.size()); }
   int basis() const { return basis_; }
@@ -36,8 +37,9 @@ class StorageMixture {
   MixtureSolution solve(std::span<const double> initial, std::span<const double> fields,
                         std::vector<std::vector<long>> rows) const;
 
-  /// Overwrites `fields_bar` [frames][cells][basis] with the gradient of <u_bar, u> (u_bar without the initial frame) through
-  /// the coefficients by the implicit function theorem. Indefinite Hessians are noted in the solution's reports.
+  /// Overwrites `fields_bar` [frames][cells][basis] with the gradient of <u_bar, u> (u_bar without the
+  /// initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are noted
+  /// in the solution's reports.
   void pull_back(std::span<const double> initial, std::span<const double> fields, MixtureSolution& solution,
                  std::span<const double> u_bar, std::span<double> fields_bar) const;
 

@@ -12,7 +12,9 @@
 namespace rankine {
 namespace {
 
-double norm(std::span<const double> a) { return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0)); }
+double norm(std::span<const double> a) {
+  return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
+}
 
 /// The frozen march about the constant storage slope `residual.scale`.
 MarchMatrices frozen_march(const kernels::ConservativeResidual& residual, bool history) {
@@ -37,8 +39,8 @@ MarchMatrices frozen_march(const kernels::ConservativeResidual& residual, bool h
 
 }  // namespace
 
-StorageProblem::StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
-                               bool petsc_march)
+StorageProblem::StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta,
+                               int implicit_steps, bool petsc_march)
     : pde_(pde), times_(std::move(times)) {
   RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
   residual_.flux = pde.flux_operator(cells);
@@ -83,7 +85,8 @@ void StorageProblem::weigh_transpose(Weighting weighting, std::span<double> fiel
   (weighting == Weighting::dual ? *dual_ : *spatial_).apply_transpose(field, field);
 }
 
-double StorageProblem::residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar) const {
+double StorageProblem::residual_norm(Weighting weighting, std::span<const double> u,
+                                     std::span<double> u_bar) const {
   const kernels::StorageFields fields = storage(u);
   std::vector<double> r(points());
   residual_.evaluate(fields, u, r);
@@ -107,7 +110,8 @@ void StorageProblem::correct(std::span<double> u, int steps) const {
 }
 
 std::vector<double> StorageProblem::frozen_solution(std::span<const double> initial) const {
-  // The frozen residual of (initial, 0, 0, ...) holds the initial state and the walls; P^-1 of it is minus the solution.
+  // The frozen residual of (initial, 0, 0, ...) holds the initial state and the walls; P^-1 of it is minus
+  // the solution.
   std::vector<double> u(cells() + points(), 0.0), r(points());
   std::copy(initial.begin(), initial.end(), u.begin());
   residual_.evaluate(frozen_storage(u), u, r);
@@ -117,7 +121,8 @@ std::vector<double> StorageProblem::frozen_solution(std::span<const double> init
 }
 
 void StorageProblem::solve_exactly(std::span<double> u) const {
-  // One frame is a problem of its own: frame by frame, Newton with the tridiagonal Jacobian, as a march of one frame.
+  // One frame is a problem of its own: frame by frame, Newton with the tridiagonal Jacobian, as a march of
+  // one frame.
   const int n = cells();
   for (int j = 0; j < frames(); ++j) {
     kernels::ConservativeResidual step = residual_;
@@ -141,13 +146,15 @@ void StorageProblem::solve_exactly(std::span<double> u) const {
       converged = norm(r) <= 1e-14 * (1 + norm(now));
     }
     if (!converged)
-      throw NumericalError("exact discrete solution: Newton's method did not converge in frame " + std::to_string(j + 1) +
-                           " (t = " + std::to_string(times_[j + 1]) + ") within 60 steps; use more frames");
+      throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
+                           std::to_string(j + 1) + " (t = " + std::to_string(times_[j + 1]) +
+                           ") within 60 steps; use more frames");
   }
 }
 
-StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> initial, std::span<const double> basis,
-                             int columns, std::vector<long> rows, Weighting weighting, double ridge)
+StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> initial,
+                             std::span<const double> basis, int columns, std::vector<long> rows,
+                             Weighting weighting, double ridge)
     : problem_(problem),
       basis_(basis),
       columns_(columns),
@@ -191,13 +198,16 @@ void StorageExpert::linearise(std::span<const double> w, std::span<double> rho, 
   residual(w, rho);
   const bool all_rows = static_cast<long>(rows_.size()) == problem_.points();
   std::vector<double> scratch(all_rows ? 0 : problem_.points() * columns_);
-  std::span<double> columns = all_rows ? jacobian.first(problem_.points() * columns_) : std::span<double>(scratch);
+  std::span<double> columns =
+      all_rows ? jacobian.first(problem_.points() * columns_) : std::span<double>(scratch);
   problem_.residual().apply(storage_, basis_, columns_, columns);
   problem_.weigh(weighting_, columns, columns_);
   if (!all_rows)
-    for (size_t r = 0; r < rows_.size(); ++r) std::copy_n(&columns[rows_[r] * columns_], columns_, &jacobian[r * columns_]);
+    for (size_t r = 0; r < rows_.size(); ++r)
+      std::copy_n(&columns[rows_[r] * columns_], columns_, &jacobian[r * columns_]);
   if (ridge_ > 0) {
-    std::span<double> ridge_rows = jacobian.subspan(rows_.size() * columns_, static_cast<size_t>(columns_) * columns_);
+    std::span<double> ridge_rows =
+        jacobian.subspan(rows_.size() * columns_, static_cast<size_t>(columns_) * columns_);
     std::fill(ridge_rows.begin(), ridge_rows.end(), 0.0);
     for (int c = 0; c < columns_; ++c) ridge_rows[c * columns_ + c] = ridge_;
   }
@@ -216,7 +226,8 @@ void StorageExpert::add_curvature(std::span<double> hessian) {
   std::vector<double> weighted(basis_.size());
   for (long p = 0; p < problem_.points(); ++p)
     for (int c = 0; c < columns_; ++c) weighted[p * columns_ + c] = weight[p] * basis_[p * columns_ + c];
-  kernels::add_transposed_product(basis_.data(), weighted.data(), problem_.points(), columns_, columns_, hessian.data());
+  kernels::add_transposed_product(basis_.data(), weighted.data(), problem_.points(), columns_, columns_,
+                                  hessian.data());
 }
 
 void StorageExpert::linear_start(double damping, std::span<double> w) const {

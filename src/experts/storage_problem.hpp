@@ -1,5 +1,6 @@
-// The constraint of the default formulation: the conservative residual of a PDE on a space-time grid, weighed by the frozen
-// march, and the least-squares problem that one expert solves in a basis of fields. One sample at a time, whole domain.
+// The constraint of the default formulation: the conservative residual of a PDE on a space-time grid, weighed
+// by the frozen march, and the least-squares problem that one expert solves in a basis of fields. One sample
+// at a time, whole domain.
 #pragma once
 
 #include <memory>
@@ -13,21 +14,25 @@
 
 namespace rankine {
 
-/// In which norm a residual is measured: |r|, |A^-1 r| with the spatial factor of the march alone, or |P^-1 r|, which
-/// measures the error itself.
+/// In which norm a residual is measured: |r|, |A^-1 r| with the spatial factor of the march alone, or |P^-1
+/// r|, which measures the error itself.
 enum class Weighting { plain, spatial, dual };
 
-/// A box of frames [frame_begin, frame_end) (0 is the first frame after the initial state) and cells [cell_begin, cell_end).
+/// A box of frames [frame_begin, frame_end) (0 is the first frame after the initial state) and cells
+/// [cell_begin, cell_end).
 struct Box {
   int frame_begin, frame_end, cell_begin, cell_end;
 };
 
-/// The discretised PDE. Fields u are [frames + 1][cells] with the initial state in frame 0; residuals are [frames][cells].
+/// The discretised PDE. Fields u are [frames + 1][cells] with the initial state in frame 0; residuals are
+/// [frames][cells].
 class StorageProblem {
  public:
-  /// `times`: frames + 1 increasing times, the initial one included. The first `implicit_steps` steps are backward Euler,
-  /// the others have implicit weight `theta` (1/2: trapezoid). `petsc_march`: solve P by PETSc's KSP, not the banded kernel.
-  StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps, bool petsc_march);
+  /// `times`: frames + 1 increasing times, the initial one included. The first `implicit_steps` steps are
+  /// backward Euler, the others have implicit weight `theta` (1/2: trapezoid). `petsc_march`: solve P by
+  /// PETSc's KSP, not the banded kernel.
+  StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
+                 bool petsc_march);
 
   int frames() const { return residual_.frames(); }
   int cells() const { return residual_.cells(); }
@@ -46,12 +51,13 @@ class StorageProblem {
   void weigh(Weighting weighting, std::span<double> field, int columns) const;
   void weigh_transpose(Weighting weighting, std::span<double> field) const;
 
-  /// |Q r(u)|_2; where `u_bar` is not empty it is overwritten with the gradient ([frames][cells]; the initial frame is data).
+  /// |Q r(u)|_2; where `u_bar` is not empty it is overwritten with the gradient ([frames][cells]; the initial
+  /// frame is data).
   double residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar) const;
   /// u <- u - P^-1 r(u), `steps` times: steps of an approximate Newton method with the frozen march.
   void correct(std::span<double> u, int steps) const;
-  /// The exact discrete solution: Newton's method frame by frame from the initial state in frame 0 of `u`. Throws
-  /// NumericalError where it does not converge.
+  /// The exact discrete solution: Newton's method frame by frame from the initial state in frame 0 of `u`.
+  /// Throws NumericalError where it does not converge.
   void solve_exactly(std::span<double> u) const;
   /// Solution of the frozen march for the initial state and the walls alone: where the linear start aims at.
   std::vector<double> frozen_solution(std::span<const double> initial) const;
@@ -66,9 +72,10 @@ class StorageProblem {
 /// rho(w) = [rows of Q r(sum_i w_i b_i); ridge w]: the problem of one expert.
 class StorageExpert final : public LeastSquaresProblem {
  public:
-  /// `basis`: [frames][cells][columns], kept by reference; `rows`: indices frame * cells + cell of the residual rows used.
-  StorageExpert(const StorageProblem& problem, std::span<const double> initial, std::span<const double> basis, int columns,
-                std::vector<long> rows, Weighting weighting, double ridge);
+  /// `basis`: [frames][cells][columns], kept by reference; `rows`: indices frame * cells + cell of the
+  /// residual rows used.
+  StorageExpert(const StorageProblem& problem, std::span<const double> initial, std::span<const double> basis,
+                int columns, std::vector<long> rows, Weighting weighting, double ridge);
 
   int unknowns() const override { return columns_; }
   long rows() const override { return static_cast<long>(rows_.size()) + (ridge_ > 0 ? columns_ : 0); }
@@ -76,13 +83,14 @@ class StorageExpert final : public LeastSquaresProblem {
   void linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) override;
   void add_curvature(std::span<double> hessian) override;
 
-  /// The solution of the linear problem with the storage frozen, Jacobi-scaled normal equations with relative damping.
+  /// The solution of the linear problem with the storage frozen, Jacobi-scaled normal equations with relative
+  /// damping.
   void linear_start(double damping, std::span<double> w) const;
 
   /// With v = sum_i lambda_i b_i, phi(b) = lambda . J^T rho at fixed w and lambda has the gradient
   ///   d phi / d b_i = w_i * by_solution + lambda_i * by_direction     (both [frames][cells], overwritten).
-  void stationarity_gradient(std::span<const double> w, std::span<const double> lambda, std::span<double> by_solution,
-                             std::span<double> by_direction);
+  void stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
+                             std::span<double> by_solution, std::span<double> by_direction);
 
  private:
   void set_point(std::span<const double> w);

@@ -12,7 +12,8 @@ void Fno2dOptions::options(OptionVisitor& o) {
   o("modes_x", modes_x, {.help = "frequencies kept along x, from 0 on", .min = 1});
   o("projection", projection, {.help = "width of the hidden pointwise layer before the outputs", .min = 1});
   o("spectral_gain", spectral_gain,
-    {.help = "standard deviation of fresh spectral weights, times sqrt((in + out) / 2); the paper of the constraint has 1",
+    {.help = "standard deviation of fresh spectral weights, times sqrt((in + out) / 2); the paper of the "
+             "constraint has 1",
      .min = 0});
   o("precision", precision, {.help = "type of parameters and activations", .choices = {"float", "double"}});
 }
@@ -21,8 +22,10 @@ Fno2d::Fno2d(const Fno2dOptions& options, const ModelContext& context)
     : options_(options),
       context_(context),
       dtype_(options.precision == "double" ? DType::f64 : DType::f32),
-      spectrum_(std::make_shared<TileSpectrum>(context.partition, context.tiles, options.modes_t, options.modes_x)) {
-  if (options.widths.empty()) throw InputError("fno2d: 'widths' is empty; give the channels after the lift at least");
+      spectrum_(std::make_shared<TileSpectrum>(context.partition, context.tiles, options.modes_t,
+                                               options.modes_x)) {
+  if (options.widths.empty())
+    throw InputError("fno2d: 'widths' is empty; give the channels after the lift at least");
 }
 
 ParameterSet Fno2d::initial_parameters(std::uint64_t seed) const {
@@ -37,7 +40,9 @@ ParameterSet Fno2d::initial_parameters(std::uint64_t seed) const {
   };
   const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {
     const double bound = 1 / std::sqrt(static_cast<double>(in));
-    const auto draw = [bound](const RandomStream& stream, std::int64_t i) { return stream.uniform(-bound, bound, 0, 0, i); };
+    const auto draw = [bound](const RandomStream& stream, std::int64_t i) {
+      return stream.uniform(-bound, bound, 0, 0, i);
+    };
     set.add({.name = name + ".weight", .shape = {out, in}});
     fill(name + ".weight", draw);
     set.add({.name = name + ".bias", .shape = {out}});
@@ -52,8 +57,9 @@ ParameterSet Fno2d::initial_parameters(std::uint64_t seed) const {
              .group = "spectral",
              .on_tiles = false});
     const double deviation = options_.spectral_gain / std::sqrt(0.5 * (widths[i] + widths[i + 1]));
-    fill(block + ".spectral",
-         [deviation](const RandomStream& stream, std::int64_t k) { return deviation * stream.normal(0, 0, k); });
+    fill(block + ".spectral", [deviation](const RandomStream& stream, std::int64_t k) {
+      return deviation * stream.normal(0, 0, k);
+    });
     linear(block + ".conv", widths[i], widths[i + 1]);
   }
   linear("fc1", widths.back(), options_.projection);
@@ -69,12 +75,14 @@ Tensor Fno2d::forward(const BoundParameters& p, const Tensor& x) const {
     const std::string block = "block" + std::to_string(i);
     const Tensor& spectral = p[block + ".spectral"];
     const std::int64_t modes = std::int64_t{2} * options_.modes_t * options_.modes_x;
-    z = hooked(block, fourier_layer(z, reshape(spectral, {spectral.shape()[0], spectral.shape()[1], 2, modes}),
-                                    p[block + ".conv.weight"], p[block + ".conv.bias"], i > 0, spectrum_));
+    z = hooked(block,
+               fourier_layer(z, reshape(spectral, {spectral.shape()[0], spectral.shape()[1], 2, modes}),
+                             p[block + ".conv.weight"], p[block + ".conv.bias"], i > 0, spectrum_));
   }
-  const Tensor y = hooked("fc2", blocks > 0 ? projection_head(z, p["fc1.weight"], p["fc1.bias"], p["fc2.weight"], p["fc2.bias"])
-                                            : pointwise_linear(gelu(pointwise_linear(z, p["fc1.weight"], p["fc1.bias"])),
-                                                               p["fc2.weight"], p["fc2.bias"]));
+  const Tensor y = hooked(
+      "fc2", blocks > 0 ? projection_head(z, p["fc1.weight"], p["fc1.bias"], p["fc2.weight"], p["fc2.bias"])
+                        : pointwise_linear(gelu(pointwise_linear(z, p["fc1.weight"], p["fc1.bias"])),
+                                           p["fc2.weight"], p["fc2.bias"]));
   return context_.final_gelu ? gelu(y) : y;
 }
 

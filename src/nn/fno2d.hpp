@@ -18,9 +18,11 @@ struct Fno2dOptions {
   void options(OptionVisitor& o);
 };
 
-/// A lift (fc0), blocks gelu(IDFT(R DFT(a)) + W a + b), and two pointwise layers (fc1, gelu, fc2). Parameters:
-///   fc0.weight [w0, in], fc0.bias; block<i>.spectral [w_i, w_i+1, 2 (re, im), 2 modes_t, modes_x] (k_t = 0 .. m-1, then
-///   -m .. -1), block<i>.conv.weight [w_i+1, w_i], block<i>.conv.bias; fc1.weight, fc1.bias, fc2.weight, fc2.bias.
+/// A lift (fc0), blocks gelu(IDFT(R DFT(a)) + W a + b), and two pointwise layers (fc1, gelu, fc2).
+/// Parameters:
+///   fc0.weight [w0, in], fc0.bias; block<i>.spectral [w_i, w_i+1, 2 (re, im), 2 modes_t, modes_x] (k_t = 0
+///   .. m-1, then -m .. -1), block<i>.conv.weight [w_i+1, w_i], block<i>.conv.bias; fc1.weight, fc1.bias,
+///   fc2.weight, fc2.bias.
 class Fno2d final : public Model {
  public:
   using Options = Fno2dOptions;

@@ -8,7 +8,8 @@
 
 namespace rankine {
 
-TileSpectrum::TileSpectrum(const TilePartition& partition, SharedTileSum tile_sum, std::int64_t modes_t, std::int64_t modes_x)
+TileSpectrum::TileSpectrum(const TilePartition& partition, SharedTileSum tile_sum, std::int64_t modes_t,
+                           std::int64_t modes_x)
     : tile_nt(partition.grid().tile_nt()),
       tile_nx(partition.grid().tile_nx()),
       sum(std::move(tile_sum)),
@@ -41,7 +42,8 @@ struct Extents {
   std::int64_t tiles, batch, channels, points;
 };
 Extents extents_of(const Tensor& u, const char* what) {
-  RANKINE_ASSERT(u.rank() == 5, std::string(what) + ": activations are [tile, batch, channel, t, x], not " + u.shape().text());
+  RANKINE_ASSERT(u.rank() == 5, std::string(what) + ": activations are [tile, batch, channel, t, x], not " +
+                                    u.shape().text());
   return {u.shape()[0], u.shape()[1], u.shape()[2], u.shape()[3] * u.shape()[4]};
 }
 
@@ -69,11 +71,12 @@ struct TileMatrix {
 };
 
 void check_linear(const Tensor& u, const Tensor& weight, const Tensor& bias, const char* what) {
-  RANKINE_ASSERT(weight.rank() == 3 && weight.shape()[0] == u.shape()[0] && weight.shape()[2] == u.shape()[2] &&
-                     bias.shape() == (Shape{u.shape()[0], weight.shape()[1]}) && weight.dtype() == u.dtype() &&
-                     bias.dtype() == u.dtype(),
-                 std::string(what) + ": activations " + u.shape().text() + ", weight " + weight.shape().text() + ", bias " +
-                     bias.shape().text());
+  RANKINE_ASSERT(weight.rank() == 3 && weight.shape()[0] == u.shape()[0] &&
+                     weight.shape()[2] == u.shape()[2] &&
+                     bias.shape() == (Shape{u.shape()[0], weight.shape()[1]}) &&
+                     weight.dtype() == u.dtype() && bias.dtype() == u.dtype(),
+                 std::string(what) + ": activations " + u.shape().text() + ", weight " +
+                     weight.shape().text() + ", bias " + bias.shape().text());
 }
 
 template <class T>
@@ -98,10 +101,13 @@ class Buffer {
 };
 
 double flops_of_products(const Extents& e, std::int64_t out) {
-  return 2.0 * static_cast<double>(e.tiles * e.batch * e.points) * static_cast<double>(e.channels) * static_cast<double>(out);
+  return 2.0 * static_cast<double>(e.tiles * e.batch * e.points) * static_cast<double>(e.channels) *
+         static_cast<double>(out);
 }
 
-double bytes_of(const Tensor& x) { return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype())); }
+double bytes_of(const Tensor& x) {
+  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
+}
 
 template <class T>
 double flops_of_transform(const kernels::PartialDft<T>& dft, const Extents& e, std::int64_t tile_nx) {
@@ -128,8 +134,8 @@ void analyse_all(const TileSpectrum& spectrum, const Extents& e, const T* u, T* 
 }
 
 void check_spectrum(const Tensor& u, const TileSpectrum& spectrum, const char* what) {
-  RANKINE_ASSERT(u.shape()[0] == static_cast<std::int64_t>(spectrum.origins.size()) && u.shape()[3] == spectrum.tile_nt &&
-                     u.shape()[4] == spectrum.tile_nx,
+  RANKINE_ASSERT(u.shape()[0] == static_cast<std::int64_t>(spectrum.origins.size()) &&
+                     u.shape()[3] == spectrum.tile_nt && u.shape()[4] == spectrum.tile_nx,
                  std::string(what) + ": activations " + u.shape().text() + " do not fit the tiles");
 }
 
@@ -149,7 +155,8 @@ Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
     cost = {flops_of_transform(dft, e, spectrum->tile_nx), bytes_of(in) + bytes_of(s)};
   });
   return apply_op("analyse_tiles", {u}, s,
-                  [spectrum](const auto& g, const auto&) { return List{synthesise_tiles(g[0], spectrum)}; }, {.cost = cost});
+                  [spectrum](const auto& g, const auto&) { return List{synthesise_tiles(g[0], spectrum)}; },
+                  {.cost = cost});
 }
 
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
@@ -171,7 +178,8 @@ Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
     cost = {flops_of_transform(dft, e, spectrum->tile_nx), bytes_of(in) + bytes_of(u)};
   });
   return apply_op("synthesise_tiles", {s}, u,
-                  [spectrum](const auto& g, const auto&) { return List{analyse_tiles(g[0], spectrum)}; }, {.cost = cost});
+                  [spectrum](const auto& g, const auto&) { return List{analyse_tiles(g[0], spectrum)}; },
+                  {.cost = cost});
 }
 
 Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weighted) {
@@ -185,7 +193,9 @@ Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weig
     dft.to_modes(channels, in.data<T>(), modes.data<T>(), weighted);
   });
   return apply_op("modes_of_waves", {s}, modes,
-                  [spectrum, weighted](const auto& g, const auto&) { return List{waves_of_modes(g[0], spectrum, weighted)}; },
+                  [spectrum, weighted](const auto& g, const auto&) {
+                    return List{waves_of_modes(g[0], spectrum, weighted)};
+                  },
                   {.cost = {static_cast<double>(s.count()), 2 * bytes_of(s)}});
 }
 
@@ -200,16 +210,16 @@ Tensor waves_of_modes(const Tensor& modes, const SharedSpectrum& spectrum, bool 
     dft.from_modes(channels, in.data<T>(), s.data<T>(), weighted);
   });
   return apply_op("waves_of_modes", {modes}, s,
-                  [spectrum, weighted](const auto& g, const auto&) { return List{modes_of_waves(g[0], spectrum, weighted)}; },
+                  [spectrum, weighted](const auto& g, const auto&) {
+                    return List{modes_of_waves(g[0], spectrum, weighted)};
+                  },
                   {.cost = {static_cast<double>(modes.count()), 2 * bytes_of(modes)}});
 }
 
 namespace {
 
 // The conjugate of modes [.., 2, k] kept as pairs of real arrays.
-Tensor conjugate_modes(const Tensor& x) {
-  return concat({slice(x, 2, 0, 1), neg(slice(x, 2, 1, 2))}, 2);
-}
+Tensor conjugate_modes(const Tensor& x) { return concat({slice(x, 2, 0, 1), neg(slice(x, 2, 1, 2))}, 2); }
 
 }  // namespace
 
@@ -228,8 +238,7 @@ Tensor mix_modes(const Tensor& w, const Tensor& x) {
                   [w, x](const auto& g, const auto& context) {
                     // Both cotangents are mixings again, with two of the indices exchanged.
                     List back(2);
-                    if (context.needs(0))
-                      back[0] = mix_modes(g[0], transpose(conjugate_modes(x), 0, 1));
+                    if (context.needs(0)) back[0] = mix_modes(g[0], transpose(conjugate_modes(x), 0, 1));
                     if (context.needs(1)) back[1] = mix_modes(transpose(conjugate_modes(w), 0, 1), g[0]);
                     return back;
                   },
@@ -241,7 +250,8 @@ Tensor mix_modes(const Tensor& w, const Tensor& x) {
 namespace {
 
 template <class T>
-void linear_forward(const Extents& e, std::int64_t out, const T* u, const TileMatrix& weight, const TileMatrix& bias, T* y) {
+void linear_forward(const Extents& e, std::int64_t out, const T* u, const TileMatrix& weight,
+                    const TileMatrix& bias, T* y) {
   for (std::int64_t l = 0; l < e.tiles; ++l)
     for (std::int64_t b = 0; b < e.batch; ++b) {
       const std::int64_t at = l * e.batch + b;
@@ -276,7 +286,8 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
       return back;
     }
     const Tensor from = dense(g[0]), in = dense(u);
-    count_cost("pointwise_linear_backward", {flops_of_products(e, out) * (context.needs(0) ? 2 : 1), 2 * bytes_of(in) + bytes_of(from)});
+    count_cost("pointwise_linear_backward",
+               {flops_of_products(e, out) * (context.needs(0) ? 2 : 1), 2 * bytes_of(in) + bytes_of(from)});
     dispatch_real(u.dtype(), "pointwise_linear", [&](auto zero) {
       using T = decltype(zero);
       const TileMatrix matrix(weight);
@@ -289,11 +300,12 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
           const T* dy = from.data<T>() + at * out * e.points;
           const T* x = in.data<T>() + at * e.channels * e.points;
           add_row_sums(out, e.points, dy, e.points, back[2].data<T>() + l * out);
-          blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, x, e.points, T(1),
-                     back[1].data<T>() + l * out * e.channels, e.channels);
+          blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, x, e.points,
+                     T(1), back[1].data<T>() + l * out * e.channels, e.channels);
           if (context.needs(0))
-            blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l), e.channels, dy, e.points,
-                       T(0), back[0].data<T>() + at * e.channels * e.points, e.points);
+            blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l),
+                       e.channels, dy, e.points, T(0), back[0].data<T>() + at * e.channels * e.points,
+                       e.points);
         }
     });
     return back;
@@ -304,8 +316,8 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
 
 // --- the Fourier layer ---
 
-Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
-                              bool activate, const SharedSpectrum& spectrum) {
+Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Tensor& weight,
+                              const Tensor& bias, bool activate, const SharedSpectrum& spectrum) {
   const Tensor a = activate ? gelu(z) : z;
   const Tensor waves = sum_over_tiles(analyse_tiles(a, spectrum), spectrum->sum);
   const Tensor mixed = mix_modes(spectral, modes_of_waves(waves, spectrum, false));
@@ -313,8 +325,8 @@ Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Ten
   return add(pointwise_linear(a, weight, bias), synthesise_tiles(back, spectrum));
 }
 
-Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias, bool activate,
-                     const SharedSpectrum& spectrum) {
+Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
+                     bool activate, const SharedSpectrum& spectrum) {
   const Extents e = extents_of(z, "fourier_layer");
   check_linear(z, weight, bias, "fourier_layer");
   check_spectrum(z, *spectrum, "fourier_layer");
@@ -325,8 +337,9 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
   dispatch_real(z.dtype(), "fourier_layer", [&](auto zero) {
     using T = decltype(zero);
     const auto& dft = spectrum->dft<T>();
-    RANKINE_ASSERT(spectral.shape() == (Shape{e.channels, out, 2, dft.modes()}) && spectral.dtype() == z.dtype(),
-                   "fourier_layer: spectral weights " + spectral.shape().text());
+    RANKINE_ASSERT(
+        spectral.shape() == (Shape{e.channels, out, 2, dft.modes()}) && spectral.dtype() == z.dtype(),
+        "fourier_layer: spectral weights " + spectral.shape().text());
     Tensor a = dense(z);
     if (activate) {
       const Tensor active = Tensor::empty(z.shape(), z.dtype());
@@ -345,7 +358,8 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
     dft.to_modes(e.batch * e.channels, waves.data<T>(), modes.data<T>(), false);
     const Tensor mixed = Tensor::empty({e.batch, out, 2, dft.modes()}, z.dtype());
     const Tensor mixer = dense(spectral);
-    kernels::mix_modes({e.batch, e.channels, out, dft.modes()}, mixer.data<T>(), modes.data<T>(), mixed.data<T>());
+    kernels::mix_modes({e.batch, e.channels, out, dft.modes()}, mixer.data<T>(), modes.data<T>(),
+                       mixed.data<T>());
     waves = Tensor::empty({e.batch, out, rows, columns}, z.dtype());
     dft.from_modes(e.batch * out, mixed.data<T>(), waves.data<T>(), true);
 
@@ -358,7 +372,8 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
         fill_rows(out, e.points, offset.tile<T>(l), to, e.points);
         blas::gemm(Op::none, Op::none, out, e.points, e.channels, T(1), matrix.tile<T>(l), e.channels,
                    a.data<T>() + at * e.channels * e.points, e.points, T(1), to, e.points);
-        dft.synthesise(out, tile_of<T>(*spectrum, l), waves.data<T>() + b * out * rows * columns, to, work.data());
+        dft.synthesise(out, tile_of<T>(*spectrum, l), waves.data<T>() + b * out * rows * columns, to,
+                       work.data());
       }
     const double transforms = flops_of_transform(dft, e, spectrum->tile_nx) +
                               flops_of_transform(dft, {e.tiles, e.batch, out, e.points}, spectrum->tile_nx);
@@ -424,14 +439,14 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
             a = active.data();
           }
           add_row_sums(out, e.points, dy, e.points, back[3].data<T>() + l * out);
-          blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, a, e.points, T(1),
-                     back[2].data<T>() + l * out * e.channels, e.channels);
+          blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, a, e.points,
+                     T(1), back[2].data<T>() + l * out * e.channels, e.channels);
           if (!context.needs(0)) continue;
           T* dz = back[0].data<T>() + at * block;
-          blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l), e.channels, dy, e.points,
-                     T(0), dz, e.points);
-          dft.synthesise(e.channels, tile_of<T>(*spectrum, l), waves.data<T>() + b * e.channels * rows * columns, dz,
-                         work.data());
+          blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l), e.channels,
+                     dy, e.points, T(0), dz, e.points);
+          dft.synthesise(e.channels, tile_of<T>(*spectrum, l),
+                         waves.data<T>() + b * e.channels * rows * columns, dz, work.data());
           if (activate) {
             const T* s = slope.data();
             for (std::int64_t i = 0; i < block; ++i) dz[i] *= s[i];
@@ -453,8 +468,8 @@ constexpr std::int64_t kHeadPoints = 1024 / static_cast<std::int64_t>(sizeof(T))
 
 }  // namespace
 
-Tensor projection_head_composed(const Tensor& z, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
-                                const Tensor& bias2) {
+Tensor projection_head_composed(const Tensor& z, const Tensor& weight1, const Tensor& bias1,
+                                const Tensor& weight2, const Tensor& bias2) {
   return pointwise_linear(gelu(pointwise_linear(gelu(z), weight1, bias1)), weight2, bias2);
 }
 
@@ -480,12 +495,13 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
           for (std::int64_t c = 0; c < e.channels; ++c)
             kernels::map(kernels::Gelu{}, n, from + c * e.points, active.data() + c * n);
           fill_rows(hidden, n, b1.tile<T>(l), inner.data(), n);
-          blas::gemm(Op::none, Op::none, hidden, n, e.channels, T(1), w1.tile<T>(l), e.channels, active.data(), n, T(1),
-                     inner.data(), n);
+          blas::gemm(Op::none, Op::none, hidden, n, e.channels, T(1), w1.tile<T>(l), e.channels,
+                     active.data(), n, T(1), inner.data(), n);
           kernels::map(kernels::Gelu{}, hidden * n, inner.data(), inner.data());
           T* to = y.data<T>() + at * out * e.points + p;
           fill_rows(out, n, b2.tile<T>(l), to, e.points);
-          blas::gemm(Op::none, Op::none, out, n, hidden, T(1), w2.tile<T>(l), hidden, inner.data(), n, T(1), to, e.points);
+          blas::gemm(Op::none, Op::none, out, n, hidden, T(1), w2.tile<T>(l), hidden, inner.data(), n, T(1),
+                     to, e.points);
         }
   });
   const Extents wide_extents{e.tiles, e.batch, hidden, e.points};
@@ -497,7 +513,8 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
       List at{identity(z), identity(weight1), identity(bias1), identity(weight2), identity(bias2)};
       for (Tensor& x : at)
         if (!x.on_tape()) x = variable(x);
-      return grad({projection_head_composed(at[0], at[1], at[2], at[3], at[4])}, {g[0]}, at, {.create_graph = true});
+      return grad({projection_head_composed(at[0], at[1], at[2], at[3], at[4])}, {g[0]}, at,
+                  {.create_graph = true});
     }
     count_cost("projection_head_backward", {3 * cost.flops, 3 * cost.bytes});
     List back(5);
@@ -511,8 +528,8 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
       back[3] = Tensor::zeros(weight2.shape(), z.dtype());
       back[4] = Tensor::zeros(bias2.shape(), z.dtype());
       const std::int64_t wide = std::min(kHeadPoints<T>, e.points);
-      const Buffer<T> active(e.channels * wide), slope(e.channels * wide), inner(hidden * wide), inner_slope(hidden * wide),
-          dinner(hidden * wide);
+      const Buffer<T> active(e.channels * wide), slope(e.channels * wide), inner(hidden * wide),
+          inner_slope(hidden * wide), dinner(hidden * wide);
       for (std::int64_t l = 0; l < e.tiles; ++l)
         for (std::int64_t b = 0; b < e.batch; ++b)
           for (std::int64_t p = 0; p < e.points; p += wide) {
@@ -522,14 +539,14 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
             for (std::int64_t c = 0; c < e.channels; ++c)
               kernels::gelu_with_derivative(n, x + c * e.points, active.data() + c * n, slope.data() + c * n);
             fill_rows(hidden, n, b1.tile<T>(l), inner.data(), n);
-            blas::gemm(Op::none, Op::none, hidden, n, e.channels, T(1), w1.tile<T>(l), e.channels, active.data(), n, T(1),
-                       inner.data(), n);
+            blas::gemm(Op::none, Op::none, hidden, n, e.channels, T(1), w1.tile<T>(l), e.channels,
+                       active.data(), n, T(1), inner.data(), n);
             kernels::gelu_with_derivative(hidden * n, inner.data(), inner.data(), inner_slope.data());
             add_row_sums(out, n, dy, e.points, back[4].data<T>() + l * out);
             blas::gemm(Op::none, Op::transpose, out, hidden, n, T(1), dy, e.points, inner.data(), n, T(1),
                        back[3].data<T>() + l * out * hidden, hidden);
-            blas::gemm(Op::transpose, Op::none, hidden, n, out, T(1), w2.tile<T>(l), hidden, dy, e.points, T(0),
-                       dinner.data(), n);
+            blas::gemm(Op::transpose, Op::none, hidden, n, out, T(1), w2.tile<T>(l), hidden, dy, e.points,
+                       T(0), dinner.data(), n);
             T* d = dinner.data();
             const T* s = inner_slope.data();
             for (std::int64_t i = 0; i < hidden * n; ++i) d[i] *= s[i];
@@ -538,8 +555,8 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
                        back[1].data<T>() + l * hidden * e.channels, e.channels);
             if (!context.needs(0)) continue;
             T* dz = back[0].data<T>() + at * e.channels * e.points + p;
-            blas::gemm(Op::transpose, Op::none, e.channels, n, hidden, T(1), w1.tile<T>(l), e.channels, d, n, T(0), dz,
-                       e.points);
+            blas::gemm(Op::transpose, Op::none, e.channels, n, hidden, T(1), w1.tile<T>(l), e.channels, d, n,
+                       T(0), dz, e.points);
             for (std::int64_t c = 0; c < e.channels; ++c) {
               T* row = dz + c * e.points;
               const T* sc = slope.data() + c * n;

@@ -1,9 +1,10 @@
-// The ops of the Fourier neural operator on tiles. Activations are [L, B, C, Tt, Tx]: local tiles, batch, channels, the
-// tile's points. Products are formed tile by tile and sample by sample, so no result depends on how tiles are dealt to
-// ranks. Parameters that act on tiles come as [L, ...] (ParameterSet::bind).
+// The ops of the Fourier neural operator on tiles. Activations are [L, B, C, Tt, Tx]: local tiles, batch,
+// channels, the tile's points. Products are formed tile by tile and sample by sample, so no result depends on
+// how tiles are dealt to ranks. Parameters that act on tiles come as [L, ...] (ParameterSet::bind).
 //
-// The fused ops below are the fast first-order path: they keep one tensor a layer for the backward pass and recompute
-// the rest. Each also exists as a composition of elementary ops; second derivatives go through that.
+// The fused ops below are the fast first-order path: they keep one tensor a layer for the backward pass and
+// recompute the rest. Each also exists as a composition of elementary ops; second derivatives go through
+// that.
 #pragma once
 
 #include <memory>
@@ -34,7 +35,8 @@ struct TileSpectrum {
 using SharedSpectrum = std::shared_ptr<const TileSpectrum>;
 
 // Elementary, each the adjoint of its neighbour, and differentiable as often as asked.
-/// u [L, B, C, Tt, Tx] to each tile's share of the wave coefficients [L, B, C, rows, columns] (kernels/dft.hpp).
+/// u [L, B, C, Tt, Tx] to each tile's share of the wave coefficients [L, B, C, rows, columns]
+/// (kernels/dft.hpp).
 Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum);
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum);
 /// Coefficients [B, C, rows, columns] to modes [B, C, 2, modes]; `weighted` as in kernels/dft.hpp.
@@ -48,18 +50,19 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
 
 /// One layer from pre-activation to pre-activation: with a = gelu(z) (or z, if not `activate`),
 ///   IDFT(spectral * DFT(a)) + weight a + bias.
-/// z [L, B, Ci, Tt, Tx], spectral [Ci, Co, 2, modes], weight [L, Co, Ci], bias [L, Co]. One message forward, one
-/// backward. Keeps z and the modes of a.
-Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias, bool activate,
-                     const SharedSpectrum& spectrum);
-Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
-                              bool activate, const SharedSpectrum& spectrum);
+/// z [L, B, Ci, Tt, Tx], spectral [Ci, Co, 2, modes], weight [L, Co, Ci], bias [L, Co]. One message forward,
+/// one backward. Keeps z and the modes of a.
+Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
+                     bool activate, const SharedSpectrum& spectrum);
+Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Tensor& weight,
+                              const Tensor& bias, bool activate, const SharedSpectrum& spectrum);
 
-/// The two pointwise layers at the end: weight2 gelu(weight1 gelu(z) + bias1) + bias2. The hidden layer, which is the
-/// widest, exists for a few hundred points at a time and is recomputed in the backward pass. Keeps z.
+/// The two pointwise layers at the end: weight2 gelu(weight1 gelu(z) + bias1) + bias2. The hidden layer,
+/// which is the widest, exists for a few hundred points at a time and is recomputed in the backward pass.
+/// Keeps z.
 Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                        const Tensor& bias2);
-Tensor projection_head_composed(const Tensor& z, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
-                                const Tensor& bias2);
+Tensor projection_head_composed(const Tensor& z, const Tensor& weight1, const Tensor& bias1,
+                                const Tensor& weight2, const Tensor& bias2);
 
 }  // namespace rankine

@@ -5,9 +5,10 @@
 namespace rankine {
 
 const Registry<Model, const ModelContext&>& models() {
-  static const Registry<Model, const ModelContext&> table("model", {
-      entry<Fno2d>("fno2d", "Fourier neural operator over t and x"),
-  });
+  static const Registry<Model, const ModelContext&> table(
+      "model", {
+                   entry<Fno2d>("fno2d", "Fourier neural operator over t and x"),
+               });
   return table;
 }
 

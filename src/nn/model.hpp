@@ -5,8 +5,8 @@
 #include <functional>
 #include <string>
 
-#include "src/core/registry.hpp"
 #include "src/comm/tiles.hpp"
+#include "src/core/registry.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -29,8 +29,8 @@ class Model {
   /// x [L, B, inputs, Tt, Tx] to [L, B, outputs, Tt, Tx]. Collective.
   virtual Tensor forward(const BoundParameters& parameters, const Tensor& x) const = 0;
 
-  /// Called with the name and value of each intermediate activation; what it returns takes its place, unless it is
-  /// undefined. Gradients are reached with on_gradient() from here.
+  /// Called with the name and value of each intermediate activation; what it returns takes its place, unless
+  /// it is undefined. Gradients are reached with on_gradient() from here.
   using ActivationHook = std::function<Tensor(const std::string& name, const Tensor& value)>;
   void set_hook(ActivationHook hook) { hook_ = std::move(hook); }
 

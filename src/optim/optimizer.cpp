@@ -9,9 +9,10 @@ namespace rankine {
 namespace {
 
 void check(const ParameterSet& parameters, const Tensor& gradient) {
-  RANKINE_ASSERT(gradient.shape() == Shape{parameters.count()} && gradient.dtype() == parameters.dtype() &&
-                     gradient.contiguous(),
-                 "gradient " + gradient.shape().text() + " for " + std::to_string(parameters.count()) + " parameters");
+  RANKINE_ASSERT(
+      gradient.shape() == Shape{parameters.count()} && gradient.dtype() == parameters.dtype() &&
+          gradient.contiguous(),
+      "gradient " + gradient.shape().text() + " for " + std::to_string(parameters.count()) + " parameters");
 }
 
 template <class T>
@@ -21,7 +22,8 @@ double sum_of_squares(std::int64_t n, const T* x) {
   double squares[block];
   for (std::int64_t i = 0; i < n; i += block) {
     const std::int64_t count = std::min(block, n - i);
-    for (std::int64_t k = 0; k < count; ++k) squares[k] = static_cast<double>(x[i + k]) * static_cast<double>(x[i + k]);
+    for (std::int64_t k = 0; k < count; ++k)
+      squares[k] = static_cast<double>(x[i + k]) * static_cast<double>(x[i + k]);
     sums.push_back(kernels::tree_sum(count, squares));
   }
   return kernels::tree_sum(static_cast<std::int64_t>(sums.size()), sums.data());
@@ -63,9 +65,11 @@ double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, dou
 
 void AdamOptions::options(OptionVisitor& o) {
   o("beta1", beta1, {.help = "decay of the mean of gradients", .min = 0, .max = 1, .exclusive_max = true});
-  o("beta2", beta2, {.help = "decay of the mean of squared gradients", .min = 0, .max = 1, .exclusive_max = true});
+  o("beta2", beta2,
+    {.help = "decay of the mean of squared gradients", .min = 0, .max = 1, .exclusive_max = true});
   o("epsilon", epsilon, {.help = "added to the root of the squares' mean", .min = 0, .exclusive_min = true});
-  o("weight_decay", weight_decay, {.help = "decoupled decay: each step takes rate * decay * parameter away", .min = 0});
+  o("weight_decay", weight_decay,
+    {.help = "decoupled decay: each step takes rate * decay * parameter away", .min = 0});
 }
 
 void Adam::prepare(const ParameterSet& parameters) {
@@ -101,7 +105,8 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
   parameters.project();
 }
 
-void Adam::register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) {
+void Adam::register_state(StateRegistry& registry, const std::string& prefix,
+                          const ParameterSet& parameters) {
   prepare(parameters);
   registry.add(prefix + "/steps", StateKind::replicated, steps_);
   registry.add(prefix + "/first_moment", StateKind::replicated, first_);
@@ -109,7 +114,8 @@ void Adam::register_state(StateRegistry& registry, const std::string& prefix, co
 }
 
 void SgdOptions::options(OptionVisitor& o) {
-  o("momentum", momentum, {.help = "decay of the velocity; 0: plain descent", .min = 0, .max = 1, .exclusive_max = true});
+  o("momentum", momentum,
+    {.help = "decay of the velocity; 0: plain descent", .min = 0, .max = 1, .exclusive_max = true});
   o("weight_decay", weight_decay, {.help = "added to the gradient, times the parameter", .min = 0});
 }
 
@@ -142,10 +148,11 @@ void Sgd::register_state(StateRegistry& registry, const std::string& prefix, con
 }
 
 const Registry<Optimizer>& optimizers() {
-  static const Registry<Optimizer> table("optimizer", {
-      entry<Adam>("adam", "Adam, with decoupled weight decay"),
-      entry<Sgd>("sgd", "gradient descent, with momentum"),
-  });
+  static const Registry<Optimizer> table("optimizer",
+                                         {
+                                             entry<Adam>("adam", "Adam, with decoupled weight decay"),
+                                             entry<Sgd>("sgd", "gradient descent, with momentum"),
+                                         });
   return table;
 }
 

@@ -10,7 +10,8 @@
 
 namespace rankine {
 
-/// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count only.
+/// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count
+/// only.
 double gradient_norm(const ParameterSet& parameters, const Tensor& gradient);
 
 /// Scales `gradient` in place so that its norm is at most `bound` (0: leaves it). Returns the norm before.
@@ -19,10 +20,12 @@ double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, dou
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// Steps `parameters` in place, applies masks and projections, and leaves frozen parts alone. `gradient` [count].
+  /// Steps `parameters` in place, applies masks and projections, and leaves frozen parts alone. `gradient`
+  /// [count].
   virtual void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) = 0;
   /// Registers everything that a restart needs, below `prefix`, once the parameters are known.
-  virtual void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) = 0;
+  virtual void register_state(StateRegistry& registry, const std::string& prefix,
+                              const ParameterSet& parameters) = 0;
 };
 
 struct AdamOptions {
@@ -36,7 +39,8 @@ class Adam final : public Optimizer {
   using Options = AdamOptions;
   explicit Adam(const AdamOptions& options) : options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
-  void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) override;
+  void register_state(StateRegistry& registry, const std::string& prefix,
+                      const ParameterSet& parameters) override;
 
  private:
   void prepare(const ParameterSet& parameters);
@@ -57,7 +61,8 @@ class Sgd final : public Optimizer {
   using Options = SgdOptions;
   explicit Sgd(const SgdOptions& options) : options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
-  void register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) override;
+  void register_state(StateRegistry& registry, const std::string& prefix,
+                      const ParameterSet& parameters) override;
 
  private:
   void prepare(const ParameterSet& parameters);

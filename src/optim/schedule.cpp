@@ -8,7 +8,8 @@ namespace rankine {
 
 void CosineSchedule::options(OptionVisitor& o) {
   o("warm_up", warm_up_, {.help = "steps over which the rate rises from near 0", .unit = "steps", .min = 0});
-  o("final_fraction", final_fraction_, {.help = "rate at the last step, as a part of the full rate", .min = 0, .max = 1});
+  o("final_fraction", final_fraction_,
+    {.help = "rate at the last step, as a part of the full rate", .min = 0, .max = 1});
 }
 
 double CosineSchedule::factor(std::int64_t step, std::int64_t steps) const {
@@ -29,11 +30,12 @@ double StepSchedule::factor(std::int64_t step, std::int64_t) const {
 }
 
 const Registry<Schedule>& schedules() {
-  static const Registry<Schedule> table("schedule", {
-      entry<ConstantSchedule>("constant", "the full rate throughout"),
-      entry<CosineSchedule>("cosine", "linear warm-up, then half a cosine down"),
-      entry<StepSchedule>("step", "reduced by a factor every so many steps, down to a floor"),
-  });
+  static const Registry<Schedule> table(
+      "schedule", {
+                      entry<ConstantSchedule>("constant", "the full rate throughout"),
+                      entry<CosineSchedule>("cosine", "linear warm-up, then half a cosine down"),
+                      entry<StepSchedule>("step", "reduced by a factor every so many steps, down to a floor"),
+                  });
   return table;
 }
 

@@ -20,7 +20,8 @@ class ConstantSchedule final : public Schedule {
   double factor(std::int64_t, std::int64_t) const override { return 1; }
 };
 
-/// Rises linearly over `warm_up` steps to 1, then falls along half a cosine to `final_fraction` at the last step.
+/// Rises linearly over `warm_up` steps to 1, then falls along half a cosine to `final_fraction` at the last
+/// step.
 class CosineSchedule final : public Schedule {
  public:
   void options(OptionVisitor& o);

@@ -6,19 +6,30 @@
 namespace rankine {
 
 void DiffusionSorptionOptions::options(OptionVisitor& o) {
-  o("diffusion", coefficients.diffusion, {.help = "effective diffusion coefficient D", .unit = "m^2/s", .min = 0, .exclusive_min = true});
-  o("porosity", coefficients.porosity, {.help = "porosity phi", .min = 0, .max = 1, .exclusive_min = true, .exclusive_max = true});
+  o("diffusion", coefficients.diffusion,
+    {.help = "effective diffusion coefficient D", .unit = "m^2/s", .min = 0, .exclusive_min = true});
+  o("porosity", coefficients.porosity,
+    {.help = "porosity phi", .min = 0, .max = 1, .exclusive_min = true, .exclusive_max = true});
   o("density", coefficients.density, {.help = "bulk density rho_s", .unit = "kg/m^3", .min = 0});
-  o("freundlich", coefficients.freundlich, {.help = "Freundlich parameter k of the sorption isotherm", .min = 0});
-  o("exponent", coefficients.exponent, {.help = "Freundlich exponent n_f", .min = 0, .max = 1, .exclusive_min = true});
-  o("regularisation", coefficients.regularisation, {.help = "eps in (u + eps)^(n_f - 1), keeps the storage slope finite at u = 0", .min = 0, .exclusive_min = true});
+  o("freundlich", coefficients.freundlich,
+    {.help = "Freundlich parameter k of the sorption isotherm", .min = 0});
+  o("exponent", coefficients.exponent,
+    {.help = "Freundlich exponent n_f", .min = 0, .max = 1, .exclusive_min = true});
+  o("regularisation", coefficients.regularisation,
+    {.help = "eps in (u + eps)^(n_f - 1), keeps the storage slope finite at u = 0",
+     .min = 0,
+     .exclusive_min = true});
   o("length", length, {.help = "extent of the domain", .unit = "m", .min = 0, .exclusive_min = true});
   o("duration", duration, {.help = "final time", .unit = "s", .min = 0, .exclusive_min = true});
-  o("initial_minimum", initial_minimum, {.help = "smallest initial value; the paper's rows divide by it", .min = 0, .exclusive_min = true});
+  o("initial_minimum", initial_minimum,
+    {.help = "smallest initial value; the paper's rows divide by it", .min = 0, .exclusive_min = true});
   o("initial_maximum", initial_maximum, {.help = "largest initial value", .min = 0, .exclusive_min = true});
-  o("storage_slope", storage_slope, {.help = "storage slope that the frozen march is linearised at", .min = 0, .exclusive_min = true});
-  o("data_cells", data_cells, {.help = "cells of the reference solution; its ghost cells say where the walls are", .min = 4});
-  o("reference_rtol", reference_rtol, {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("storage_slope", storage_slope,
+    {.help = "storage slope that the frozen march is linearised at", .min = 0, .exclusive_min = true});
+  o("data_cells", data_cells,
+    {.help = "cells of the reference solution; its ghost cells say where the walls are", .min = 4});
+  o("reference_rtol", reference_rtol,
+    {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
 }
 
 void DiffusionSorption::storage(std::span<const double> u, kernels::StorageFields& out) const {
@@ -42,12 +53,14 @@ kernels::ThreePointOperator DiffusionSorption::flux_operator(int cells) const {
   g.diagonal.assign(cells, -2 * k);
   g.constant.assign(cells, 0.0);
   g.lower.front() = g.upper.back() = 0;
-  // Distance from the outermost cell centre to the centre of PDEBench's ghost cell, where the wall value is taken.
+  // Distance from the outermost cell centre to the centre of PDEBench's ghost cell, where the wall value is
+  // taken.
   const double h = (dx + fine) / 2;
   // Left: ghost u_1 + (1 - u_1) dx / h.
   g.diagonal.front() += k * (1 - dx / h);
   g.constant.front() += k * dx / h;
-  // Right: wall value b u_N of the closure ghost = D (u_{N-1} - ghost) / h there (Robin), ghost u_N + (b - 1) u_N dx / h.
+  // Right: wall value b u_N of the closure ghost = D (u_{N-1} - ghost) / h there (Robin), ghost u_N + (b - 1)
+  // u_N dx / h.
   const double b = (o_.coefficients.diffusion / h) / (1 + o_.coefficients.diffusion / h);
   g.diagonal.back() += k * (1 + (b - 1) * dx / h);
   return g;

@@ -1,4 +1,5 @@
-// One-dimensional diffusion-sorption, PDEBench's first benchmark with a singular storage (Takamoto et al. 2022).
+// One-dimensional diffusion-sorption, PDEBench's first benchmark with a singular storage (Takamoto et al.
+// 2022).
 #pragma once
 
 #include "src/deck/options.hpp"
@@ -20,8 +21,9 @@ struct DiffusionSorptionOptions {
 };
 
 /// du/dt R(u) = D u_xx on [0, length]; u = 1 at the left wall, u = D u_x at the right one; u(0, x) = u0.
-/// The walls stand where PDEBench's closure puts them: at the centres of the ghost cells of a grid of `data_cells` cells,
-/// half a fine cell outside the domain. On any coarser grid the ghost values follow from that by linear interpolation.
+/// The walls stand where PDEBench's closure puts them: at the centres of the ghost cells of a grid of
+/// `data_cells` cells, half a fine cell outside the domain. On any coarser grid the ghost values follow from
+/// that by linear interpolation.
 class DiffusionSorption final : public Pde {
  public:
   using Options = DiffusionSorptionOptions;

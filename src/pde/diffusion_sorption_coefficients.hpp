@@ -1,6 +1,7 @@
-// Material law of the diffusion-sorption problem (PDEBench, Takamoto et al. 2022, appendix D.3): a solute that diffuses
-// through a porous medium and sticks to it by a Freundlich isotherm.
-//   dM(u)/dt = D u_xx,   M'(u) = R(u) = 1 + (1 - phi)/phi rho_s k n_f (u + eps)^(n_f - 1),   R(u) = R(0) for u < 0
+// Material law of the diffusion-sorption problem (PDEBench, Takamoto et al. 2022, appendix D.3): a solute
+// that diffuses through a porous medium and sticks to it by a Freundlich isotherm.
+//   dM(u)/dt = D u_xx,   M'(u) = R(u) = 1 + (1 - phi)/phi rho_s k n_f (u + eps)^(n_f - 1),   R(u) = R(0) for
+//   u < 0
 #pragma once
 
 #include <cmath>
@@ -10,12 +11,12 @@
 namespace rankine {
 
 struct DiffusionSorptionCoefficients {
-  double diffusion = 5e-4;        ///< D [length^2 / time], effective diffusion coefficient
-  double porosity = 0.29;         ///< phi [-]
-  double density = 2880;          ///< rho_s [mass / length^3], bulk density
-  double freundlich = 3.5e-4;     ///< k, Freundlich's parameter
-  double exponent = 0.874;        ///< n_f [-], Freundlich's exponent
-  double regularisation = 1e-6;   ///< eps, keeps R finite at u = 0
+  double diffusion = 5e-4;       ///< D [length^2 / time], effective diffusion coefficient
+  double porosity = 0.29;        ///< phi [-]
+  double density = 2880;         ///< rho_s [mass / length^3], bulk density
+  double freundlich = 3.5e-4;    ///< k, Freundlich's parameter
+  double exponent = 0.874;       ///< n_f [-], Freundlich's exponent
+  double regularisation = 1e-6;  ///< eps, keeps R finite at u = 0
 
   /// (1 - phi)/phi rho_s k n_f: 2.15691 for the defaults.
   KOKKOS_INLINE_FUNCTION double sorption() const {

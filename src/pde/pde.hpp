@@ -1,6 +1,7 @@
-// A parametric PDE of one space dimension, dM(u)/dt + dF/dx = S, written once: storage, flux, walls, initial states. The
-// conservative discretisation, its march and all adjoints follow from it by generic code (src/experts/). Beside it stands
-// the pointwise residual f(u, u_t, u_xx), which the paper's formulation uses.
+// A parametric PDE of one space dimension, dM(u)/dt + dF/dx = S, written once: storage, flux, walls, initial
+// states. The conservative discretisation, its march and all adjoints follow from it by generic code
+// (src/experts/). Beside it stands the pointwise residual f(u, u_t, u_xx), which the paper's formulation
+// uses.
 #pragma once
 
 #include <memory>
@@ -49,8 +50,8 @@ class Pde {
   /// Smallest and largest initial value; states are constants drawn uniformly between them.
   virtual double initial_minimum() const = 0;
   virtual double initial_maximum() const = 0;
-  /// The reference solution for the initial value u0 on `cells` cells at `times`: [time][cell]. Throws NumericalError where
-  /// the integrator fails.
+  /// The reference solution for the initial value u0 on `cells` cells at `times`: [time][cell]. Throws
+  /// NumericalError where the integrator fails.
   virtual std::vector<double> reference(double u0, int cells, std::span<const double> times) const = 0;
 };
 

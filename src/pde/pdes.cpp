@@ -6,9 +6,10 @@ namespace rankine {
 
 const Registry<Pde>& pdes() {
   static const Registry<Pde> table(
-      "pde", {
-                 entry<DiffusionSorption>("diffusion_sorption", "1-D diffusion with Freundlich sorption (PDEBench)"),
-             });
+      "pde",
+      {
+          entry<DiffusionSorption>("diffusion_sorption", "1-D diffusion with Freundlich sorption (PDEBench)"),
+      });
   return table;
 }
 

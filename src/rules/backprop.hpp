@@ -1,4 +1,5 @@
-// Plain backpropagation through network, constraint and loss: one loss, one gradient, one step of one optimiser.
+// Plain backpropagation through network, constraint and loss: one loss, one gradient, one step of one
+// optimiser.
 #pragma once
 
 #include "src/rules/learning_rule.hpp"

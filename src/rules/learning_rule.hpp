@@ -1,5 +1,5 @@
-// A learning rule owns the training step: how often the loss is evaluated, which gradients are formed and how they become
-// an update. Backpropagation is one rule among others.
+// A learning rule owns the training step: how often the loss is evaluated, which gradients are formed and how
+// they become an update. Backpropagation is one rule among others.
 #pragma once
 
 #include <functional>

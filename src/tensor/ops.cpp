@@ -12,10 +12,13 @@
 namespace rankine {
 namespace {
 
-double bytes_of(const Tensor& x) { return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype())); }
+double bytes_of(const Tensor& x) {
+  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
+}
 
 void need_same_dtype(const Tensor& a, const Tensor& b, const char* what) {
-  RANKINE_ASSERT(a.dtype() == b.dtype(), std::string(what) + ": " + name_of(a.dtype()) + " with " + name_of(b.dtype()));
+  RANKINE_ASSERT(a.dtype() == b.dtype(),
+                 std::string(what) + ": " + name_of(a.dtype()) + " with " + name_of(b.dtype()));
 }
 
 Shape broadcast(const Shape& a, const Shape& b, const char* what) {
@@ -82,7 +85,8 @@ Tensor binary(const char* name, const Tensor& a, const Tensor& b, F f) {
                             const T s = *br;
                             for (std::int64_t i = 0; i < n; ++i) yr[i] = f(ar[i], s);
                           } else {
-                            for (std::int64_t i = 0; i < n; ++i) yr[i * step[0]] = f(ar[i * step[1]], br[i * step[2]]);
+                            for (std::int64_t i = 0; i < n; ++i)
+                              yr[i * step[0]] = f(ar[i * step[1]], br[i * step[2]]);
                           }
                         });
   });
@@ -119,8 +123,9 @@ Tensor mul(const Tensor& a, const Tensor& b) {
   Tensor y = binary("mul", a, b, kernels::Multiply{});
   return apply_op("mul", {a, b}, y,
                   [a, b](const auto& g, const auto& context) {
-                    return std::vector<Tensor>{context.needs(0) ? sum_to(mul(g[0], conj(b)), a.shape()) : Tensor(),
-                                               context.needs(1) ? sum_to(mul(g[0], conj(a)), b.shape()) : Tensor()};
+                    return std::vector<Tensor>{
+                        context.needs(0) ? sum_to(mul(g[0], conj(b)), a.shape()) : Tensor(),
+                        context.needs(1) ? sum_to(mul(g[0], conj(a)), b.shape()) : Tensor()};
                   },
                   {.cost = pointwise_cost(y, 2)});
 }
@@ -173,14 +178,16 @@ Tensor conj(const Tensor& x) {
 
 Tensor exp(const Tensor& x) {
   Tensor y = unary_real("exp", x, kernels::Exp{});
-  return apply_op("exp", {x}, y,
-                  [](const auto& g, const auto& context) { return std::vector<Tensor>{mul(g[0], context.output(0))}; },
-                  {.cost = pointwise_cost(y, 1, 20), .save_outputs = true});
+  return apply_op(
+      "exp", {x}, y,
+      [](const auto& g, const auto& context) { return std::vector<Tensor>{mul(g[0], context.output(0))}; },
+      {.cost = pointwise_cost(y, 1, 20), .save_outputs = true});
 }
 
 Tensor log(const Tensor& x) {
   Tensor y = unary_real("log", x, [](auto v) { return std::log(v); });
-  return apply_op("log", {x}, y, [x](const auto& g, const auto&) { return std::vector<Tensor>{div(g[0], x)}; },
+  return apply_op("log", {x}, y,
+                  [x](const auto& g, const auto&) { return std::vector<Tensor>{div(g[0], x)}; },
                   {.cost = pointwise_cost(y, 1, 20)});
 }
 
@@ -205,39 +212,42 @@ Tensor tanh(const Tensor& x) {
 
 Tensor gelu(const Tensor& x) {
   Tensor y = unary_real("gelu", x, kernels::Gelu{});
-  return apply_op(
-      "gelu", {x}, y,
-      [x](const auto& g, const auto& context) -> std::vector<Tensor> {
-        if (!context.create_graph()) {
-          const Tensor at = dense(x), from = dense(g[0]);
-          Tensor back = Tensor::empty(x.shape(), x.dtype());
-          dispatch_real(x.dtype(), "gelu", [&](auto zero) {
-            using T = decltype(zero);
-            kernels::map(kernels::GeluBackward{}, at.count(), at.data<T>(), from.data<T>(), back.data<T>());
-          });
-          count_cost("gelu_backward", pointwise_cost(back, 2, 30));
-          return {back};
-        }
-        // gelu' spelled out in ops, so that it can be differentiated again: t = tanh(c (x + a x^3)),
-        // gelu' = (1 + t)/2 + x/2 (1 - t^2) c (1 + 3 a x^2).
-        constexpr double c = 0.7978845608028654, a = 0.044715;
-        const Tensor x2 = mul(x, x);
-        const Tensor t = tanh(scale(mul(x, add_scalar(scale(x2, a), 1.0)), c));
-        const Tensor slope = scale(add_scalar(scale(x2, 3 * a), 1.0), 0.5 * c);
-        const Tensor bend = mul(mul(x, slope), add_scalar(neg(mul(t, t)), 1.0));
-        return {mul(g[0], add(scale(add_scalar(t, 1.0), 0.5), bend))};
-      },
-      {.cost = pointwise_cost(y, 1, 26)});
+  return apply_op("gelu", {x}, y,
+                  [x](const auto& g, const auto& context) -> std::vector<Tensor> {
+                    if (!context.create_graph()) {
+                      const Tensor at = dense(x), from = dense(g[0]);
+                      Tensor back = Tensor::empty(x.shape(), x.dtype());
+                      dispatch_real(x.dtype(), "gelu", [&](auto zero) {
+                        using T = decltype(zero);
+                        kernels::map(kernels::GeluBackward{}, at.count(), at.data<T>(), from.data<T>(),
+                                     back.data<T>());
+                      });
+                      count_cost("gelu_backward", pointwise_cost(back, 2, 30));
+                      return {back};
+                    }
+                    // gelu' spelled out in ops, so that it can be differentiated again: t = tanh(c (x + a
+                    // x^3)), gelu' = (1 + t)/2 + x/2 (1 - t^2) c (1 + 3 a x^2).
+                    constexpr double c = 0.7978845608028654, a = 0.044715;
+                    const Tensor x2 = mul(x, x);
+                    const Tensor t = tanh(scale(mul(x, add_scalar(scale(x2, a), 1.0)), c));
+                    const Tensor slope = scale(add_scalar(scale(x2, 3 * a), 1.0), 0.5 * c);
+                    const Tensor bend = mul(mul(x, slope), add_scalar(neg(mul(t, t)), 1.0));
+                    return {mul(g[0], add(scale(add_scalar(t, 1.0), 0.5), bend))};
+                  },
+                  {.cost = pointwise_cost(y, 1, 26)});
 }
 
 Tensor identity(const Tensor& x) {
-  return apply_op("identity", {x}, x.detach(), [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; });
+  return apply_op("identity", {x}, x.detach(),
+                  [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; });
 }
 
 Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
   need_same_dtype(a, b, "select");
-  RANKINE_ASSERT(condition.dtype() == DType::boolean && condition.shape() == a.shape() && a.shape() == b.shape(),
-                 "select: condition " + condition.shape().text() + ", values " + a.shape().text() + ", " + b.shape().text());
+  RANKINE_ASSERT(
+      condition.dtype() == DType::boolean && condition.shape() == a.shape() && a.shape() == b.shape(),
+      "select: condition " + condition.shape().text() + ", values " + a.shape().text() + ", " +
+          b.shape().text());
   const Tensor flags = dense(condition), da = dense(a), db = dense(b);
   Tensor y = Tensor::empty(a.shape(), a.dtype());
   dispatch_any(a.dtype(), [&](auto zero) {
@@ -255,8 +265,9 @@ Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
 
 Tensor cast(const Tensor& x, DType type) {
   if (x.dtype() == type) return x;
-  RANKINE_ASSERT(!is_complex(x.dtype()) || is_complex(type),
-                 std::string("cast from ") + name_of(x.dtype()) + " to " + name_of(type) + " loses the imaginary part");
+  RANKINE_ASSERT(
+      !is_complex(x.dtype()) || is_complex(type),
+      std::string("cast from ") + name_of(x.dtype()) + " to " + name_of(type) + " loses the imaginary part");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), type);
   dispatch_any(x.dtype(), [&](auto from) {
@@ -270,7 +281,8 @@ Tensor cast(const Tensor& x, DType type) {
         if constexpr (from_complex) {
           for (std::int64_t i = 0; i < in.count(); ++i) target[i] = To(source[i]);
         } else {
-          for (std::int64_t i = 0; i < in.count(); ++i) target[i] = To(static_cast<typename To::value_type>(source[i]));
+          for (std::int64_t i = 0; i < in.count(); ++i)
+            target[i] = To(static_cast<typename To::value_type>(source[i]));
         }
       } else if constexpr (!from_complex) {
         for (std::int64_t i = 0; i < in.count(); ++i) target[i] = static_cast<To>(source[i]);
@@ -278,13 +290,15 @@ Tensor cast(const Tensor& x, DType type) {
     });
   });
   const Cost cost{0, bytes_of(x) + bytes_of(y)};
-  if (!is_differentiable(type) || !is_differentiable(x.dtype()) || is_complex(type) != is_complex(x.dtype())) {
+  if (!is_differentiable(type) || !is_differentiable(x.dtype()) ||
+      is_complex(type) != is_complex(x.dtype())) {
     count_cost("cast", cost);
     return y;
   }
-  return apply_op("cast", {x}, y,
-                  [back = x.dtype()](const auto& g, const auto&) { return std::vector<Tensor>{cast(g[0], back)}; },
-                  {.cost = cost});
+  return apply_op(
+      "cast", {x}, y,
+      [back = x.dtype()](const auto& g, const auto&) { return std::vector<Tensor>{cast(g[0], back)}; },
+      {.cost = cost});
 }
 
 namespace {
@@ -357,7 +371,8 @@ Tensor sum(const Tensor& x, const std::vector<int>& axes, bool keep) {
   }
   Shape shape;
   for (int i = 0; i < x.rank(); ++i)
-    if (keep || (!axes.empty() && std::find(which.begin(), which.end(), i) == which.end())) shape.push_back(kept[i]);
+    if (keep || (!axes.empty() && std::find(which.begin(), which.end(), i) == which.end()))
+      shape.push_back(kept[i]);
   y = y.view(shape, row_major_strides(shape));
   return apply_op("sum", {x}, y,
                   [kept, full = x.shape()](const auto& g, const auto&) {
@@ -368,7 +383,8 @@ Tensor sum(const Tensor& x, const std::vector<int>& axes, bool keep) {
 
 Tensor mean(const Tensor& x, const std::vector<int>& axes, bool keep) {
   const Tensor total = sum(x, axes, keep);
-  return scale(total, static_cast<double>(total.count()) / static_cast<double>(std::max<std::int64_t>(x.count(), 1)));
+  return scale(
+      total, static_cast<double>(total.count()) / static_cast<double>(std::max<std::int64_t>(x.count(), 1)));
 }
 
 Tensor reshape(const Tensor& x, const Shape& wanted) {
@@ -386,8 +402,9 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
   RANKINE_ASSERT(shape.count() == x.count(), "reshape " + x.shape().text() + " to " + wanted.text());
   if (shape == x.shape()) return x;
   const Tensor y = dense(x).view(shape, row_major_strides(shape));
-  return apply_op("reshape", {x}, y,
-                  [back = x.shape()](const auto& g, const auto&) { return std::vector<Tensor>{reshape(g[0], back)}; });
+  return apply_op("reshape", {x}, y, [back = x.shape()](const auto& g, const auto&) {
+    return std::vector<Tensor>{reshape(g[0], back)};
+  });
 }
 
 Tensor permute(const Tensor& x, const std::vector<int>& axes) {
@@ -401,8 +418,9 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
     shape.push_back(x.shape()[from]);
     strides.push_back(x.strides()[from]);
   }
-  return apply_op("permute", {x}, x.view(shape, strides),
-                  [inverse](const auto& g, const auto&) { return std::vector<Tensor>{permute(g[0], inverse)}; });
+  return apply_op("permute", {x}, x.view(shape, strides), [inverse](const auto& g, const auto&) {
+    return std::vector<Tensor>{permute(g[0], inverse)};
+  });
 }
 
 Tensor transpose(const Tensor& x, int a, int b) {
@@ -430,8 +448,9 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, st
   const std::int64_t extent = x.shape()[axis];
   if (begin < 0) begin += extent;
   if (end < 0) end += extent;
-  RANKINE_ASSERT(0 <= begin && begin <= end && end <= extent && step >= 1,
-                 "slice " + std::to_string(begin) + ":" + std::to_string(end) + " of extent " + std::to_string(extent));
+  RANKINE_ASSERT(
+      0 <= begin && begin <= end && end <= extent && step >= 1,
+      "slice " + std::to_string(begin) + ":" + std::to_string(end) + " of extent " + std::to_string(extent));
   const std::int64_t count = (end - begin + step - 1) / step;
   return apply_op("slice", {x}, slice_view(x, axis, begin, count, step),
                   [axis, extent, begin, step](const auto& g, const auto&) {
@@ -442,7 +461,8 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, st
 Tensor place(const Tensor& x, int axis, std::int64_t extent, std::int64_t begin, std::int64_t step) {
   axis = normal_axis(axis, x.rank(), "place");
   const std::int64_t count = x.shape()[axis];
-  RANKINE_ASSERT(begin >= 0 && (count == 0 || begin + (count - 1) * step < extent), "place: beyond the extent");
+  RANKINE_ASSERT(begin >= 0 && (count == 0 || begin + (count - 1) * step < extent),
+                 "place: beyond the extent");
   Shape shape = x.shape();
   shape[axis] = extent;
   Tensor y = Tensor::zeros(shape, x.dtype());
@@ -477,8 +497,9 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
 
 Tensor expand(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  return apply_op("expand", {x}, x.view(shape, expanded_strides(x, shape)),
-                  [back = x.shape()](const auto& g, const auto&) { return std::vector<Tensor>{sum_to(g[0], back)}; });
+  return apply_op(
+      "expand", {x}, x.view(shape, expanded_strides(x, shape)),
+      [back = x.shape()](const auto& g, const auto&) { return std::vector<Tensor>{sum_to(g[0], back)}; });
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
@@ -492,14 +513,16 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 Tensor contiguous(const Tensor& x) {
   if (x.contiguous()) return x;
-  return apply_op("contiguous", {x}, x.clone(), [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; },
+  return apply_op("contiguous", {x}, x.clone(),
+                  [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; },
                   {.cost = {0, 2 * bytes_of(x)}});
 }
 
 namespace {
 
 void need_index(const Tensor& index, const char* what) {
-  RANKINE_ASSERT(index.dtype() == DType::i64 && index.rank() == 1, std::string(what) + ": the index is i64 of rank 1");
+  RANKINE_ASSERT(index.dtype() == DType::i64 && index.rank() == 1,
+                 std::string(what) + ": the index is i64 of rank 1");
 }
 
 }  // namespace
@@ -514,7 +537,8 @@ Tensor gather(const Tensor& x, int axis, const Tensor& index) {
   Tensor y = Tensor::empty(shape, x.dtype());
   for (std::int64_t i = 0; i < rows.count(); ++i) {
     const std::int64_t row = rows.data<std::int64_t>()[i];
-    RANKINE_ASSERT(0 <= row && row < extent, "gather: index " + std::to_string(row) + " of " + std::to_string(extent));
+    RANKINE_ASSERT(0 <= row && row < extent,
+                   "gather: index " + std::to_string(row) + " of " + std::to_string(extent));
     slice_view(y, axis, i, 1, 1).assign(slice_view(x, axis, row, 1, 1));
   }
   return apply_op("gather", {x}, y,
@@ -536,18 +560,22 @@ Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t 
     using T = decltype(zero);
     for (std::int64_t i = 0; i < rows.count(); ++i) {
       const std::int64_t row = rows.data<std::int64_t>()[i];
-      RANKINE_ASSERT(0 <= row && row < extent, "scatter_add: index " + std::to_string(row) + " of " + std::to_string(extent));
+      RANKINE_ASSERT(0 <= row && row < extent,
+                     "scatter_add: index " + std::to_string(row) + " of " + std::to_string(extent));
       const Tensor to = slice_view(y, axis, row, 1, 1), from = slice_view(x, axis, i, 1, 1);
       T* target = to.data<T>();
       const T* source = from.data<T>();
-      for_each_strided<2>(to.shape(), {to.strides(), from.strides()}, [&](std::int64_t n, auto start, auto step) {
-        for (std::int64_t k = 0; k < n; ++k) target[start[0] + k * step[0]] += source[start[1] + k * step[1]];
-      });
+      for_each_strided<2>(to.shape(), {to.strides(), from.strides()},
+                          [&](std::int64_t n, auto start, auto step) {
+                            for (std::int64_t k = 0; k < n; ++k)
+                              target[start[0] + k * step[0]] += source[start[1] + k * step[1]];
+                          });
     }
   });
-  return apply_op("scatter_add", {x}, y,
-                  [axis, rows](const auto& g, const auto&) { return std::vector<Tensor>{gather(g[0], axis, rows)}; },
-                  {.cost = {static_cast<double>(x.count()), 2 * bytes_of(x) + bytes_of(y)}});
+  return apply_op(
+      "scatter_add", {x}, y,
+      [axis, rows](const auto& g, const auto&) { return std::vector<Tensor>{gather(g[0], axis, rows)}; },
+      {.cost = {static_cast<double>(x.count()), 2 * bytes_of(x) + bytes_of(y)}});
 }
 
 namespace {
@@ -566,7 +594,8 @@ MatrixView matrix_view(const Tensor& x) {
   if ((strides[c] == 1 || shape[c] == 1) && (strides[r] >= shape[c] || shape[r] == 1))
     return {x.detach(), blas::Op::none, std::max(shape[r] == 1 ? shape[c] : strides[r], std::int64_t{1})};
   if ((strides[r] == 1 || shape[r] == 1) && (strides[c] >= shape[r] || shape[c] == 1))
-    return {x.detach(), blas::Op::transpose, std::max(shape[c] == 1 ? shape[r] : strides[c], std::int64_t{1})};
+    return {x.detach(), blas::Op::transpose,
+            std::max(shape[c] == 1 ? shape[r] : strides[c], std::int64_t{1})};
   return {x.clone(), blas::Op::none, std::max(shape[c], std::int64_t{1})};
 }
 
@@ -604,7 +633,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
                         [&](std::int64_t count, auto start, auto step) {
                           for (std::int64_t i = 0; i < count; ++i)
                             blas::gemm(va.op, vb.op, m, n, k, T(1), pa + start[1] + i * step[1], va.ld,
-                                       pb + start[2] + i * step[2], vb.ld, T(0), c + start[0] + i * step[0], n);
+                                       pb + start[2] + i * step[2], vb.ld, T(0), c + start[0] + i * step[0],
+                                       n);
                         });
   });
   return apply_op("matmul", {a, b}, y,

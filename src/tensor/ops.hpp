@@ -1,5 +1,5 @@
-// The elementary ops, each recorded on the tape with a vjp made of ops. Binary ops broadcast as NumPy does. Where
-// nothing is said, floating types real and complex are accepted and both operands have one dtype.
+// The elementary ops, each recorded on the tape with a vjp made of ops. Binary ops broadcast as NumPy does.
+// Where nothing is said, floating types real and complex are accepted and both operands have one dtype.
 #pragma once
 
 #include <vector>
@@ -17,11 +17,11 @@ Tensor neg(const Tensor& x);
 Tensor scale(const Tensor& x, double factor);
 Tensor add_scalar(const Tensor& x, double term);
 Tensor square(const Tensor& x);
-Tensor conj(const Tensor& x);   ///< the same for real types
-Tensor exp(const Tensor& x);    ///< real
-Tensor log(const Tensor& x);    ///< real
-Tensor sqrt(const Tensor& x);   ///< real
-Tensor tanh(const Tensor& x);   ///< real
+Tensor conj(const Tensor& x);  ///< the same for real types
+Tensor exp(const Tensor& x);   ///< real
+Tensor log(const Tensor& x);   ///< real
+Tensor sqrt(const Tensor& x);  ///< real
+Tensor tanh(const Tensor& x);  ///< real
 /// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), real.
 Tensor gelu(const Tensor& x);
 /// The same elements under a new identity on the tape.
@@ -53,7 +53,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 Tensor contiguous(const Tensor& x);
 /// Rows `index` (i64, rank 1) along `axis`; adjoint: scatter_add().
 Tensor gather(const Tensor& x, int axis, const Tensor& index);
-/// Zeros of extent `extent` along `axis`, to whose rows `index` those of x are added in order; adjoint: gather().
+/// Zeros of extent `extent` along `axis`, to whose rows `index` those of x are added in order; adjoint:
+/// gather().
 Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t extent);
 
 /// Matrix product of the last two axes, real; leading axes broadcast. Transposed views are not copied.

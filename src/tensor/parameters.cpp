@@ -5,7 +5,8 @@
 namespace rankine {
 
 void ParameterSet::add(ParameterInfo info) {
-  if (!index_.try_emplace(info.name, parts_.size()).second) throw InputError("parameter '" + info.name + "' is there twice");
+  if (!index_.try_emplace(info.name, parts_.size()).second)
+    throw InputError("parameter '" + info.name + "' is there twice");
   info.offset = count_;
   count_ += info.shape.count();
   parts_.push_back(std::move(info));
@@ -61,8 +62,8 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
     }
     outputs.push_back(leaf.view(shape, strides, info.offset));
   }
-  const auto vjp = [layout, tiles, local, count = count_, type = dtype_](const std::vector<Tensor>& g,
-                                                                        const VjpContext& context) -> std::vector<Tensor> {
+  const auto vjp = [layout, tiles, local, count = count_, type = dtype_](
+                       const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (context.create_graph()) {
       Tensor total = Tensor::zeros({count}, type);
       for (std::size_t i = 0; i < layout.size(); ++i) {

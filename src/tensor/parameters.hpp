@@ -1,5 +1,5 @@
-// Parameters live apart from modules: a flat tensor with named parts. Copies of a set are other sets (averages, soups,
-// interpolations); forward() of a model takes any of them.
+// Parameters live apart from modules: a flat tensor with named parts. Copies of a set are other sets
+// (averages, soups, interpolations); forward() of a model takes any of them.
 #pragma once
 
 #include <functional>
@@ -12,16 +12,17 @@
 namespace rankine {
 
 struct ParameterInfo {
-  std::string name;             ///< unique in the set, such as "block0.conv.weight"
+  std::string name;  ///< unique in the set, such as "block0.conv.weight"
   Shape shape;
   std::string group = "default";  ///< optimisers may treat groups differently
-  /// Acts on tiles, so its gradient arises on each tile and is summed over them; false: acts on replicated values.
+  /// Acts on tiles, so its gradient arises on each tile and is summed over them; false: acts on replicated
+  /// values.
   bool on_tiles = true;
-  bool frozen = false;          ///< not changed by optimisers
-  Tensor mask{};                  ///< 0/1 of the set's dtype and this shape, or undefined: all ones
+  bool frozen = false;  ///< not changed by optimisers
+  Tensor mask{};        ///< 0/1 of the set's dtype and this shape, or undefined: all ones
   /// Called on the part's values after each step, for example to clip them.
   std::function<void(const Tensor&)> projection{};
-  std::int64_t offset = 0;      ///< in the flat tensor; set by add()
+  std::int64_t offset = 0;  ///< in the flat tensor; set by add()
 };
 
 class BoundParameters;
@@ -44,7 +45,9 @@ class ParameterSet {
   const Tensor& flat() const;
   /// A part's values, sharing memory.
   Tensor view(const std::string& name) const;
-  Tensor view(const ParameterInfo& part) const { return flat().view(part.shape, row_major_strides(part.shape), part.offset); }
+  Tensor view(const ParameterInfo& part) const {
+    return flat().view(part.shape, row_major_strides(part.shape), part.offset);
+  }
   /// The same names with other values: `flat` [count].
   ParameterSet with_values(const Tensor& flat) const;
   /// A deep copy.
@@ -52,7 +55,8 @@ class ParameterSet {
   /// Multiplies by the masks and calls the projections; optimisers do so after each step.
   void project() const;
 
-  /// Puts the set on the tape for one pass, as a leaf (or, if flat() is on the tape already, as what it is there).
+  /// Puts the set on the tape for one pass, as a leaf (or, if flat() is on the tape already, as what it is
+  /// there).
   BoundParameters bind(const SharedTileSum& tiles) const;
 
  private:
@@ -63,11 +67,12 @@ class ParameterSet {
   mutable Tensor flat_;
 };
 
-/// A set's parts on the tape: [L, shape] with stride 0 for parts on tiles, [shape] for others. However many parts, their
-/// gradients are summed over the tiles in one message.
+/// A set's parts on the tape: [L, shape] with stride 0 for parts on tiles, [shape] for others. However many
+/// parts, their gradients are summed over the tiles in one message.
 class BoundParameters {
  public:
-  BoundParameters(Tensor flat, std::map<std::string, Tensor> parts) : flat_(std::move(flat)), parts_(std::move(parts)) {}
+  BoundParameters(Tensor flat, std::map<std::string, Tensor> parts)
+      : flat_(std::move(flat)), parts_(std::move(parts)) {}
   /// The tensor [count] to ask gradients for.
   const Tensor& flat() const { return flat_; }
   /// Throws InputError if there is no such part.

@@ -10,8 +10,8 @@
 namespace rankine {
 namespace {
 
-// Freed blocks wait here: a training step asks for the same sizes again and again, and fresh pages cost more to fault
-// in than most kernels take to fill them.
+// Freed blocks wait here: a training step asks for the same sizes again and again, and fresh pages cost more
+// to fault in than most kernels take to fill them.
 class Pool {
  public:
   void* take(std::size_t bytes, std::size_t& block) {
@@ -93,7 +93,8 @@ class Pool {
 };
 
 Pool& pool() {
-  static Pool* const instance = new Pool;  // never destroyed: tensors with static lifetime may be freed after it
+  static Pool* const instance =
+      new Pool;  // never destroyed: tensors with static lifetime may be freed after it
   return *instance;
 }
 

@@ -1,5 +1,5 @@
-// Memory of tensors: blocks on Kokkos' default memory space, 64-byte aligned, cached for the next tensor of that size,
-// and counted.
+// Memory of tensors: blocks on Kokkos' default memory space, 64-byte aligned, cached for the next tensor of
+// that size, and counted.
 #pragma once
 
 #include <cstddef>

@@ -8,8 +8,8 @@
 
 namespace rankine {
 
-/// Calls row(n, start, step) for each run along the innermost axis: operand k's elements are start[k] + i * step[k],
-/// i < n. Neighbouring axes are merged where all operands allow it. The order of rows is row-major.
+/// Calls row(n, start, step) for each run along the innermost axis: operand k's elements are start[k] + i *
+/// step[k], i < n. Neighbouring axes are merged where all operands allow it. The order of rows is row-major.
 template <std::size_t K, class Row>
 void for_each_strided(const Shape& shape, const std::array<Shape, K>& strides, Row&& row) {
   if (shape.count() == 0) return;

@@ -47,7 +47,8 @@ void count_cost(const char* op, const Cost& cost) {
 Tensor VjpContext::output(std::size_t i) const {
   const Tensor& saved = node_.outputs[i].saved;
   RANKINE_ASSERT(saved.defined(), "op '" + node_.name + "' did not save its outputs");
-  return create_graph_ ? saved.with_node(const_cast<Node&>(node_).shared_from_this(), static_cast<int>(i)) : saved;
+  return create_graph_ ? saved.with_node(const_cast<Node&>(node_).shared_from_this(), static_cast<int>(i))
+                       : saved;
 }
 
 // A long chain of nodes must not be destroyed by recursion: the stack would overflow.
@@ -74,7 +75,8 @@ Node::~Node() {
 bool recording() { return recording_now; }
 
 bool would_record(const std::vector<Tensor>& inputs) {
-  return recording_now && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.on_tape(); });
+  return recording_now &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.on_tape(); });
 }
 
 NoGrad::NoGrad() : before_(recording_now) { recording_now = false; }
@@ -82,8 +84,8 @@ NoGrad::~NoGrad() { recording_now = before_; }
 WithTape::WithTape() : before_(recording_now) { recording_now = true; }
 WithTape::~WithTape() { recording_now = before_; }
 
-std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs, Vjp vjp,
-                             const OpTraits& traits) {
+std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs,
+                             Vjp vjp, const OpTraits& traits) {
   count_cost(name, traits.cost);
   if (!would_record(inputs)) return outputs;
   auto node = std::make_shared<Node>(name, next_number++);
@@ -107,7 +109,8 @@ Tensor apply_op(const char* name, const std::vector<Tensor>& inputs, const Tenso
 
 Tensor variable(const Tensor& value) {
   if (!is_differentiable(value.dtype()))
-    throw InputError(std::string("a tensor of ") + name_of(value.dtype()) + " has no gradient; use a floating type");
+    throw InputError(std::string("a tensor of ") + name_of(value.dtype()) +
+                     " has no gradient; use a floating type");
   auto node = std::make_shared<Node>("variable", next_number++);
   node->outputs.push_back({value.shape(), value.dtype(), {}, {}});
   return value.with_node(node, 0);
@@ -167,7 +170,9 @@ class Reach {
 };
 
 struct LaterFirst {
-  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const { return a->number < b->number; }
+  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
+    return a->number < b->number;
+  }
 };
 
 }  // namespace
@@ -179,8 +184,8 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   const bool retain = options.retain || options.create_graph;
   const Reach reaches(outputs, inputs);
 
-  // Cotangents so far, by node and output. A node is done once all later nodes are, and numbers grow along every path,
-  // so the queue by number is a topological order, the same in every run.
+  // Cotangents so far, by node and output. A node is done once all later nodes are, and numbers grow along
+  // every path, so the queue by number is a topological order, the same in every run.
   std::unordered_map<Node*, std::vector<Tensor>> cotangents;
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, LaterFirst> queue;
   const auto accumulate = [&](const std::shared_ptr<Node>& node, int output, const Tensor& value) {
@@ -221,7 +226,8 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
         if (mine[k].defined())
           if (const Tensor replaced = hook(mine[k]); replaced.defined()) mine[k] = replaced;
     if (const auto found = wanted.find(node.get()); found != wanted.end())
-      for (const std::size_t i : found->second) results[i] = mine[static_cast<std::size_t>(inputs[i].node_output())];
+      for (const std::size_t i : found->second)
+        results[i] = mine[static_cast<std::size_t>(inputs[i].node_output())];
 
     std::vector<char> needed(node->inputs.size(), 0);
     bool any = false;
@@ -232,9 +238,11 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     }
     if (!any) continue;
     if (node->released)
-      throw std::logic_error("op '" + node->name + "': its tape was freed by an earlier grad(); pass retain = true there");
+      throw std::logic_error("op '" + node->name +
+                             "': its tape was freed by an earlier grad(); pass retain = true there");
     if (options.create_graph && node->first_order_only)
-      throw InputError("op '" + node->name + "' has no second derivative: its backward pass is a fused kernel");
+      throw InputError("op '" + node->name +
+                       "' has no second derivative: its backward pass is a fused kernel");
     if (std::none_of(mine.begin(), mine.end(), [](const Tensor& x) { return x.defined(); })) continue;
     std::vector<Tensor> back = node->vjp(mine, VjpContext(*node, needed, options.create_graph));
     mine.clear();
@@ -249,8 +257,9 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
       const Node::Edge& edge = node->inputs[k];
       const Node::Output& target = edge.node->outputs[static_cast<std::size_t>(edge.output)];
       RANKINE_ASSERT(back[k].shape() == target.shape && back[k].dtype() == target.dtype,
-                     "op '" + node->name + "': cotangent " + back[k].shape().text() + " " + name_of(back[k].dtype()) +
-                         " for input " + std::to_string(k) + " of shape " + target.shape.text() + " " + name_of(target.dtype));
+                     "op '" + node->name + "': cotangent " + back[k].shape().text() + " " +
+                         name_of(back[k].dtype()) + " for input " + std::to_string(k) + " of shape " +
+                         target.shape.text() + " " + name_of(target.dtype));
       accumulate(edge.node, edge.output, back[k]);
       back[k] = Tensor();
     }

@@ -1,9 +1,9 @@
 // The tape: who made which tensor, and how cotangents flow back.
 //
-// An op runs its forward and calls apply_op() with its inputs, outputs and vjp. The vjp is called at most once for each
-// grad() that reaches it. It is written with ops, so with create_graph it is recorded itself and second derivatives
-// follow; ops whose vjp is a raw kernel say so (OpTraits::first_order_only) and then name themselves in an error.
-// One thread has one tape; nothing here is shared between threads.
+// An op runs its forward and calls apply_op() with its inputs, outputs and vjp. The vjp is called at most
+// once for each grad() that reaches it. It is written with ops, so with create_graph it is recorded itself
+// and second derivatives follow; ops whose vjp is a raw kernel say so (OpTraits::first_order_only) and then
+// name themselves in an error. One thread has one tape; nothing here is shared between threads.
 #pragma once
 
 #include <functional>
@@ -45,7 +45,8 @@ class CostAccount {
   CostAccount* outer_;
 };
 
-/// Adds to the account that is open, if any. apply_op() does it for forwards; backward kernels call it themselves.
+/// Adds to the account that is open, if any. apply_op() does it for forwards; backward kernels call it
+/// themselves.
 void count_cost(const char* op, const Cost& cost);
 
 /// What a vjp may ask for.
@@ -67,14 +68,15 @@ class VjpContext {
 };
 
 /// Cotangents of the outputs (undefined ones are zero) to cotangents of the inputs (undefined ones are zero).
-using Vjp = std::function<std::vector<Tensor>(const std::vector<Tensor>& cotangents, const VjpContext& context)>;
+using Vjp =
+    std::function<std::vector<Tensor>(const std::vector<Tensor>& cotangents, const VjpContext& context)>;
 /// Reads a tensor or its gradient; what it returns takes its place, unless it is undefined.
 using Hook = std::function<Tensor(const Tensor&)>;
 
 struct OpTraits {
   Cost cost;
-  bool save_outputs = false;       ///< keep the outputs for VjpContext::output
-  bool first_order_only = false;   ///< the vjp is a raw kernel: create_graph is refused
+  bool save_outputs = false;      ///< keep the outputs for VjpContext::output
+  bool first_order_only = false;  ///< the vjp is a raw kernel: create_graph is refused
 };
 
 /// One op on the tape, or a leaf (no inputs, no vjp).
@@ -103,10 +105,10 @@ class Node : public std::enable_shared_from_this<Node> {
   bool first_order_only = false, released = false;
 };
 
-/// Puts an op on the tape: returns `outputs` as its results. If no input is on the tape, or recording is off, the
-/// outputs come back as they are. `name` must outlive the call only.
-std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs, Vjp vjp,
-                             const OpTraits& traits = {});
+/// Puts an op on the tape: returns `outputs` as its results. If no input is on the tape, or recording is off,
+/// the outputs come back as they are. `name` must outlive the call only.
+std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs,
+                             Vjp vjp, const OpTraits& traits = {});
 /// The same for one output.
 Tensor apply_op(const char* name, const std::vector<Tensor>& inputs, const Tensor& output, Vjp vjp,
                 const OpTraits& traits = {});
@@ -147,17 +149,18 @@ struct GradOptions {
   bool create_graph = false;  ///< record the backward pass itself (implies retain)
 };
 
-/// Sum over the outputs of seed^T d output / d input, for each input (leaves or intermediate tensors). An undefined
-/// seed is 1 and needs a scalar output. An input that no output depends on gets zeros. For complex tensors the gradient
-/// of a real loss is dL/dRe + i dL/dIm.
+/// Sum over the outputs of seed^T d output / d input, for each input (leaves or intermediate tensors). An
+/// undefined seed is 1 and needs a scalar output. An input that no output depends on gets zeros. For complex
+/// tensors the gradient of a real loss is dL/dRe + i dL/dIm.
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& seeds,
                          const std::vector<Tensor>& inputs, const GradOptions& options = {});
 
 /// Calls `hook` with the gradient of `tensor` once it is complete, in every grad() that passes it.
 void on_gradient(const Tensor& tensor, Hook hook);
 
-/// fn(inputs) without storing what it computes inside: it runs again in the backward pass. Everything that needs a
-/// gradient must be among `inputs`. Random numbers are keyed by counters, so they repeat by themselves.
+/// fn(inputs) without storing what it computes inside: it runs again in the backward pass. Everything that
+/// needs a gradient must be among `inputs`. Random numbers are keyed by counters, so they repeat by
+/// themselves.
 using Function = std::function<std::vector<Tensor>(const std::vector<Tensor>&)>;
 std::vector<Tensor> checkpoint(const Function& fn, const std::vector<Tensor>& inputs);
 

@@ -7,20 +7,30 @@
 
 namespace rankine {
 
-static_assert(kHostAccess,
-              "ops outside kernels/ run on the host: build Kokkos with a default memory space that the host can reach");
+static_assert(
+    kHostAccess,
+    "ops outside kernels/ run on the host: build Kokkos with a default memory space that the host can reach");
 
 const char* name_of(DType type) {
   switch (type) {
-    case DType::f32: return "f32";
-    case DType::f64: return "f64";
-    case DType::c64: return "c64";
-    case DType::c128: return "c128";
-    case DType::i32: return "i32";
-    case DType::i64: return "i64";
-    case DType::i8: return "i8";
-    case DType::u8: return "u8";
-    case DType::boolean: return "bool";
+    case DType::f32:
+      return "f32";
+    case DType::f64:
+      return "f64";
+    case DType::c64:
+      return "c64";
+    case DType::c128:
+      return "c128";
+    case DType::i32:
+      return "i32";
+    case DType::i64:
+      return "i64";
+    case DType::i8:
+      return "i8";
+    case DType::u8:
+      return "u8";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }
@@ -105,7 +115,8 @@ Tensor Tensor::full(const Shape& shape, DType type, double value) {
 
 Tensor Tensor::wrap(void* data, const Shape& shape, DType type, std::shared_ptr<void> owner) {
   Tensor out;
-  out.storage_ = std::make_shared<Storage>(data, static_cast<std::size_t>(shape.count()) * size_of(type), std::move(owner));
+  out.storage_ = std::make_shared<Storage>(data, static_cast<std::size_t>(shape.count()) * size_of(type),
+                                           std::move(owner));
   out.shape_ = shape;
   out.strides_ = row_major_strides(shape);
   out.dtype_ = type;
@@ -165,24 +176,25 @@ Tensor Tensor::clone() const {
 }
 
 void Tensor::assign(const Tensor& from) const {
-  RANKINE_ASSERT(from.shape_ == shape_ && from.dtype_ == dtype_,
-                 "assign " + from.shape_.text() + " " + name_of(from.dtype_) + " to " + shape_.text() + " " + name_of(dtype_));
+  RANKINE_ASSERT(from.shape_ == shape_ && from.dtype_ == dtype_, "assign " + from.shape_.text() + " " +
+                                                                     name_of(from.dtype_) + " to " +
+                                                                     shape_.text() + " " + name_of(dtype_));
   if (contiguous() && from.contiguous()) {
     std::memmove(raw(), from.raw(), static_cast<std::size_t>(count()) * size_of(dtype_));
     return;
   }
   dispatch_any(dtype_, [&](auto zero) {
     using T = decltype(zero);
-    for_each_strided<2>(shape_, {strides_, from.strides_}, [&, to = data<T>(), source = from.data<T>()](
-                                                               std::int64_t n, auto start, auto step) {
-      T* y = to + start[0];
-      const T* x = source + start[1];
-      if (step[0] == 1 && step[1] == 1) {
-        std::memcpy(static_cast<void*>(y), x, static_cast<std::size_t>(n) * sizeof(T));
-      } else {
-        for (std::int64_t i = 0; i < n; ++i) y[i * step[0]] = x[i * step[1]];
-      }
-    });
+    for_each_strided<2>(shape_, {strides_, from.strides_},
+                        [&, to = data<T>(), source = from.data<T>()](std::int64_t n, auto start, auto step) {
+                          T* y = to + start[0];
+                          const T* x = source + start[1];
+                          if (step[0] == 1 && step[1] == 1) {
+                            std::memcpy(static_cast<void*>(y), x, static_cast<std::size_t>(n) * sizeof(T));
+                          } else {
+                            for (std::int64_t i = 0; i < n; ++i) y[i * step[0]] = x[i * step[1]];
+                          }
+                        });
   });
 }
 

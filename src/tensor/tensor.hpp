@@ -51,8 +51,8 @@ class Shape {
 /// Strides of a row-major array.
 Shape row_major_strides(const Shape& shape);
 
-/// A handle: copies share memory. Ops (src/tensor/ops.hpp) never change their inputs; who writes through data() sees to
-/// it that no tape still needs the old values.
+/// A handle: copies share memory. Ops (src/tensor/ops.hpp) never change their inputs; who writes through
+/// data() sees to it that no tape still needs the old values.
 class Tensor {
  public:
   /// Undefined; as a cotangent it stands for zero.

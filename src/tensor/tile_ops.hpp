@@ -1,6 +1,6 @@
-// From tiles to all of them and back. A tensor is either local, [L, ...] with one slice for each tile of this rank, or
-// replicated, [...] with the same bits on every rank. These two ops are the only crossings, and each is the other's
-// adjoint; everything else acts on tiles alone or on replicated values alone.
+// From tiles to all of them and back. A tensor is either local, [L, ...] with one slice for each tile of this
+// rank, or replicated, [...] with the same bits on every rank. These two ops are the only crossings, and each
+// is the other's adjoint; everything else acts on tiles alone or on replicated values alone.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace rankine {
 
-/// Sums buffers, one for each local tile, over all tiles of the run in an order that the tile numbers alone fix.
+/// Sums buffers, one for each local tile, over all tiles of the run in an order that the tile numbers alone
+/// fix.
 class TileSum {
  public:
   virtual ~TileSum() = default;

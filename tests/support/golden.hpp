@@ -1,13 +1,13 @@
 // Reader of the golden files (tests/golden/README.md).
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "src/comm/transpose.hpp"
 #include "src/experts/collocated_problem.hpp"
@@ -71,7 +71,8 @@ struct GoldenData {
 };
 
 /// All datasets below `group`, by path.
-inline void read_all(const hdf5::Group& group, const std::string& prefix, std::map<std::string, std::vector<double>>& out) {
+inline void read_all(const hdf5::Group& group, const std::string& prefix,
+                     std::map<std::string, std::vector<double>>& out) {
   for (const std::string& name : group.names()) {
     if (group.has_group(name)) {
       read_all(group.open_group(name), prefix + name + ".", out);
@@ -140,7 +141,8 @@ struct GoldenNetwork {
     for (int b = 0; b < g.batch; ++b)
       for (int channel = 0; channel < 3; ++channel)
         for (double t : g.t)
-          for (double x : g.x) channels.push_back(channel == 0 ? t / g.t.back() : channel == 1 ? x / g.x.back() : g.u0[b]);
+          for (double x : g.x)
+            channels.push_back(channel == 0 ? t / g.t.back() : channel == 1 ? x / g.x.back() : g.u0[b]);
     input = cut_tiles(Tensor::from(channels, {g.batch, 3, g.nt(), g.nx()}), TilePartition(grid, 1, 0));
   }
 
@@ -154,15 +156,19 @@ struct GoldenNetwork {
   }
 
   /// The file's arrays (weights or their gradients) in the layout of the model's parameter `name`.
-  static std::vector<double> flattened(const std::map<std::string, std::vector<double>>& arrays, const std::string& name,
-                                       const GoldenData& g, const rankine::Shape& shape) {
+  static std::vector<double> flattened(const std::map<std::string, std::vector<double>>& arrays,
+                                       const std::string& name, const GoldenData& g,
+                                       const rankine::Shape& shape) {
     const auto dot = name.find('.');
     const std::string layer = name.substr(0, dot), rest = name.substr(dot + 1);
     if (rest == "spectral") {
       const auto part = [&](const char* which) {
-        return Tensor::from(arrays.at(layer + ".spectral_" + which), {shape[0], shape[1], 1, g.modes, g.modes});
+        return Tensor::from(arrays.at(layer + ".spectral_" + which),
+                            {shape[0], shape[1], 1, g.modes, g.modes});
       };
-      return concat({concat({part("low_real"), part("high_real")}, 3), concat({part("low_imag"), part("high_imag")}, 3)}, 2)
+      return concat({concat({part("low_real"), part("high_real")}, 3),
+                     concat({part("low_imag"), part("high_imag")}, 3)},
+                    2)
           .to_vector();
     }
     if (rest == "conv.weight") return arrays.at(layer + ".conv_weight");

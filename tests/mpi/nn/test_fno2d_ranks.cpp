@@ -1,4 +1,5 @@
-// The same bits on any number of ranks: each run is compared with all tiles on one rank, computed in the same process.
+// The same bits on any number of ranks: each run is compared with all tiles on one rank, computed in the same
+// process.
 #include <cstring>
 
 #include "tests/unit/nn/fno_support.hpp"
@@ -11,7 +12,8 @@ struct Result {
   Tensor output, gradient, input_gradient;  // [L, B, outputs, ..], [count], [L, B, inputs, ..]
 };
 
-Result run(const Fno2dOptions& options, const TilePartition& partition, const SharedTileSum& tiles, const Tensor& x, const Tensor& seed) {
+Result run(const Fno2dOptions& options, const TilePartition& partition, const SharedTileSum& tiles,
+           const Tensor& x, const Tensor& seed) {
   const Fno2d model(options, {partition, tiles, x.shape()[1], seed.shape()[1], true});
   const ParameterSet parameters = model.initial_parameters(7);
   const BoundParameters bound = parameters.bind(tiles);
@@ -24,7 +26,8 @@ Result run(const Fno2dOptions& options, const TilePartition& partition, const Sh
 void expect_same_bits(const Tensor& a, const Tensor& b, const std::string& what) {
   ASSERT_EQ(a.shape().text(), b.shape().text()) << what;
   const Tensor x = contiguous(a.detach()), y = contiguous(b.detach());
-  EXPECT_EQ(std::memcmp(x.raw(), y.raw(), static_cast<std::size_t>(x.count()) * size_of(x.dtype())), 0) << what;
+  EXPECT_EQ(std::memcmp(x.raw(), y.raw(), static_cast<std::size_t>(x.count()) * size_of(x.dtype())), 0)
+      << what;
 }
 
 TEST(Fno2dOnRanks, ForwardAndGradientsHaveTheBitsOfOneRank) {
@@ -46,7 +49,8 @@ TEST(Fno2dOnRanks, ForwardAndGradientsHaveTheBitsOfOneRank) {
       const std::string what = grid.describe() + " in " + precision;
       expect_same_bits(shared.output, slice(alone.output, 0, mine.begin(), mine.end()), "output of " + what);
       expect_same_bits(shared.gradient, alone.gradient, "gradient of " + what);
-      expect_same_bits(shared.input_gradient, slice(alone.input_gradient, 0, mine.begin(), mine.end()), "input gradient of " + what);
+      expect_same_bits(shared.input_gradient, slice(alone.input_gradient, 0, mine.begin(), mine.end()),
+                       "input gradient of " + what);
     }
   }
 }

@@ -1,11 +1,10 @@
-// Network, constraint layer and loss together: the gradient with respect to the parameters against central differences of
-// the whole loss in double, and the mixed-precision gradient against the double one.
-#include "src/experts/constraint_layer.hpp"
+// Network, constraint layer and loss together: the gradient with respect to the parameters against central
+// differences of the whole loss in double, and the mixed-precision gradient against the double one.
+#include <cmath>
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-
+#include "src/experts/constraint_layer.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "tests/unit/nn/fno_support.hpp"
 
@@ -51,9 +50,13 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
       for (int channel = 0; channel < 3; ++channel)
         for (int j = 1; j <= frames; ++j)
           for (int i = 0; i < cells; ++i)
-            values.push_back(channel == 0 ? static_cast<double>(j) / frames : channel == 1 ? (i + 0.5) / cells : 5 * batch.u0[s]);
+            values.push_back(channel == 0   ? static_cast<double>(j) / frames
+                             : channel == 1 ? (i + 0.5) / cells
+                                            : 5 * batch.u0[s]);
     const NoGrad off;
-    return cast(testing::cut_tiles(Tensor::from(values, {batch_size, 3, frames, cells}), TilePartition(grid, 1, 0)), type);
+    return cast(
+        testing::cut_tiles(Tensor::from(values, {batch_size, 3, frames, cells}), TilePartition(grid, 1, 0)),
+        type);
   }
 
   std::unique_ptr<Fno2d> model(const char* precision) const {
@@ -67,13 +70,14 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
 
   double loss_of(const Fno2d& net, const ParameterSet& parameters, Tensor* gradient) const {
     const BoundParameters bound = parameters.bind(local_tile_sum(grid.tiles()));
-    const TapeLoss loss = layer->loss(add(near_solution(net.dtype()), scale(net.forward(bound, input(net.dtype())), 0.1)), batch);
+    const TapeLoss loss = layer->loss(
+        add(near_solution(net.dtype()), scale(net.forward(bound, input(net.dtype())), 0.1)), batch);
     if (gradient) *gradient = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
     return loss.value;
   }
 
-  /// Fields near the exact discrete solution, to which the network adds a tenth of its output: a state as training reaches
-  /// it, whose solves converge and whose u stays away from 0.
+  /// Fields near the exact discrete solution, to which the network adds a tenth of its output: a state as
+  /// training reaches it, whose solves converge and whose u stays away from 0.
   Tensor near_solution(DType type) const {
     const int channels = layer->outputs();
     std::vector<double> values;
@@ -84,12 +88,15 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
         for (int j = 1; j <= frames; ++j)
           for (int x = 0; x < cells; ++x) {
             const double time = static_cast<double>(j) / frames, y = (x + 0.5) / cells;
-            const double shape = i == 0 ? 1 + 0.1 * std::cos(5 * y + 3 * time) : std::cos(1.3 * i * y) + 0.8 * time;
+            const double shape =
+                i == 0 ? 1 + 0.1 * std::cos(5 * y + 3 * time) : std::cos(1.3 * i * y) + 0.8 * time;
             values.push_back((0.03 + exact[j * cells + x]) * shape);
           }
     }
     const NoGrad off;
-    return cast(testing::cut_tiles(Tensor::from(values, {batch_size, channels, frames, cells}), TilePartition(grid, 1, 0)), type);
+    return cast(testing::cut_tiles(Tensor::from(values, {batch_size, channels, frames, cells}),
+                                   TilePartition(grid, 1, 0)),
+                type);
   }
 
   Communicator communicator = Communicator::self();

@@ -1,9 +1,9 @@
-// The paper's formulation against the values of an independent implementation (tests/golden/README.md): terms, stationarity
-// of the stored coefficients, assembled solution, loss and its terms, and our own solve. Reads every tests/golden/*.h5 and
-// every file named in RANKINE_GOLDEN (separated by colons).
-#include <gtest/gtest.h>
-
+// The paper's formulation against the values of an independent implementation (tests/golden/README.md):
+// terms, stationarity of the stored coefficients, assembled solution, loss and its terms, and our own solve.
+// Reads every tests/golden/*.h5 and every file named in RANKINE_GOLDEN (separated by colons).
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "src/experts/collocated_problem.hpp"
 #include "src/io/hdf5.hpp"
@@ -23,13 +23,14 @@ class Golden : public ::testing::TestWithParam<GoldenCase> {
     CollocatedOptions options;
     options.ic_rows = g.method == "hc" ? "per_frame" : "once";
     options.right_bc_loss = "reference";
-    return CollocatedProblem(pde, communicator, tiles(), g.t, g.x, TileGrid(g.nt(), g.nx(), 1, g.experts), g.basis, options,
-                             solver);
+    return CollocatedProblem(pde, communicator, tiles(), g.t, g.x, TileGrid(g.nt(), g.nx(), 1, g.experts),
+                             g.basis, options, solver);
   }
   TilePartition tiles() const { return TilePartition(TileGrid(g.nt(), g.nx(), 1, 4), 1, 0); }
   std::vector<double> to_tiles(const std::vector<double>& whole, long channels) const {
     std::vector<double> out(whole.size());
-    SampleTranspose(communicator, tiles()).to_tiles(std::span<const double>(whole), std::span<double>(out), g.batch, channels);
+    SampleTranspose(communicator, tiles())
+        .to_tiles(std::span<const double>(whole), std::span<double>(out), g.batch, channels);
     return out;
   }
   SolverOptions paper_solver() const {
@@ -50,7 +51,8 @@ class Golden : public ::testing::TestWithParam<GoldenCase> {
     b.size = g.batch;
     b.initial = g.initial();
     for (int s = 0; s < g.batch; ++s)
-      for (int t = 0; t < g.nt(); ++t) b.right_reference.push_back(g.reference[(s * g.nt() + t) * g.nx() + g.nx() - 1]);
+      for (int t = 0; t < g.nt(); ++t)
+        b.right_reference.push_back(g.reference[(s * g.nt() + t) * g.nx() + g.nx() - 1]);
     return b;
   }
 
@@ -65,16 +67,18 @@ double largest(const std::vector<double>& a) {
   return m;
 }
 
-void expect_close(const std::vector<double>& a, const std::vector<double>& b, double relative, const char* what) {
+void expect_close(const std::vector<double>& a, const std::vector<double>& b, double relative,
+                  const char* what) {
   ASSERT_EQ(a.size(), b.size()) << what;
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-  EXPECT_LE(worst, relative * largest(b)) << what << ": largest difference relative to the largest value is "
-                                          << worst / largest(b);
+  EXPECT_LE(worst, relative * largest(b))
+      << what << ": largest difference relative to the largest value is " << worst / largest(b);
 }
 
 TEST_P(Golden, TermsOfTheBasesAgree) {
-  const auto terms = problem(paper_solver()).terms(to_tiles(g.bases, g.basis), static_cast<long>(g.batch) * g.basis);
+  const auto terms =
+      problem(paper_solver()).terms(to_tiles(g.bases, g.basis), static_cast<long>(g.batch) * g.basis);
   expect_close(terms.u_t, to_tiles(g.u_t, g.basis), 1e-11, "u_t");
   expect_close(terms.u_x, to_tiles(g.u_x, g.basis), 1e-11, "u_x");
   expect_close(terms.u_xx, to_tiles(g.u_xx, g.basis), 1e-11, "u_xx");
@@ -82,11 +86,13 @@ TEST_P(Golden, TermsOfTheBasesAgree) {
 
 TEST_P(Golden, StoredCoefficientsAreStationary) {
   if (g.method == "sc") return;
-  const auto reports = problem(paper_solver()).inspect(batch(), to_tiles(g.bases, g.basis), g.points, g.omega);
+  const auto reports =
+      problem(paper_solver()).inspect(batch(), to_tiles(g.bases, g.basis), g.points, g.omega);
   for (int s = 0; s < g.batch; ++s)
     for (int k = 0; k < g.experts; ++k) {
       EXPECT_LE(reports[s][k].gradient_norm, 1e-9) << "sample " << s << " expert " << k;
-      EXPECT_NEAR(reports[s][k].objective, g.objective[s * g.experts + k], 1e-10 * g.objective[s * g.experts + k]);
+      EXPECT_NEAR(reports[s][k].objective, g.objective[s * g.experts + k],
+                  1e-10 * g.objective[s * g.experts + k]);
     }
 }
 
@@ -183,12 +189,14 @@ TEST_P(Golden, EveryParameterGradientAgrees) {
   const Tensor gradient = grad({output}, {Tensor::from(fields_bar, output.shape())}, {bound.flat()}).front();
   const ParameterSet gradients = network.parameters.with_values(gradient);
   for (const ParameterInfo& part : gradients.parts()) {
-    const std::vector<double> expected = testing::GoldenNetwork::flattened(g.loss_gradient, part.name, g, part.shape);
+    const std::vector<double> expected =
+        testing::GoldenNetwork::flattened(g.loss_gradient, part.name, g, part.shape);
     expect_close(gradients.view(part).to_vector(), expected, 1e-6, part.name.c_str());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::ValuesIn(testing::golden_cases()), testing::golden_case_name);
+INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::ValuesIn(testing::golden_cases()),
+                         testing::golden_case_name);
 
 }  // namespace
 }  // namespace rankine

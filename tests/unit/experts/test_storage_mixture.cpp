@@ -1,13 +1,12 @@
-// The experts of the default formulation: derivatives of the residual, the solve, and the whole loss through the implicit
-// gradient against central differences, all in double.
-#include "src/experts/storage_mixture.hpp"
-
-#include <gtest/gtest.h>
-
+// The experts of the default formulation: derivatives of the residual, the solve, and the whole loss through
+// the implicit gradient against central differences, all in double.
 #include <cmath>
 #include <numeric>
 #include <random>
 
+#include <gtest/gtest.h>
+
+#include "src/experts/storage_mixture.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 
 namespace rankine {
@@ -26,9 +25,10 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-/// The exact discrete solution, disturbed, times smooth factors: the residual of their combinations is not small, and their
-/// best combination stays away from u = 0, where the storage has its kink.
-std::vector<double> some_fields(const StorageProblem& problem, const std::vector<double>& initial, unsigned seed) {
+/// The exact discrete solution, disturbed, times smooth factors: the residual of their combinations is not
+/// small, and their best combination stays away from u = 0, where the storage has its kink.
+std::vector<double> some_fields(const StorageProblem& problem, const std::vector<double>& initial,
+                                unsigned seed) {
   std::vector<double> exact(initial);
   exact.resize(cells * (frames + 1));
   problem.solve_exactly(exact);
@@ -41,7 +41,8 @@ std::vector<double> some_fields(const StorageProblem& problem, const std::vector
       for (int x = 0; x < cells; ++x) {
         const double s = (j + 1.0) / frames, y = (x + 0.5) / cells;
         const double shape = i == 0 ? 1 + 0.1 * a * std::cos(5 * y + 3 * s) : std::cos(b * i * y) + a * s;
-        fields[(static_cast<size_t>(j) * cells + x) * basis + i] = (0.02 + exact[(j + 1) * cells + x]) * shape;
+        fields[(static_cast<size_t>(j) * cells + x) * basis + i] =
+            (0.02 + exact[(j + 1) * cells + x]) * shape;
       }
   }
   return fields;
@@ -49,7 +50,8 @@ std::vector<double> some_fields(const StorageProblem& problem, const std::vector
 
 std::vector<Box> boxes(int experts) {
   std::vector<Box> out;
-  for (int k = 0; k < experts; ++k) out.push_back({0, frames, k * cells / experts, (k + 1) * cells / experts});
+  for (int k = 0; k < experts; ++k)
+    out.push_back({0, frames, k * cells / experts, (k + 1) * cells / experts});
   return out;
 }
 
@@ -97,7 +99,8 @@ TEST_F(StorageProblemTest, ExactSolutionHasNoResidualAndCorrectionConvergesToIt)
   for (double r : problem.evaluate(exact)) EXPECT_NEAR(r, 0, 1e-13);
 
   std::vector<double> u(exact);
-  for (long p = 0; p < problem.points(); ++p) u[cells + p] *= 1 + 0.05 * std::sin(0.7 * static_cast<double>(p));
+  for (long p = 0; p < problem.points(); ++p)
+    u[cells + p] *= 1 + 0.05 * std::sin(0.7 * static_cast<double>(p));
   double before = 0, after = 0, later = 0;
   const auto distance = [&](const std::vector<double>& a) {
     double sum = 0;
@@ -120,9 +123,12 @@ struct Setting {
 };
 
 std::string name_of(const testing::TestParamInfo<Setting>& info) {
-  const auto weighting = [](Weighting w) { return std::string(w == Weighting::plain ? "Plain" : w == Weighting::spatial ? "Spatial" : "Dual"); };
-  return "K" + std::to_string(info.param.experts) + (info.param.coupling == Coupling::assembled ? "Assembled" : "") +
-         weighting(info.param.rows) + "Rows" + weighting(info.param.loss) + "Loss";
+  const auto weighting = [](Weighting w) {
+    return std::string(w == Weighting::plain ? "Plain" : w == Weighting::spatial ? "Spatial" : "Dual");
+  };
+  return "K" + std::to_string(info.param.experts) +
+         (info.param.coupling == Coupling::assembled ? "Assembled" : "") + weighting(info.param.rows) +
+         "Rows" + weighting(info.param.loss) + "Loss";
 }
 
 class MixtureGradient : public StorageProblemTest, public testing::WithParamInterface<Setting> {};
@@ -137,7 +143,9 @@ TEST_P(MixtureGradient, AgreesWithCentralDifferencesOfTheWholeLoss) {
   std::vector<std::vector<long>> used;
   for (int s = 0; s < mixture.solves(); ++s) used.push_back(mixture.all_rows(s));
   const auto solve = [&](const std::vector<double>& fields) { return mixture.solve(initial, fields, used); };
-  const auto loss_of = [&](const std::vector<double>& fields) { return problem.residual_norm(loss, solve(fields).u, {}); };
+  const auto loss_of = [&](const std::vector<double>& fields) {
+    return problem.residual_norm(loss, solve(fields).u, {});
+  };
 
   const std::vector<double> fields = some_fields(problem, initial, 5);
   MixtureSolution solution = solve(fields);
@@ -154,9 +162,11 @@ TEST_P(MixtureGradient, AgreesWithCentralDifferencesOfTheWholeLoss) {
   std::normal_distribution<double> normal;
   for (int trial = 0; trial < 4; ++trial) {
     std::vector<double> direction(fields.size()), plus(fields), minus(fields);
-    // Along the gradient, disturbed: a direction whose derivative is not lost in the rounding of the differences.
+    // Along the gradient, disturbed: a direction whose derivative is not lost in the rounding of the
+    // differences.
     const double length = std::sqrt(dot(fields_bar, fields_bar));
-    for (size_t i = 0; i < fields.size(); ++i) direction[i] = fields_bar[i] / length * (1 + 0.5 * normal(engine));
+    for (size_t i = 0; i < fields.size(); ++i)
+      direction[i] = fields_bar[i] / length * (1 + 0.5 * normal(engine));
     const auto difference = [&](double step) {
       for (size_t i = 0; i < fields.size(); ++i) {
         plus[i] = fields[i] + step * direction[i];
@@ -164,7 +174,8 @@ TEST_P(MixtureGradient, AgreesWithCentralDifferencesOfTheWholeLoss) {
       }
       return (loss_of(plus) - loss_of(minus)) / (2 * step);
     };
-    // Truncation grows with the step, rounding with its inverse: of three steps the best counts. A wrong gradient fails all.
+    // Truncation grows with the step, rounding with its inverse: of three steps the best counts. A wrong
+    // gradient fails all.
     const double analytic = dot(fields_bar, direction);
     double error = std::numeric_limits<double>::infinity();
     for (double h : {5e-5, 1e-5, 2e-6}) {

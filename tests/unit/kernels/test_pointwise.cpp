@@ -1,10 +1,10 @@
-#include "kernels/pointwise.hpp"
-
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/pointwise.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -14,7 +14,8 @@ template <class T, class F, class G>
 double worst_error(F f, G reference, T low, T high) {
   const int n = 20001;
   std::vector<T> x(n), y(n);
-  for (int i = 0; i < n; ++i) x[static_cast<std::size_t>(i)] = low + (high - low) * static_cast<T>(i) / T(n - 1);
+  for (int i = 0; i < n; ++i)
+    x[static_cast<std::size_t>(i)] = low + (high - low) * static_cast<T>(i) / T(n - 1);
   map(f, n, x.data(), y.data());
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -33,9 +34,15 @@ long double gelu_reference(long double x) {
 
 template <class T>
 void check_all() {
-  EXPECT_LT(worst_error<T>(Exp{}, [](long double x) { return std::exp(x); }, -80, 80), 2);
-  EXPECT_LT(worst_error<T>(Tanh{}, [](long double x) { return std::tanh(x); }, -9, 9), 4);
-  EXPECT_LT(worst_error<T>(Tanh{}, [](long double x) { return std::tanh(x); }, T(-1e-3), T(1e-3)), 4);
+  EXPECT_LT(worst_error<T>(
+                Exp{}, [](long double x) { return std::exp(x); }, -80, 80),
+            2);
+  EXPECT_LT(worst_error<T>(
+                Tanh{}, [](long double x) { return std::tanh(x); }, -9, 9),
+            4);
+  EXPECT_LT(worst_error<T>(
+                Tanh{}, [](long double x) { return std::tanh(x); }, T(-1e-3), T(1e-3)),
+            4);
   EXPECT_LT(worst_error<T>(Gelu{}, gelu_reference, -1, 6), 4);
   // The error of exp(-u) grows with |u|, as u itself is rounded; the value is small there.
   EXPECT_LT(worst_error<T>(Gelu{}, gelu_reference, -4, -1), 16);

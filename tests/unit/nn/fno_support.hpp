@@ -5,7 +5,8 @@
 
 namespace rankine::testing {
 
-inline ModelContext serial_context(const TileGrid& grid, std::int64_t inputs, std::int64_t outputs, bool final_gelu = false) {
+inline ModelContext serial_context(const TileGrid& grid, std::int64_t inputs, std::int64_t outputs,
+                                   bool final_gelu = false) {
   return {TilePartition(grid, 1, 0), local_tile_sum(grid.tiles()), inputs, outputs, final_gelu};
 }
 

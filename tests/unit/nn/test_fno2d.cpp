@@ -10,9 +10,12 @@ using testing::random_tensor;
 using Complex = std::complex<double>;
 using Grid = std::vector<std::vector<Complex>>;  // [t][x]
 
-// A textbook operator: full transforms of the whole grid by their definition, one axis after the other, and the modes cut
-// out of the full spectrum as with rfftn / irfftn. It shares no code and no formula with the library.
-Complex root(std::int64_t k, std::int64_t n) { return std::polar(1.0, 2 * std::numbers::pi * double(k % n) / double(n)); }
+// A textbook operator: full transforms of the whole grid by their definition, one axis after the other, and
+// the modes cut out of the full spectrum as with rfftn / irfftn. It shares no code and no formula with the
+// library.
+Complex root(std::int64_t k, std::int64_t n) {
+  return std::polar(1.0, 2 * std::numbers::pi * double(k % n) / double(n));
+}
 
 Grid transform(const Grid& in, int sign) {
   const std::size_t nt = in.size(), nx = in[0].size();
@@ -38,7 +41,8 @@ std::vector<std::vector<double>> real_inverse(const Grid& half_spectrum, std::si
   for (std::size_t t = 0; t < nt; ++t) {
     std::vector<Complex> row(columns);
     for (std::size_t k = 0; k < nt; ++k)
-      for (std::size_t l = 0; l < columns; ++l) row[l] += half_spectrum[k][l] * root(std::int64_t(k * t), std::int64_t(nt));
+      for (std::size_t l = 0; l < columns; ++l)
+        row[l] += half_spectrum[k][l] * root(std::int64_t(k * t), std::int64_t(nt));
     for (std::size_t x = 0; x < nx; ++x) {
       double value = row[0].real();
       for (std::size_t l = 1; l < columns; ++l) {
@@ -51,7 +55,9 @@ std::vector<std::vector<double>> real_inverse(const Grid& half_spectrum, std::si
   return out;
 }
 
-double gelu_of(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); }
+double gelu_of(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+}
 
 using Field = std::vector<double>;  // [c][t][x]
 
@@ -71,13 +77,16 @@ void activate(Field& u) {
   for (double& x : u) x = gelu_of(x);
 }
 
-Field textbook(const ParameterSet& p, const Fno2dOptions& o, Field u, std::size_t nt, std::size_t nx, bool final_gelu) {
-  const std::size_t points = nt * nx, columns = nx / 2 + 1, mt = std::size_t(o.modes_t), mx = std::size_t(o.modes_x);
+Field textbook(const ParameterSet& p, const Fno2dOptions& o, Field u, std::size_t nt, std::size_t nx,
+               bool final_gelu) {
+  const std::size_t points = nt * nx, columns = nx / 2 + 1, mt = std::size_t(o.modes_t),
+                    mx = std::size_t(o.modes_x);
   const auto value = [&](const std::string& name) { return p.view(name).to_vector(); };
   u = linear(u, value("fc0.weight"), value("fc0.bias"), points);
   for (std::size_t block = 0; block + 1 < o.widths.size(); ++block) {
     const std::string name = "block" + std::to_string(block);
-    const std::size_t in = std::size_t(o.widths[block]), out = std::size_t(o.widths[block + 1]), modes = 2 * mt * mx;
+    const std::size_t in = std::size_t(o.widths[block]), out = std::size_t(o.widths[block + 1]),
+                      modes = 2 * mt * mx;
     const auto w = value(name + ".spectral");
     std::vector<Grid> spectra;
     for (std::size_t i = 0; i < in; ++i) {
@@ -123,7 +132,8 @@ Fno2dOptions small_options() {
 TEST(Fno2d, EqualsATextbookOperatorOnAnyTiles) {
   std::mt19937 rng(1);
   Fno2dOptions options = small_options();
-  for (const auto& [nt, nx, tt, tx] : {std::array{12, 8, 1, 1}, {12, 8, 1, 4}, {12, 8, 3, 2}, {9, 14, 1, 7}, {6, 6, 2, 3}}) {
+  for (const auto& [nt, nx, tt, tx] :
+       {std::array{12, 8, 1, 1}, {12, 8, 1, 4}, {12, 8, 3, 2}, {9, 14, 1, 7}, {6, 6, 2, 3}}) {
     const TileGrid grid(nt, nx, tt, tx);
     const Fno2d model(options, testing::serial_context(grid, 2, 3, nt == 9));
     const ParameterSet parameters = model.initial_parameters(5);
@@ -133,7 +143,8 @@ TEST(Fno2d, EqualsATextbookOperatorOnAnyTiles) {
     const auto found = testing::join_tiles(y, grid).to_vector(), input = x.to_vector();
     const std::size_t points = std::size_t(nt * nx);
     for (std::size_t b = 0; b < 2; ++b) {
-      const Field sample(input.begin() + std::ptrdiff_t(b * 2 * points), input.begin() + std::ptrdiff_t((b + 1) * 2 * points));
+      const Field sample(input.begin() + std::ptrdiff_t(b * 2 * points),
+                         input.begin() + std::ptrdiff_t((b + 1) * 2 * points));
       const Field expected = textbook(parameters, options, sample, std::size_t(nt), std::size_t(nx), nt == 9);
       for (std::size_t i = 0; i < expected.size(); ++i)
         ASSERT_NEAR(found[b * expected.size() + i], expected[i], 1e-12) << grid.describe() << " at " << i;
@@ -192,9 +203,11 @@ TEST(Fno2d, HooksSeeEveryBlock) {
     names.push_back(name + " " + value.shape().text());
     return Tensor();
   });
-  model.forward(model.initial_parameters(1).bind(local_tile_sum(2)), Tensor::zeros({2, 1, 1, 8, 4}, DType::f64));
-  EXPECT_EQ(names, (std::vector<std::string>{"fc0 [2, 1, 3, 8, 4]", "block0 [2, 1, 4, 8, 4]", "block1 [2, 1, 5, 8, 4]",
-                                             "block2 [2, 1, 2, 8, 4]", "fc2 [2, 1, 1, 8, 4]"}));
+  model.forward(model.initial_parameters(1).bind(local_tile_sum(2)),
+                Tensor::zeros({2, 1, 1, 8, 4}, DType::f64));
+  EXPECT_EQ(names, (std::vector<std::string>{"fc0 [2, 1, 3, 8, 4]", "block0 [2, 1, 4, 8, 4]",
+                                             "block1 [2, 1, 5, 8, 4]", "block2 [2, 1, 2, 8, 4]",
+                                             "fc2 [2, 1, 1, 8, 4]"}));
 }
 
 TEST(Fno2d, ParametersDependOnTheSeedAlone) {

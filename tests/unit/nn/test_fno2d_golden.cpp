@@ -13,7 +13,8 @@ TEST_P(Fno2dGolden, WeightsGiveTheBases) {
     const testing::GoldenNetwork network(g, tiles);
     const NoGrad off;
     const BoundParameters bound = network.parameters.bind(local_tile_sum(network.grid.tiles()));
-    const auto found = testing::join_tiles(network.model.forward(bound, network.input), network.grid).to_vector();
+    const auto found =
+        testing::join_tiles(network.model.forward(bound, network.input), network.grid).to_vector();
     ASSERT_EQ(found.size(), g.bases.size());
     double worst = 0;
     for (std::size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - g.bases[i]));
@@ -21,7 +22,8 @@ TEST_P(Fno2dGolden, WeightsGiveTheBases) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Fno2dGolden, ::testing::ValuesIn(testing::golden_cases()), testing::golden_case_name);
+INSTANTIATE_TEST_SUITE_P(Files, Fno2dGolden, ::testing::ValuesIn(testing::golden_cases()),
+                         testing::golden_case_name);
 
 }  // namespace
 }  // namespace rankine

@@ -18,13 +18,15 @@ struct Case {
 };
 
 SharedSpectrum spectrum_of(const Case& c) {
-  return std::make_shared<TileSpectrum>(TilePartition(c.grid, 1, 0), local_tile_sum(c.grid.tiles()), c.modes_t, c.modes_x);
+  return std::make_shared<TileSpectrum>(TilePartition(c.grid, 1, 0), local_tile_sum(c.grid.tiles()),
+                                        c.modes_t, c.modes_x);
 }
 
 const std::vector<Case>& cases() {
-  static const std::vector<Case> all{
-      {TileGrid(6, 8, 1, 1), 2, 3}, {TileGrid(6, 8, 2, 4), 3, 5},  // all modes, Nyquist included
-      {TileGrid(9, 10, 3, 2), 4, 6}, {TileGrid(5, 7, 1, 7), 2, 4}};
+  static const std::vector<Case> all{{TileGrid(6, 8, 1, 1), 2, 3},
+                                     {TileGrid(6, 8, 2, 4), 3, 5},  // all modes, Nyquist included
+                                     {TileGrid(9, 10, 3, 2), 4, 6},
+                                     {TileGrid(5, 7, 1, 7), 2, 4}};
   return all;
 }
 
@@ -34,7 +36,8 @@ TEST(PartialDft, MatchesTheDefinition) {
     const auto spectrum = spectrum_of(c);
     const std::int64_t nt = c.grid.nt(), nx = c.grid.nx();
     const Tensor u = random_tensor({1, 1, nt, nx}, rng);
-    const Tensor s = sum_over_tiles(analyse_tiles(testing::cut_tiles(u, TilePartition(c.grid, 1, 0)), spectrum), spectrum->sum);
+    const Tensor s = sum_over_tiles(
+        analyse_tiles(testing::cut_tiles(u, TilePartition(c.grid, 1, 0)), spectrum), spectrum->sum);
     const auto modes = modes_of_waves(s, spectrum, false).to_vector();
     const auto values = u.to_vector();
     const std::int64_t half = 2 * c.modes_t * c.modes_x;
@@ -45,9 +48,11 @@ TEST(PartialDft, MatchesTheDefinition) {
         for (std::int64_t t = 0; t < nt; ++t)
           for (std::int64_t x = 0; x < nx; ++x)
             expected += values[static_cast<std::size_t>(t * nx + x)] *
-                        std::polar(1.0, -2 * std::numbers::pi * (double(k * t) / double(nt) + double(l * x) / double(nx)));
+                        std::polar(1.0, -2 * std::numbers::pi *
+                                            (double(k * t) / double(nt) + double(l * x) / double(nx)));
         const auto at = static_cast<std::size_t>(row * c.modes_x + l);
-        EXPECT_NEAR(modes[at], expected.real(), 1e-13 * double(nt * nx)) << c.grid.describe() << " mode " << k << ", " << l;
+        EXPECT_NEAR(modes[at], expected.real(), 1e-13 * double(nt * nx))
+            << c.grid.describe() << " mode " << k << ", " << l;
         EXPECT_NEAR(modes[at + static_cast<std::size_t>(half)], expected.imag(), 1e-13 * double(nt * nx));
       }
     }
@@ -63,10 +68,13 @@ TEST(PartialDft, PairsAreAdjoint) {
     const std::int64_t tiles = c.grid.tiles();
     const Tensor u = random_tensor({tiles, 2, 3, c.grid.tile_nt(), c.grid.tile_nx()}, rng);
     const Tensor s = random_tensor({tiles, 2, 3, dft.rows(), dft.columns()}, rng);
-    EXPECT_NEAR(dot(analyse_tiles(u, spectrum), s).item(), dot(u, synthesise_tiles(s, spectrum)).item(), 1e-11);
-    const Tensor w = random_tensor({2, 3, dft.rows(), dft.columns()}, rng), m = random_tensor({2, 3, 2, dft.modes()}, rng);
+    EXPECT_NEAR(dot(analyse_tiles(u, spectrum), s).item(), dot(u, synthesise_tiles(s, spectrum)).item(),
+                1e-11);
+    const Tensor w = random_tensor({2, 3, dft.rows(), dft.columns()}, rng),
+                 m = random_tensor({2, 3, 2, dft.modes()}, rng);
     for (const bool weighted : {false, true})
-      EXPECT_NEAR(dot(modes_of_waves(w, spectrum, weighted), m).item(), dot(w, waves_of_modes(m, spectrum, weighted)).item(), 1e-12);
+      EXPECT_NEAR(dot(modes_of_waves(w, spectrum, weighted), m).item(),
+                  dot(w, waves_of_modes(m, spectrum, weighted)).item(), 1e-12);
   }
 }
 
@@ -77,7 +85,8 @@ TEST(PartialDft, RefusesMoreModesThanPoints) {
     kernels::PartialDft<float>(8, 8, 5, 3);
     FAIL();
   } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(), "5 modes of both signs in t on 8 points: more modes than points; allowed are 1 to 4");
+    EXPECT_STREQ(error.what(),
+                 "5 modes of both signs in t on 8 points: more modes than points; allowed are 1 to 4");
   }
 }
 
@@ -102,8 +111,11 @@ TEST(ModeMixing, IsAComplexProductForEachMode) {
 TEST(TileOps, CrossingsAreAdjoint) {
   std::mt19937 rng(4);
   const auto tiles = local_tile_sum(3);
-  expect_gradient([&](const List& x) { return List{sum_over_tiles(x[0], tiles), replicate_over_tiles(x[1], tiles)}; },
-                  {random_tensor({3, 4}, rng), random_tensor({2, 2}, rng)});
+  expect_gradient(
+      [&](const List& x) {
+        return List{sum_over_tiles(x[0], tiles), replicate_over_tiles(x[1], tiles)};
+      },
+      {random_tensor({3, 4}, rng), random_tensor({2, 2}, rng)});
 }
 
 class Fused : public ::testing::Test {
@@ -143,19 +155,28 @@ TEST_F(Fused, PointwiseLinear) {
 
 TEST_F(Fused, FourierLayer) {
   for (const bool activate : {false, true}) {
-    const Function f = [&](const List& x) { return List{fourier_layer(x[0], x[1], x[2], x[3], activate, spectrum)}; };
-    const Function g = [&](const List& x) { return List{fourier_layer_composed(x[0], x[1], x[2], x[3], activate, spectrum)}; };
+    const Function f = [&](const List& x) {
+      return List{fourier_layer(x[0], x[1], x[2], x[3], activate, spectrum)};
+    };
+    const Function g = [&](const List& x) {
+      return List{fourier_layer_composed(x[0], x[1], x[2], x[3], activate, spectrum)};
+    };
     expect_same(f, g, {random({2, 2, 3, 6, 4}), random({3, 4, 2, 12}), random({2, 4, 3}), random({2, 4})});
     expect_gradient(f, {random({2, 1, 2, 6, 4}), random({2, 2, 2, 12}), random({2, 2, 2}), random({2, 2})});
-    expect_second_gradient(f, {random({2, 1, 1, 6, 4}), random({1, 1, 2, 12}), random({2, 1, 1}), random({2, 1})}, 1e-7);
+    expect_second_gradient(
+        f, {random({2, 1, 1, 6, 4}), random({1, 1, 2, 12}), random({2, 1, 1}), random({2, 1})}, 1e-7);
   }
 }
 
 TEST_F(Fused, ProjectionHead) {
   const Function f = [](const List& x) { return List{projection_head(x[0], x[1], x[2], x[3], x[4])}; };
-  const Function g = [](const List& x) { return List{projection_head_composed(x[0], x[1], x[2], x[3], x[4])}; };
-  expect_same(f, g, {random({1, 2, 3, 5, 61}), random({1, 6, 3}), random({1, 6}), random({1, 2, 6}), random({1, 2})});
-  expect_gradient(f, {random({2, 1, 2, 3, 4}), random({2, 3, 2}), random({2, 3}), random({2, 2, 3}), random({2, 2})});
+  const Function g = [](const List& x) {
+    return List{projection_head_composed(x[0], x[1], x[2], x[3], x[4])};
+  };
+  expect_same(
+      f, g, {random({1, 2, 3, 5, 61}), random({1, 6, 3}), random({1, 6}), random({1, 2, 6}), random({1, 2})});
+  expect_gradient(
+      f, {random({2, 1, 2, 3, 4}), random({2, 3, 2}), random({2, 3}), random({2, 2, 3}), random({2, 2})});
 }
 
 }  // namespace

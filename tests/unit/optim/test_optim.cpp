@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"

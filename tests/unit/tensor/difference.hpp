@@ -1,10 +1,10 @@
 // Gradients against central differences in double.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <random>
+
+#include <gtest/gtest.h>
 
 #include "src/tensor/ops.hpp"
 
@@ -17,8 +17,8 @@ inline Tensor random_tensor(const Shape& shape, std::mt19937& rng, double low = 
   return Tensor::from(values, shape);
 }
 
-/// Checks d <fn(inputs), weights> / d inputs, for random weights, along every coordinate. The error of a central
-/// difference with step h is h^2 f'''/6 + eps f/h; h = 1e-5 leaves about 1e-10 of the size of f.
+/// Checks d <fn(inputs), weights> / d inputs, for random weights, along every coordinate. The error of a
+/// central difference with step h is h^2 f'''/6 + eps f/h; h = 1e-5 leaves about 1e-10 of the size of f.
 inline void expect_gradient(const Function& fn, const std::vector<Tensor>& at, double tolerance = 2e-8) {
   std::mt19937 rng(11);
   std::vector<Tensor> inputs;
@@ -48,18 +48,21 @@ inline void expect_gradient(const Function& fn, const std::vector<Tensor>& at, d
       const double down = value(moved);
       data[i] = centre;
       const double expected = (up - down) / (2 * h);
-      EXPECT_NEAR(found[i], expected, tolerance * std::max(1.0, std::abs(expected))) << "input " << k << ", element " << i;
+      EXPECT_NEAR(found[i], expected, tolerance * std::max(1.0, std::abs(expected)))
+          << "input " << k << ", element " << i;
     }
   }
 }
 
 /// The same for the gradient itself: d <grad fn, weights>.
-inline void expect_second_gradient(const Function& fn, const std::vector<Tensor>& at, double tolerance = 2e-8) {
+inline void expect_second_gradient(const Function& fn, const std::vector<Tensor>& at,
+                                   double tolerance = 2e-8) {
   expect_gradient(
       [&fn](const std::vector<Tensor>& x) {
         std::vector<Tensor> here;
         for (const Tensor& t : x) here.push_back(t.on_tape() ? identity(t) : variable(t));
-        const WithTape on;  // expect_gradient evaluates off the tape; the first derivative needs one all the same
+        const WithTape
+            on;  // expect_gradient evaluates off the tape; the first derivative needs one all the same
         const std::vector<Tensor> y = fn(here);
         std::vector<Tensor> seeds;
         std::mt19937 rng(5);

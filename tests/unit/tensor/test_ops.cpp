@@ -11,7 +11,9 @@ using List = std::vector<Tensor>;
 class Ops : public ::testing::Test {
  protected:
   std::mt19937 rng{3};
-  Tensor random(const Shape& shape, double low = -1, double high = 1) { return random_tensor(shape, rng, low, high); }
+  Tensor random(const Shape& shape, double low = -1, double high = 1) {
+    return random_tensor(shape, rng, low, high);
+  }
 };
 
 TEST_F(Ops, PointwiseGradients) {
@@ -27,7 +29,11 @@ TEST_F(Ops, PointwiseSecondGradients) {
   const Tensor a = random({3, 4}), b = random({4}, 0.5, 2);
   expect_second_gradient([](const List& x) { return List{mul(x[0], x[1]), div(x[0], x[1])}; }, {a, b}, 1e-7);
   expect_second_gradient([](const List& x) { return List{exp(x[0]), log(x[0]), sqrt(x[0])}; }, {b}, 1e-7);
-  expect_second_gradient([](const List& x) { return List{tanh(x[0]), gelu(x[0])}; }, {random({70}, -3, 3)}, 1e-7);
+  expect_second_gradient(
+      [](const List& x) {
+        return List{tanh(x[0]), gelu(x[0])};
+      },
+      {random({70}, -3, 3)}, 1e-7);
 }
 
 TEST_F(Ops, ThirdDerivativeOfGelu) {
@@ -63,20 +69,32 @@ TEST_F(Ops, AnElementsBitsDoNotDependOnItsPlace) {
   const auto whole = gelu(x).to_vector();
   for (const std::int64_t begin : {1, 63, 64, 200}) {
     const auto part = gelu(slice(x, 0, begin, 257)).to_vector();
-    for (std::size_t i = 0; i < part.size(); ++i) ASSERT_EQ(part[i], whole[i + static_cast<std::size_t>(begin)]);
+    for (std::size_t i = 0; i < part.size(); ++i)
+      ASSERT_EQ(part[i], whole[i + static_cast<std::size_t>(begin)]);
   }
 }
 
 TEST_F(Ops, ReductionsAndShapes) {
   const Tensor a = random({2, 3, 4});
-  expect_gradient([](const List& x) { return List{sum(x[0]), mean(x[0], {1}), sum(x[0], {0, 2}, true)}; }, {a});
+  expect_gradient(
+      [](const List& x) {
+        return List{sum(x[0]), mean(x[0], {1}), sum(x[0], {0, 2}, true)};
+      },
+      {a});
   expect_gradient([](const List& x) { return List{reshape(permute(x[0], {2, 0, 1}), {4, -1})}; }, {a});
   expect_gradient([](const List& x) { return List{slice(x[0], 2, 0, 4, 2), place(x[0], 1, 7, 1, 2)}; }, {a});
   expect_gradient([](const List& x) { return List{concat({x[0], scale(x[0], 2)}, 1)}; }, {a});
-  expect_gradient([](const List& x) { return List{expand(x[0], {5, 3, 4}), sum_to(x[1], {3, 1})}; },
-                  {random({3, 1}), random({2, 3, 4})});
+  expect_gradient(
+      [](const List& x) {
+        return List{expand(x[0], {5, 3, 4}), sum_to(x[1], {3, 1})};
+      },
+      {random({3, 1}), random({2, 3, 4})});
   const Tensor index = Tensor::from(std::vector<std::int64_t>{2, 0, 2}, {3});
-  expect_gradient([&](const List& x) { return List{gather(x[0], 1, index), scatter_add(x[0], 1, index, 5)}; }, {a});
+  expect_gradient(
+      [&](const List& x) {
+        return List{gather(x[0], 1, index), scatter_add(x[0], 1, index, 5)};
+      },
+      {a});
   const Tensor condition = Tensor::from(std::vector<std::uint8_t>{1, 0, 1, 0}, {4});
   const Tensor flags = cast(condition, DType::boolean);
   expect_gradient([&](const List& x) { return List{select(flags, x[0], x[1])}; }, {random({4}), random({4})});
@@ -108,8 +126,10 @@ TEST_F(Ops, MatmulOfAllViews) {
         }
     }
   }
-  expect_gradient([](const List& x) { return List{matmul(x[0], x[1])}; }, {random({2, 3, 4}), random({4, 5})});
-  expect_second_gradient([](const List& x) { return List{matmul(x[0], x[1])}; }, {random({3, 4}), random({4, 2})});
+  expect_gradient([](const List& x) { return List{matmul(x[0], x[1])}; },
+                  {random({2, 3, 4}), random({4, 5})});
+  expect_second_gradient([](const List& x) { return List{matmul(x[0], x[1])}; },
+                         {random({3, 4}), random({4, 2})});
 }
 
 TEST_F(Ops, ComplexGradientsAreConjugate) {

@@ -20,8 +20,8 @@ TEST(Storage, IsAlignedCountedAndReused) {
 }
 
 TEST(Storage, BackwardFreesAsItGoes) {
-  // A chain of n squares saves n tensors; while it runs back, each is freed once used, so the peak of the backward pass
-  // is that of the forward pass and a few.
+  // A chain of n squares saves n tensors; while it runs back, each is freed once used, so the peak of the
+  // backward pass is that of the forward pass and a few.
   const std::int64_t size = 1 << 16;
   const std::size_t one = static_cast<std::size_t>(size) * 8;
   const Tensor x = variable(Tensor::full({size}, DType::f64, 1.0));

@@ -14,8 +14,8 @@ Tensor values(std::initializer_list<double> list) {
 
 TEST(Tape, SeveralRootsSeedsAndIntermediates) {
   const Tensor x = variable(values({1, 2}));
-  const Tensor y = square(x);           // 1, 4
-  const Tensor z = mul(y, x);           // x^3
+  const Tensor y = square(x);  // 1, 4
+  const Tensor z = mul(y, x);  // x^3
   const auto g = grad({z, y}, {values({1, 10}), values({100, 0})}, {x, y, z});
   EXPECT_EQ(g[0].to_vector(), (std::vector<double>{3 + 200, 120}));
   EXPECT_EQ(g[1].to_vector(), (std::vector<double>{1 + 100, 20}));  // total gradient at y
@@ -84,7 +84,11 @@ TEST(Tape, CheckpointGivesTheSameGradients) {
   EXPECT_EQ(calls, 2);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(direct[i].to_vector(), again[i].to_vector());
   // An input that depends on another one: its path is counted once.
-  expect_gradient([&](const List& x) { return checkpoint(body, {x[0], matmul(transpose(x[0], 0, 1), x[0])}); }, {a}, 1e-7);
+  expect_gradient(
+      [&](const List& x) {
+        return checkpoint(body, {x[0], matmul(transpose(x[0], 0, 1), x[0])});
+      },
+      {a}, 1e-7);
   expect_second_gradient([&](const List& x) { return checkpoint(body, {x[0], x[1]}); }, {a, b}, 1e-7);
 }
 
@@ -95,7 +99,8 @@ TEST(Tape, JvpIsTheDirectionalDerivative) {
   const JvpResult result = jvp(fn, {a}, {direction});
   const double h = 1e-6;
   for (int k = 0; k < 2; ++k) {
-    const auto up = fn({add(a, scale(direction, h))})[k].to_vector(), down = fn({sub(a, scale(direction, h))})[k].to_vector();
+    const auto up = fn({add(a, scale(direction, h))})[k].to_vector(),
+               down = fn({sub(a, scale(direction, h))})[k].to_vector();
     const auto found = result.tangents[k].to_vector();
     for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], (up[i] - down[i]) / (2 * h), 1e-8);
   }
@@ -103,9 +108,10 @@ TEST(Tape, JvpIsTheDirectionalDerivative) {
 
 TEST(Tape, CustomOpsAndTheirLimits) {
   const auto cube = [](const Tensor& x) {
-    return apply_op("cube", {x}, mul(mul(x.detach(), x.detach()), x.detach()),
-                    [x](const List& g, const VjpContext&) { return List{scale(mul(g[0], square(x.detach())), 3)}; },
-                    {.first_order_only = true});
+    return apply_op(
+        "cube", {x}, mul(mul(x.detach(), x.detach()), x.detach()),
+        [x](const List& g, const VjpContext&) { return List{scale(mul(g[0], square(x.detach())), 3)}; },
+        {.first_order_only = true});
   };
   const Tensor x = variable(values({2}));
   EXPECT_EQ(grad({cube(x)}, {}, {x})[0].item(), 12);
