@@ -20,7 +20,7 @@ enum class FailurePolicy {
 struct SolverOptions {
   std::string method = "gauss_newton";
   std::string start = "linear";
-  int max_steps = 1;
+  int max_steps = 3;
   double rtol = 0;
   double atol = 0;
   double damping = 1e-8;
