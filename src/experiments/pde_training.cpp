@@ -238,8 +238,8 @@ RunEstimate PdeTraining::estimate() const {
     e.partition += (r == 0 ? "; rank " : ", rank ") + std::to_string(r) + ": tiles " +
                    std::to_string(tiles_->begin(r)) + "-" + std::to_string(tiles_->end(r) - 1);
   const double count = static_cast<double>(model_->initial_parameters(0).count());
-  const double points = static_cast<double>(grid.tile_points() * tiles_->begin(1 % tiles_->ranks() ? 1 : 0));
-  const double local = tiles_->ranks() == 1 ? static_cast<double>(grid.nt() * grid.nx()) : points;
+  const double local =
+      static_cast<double>(grid.tile_points() * tiles_->end(0));  // no rank has more than rank 0
   const double channels =
       200;  // activations kept per point, of which the widths of the usual models are the bulk
   e.bytes_per_rank =

@@ -59,7 +59,6 @@ class CollocatedProblem {
 
   int experts() const { return static_cast<int>(experts_.tiles()); }
   int basis() const { return basis_; }
-  long points_per_expert() const { return experts_.tile_points(); }
   const TilePartition& tiles() const { return tiles_; }
 
   /// Derivative terms of fields [local tile][channels][tile nt][tile nx], same layout. For tests and residual

@@ -37,9 +37,9 @@ BatchStatistics summarise(const std::vector<PackedReport>& reports, int solves) 
 
 /// Ends the run on all ranks if a solve of any rank ended in a way for which the deck says stop.
 void stop_if_told(const Communicator& communicator, const SolverOptions& solver, const PdeBatch& batch,
-                  long first_sample, const std::vector<std::vector<SolveReport>>& reports, bool here) {
+                  long first_sample, const std::vector<std::vector<SolveReport>>& reports) {
   std::string complaint;
-  for (size_t s = 0; s < reports.size() && here; ++s)
+  for (size_t s = 0; s < reports.size(); ++s)
     for (size_t k = 0; k < reports[s].size() && complaint.empty(); ++k)
       if (solver.policy(reports[s][k].status) == FailurePolicy::stop)
         complaint = "step " + std::to_string(batch.step) + ", sample " +
@@ -219,31 +219,31 @@ class StorageLayer final : public ConstraintLayer {
         state_->coefficients.push_back(solved.coefficients);
       }
     });
-    stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports, true);
-    return apply_op(
-        "constrained_solution", {whole}, u,
-        [this, state = state_, solutions, bases, batch, points, shape = whole.shape()](
-            const std::vector<Tensor>& bar, const VjpContext&) {
-          Tensor out = Tensor::zeros(shape, DType::f64);
-          const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-          std::vector<double> fields_bar(points * o_.basis);
-          communicator_.together([&] {
-            for (std::int64_t s = 0; s < shape[0]; ++s) {
-              MixtureSolution& solved = (*solutions)[s];
-              mixture_->pull_back(initial(batch, s), (*bases)[s], solved,
-                                  std::span<const double>(u_bar.data<double>() + s * points, points),
-                                  fields_bar);
-              state->reports[s] = solved.reports;
-              if (skipped(o_.solver, solved.reports)) continue;
-              double* to = out.data<double>() + s * points * o_.basis;
-              for (long p = 0; p < points; ++p)
-                for (int i = 0; i < o_.basis; ++i) to[i * points + p] = fields_bar[p * o_.basis + i];
-            }
-          });
-          stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports, true);
-          return std::vector<Tensor>{out};
-        },
-        {.first_order_only = true});
+    stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
+    return apply_op("constrained_solution", {whole}, u,
+                    [this, state = state_, solutions, bases, batch, points, shape = whole.shape()](
+                        const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor out = Tensor::zeros(shape, DType::f64);
+                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      std::vector<double> fields_bar(points * o_.basis);
+                      communicator_.together([&] {
+                        for (std::int64_t s = 0; s < shape[0]; ++s) {
+                          MixtureSolution& solved = (*solutions)[s];
+                          mixture_->pull_back(
+                              initial(batch, s), (*bases)[s], solved,
+                              std::span<const double>(u_bar.data<double>() + s * points, points), fields_bar);
+                          state->reports[s] = solved.reports;
+                          if (skipped(o_.solver, solved.reports)) continue;
+                          double* to = out.data<double>() + s * points * o_.basis;
+                          for (long p = 0; p < points; ++p)
+                            for (int i = 0; i < o_.basis; ++i)
+                              to[i * points + p] = fields_bar[p * o_.basis + i];
+                        }
+                      });
+                      stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
+                      return std::vector<Tensor>{out};
+                    },
+                    {.first_order_only = true});
   }
 
   std::vector<double> column_fastest(const double* fields) const {
@@ -387,7 +387,7 @@ class CollocatedLayer final : public ConstraintLayer {
     const auto points = std::make_shared<SampledPoints>(sampled_points(batch));
     *solution_ = problem_.solve(conditions(batch), std::span<const double>(wide.data<double>(), wide.count()),
                                 *points);
-    stop_if_told(communicator_, o_.solver, batch, 0, solution_->reports, true);
+    stop_if_told(communicator_, o_.solver, batch, 0, solution_->reports);
     Tensor u =
         Tensor::empty({fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)}, DType::f64);
     std::copy(solution_->u.begin(), solution_->u.end(), u.data<double>());
@@ -400,7 +400,7 @@ class CollocatedLayer final : public ConstraintLayer {
           problem_.pull_back(conditions(batch), std::span<const double>(kept.data<double>(), kept.count()),
                              *points, *solved, std::span<const double>(u_bar.data<double>(), u_bar.count()),
                              std::span(out.data<double>(), out.count()));
-          stop_if_told(communicator_, o_.solver, batch, 0, solved->reports, true);
+          stop_if_told(communicator_, o_.solver, batch, 0, solved->reports);
           const std::int64_t each = out.count() / (out.extent(0) * out.extent(1));
           for (std::int64_t l = 0; l < out.extent(0); ++l)
             for (std::int64_t s = 0; s < out.extent(1); ++s)
