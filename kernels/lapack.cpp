@@ -16,6 +16,8 @@ void dsytrs_(const char* uplo, const int* n, const int* nrhs, const double* a, c
              const int* ipiv, double* b, const int* ldb, int* info);
 void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b,
             const int* ldb, int* info);
+void dgbtrf_(const int* m, const int* n, const int* kl, const int* ku, double* ab, const int* ldab, int* ipiv,
+             int* info);
 void dgelsy_(const int* m, const int* n, const int* nrhs, double* a, const int* lda, double* b,
              const int* ldb, int* jpvt, const double* rcond, int* rank, double* work, const int* lwork,
              int* info);
@@ -102,6 +104,16 @@ int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
   dsytrs_("U", &n, &one, factor.data(), &n, pivots.data(), b.data(), &n, &info);
   check_info("dsytrs", info);
   return negative_pivots(factor, n, pivots);
+}
+
+void factor_band(std::span<double> band, int n, int lower, int upper, std::span<int> pivots) {
+  const int stride = 2 * lower + upper + 1;
+  int info = 0;
+  RANKINE_ASSERT(band.size() == static_cast<size_t>(n) * stride && pivots.size() == static_cast<size_t>(n),
+                 "a band matrix of the wrong size");
+  dgbtrf_(&n, &n, &lower, &upper, band.data(), &stride, pivots.data(), &info);
+  check_info("dgbtrf", info);
+  for (int& pivot : pivots) --pivot;
 }
 
 bool solve_spd(std::span<double> a, int n, std::span<double> b) {

@@ -19,6 +19,12 @@ void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, 
 /// where `a` is singular to working precision or holds a NaN; then `b` is left as it was.
 int solve_symmetric(std::span<double> a, int n, std::span<double> b);
 
+/// LU factorisation with partial pivoting of a square band matrix, in LAPACK's layout (dgbtrf): column-major,
+/// entry (i, j) at band[j * (2 lower + upper + 1) + lower + upper + i - j], the first `lower` rows of a
+/// column free for fill-in. `pivots` (n) become the rows exchanged, from 0 on. An exact zero on U's diagonal
+/// is left there.
+void factor_band(std::span<double> band, int n, int lower, int upper, std::span<int> pivots);
+
 /// Solves the symmetric positive definite system by Cholesky; `b` (n) becomes x. False where `a` is not
 /// positive definite.
 bool solve_spd(std::span<double> a, int n, std::span<double> b);

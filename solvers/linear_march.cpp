@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/banded_march.hpp"
 #include "kernels/error.hpp"
 #include "kernels/tridiagonal_march.hpp"
 
@@ -15,31 +16,26 @@ using Bands = kernels::TridiagonalBands<double, Host>;
 using Factors = kernels::TridiagonalFactors<double, Host>;
 using March = kernels::TridiagonalMarch<double, Host>;
 
-void check_shape(const TridiagonalFrames& bands, int frames, int cells, const char* which) {
-  const auto size = static_cast<size_t>(frames) * cells;
-  RANKINE_ASSERT(bands.frames == frames && bands.cells == cells && bands.lower.size() == size &&
-                     bands.diagonal.size() == size && bands.upper.size() == size,
-                 std::string("march matrices ") + which + ": every band must hold frames x cells = " +
-                     std::to_string(frames) + " x " + std::to_string(cells) + " numbers");
-}
-
-bool same_matrix(const TridiagonalFrames& bands, int a, int b) {
-  const int n = bands.cells;
-  const auto same = [&](const std::vector<double>& band, int from, int to) {
-    const auto at = [&](int frame) { return band.begin() + static_cast<long>(frame) * n; };
-    return std::equal(at(a) + from, at(a) + to, at(b) + from);
-  };
-  return same(bands.lower, 1, n) && same(bands.diagonal, 0, n) && same(bands.upper, 0, n - 1);
+void check_shape(const kernels::StencilFrames& matrices, int frames, int cells, int unknowns,
+                 const char* which) {
+  RANKINE_ASSERT(matrices.frames == frames && matrices.cells == cells && matrices.unknowns == unknowns &&
+                     matrices.values.size() == matrices.frame_size() * frames,
+                 std::string("march matrices ") + which + ": must be those of " + std::to_string(frames) +
+                     " frames, " + std::to_string(cells) + " cells and " + std::to_string(unknowns) +
+                     " unknowns");
 }
 
 }  // namespace
 
-std::vector<int> distinct_matrices(const TridiagonalFrames& bands, std::vector<int>& matrix_of_frame) {
+std::vector<int> distinct_matrices(const kernels::StencilFrames& matrices,
+                                   std::vector<int>& matrix_of_frame) {
   std::vector<int> firsts;
-  matrix_of_frame.assign(bands.frames, 0);
-  for (int frame = 0; frame < bands.frames; ++frame) {
-    const auto found = std::find_if(firsts.begin(), firsts.end(),
-                                    [&](int first) { return same_matrix(bands, first, frame); });
+  matrix_of_frame.assign(matrices.frames, 0);
+  const auto at = [&](int frame) { return matrices.values.begin() + frame * matrices.frame_size(); };
+  for (int frame = 0; frame < matrices.frames; ++frame) {
+    const auto found = std::find_if(firsts.begin(), firsts.end(), [&](int first) {
+      return std::equal(at(first), at(first + 1), at(frame));
+    });
     matrix_of_frame[frame] = static_cast<int>(found - firsts.begin());
     if (found == firsts.end()) firsts.push_back(frame);
   }
@@ -47,25 +43,33 @@ std::vector<int> distinct_matrices(const TridiagonalFrames& bands, std::vector<i
 }
 
 LinearMarch::LinearMarch(const MarchMatrices& matrices)
-    : frames_(matrices.implicit.frames), cells_(matrices.implicit.cells), history_(matrices.history) {
-  RANKINE_ASSERT(frames_ > 0 && cells_ > 0, "a march needs at least one frame and one cell");
-  check_shape(matrices.implicit, frames_, cells_, "A");
-  if (history_) check_shape(matrices.previous, frames_, cells_, "B");
+    : LinearMarch(matrices.implicit.frames, matrices.implicit.cells, matrices.implicit.unknowns,
+                  matrices.history) {
+  check_shape(matrices.implicit, frames_, cells_, unknowns_, "A");
+  if (history_) check_shape(matrices.previous, frames_, cells_, unknowns_, "B");
+}
+
+LinearMarch::LinearMarch(int frames, int cells, int unknowns, bool history)
+    : frames_(frames), cells_(cells), unknowns_(unknowns), history_(history) {
+  RANKINE_ASSERT(frames_ > 0 && cells_ > 0 && unknowns_ > 0,
+                 "a march needs at least one frame, one cell and one unknown");
+}
+
+void LinearMarch::check_fields(std::span<const double> residual, std::span<double> error, int columns) const {
+  const size_t size = static_cast<size_t>(frames_) * width() * columns;
+  RANKINE_ASSERT(residual.size() == size && error.size() == size,
+                 "a march field holds frames x cells x unknowns x columns numbers");
 }
 
 void LinearMarch::apply(std::span<const double> residual, std::span<double> error, int columns) const {
-  const size_t size = static_cast<size_t>(frames_) * cells_ * columns;
-  RANKINE_ASSERT(residual.size() == size && error.size() == size,
-                 "a march field holds frames x cells x columns numbers");
-  if (size > 0) solve(residual.data(), error.data(), columns, false);
+  check_fields(residual, error, columns);
+  if (columns > 0) solve(residual.data(), error.data(), columns, false);
 }
 
 void LinearMarch::apply_transpose(std::span<const double> residual, std::span<double> error,
                                   int columns) const {
-  const size_t size = static_cast<size_t>(frames_) * cells_ * columns;
-  RANKINE_ASSERT(residual.size() == size && error.size() == size,
-                 "a march field holds frames x cells x columns numbers");
-  if (size > 0) solve(residual.data(), error.data(), columns, true);
+  check_fields(residual, error, columns);
+  if (columns > 0) solve(residual.data(), error.data(), columns, true);
 }
 
 namespace {
@@ -76,15 +80,20 @@ Bands allocate_bands(int matrices, int cells, const char* name) {
           Bands::View(label + "::upper", matrices, cells)};
 }
 
-class BandedMarch final : public LinearMarch {
+class TridiagonalDirectMarch final : public LinearMarch {
  public:
-  explicit BandedMarch(const MarchMatrices& matrices) : LinearMarch(matrices) {
-    march_.with_history = history();
-    factor(matrices.implicit);
-    set_history(matrices);
+  /// nullptr where a row is not dominated by its diagonal, so that the factors need pivoting.
+  static std::unique_ptr<LinearMarch> make(const MarchMatrices& matrices) {
+    std::unique_ptr<TridiagonalDirectMarch> march(new TridiagonalDirectMarch(matrices));
+    march->march_.with_history = march->history();
+    if (!march->factor(matrices.implicit)) return nullptr;
+    march->set_history(matrices);
+    return march;
   }
 
  private:
+  explicit TridiagonalDirectMarch(const MarchMatrices& matrices) : LinearMarch(matrices) {}
+
   void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
     if (transposed) {
       kernels::tridiagonal_march_backward(march_, rhs, solution, frames(), cells(), columns);
@@ -99,7 +108,7 @@ class BandedMarch final : public LinearMarch {
     return view;
   }
 
-  void factor(const TridiagonalFrames& a) {
+  bool factor(const kernels::StencilFrames& a) {
     std::vector<int> matrix_of_frame;
     const std::vector<int> firsts = distinct_matrices(a, matrix_of_frame);
     march_.factor_of_frame = to_view(matrix_of_frame, "factor_of_frame");
@@ -110,38 +119,33 @@ class BandedMarch final : public LinearMarch {
     march_.factors = Factors{forward.lower, forward.diagonal, forward.upper};
     march_.transposed_factors = Factors{transposed.lower, forward.diagonal, transposed.upper};
     for (int m = 0; m < count; ++m) {
-      const size_t row = static_cast<size_t>(firsts[m]) * n;
-      double inverse_above = 0;
+      double inverse_above = 0, upper_above = 0;
       for (int i = 0; i < n; ++i) {
-        const double lower = i > 0 ? a.lower[row + i] : 0;
-        const double upper = i + 1 < n ? a.upper[row + i] : 0;
+        const double* row = a.at(firsts[m], i, 0);
+        const double lower = i > 0 ? row[-1] : 0;
+        const double upper = i + 1 < n ? row[1] : 0;
         const double down = lower * inverse_above;
-        const double pivot = a.diagonal[row + i] - (i > 0 ? down * a.upper[row + i - 1] : 0);
-        const double size = std::abs(a.diagonal[row + i]) + std::abs(lower) + std::abs(upper);
-        // Written so that a NaN fails too.
-        if (!(std::abs(pivot) > 1e-13 * size) || !std::isfinite(pivot)) {
-          throw NumericalError(
-              "linear march: the pivot of frame " + std::to_string(firsts[m]) + ", cell " +
-              std::to_string(i) + " is " + std::to_string(pivot) + " in a row of size " +
-              std::to_string(size) +
-              "; the matrix must be factorable without pivoting (diagonally dominant): take smaller "
-              "time steps, linearise about another state, or use the PETSc march");
-        }
+        const double pivot = row[0] - (i > 0 ? down * upper_above : 0);
+        const double size = std::abs(row[0]) + std::abs(lower) + std::abs(upper);
+        // An implicit step of diffusion has pivots above a quarter of a row. Written so that a NaN fails too.
+        if (!(std::abs(pivot) > 1e-3 * size) || !std::isfinite(pivot)) return false;
         inverse_above = 1 / pivot;
         march_.factors.down(m, i) = down;
         march_.factors.inverse_diagonal(m, i) = inverse_above;
         march_.factors.up(m, i) = upper * inverse_above;
+        upper_above = upper;
       }
       for (int i = 0; i < n; ++i) {
         march_.transposed_factors.down(m, i) = i > 0 ? march_.factors.up(m, i - 1) : 0;
         march_.transposed_factors.up(m, i) = i + 1 < n ? march_.factors.down(m, i + 1) : 0;
       }
     }
+    return true;
   }
 
   void set_history(const MarchMatrices& matrices) {
     if (!history()) return;
-    const TridiagonalFrames& b = matrices.previous;
+    const kernels::StencilFrames& b = matrices.previous;
     std::vector<int> matrix_of_frame;
     const std::vector<int> firsts = distinct_matrices(b, matrix_of_frame);
     march_.history_of_frame = to_view(matrix_of_frame, "history_of_frame");
@@ -150,14 +154,14 @@ class BandedMarch final : public LinearMarch {
     march_.history = allocate_bands(count, n, "history");
     march_.transposed_history = allocate_bands(count, n, "transposed_history");
     for (int m = 0; m < count; ++m) {
-      const size_t row = static_cast<size_t>(firsts[m]) * n;
       for (int i = 0; i < n; ++i) {
-        march_.history.lower(m, i) = i > 0 ? b.lower[row + i] : 0;
-        march_.history.diagonal(m, i) = b.diagonal[row + i];
-        march_.history.upper(m, i) = i + 1 < n ? b.upper[row + i] : 0;
-        march_.transposed_history.lower(m, i) = i > 0 ? b.upper[row + i - 1] : 0;
-        march_.transposed_history.diagonal(m, i) = b.diagonal[row + i];
-        march_.transposed_history.upper(m, i) = i + 1 < n ? b.lower[row + i + 1] : 0;
+        const double* row = b.at(firsts[m], i, 0);
+        march_.history.lower(m, i) = i > 0 ? row[-1] : 0;
+        march_.history.diagonal(m, i) = row[0];
+        march_.history.upper(m, i) = i + 1 < n ? row[1] : 0;
+        march_.transposed_history.lower(m, i) = i > 0 ? row[-2] : 0;
+        march_.transposed_history.diagonal(m, i) = row[0];
+        march_.transposed_history.upper(m, i) = i + 1 < n ? row[2] : 0;
       }
     }
   }
@@ -165,10 +169,36 @@ class BandedMarch final : public LinearMarch {
   March march_;
 };
 
+class BandedDirectMarch final : public LinearMarch {
+ public:
+  explicit BandedDirectMarch(MarchMatrices matrices) : LinearMarch(matrices), march_(factor(matrices)) {}
+
+ private:
+  static kernels::BandedMarch factor(MarchMatrices& matrices) {
+    std::vector<int> factor_of_frame;
+    const std::vector<int> firsts = distinct_matrices(matrices.implicit, factor_of_frame);
+    return {matrices.implicit, firsts, std::move(factor_of_frame),
+            matrices.history ? std::move(matrices.previous) : kernels::StencilFrames()};
+  }
+
+  void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
+    march_.solve(rhs, solution, columns, transposed);
+  }
+
+  kernels::BandedMarch march_;
+};
+
+bool tridiagonal(const kernels::StencilFrames& matrices) {
+  return matrices.unknowns == 1 && matrices.reach == 1 && !matrices.periodic;
+}
+
 }  // namespace
 
-std::unique_ptr<LinearMarch> make_banded_march(const MarchMatrices& matrices) {
-  return std::make_unique<BandedMarch>(matrices);
+std::unique_ptr<LinearMarch> make_direct_march(MarchMatrices matrices) {
+  if (tridiagonal(matrices.implicit) && (!matrices.history || tridiagonal(matrices.previous))) {
+    if (auto march = TridiagonalDirectMarch::make(matrices)) return march;
+  }
+  return std::make_unique<BandedDirectMarch>(std::move(matrices));
 }
 
 }  // namespace rankine

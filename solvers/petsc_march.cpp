@@ -1,5 +1,8 @@
-// The march on PETSc: one KSP per distinct matrix. Slower than the banded kernel for small systems, free in
-// its choice of solver, and an independent check of the kernel.
+// The march on PETSc: one KSP per distinct matrix. Slower than the direct march for small systems, free in
+// its choice of solver, and an independent check of its kernels.
+#include <algorithm>
+#include <numeric>
+
 #include <petscksp.h>
 
 #include "kernels/error.hpp"
@@ -13,21 +16,22 @@ using Matrix = petsc::Handle<Mat, MatDestroy>;
 using Vector = petsc::Handle<Vec, VecDestroy>;
 using Solver = petsc::Handle<KSP, KSPDestroy>;
 
-Matrix make_matrix(const TridiagonalFrames& bands, int frame) {
-  const PetscInt n = bands.cells;
-  const size_t row = static_cast<size_t>(frame) * n;
+Matrix make_matrix(const kernels::StencilFrames& matrices, int frame) {
+  const PetscInt n = matrices.width(), m = matrices.unknowns;
   Matrix matrix;
-  RANKINE_PETSC(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 3, nullptr, matrix.out()));
-  for (PetscInt i = 0; i < n; ++i) {
-    const PetscInt first = i > 0 ? i - 1 : i;
-    const PetscInt columns[3] = {first, first + 1, first + 2};
-    double values[3];
-    int count = 0;
-    if (i > 0) values[count++] = bands.lower[row + i];
-    values[count++] = bands.diagonal[row + i];
-    if (i + 1 < n) values[count++] = bands.upper[row + i];
-    RANKINE_PETSC(MatSetValues(matrix, 1, &i, count, columns, values, INSERT_VALUES));
-  }
+  const PetscInt row_entries = std::min(matrices.points() * m, n);
+  RANKINE_PETSC(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, row_entries, nullptr, matrix.out()));
+  std::vector<PetscInt> rows(m), columns(m);
+  for (int i = 0; i < matrices.cells; ++i)
+    for (int s = -matrices.reach; s <= matrices.reach; ++s) {
+      const int k = matrices.neighbour(i, s);
+      if (k < 0) continue;
+      std::iota(rows.begin(), rows.end(), i * m);
+      std::iota(columns.begin(), columns.end(), k * m);
+      // Added, since a short ring reads a cell more than once.
+      RANKINE_PETSC(
+          MatSetValues(matrix, m, rows.data(), m, columns.data(), matrices.at(frame, i, s), ADD_VALUES));
+    }
   RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
   RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
   return matrix;
@@ -50,7 +54,8 @@ class PetscMarch final : public LinearMarch {
       PC preconditioner = nullptr;
       RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
       RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-      RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, MATORDERINGNATURAL));
+      RANKINE_PETSC(PCFactorSetMatOrderingType(
+          preconditioner, matrices.implicit.periodic ? MATORDERINGRCM : MATORDERINGNATURAL));
       RANKINE_PETSC(KSPSetFromOptions(solver));
       RANKINE_PETSC(KSPSetUp(solver));
       solvers_.push_back(std::move(solver));
@@ -61,13 +66,13 @@ class PetscMarch final : public LinearMarch {
       }
     }
     for (Vector* vector : {&rhs_, &solution_, &step_}) {
-      RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, cells(), vector->out()));
+      RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, width(), vector->out()));
     }
   }
 
  private:
   void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
-    const PetscInt n = cells();
+    const PetscInt n = width();
     for (int column = 0; column < columns; ++column) {
       for (int step = 0; step < frames(); ++step) {
         const int frame = transposed ? frames() - 1 - step : step;
@@ -109,7 +114,7 @@ class PetscMarch final : public LinearMarch {
 
 }  // namespace
 
-std::unique_ptr<LinearMarch> make_petsc_march(const MarchMatrices& matrices) {
+std::unique_ptr<LinearMarch> make_petsc_march(MarchMatrices matrices) {
   return std::make_unique<PetscMarch>(matrices);
 }
 

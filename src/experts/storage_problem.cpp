@@ -20,18 +20,17 @@ double norm(std::span<const double> a) {
 MarchMatrices frozen_march(const kernels::ConservativeResidual& residual, bool history) {
   const int frames = residual.frames(), cells = residual.cells();
   const auto& g = residual.flux;
-  MarchMatrices m{TridiagonalFrames(frames, cells), TridiagonalFrames(frames, cells), history};
+  MarchMatrices m{kernels::StencilFrames(frames, cells), kernels::StencilFrames(frames, cells), history};
   for (int j = 0; j < frames; ++j) {
     const double now = residual.time.dt[j] * residual.time.theta[j] / residual.scale;
     const double before = residual.time.dt[j] * (1 - residual.time.theta[j]) / residual.scale;
     for (int i = 0; i < cells; ++i) {
-      const long at = static_cast<long>(j) * cells + i;
-      m.implicit.lower[at] = -now * g.lower[i];
-      m.implicit.diagonal[at] = 1 - now * g.diagonal[i];
-      m.implicit.upper[at] = -now * g.upper[i];
-      m.previous.lower[at] = before * g.lower[i];
-      m.previous.diagonal[at] = 1 + before * g.diagonal[i];
-      m.previous.upper[at] = before * g.upper[i];
+      if (i > 0) *m.implicit.at(j, i, -1) = -now * g.lower[i];
+      *m.implicit.at(j, i, 0) = 1 - now * g.diagonal[i];
+      if (i + 1 < cells) *m.implicit.at(j, i, 1) = -now * g.upper[i];
+      if (i > 0) *m.previous.at(j, i, -1) = before * g.lower[i];
+      *m.previous.at(j, i, 0) = 1 + before * g.diagonal[i];
+      if (i + 1 < cells) *m.previous.at(j, i, 1) = before * g.upper[i];
     }
   }
   return m;
@@ -49,7 +48,7 @@ StorageProblem::StorageProblem(const Pde& pde, int cells, std::vector<double> ti
     residual_.time.dt.push_back(times_[j] - times_[j - 1]);
     residual_.time.theta.push_back(static_cast<int>(j) <= implicit_steps ? 1.0 : theta);
   }
-  const auto make = petsc_march ? make_petsc_march : make_banded_march;
+  const auto make = petsc_march ? make_petsc_march : make_direct_march;
   dual_ = make(frozen_march(residual_, true));
   spatial_ = make(frozen_march(residual_, false));
 }
@@ -134,14 +133,14 @@ void StorageProblem::solve_exactly(std::span<double> u) const {
       const kernels::StorageFields fields = storage(pair);
       std::vector<double> r(n);
       step.evaluate(fields, pair, r);
-      MarchMatrices jacobian{TridiagonalFrames(1, n), TridiagonalFrames(), false};
+      MarchMatrices jacobian{kernels::StencilFrames(1, n), {}, false};
       const double weight = step.time.dt[0] * step.time.theta[0];
       for (int i = 0; i < n; ++i) {
-        jacobian.implicit.lower[i] = -weight * step.flux.lower[i] / step.scale;
-        jacobian.implicit.diagonal[i] = (fields.slope[n + i] - weight * step.flux.diagonal[i]) / step.scale;
-        jacobian.implicit.upper[i] = -weight * step.flux.upper[i] / step.scale;
+        if (i > 0) *jacobian.implicit.at(0, i, -1) = -weight * step.flux.lower[i] / step.scale;
+        *jacobian.implicit.at(0, i, 0) = (fields.slope[n + i] - weight * step.flux.diagonal[i]) / step.scale;
+        if (i + 1 < n) *jacobian.implicit.at(0, i, 1) = -weight * step.flux.upper[i] / step.scale;
       }
-      make_banded_march(jacobian)->apply(r, r);
+      make_direct_march(jacobian)->apply(r, r);
       for (int i = 0; i < n; ++i) now[i] -= r[i];
       converged = norm(r) <= 1e-14 * (1 + norm(now));
     }

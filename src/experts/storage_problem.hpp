@@ -30,7 +30,7 @@ class StorageProblem {
  public:
   /// `times`: frames + 1 increasing times, the initial one included. The first `implicit_steps` steps are
   /// backward Euler, the others have implicit weight `theta` (1/2: trapezoid). `petsc_march`: solve P by
-  /// PETSc's KSP, not the banded kernel.
+  /// PETSc's KSP, not the direct march.
   StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
                  bool petsc_march);
 

@@ -10,8 +10,8 @@ namespace rankine {
 namespace {
 
 TEST(PetscSession, UseOutsideItsLifeIsADefectNotACrash) {
-  MarchMatrices matrices{TridiagonalFrames(1, 1), {}, false};
-  matrices.implicit.diagonal[0] = 2;
+  MarchMatrices matrices{kernels::StencilFrames(1, 1), {}, false};
+  *matrices.implicit.at(0, 0, 0) = 2;
   EXPECT_THROW(make_petsc_march(matrices), std::logic_error);
 }
 
@@ -31,9 +31,8 @@ TEST(PetscSession, PassesOptionsOnAndTurnsErrorsIntoExceptions) {
                               "-ode_ts_type nonsense", "-misspelt_option 3"});
   EXPECT_THAT(PetscSession::version(), testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
 
-  MarchMatrices matrices{TridiagonalFrames(1, 3), {}, false};
-  matrices.implicit.diagonal = {2, 3, 4};
-  matrices.implicit.lower = matrices.implicit.upper = {1, 1, 1};
+  MarchMatrices matrices{kernels::StencilFrames(1, 3), {}, false};
+  matrices.implicit.values = {0, 2, 1, 1, 3, 1, 1, 4, 0};  // rows (lower, diagonal, upper)
   const auto march = make_petsc_march(matrices);
   std::vector<double> field{1, 2, 3};
   try {
