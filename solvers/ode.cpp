@@ -19,10 +19,46 @@ using Stepper = petsc::Handle<TS, TSDestroy>;
 struct Integration {
   const OdeSystem& system;
   petsc::CallbackGuard guard;
-  std::vector<double> lower, diagonal, upper;
+  kernels::StencilFrames jacobian;
+  std::vector<PetscInt> row_starts, columns;  // the matrix in rows of rising columns
+  std::vector<long> entry;                    // where a value of `jacobian` goes in it; -1 outside the domain
+  std::vector<long> diagonal;
   double largest_step = 0;  // since the latest output time
 
-  explicit Integration(const OdeSystem& s) : system(s), lower(s.n), diagonal(s.n), upper(s.n) {}
+  explicit Integration(const OdeSystem& s)
+      : system(s), jacobian(1, s.cells, s.unknowns, s.reach, s.periodic) {
+    set_pattern();
+  }
+
+ private:
+  void set_pattern() {
+    const int m = system.unknowns, reach = system.reach;
+    entry.assign(jacobian.values.size(), -1);
+    row_starts.push_back(0);
+    std::vector<int> neighbours;
+    for (int i = 0; i < system.cells; ++i) {
+      neighbours.assign(1, i);
+      for (int s = -reach; s <= reach; ++s)
+        if (const int k = jacobian.neighbour(i, s); k >= 0) neighbours.push_back(k);
+      std::sort(neighbours.begin(), neighbours.end());
+      neighbours.erase(std::unique(neighbours.begin(), neighbours.end()), neighbours.end());
+      const auto column_of = [&](int k) {
+        return (std::lower_bound(neighbours.begin(), neighbours.end(), k) - neighbours.begin()) * m;
+      };
+      for (int a = 0; a < m; ++a) {
+        const long first = row_starts.back();
+        for (int s = -reach; s <= reach; ++s) {
+          const int k = jacobian.neighbour(i, s);
+          const long block = jacobian.at(0, i, s) - jacobian.values.data();
+          for (int b = 0; b < m && k >= 0; ++b) entry[block + a * m + b] = first + column_of(k) + b;
+        }
+        diagonal.push_back(first + column_of(i) + a);
+        for (const int k : neighbours)
+          for (int b = 0; b < m; ++b) columns.push_back(k * m + b);
+        row_starts.push_back(static_cast<PetscInt>(columns.size()));
+      }
+    }
+  }
 };
 
 std::span<const double> read(Vec vector, int n) {
@@ -40,7 +76,7 @@ void release(Vec vector, std::span<const double> values) {
 PetscErrorCode implicit_function(TS, PetscReal t, Vec u, Vec u_t, Vec f, void* context) {
   auto& run = *static_cast<Integration*>(context);
   return run.guard.run([&] {
-    const int n = run.system.n;
+    const int n = run.system.size();
     const auto state = read(u, n), rate = read(u_t, n);
     double* result = nullptr;
     RANKINE_PETSC(VecGetArray(f, &result));
@@ -57,20 +93,19 @@ PetscErrorCode implicit_jacobian(TS, PetscReal t, Vec u, Vec, PetscReal shift, M
                                  void* context) {
   auto& run = *static_cast<Integration*>(context);
   return run.guard.run([&] {
-    const int n = run.system.n;
+    const int n = run.system.size();
     const auto state = read(u, n);
-    run.system.jacobian(t, state, run.lower, run.diagonal, run.upper);
+    std::fill(run.jacobian.values.begin(), run.jacobian.values.end(), 0.0);
+    run.system.jacobian(t, state, run.jacobian);
     release(u, state);
-    // The pattern is full (make_matrix), so the entries may be written in place, row after row.
-    double* entry = nullptr;
-    RANKINE_PETSC(MatSeqAIJGetArray(matrix, &entry));
-    double* next = entry;
-    for (int i = 0; i < n; ++i) {
-      if (i > 0) *next++ = -run.lower[i];
-      *next++ = shift - run.diagonal[i];
-      if (i + 1 < n) *next++ = -run.upper[i];
-    }
-    RANKINE_PETSC(MatSeqAIJRestoreArray(matrix, &entry));
+    // The pattern is full (make_matrix), so the entries may be written in place.
+    double* value = nullptr;
+    RANKINE_PETSC(MatSeqAIJGetArray(matrix, &value));
+    std::fill_n(value, run.columns.size(), 0.0);
+    for (const long at : run.diagonal) value[at] = shift;
+    for (size_t k = 0; k < run.entry.size(); ++k)
+      if (run.entry[k] >= 0) value[run.entry[k]] -= run.jacobian.values[k];
+    RANKINE_PETSC(MatSeqAIJRestoreArray(matrix, &value));
     RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
     RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
   });
@@ -88,14 +123,17 @@ PetscErrorCode note_step(TS stepper) {
   });
 }
 
-Matrix make_matrix(int n) {
+Matrix make_matrix(const Integration& run) {
   Matrix matrix;
-  RANKINE_PETSC(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 3, nullptr, matrix.out()));
-  const double ones[3] = {1, 1, 1};
-  for (PetscInt i = 0; i < n; ++i) {
-    const PetscInt first = std::max<PetscInt>(i - 1, 0), last = std::min<PetscInt>(i + 1, n - 1);
-    const PetscInt columns[3] = {first, first + 1, first + 2};
-    RANKINE_PETSC(MatSetValues(matrix, 1, &i, last - first + 1, columns, ones, INSERT_VALUES));
+  const PetscInt n = run.system.size();
+  std::vector<PetscInt> row_sizes;
+  for (PetscInt r = 0; r < n; ++r) row_sizes.push_back(run.row_starts[r + 1] - run.row_starts[r]);
+  RANKINE_PETSC(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 0, row_sizes.data(), matrix.out()));
+  const std::vector<double> ones(run.columns.size(), 1.0);
+  for (PetscInt r = 0; r < n; ++r) {
+    const PetscInt first = run.row_starts[r];
+    RANKINE_PETSC(
+        MatSetValues(matrix, 1, &r, row_sizes[r], &run.columns[first], &ones[first], INSERT_VALUES));
   }
   RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
   RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
@@ -149,7 +187,8 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
   RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
   RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
   RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, MATORDERINGNATURAL));
+  RANKINE_PETSC(
+      PCFactorSetMatOrderingType(preconditioner, run.system.periodic ? MATORDERINGRCM : MATORDERINGNATURAL));
   RANKINE_PETSC(TSSetFromOptions(stepper));
   return stepper;
 }
@@ -159,8 +198,9 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
 OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, std::span<const double> times,
                           const OdeOptions& options) {
   petsc::require_session();
-  const int n = system.n;
-  RANKINE_ASSERT(n > 0 && u0.size() == static_cast<size_t>(n), "the start of an integration holds n numbers");
+  const int n = system.size();
+  RANKINE_ASSERT(n > 0 && u0.size() == static_cast<size_t>(n),
+                 "the start of an integration holds cells x unknowns numbers");
   RANKINE_ASSERT(options.method != OdeMethod::rosenbrock4 || system.autonomous,
                  "rosenbrock4 would lose its order on a system that depends on t; use rosenbrock3");
   RANKINE_ASSERT(std::is_sorted(times.begin(), times.end(), std::less_equal<>()),
@@ -179,7 +219,7 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
     return result;
   }
   Integration run(system);
-  const Matrix matrix = make_matrix(n);
+  const Matrix matrix = make_matrix(run);
   const Stepper stepper = make_stepper(run, matrix, options);
   Vector state;
   RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, n, state.out()));

@@ -1,5 +1,5 @@
-// Implicit adaptive integration of stiff ordinary differential equations with tridiagonal Jacobian, as
-// semi-discrete parabolic equations in one dimension give them.
+// Implicit adaptive integration of stiff ordinary differential equations whose Jacobian is a stencil, as
+// semi-discrete equations in one dimension give them.
 #pragma once
 
 #include <functional>
@@ -7,19 +7,22 @@
 #include <string>
 #include <vector>
 
+#include "kernels/stencil_frames.hpp"
+
 namespace rankine {
 
-/// du/dt = f(t, u), n unknowns. Callbacks may throw; the exception reaches the caller of integrate_stiff().
+/// du/dt = f(t, u) with u: [cell][unknown]. Row i of f reads the cells i - reach .. i + reach, round the end
+/// where periodic. Callbacks may throw; the exception reaches the caller of integrate_stiff().
 struct OdeSystem {
-  int n = 0;
+  int cells = 0, unknowns = 1, reach = 1;
+  bool periodic = false;
   bool autonomous = false;  ///< f does not depend on t, which allows the cheaper method
-  /// Overwrites `f` (n).
+  /// Overwrites `f` (size()).
   std::function<void(double t, std::span<const double> u, std::span<double> f)> rhs;
-  /// Overwrites the bands of df/du (n each): row i is lower[i] u_{i-1} + diagonal[i] u_i + upper[i] u_{i+1}.
-  /// The first `lower` and the last `upper` are ignored.
-  std::function<void(double t, std::span<const double> u, std::span<double> lower, std::span<double> diagonal,
-                     std::span<double> upper)>
-      jacobian;
+  /// Sets df/du: one frame of the system's shape, zero on entry.
+  std::function<void(double t, std::span<const double> u, kernels::StencilFrames& out)> jacobian;
+
+  int size() const { return cells * unknowns; }
 };
 
 enum class OdeMethod {
@@ -44,7 +47,7 @@ enum class OdeStatus {
 };
 
 struct OdeResult {
-  std::vector<double> values;  ///< [time][unknown]; zero from `reached` on
+  std::vector<double> values;  ///< [time][cell][unknown]; zero from `reached` on
   int reached = 0;             ///< output times with a value
   long steps = 0, rejected = 0;
   OdeStatus status = OdeStatus::completed;

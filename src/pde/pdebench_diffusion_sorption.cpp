@@ -26,8 +26,7 @@ void diffuse(const DiffusionSorptionCoefficients& c, double dx, const Ghosts& gh
 }
 
 void diffuse_jacobian(const DiffusionSorptionCoefficients& c, double dx, const Ghosts& ghosts,
-                      std::span<const double> u, std::span<double> lower, std::span<double> diagonal,
-                      std::span<double> upper) {
+                      std::span<const double> u, kernels::StencilFrames& out) {
   const int n = static_cast<int>(u.size());
   const double scale = c.diffusion / (dx * dx);
   const double right_ghost = ghosts.right + ghosts.right_inner * u[n - 2] + ghosts.right_outer * u[n - 1];
@@ -36,11 +35,16 @@ void diffuse_jacobian(const DiffusionSorptionCoefficients& c, double dx, const G
     const double right = i + 1 < n ? u[i + 1] : right_ghost;
     const auto r = c.retardation(u[i]);
     const double k = scale / r.value;
-    lower[i] = upper[i] = k;
-    diagonal[i] = -k * (2 + (left - 2 * u[i] + right) * r.slope / r.value);
+    double* row = out.at(0, i, 0);
+    if (i > 0) row[-1] = k;
+    row[0] = -k * (2 + (left - 2 * u[i] + right) * r.slope / r.value);
+    if (i + 1 < n) {
+      row[1] = k;
+    } else {
+      row[-1] += k * ghosts.right_inner;
+      row[0] += k * ghosts.right_outer;
+    }
   }
-  lower[n - 1] += upper[n - 1] * ghosts.right_inner;
-  diagonal[n - 1] += upper[n - 1] * ghosts.right_outer;
 }
 
 }  // namespace
@@ -51,14 +55,13 @@ OdeSystem pdebench_diffusion_sorption(const DiffusionSorptionCoefficients& coeff
   const double dx = length / n;
   const Ghosts ghosts{1, 0, coefficients.diffusion / dx, -coefficients.diffusion / dx};
   OdeSystem system;
-  system.n = n;
+  system.cells = n;
   system.autonomous = true;
   system.rhs = [=](double, std::span<const double> u, std::span<double> f) {
     diffuse(coefficients, dx, ghosts, u, f);
   };
-  system.jacobian = [=](double, std::span<const double> u, std::span<double> lower,
-                        std::span<double> diagonal, std::span<double> upper) {
-    diffuse_jacobian(coefficients, dx, ghosts, u, lower, diagonal, upper);
+  system.jacobian = [=](double, std::span<const double> u, kernels::StencilFrames& out) {
+    diffuse_jacobian(coefficients, dx, ghosts, u, out);
   };
   return system;
 }
@@ -72,7 +75,7 @@ OdeSystem manufactured_diffusion_sorption(const DiffusionSorptionCoefficients& c
     return Ghosts{solution(-outside, t).value, solution(length + outside, t).value, 0, 0};
   };
   OdeSystem system;
-  system.n = n;
+  system.cells = n;
   system.rhs = [=](double t, std::span<const double> u, std::span<double> f) {
     diffuse(coefficients, dx, ghosts(t), u, f);
     for (int i = 0; i < n; ++i) {
@@ -80,9 +83,8 @@ OdeSystem manufactured_diffusion_sorption(const DiffusionSorptionCoefficients& c
       f[i] += s.t - coefficients.diffusion / coefficients.retardation(s.value).value * s.xx;
     }
   };
-  system.jacobian = [=](double t, std::span<const double> u, std::span<double> lower,
-                        std::span<double> diagonal, std::span<double> upper) {
-    diffuse_jacobian(coefficients, dx, ghosts(t), u, lower, diagonal, upper);
+  system.jacobian = [=](double t, std::span<const double> u, kernels::StencilFrames& out) {
+    diffuse_jacobian(coefficients, dx, ghosts(t), u, out);
   };
   return system;
 }

@@ -86,9 +86,9 @@ TEST(Reference, JacobiansAgreeWithDifferences) {
   const ManufacturedField field = [](double x, double t) { return ManufacturedSolution{0.3 + x + t, 1, 0}; };
   for (const OdeSystem& system : {pdebench_diffusion_sorption({}, n),
                                   manufactured_diffusion_sorption({}, n, 1, field, GhostClosure::exact)}) {
-    std::vector<double> u{0.9, 0.5, 0.3, 0.2, 0.15, 0.1, 0.05}, lower(n), diagonal(n), upper(n), plus(n),
-        minus(n);
-    system.jacobian(0.2, u, lower, diagonal, upper);
+    std::vector<double> u{0.9, 0.5, 0.3, 0.2, 0.15, 0.1, 0.05}, plus(n), minus(n);
+    kernels::StencilFrames jacobian(1, n);
+    system.jacobian(0.2, u, jacobian);
     for (int k = 0; k < n; ++k) {
       const double h = 1e-5 * u[k], value = u[k];
       u[k] = value + h;
@@ -98,7 +98,7 @@ TEST(Reference, JacobiansAgreeWithDifferences) {
       u[k] = value;
       for (int i = 0; i < n; ++i) {
         const double expected = (plus[i] - minus[i]) / (2 * h);
-        const double entry = i == k ? diagonal[i] : i == k + 1 ? lower[i] : i == k - 1 ? upper[i] : 0;
+        const double entry = std::abs(i - k) <= 1 ? *jacobian.at(0, i, k - i) : 0;
         EXPECT_NEAR(entry, expected, 1e-8) << "row " << i << ", column " << k;
       }
     }
@@ -145,9 +145,9 @@ TEST(Ode, SolvesStiffLinearSystems) {
   // u' = -1000 (u - cos t) - sin t has the solution cos t from u(0) = 1; an explicit method needs 1500 steps
   // to t = 3.
   OdeSystem forced;
-  forced.n = 1;
+  forced.cells = 1;
   forced.rhs = [](double t, auto u, auto f) { f[0] = -1000 * (u[0] - std::cos(t)) - std::sin(t); };
-  forced.jacobian = [](double, auto, auto, auto diagonal, auto) { diagonal[0] = -1000; };
+  forced.jacobian = [](double, auto, auto& out) { *out.at(0, 0, 0) = -1000; };
   const std::vector times{0.0, 0.1, 1.0, 3.0};
   const OdeResult result = integrate_stiff(forced, std::vector{1.0}, times, {.rtol = 1e-6, .atol = 1e-8});
   ASSERT_EQ(result.status, OdeStatus::completed) << result.reason;
@@ -157,17 +157,16 @@ TEST(Ode, SolvesStiffLinearSystems) {
   // u' = -v, v' = -1e4 (v - u): u falls slowly while v follows at once. Exact by the eigenvalues of the
   // matrix.
   OdeSystem decay;
-  decay.n = 2;
+  decay.cells = 2;
   decay.autonomous = true;
   decay.rhs = [](double, auto u, auto f) {
     f[0] = -u[1];
     f[1] = -1e4 * (u[1] - u[0]);
   };
-  decay.jacobian = [](double, auto, auto lower, auto diagonal, auto upper) {
-    lower[1] = 1e4;
-    diagonal[0] = 0;
-    diagonal[1] = -1e4;
-    upper[0] = -1;
+  decay.jacobian = [](double, auto, auto& out) {
+    *out.at(0, 0, 1) = -1;
+    *out.at(0, 1, -1) = 1e4;
+    *out.at(0, 1, 0) = -1e4;
   };
   const double root = std::sqrt(1e8 - 4e4), slow = (-1e4 + root) / 2, fast = (-1e4 - root) / 2;
   // u(0) = 1, u'(0) = 0
@@ -184,10 +183,10 @@ TEST(Ode, SolvesStiffLinearSystems) {
 
 TEST(Ode, SaysHowItFailed) {
   OdeSystem system;
-  system.n = 1;
+  system.cells = 1;
   system.autonomous = true;
   system.rhs = [](double, auto u, auto f) { f[0] = u[0] * u[0]; };  // u = 1 / (1 - t)
-  system.jacobian = [](double, auto u, auto, auto diagonal, auto) { diagonal[0] = 2 * u[0]; };
+  system.jacobian = [](double, auto u, auto& out) { *out.at(0, 0, 0) = 2 * u[0]; };
   const std::vector times{0.0, 0.5, 2.0};
 
   const OdeResult singular = integrate_stiff(system, std::vector{1.0}, times, {.max_steps = 2000});
