@@ -13,6 +13,9 @@ if(RANKINE_SANITIZE)
   target_compile_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE})
 endif()
+if(RANKINE_FUZZ)
+  target_compile_options(rankine_compile_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # rankine_add_library(name): the library rankine_<name> (alias rankine::<name>) of all .cpp files below this folder,
 # main.cpp excepted. Headers are included by their path from the top: "kernels/blas.hpp".

@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/core/text_cursor.hpp"
 #include "src/deck/tree.hpp"
 
 namespace rankine {
@@ -38,16 +39,16 @@ class Parser {
  public:
   Parser(const std::string& text, const std::string& where, const std::vector<std::string>& variants,
          const std::vector<std::string>& metrics)
-      : text_(text), where_(where), variants_(variants), metrics_(metrics) {}
+      : text_(text), cursor_(text), where_(where), variants_(variants), metrics_(metrics) {}
 
   std::vector<std::string> used_variants;
 
   TermPointer parse() {
     if (text_.size() > max_length) fail(0, "is longer than " + std::to_string(max_length) + " characters");
     TermPointer term = any();
-    skip_spaces();
-    if (at_ < text_.size())
-      fail(at_, "an operator was expected here; operators: + - * / < <= > >= == != and or");
+    cursor_.skip_spaces();
+    if (!cursor_.at_end())
+      fail(cursor_.at(), "an operator was expected here; operators: + - * / < <= > >= == != and or");
     if (!term->is_condition())
       fail(0, "this is a number; an expectation must compare, for example mean(...) < 0.1");
     return term;
@@ -59,36 +60,9 @@ class Parser {
                      std::to_string(at + 1) + ": " + what);
   }
 
-  void skip_spaces() {
-    while (at_ < text_.size() && std::string_view(" \t\n").find(text_[at_]) != std::string_view::npos) ++at_;
-  }
-
-  static bool in_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  }
-
-  std::string peek_word() {
-    skip_spaces();
-    std::size_t end = at_;
-    while (end < text_.size() && in_word(text_[end])) ++end;
-    return text_.substr(at_, end - at_);
-  }
-
-  bool take_word(std::string_view word) {
-    if (peek_word() != word) return false;
-    at_ += word.size();
-    return true;
-  }
-
-  bool take(std::string_view symbol) {
-    skip_spaces();
-    if (std::string_view(text_).substr(at_, symbol.size()) != symbol) return false;
-    at_ += symbol.size();
-    return true;
-  }
-
   void expect(std::string_view symbol, const std::string& after) {
-    if (!take(symbol)) fail(at_, "'" + std::string(symbol) + "' was expected after " + after);
+    if (!cursor_.take(symbol))
+      fail(cursor_.at(), "'" + std::string(symbol) + "' was expected after " + after);
   }
 
   void need_condition(const Term& term, std::size_t at, std::string_view op) const {
@@ -108,12 +82,12 @@ class Parser {
   }
 
   TermPointer any() {
-    if (++nesting_ > max_nesting) fail(at_, "nested too deeply");
-    const std::size_t start = at_;
+    if (++nesting_ > max_nesting) fail(cursor_.at(), "nested too deeply");
+    const std::size_t start = cursor_.at();
     TermPointer left = all();
-    while (take_word("or")) {
+    while (cursor_.take_word("or")) {
       need_condition(*left, start, "or");
-      const std::size_t second = at_;
+      const std::size_t second = cursor_.at();
       TermPointer right = all();
       need_condition(*right, second, "or");
       left = join_terms(Term::Kind::logic, "or", std::move(left), std::move(right));
@@ -123,11 +97,11 @@ class Parser {
   }
 
   TermPointer all() {
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer left = negation();
-    while (take_word("and")) {
+    while (cursor_.take_word("and")) {
       need_condition(*left, start, "and");
-      const std::size_t second = at_;
+      const std::size_t second = cursor_.at();
       TermPointer right = negation();
       need_condition(*right, second, "and");
       left = join_terms(Term::Kind::logic, "and", std::move(left), std::move(right));
@@ -137,8 +111,8 @@ class Parser {
 
   TermPointer negation() {
     bool negated = false;
-    const std::size_t start = at_;
-    while (take_word("not")) negated = !negated;
+    const std::size_t start = cursor_.at();
+    while (cursor_.take_word("not")) negated = !negated;
     TermPointer term = comparison();
     if (!negated) return term;
     need_condition(*term, start, "not");
@@ -146,45 +120,45 @@ class Parser {
   }
 
   std::string take_comparison() {
-    skip_spaces();
+    cursor_.skip_spaces();
     for (const char* op : {"<=", ">=", "==", "!=", "<", ">"}) {
-      if (take(op)) return op;
+      if (cursor_.take(op)) return op;
     }
-    const bool assignment = at_ < text_.size() && text_[at_] == '=';
-    if (assignment) fail(at_, "'=' is no comparison; did you mean '=='?");
+    const bool assignment = cursor_.peek() == '=';
+    if (assignment) fail(cursor_.at(), "'=' is no comparison; did you mean '=='?");
     return "";
   }
 
   TermPointer comparison() {
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer left = sum();
     const std::string op = take_comparison();
     if (op.empty()) return left;
     need_number(*left, start, op);
-    const std::size_t second = at_;
+    const std::size_t second = cursor_.at();
     TermPointer right = sum();
     need_number(*right, second, op);
     TermPointer term = join_terms(Term::Kind::comparison, op, std::move(left), std::move(right));
-    const std::size_t third = at_;
+    const std::size_t third = cursor_.at();
     if (!take_comparison().empty()) fail(third, "comparisons cannot be chained; write 'a < b and b < c'");
     return term;
   }
 
   TermPointer sum() {
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer left = product();
     while (true) {
-      const std::string op = take("+") ? "+" : take("-") ? "-" : "";
+      const std::string op = cursor_.take("+") ? "+" : cursor_.take("-") ? "-" : "";
       if (op.empty()) return left;
       left = arithmetic(op, std::move(left), start, &Parser::product);
     }
   }
 
   TermPointer product() {
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer left = factor();
     while (true) {
-      const std::string op = take("*") ? "*" : take("/") ? "/" : "";
+      const std::string op = cursor_.take("*") ? "*" : cursor_.take("/") ? "/" : "";
       if (op.empty()) return left;
       left = arithmetic(op, std::move(left), start, &Parser::factor);
     }
@@ -193,7 +167,7 @@ class Parser {
   TermPointer arithmetic(const std::string& op, TermPointer left, std::size_t start,
                          TermPointer (Parser::*next)()) {
     need_number(*left, start, op);
-    const std::size_t second = at_;
+    const std::size_t second = cursor_.at();
     TermPointer right = (this->*next)();
     need_number(*right, second, op);
     return join_terms(Term::Kind::arithmetic, op, std::move(left), std::move(right));
@@ -202,13 +176,13 @@ class Parser {
   TermPointer factor() {
     bool negative = false;
     while (true) {
-      if (take("-")) {
+      if (cursor_.take("-")) {
         negative = !negative;
-      } else if (!take("+")) {
+      } else if (!cursor_.take("+")) {
         break;
       }
     }
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer term = atom();
     if (!negative) return term;
     need_number(*term, start, "-");
@@ -216,23 +190,24 @@ class Parser {
   }
 
   TermPointer atom() {
-    skip_spaces();
-    const std::size_t start = at_;
+    cursor_.skip_spaces();
+    const std::size_t start = cursor_.at();
     if (start == text_.size()) fail(start, "the expression ends where a value was expected");
-    if (take("(")) {
+    if (cursor_.take("(")) {
       TermPointer inner = any();
       expect(")", "the expression in parentheses");
       return inner;
     }
-    if ((text_[at_] >= '0' && text_[at_] <= '9') || text_[at_] == '.') return number();
-    const std::string word = peek_word();
+    if (TextCursor::is_digit(cursor_.peek()) || cursor_.peek() == '.') return number();
+    const std::string word = cursor_.peek_word();
     if (word.empty())
       fail(start, "'" + printable(text_.substr(start, 1)) + "' is not part of any expression");
-    at_ += word.size();
-    const bool is_call = take("(");
+    cursor_.advance(word.size());
+    const bool is_call = cursor_.take("(");
     const bool is_statistic = std::find(statistics.begin(), statistics.end(), word) != statistics.end();
     const bool is_function = std::find(functions.begin(), functions.end(), word) != functions.end();
-    if (!is_call && (is_statistic || is_function)) fail(at_, "'(' was expected after '" + word + "'");
+    if (!is_call && (is_statistic || is_function))
+      fail(cursor_.at(), "'(' was expected after '" + word + "'");
     if (!is_call) {
       fail(start, "'" + printable(word) +
                       "' needs a statistic over the seeds around it: mean, median, min, max or "
@@ -249,22 +224,15 @@ class Parser {
   }
 
   TermPointer number() {
-    const std::size_t start = at_;
-    while (at_ < text_.size()) {
-      const char before = at_ > start ? text_[at_ - 1] : ' ';
-      const bool sign_of_exponent =
-          (text_[at_] == '-' || text_[at_] == '+') && (before == 'e' || before == 'E');
-      if (!in_word(text_[at_]) && text_[at_] != '.' && !sign_of_exponent) break;
-      ++at_;
-    }
+    const std::size_t start = cursor_.at();
+    const std::string text = cursor_.take_number();
     auto term = std::make_unique<Term>();
-    const std::string text = text_.substr(start, at_ - start);
     if (!deck::parse_number(text, term->number)) fail(start, "'" + printable(text) + "' is not a number");
     return term;
   }
 
   TermPointer function(const std::string& name) {
-    const std::size_t start = at_;
+    const std::size_t start = cursor_.at();
     TermPointer inner = any();
     need_number(*inner, start, name);
     expect(")", "the argument of " + name);
@@ -275,24 +243,24 @@ class Parser {
     auto term = std::make_unique<Term>();
     term->kind = Term::Kind::statistic;
     term->name = name;
-    skip_spaces();
-    const std::size_t start = at_;
-    term->metric = peek_word();
+    cursor_.skip_spaces();
+    const std::size_t start = cursor_.at();
+    term->metric = cursor_.peek_word();
     if (term->metric.empty()) fail(start, "a metric was expected in " + name + "(metric[variant])");
-    at_ += term->metric.size();
+    cursor_.advance(term->metric.size());
     if (!metrics_.empty() && std::find(metrics_.begin(), metrics_.end(), term->metric) == metrics_.end()) {
       const std::string hint = did_you_mean(term->metric, metrics_);
       fail(start, "unknown metric '" + printable(term->metric) + "'" + (hint.empty() ? ";" : hint) +
                       " (metrics: " + join(metrics_) + ")");
     }
-    if (take("[")) {
-      skip_spaces();
-      const std::size_t begin = at_;
+    if (cursor_.take("[")) {
+      cursor_.skip_spaces();
+      const std::size_t begin = cursor_.at();
       const std::size_t end = text_.find(']', begin);
       if (end == std::string::npos) fail(begin, "']' is missing");
       std::string variant = text_.substr(begin, end - begin);
       variant.erase(variant.find_last_not_of(" \t\n") + 1);
-      at_ = end + 1;
+      cursor_.move_to(end + 1);
       if (std::find(variants_.begin(), variants_.end(), variant) == variants_.end()) {
         const std::string hint = did_you_mean(variant, variants_);
         fail(begin, "unknown variant '" + printable(variant) + "'" + (hint.empty() ? ";" : hint) +
@@ -302,8 +270,8 @@ class Parser {
     } else if (variants_.size() == 1) {
       term->variant = variants_.front();
     } else {
-      fail(at_, "say of which variant: " + name + "(" + term->metric +
-                    "[variant]) (variants: " + join(variants_) + ")");
+      fail(cursor_.at(), "say of which variant: " + name + "(" + term->metric +
+                             "[variant]) (variants: " + join(variants_) + ")");
     }
     expect(")", "the metric");
     if (std::find(used_variants.begin(), used_variants.end(), term->variant) == used_variants.end()) {
@@ -313,10 +281,10 @@ class Parser {
   }
 
   const std::string& text_;
+  TextCursor cursor_;
   const std::string& where_;
   const std::vector<std::string>& variants_;
   const std::vector<std::string>& metrics_;
-  std::size_t at_ = 0;
   int nesting_ = 0;
 };
 

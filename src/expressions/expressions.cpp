@@ -1,0 +1,708 @@
+#include "src/expressions/expressions.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <string_view>
+
+#include "src/core/strings.hpp"
+#include "src/core/text_cursor.hpp"
+
+namespace rankine {
+namespace {
+
+using kernels::ExpressionGraph;
+using kernels::Op;
+
+struct Builtin {
+  const char* name;
+  Op op;
+  const char* arguments;  // for messages
+};
+
+constexpr Builtin builtins[] = {
+    {"sin", Op::sine, "sin(a)"},
+    {"cos", Op::cosine, "cos(a)"},
+    {"tan", Op::tangent, "tan(a)"},
+    {"exp", Op::exponential, "exp(a)"},
+    {"log", Op::logarithm, "log(a)"},
+    {"sqrt", Op::square_root, "sqrt(a)"},
+    {"abs", Op::absolute, "abs(a)"},
+    {"tanh", Op::hyperbolic_tangent, "tanh(a)"},
+    {"sinh", Op::hyperbolic_sine, "sinh(a)"},
+    {"cosh", Op::hyperbolic_cosine, "cosh(a)"},
+    {"erf", Op::error_function, "erf(a)"},
+    {"sign", Op::sign, "sign(a)"},
+    {"min", Op::minimum, "min(a, b, ...)"},
+    {"max", Op::maximum, "max(a, b, ...)"},
+    {"if", Op::select, "if(condition, a, b)"},
+    {"d", Op::argument, "d(u, x)"},
+};
+
+const Builtin* builtin(std::string_view name) {
+  for (const Builtin& entry : builtins) {
+    if (name == entry.name) return &entry;
+  }
+  return nullptr;
+}
+
+constexpr const char* words[] = {"and", "or", "not", "x", "t", "pi"};
+
+bool contains(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+/// The value of an expression: a node, and whether it is a condition.
+struct Value {
+  int node = -1;
+  bool condition = false;
+};
+
+/// Reads formulas into one graph.
+class Reader {
+ public:
+  Reader(const ExpressionNames& names, ExpressionUse use) : names_(names), use_(std::move(use)) {
+    unknowns_ = static_cast<int>(names.unknowns.size());
+  }
+
+  ExpressionGraph graph;
+
+  int formula(const ExpressionText& text) { return whole(text, use_.what, {}); }
+
+  /// Reads what was defined, with placeholders for the arguments of functions.
+  void check_definitions() {
+    for (std::size_t i = 0; i < names_.definitions.size(); ++i) definition(i);
+    for (std::size_t i = 0; i < names_.functions.size(); ++i) {
+      std::vector<int> placeholders;
+      for (std::size_t a = 0; a < names_.functions[i].arguments.size(); ++a) {
+        placeholders.push_back(graph.argument(first_placeholder + static_cast<int>(a)));
+      }
+      inserted(i, placeholders);
+    }
+  }
+
+ private:
+  static constexpr int first_placeholder = 1000000;
+  static constexpr int max_steps = 200000;  // names and numbers read, those of inserted functions each time
+
+  /// The text being read; inserted functions stack up.
+  struct Scope {
+    Scope(const ExpressionText& source, std::string label_, int text_)
+        : cursor(source.text), where(source.where), label(std::move(label_)), text(text_) {}
+    TextCursor cursor;
+    std::string where, label;
+    int text;
+    std::vector<std::pair<std::string, int>> locals;
+    std::size_t definitions = static_cast<std::size_t>(-1);  // how many definitions are known
+    bool only_parameters = false;                            // in a definition
+  };
+
+  TextCursor& cursor() { return scope_->cursor; }
+
+  [[noreturn]] void fail(std::size_t at, const std::string& what) const {
+    const std::string place = scope_->where.empty() ? "" : scope_->where + ": ";
+    throw ExpressionError(place + scope_->label + " '" + printable(scope_->cursor.text(), 120) +
+                              "', character " + std::to_string(at + 1) + ": " + what,
+                          at);
+  }
+
+  int whole(const ExpressionText& source, const std::string& label,
+            std::vector<std::pair<std::string, int>> locals, std::size_t definitions = -1,
+            bool only_parameters = false) {
+    const Value value = read(source, label, std::move(locals), definitions, only_parameters);
+    return value.node;
+  }
+
+  Value read(const ExpressionText& source, const std::string& label,
+             std::vector<std::pair<std::string, int>> locals, std::size_t definitions, bool only_parameters) {
+    Scope scope(source, label, text_index(source, label));
+    scope.locals = std::move(locals);
+    scope.definitions = std::min(definitions, names_.definitions.size());
+    scope.only_parameters = only_parameters;
+    Scope* const outer = scope_;
+    scope_ = &scope;
+    if (source.text.size() > Expressions::max_length)
+      fail(Expressions::max_length,
+           "it is longer than " + std::to_string(Expressions::max_length) + " characters; use functions");
+    const Value value = any();
+    cursor().skip_spaces();
+    if (!cursor().at_end())
+      fail(cursor().at(), "an operator was expected here, not " + shown() + unbalanced());
+    if (value.condition)
+      fail(0, "this is a condition; a number is needed, for example if(" + printable(source.text, 20) +
+                  ", 1, 0)");
+    scope_ = outer;
+    return value;
+  }
+
+  int text_index(const ExpressionText& source, const std::string& label) {
+    for (std::size_t i = 0; i < graph.texts.size(); ++i) {
+      if (graph.texts[i].label == label && graph.texts[i].text == source.text) return static_cast<int>(i);
+    }
+    graph.texts.push_back({label, source.text});
+    return static_cast<int>(graph.texts.size()) - 1;
+  }
+
+  /// What stands at the cursor, for messages, with what may have been meant.
+  std::string shown() {
+    if (cursor().at_end()) return "the end";
+    const std::string_view rest = cursor().rest();
+    static const std::pair<std::string_view, const char*> foreign[] = {
+        {"**", "'**' (a power is '^')"},     {"&&", "'&&' (write 'and')"}, {"||", "'||' (write 'or')"},
+        {"!", "'!' (write 'not')"},          {"&", "'&' (write 'and')"},   {"|", "'|' (write 'or')"},
+        {"=", "'=' (a comparison is '==')"},
+    };
+    for (const auto& [symbol, text] : foreign) {
+      if (rest.substr(0, symbol.size()) == symbol) return text;
+    }
+    const std::string word = cursor().peek_word();
+    return "'" + printable(word.empty() ? std::string(rest.substr(0, 1)) : word) + "'";
+  }
+  std::string unbalanced() {
+    return cursor().peek() == ')' ? ": this ')' closes nothing"
+                                  : "; operators: + - * / ^ < <= > >= == != and or";
+  }
+
+  void expect(const char* symbol, const std::string& after) {
+    if (cursor().take(symbol)) return;
+    cursor().skip_spaces();
+    fail(cursor().at(), "'" + std::string(symbol) + "' was expected after " + after + ", not " + shown());
+  }
+
+  void need_condition(const Value& value, std::size_t at, const std::string& who) const {
+    if (!value.condition) fail(at, who + " needs a condition such as u > 0; this is a number");
+  }
+  void need_number(const Value& value, std::size_t at, const std::string& who) const {
+    if (value.condition) fail(at, who + " needs a number; this is a condition, see if(condition, a, b)");
+  }
+
+  /// Start of what comes next.
+  std::size_t begin() {
+    cursor().skip_spaces();
+    return cursor().at();
+  }
+
+  /// An operation that was written from `start` to the cursor.
+  int make(std::size_t start, Op op, int a, int b = -1, int c = -1) {
+    graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
+    const int node = graph.make(op, a, b, c);
+    need_room(start);
+    return node;
+  }
+  void need_room(std::size_t at) const {
+    if (graph.size() <= Expressions::max_nodes && steps_ <= max_steps) return;
+    fail(at, "the formulas are too long once their functions are inserted; allowed: " +
+                 std::to_string(Expressions::max_nodes) + " operations");
+  }
+
+  struct Nesting {
+    Nesting(Reader& reader, std::size_t at) : depth(reader.nesting_) {
+      if (++depth > Expressions::max_nesting) {
+        reader.fail(at,
+                    "nested too deeply; allowed: " + std::to_string(Expressions::max_nesting) + " levels");
+      }
+    }
+    ~Nesting() { --depth; }
+    Nesting(const Nesting&) = delete;
+    Nesting& operator=(const Nesting&) = delete;
+    int& depth;
+  };
+
+  Value any() {
+    const std::size_t start = begin();
+    const Nesting nesting(*this, start);
+    Value left = all();
+    while (cursor().take_word("or")) {
+      need_condition(left, start, "'or'");
+      const std::size_t second = begin();
+      const Value right = all();
+      need_condition(right, second, "'or'");
+      left = {make(start, Op::either, left.node, right.node), true};
+    }
+    return left;
+  }
+
+  Value all() {
+    const std::size_t start = begin();
+    Value left = inverse();
+    while (cursor().take_word("and")) {
+      need_condition(left, start, "'and'");
+      const std::size_t second = begin();
+      const Value right = inverse();
+      need_condition(right, second, "'and'");
+      left = {make(start, Op::both, left.node, right.node), true};
+    }
+    return left;
+  }
+
+  Value inverse() {
+    const std::size_t start = begin();
+    bool inverted = false, any_not = false;
+    while (cursor().take_word("not")) {
+      inverted = !inverted;
+      any_not = true;
+    }
+    const std::size_t second = begin();
+    const Value value = comparison();
+    if (any_not) need_condition(value, second, "'not'");
+    return inverted ? Value{make(start, Op::opposite, value.node), true} : value;
+  }
+
+  std::string take_comparison() {
+    for (const char* op : {"<=", ">=", "==", "!=", "<", ">"}) {
+      if (cursor().take(op)) return op;
+    }
+    if (cursor().peek() == '=') fail(cursor().at(), "'=' is no comparison; did you mean '=='?");
+    return "";
+  }
+
+  Value comparison() {
+    const std::size_t start = begin();
+    const Value left = sum();
+    const std::string op = take_comparison();
+    if (op.empty()) return left;
+    need_number(left, start, "'" + op + "'");
+    const std::size_t second = begin();
+    const Value right = sum();
+    need_number(right, second, "'" + op + "'");
+    const int a = left.node, b = right.node;
+    const Value value{op == "<"    ? make(start, Op::less, a, b)
+                      : op == ">"  ? make(start, Op::less, b, a)
+                      : op == "<=" ? make(start, Op::less_equal, a, b)
+                      : op == ">=" ? make(start, Op::less_equal, b, a)
+                      : op == "==" ? make(start, Op::equal, a, b)
+                                   : make(start, Op::not_equal, a, b),
+                      true};
+    const std::size_t third = begin();
+    if (!take_comparison().empty()) fail(third, "comparisons cannot be chained; write 'a < b and b < c'");
+    return value;
+  }
+
+  Value sum() {
+    const std::size_t start = begin();
+    Value left = product();
+    while (true) {
+      const char op = cursor().take("+") ? '+' : cursor().take("-") ? '-' : 0;
+      if (op == 0) return left;
+      left = arithmetic(op, start, left, &Reader::product);
+    }
+  }
+
+  Value product() {
+    const std::size_t start = begin();
+    Value left = signed_power();
+    while (true) {
+      cursor().skip_spaces();
+      if (cursor().rest().substr(0, 2) == "**") fail(cursor().at(), "'**' is no operator; a power is '^'");
+      const char op = cursor().take("*") ? '*' : cursor().take("/") ? '/' : 0;
+      if (op == 0) return left;
+      left = arithmetic(op, start, left, &Reader::signed_power);
+    }
+  }
+
+  Value arithmetic(char op, std::size_t start, const Value& left, Value (Reader::*next)()) {
+    const std::string who = std::string("'") + op + "'";
+    need_number(left, start, who);
+    const std::size_t second = begin();
+    const Value right = (this->*next)();
+    need_number(right, second, who);
+    const Op code = op == '+' ? Op::add : op == '-' ? Op::subtract : op == '*' ? Op::multiply : Op::divide;
+    return {make(start, code, left.node, right.node), false};
+  }
+
+  Value signed_power() {
+    const std::size_t start = begin();
+    bool negative = false, any_sign = false;
+    while (true) {
+      if (cursor().take("-")) {
+        negative = !negative;
+      } else if (!cursor().take("+")) {
+        break;
+      }
+      any_sign = true;
+    }
+    const std::size_t second = begin();
+    const Value value = power();
+    if (any_sign) need_number(value, second, "a sign");
+    return negative ? Value{make(start, Op::negate, value.node), false} : value;
+  }
+
+  Value power() {
+    const std::size_t start = begin();
+    const Value base = atom();
+    if (!cursor().take("^")) return base;
+    need_number(base, start, "'^'");
+    const std::size_t second = begin();
+    const Nesting nesting(*this, second);
+    const Value exponent = signed_power();
+    need_number(exponent, second, "'^'");
+    return {make(start, Op::power, base.node, exponent.node), false};
+  }
+
+  Value atom() {
+    const std::size_t start = begin();
+    ++steps_;
+    need_room(start);
+    if (cursor().at_end()) fail(start, "the formula ends where a value was expected");
+    if (cursor().take("(")) {
+      const Value inner = any();
+      expect(")", "what stands in parentheses");
+      return inner;
+    }
+    if (TextCursor::is_digit(cursor().peek()) || cursor().peek() == '.') return number();
+    const std::string word = cursor().peek_word();
+    if (word.empty()) fail(start, "a value was expected here, not " + shown());
+    cursor().advance(word.size());
+    return cursor().take("(") ? call(word, start) : Value{name(word, start), false};
+  }
+
+  Value number() {
+    const std::size_t start = cursor().at();
+    const std::string text = cursor().take_number();
+    double value = 0;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const auto read = static_cast<std::size_t>(end - text.data());
+    if (status != std::errc() && read == text.size())
+      fail(start, "'" + printable(text) + "' is outside the range of numbers (1e-308 to 1e308)");
+    if (status != std::errc() || (read < text.size() && text[read] == '.'))
+      fail(start, "'" + printable(text) + "' is not a number");
+    if (read < text.size()) {
+      fail(start + read, "an operator was expected between " + text.substr(0, read) + " and '" +
+                             printable(text.substr(read)) + "'; a product is " + text.substr(0, read) + "*" +
+                             printable(text.substr(read)));
+    }
+    graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
+    return {graph.constant(value), false};
+  }
+
+  std::vector<std::string> known_names() const {
+    std::vector<std::string> result;
+    for (const auto& local : scope_->locals) result.push_back(local.first);
+    if (use_.unknowns && !scope_->only_parameters)
+      result.insert(result.end(), names_.unknowns.begin(), names_.unknowns.end());
+    result.insert(result.end(), names_.parameters.begin(), names_.parameters.end());
+    for (std::size_t i = 0; i < scope_->definitions; ++i) result.push_back(names_.definitions[i].first);
+    for (const auto& constant : names_.constants) result.push_back(constant.first);
+    if (use_.position && !scope_->only_parameters) result.emplace_back("x");
+    if (use_.time && !scope_->only_parameters) result.emplace_back("t");
+    result.emplace_back("pi");
+    return result;
+  }
+  std::vector<std::string> known_functions() const {
+    std::vector<std::string> result;
+    for (const Builtin& entry : builtins) result.emplace_back(entry.name);
+    for (const ExpressionFunction& function : names_.functions) result.push_back(function.name);
+    return result;
+  }
+
+  int name(const std::string& word, std::size_t start) {
+    graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
+    for (const auto& [local, node] : scope_->locals) {
+      if (word == local) return node;
+    }
+    const std::string kind = scope_->only_parameters ? "the value of a parameter" : "the " + use_.what;
+    const auto allowed = [&](bool may, const char* what) {
+      if (may && !scope_->only_parameters) return;
+      fail(start, std::string(what) + " '" + printable(word) + "' cannot be used in " + kind +
+                      "; names: " + join(known_names()));
+    };
+    for (int k = 0; k < unknowns_; ++k) {
+      if (word != names_.unknowns[k]) continue;
+      allowed(use_.unknowns, "the unknown");
+      return graph.argument(k);
+    }
+    for (std::size_t p = 0; p < names_.parameters.size(); ++p) {
+      if (word == names_.parameters[p]) return graph.parameter(static_cast<int>(p));
+    }
+    for (std::size_t i = 0; i < scope_->definitions; ++i) {
+      if (word == names_.definitions[i].first) return definition(i);
+    }
+    for (const auto& [constant, value] : names_.constants) {
+      if (word == constant) return graph.constant(value);
+    }
+    if (word == "pi") return graph.constant(std::numbers::pi);
+    if (word == "x") {
+      allowed(use_.position, "the position");
+      return graph.position();
+    }
+    if (word == "t") {
+      allowed(use_.time, "the time");
+      return graph.time();
+    }
+    for (std::size_t i = scope_->definitions; i < names_.definitions.size(); ++i) {
+      if (word == names_.definitions[i].first)
+        fail(start,
+             "the parameter '" + word + "' is defined later; a value can use parameters before it only");
+    }
+    if (contains(known_functions(), word)) {
+      fail(start + word.size(), "'(' was expected after the function '" + word + "'");
+    }
+    const std::string hint = did_you_mean(word, known_names());
+    fail(start, "unknown name '" + printable(word) + "'" + hint + " (names: " + join(known_names()) + ")");
+  }
+
+  int definition(std::size_t index) {
+    if (const auto known = definition_nodes_.find(index); known != definition_nodes_.end())
+      return known->second;
+    const auto& [name, text] = names_.definitions[index];
+    const int node = whole(text, "parameter '" + name + "'", {}, index, true);
+    definition_nodes_[index] = node;
+    return node;
+  }
+
+  /// The arguments of a call, to the closing parenthesis.
+  std::vector<std::pair<Value, std::size_t>> call_arguments(const std::string& word) {
+    std::vector<std::pair<Value, std::size_t>> arguments;
+    if (cursor().take(")")) return arguments;
+    do {
+      const std::size_t at = begin();
+      arguments.emplace_back(any(), at);
+    } while (cursor().take(","));
+    expect(")", "the arguments of " + word);
+    return arguments;
+  }
+
+  Value call(const std::string& word, std::size_t start) {
+    if (word == "d") return {derivative(start), false};
+    const Builtin* known = builtin(word);
+    std::size_t function = 0;
+    while (function < names_.functions.size() && names_.functions[function].name != word) ++function;
+    if (known == nullptr && function == names_.functions.size()) {
+      if (contains(known_names(), word))
+        fail(start, "'" + word + "' is no function; a product is " + word + "*(...)");
+      const std::string hint = did_you_mean(word, known_functions());
+      fail(start, "unknown function '" + printable(word) + "'" + hint +
+                      " (functions: " + join(known_functions()) + ")");
+    }
+    const auto arguments = call_arguments(word);
+    const auto wrong_count = [&](const std::string& usage) {
+      fail(start, "'" + word + "' has " + std::to_string(arguments.size()) +
+                      (arguments.size() == 1 ? " argument" : " arguments") + " here; it is " + usage);
+    };
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      const auto& [value, at] = arguments[i];
+      if (known != nullptr && known->op == Op::select && i == 0) {
+        need_condition(value, at, "'if'");
+      } else {
+        need_number(value, at, "'" + word + "'");
+      }
+    }
+    if (known == nullptr) {
+      const ExpressionFunction& definition = names_.functions[function];
+      if (arguments.size() != definition.arguments.size())
+        wrong_count(word + "(" + join(definition.arguments) + ")");
+      std::vector<int> nodes;
+      for (const auto& argument : arguments) nodes.push_back(argument.first.node);
+      if (contains(active_, word))
+        fail(start, "'" + word + "' calls itself (" + join(active_, " -> ") + " -> " + word +
+                        "); functions are inserted where they are called, so they cannot");
+      const Nesting nesting(*this, start);
+      return {inserted(function, nodes), false};
+    }
+    if (known->op == Op::select) {
+      if (arguments.size() != 3) wrong_count(known->arguments);
+      return {
+          make(start, Op::select, arguments[0].first.node, arguments[1].first.node, arguments[2].first.node),
+          false};
+    }
+    if (known->op == Op::minimum || known->op == Op::maximum) {
+      if (arguments.size() < 2) wrong_count(known->arguments);
+      int node = arguments[0].first.node;
+      for (std::size_t i = 1; i < arguments.size(); ++i)
+        node = make(start, known->op, node, arguments[i].first.node);
+      return {node, false};
+    }
+    if (arguments.size() != 1) wrong_count(known->arguments);
+    return {make(start, known->op, arguments[0].first.node), false};
+  }
+
+  /// The body of a function with nodes for its arguments.
+  int inserted(std::size_t index, const std::vector<int>& nodes) {
+    const auto key = std::make_pair(index, nodes);
+    if (const auto known = inserted_.find(key); known != inserted_.end()) return known->second;
+    const ExpressionFunction& function = names_.functions[index];
+    std::vector<std::pair<std::string, int>> locals;
+    for (std::size_t i = 0; i < nodes.size(); ++i) locals.emplace_back(function.arguments[i], nodes[i]);
+    active_.push_back(function.name);
+    const int node = whole(function.body, "function '" + function.name + "'", std::move(locals));
+    active_.pop_back();
+    inserted_[key] = node;
+    return node;
+  }
+
+  /// d(e, x), d(e, x, x): what follows the opening parenthesis.
+  int derivative(std::size_t start) {
+    if (!use_.derivatives || scope_->only_parameters) {
+      fail(start,
+           "derivatives can stand in a flux only, not in " +
+               (scope_->only_parameters ? std::string("the value of a parameter") : "the " + use_.what) +
+               "; the equation is d/dt storage + d/dx flux = source");
+    }
+    const std::size_t inner = begin();
+    const Value value = any();
+    need_number(value, inner, "'d'");
+    int node = value.node;
+    if (!cursor().take(",")) {
+      cursor().skip_spaces();
+      fail(cursor().at(), "',' was expected in d(u, x), not " + shown());
+    }
+    do {
+      const std::size_t at = begin();
+      const std::string by = cursor().peek_word();
+      cursor().advance(by.size());
+      if (by == "t")
+        fail(at,
+             "there is no derivative in time in a flux: the equation itself is d/dt storage + d/dx flux = "
+             "source; "
+             "allowed: d(u, x), d(u, x, x)");
+      if (by != "x") {
+        cursor().move_to(at);
+        fail(at, "the variable of a derivative is x, not " + shown() + "; allowed: d(u, x), d(u, x, x)");
+      }
+      node = in_space(node, start);
+    } while (cursor().take(","));
+    expect(")", "the variables of d");
+    return node;
+  }
+
+  /// d/dx by the chain rule: of x itself, of unknowns, of their derivatives.
+  int in_space(int node, std::size_t start) {
+    graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
+    const std::vector<char> mark = graph.reached({node});
+    std::vector<int> leaves;
+    for (int i = 0; i < static_cast<int>(mark.size()); ++i) {
+      if (mark[i] && (graph[i].op == Op::argument || graph[i].op == Op::position)) leaves.push_back(i);
+    }
+    int result = graph.constant(0);
+    for (const int leaf : leaves) {
+      const int slope = graph.derivative(node, leaf);
+      if (graph.is_constant(slope, 0)) continue;
+      if (graph[leaf].op == Op::position) {
+        result = graph.add(result, slope);
+        continue;
+      }
+      const int index = graph[leaf].index;
+      const bool placeholder = index >= first_placeholder;
+      if (!placeholder && index >= 2 * unknowns_) {
+        const std::string& unknown = names_.unknowns[index % unknowns_];
+        fail(start, "this is the third derivative of '" + unknown +
+                        "'; the stencils have the first and second derivative in a flux, which the equation "
+                        "differentiates once more: d(" +
+                        unknown + ", x), d(" + unknown + ", x, x)");
+      }
+      const int next = graph.argument(placeholder ? index : index + unknowns_);
+      result = graph.add(result, graph.multiply(slope, next));
+    }
+    need_room(start);
+    return result;
+  }
+
+  const ExpressionNames& names_;
+  ExpressionUse use_;
+  int unknowns_ = 0;
+  Scope* scope_ = nullptr;
+  int nesting_ = 0, steps_ = 0;
+  std::vector<std::string> active_;
+  std::map<std::size_t, int> definition_nodes_;
+  std::map<std::pair<std::size_t, std::vector<int>>, int> inserted_;
+};
+
+}  // namespace
+
+std::string Expressions::name_fault(const std::string& name) {
+  const bool is_word = !name.empty() && !TextCursor::is_digit(name.front()) &&
+                       std::all_of(name.begin(), name.end(), &TextCursor::in_word);
+  if (!is_word) return "'" + printable(name) + "' is no name: letters, digits and '_', no digit first";
+  const bool is_taken =
+      builtin(name) != nullptr || std::find(std::begin(words), std::end(words), name) != std::end(words);
+  if (is_taken) return "'" + name + "' is a word of the language; choose another name";
+  return {};
+}
+
+ExpressionFunction Expressions::function(const ExpressionText& signature, ExpressionText body) {
+  TextCursor cursor(signature.text);
+  const auto fail = [&](const std::string& what) {
+    throw ExpressionError(signature.where + ": function '" + printable(signature.text) + "', character " +
+                              std::to_string(cursor.at() + 1) + ": " + what +
+                              "; write for example R(u) or f(u, v)",
+                          cursor.at());
+  };
+  const auto word = [&] {
+    std::string name = cursor.peek_word();
+    const std::string fault = name_fault(name);
+    if (!fault.empty()) fail(name.empty() ? "a name was expected" : fault);
+    cursor.advance(name.size());
+    return name;
+  };
+  ExpressionFunction result;
+  result.name = word();
+  result.body = std::move(body);
+  if (!cursor.take("(")) fail("'(' was expected after the name of the function");
+  do {
+    std::string argument = word();
+    if (contains(result.arguments, argument)) fail("the argument '" + argument + "' stands twice");
+    result.arguments.push_back(std::move(argument));
+  } while (cursor.take(","));
+  if (!cursor.take(")")) fail("',' or ')' was expected after an argument");
+  cursor.skip_spaces();
+  if (!cursor.at_end()) fail("nothing can follow the ')'");
+  return result;
+}
+
+Expressions::Expressions(ExpressionNames names) : names_(std::move(names)) {
+  std::vector<std::pair<std::string, std::string>> seen;  // name, what it is
+  const auto add = [&](const std::string& name, const std::string& what, const std::string& where) {
+    const std::string place = where.empty() ? "" : where + ": ";
+    const std::string fault = name_fault(name);
+    if (!fault.empty()) throw InputError(place + what + " " + fault);
+    for (const auto& [other, other_what] : seen) {
+      if (other == name)
+        throw InputError(place + what + " '" + name + "' has the name of " +
+                         (other_what == what ? "another one" : "an earlier " + other_what) +
+                         "; choose another name");
+    }
+    seen.emplace_back(name, what);
+  };
+  for (const auto& [name, value] : names_.constants) add(name, "constant", "");
+  for (const std::string& name : names_.unknowns) add(name, "unknown", "");
+  for (const std::string& name : names_.parameters) add(name, "parameter", "");
+  for (const auto& [name, text] : names_.definitions) add(name, "parameter", text.where);
+  for (const ExpressionFunction& function : names_.functions)
+    add(function.name, "function", function.body.where);
+}
+
+void Expressions::check() const {
+  Reader reader(names_, {.what = "function", .derivatives = true});
+  reader.check_definitions();
+}
+
+kernels::Program Expressions::compile(const std::vector<ExpressionText>& formulas,
+                                      const ExpressionUse& use) const {
+  Reader reader(names_, use);
+  kernels::ProgramNames names;
+  if (use.unknowns) names.arguments = names_.unknowns;
+  if (use.derivatives) {
+    for (const char* suffix : {"_x", "_xx"}) {
+      for (const std::string& unknown : names_.unknowns) names.arguments.push_back(unknown + suffix);
+    }
+  }
+  names.parameters = names_.parameters;
+  const ExpressionText* now = nullptr;
+  try {
+    std::vector<int> results;
+    for (const ExpressionText& formula : formulas) {
+      now = &formula;
+      results.push_back(reader.formula(formula));
+    }
+    reader.graph.origin = {};
+    return kernels::Program(std::move(reader.graph), std::move(results), std::move(names));
+  } catch (const ExpressionError&) {
+    throw;
+  } catch (const InputError& error) {  // too large
+    throw ExpressionError((now == nullptr ? "" : now->where + ": ") + use.what + ": " + error.what(), 0);
+  }
+}
+
+}  // namespace rankine

@@ -1,0 +1,283 @@
+// The language of formulas: values, precedence, names, functions, and the message for everything that is
+// wrong.
+#include <cmath>
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "src/expressions/expressions.hpp"
+
+namespace rankine {
+namespace {
+
+using kernels::Program;
+using kernels::TermPoints;
+using kernels::TermValues;
+using testing::AllOf;
+using testing::HasSubstr;
+
+ExpressionNames names() {
+  return {.unknowns = {"u", "v"},
+          .parameters = {"D", "nu", "speed"},
+          .constants = {{"length", 2.0}},
+          .definitions = {{"ratio", {"D/nu", "deck.yaml:3:10"}}},
+          .functions = {Expressions::function({"R(w)", "deck.yaml:5:3"}, {"1 + w^2", "deck.yaml:5:10"}),
+                        Expressions::function({"mix(a, b)", ""}, {"a*R(b) + u", "deck.yaml:6:10"}),
+                        Expressions::function({"grad(w)", ""}, {"d(w, x)", "deck.yaml:7:10"})}};
+}
+
+Program compile(const std::string& text, ExpressionUse use = {.what = "flux", .derivatives = true}) {
+  return Expressions(names()).compile({{text, "deck.yaml:9:12"}}, use);
+}
+
+/// At u = 0.5, v = 2, u_x = 3, v_x = -1, u_xx = 7, v_xx = 11, D = 0.25, nu = 0.1, speed = 4, x = 0.3, t
+/// = 1.5.
+double value(const std::string& text) {
+  const std::vector<double> arguments{0.5, 2, 3, -1, 7, 11}, x{0.3}, t{1.5}, parameters{0.25, 0.1, 4};
+  TermValues out;
+  compile(text).evaluate({1, arguments, x, t, parameters, {}}, 0, out);
+  return out.at(0)[0];
+}
+
+TEST(Expressions, Precedence) {
+  EXPECT_EQ(value("1 + 2*3"), 7);
+  EXPECT_EQ(value("(1 + 2)*3"), 9);
+  EXPECT_EQ(value("2 - 3 - 4"), -5);
+  EXPECT_EQ(value("2^3^2"), 512);
+  EXPECT_EQ(value("-2^2"), -4);
+  EXPECT_EQ(value("2^-1"), 0.5);
+  EXPECT_EQ(value("(-2)^3"), -8);
+  EXPECT_EQ(value("2*-3"), -6);
+  EXPECT_EQ(value("8/2/2"), 2);
+  EXPECT_EQ(value("- - 3"), 3);
+  EXPECT_EQ(value("1e2 + .5 + 2."), 102.5);
+  EXPECT_EQ(value("v^2^0.5 - v^(2^0.5)"), 0);
+  EXPECT_EQ(value("-u^2"), -0.25);
+  EXPECT_EQ(value("if(1 < 2 and 3 < 2 or 1 == 1, 5, 6)"), 5);
+  EXPECT_EQ(value("if(1 < 2 and (3 < 2 or 1 != 1), 5, 6)"), 6);
+  EXPECT_EQ(value("if(not u > 1, 5, 6)"), 5);
+  EXPECT_EQ(value("if(u + 1 < v*1, 5, 6)"), 5);
+}
+
+TEST(Expressions, NamesFunctionsAndDefinitions) {
+  EXPECT_EQ(value("u + v + x + t + D + nu + speed"), 0.5 + 2 + 0.3 + 1.5 + 0.25 + 0.1 + 4);
+  EXPECT_EQ(value("pi"), std::acos(-1.0));
+  EXPECT_EQ(value("length*ratio"), 2 * (0.25 / 0.1));
+  EXPECT_EQ(value("R(u) + R(v)"), 1.25 + 5);
+  EXPECT_EQ(value("mix(3, v)"), 15.5);
+  EXPECT_EQ(value("min(u, v, -1) + max(1, 2, u)"), 1);
+  EXPECT_EQ(value("sign(-3) + abs(-2)"), 1);
+  EXPECT_NEAR(value("erf(1)"), 0.8427007929497149, 1e-15);
+}
+
+TEST(Expressions, DerivativesInSpace) {
+  EXPECT_EQ(value("d(u, x)"), 3);
+  EXPECT_EQ(value("d(v, x, x)"), 11);
+  EXPECT_EQ(value("d(d(u, x), x)"), 7);
+  EXPECT_EQ(value("grad(u)"), 3);
+  EXPECT_EQ(value("d(u^2, x)"), 3);  // 2 u u_x
+  EXPECT_EQ(value("d(u*v, x)"), 0.5 * -1 + 3 * 2);
+  EXPECT_EQ(value("d(u*x + x, x)"), 3 * 0.3 + 0.5 + 1);
+  EXPECT_EQ(value("d(u^2, x, x)"), 2 * 3 * 3 + 2 * 0.5 * 7);
+}
+
+TEST(Expressions, KnowWhatTheyRead) {
+  const Program program = compile("-D*d(u, x) + v");
+  EXPECT_TRUE(program.reads_argument(2));
+  EXPECT_TRUE(program.reads_argument(1));
+  EXPECT_FALSE(program.reads_argument(0));
+  EXPECT_TRUE(program.reads_parameter(0));
+  EXPECT_FALSE(program.reads_parameter(1));
+  EXPECT_FALSE(program.reads_position());
+  EXPECT_TRUE(program.is_linear());
+  EXPECT_TRUE(compile("ratio*d(u, x, x) + 3*u + speed").is_linear());
+  EXPECT_FALSE(compile("u^2").is_linear());
+  EXPECT_FALSE(compile("u*d(u, x)").is_linear());
+  EXPECT_FALSE(compile("x*d(u, x)").is_linear());
+  EXPECT_FALSE(compile("u + t").is_linear());
+  EXPECT_FALSE(compile("abs(u)").is_linear());
+}
+
+TEST(Expressions, ShareSubexpressionsAndFoldConstants) {
+  // One power for value, slope and curvature; what is the same at all points is computed once a batch.
+  const Program program = Expressions({.unknowns = {"u"}, .parameters = {"n"}})
+                              .compile({{"(u + 1e-6)^n + n^2*3", ""}}, {.what = "storage"});
+  EXPECT_EQ(program.size(0).instructions, 4 + 1);  // load, add, power, add, store
+  EXPECT_LE(program.size(2).instructions, 15);
+  EXPECT_EQ(compile("sin(2)*3 + u").size(0).instructions, 3);
+  EXPECT_EQ(compile("(u+v)*(v+u)").size(0).instructions, 5);
+}
+
+struct Mistake {
+  const char* text;
+  std::size_t position;
+  const char* message;
+};
+
+TEST(Expressions, MistakesAreNamedWithTheirPlace) {
+  const Mistake mistakes[] = {
+      {"", 0, "the formula ends where a value was expected"},
+      {"   ", 3, "the formula ends"},
+      {"u +", 3, "the formula ends where a value was expected"},
+      {"(u + 1", 6, "')' was expected after what stands in parentheses, not the end"},
+      {"u + 1)", 5, "this ')' closes nothing"},
+      {"sin(u", 5, "')' was expected after the arguments of sin"},
+      {"u v", 2, "an operator was expected here, not 'v'"},
+      {"2u", 1, "an operator was expected between 2 and 'u'; a product is 2*u"},
+      {"1.2.3", 0, "'1.2.3' is not a number"},
+      {"1e999", 0, "outside the range"},
+      {".", 0, "is not a number"},
+      {"1e+", 1, "an operator was expected between 1 and 'e+'"},
+      {"u ** 2", 2, "a power is '^'"},
+      {"if(u > 0 && v > 0, 1, 2)", 9, "write 'and'"},
+      {"if(!u > 0, 1, 2)", 3, "write 'not'"},
+      {"if(u = 0, 1, 2)", 5, "did you mean '=='?"},
+      {"if(0 < u < 1, 1, 2)", 9, "cannot be chained"},
+      {"if(u, 1, 2)", 3, "'if' needs a condition"},
+      {"if(u > 0, 1)", 0, "'if' has 2 arguments here; it is if(condition, a, b)"},
+      {"u > 0", 0, "this is a condition; a number is needed"},
+      {"u + (v > 0)", 4, "'+' needs a number; this is a condition"},
+      {"-(u > 0)", 1, "a sign needs a number"},
+      {"sin(u, v)", 0, "'sin' has 2 arguments here; it is sin(a)"},
+      {"min(u)", 0, "'min' has 1 argument here; it is min(a, b, ...)"},
+      {"sin()", 0, "'sin' has 0 arguments here"},
+      {"R(u, v)", 0, "'R' has 2 arguments here; it is R(w)"},
+      {"u + speeed", 4, "did you mean 'speed'?"},
+      {"w", 0, "(names: u, v, D, nu, speed, ratio, length, x, t, pi)"},
+      {"sine(u)", 0, "unknown function 'sine'; did you mean 'sin'?"},
+      {"u(v)", 0, "'u' is no function; a product is u*(...)"},
+      {"sin + 1", 3, "'(' was expected after the function 'sin'"},
+      {"d(u, t)", 5, "no derivative in time"},
+      {"d(u, y)", 5, "the variable of a derivative is x, not 'y'"},
+      {"d(u)", 3, "',' was expected in d(u, x), not ')'"},
+      {"-D*d(u, x, x, x)", 3, "third derivative of 'u'; the stencils have the first and second"},
+      {"d(d(v, x, x), x)", 0, "third derivative of 'v'"},
+      {"u + \xc3\xa9", 4, "a value was expected here"},
+      {"u @ v", 2, "an operator was expected here, not '@'"},
+      {"u,v", 1, "an operator was expected here, not ','"},
+      {"u and v", 0, "'and' needs a condition"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    try {
+      compile(mistake.text);
+      ADD_FAILURE() << "'" << mistake.text << "' was taken";
+    } catch (const ExpressionError& error) {
+      EXPECT_EQ(error.position, mistake.position) << error.what();
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("deck.yaml:9:12: flux '"), HasSubstr(mistake.message)))
+          << mistake.text;
+      EXPECT_THAT(error.what(), HasSubstr("character " + std::to_string(mistake.position + 1) + ":"));
+    }
+  }
+}
+
+TEST(Expressions, UseLimitsTheNames) {
+  const auto fails = [](const std::string& text, const ExpressionUse& use, const std::string& message) {
+    try {
+      compile(text, use);
+      ADD_FAILURE() << "'" << text << "' was taken";
+    } catch (const ExpressionError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  };
+  fails("d(u, x)", {.what = "source"}, "derivatives can stand in a flux only, not in the source");
+  fails("u", {.what = "wall value", .unknowns = false, .position = false},
+        "the unknown 'u' cannot be used in the wall value; names: D, nu, speed, ratio, length, t, pi");
+  fails("x", {.what = "wall value", .unknowns = false, .position = false}, "the position 'x' cannot be used");
+  fails("t", {.what = "initial state", .time = false}, "the time 't' cannot be used in the initial state");
+}
+
+TEST(Expressions, MistakesInDefinitionsAreNamedWhereTheyStand) {
+  const auto fails = [](ExpressionNames bad, const std::string& message) {
+    try {
+      Expressions(std::move(bad)).check();
+      ADD_FAILURE() << "taken; expected: " << message;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  };
+  ExpressionNames n = names();
+  n.functions[0].body.text = "1 + z";
+  fails(n, "deck.yaml:5:10: function 'R' '1 + z', character 5: unknown name 'z'");
+  n = names();
+  n.functions[0].body.text = "mix(w, w)";
+  fails(n, "'R' calls itself (R -> mix -> R)");
+  n = names();
+  n.definitions[0].second.text = "u";
+  fails(n,
+        "deck.yaml:3:10: parameter 'ratio' 'u', character 1: the unknown 'u' cannot be used in the value of "
+        "a parameter");
+  n = names();
+  n.definitions[0].second.text = "ratio + 1";
+  fails(n, "the parameter 'ratio' is defined later");
+  n = names();
+  n.parameters.push_back("x");
+  fails(n, "'x' is a word of the language");
+  n = names();
+  n.parameters.push_back("2b");
+  fails(n, "'2b' is no name");
+  n = names();
+  n.parameters.push_back("u");
+  fails(n, "parameter 'u' has the name of an earlier unknown");
+  EXPECT_THROW(Expressions::function({"R", ""}, {"1", ""}), ExpressionError);
+  EXPECT_THROW(Expressions::function({"R(", ""}, {"1", ""}), ExpressionError);
+  EXPECT_THROW(Expressions::function({"R(u, u)", ""}, {"1", ""}), ExpressionError);
+  EXPECT_THROW(Expressions::function({"R(sin)", ""}, {"1", ""}), ExpressionError);
+  EXPECT_THROW(Expressions::function({"R(u) = 2", ""}, {"1", ""}), ExpressionError);
+}
+
+TEST(Expressions, SizeIsLimited) {
+  const auto fails = [](const std::string& text, const std::string& message) {
+    try {
+      compile(text);
+      ADD_FAILURE() << "taken";
+    } catch (const ExpressionError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  };
+  fails(std::string(1000, '(') + "u" + std::string(1000, ')'), "nested too deeply");
+  std::string powers = "u";
+  for (int i = 0; i < 500; ++i) powers += "^u";
+  fails(powers, "nested too deeply");
+  fails(std::string(5000, ' '), "longer than 4000 characters");
+  EXPECT_EQ(value(std::string(3000, '-') + "1"), 1);
+  // Functions that double at each level: 2^40 operations when inserted.
+  ExpressionNames n;
+  n.unknowns = {"u"};
+  n.functions.push_back(Expressions::function({"f0(u)", ""}, {"sin(u)", ""}));
+  for (int i = 1; i < 40; ++i) {
+    const std::string before = "f" + std::to_string(i - 1);
+    n.functions.push_back(
+        Expressions::function({"f" + std::to_string(i) + "(u)", ""},
+                              {before + "(u) + " + before + "(u + 1)*" + before + "(2*u)", ""}));
+  }
+  EXPECT_THROW(Expressions(n).compile({{"f39(u)", ""}}, {.what = "storage"}), ExpressionError);
+}
+
+TEST(Expressions, FaultsAtRunTimeAreExplained) {
+  const std::vector<double> arguments{-0.5, 0, 0, 0, 0, 0}, x{0.3}, t{1.5}, parameters{0.25, 0, 4};
+  const TermPoints points{1, arguments, x, t, parameters, {}};
+  const auto why = [&](const std::string& text) { return compile(text).explain(points, 0); };
+  EXPECT_EQ(why("u + 1"), "");
+  EXPECT_EQ(why("1 + D/(v*3)"), "division by zero in 'D/(v*3)' (flux, character 5): 0.25 / 0 = inf");
+  EXPECT_EQ(why("D*u^0.874"),
+            "power of a negative number in 'u^0.874' (flux, character 3): (-0.5)^0.874 = nan");
+  EXPECT_THAT(why("1/v + 2"), HasSubstr("division by zero in '1/v' (flux"));
+  EXPECT_EQ(why("2*log(u)"),
+            "logarithm of a negative number in 'log(u)' (flux, character 3): log(-0.5) = nan");
+  EXPECT_EQ(why("log(v)"), "logarithm of zero in 'log(v)' (flux, character 1): log(0) = -inf");
+  EXPECT_EQ(why("sqrt(u)"),
+            "square root of a negative number in 'sqrt(u)' (flux, character 1): sqrt(-0.5) = nan");
+  EXPECT_EQ(why("exp(1000 + u)"),
+            "overflow of an exponential in 'exp(1000 + u)' (flux, character 1): exp(999.5) = inf");
+  EXPECT_EQ(why("if(u > 0, sqrt(u), u)"), "");
+  EXPECT_EQ(why("R(1/0)"), "division by zero in '1/0' (flux, character 3): 1 / 0 = inf");
+  EXPECT_THAT(why("ratio"),
+              HasSubstr("division by zero in 'D/nu' (parameter 'ratio', character 1): 0.25 / 0 = inf"));
+  EXPECT_THAT(why("sqrt(v)"), HasSubstr("in the derivative of 'sqrt(v)' (flux, character 1)"));
+  const std::vector<double> broken{std::numeric_limits<double>::quiet_NaN(), 0, 0, 0, 0, 0};
+  EXPECT_EQ(compile("2*u").explain({1, broken, x, t, parameters, {}}, 0), "u itself is nan");
+}
+
+}  // namespace
+}  // namespace rankine
