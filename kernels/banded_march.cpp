@@ -170,18 +170,18 @@ void BandedMarch::add_history(const double* previous, int frame, int columns, bo
 }
 
 template <int lanes>
-int BandedMarch::solve_blocks(const double* rhs, double* solution, int columns, bool transposed,
-                              int first_column) const {
+int BandedMarch::solve_blocks(int first_frame, int frames, const double* rhs, double* solution, int columns,
+                              bool transposed, int first_column) const {
   using Lanes = ColumnLanes<double, lanes>;
   const int m = unknowns_;
   const size_t frame_size = static_cast<size_t>(rows_) * columns;
   std::vector<double> x(static_cast<size_t>(rows_) * lanes);
   int column = first_column;
   for (; column + lanes <= columns; column += lanes)
-    for (int step = 0; step < frames_; ++step) {
-      const int frame = transposed ? frames_ - 1 - step : step;
-      const double* from = rhs + frame * frame_size + column;
-      double* to = solution + frame * frame_size + column;
+    for (int step = 0; step < frames; ++step) {
+      const int place = transposed ? frames - 1 - step : step, frame = first_frame + place;
+      const double* from = rhs + place * frame_size + column;
+      double* to = solution + place * frame_size + column;
       for (int i = 0; i < cells_; ++i)
         for (int a = 0; a < m; ++a)
           Lanes::load(from + (static_cast<size_t>(i) * m + a) * columns)
@@ -200,10 +200,20 @@ int BandedMarch::solve_blocks(const double* rhs, double* solution, int columns, 
   return column;
 }
 
+void BandedMarch::solve(int first_frame, int frames, const double* rhs, double* solution, int columns,
+                        bool transposed) const {
+  int column = solve_blocks<8>(first_frame, frames, rhs, solution, columns, transposed, 0);
+  column = solve_blocks<4>(first_frame, frames, rhs, solution, columns, transposed, column);
+  solve_blocks<1>(first_frame, frames, rhs, solution, columns, transposed, column);
+}
+
 void BandedMarch::solve(const double* rhs, double* solution, int columns, bool transposed) const {
-  int column = solve_blocks<8>(rhs, solution, columns, transposed, 0);
-  column = solve_blocks<4>(rhs, solution, columns, transposed, column);
-  solve_blocks<1>(rhs, solution, columns, transposed, column);
+  solve(0, frames_, rhs, solution, columns, transposed);
+}
+
+void BandedMarch::solve_frame(int frame, const double* rhs, double* solution, int columns,
+                              bool transposed) const {
+  solve(frame, 1, rhs, solution, columns, transposed);
 }
 
 }  // namespace rankine::kernels

@@ -21,10 +21,15 @@ class BandedMarch {
   /// `rhs` and `solution` are [frame][cell][unknown][column] and may be the same memory. The bits of a column
   /// do not depend on the number of columns.
   void solve(const double* rhs, double* solution, int columns, bool transposed) const;
+  /// A_frame^-1 or A_frame^-T alone, for fields [cell][unknown][column].
+  void solve_frame(int frame, const double* rhs, double* solution, int columns, bool transposed) const;
 
  private:
+  void solve(int first_frame, int frames, const double* rhs, double* solution, int columns,
+             bool transposed) const;
   template <int lanes>
-  int solve_blocks(const double* rhs, double* solution, int columns, bool transposed, int first_column) const;
+  int solve_blocks(int first_frame, int frames, const double* rhs, double* solution, int columns,
+                   bool transposed, int first_column) const;
   template <int lanes>
   void add_history(const double* previous, int frame, int columns, bool transposed, double* x) const;
   template <int lanes>

@@ -72,4 +72,36 @@ std::unique_ptr<LinearMarch> make_direct_march(MarchMatrices matrices);
 /// say else, for example `-march_ksp_type gmres -march_pc_type ilu -march_ksp_monitor`. Needs a PetscSession.
 std::unique_ptr<LinearMarch> make_petsc_march(MarchMatrices matrices);
 
+/// The linearised equation d/dt (S e) = (K + N) e in the parts that an IMEX scheme treats apart. J + 1 frames
+/// each: frame 0 is the initial one, whose error is 0 but whose matrices count.
+struct SplitMatrices {
+  kernels::StencilFrames slope;   ///< S, reach 0, invertible blocks
+  kernels::StencilFrames stiff;   ///< K, implicit: the diffusion
+  kernels::StencilFrames gentle;  ///< N, explicit: the rest
+  std::vector<double> dt;         ///< [J]
+  /// [J]: where in its step a residual acts, at t_j - theta dt, as in a scheme of that implicit weight (1:
+  /// backward Euler, 1/2: trapezoid).
+  std::vector<double> theta;
+  int substeps = 2;  ///< per step; a substep must be short enough for Heun's method with N
+};
+
+/// An approximate P^-1 and its exact adjoint, without a solve that involves N. Each substep takes N by Heun's
+/// method and then K by backward Euler, matrices between frames interpolated linearly: of first order in
+/// time. With N = 0, theta = 1 and one substep it is the march of backward Euler. Throws NumericalError where
+/// the march overflows or a matrix is singular.
+std::unique_ptr<LinearMarch> make_imex_march(const SplitMatrices& matrices);
+
+struct GmresOptions {
+  double rtol = 1e-12;  ///< of the preconditioned residual
+  int max_iterations =
+      0;  ///< end after so many, converged or not; 0: a solve that does not converge is an error
+};
+
+/// P^-1 by GMRES over all frames at once (PETSc, options prefix `march_`), which needs products with A and B
+/// and `preconditioner`, an approximation of P^-1 with its adjoint. With `max_iterations` neither linear in
+/// the residual nor adjoint to its transpose: then exact() is false. Needs a PetscSession.
+std::unique_ptr<LinearMarch> make_gmres_march(MarchMatrices matrices,
+                                              std::shared_ptr<const LinearMarch> preconditioner,
+                                              const GmresOptions& options = {});
+
 }  // namespace rankine
