@@ -6,30 +6,37 @@
 #include "kernels/error.hpp"
 #include "src/comm/tiles.hpp"
 #include "src/core/random.hpp"
-#include "src/data/reference.hpp"
 #include "src/io/pdebench.hpp"
+#include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
 namespace {
 
-/// Initial values of the samples first .. first + count - 1. Each sample has draws of its own, so that
-/// another size of a split does not change the samples of the others.
-std::vector<double> draw_initial_values(const Pde& pde, long seed, long first, int count, long& redrawn) {
-  const RandomStream stream(static_cast<std::uint64_t>(seed), "initial-states");
-  std::vector<double> values;
+/// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
+/// that another size of a split does not change the samples of the others.
+void draw_samples(const Pde& pde, long seed, long first, int count, int cells, PdeSplit& split, long& redrawn,
+                  std::vector<std::vector<double>>& numbers) {
+  const RandomStream states(static_cast<std::uint64_t>(seed), "initial-states");
+  const RandomStream values(static_cast<std::uint64_t>(seed), "pde-parameters");
   for (long id = first; id < first + count; ++id) {
-    // Uniform in (0, maximum) as PDEBench draws it; values below the minimum, which the paper's rows would
-    // divide by, are drawn again.
-    for (long attempt = 0;; ++attempt) {
-      const double value = pde.initial_maximum() * stream.uniform(0, id, attempt);
-      if (value >= pde.initial_minimum()) {
-        values.push_back(value);
-        break;
+    std::vector<double> parameters;
+    long index = 0;
+    for (const PdeParameter& p : pde.parameters()) {
+      double value = p.value;
+      if (p.sampled) {
+        const double at = values.uniform(0, id, index);
+        value = p.logarithmic ? p.minimum * std::pow(p.maximum / p.minimum, at)
+                              : p.minimum + (p.maximum - p.minimum) * at;
       }
-      ++redrawn;
+      parameters.push_back(value);
+      ++index;
     }
+    numbers.push_back(pde.draw_initial(states, id, redrawn));
+    const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, cells);
+    split.ids.push_back(id);
+    split.initial.insert(split.initial.end(), initial.begin(), initial.end());
+    split.parameters.insert(split.parameters.end(), parameters.begin(), parameters.end());
   }
-  return values;
 }
 
 std::vector<double> uniform_times(double duration, int frames) {
@@ -44,25 +51,29 @@ enum class Keep { fields, right_wall };
 /// Solves all samples, dealt over the ranks, at the union of both lists of times.
 void solve_references(const Pde& pde, const Communicator& communicator, int cells,
                       const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
-                      PdeSplit& split) {
+                      const std::vector<std::vector<double>>& numbers, PdeSplit& split) {
   std::vector<double> all(own_times);
   if (keep == Keep::fields) all.insert(all.end(), times.begin(), times.end());
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
-  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted,
-                        int first_cell, std::vector<double>& out) {
+  const long width = static_cast<long>(cells) * pde.unknowns();
+  const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, long from,
+                        std::vector<double>& out) {
     for (double t : wanted) {
-      const auto at = solution.begin() + (std::lower_bound(all.begin(), all.end(), t) - all.begin()) * cells;
-      out.insert(out.end(), at + first_cell, at + cells);
+      const auto at = solution.begin() + (std::lower_bound(all.begin(), all.end(), t) - all.begin()) * width;
+      out.insert(out.end(), at + from, at + width);
     }
   };
   const BlockPartition blocks(split.size(), communicator.size());
   std::vector<double> mine, mine_own;
   communicator.together([&] {
     for (auto s = blocks.begin(communicator.rank()); s < blocks.end(communicator.rank()); ++s) {
-      const std::vector<double> solution = pde.reference(split.u0[s], cells, all);
+      const size_t count = split.parameters.size() / split.size();
+      const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
+      const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_cells());
+      const std::vector<double> solution = pde.reference(initial, parameters, cells, all);
       if (keep == Keep::fields) pick(solution, times, 0, mine);
-      pick(solution, own_times, keep == Keep::fields ? 0 : cells - 1, mine_own);
+      pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
     }
   });
   split.reference = communicator.all_gather_varying(std::span<const double>(mine));
@@ -91,9 +102,16 @@ void PdeDataOptions::validate(const DeckNode& node) const {
     node.error_at("path", "path is given, but source: generate reads no file; write source: pdebench");
 }
 
-void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator,
-                    int cells) {
-  if (options.source != "pdebench") return;
+void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
+                    const Communicator& communicator, int cells) {
+  if (options.source != "pdebench") {
+    if (pde.data_cells() % cells != 0)
+      node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells()) +
+                 " cells, which grid.cells = " + std::to_string(cells) + " does not divide; choose a divisor");
+    return;
+  }
+  if (!pde.collocated())
+    node.error_at("source", "source: pdebench reads the diffusion-sorption problem only; use source: generate");
   communicator.on_root([&] {
     const PdebenchFile file(options.path);
     const long needed = options.train + options.validation + options.test;
@@ -136,7 +154,8 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
       for (int s = 0; s < sizes[i]; ++s, ++id) {
         const auto first = values.begin() + static_cast<long>(id * each);
         splits[i]->ids.push_back(id);
-        splits[i]->u0.push_back(*first);
+        splits[i]->initial.insert(splits[i]->initial.end(), first, first + cells);
+        for (const PdeParameter& p : pde.parameters()) splits[i]->parameters.push_back(p.value);
         splits[i]->reference.insert(splits[i]->reference.end(), first, first + static_cast<long>(each));
       }
     if (data.times != own_times) return data;
@@ -147,12 +166,12 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   }
   data.times = uniform_times(pde.duration(), options.frames);
   for (int i = 0; i < 3; ++i) {
-    for (int s = 0; s < sizes[i]; ++s) splits[i]->ids.push_back(i * stride + s);
-    splits[i]->u0 = draw_initial_values(pde, options.seed, i * stride, sizes[i], data.redrawn);
+    std::vector<std::vector<double>> numbers;
+    draw_samples(pde, options.seed, i * stride, sizes[i], cells, *splits[i], data.redrawn, numbers);
     if (i > 0)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, *splits[i]);
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, *splits[i]);
     else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, data.train);
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers, data.train);
   }
   return data;
 }

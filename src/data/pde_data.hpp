@@ -28,9 +28,10 @@ struct PdeDataOptions {
 /// asked for.
 struct PdeSplit {
   std::vector<long> ids;              ///< global sample ids, disjoint between splits
-  std::vector<double> u0;             ///< [sample]
-  std::vector<double> reference;      ///< [sample][frame][cell] at PdeData::times
-  std::vector<double> own_reference;  ///< [sample][frame][cell] at the method's own times; empty if not known
+  std::vector<double> initial;        ///< [sample][cell][unknown]
+  std::vector<double> parameters;     ///< [sample][parameter of the PDE]
+  std::vector<double> reference;      ///< [sample][frame][cell][unknown] at PdeData::times
+  std::vector<double> own_reference;  ///< the same at the method's own times; empty if not known
   std::vector<double>
       right_wall;  ///< [sample][frame] at the method's own times, last cell; empty if not asked for
   int size() const { return static_cast<int>(ids.size()); }
@@ -40,13 +41,14 @@ struct PdeData {
   std::vector<double> times;  ///< frames of the reference
   int cells = 0;
   PdeSplit train, validation, test;
-  long redrawn = 0;  ///< initial values that fell below the smallest one allowed and were drawn again
+  long redrawn = 0;  ///< random initial states that the PDE refused and drew again
 };
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
-/// and cells that average to `cells`. Throws InputError on all ranks.
-void check_pde_data(const PdeDataOptions& options, const DeckNode& node, const Communicator& communicator,
-                    int cells);
+/// and cells that average to `cells`; and that `cells` divides the cells of generated references. Throws
+/// InputError on all ranks.
+void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
+                    const Communicator& communicator, int cells);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). Collective.

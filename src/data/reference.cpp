@@ -1,24 +1,10 @@
 #include "src/data/reference.hpp"
 
 #include "kernels/error.hpp"
+#include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdebench_diffusion_sorption.hpp"
 
 namespace rankine {
-
-std::vector<double> average_cells(std::span<const double> values, int fine, int coarse) {
-  if (coarse < 1 || fine % coarse != 0) {
-    throw InputError("cannot average " + std::to_string(fine) + " cells to " + std::to_string(coarse) +
-                     ": the coarse number of cells must divide the fine one");
-  }
-  const int ratio = fine / coarse;
-  std::vector<double> means(values.size() / ratio);
-  for (size_t i = 0; i < means.size(); ++i) {
-    double sum = 0;
-    for (int k = 0; k < ratio; ++k) sum += values[i * ratio + k];
-    means[i] = sum / ratio;
-  }
-  return means;
-}
 
 Reference diffusion_sorption_reference(double u0, int cells, std::span<const double> times,
                                        const ReferenceOptions& options) {

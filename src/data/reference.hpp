@@ -33,7 +33,4 @@ struct Reference {
 Reference diffusion_sorption_reference(double u0, int cells, std::span<const double> times,
                                        const ReferenceOptions& options = {});
 
-/// Means over `fine / coarse` neighbours: [row][fine] -> [row][coarse]. `coarse` must divide `fine`.
-std::vector<double> average_cells(std::span<const double> values, int fine, int coarse);
-
 }  // namespace rankine

@@ -16,21 +16,24 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-/// Cubic Lagrange interpolation between frames, in sqrt(t), in which a diffusive front is smooth.
+/// Cubic Lagrange interpolation between frames, in t, or in sqrt(t), in which the front that spreads from a wall is
+/// smooth.
 class FrameInterpolation {
  public:
-  FrameInterpolation(const std::vector<double>& from, const std::vector<double>& to) {
+  FrameInterpolation(std::vector<double> from, std::vector<double> to, bool in_root) {
+    if (in_root)
+      for (std::vector<double>* times : {&from, &to})
+        for (double& t : *times) t = std::sqrt(t);
     const int n = static_cast<int>(from.size()), width = std::min(4, n);
-    for (double t : to) {
-      const double s = std::sqrt(t);
+    for (double s : to) {
       const int right =
-          static_cast<int>(std::lower_bound(from.begin(), from.end(), t * (1 - 1e-14)) - from.begin());
+          static_cast<int>(std::lower_bound(from.begin(), from.end(), s * (1 - 1e-14)) - from.begin());
       Row row;
       row.first = std::clamp(right - width / 2, 0, n - width);
       for (int a = 0; a < width; ++a) {
         double weight = 1;
         for (int b = 0; b < width; ++b) {
-          const double sa = std::sqrt(from[row.first + a]), sb = std::sqrt(from[row.first + b]);
+          const double sa = from[row.first + a], sb = from[row.first + b];
           if (b != a) weight *= (s - sb) / (sa - sb);
         }
         row.weights.push_back(weight);
@@ -38,14 +41,14 @@ class FrameInterpolation {
       rows_.push_back(row);
     }
   }
-  /// u [from][cells] -> [to][cells].
-  std::vector<double> operator()(std::span<const double> u, int cells) const {
-    std::vector<double> out(rows_.size() * cells, 0.0);
+  /// u [from][width] -> [to][width].
+  std::vector<double> operator()(std::span<const double> u, int width) const {
+    std::vector<double> out(rows_.size() * width, 0.0);
     for (size_t j = 0; j < rows_.size(); ++j)
       for (size_t a = 0; a < rows_[j].weights.size(); ++a) {
         const double weight = rows_[j].weights[a];
         if (weight == 0) continue;
-        for (int i = 0; i < cells; ++i) out[j * cells + i] += weight * u[(rows_[j].first + a) * cells + i];
+        for (int i = 0; i < width; ++i) out[j * width + i] += weight * u[(rows_[j].first + a) * width + i];
       }
     return out;
   }
@@ -94,6 +97,10 @@ enum Measure {
   reference_residual,
   ic_error,
   bc_error,
+  rel_l2_final,
+  correction_residual,
+  correction_steps,
+  correction_converged,
   measures
 };
 
@@ -103,12 +110,16 @@ struct MeasureInfo {
 };
 constexpr MeasureInfo measure_info[measures] = {
     {"rel_l2", "relative L2 error on the reference's frames"},
-    {"rel_l2_corrected", "the same after one march correction u - P^-1 r(u)"},
+    {"rel_l2_corrected", "the same after one march correction u - P(u)^-1 r(u)"},
     {"rel_l2_discrete", "relative L2 distance from the exact discrete solution, own frames"},
     {"pde_residual", "root mean square of the conservative residual"},
     {"reference_residual", "the same of the reference on the method's own frames"},
     {"ic_error", "relative L2 error of the initial frame"},
     {"bc_error", "root mean square error of the two outermost cells"},
+    {"rel_l2_final", "rel_l2 after the corrections that formulation.correct asks for"},
+    {"correction_residual", "root mean square of the residual that they reached"},
+    {"correction_steps", "corrections applied"},
+    {"correction_converged", "1 where they reached their tolerance"},
 };
 
 }  // namespace
@@ -193,7 +204,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
-  check_pde_data(data_, data, setup.communicator, grid_.cells);
+  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
     data.error_at(
@@ -201,8 +212,11 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
         "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
         "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
 
+  if (formulation_.collocated() && !pde_->collocated())
+    formulation.error("residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
+                      "not have; use residual: storage");
   const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
-  model_context_ = ModelContext{*tiles_, sum, 3, formulation_.soft() ? 1 : formulation_.basis,
+  model_context_ = ModelContext{*tiles_, sum, input_channels(), pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
   const DeckNode model = variant.section("model");
   model_ = models().make_or("fno2d", model, *model_context_);
@@ -226,6 +240,9 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"seconds_per_step", "s", "median wall time of a training step", true});
   out.push_back(
       {"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
+  out.push_back({"seconds_per_correction", "s", "wall time of one march correction of one sample", true});
+  out.push_back({"seconds_classical", "s",
+                 "wall time of the classical time stepper on the same grid for one sample, to rounding", true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
   return out;
 }
@@ -257,41 +274,69 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
   PdeBatch batch;
   batch.step = step;
   batch.training = training;
-  const size_t frames = times_.size();
+  const auto append = [&](const std::vector<double>& from, long s, std::vector<double>& to) {
+    const long each = static_cast<long>(from.size()) / split.size();
+    to.insert(to.end(), from.begin() + s * each, from.begin() + (s + 1) * each);
+  };
   for (long s : which) {
     batch.ids.push_back(split.ids[s]);
-    batch.u0.push_back(split.u0[s]);
-    if (!split.right_wall.empty()) {
-      const auto wall = split.right_wall.begin() + static_cast<long>(s * frames);
-      batch.right_reference.insert(batch.right_reference.end(), wall, wall + static_cast<long>(frames));
-    }
+    append(split.initial, s, batch.initial);
+    append(split.parameters, s, batch.parameters);
+    append(split.right_wall, s, batch.right_reference);
   }
   return batch;
 }
 
-/// Channels (time, x, initial state) on the local tiles: [L, B, 3, Tt, Tx].
+/// Time, x where the domain has walls, one channel an initial field, one a sampled parameter.
+int PdeTraining::input_channels() const {
+  int channels = 1 + (pde_->periodic() ? 0 : 1) + pde_->unknowns();
+  for (const PdeParameter& p : pde_->parameters()) channels += p.sampled ? 1 : 0;
+  return channels;
+}
+
+/// The channels on the local tiles: [L, B, channels, Tt, Tx].
 Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   const TileGrid& grid = tiles_->grid();
-  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), 3, grid.tile_nt(), grid.tile_nx()},
+  const int channels = input_channels(), m = pde_->unknowns();
+  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()},
                            model_->dtype());
   // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
   // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
   const double last = formulation_.collocated() ? grid_.cells - 0.5 : grid_.cells;
+  const std::vector<PdeParameter> parameters = pde_->parameters();
+  const auto sampled = [&](int s) {  // the sample's drawn parameters, scaled to [0, 1]
+    std::vector<double> out;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const PdeParameter& p = parameters[i];
+      const double value = batch.parameters[s * parameters.size() + i];
+      if (p.sampled)
+        out.push_back(p.logarithmic ? std::log(value / p.minimum) / std::log(p.maximum / p.minimum)
+                                    : (value - p.minimum) / (p.maximum - p.minimum));
+    }
+    return out;
+  };
   const auto fill = [&](auto* out) {
     using T = std::remove_pointer_t<decltype(out)>;
     for (long l = 0; l < tiles_->local_tiles(); ++l) {
       const TileExtent extent = grid.extent(tiles_->begin() + l);
-      for (int s = 0; s < batch.size(); ++s)
-        for (int channel = 0; channel < 3; ++channel)
+      for (int s = 0; s < batch.size(); ++s) {
+        const auto channel = [&](const auto& value) {
           for (long t = extent.t_begin; t < extent.t_end; ++t)
-            for (long i = extent.x_begin; i < extent.x_end; ++i) {
-              const double time = times_[first_time + t] / pde_->duration();
-              *out++ =
-                  static_cast<T>(channel == 0   ? (formulation_.time_input == "sqrt" ? std::sqrt(time) : time)
-                                 : channel == 1 ? (static_cast<double>(i) + 0.5) / last
-                                                : formulation_.initial_input_scale * batch.u0[s]);
-            }
+            for (long i = extent.x_begin; i < extent.x_end; ++i) *out++ = static_cast<T>(value(t, i));
+        };
+        channel([&](long t, long) {
+          const double time = times_[first_time + t] / pde_->duration();
+          return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
+        });
+        if (!pde_->periodic()) channel([&](long, long i) { return (static_cast<double>(i) + 0.5) / last; });
+        for (int a = 0; a < m; ++a)
+          channel([&](long, long i) {
+            return formulation_.initial_input_scale *
+                   batch.initial[(static_cast<size_t>(s) * grid_.cells + i) * m + a];
+          });
+        for (double value : sampled(s)) channel([&](long, long) { return value; });
+      }
     }
   };
   if (model_->dtype() == DType::f32)
@@ -304,19 +349,19 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
 /// Everything that an evaluation of a split gives. All ranks have the same bits, times apart.
 struct PdeTraining::Evaluation {
   std::vector<double> measures[rankine::measures];  // [measure][sample]
-  double seconds_per_sample = 0;
+  double seconds_per_sample = 0, seconds_per_correction = 0, seconds_classical = 0;
   double iterations = 0;
 };
 
 class PdeTraining::Evaluator {
  public:
   Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator,
-            const StorageProblem& problem)
+            const StorageModel& model)
       : owner_(owner),
         data_(data),
         communicator_(communicator),
-        problem_(problem),
-        to_frames_(owner.times_, data.times) {}
+        model_(model),
+        to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
 
   /// The cheap form measures rel_l2 only. `fields`: takes the first `save` samples at the reference's frames
   /// (root only).
@@ -324,8 +369,9 @@ class PdeTraining::Evaluator {
                         bool cheap, int save = 0, std::vector<double>* fields = nullptr) const {
     const NoGrad no_grad;
     Evaluation result;
-    const int batch_size = owner_.train_.batch, cells = owner_.grid_.cells;
+    const int batch_size = owner_.train_.batch, width = model_.width();
     double seconds = 0, solves = 0;
+    Timing timing;
     for (int first = 0; first < split.size(); first += batch_size) {
       std::vector<long> which(std::min(batch_size, split.size() - first));
       std::iota(which.begin(), which.end(), static_cast<long>(first));
@@ -345,12 +391,12 @@ class PdeTraining::Evaluator {
       std::vector<double> local, kept;
       communicator_.together([&] {
         for (long s = 0; s < own; ++s) {
-          const std::span<const double> solution(&u[s * owner_.times_.size() * cells],
-                                                 owner_.times_.size() * cells);
+          std::vector<double> solution(u.begin() + s * static_cast<long>(owner_.times_.size()) * width,
+                                       u.begin() + (s + 1) * static_cast<long>(owner_.times_.size()) * width);
           const long sample = first + first_own + s;
-          measure(solution, split, sample, cheap, local);
+          measure(solution, split, sample, cheap, local, timing);
           if (sample < save) {
-            const std::vector<double> frames = to_frames_(solution, cells);
+            const std::vector<double> frames = to_frames_(solution, width);
             kept.insert(kept.end(), frames.begin(), frames.end());
           }
         }
@@ -363,43 +409,69 @@ class PdeTraining::Evaluator {
       }
     }
     result.seconds_per_sample = communicator_.max(seconds) / split.size();
+    result.seconds_per_correction = communicator_.max(timing.correction / std::max(1, timing.samples));
+    result.seconds_classical = communicator_.max(timing.classical / std::max(1, timing.samples));
     if (solves > 0) result.iterations /= solves;
     return result;
   }
 
  private:
-  void measure(std::span<const double> u, const PdeSplit& split, long sample, bool cheap,
-               std::vector<double>& out) const {
-    const int cells = owner_.grid_.cells;
-    const size_t frames = data_.times.size(), each = frames * cells, own = owner_.times_.size() * cells;
+  struct Timing {
+    double correction = 0, classical = 0;
+    int samples = 0;
+  };
+
+  /// Appends the measures of one sample to `out`; `u` ends with the corrections that the deck asks for.
+  void measure(std::vector<double>& u, const PdeSplit& split, long sample, bool cheap, std::vector<double>& out,
+               Timing& timing) const {
+    const int width = model_.width();
+    const size_t frames = data_.times.size(), each = frames * width, own = owner_.times_.size() * width,
+                 count = split.parameters.size() / split.size();
     const std::span<const double> reference(&split.reference[sample * each], each);
-    const std::vector<double> at_frames = to_frames_(u, cells);
+    const std::vector<double> at_frames = to_frames_(u, width);
     double values[rankine::measures];
     std::fill(std::begin(values), std::end(values), nan);
     const double size = norm(reference);
     values[rel_l2] = distance(at_frames, reference) / size;
     if (!cheap) {
+      const std::span<const double> initial(&split.initial[sample * width], width);
+      const StorageProblem problem = model_.sample(
+          {initial.begin(), initial.end()},
+          {{split.parameters.begin() + sample * count, split.parameters.begin() + (sample + 1) * count}, {}});
+      const double root = std::sqrt(static_cast<double>(problem.points()));
       // The correction and the residual know the initial state: a method's own first frame does not enter.
-      std::vector<double> corrected(u.begin(), u.end()), exact(own);
-      std::fill_n(corrected.begin(), cells, split.u0[sample]);
-      std::fill_n(exact.begin(), cells, split.u0[sample]);
-      values[pde_residual] =
-          norm(problem_.evaluate(corrected)) / std::sqrt(static_cast<double>(problem_.points()));
-      problem_.correct(corrected, 1);
-      values[rel_l2_corrected] = distance(to_frames_(corrected, cells), reference) / size;
-      problem_.solve_exactly(exact);
+      std::vector<double> corrected(u);
+      std::copy(initial.begin(), initial.end(), corrected.begin());
+      std::vector<double> final_state(corrected);
+      ++timing.samples;
+      Stopwatch watch;
+      const CorrectionReport once =
+          problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
+      timing.correction += watch.seconds();
+      values[pde_residual] = once.residual_before;
+      values[rel_l2_corrected] = distance(to_frames_(corrected, width), reference) / size;
+      const CorrectionOptions& correct = owner_.formulation_.correct;
+      const CorrectionReport report = problem.correct(final_state, correct);
+      values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
+      values[correction_residual] = report.residual_after;
+      values[correction_steps] = report.steps;
+      values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
+      watch = Stopwatch();
+      const std::vector<double> exact = problem.solve_exactly();
+      timing.classical += watch.seconds();
       values[rel_l2_discrete] = distance(u, exact) / norm(exact);
       if (!split.own_reference.empty())
         values[reference_residual] =
-            norm(problem_.evaluate(std::span(&split.own_reference[sample * own], own))) /
-            std::sqrt(static_cast<double>(problem_.points()));
-      double initial = 0, walls = 0;
-      for (int i = 0; i < cells; ++i) initial += (u[i] - split.u0[sample]) * (u[i] - split.u0[sample]);
+            norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) / root;
+      double walls = 0;
+      const int m = model_.unknowns();
       for (size_t j = 0; j < frames; ++j)
-        for (int cell : {0, cells - 1})
-          walls += std::pow(at_frames[j * cells + cell] - reference[j * cells + cell], 2);
-      values[ic_error] = std::sqrt(initial / cells) / split.u0[sample];
-      values[bc_error] = std::sqrt(walls / (2.0 * static_cast<double>(frames)));
+        for (int i : {0, width - m})
+          for (int a = 0; a < m; ++a)
+            walls += std::pow(at_frames[j * width + i + a] - reference[j * width + i + a], 2);
+      values[ic_error] = distance(std::span(u).first(width), initial) / norm(initial);
+      values[bc_error] = std::sqrt(walls / (2.0 * m * static_cast<double>(frames)));
+      if (correct.steps > 0) u = std::move(final_state);
     }
     out.insert(out.end(), std::begin(values), std::end(values));
   }
@@ -407,7 +479,7 @@ class PdeTraining::Evaluator {
   const PdeTraining& owner_;
   const PdeData& data_;
   const Communicator& communicator_;
-  const StorageProblem& problem_;
+  const StorageModel& model_;
   FrameInterpolation to_frames_;
 };
 
@@ -436,12 +508,12 @@ Metrics PdeTraining::run(RunContext& context) {
   const PdeData& data = *shared;
   const double data_seconds = whole.seconds();
 
-  const StorageProblem problem(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
-                               formulation_.march == "petsc");
+  const StorageModel storage(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
+                             formulation_.march);
   const auto seed = static_cast<std::uint64_t>(context.seed);
   const std::unique_ptr<ConstraintLayer> layer =
-      make_constraint_layer(formulation_, *pde_, problem, communicator, *tiles_, seed);
-  const Evaluator evaluate(*this, data, communicator, problem);
+      make_constraint_layer(formulation_, storage, communicator, *tiles_, {}, seed);
+  const Evaluator evaluate(*this, data, communicator, storage);
 
   ParameterSet parameters = model_->initial_parameters(seed);
   const ParameterSet untrained = parameters.clone();
@@ -510,7 +582,11 @@ Metrics PdeTraining::run(RunContext& context) {
     out.emplace_back(measure_info[m].name, mean(test.measures[m]));
     context.results.per_sample(measure_info[m].name, test.measures[m], {.long_name = measure_info[m].help});
   }
-  context.results.per_sample("u0", data.test.u0, {.long_name = "initial value"});
+  std::vector<double> initial_means;
+  for (int i = 0; i < data.test.size(); ++i)
+    initial_means.push_back(mean(std::span(data.test.initial).subspan(
+        static_cast<size_t>(i) * storage.width(), storage.width())));
+  context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(start.measures[rel_l2]));
   const long tail = std::max<long>(1, train_.steps / 10);
@@ -527,6 +603,8 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("parameters", static_cast<double>(parameters.count()));
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);
+  out.emplace_back("seconds_per_correction", test.seconds_per_correction);
+  out.emplace_back("seconds_classical", test.seconds_classical);
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
   write_fields(context, data, save, fields);
@@ -556,11 +634,19 @@ void PdeTraining::write_fields(RunContext& context, const PdeData& data, int sav
   const std::vector<Coordinate> coordinates{{"sample_id", ids, "1", "test sample"},
                                             {"t", data.times, pde_->time_unit(), "time"},
                                             {"x", x, pde_->length_unit(), "cell centre"}};
+  const int m = pde_->unknowns();
   const size_t count = static_cast<size_t>(save) * data.times.size() * cells;
-  context.results.fields("u", std::span<const double>(u).first(count), coordinates,
-                         {.long_name = pde_->field_name()});
-  context.results.fields("u_reference", std::span<const double>(data.test.reference).first(count),
-                         coordinates, {.long_name = std::string(pde_->field_name()) + ", reference"});
+  for (int a = 0; a < m; ++a) {
+    const auto of_unknown = [&](const std::vector<double>& all) {
+      std::vector<double> one(count);
+      for (size_t p = 0; p < count; ++p) one[p] = all[p * m + a];
+      return one;
+    };
+    const std::string name = pde_->symbol(a), label = pde_->field_name(a);
+    context.results.fields(name, of_unknown(u), coordinates, {.long_name = label});
+    context.results.fields(name + "_reference", of_unknown(data.test.reference), coordinates,
+                           {.long_name = label + ", reference"});
+  }
   const auto edges = [&](int parts) {
     std::vector<double> at;
     for (int i = 0; i <= parts; ++i) at.push_back(pde_->length() * i / parts);

@@ -48,6 +48,7 @@ class PdeTraining final : public Experiment {
  private:
   struct Evaluation;
   class Evaluator;
+  int input_channels() const;
   Tensor network_input(const PdeBatch& batch) const;
   PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.

@@ -193,7 +193,7 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   std::vector<double> jets_at_;
 };
 
-CollocatedProblem::CollocatedProblem(const Pde& pde, const Communicator& communicator,
+CollocatedProblem::CollocatedProblem(const CollocatedPde& pde, const Communicator& communicator,
                                      const TilePartition& tiles, std::vector<double> times,
                                      std::vector<double> x, TileGrid experts, int basis,
                                      CollocatedOptions options, SolverOptions solver)

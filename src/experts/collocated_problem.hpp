@@ -52,7 +52,7 @@ class CollocatedProblem {
  public:
   /// `times` and `cells`: the collocation grid (t, x); `experts`: the grid of experts, whose boxes are unions
   /// of tiles.
-  CollocatedProblem(const Pde& pde, const Communicator& communicator, const TilePartition& tiles,
+  CollocatedProblem(const CollocatedPde& pde, const Communicator& communicator, const TilePartition& tiles,
                     std::vector<double> times, std::vector<double> x, TileGrid experts, int basis,
                     CollocatedOptions options, SolverOptions solver);
   ~CollocatedProblem();
@@ -107,7 +107,7 @@ class CollocatedProblem {
   void for_each_linear_row(const CollocatedBatch& batch, int sample, long local_tile,
                            const Visit& visit) const;
 
-  const Pde& pde_;
+  const CollocatedPde& pde_;
   const Communicator& communicator_;
   TilePartition tiles_;
   TileGrid experts_;

@@ -59,15 +59,16 @@ bool skipped(const SolverOptions& solver, const std::vector<SolveReport>& report
 
 class StorageLayer final : public ConstraintLayer {
  public:
-  StorageLayer(const FormulationOptions& options, const StorageProblem& problem,
-               const Communicator& communicator, const TilePartition& tiles, std::uint64_t seed)
+  StorageLayer(const FormulationOptions& options, const StorageModel& model, const Communicator& communicator,
+               const TilePartition& tiles, std::vector<int> learned, std::uint64_t seed)
       : o_(options),
-        problem_(problem),
+        model_(model),
         communicator_(communicator),
         transpose_(communicator, tiles),
+        learned_(std::move(learned)),
         seed_(seed) {
     if (o_.soft()) return;
-    const TileGrid experts(problem.frames(), problem.cells(), o_.experts[0], o_.experts[1]);
+    const TileGrid experts(model.frames(), model.cells(), o_.experts[0], o_.experts[1]);
     std::vector<Box> boxes;
     for (long k = 0; k < experts.tiles(); ++k) {
       const TileExtent e = experts.extent(k);
@@ -75,40 +76,18 @@ class StorageLayer final : public ConstraintLayer {
                        static_cast<int>(e.x_end)});
     }
     mixture_ = std::make_unique<StorageMixture>(
-        problem, boxes, o_.basis, o_.coupling == "assembled" ? Coupling::assembled : Coupling::none,
-        o_.row_weighting(), o_.solver);
+        model.frames(), model.cells(), model.unknowns(), boxes, o_.basis,
+        o_.coupling == "assembled" ? Coupling::assembled : Coupling::none, o_.row_weighting(), o_.solver);
   }
 
-  int network_frames() const override { return problem_.frames(); }
-  int outputs() const override { return o_.soft() ? 1 : o_.basis; }
-  int solves() const override { return mixture_ ? mixture_->solves() : 0; }
+  int network_frames() const override { return model_.frames(); }
+  int outputs() const override { return model_.unknowns() * (o_.soft() ? 1 : o_.basis); }
+  int solves() const override { return mixture_ ? (o_.target() ? mixture_->experts() : mixture_->solves()) : 0; }
 
   TapeLoss loss(const Tensor& fields, const PdeBatch& batch) override {
-    const Tensor u = solution(fields, batch);
-    const std::int64_t local = u.extent(0);
-    // |Q r(u)| of each local sample; the gradient is at hand with the value, so it is formed at once.
-    Tensor norms = Tensor::zeros({local}, DType::f64);
-    const bool record = would_record({u});
-    Tensor u_bar = Tensor::zeros(record ? u.shape() : Shape{0}, DType::f64);
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < local; ++s) {
-        const std::vector<double> full = with_initial(batch, s, u.data<double>() + s * problem_.points());
-        const std::span<double> bar =
-            record ? std::span(u_bar.data<double>() + s * problem_.points(), problem_.points())
-                   : std::span<double>();
-        norms.data<double>()[s] = problem_.residual_norm(o_.loss_weighting(), full, bar);
-      }
-    });
-    const Tensor on_tape =
-        apply_op("residual_norm", {u}, norms,
-                 [u_bar, points = problem_.points()](const std::vector<Tensor>& bar, const VjpContext&) {
-                   Tensor out = u_bar.clone();
-                   for (std::int64_t s = 0; s < out.extent(0); ++s)
-                     for (long p = 0; p < points; ++p)
-                       out.data<double>()[s * points + p] *= bar[0].data<double>()[s];
-                   return std::vector<Tensor>{out};
-                 },
-                 {.first_order_only = true});
+    const Solution solved = solution(fields, batch);
+    const std::int64_t local = solved.u.extent(0);
+    const Tensor norms = o_.target() ? target_distance(solved, batch) : residual_norms(solved.u, batch);
     TapeLoss loss;
     Tensor seed = Tensor::zeros({local}, DType::f64);
     std::vector<double> values(local);
@@ -119,17 +98,17 @@ class StorageLayer final : public ConstraintLayer {
     }
     const TileTree tree(communicator_, transpose_.samples(batch.size()));
     loss.value = tree.sum_values(std::span<const double>(values));
-    loss.outputs = {on_tape};
+    loss.outputs = {norms};
     loss.seeds = {seed};
     return loss;
   }
 
   std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) override {
     const NoGrad no_grad;
-    const Tensor u = solution(fields, batch);
+    const Tensor u = solution(fields, batch).u;
     std::vector<double> out;
     for (std::int64_t s = 0; s < u.extent(0); ++s) {
-      const std::vector<double> full = with_initial(batch, s, u.data<double>() + s * problem_.points());
+      const std::vector<double> full = problem(batch, s).whole(field(u, s));
       out.insert(out.end(), full.begin(), full.end());
     }
     return out;
@@ -138,12 +117,12 @@ class StorageLayer final : public ConstraintLayer {
   BatchStatistics statistics() const override {
     if (!mixture_) return {};
     std::vector<PackedReport> local;
-    const size_t columns =
-        o_.coupling == "assembled" ? static_cast<size_t>(mixture_->experts()) * o_.basis : o_.basis;
-    for (size_t s = 0; s < state_->reports.size(); ++s)
+    for (size_t s = 0; s < state_->reports.size(); ++s) {
+      const std::span<const double> all = state_->coefficients[s];
+      const size_t columns = all.size() / solves();
       for (int k = 0; k < solves(); ++k)
-        local.push_back(pack(state_->reports[s][k],
-                             std::span<const double>(state_->coefficients[s]).subspan(k * columns, columns)));
+        local.push_back(pack(state_->reports[s][k], all.subspan(k * columns, columns)));
+    }
     return summarise(communicator_.all_gather_varying(std::span<const PackedReport>(local)), solves());
   }
 
@@ -153,91 +132,143 @@ class StorageLayer final : public ConstraintLayer {
     std::vector<std::vector<SolveReport>> reports;  // [local sample][solve]
     std::vector<std::vector<double>> coefficients;  // [local sample]
   };
+  /// Fields as the network gave them, the solution, both [local sample][frame][cell][...], and the corrected
+  /// state that a target formulation fits (no gradient flows into it).
+  struct Solution {
+    Tensor whole, u;
+    std::shared_ptr<std::vector<std::vector<double>>> targets;  // [local sample][frames * width]
+  };
 
-  std::vector<double> initial(const PdeBatch& batch, std::int64_t local) const {
-    return std::vector<double>(problem_.cells(), batch.u0[first_sample(batch) + local]);
-  }
   std::int64_t first_sample(const PdeBatch& batch) const {
     return transpose_.samples(batch.size()).begin(communicator_.rank());
   }
-  std::vector<double> with_initial(const PdeBatch& batch, std::int64_t local, const double* later) const {
-    std::vector<double> u = initial(batch, local);
-    u.insert(u.end(), later, later + problem_.points());
-    return u;
+  StorageProblem problem(const PdeBatch& batch, std::int64_t local) const {
+    const size_t sample = first_sample(batch) + local, width = model_.width();
+    const size_t count = batch.parameters.size() / batch.size();
+    SchemeParameters parameters;
+    parameters.values.assign(batch.parameters.begin() + sample * count,
+                             batch.parameters.begin() + (sample + 1) * count);
+    parameters.learned = learned_;
+    for (size_t l = 0; l < learned_.size(); ++l)
+      parameters.values[learned_[l]] = batch.learned.data<double>()[l];
+    return model_.sample({batch.initial.begin() + sample * width, batch.initial.begin() + (sample + 1) * width},
+                         std::move(parameters));
+  }
+  std::span<const double> field(const Tensor& u, std::int64_t local) const {
+    return {u.data<double>() + local * model_.points(), static_cast<size_t>(model_.points())};
   }
 
-  /// Tiles of all samples -> whole fields of this rank's samples, in double.
+  /// Tiles of all samples -> whole fields of this rank's samples, in double: [local][frame][cell][channel].
   Tensor whole_samples(const Tensor& fields, int batch) const {
     const Tensor tiles = fields.contiguous() ? fields : fields.clone();
-    const std::int64_t channels = fields.extent(2);
-    Tensor out = Tensor::empty(
-        {transpose_.local_samples(batch), channels, problem_.frames(), problem_.cells()}, DType::f64);
-    const std::span<double> to(out.data<double>(), out.count());
+    const std::int64_t channels = fields.extent(2), local = transpose_.local_samples(batch);
+    const long points = static_cast<long>(model_.frames()) * model_.cells();
+    std::vector<double> samples(transpose_.samples_size(batch, channels));
     const auto convert = [&](auto zero) {
       using T = decltype(zero);
-      transpose_.to_samples(std::span<const T>(tiles.data<T>(), tiles.count()), to, batch, channels);
+      transpose_.to_samples(std::span<const T>(tiles.data<T>(), tiles.count()), std::span(samples), batch,
+                            channels);
     };
     if (fields.dtype() == DType::f32)
       convert(0.0f);
     else
       convert(0.0);
+    Tensor out = Tensor::empty({local, model_.frames(), model_.cells(), channels}, DType::f64);
+    for (std::int64_t s = 0; s < local; ++s)
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (long p = 0; p < points; ++p)
+          out.data<double>()[(s * points + p) * channels + c] = samples[(s * channels + c) * points + p];
     const SampleTranspose& transpose = transpose_;
     return apply_op(
         "tiles_to_samples", {fields}, out,
-        [&transpose, batch, channels, shape = fields.shape(), type = fields.dtype()](
+        [&transpose, batch, channels, local, points, shape = fields.shape(), type = fields.dtype()](
             const std::vector<Tensor>& bar, const VjpContext&) {
           const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
+          std::vector<double> back_samples(from.count());
+          for (std::int64_t s = 0; s < local; ++s)
+            for (std::int64_t c = 0; c < channels; ++c)
+              for (long p = 0; p < points; ++p)
+                back_samples[(s * channels + c) * points + p] =
+                    from.data<double>()[(s * points + p) * channels + c];
           Tensor back = Tensor::empty(shape, type);
-          const std::span<const double> samples(from.data<double>(), from.count());
+          const std::span<const double> view(back_samples);
           if (type == DType::f32)
-            transpose.to_tiles(samples, std::span(back.data<float>(), back.count()), batch, channels);
+            transpose.to_tiles(view, std::span(back.data<float>(), back.count()), batch, channels);
           else
-            transpose.to_tiles(samples, std::span(back.data<double>(), back.count()), batch, channels);
+            transpose.to_tiles(view, std::span(back.data<double>(), back.count()), batch, channels);
           return std::vector<Tensor>{back};
         },
         {.first_order_only = true});
   }
 
-  /// u [local sample][frame][cell] without the initial frame, on the tape.
-  Tensor solution(const Tensor& fields, const PdeBatch& batch) {
-    state_ = std::make_shared<State>();
-    const Tensor whole = whole_samples(fields, batch.size());
-    const std::int64_t local = whole.extent(0);
-    const long points = problem_.points();
-    if (o_.soft()) return reshape(whole, {local, problem_.frames(), problem_.cells()});
+  /// v - P(v)^-1 r(v) for the state `later` [frames][width].
+  std::vector<double> corrected_target(const StorageProblem& problem, std::span<const double> later) const {
+    std::vector<double> u = problem.whole(later);
+    std::vector<std::vector<double>> states;
+    problem.correct_steps(u, {.steps = 1, .state = model_.march_options().frozen() ? "frozen" : "prediction"},
+                          states);
+    return {u.begin() + problem.width(), u.end()};
+  }
 
-    Tensor u = Tensor::empty({local, problem_.frames(), problem_.cells()}, DType::f64);
+  Solution solution(const Tensor& fields, const PdeBatch& batch) {
+    state_ = std::make_shared<State>();
+    Solution out;
+    out.whole = whole_samples(fields, batch.size());
+    out.targets = std::make_shared<std::vector<std::vector<double>>>();
+    const std::int64_t local = out.whole.extent(0);
+    const Shape shape{local, model_.frames(), model_.width()};
+    if (o_.soft()) {
+      out.u = reshape(out.whole, shape);
+      if (o_.target())
+        communicator_.together([&] {
+          for (std::int64_t s = 0; s < local; ++s)
+            out.targets->push_back(corrected_target(problem(batch, s), field(out.u, s)));
+        });
+    } else {
+      out.u = o_.target() ? fitted(out, batch, shape) : constrained(out.whole, batch, shape);
+    }
+    if (o_.correct.train && o_.correct.steps > 0) out.u = corrected(out.u, batch);
+    return out;
+  }
+
+  std::span<const double> basis_of(const Tensor& whole, std::int64_t local) const {
+    const long size = model_.points() * o_.basis;
+    return {whole.data<double>() + local * size, static_cast<size_t>(size)};
+  }
+  /// The first basis field: in a target formulation the network's own prediction.
+  std::vector<double> own_prediction(const Tensor& whole, std::int64_t local) const {
+    std::vector<double> v(model_.points());
+    const std::span<const double> basis = basis_of(whole, local);
+    for (long p = 0; p < model_.points(); ++p) v[p] = basis[p * o_.basis];
+    return v;
+  }
+
+  /// u by the experts' nonlinear least squares on the residual.
+  Tensor constrained(const Tensor& whole, const PdeBatch& batch, const Shape& shape) {
+    const long points = model_.points();
+    Tensor u = Tensor::empty(shape, DType::f64);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
-    auto bases = std::make_shared<std::vector<std::vector<double>>>();  // [frame][cell][basis] of each sample
     communicator_.together([&] {
-      for (std::int64_t s = 0; s < local; ++s) {
-        bases->push_back(column_fastest(whole.data<double>() + s * points * o_.basis));
-        solutions->push_back(mixture_->solve(initial(batch, s), bases->back(), sampled_rows(batch, s)));
-        const MixtureSolution& solved = solutions->back();
-        std::copy(solved.u.begin() + problem_.cells(), solved.u.end(), u.data<double>() + s * points);
-        state_->reports.push_back(solved.reports);
-        state_->coefficients.push_back(solved.coefficients);
+      for (std::int64_t s = 0; s < shape[0]; ++s) {
+        const StorageProblem sample = problem(batch, s);
+        solutions->push_back(mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s)));
+        keep(solutions->back(), u, s);
       }
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("constrained_solution", {whole}, u,
-                    [this, state = state_, solutions, bases, batch, points, shape = whole.shape()](
+                    [this, state = state_, solutions, batch, whole = whole.detach(), points](
                         const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::zeros(shape, DType::f64);
+                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
                       const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-                      std::vector<double> fields_bar(points * o_.basis);
                       communicator_.together([&] {
-                        for (std::int64_t s = 0; s < shape[0]; ++s) {
+                        for (std::int64_t s = 0; s < whole.extent(0); ++s) {
                           MixtureSolution& solved = (*solutions)[s];
-                          mixture_->pull_back(
-                              initial(batch, s), (*bases)[s], solved,
-                              std::span<const double>(u_bar.data<double>() + s * points, points), fields_bar);
+                          const std::span<double> to(out.data<double>() + s * points * o_.basis,
+                                                     points * o_.basis);
+                          mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s), to);
                           state->reports[s] = solved.reports;
-                          if (skipped(o_.solver, solved.reports)) continue;
-                          double* to = out.data<double>() + s * points * o_.basis;
-                          for (long p = 0; p < points; ++p)
-                            for (int i = 0; i < o_.basis; ++i)
-                              to[i * points + p] = fields_bar[p * o_.basis + i];
+                          if (skipped(o_.solver, solved.reports)) std::fill(to.begin(), to.end(), 0.0);
                         }
                       });
                       stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
@@ -246,23 +277,194 @@ class StorageLayer final : public ConstraintLayer {
                     {.first_order_only = true});
   }
 
-  std::vector<double> column_fastest(const double* fields) const {
-    const long points = problem_.points();
-    std::vector<double> out(points * o_.basis);
-    for (int i = 0; i < o_.basis; ++i)
-      for (long p = 0; p < points; ++p) out[p * o_.basis + i] = fields[i * points + p];
+  /// u by the experts' linear fits of one shared target, the corrected prediction.
+  Tensor fitted(Solution& solution, const PdeBatch& batch, const Shape& shape) {
+    const long points = model_.points();
+    Tensor u = Tensor::empty(shape, DType::f64);
+    auto solutions = std::make_shared<std::vector<MixtureSolution>>();
+    const Tensor whole = solution.whole;
+    communicator_.together([&] {
+      for (std::int64_t s = 0; s < shape[0]; ++s) {
+        const StorageProblem sample = problem(batch, s);
+        std::vector<double> state = own_prediction(whole, s), target;
+        MixtureSolution solved;
+        for (int fit = 0; fit < o_.target_fits; ++fit) {
+          target = corrected_target(sample, state);
+          solved = mixture_->fit(sample, basis_of(whole, s), target, o_.target_ridge);
+          state.assign(solved.u.begin() + sample.width(), solved.u.end());
+        }
+        solutions->push_back(std::move(solved));
+        solution.targets->push_back(std::move(target));
+        keep(solutions->back(), u, s);
+      }
+    });
+    stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
+    return apply_op("fitted_solution", {whole}, u,
+                    [this, state = state_, solutions, targets = solution.targets, whole = whole.detach(), points](
+                        const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
+                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      for (std::int64_t s = 0; s < whole.extent(0); ++s) {
+                        if (skipped(o_.solver, state->reports[s])) continue;
+                        mixture_->pull_back_fit(
+                            basis_of(whole, s), (*targets)[s], (*solutions)[s], o_.target_ridge, field(u_bar, s),
+                            std::span(out.data<double>() + s * points * o_.basis, points * o_.basis));
+                      }
+                      return std::vector<Tensor>{out};
+                    },
+                    {.first_order_only = true});
+  }
+
+  void keep(const MixtureSolution& solved, Tensor& u, std::int64_t s) {
+    std::copy(solved.u.begin() + model_.width(), solved.u.end(), u.data<double>() + s * model_.points());
+    state_->reports.push_back(solved.reports);
+    state_->coefficients.push_back(solved.coefficients);
+  }
+
+  /// A gradient by the learned parameters, summed over all samples in tree order.
+  Tensor summed_over_samples(const std::vector<double>& by_sample, const PdeBatch& batch) const {
+    const size_t count = learned_.size(), local = by_sample.size() / std::max<size_t>(count, 1);
+    const TileTree tree(communicator_, transpose_.samples(batch.size()));
+    Tensor out = Tensor::zeros({static_cast<std::int64_t>(count)}, DType::f64);
+    for (size_t l = 0; l < count; ++l) {
+      std::vector<double> values(local);
+      for (size_t s = 0; s < local; ++s) values[s] = by_sample[s * count + l];
+      out.data<double>()[l] = tree.sum_values(std::span<const double>(values));
+    }
     return out;
+  }
+  std::vector<Tensor> with_learned(Tensor first, const PdeBatch& batch) const {
+    std::vector<Tensor> inputs{std::move(first)};
+    if (!learned_.empty()) inputs.push_back(batch.learned);
+    return inputs;
+  }
+
+  /// u after `correct.steps` corrections, trained through.
+  Tensor corrected(const Tensor& u, const PdeBatch& batch) {
+    const std::int64_t local = u.extent(0);
+    Tensor out = Tensor::empty(u.shape(), DType::f64);
+    auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
+    communicator_.together([&] {
+      for (std::int64_t s = 0; s < local; ++s) {
+        const StorageProblem sample = problem(batch, s);
+        std::vector<double> full = sample.whole(field(u, s));
+        sample.correct_steps(full, o_.correct, (*states)[s]);
+        std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
+      }
+    });
+    return apply_op("corrected_solution", with_learned(u, batch), out,
+                    [this, states, batch](const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor u_bar = bar[0].clone();
+                      std::vector<double> by_sample(u_bar.extent(0) * learned_.size());
+                      communicator_.together([&] {
+                        for (std::int64_t s = 0; s < u_bar.extent(0); ++s)
+                          problem(batch, s).correct_transpose(
+                              (*states)[s], o_.correct,
+                              std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
+                              std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
+                      });
+                      std::vector<Tensor> gradients{u_bar};
+                      if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
+                      return gradients;
+                    },
+                    {.first_order_only = true});
+  }
+
+  /// |Q r(u)| of each local sample; the gradient is at hand with the value, so it is formed at once.
+  Tensor residual_norms(const Tensor& u, const PdeBatch& batch) {
+    const std::int64_t local = u.extent(0);
+    Tensor norms = Tensor::zeros({local}, DType::f64);
+    const bool record = would_record(with_learned(u, batch));
+    Tensor u_bar = Tensor::zeros(record ? u.shape() : Shape{0}, DType::f64);
+    auto learned_bar = std::make_shared<std::vector<double>>(record ? local * learned_.size() : 0);
+    communicator_.together([&] {
+      for (std::int64_t s = 0; s < local; ++s) {
+        const StorageProblem sample = problem(batch, s);
+        const long points = model_.points();
+        norms.data<double>()[s] = sample.residual_norm(
+            o_.loss_weighting(), sample.whole(field(u, s)),
+            record ? std::span<double>(u_bar.data<double>() + s * points, points) : std::span<double>(),
+            record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size()) : std::span<double>());
+      }
+    });
+    return apply_op("residual_norm", with_learned(u, batch), norms,
+                    [this, u_bar, learned_bar, batch](const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor out = u_bar.clone();
+                      std::vector<double> by_sample(*learned_bar);
+                      const long points = model_.points();
+                      for (std::int64_t s = 0; s < out.extent(0); ++s) {
+                        const double factor = bar[0].data<double>()[s];
+                        for (long p = 0; p < points; ++p) out.data<double>()[s * points + p] *= factor;
+                        for (size_t l = 0; l < learned_.size(); ++l) by_sample[s * learned_.size() + l] *= factor;
+                      }
+                      std::vector<Tensor> gradients{out};
+                      if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
+                      return gradients;
+                    },
+                    {.first_order_only = true});
+  }
+
+  /// (|u - u_hat| + |b_0 - u_hat|) / |u_0| of each local sample, without b_0 for a soft constraint; |u_0| is the
+  /// norm of the initial state in all frames, or of the target where that is larger.
+  Tensor target_distance(const Solution& solved, const PdeBatch& batch) {
+    const std::int64_t local = solved.u.extent(0);
+    const long points = model_.points();
+    const bool soft = o_.soft();
+    Tensor distances = Tensor::zeros({local}, DType::f64);
+    // Derivatives of the distance by u and by b_0.
+    auto by_u = std::make_shared<std::vector<double>>(local * points),
+         by_own = std::make_shared<std::vector<double>>(soft ? 0 : local * points);
+    for (std::int64_t s = 0; s < local; ++s) {
+      const std::vector<double>& target = (*solved.targets)[s];
+      const size_t sample = first_sample(batch) + s, width = model_.width();
+      double size = 0;
+      for (size_t i = 0; i < width; ++i)
+        size += std::pow(batch.initial[sample * width + i], 2) * model_.frames();
+      size = std::sqrt(std::max(size, std::inner_product(target.begin(), target.end(), target.begin(), 0.0)));
+      if (!(size > 0)) size = 1;
+      const auto add = [&](std::span<const double> v, double* gradient) {
+        double sum = 0;
+        for (long p = 0; p < points; ++p) sum += (v[p] - target[p]) * (v[p] - target[p]);
+        const double length = std::sqrt(sum);
+        for (long p = 0; p < points; ++p)
+          gradient[p] = length > 0 ? (v[p] - target[p]) / (length * size) : 0;
+        distances.data<double>()[s] += length / size;
+      };
+      add(field(solved.u, s), by_u->data() + s * points);
+      if (!soft) add(own_prediction(solved.whole, s), by_own->data() + s * points);
+    }
+    std::vector<Tensor> inputs{solved.u};
+    if (!soft) inputs.push_back(solved.whole);
+    return apply_op("target_distance", inputs, distances,
+                    [this, by_u, by_own, soft, points, u_shape = solved.u.shape(), shape = solved.whole.shape()](
+                        const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor u_bar = Tensor::empty(u_shape, DType::f64);
+                      Tensor whole_bar = Tensor::zeros(soft ? Shape{0} : shape, DType::f64);
+                      for (std::int64_t s = 0; s < u_shape[0]; ++s) {
+                        const double factor = bar[0].data<double>()[s];
+                        for (long p = 0; p < points; ++p) {
+                          u_bar.data<double>()[s * points + p] = factor * (*by_u)[s * points + p];
+                          if (!soft)
+                            whole_bar.data<double>()[(s * points + p) * o_.basis] =
+                                factor * (*by_own)[s * points + p];
+                        }
+                      }
+                      std::vector<Tensor> gradients{u_bar};
+                      if (!soft) gradients.push_back(whole_bar);
+                      return gradients;
+                    },
+                    {.first_order_only = true});
   }
 
   std::vector<std::vector<long>> sampled_rows(const PdeBatch& batch, std::int64_t local) const {
     const RandomStream stream(seed_, batch.training ? "training-points" : "evaluation-points");
     std::vector<std::vector<long>> rows;
-    for (int k = 0; k < solves(); ++k) {
+    for (int k = 0; k < mixture_->solves(); ++k) {
       std::vector<long> all = mixture_->all_rows(k);
       if (o_.points > 0 && o_.points < static_cast<long>(all.size())) {
         std::vector<long> chosen;
         for (long r : stream.choose(o_.points, static_cast<long>(all.size()), batch.step,
-                                    batch.ids[first_sample(batch) + local] * solves() + k))
+                                    batch.ids[first_sample(batch) + local] * mixture_->solves() + k))
           chosen.push_back(all[r]);
         std::sort(chosen.begin(), chosen.end());
         all = std::move(chosen);
@@ -273,23 +475,25 @@ class StorageLayer final : public ConstraintLayer {
   }
 
   FormulationOptions o_;
-  const StorageProblem& problem_;
+  const StorageModel& model_;
   const Communicator& communicator_;
   SampleTranspose transpose_;
   std::unique_ptr<StorageMixture> mixture_;
+  std::vector<int> learned_;
   std::uint64_t seed_;
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 class CollocatedLayer final : public ConstraintLayer {
  public:
-  CollocatedLayer(const FormulationOptions& options, const Pde& pde, const StorageProblem& problem,
+  CollocatedLayer(const FormulationOptions& options, const StorageModel& model,
                   const Communicator& communicator, const TilePartition& tiles, std::uint64_t seed)
       : o_(options),
         communicator_(communicator),
         tiles_(tiles),
         transpose_(communicator, tiles),
-        problem_(pde, communicator, tiles, problem.times(), cell_centres(pde, problem.cells()),
+        problem_(*model.pde().collocated(), communicator, tiles, model.times(),
+                 cell_centres(model.pde(), model.cells()),
                  TileGrid(tiles.grid().nt(), tiles.grid().nx(), o_.experts[0], o_.experts[1]), outputs(),
                  o_.collocation, o_.solver),
         seed_(seed) {}
@@ -350,7 +554,7 @@ class CollocatedLayer final : public ConstraintLayer {
   CollocatedBatch conditions(const PdeBatch& batch) const {
     CollocatedBatch out;
     out.size = batch.size();
-    for (double u0 : batch.u0) out.initial.insert(out.initial.end(), tiles_.grid().nx(), u0);
+    out.initial = batch.initial;
     out.right_reference = batch.right_reference;
     return out;
   }
@@ -426,13 +630,14 @@ int network_frames(const FormulationOptions& options, int frames) {
   return options.collocated() ? frames + 1 : frames;
 }
 
-std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options, const Pde& pde,
-                                                       const StorageProblem& problem,
+std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options,
+                                                       const StorageModel& model,
                                                        const Communicator& communicator,
-                                                       const TilePartition& tiles, std::uint64_t seed) {
+                                                       const TilePartition& tiles, std::vector<int> learned,
+                                                       std::uint64_t seed) {
   if (options.collocated())
-    return std::make_unique<CollocatedLayer>(options, pde, problem, communicator, tiles, seed);
-  return std::make_unique<StorageLayer>(options, problem, communicator, tiles, seed);
+    return std::make_unique<CollocatedLayer>(options, model, communicator, tiles, seed);
+  return std::make_unique<StorageLayer>(options, model, communicator, tiles, std::move(learned), seed);
 }
 
 }  // namespace rankine

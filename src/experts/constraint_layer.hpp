@@ -16,7 +16,9 @@ namespace rankine {
 /// The samples of one step or evaluation.
 struct PdeBatch {
   std::vector<long> ids;                ///< global sample ids: they key the sampled points
-  std::vector<double> u0;               ///< initial value of each sample
+  std::vector<double> initial;          ///< [sample][cell][unknown]
+  std::vector<double> parameters;       ///< [sample][parameter of the PDE]
+  Tensor learned = {};                  ///< values of the learned parameters, f64; undefined if there are none
   std::vector<double> right_reference;  ///< [sample][frame] at the right wall; only where the loss reads it
   long step = 0;
   bool training = true;
@@ -44,18 +46,20 @@ class ConstraintLayer {
   /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws NumericalError, on all
   /// ranks, where a solve ends in a way for which the deck says `stop`.
   virtual TapeLoss loss(const Tensor& fields, const PdeBatch& batch) = 0;
-  /// u of this rank's samples, [local sample][frames + 1][cells], the initial state included. Collective.
+  /// u of this rank's samples, [local sample][frames + 1][cell][unknown], the initial state included.
+  /// Collective.
   virtual std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) = 0;
   /// Of the latest loss() (complete after its backward pass) or predict(). Collective.
   virtual BatchStatistics statistics() const = 0;
 };
 
-/// `problem`: the storage problem on the layer's times, which must outlive it. `tiles` is on the network's
-/// grid.
-std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options, const Pde& pde,
-                                                       const StorageProblem& problem,
+/// `model`: the discretised PDE on the layer's times, which must outlive the layer. `tiles` is on the network's
+/// grid. `learned`: indices of the PDE's parameters whose values are PdeBatch::learned.
+std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options,
+                                                       const StorageModel& model,
                                                        const Communicator& communicator,
-                                                       const TilePartition& tiles, std::uint64_t seed);
+                                                       const TilePartition& tiles, std::vector<int> learned,
+                                                       std::uint64_t seed);
 
 /// Frames that the network gives for `frames` time steps: the storage form knows the initial one.
 int network_frames(const FormulationOptions& options, int frames);

@@ -19,7 +19,11 @@ struct FormulationOptions {
   std::string time = "graded";
   double theta = 0.5;
   int implicit_steps = 2;
-  std::string march = "banded";
+  std::string constraint = "residual";
+  MarchOptions march;
+  int target_fits = 1;
+  double target_ridge = 1e-6;
+  CorrectionOptions correct;
   std::string rows = "dual";
   std::string loss = "dual";
   std::vector<int> experts{1, 1};
@@ -39,6 +43,7 @@ struct FormulationOptions {
   void validate(const DeckNode& node) const;
 
   bool soft() const { return method == "soft"; }
+  bool target() const { return constraint == "target"; }
   bool collocated() const { return residual == "collocated"; }
   Weighting row_weighting() const;
   Weighting loss_weighting() const;

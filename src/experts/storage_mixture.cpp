@@ -5,84 +5,87 @@
 #include <numeric>
 
 #include "kernels/error.hpp"
+#include "kernels/lapack.hpp"
 
 namespace rankine {
 
-StorageMixture::StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis,
+StorageMixture::StorageMixture(int frames, int cells, int unknowns, std::vector<Box> experts, int basis,
                                Coupling coupling, Weighting rows, SolverOptions options)
-    : problem_(problem),
+    : cells_(cells),
+      unknowns_(unknowns),
       boxes_(std::move(experts)),
-      expert_of_(problem.points(), -1),
+      expert_of_(static_cast<size_t>(frames) * cells * unknowns, -1),
       basis_(basis),
       coupling_(coupling),
       weighting_(rows),
       options_(std::move(options)) {
   for (int k = 0; k < this->experts(); ++k)
-    for (long row : rows_of(boxes_[k], problem.cells())) expert_of_[row] = k;
+    for (long row : rows_of(boxes_[k], cells_, unknowns_)) expert_of_[row] = k;
   RANKINE_ASSERT(std::none_of(expert_of_.begin(), expert_of_.end(), [](int k) { return k < 0; }),
                  "the experts do not cover the grid");
 }
 
 std::vector<long> StorageMixture::all_rows(int s) const {
-  if (coupling_ == Coupling::none) return rows_of(boxes_[s], problem_.cells());
-  std::vector<long> rows(problem_.points());
+  if (coupling_ == Coupling::none) return rows_of(boxes_[s], cells_, unknowns_);
+  std::vector<long> rows(expert_of_.size());
   std::iota(rows.begin(), rows.end(), 0L);
   return rows;
 }
 
 std::vector<double> StorageMixture::expanded(std::span<const double> fields) const {
   const int wide = columns();
-  std::vector<double> out(problem_.points() * wide, 0.0);
-  for (long p = 0; p < problem_.points(); ++p)
-    std::copy_n(&fields[p * basis_], basis_, &out[p * wide + expert_of_[p] * basis_]);
+  const long points = static_cast<long>(expert_of_.size());
+  std::vector<double> out(points * wide, 0.0);
+  for (long p = 0; p < points; ++p)
+    std::copy_n(&fields[p * basis_], basis_, &out[p * wide + first_column(p)]);
   return out;
 }
 
 std::vector<double> StorageMixture::assemble(std::span<const double> initial, std::span<const double> fields,
                                              std::span<const double> coefficients) const {
   std::vector<double> u(initial.begin(), initial.end());
-  u.resize(problem_.cells() + problem_.points());
-  for (long p = 0; p < problem_.points(); ++p) {
-    const double* w = &coefficients[expert_of_[p] * basis_];
+  const long points = static_cast<long>(expert_of_.size());
+  for (long p = 0; p < points; ++p) {
+    const double* w = &coefficients[first_coefficient(p)];
     double sum = 0;
     for (int i = 0; i < basis_; ++i) sum += w[i] * fields[p * basis_ + i];
-    u[problem_.cells() + p] = sum;
+    u.push_back(sum);
   }
   return u;
 }
 
-MixtureSolution StorageMixture::solve(std::span<const double> initial, std::span<const double> fields,
+MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<const double> fields,
                                       std::vector<std::vector<long>> rows) const {
-  const bool coupled = coupling_ == Coupling::assembled;
-  const std::vector<double> wide = coupled ? expanded(fields) : std::vector<double>();
-  const std::span<const double> basis = coupled ? std::span<const double>(wide) : fields;
+  const bool wider = groups() > 1;
+  const std::vector<double> wide = wider ? expanded(fields) : std::vector<double>();
+  const std::span<const double> basis = wider ? std::span<const double>(wide) : fields;
   const std::unique_ptr<LeastSquaresSolver> solver = options_.make();
 
   MixtureSolution solution;
   solution.rows = std::move(rows);
   for (int s = 0; s < solves(); ++s) {
-    StorageExpert expert(problem_, initial, basis, columns(), solution.rows[s], weighting_, options_.ridge);
+    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge);
     std::vector<double> w(columns(), options_.start == "ones" ? 1.0 : 0.0);
     if (options_.start == "linear") expert.linear_start(std::max(options_.damping, 1e-14), w);
     solution.reports.push_back(solver->solve(expert, w, options_.least_squares()));
     solution.coefficients.insert(solution.coefficients.end(), w.begin(), w.end());
   }
-  solution.u = assemble(initial, fields, solution.coefficients);
+  solution.u = assemble(problem.initial(), fields, solution.coefficients);
   return solution;
 }
 
-void StorageMixture::pull_back(std::span<const double> initial, std::span<const double> fields,
+void StorageMixture::pull_back(const StorageProblem& problem, std::span<const double> fields,
                                MixtureSolution& solution, std::span<const double> u_bar,
                                std::span<double> fields_bar) const {
-  const long points = problem_.points();
-  const bool coupled = coupling_ == Coupling::assembled;
-  const std::vector<double> wide = coupled ? expanded(fields) : std::vector<double>();
-  const std::span<const double> basis = coupled ? std::span<const double>(wide) : fields;
+  const long points = problem.points();
+  const bool wider = groups() > 1;
+  const std::vector<double> wide = wider ? expanded(fields) : std::vector<double>();
+  const std::span<const double> basis = wider ? std::span<const double>(wide) : fields;
 
   // Direct part u = b . w at fixed w, and the gradient with respect to w.
   std::vector<double> coefficients_bar(solution.coefficients.size(), 0.0);
   for (long p = 0; p < points; ++p) {
-    const int at = expert_of_[p] * basis_;
+    const int at = first_coefficient(p);
     for (int i = 0; i < basis_; ++i) {
       fields_bar[p * basis_ + i] = solution.coefficients[at + i] * u_bar[p];
       coefficients_bar[at + i] += fields[p * basis_ + i] * u_bar[p];
@@ -94,7 +97,7 @@ void StorageMixture::pull_back(std::span<const double> initial, std::span<const 
       return all.subspan(static_cast<size_t>(s) * columns(), columns());
     };
     const std::span<const double> w = of_solve(solution.coefficients);
-    StorageExpert expert(problem_, initial, basis, columns(), solution.rows[s], weighting_, options_.ridge);
+    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge);
     SolveReport& report = solution.reports[s];
     if (report.status == SolveStatus::not_finite) continue;
     const AdjointReport adjoint = solve_adjoint(expert, w, of_solve(coefficients_bar), lambda,
@@ -109,10 +112,113 @@ void StorageMixture::pull_back(std::span<const double> initial, std::span<const 
     }
     expert.stationarity_gradient(w, lambda, by_solution, by_direction);
     for (long p = 0; p < points; ++p) {
-      const int at = coupled ? expert_of_[p] * basis_ : 0;
+      const int at = first_column(p);
       for (int i = 0; i < basis_; ++i)
         fields_bar[p * basis_ + i] -= w[at + i] * by_solution[p] + lambda[at + i] * by_direction[p];
     }
+  }
+}
+
+/// One fit for each expert and unknown: scaled matrices and the scales of their columns.
+struct StorageMixture::Fits {
+  int basis;
+  std::vector<double> matrix, scale;  // [fit][basis][basis], [fit][basis]
+  std::span<double> of(std::vector<double>& all, int first) const {
+    return std::span(all).subspan(static_cast<size_t>(first) * basis, static_cast<size_t>(basis) * basis);
+  }
+  /// x <- (B^T B + ridge diag)^-1 x for the fit whose first coefficient is `first`. False if singular.
+  bool solve(int first, std::span<double> x) const {
+    std::vector<double> a(matrix.begin() + static_cast<long>(first) * basis,
+                          matrix.begin() + static_cast<long>(first + basis) * basis);
+    for (int i = 0; i < basis; ++i) x[i] /= scale[first + i];
+    if (!lapack::solve_spd(a, basis, x)) return false;
+    for (int i = 0; i < basis; ++i) x[i] /= scale[first + i];
+    return true;
+  }
+};
+
+StorageMixture::Fits StorageMixture::normal_equations(std::span<const double> fields, double ridge) const {
+  const int n = basis_;
+  Fits fits{n, std::vector<double>(static_cast<size_t>(coefficients()) * n),
+            std::vector<double>(coefficients())};
+  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p) {
+    double* gram = &fits.matrix[static_cast<size_t>(first_coefficient(p)) * n];
+    const double* b = &fields[p * n];
+    for (int i = 0; i < n; ++i)
+      for (int j = 0; j < n; ++j) gram[i * n + j] += b[i] * b[j];
+  }
+  for (int first = 0; first < coefficients(); first += n) {
+    double* gram = &fits.matrix[static_cast<size_t>(first) * n];
+    for (int i = 0; i < n; ++i) {
+      const double length = std::sqrt(gram[i * n + i]);
+      fits.scale[first + i] = length > 0 ? length : 1;
+    }
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) gram[i * n + j] /= fits.scale[first + i] * fits.scale[first + j];
+      gram[i * n + i] += gram[i * n + i] > 0 ? ridge * gram[i * n + i] : 1;
+    }
+  }
+  return fits;
+}
+
+MixtureSolution StorageMixture::fit(const StorageProblem& problem, std::span<const double> fields,
+                                    std::span<const double> target, double ridge) const {
+  const Fits fits = normal_equations(fields, ridge);
+  MixtureSolution solution;
+  solution.coefficients.assign(coefficients(), 0.0);
+  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p) {
+    double* w = &solution.coefficients[first_coefficient(p)];
+    for (int i = 0; i < basis_; ++i) w[i] += fields[p * basis_ + i] * target[p];
+  }
+  solution.reports.resize(experts());
+  for (int k = 0; k < experts(); ++k) {
+    SolveReport& report = solution.reports[k];
+    report.status = SolveStatus::converged;
+    report.iterations = 1;
+    for (int a = 0; a < unknowns_; ++a) {
+      const int first = (k * unknowns_ + a) * basis_;
+      const std::span<double> w = std::span(solution.coefficients).subspan(first, basis_);
+      const bool finite = std::all_of(w.begin(), w.end(), [](double x) { return std::isfinite(x); });
+      if (finite && fits.solve(first, w)) continue;
+      std::fill(w.begin(), w.end(), 0.0);
+      report.status = SolveStatus::not_finite;
+      report.reason = finite ? "the fit's matrix is singular" : "the target or the fields are not finite";
+    }
+  }
+  solution.u = assemble(problem.initial(), fields, solution.coefficients);
+  const double* u = &solution.u[problem.width()];
+  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p)
+    solution.reports[expert_of_[p]].objective += 0.5 * (u[p] - target[p]) * (u[p] - target[p]);
+  return solution;
+}
+
+void StorageMixture::pull_back_fit(std::span<const double> fields, std::span<const double> target,
+                                   const MixtureSolution& solution, double ridge, std::span<const double> u_bar,
+                                   std::span<double> fields_bar) const {
+  // (B^T B + ridge D) w = B^T y, D = diag(b_c . b_c);  lambda = (B^T B + ridge D)^-1 B^T u_bar:
+  //   B_bar = u_bar w^T + (y - B w) lambda^T - (B lambda) w^T - 2 ridge b_c lambda_c w_c
+  const Fits fits = normal_equations(fields, ridge);
+  const long points = static_cast<long>(expert_of_.size());
+  std::vector<double> lambda(coefficients(), 0.0);
+  for (long p = 0; p < points; ++p) {
+    double* to = &lambda[first_coefficient(p)];
+    for (int i = 0; i < basis_; ++i) to[i] += fields[p * basis_ + i] * u_bar[p];
+  }
+  for (int first = 0; first < coefficients(); first += basis_) {
+    const std::span<double> x = std::span(lambda).subspan(first, basis_);
+    if (!fits.solve(first, x)) std::fill(x.begin(), x.end(), 0.0);
+  }
+  for (long p = 0; p < points; ++p) {
+    const double *b = &fields[p * basis_], *w = &solution.coefficients[first_coefficient(p)],
+                 *l = &lambda[first_coefficient(p)];
+    double fitted = 0, along = 0;
+    for (int i = 0; i < basis_; ++i) {
+      fitted += b[i] * w[i];
+      along += b[i] * l[i];
+    }
+    for (int i = 0; i < basis_; ++i)
+      fields_bar[p * basis_ + i] =
+          (u_bar[p] - along) * w[i] + (target[p] - fitted) * l[i] - 2 * ridge * b[i] * l[i] * w[i];
   }
 }
 

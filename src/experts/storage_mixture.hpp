@@ -22,37 +22,62 @@ struct MixtureSolution {
 
 class StorageMixture {
  public:
-  /// `experts`: boxes that cover the grid without overlap. `problem` is kept by reference.
-  StorageMixture(const StorageProblem& problem, std::vector<Box> experts, int basis, Coupling coupling,
+  /// `experts`: boxes of the grid of frames x cells, that cover it without overlap.
+  StorageMixture(int frames, int cells, int unknowns, std::vector<Box> experts, int basis, Coupling coupling,
                  Weighting rows, SolverOptions options);
 
   int experts() const { return static_cast<int>(boxes_.size()); }
+  /// Basis fields of each unknown.
   int basis() const { return basis_; }
+  /// Coefficients of a sample: every expert has its own for every unknown.
+  int coefficients() const { return experts() * unknowns_ * basis_; }
   /// Number of least-squares problems a sample poses.
   int solves() const { return coupling_ == Coupling::assembled ? 1 : experts(); }
   /// All residual rows of solve `s`, of which a deck may sample some.
   std::vector<long> all_rows(int s) const;
 
-  /// `fields`: [frames][cells][basis]; `rows`: the rows of each solve. Never throws for a failed solve.
-  MixtureSolution solve(std::span<const double> initial, std::span<const double> fields,
+  /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. Never throws for a failed solve.
+  MixtureSolution solve(const StorageProblem& problem, std::span<const double> fields,
                         std::vector<std::vector<long>> rows) const;
 
-  /// Overwrites `fields_bar` [frames][cells][basis] with the gradient of <u_bar, u> (u_bar without the
+  /// Overwrites `fields_bar` [frames][cell][unknown][basis] with the gradient of <u_bar, u> (u_bar without the
   /// initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are noted
   /// in the solution's reports.
-  void pull_back(std::span<const double> initial, std::span<const double> fields, MixtureSolution& solution,
+  void pull_back(const StorageProblem& problem, std::span<const double> fields, MixtureSolution& solution,
                  std::span<const double> u_bar, std::span<double> fields_bar) const;
 
+  /// Expert by expert and unknown by unknown the linear least-squares fit of `target` [frames][cell][unknown],
+  ///   w = argmin |B w - y|^2 + ridge sum_c |b_c|^2 w_c^2,   u = B w,
+  /// through normal equations scaled by the columns' norms. The rows of one expert see no other.
+  MixtureSolution fit(const StorageProblem& problem, std::span<const double> fields,
+                      std::span<const double> target, double ridge) const;
+  /// The exact adjoint of fit() with `target` held fixed.
+  void pull_back_fit(std::span<const double> fields, std::span<const double> target,
+                     const MixtureSolution& solution, double ridge, std::span<const double> u_bar,
+                     std::span<double> fields_bar) const;
+
  private:
-  int columns() const { return coupling_ == Coupling::assembled ? experts() * basis_ : basis_; }
-  /// The columns of a solve: the fields, or in a coupled solve the fields cut to each expert's box.
+  int groups() const { return coupling_ == Coupling::assembled ? experts() * unknowns_ : unknowns_; }
+  /// Columns of a solve.
+  int columns() const { return groups() * basis_; }
+  /// First coefficient of the column group that field entry p belongs to: in the whole set, and in its solve.
+  int first_coefficient(long p) const {
+    return (expert_of_[p] * unknowns_ + static_cast<int>(p % unknowns_)) * basis_;
+  }
+  int first_column(long p) const {
+    return coupling_ == Coupling::assembled ? first_coefficient(p) : static_cast<int>(p % unknowns_) * basis_;
+  }
+  /// The columns of a solve: the fields themselves, or cut to each expert's box and each unknown.
   std::vector<double> expanded(std::span<const double> fields) const;
   std::vector<double> assemble(std::span<const double> initial, std::span<const double> fields,
                                std::span<const double> coefficients) const;
+  /// Normal equations of one fit: Gram matrix with ridge and right-hand side per column group; [group][...].
+  struct Fits;
+  Fits normal_equations(std::span<const double> fields, double ridge) const;
 
-  const StorageProblem& problem_;
+  int cells_, unknowns_;
   std::vector<Box> boxes_;
-  std::vector<int> expert_of_;  // [frames][cells]
+  std::vector<int> expert_of_;  // [frames][cell][unknown]
   int basis_;
   Coupling coupling_;
   Weighting weighting_;

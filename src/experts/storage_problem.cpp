@@ -16,151 +16,272 @@ double norm(std::span<const double> a) {
   return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
 }
 
-/// The frozen march about the constant storage slope `residual.scale`.
-MarchMatrices frozen_march(const kernels::ConservativeResidual& residual, bool history) {
-  const int frames = residual.frames(), cells = residual.cells();
-  const auto& g = residual.flux;
-  MarchMatrices m{kernels::StencilFrames(frames, cells), kernels::StencilFrames(frames, cells), history};
-  for (int j = 0; j < frames; ++j) {
-    const double now = residual.time.dt[j] * residual.time.theta[j] / residual.scale;
-    const double before = residual.time.dt[j] * (1 - residual.time.theta[j]) / residual.scale;
-    for (int i = 0; i < cells; ++i) {
-      if (i > 0) *m.implicit.at(j, i, -1) = -now * g.lower[i];
-      *m.implicit.at(j, i, 0) = 1 - now * g.diagonal[i];
-      if (i + 1 < cells) *m.implicit.at(j, i, 1) = -now * g.upper[i];
-      if (i > 0) *m.previous.at(j, i, -1) = before * g.lower[i];
-      *m.previous.at(j, i, 0) = 1 + before * g.diagonal[i];
-      if (i + 1 < cells) *m.previous.at(j, i, 1) = before * g.upper[i];
-    }
-  }
-  return m;
+std::shared_ptr<const LinearMarch> make_march(const MarchMatrices& matrices, const MarchOptions& options,
+                                              const std::shared_ptr<const LinearMarch>& preconditioner) {
+  if (options.method == "petsc") return make_petsc_march(matrices);
+  if (options.method == "gmres" && preconditioner)
+    return make_gmres_march(matrices, preconditioner, {options.gmres_rtol, options.gmres_iterations});
+  return make_direct_march(matrices);
 }
 
 }  // namespace
 
-StorageProblem::StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta,
-                               int implicit_steps, bool petsc_march)
-    : pde_(pde), times_(std::move(times)) {
-  RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
-  residual_.flux = pde.flux_operator(cells);
-  residual_.scale = pde.typical_storage_slope();
-  for (size_t j = 1; j < times_.size(); ++j) {
-    residual_.time.dt.push_back(times_[j] - times_[j - 1]);
-    residual_.time.theta.push_back(static_cast<int>(j) <= implicit_steps ? 1.0 : theta);
+const char* to_string(CorrectionStatus status) {
+  switch (status) {
+    case CorrectionStatus::converged:
+      return "converged";
+    case CorrectionStatus::step_limit:
+      return "step_limit";
+    case CorrectionStatus::diverged:
+      return "diverged";
   }
-  const auto make = petsc_march ? make_petsc_march : make_direct_march;
-  dual_ = make(frozen_march(residual_, true));
-  spatial_ = make(frozen_march(residual_, false));
+  return "";
 }
 
-kernels::StorageFields StorageProblem::storage(std::span<const double> u) const {
-  kernels::StorageFields fields;
-  pde_.storage(u, fields);
-  return fields;
+void MarchOptions::options(OptionVisitor& o) {
+  o("method", method,
+    {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres (matrix-free, "
+             "preconditioned by the frozen march), imex (explicit advection, implicit diffusion)",
+     .choices = {"direct", "petsc", "gmres", "imex"}});
+  o("state", state,
+    {.help = "what P is linearised about: a constant typical state, the initial state, or the prediction itself",
+     .choices = {"frozen", "initial", "prediction"}});
+  o("substeps", substeps, {.help = "substeps of a time step (method: imex)", .min = 1, .max = 64});
+  o("gmres_iterations", gmres_iterations,
+    {.help = "iterations after which GMRES is cut off; 0: none, it must converge", .min = 0});
+  o("gmres_rtol", gmres_rtol, {.help = "relative residual at which GMRES stops", .min = 1e-15, .max = 0.5});
 }
 
-kernels::StorageFields StorageProblem::frozen_storage(std::span<const double> u) const {
-  kernels::StorageFields fields;
-  fields.value.resize(u.size());
-  for (size_t i = 0; i < u.size(); ++i) fields.value[i] = residual_.scale * u[i];
-  fields.slope.assign(u.size(), residual_.scale);
-  fields.curvature.assign(u.size(), 0.0);
-  return fields;
+void CorrectionOptions::options(OptionVisitor& o) {
+  o("steps", steps, {.help = "march corrections u - P(u)^-1 r(u) applied to every prediction", .min = 0, .max = 50});
+  o("rtol", rtol, {.help = "a correction stops where the residual has fallen to this part of its start", .min = 0});
+  o("state", state,
+    {.help = "what P is linearised about: the prediction (Newton's method), or a constant typical state",
+     .choices = {"prediction", "frozen"}});
+  o("train", train, {.help = "train through the corrections (all `steps` of them, whatever rtol)"});
+}
+
+std::shared_ptr<const StorageProblem::March> StorageProblem::make_march(MarchMatrices matrices,
+                                                                        const MarchOptions& options) {
+  auto march = std::make_shared<March>();
+  const bool petsc = options.method == "petsc";
+  march->dual = petsc ? make_petsc_march(matrices) : make_direct_march(matrices);
+  march->matrices = matrices;
+  matrices.history = false;
+  march->spatial = petsc ? make_petsc_march(matrices) : make_direct_march(matrices);
+  return march;
+}
+
+StorageModel::StorageModel(const Pde& pde, int cells, std::vector<double> times, double theta,
+                           int implicit_steps, MarchOptions march)
+    : pde_(pde),
+      cells_(cells),
+      times_(std::move(times)),
+      theta_(theta),
+      implicit_steps_(implicit_steps),
+      march_(std::move(march)) {}
+
+StorageProblem StorageModel::sample(std::vector<double> initial, SchemeParameters parameters) const {
+  RANKINE_ASSERT(static_cast<int>(initial.size()) == width(), "an initial state holds cells x unknowns numbers");
+  if (parameters.values.empty())
+    for (const PdeParameter& p : pde_.parameters()) parameters.values.push_back(p.value);
+  if (!used_ || latest_.scheme_->space().parameters().values != parameters.values ||
+      latest_.scheme_->space().parameters().learned != parameters.learned) {
+    latest_.scheme_ = std::make_shared<ConservativeScheme>(pde_, cells_, times_, theta_, implicit_steps_,
+                                                           std::move(parameters));
+    latest_.options_ = march_;
+    latest_.frozen_ = StorageProblem::make_march(latest_.scheme_->frozen_march(), march_);
+    used_ = true;
+  }
+  StorageProblem problem = latest_;
+  problem.initial_ = std::move(initial);
+  problem.march_ = problem.frozen_;
+  if (march_.state == "initial") {
+    SchemePoint point = problem.at(problem.linearisation_state());
+    problem.march_ = StorageProblem::make_march(point.linearisation(), march_);
+  }
+  return problem;
+}
+
+/// The initial state in all frames.
+std::vector<double> StorageProblem::linearisation_state() const {
+  std::vector<double> u;
+  for (int j = 0; j <= frames(); ++j) u.insert(u.end(), initial_.begin(), initial_.end());
+  return u;
+}
+
+std::vector<double> StorageProblem::whole(std::span<const double> later) const {
+  std::vector<double> u(initial_);
+  u.insert(u.end(), later.begin(), later.end());
+  return u;
 }
 
 std::vector<double> StorageProblem::evaluate(std::span<const double> u) const {
-  std::vector<double> r(points());
-  residual_.evaluate(storage(u), u, r);
-  return r;
+  return at({u.begin(), u.end()}).residual();
 }
 
 void StorageProblem::weigh(Weighting weighting, std::span<double> field, int columns) const {
   if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *dual_ : *spatial_).apply(field, field, columns);
+  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply(field, field, columns);
 }
 
 void StorageProblem::weigh_transpose(Weighting weighting, std::span<double> field) const {
   if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *dual_ : *spatial_).apply_transpose(field, field);
+  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply_transpose(field, field);
 }
 
-double StorageProblem::residual_norm(Weighting weighting, std::span<const double> u,
-                                     std::span<double> u_bar) const {
-  const kernels::StorageFields fields = storage(u);
-  std::vector<double> r(points());
-  residual_.evaluate(fields, u, r);
-  weigh(weighting, r, 1);
+std::shared_ptr<const LinearMarch> StorageProblem::march_at(SchemePoint& point) const {
+  if (options_.method == "imex") return make_imex_march(point.split(options_.substeps));
+  return rankine::make_march(point.linearisation(), options_, frozen_->dual);
+}
+
+double StorageProblem::residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar,
+                                     std::span<double> parameters_bar) const {
+  SchemePoint point(*scheme_, {u.begin(), u.end()}, u_bar.empty() ? 0 : 1);
+  std::vector<double> r = point.residual();
+  // With P at the prediction the state of P is held fixed.
+  const std::shared_ptr<const LinearMarch> own =
+      weighting == Weighting::dual && options_.state == "prediction" ? march_at(point) : nullptr;
+  if (own)
+    own->apply(r, r);
+  else
+    weigh(weighting, r, 1);
   const double length = norm(r);
-  if (!u_bar.empty()) {
-    const double inverse = length > 0 ? 1 / length : 0;
-    for (double& x : r) x *= inverse;
+  if (u_bar.empty()) return length;
+  const double inverse = length > 0 ? 1 / length : 0;
+  for (double& x : r) x *= inverse;
+  if (own)
+    own->apply_transpose(r, r);
+  else
     weigh_transpose(weighting, r);
-    residual_.apply_transpose(fields, r, u_bar);
-  }
+  point.apply_transpose(r, u_bar);
+  const std::vector<double> by_parameter = point.parameter_gradient();
+  for (size_t l = 0; l < parameters_bar.size(); ++l)
+    parameters_bar[l] = std::inner_product(r.begin(), r.end(), by_parameter.begin() + l * r.size(), 0.0);
   return length;
 }
 
-void StorageProblem::correct(std::span<double> u, int steps) const {
-  for (int step = 0; step < steps; ++step) {
-    std::vector<double> error = evaluate(u);
-    dual_->apply(error, error);
-    for (long p = 0; p < points(); ++p) u[cells() + p] -= error[p];
+CorrectionReport StorageProblem::correct(std::vector<double>& u, const CorrectionOptions& options) const {
+  CorrectionReport report;
+  const double size = std::sqrt(static_cast<double>(points()));
+  std::vector<double> error = evaluate(u);
+  report.residual_before = report.residual_after = norm(error) / size;
+  while (true) {
+    if (report.residual_after <= options.rtol * report.residual_before) {
+      report.status = CorrectionStatus::converged;
+      return report;
+    }
+    if (report.steps == options.steps) return report;
+    SchemePoint point = at(u);
+    (options.state == "frozen" ? frozen_->dual : march_at(point))->apply(error, error);
+    std::vector<double> next(u);
+    for (long p = 0; p < points(); ++p) next[width() + p] -= error[p];
+    double after = NAN;
+    try {
+      error = evaluate(next);
+      after = norm(error) / size;
+    } catch (const NumericalError&) {
+      // A term that is not finite there: the step went too far.
+    }
+    if (!(after <= 2 * report.residual_after)) {
+      report.status = CorrectionStatus::diverged;
+      return report;
+    }
+    u = std::move(next);
+    report.residual_after = after;
+    ++report.steps;
   }
 }
 
-std::vector<double> StorageProblem::frozen_solution(std::span<const double> initial) const {
-  // The frozen residual of (initial, 0, 0, ...) holds the initial state and the walls; P^-1 of it is minus
-  // the solution.
-  std::vector<double> u(cells() + points(), 0.0), r(points());
-  std::copy(initial.begin(), initial.end(), u.begin());
-  residual_.evaluate(frozen_storage(u), u, r);
-  dual_->apply(r, r);
+void StorageProblem::correct_steps(std::vector<double>& u, const CorrectionOptions& options,
+                                   std::vector<std::vector<double>>& states) const {
+  for (int step = 0; step < options.steps; ++step) {
+    states.push_back(u);
+    SchemePoint point(*scheme_, u, 1);
+    std::vector<double> error = point.residual();
+    (options.state == "frozen" ? frozen_->dual : march_at(point))->apply(error, error);
+    for (long p = 0; p < points(); ++p) u[width() + p] -= error[p];
+  }
+}
+
+void StorageProblem::correct_transpose(const std::vector<std::vector<double>>& states,
+                                       const CorrectionOptions& options, std::span<double> u_bar,
+                                       std::span<double> parameters_bar) const {
+  std::vector<double> s(points()), pulled(points()), by_parameter(scheme_->learned());
+  for (auto state = states.rbegin(); state != states.rend(); ++state) {
+    SchemePoint point(*scheme_, *state, options.state == "frozen" ? 1 : 2);
+    const bool frozen = options.state == "frozen";
+    const std::shared_ptr<const LinearMarch> march = frozen ? frozen_->dual : march_at(point);
+    march->apply_transpose(u_bar, s);
+    if (frozen) {
+      // u - P^-1 r(u) with a constant P.
+      point.apply_transpose(s, pulled);
+      for (long p = 0; p < points(); ++p) u_bar[p] -= pulled[p];
+    } else {
+      // P = r'(u), e = P^-1 r: d(u - e) = P^-1 r''[e, du].
+      std::vector<double> error = point.residual();
+      march->apply(error, error);
+      point.second(s, error, u_bar, by_parameter);
+      for (size_t l = 0; l < parameters_bar.size(); ++l) parameters_bar[l] += by_parameter[l];
+    }
+    const std::vector<double> gradient = point.parameter_gradient();
+    for (size_t l = 0; l < parameters_bar.size(); ++l)
+      parameters_bar[l] -= std::inner_product(s.begin(), s.end(), gradient.begin() + l * s.size(), 0.0);
+  }
+}
+
+std::vector<double> StorageProblem::linear_residual() const {
+  if (options_.state == "initial") {
+    // r(v) - P v about the initial state v in all frames, at zero.
+    const std::vector<double> v = linearisation_state();
+    std::vector<double> r = evaluate(v), moved(points());
+    apply_march(march_->matrices, std::span(v).subspan(width()), 1, moved);
+    for (long p = 0; p < points(); ++p) r[p] -= moved[p];
+    return r;
+  }
+  return scheme_->frozen_residual(whole(std::vector<double>(points(), 0.0)));
+}
+
+std::vector<double> StorageProblem::linear_solution() const {
+  std::vector<double> r = linear_residual();
+  march_->dual->apply(r, r);
   for (double& x : r) x = -x;
   return r;
 }
 
-void StorageProblem::solve_exactly(std::span<double> u) const {
-  // One frame is a problem of its own: frame by frame, Newton with the tridiagonal Jacobian, as a march of
-  // one frame.
-  const int n = cells();
+std::vector<double> StorageProblem::solve_exactly() const {
+  // One frame is a problem of its own: frame by frame, Newton with a march of one frame.
+  const int n = width();
+  std::vector<double> u(initial_);
   for (int j = 0; j < frames(); ++j) {
-    kernels::ConservativeResidual step = residual_;
-    step.time = {{residual_.time.dt[j]}, {residual_.time.theta[j]}};
-    std::span<double> pair = u.subspan(static_cast<long>(j) * n, 2L * n), now = pair.subspan(n);
-    std::copy_n(pair.begin(), n, now.begin());
+    const ConservativeScheme step = scheme_->step(j);
+    std::vector<double> pair(u.end() - n, u.end());
+    pair.insert(pair.end(), u.end() - n, u.end());
     bool converged = false;
     for (int iteration = 0; iteration < 60 && !converged; ++iteration) {
-      const kernels::StorageFields fields = storage(pair);
-      std::vector<double> r(n);
-      step.evaluate(fields, pair, r);
-      MarchMatrices jacobian{kernels::StencilFrames(1, n), {}, false};
-      const double weight = step.time.dt[0] * step.time.theta[0];
-      for (int i = 0; i < n; ++i) {
-        if (i > 0) *jacobian.implicit.at(0, i, -1) = -weight * step.flux.lower[i] / step.scale;
-        *jacobian.implicit.at(0, i, 0) = (fields.slope[n + i] - weight * step.flux.diagonal[i]) / step.scale;
-        if (i + 1 < n) *jacobian.implicit.at(0, i, 1) = -weight * step.flux.upper[i] / step.scale;
-      }
-      make_direct_march(jacobian)->apply(r, r);
-      for (int i = 0; i < n; ++i) now[i] -= r[i];
-      converged = norm(r) <= 1e-14 * (1 + norm(now));
+      SchemePoint point(step, pair, 1);
+      std::vector<double> r = point.residual();
+      make_direct_march(point.linearisation())->apply(r, r);
+      for (int i = 0; i < n; ++i) pair[n + i] -= r[i];
+      converged = norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + norm(std::span(pair).subspan(n)));
     }
     if (!converged)
       throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
-                           std::to_string(j + 1) + " (t = " + std::to_string(times_[j + 1]) +
+                           std::to_string(j + 1) + " (t = " + std::to_string(scheme_->times()[j + 1]) +
                            ") within 60 steps; use more frames");
+    u.insert(u.end(), pair.begin() + n, pair.end());
   }
+  return u;
 }
 
-StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> initial,
-                             std::span<const double> basis, int columns, std::vector<long> rows,
-                             Weighting weighting, double ridge)
+StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> basis, int columns,
+                             std::vector<long> rows, Weighting weighting, double ridge)
     : problem_(problem),
       basis_(basis),
       columns_(columns),
       rows_(std::move(rows)),
       weighting_(weighting),
       ridge_(ridge),
-      initial_(initial.begin(), initial.end()),
       weighed_(problem.points()) {
   RANKINE_ASSERT(static_cast<long>(basis.size()) == problem.points() * columns, "a basis of the wrong size");
 }
@@ -175,31 +296,29 @@ std::vector<double> StorageExpert::combine(std::span<const double> w) const {
   return u;
 }
 
-void StorageExpert::set_point(std::span<const double> w) {
+void StorageExpert::set_point(std::span<const double> w, int order) {
   if (std::equal(w.begin(), w.end(), at_.begin(), at_.end())) return;
   at_.assign(w.begin(), w.end());
-  u_ = initial_;
-  const std::vector<double> later = combine(w);
-  u_.insert(u_.end(), later.begin(), later.end());
-  storage_ = problem_.storage(u_);
-  problem_.residual().evaluate(storage_, u_, weighed_);
+  point_ = std::make_unique<SchemePoint>(problem_.scheme(), problem_.whole(combine(w)), order);
+  weighed_ = point_->residual();
   problem_.weigh(weighting_, weighed_, 1);
 }
 
 void StorageExpert::residual(std::span<const double> w, std::span<double> rho) {
-  set_point(w);
+  set_point(w, 0);
   for (size_t r = 0; r < rows_.size(); ++r) rho[r] = weighed_[rows_[r]];
   if (ridge_ > 0)
     for (int c = 0; c < columns_; ++c) rho[rows_.size() + c] = ridge_ * w[c];
 }
 
 void StorageExpert::linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) {
+  set_point(w, 1);
   residual(w, rho);
   const bool all_rows = static_cast<long>(rows_.size()) == problem_.points();
   std::vector<double> scratch(all_rows ? 0 : problem_.points() * columns_);
   std::span<double> columns =
       all_rows ? jacobian.first(problem_.points() * columns_) : std::span<double>(scratch);
-  problem_.residual().apply(storage_, basis_, columns_, columns);
+  point_->apply(basis_, columns_, columns);
   problem_.weigh(weighting_, columns, columns_);
   if (!all_rows)
     for (size_t r = 0; r < rows_.size(); ++r)
@@ -220,25 +339,33 @@ std::vector<double> StorageExpert::pulled_back_residual() const {
 }
 
 void StorageExpert::add_curvature(std::span<double> hessian) {
-  std::vector<double> weight(problem_.points());
-  problem_.residual().curvature_weight(storage_, pulled_back_residual(), weight);
-  std::vector<double> weighted(basis_.size());
-  for (long p = 0; p < problem_.points(); ++p)
-    for (int c = 0; c < columns_; ++c) weighted[p * columns_ + c] = weight[p] * basis_[p * columns_ + c];
-  kernels::add_transposed_product(basis_.data(), weighted.data(), problem_.points(), columns_, columns_,
+  const std::vector<double> p = pulled_back_residual();
+  const long points = problem_.points();
+  std::vector<double> weight(points), weighted(basis_.size());
+  if (point_->curvature_weight(p, weight)) {
+    for (long q = 0; q < points; ++q)
+      for (int c = 0; c < columns_; ++c) weighted[q * columns_ + c] = weight[q] * basis_[q * columns_ + c];
+  } else {
+    std::vector<double> column(points);
+    for (int c = 0; c < columns_; ++c) {
+      for (long q = 0; q < points; ++q) column[q] = basis_[q * columns_ + c];
+      point_->second(p, column, weight);
+      for (long q = 0; q < points; ++q) weighted[q * columns_ + c] = weight[q];
+    }
+  }
+  kernels::add_transposed_product(basis_.data(), weighted.data(), points, columns_, columns_,
                                   hessian.data());
 }
 
 void StorageExpert::linear_start(double damping, std::span<double> w) const {
-  std::vector<double> columns(basis_.begin(), basis_.end()), target = problem_.frozen_solution(initial_);
-  if (weighting_ != Weighting::dual) {
-    // In the dual norm P^-1 of the frozen columns is the basis itself; else they have to be formed.
-    std::vector<double> u(initial_);
-    u.resize(problem_.cells() + problem_.points(), 0.0);
-    const kernels::StorageFields frozen = problem_.frozen_storage(u);
-    problem_.residual().apply(frozen, basis_, columns_, columns);
+  std::vector<double> columns(basis_.begin(), basis_.end()), target;
+  if (weighting_ == Weighting::dual) {
+    // P^-1 of the march's own columns is the basis itself.
+    target = problem_.linear_solution();
+  } else {
+    apply_march(problem_.march_matrices(), basis_, columns_, columns);
     problem_.weigh(weighting_, columns, columns_);
-    problem_.residual().evaluate(frozen, u, target);
+    target = problem_.linear_residual();
     for (double& x : target) x = -x;
     problem_.weigh(weighting_, target, 1);
   }
@@ -268,26 +395,27 @@ void StorageExpert::linear_start(double damping, std::span<double> w) const {
 
 void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
                                           std::span<double> by_solution, std::span<double> by_direction) {
-  set_point(w);
+  set_point(w, 1);
   const long points = problem_.points();
   const std::vector<double> v = combine(lambda), p = pulled_back_residual();
   // by_direction = r'^T p;  by_solution = r'^T Q^T S^T S Q r' v + <p, r''[v, .]>.
-  problem_.residual().apply_transpose(storage_, p, by_direction);
+  point_->apply_transpose(p, by_direction);
   std::vector<double> along(points), masked(points, 0.0);
-  problem_.residual().apply(storage_, v, 1, along);
+  point_->apply(v, 1, along);
   problem_.weigh(weighting_, along, 1);
   for (long row : rows_) masked[row] = along[row];
   problem_.weigh_transpose(weighting_, masked);
-  problem_.residual().apply_transpose(storage_, masked, by_solution);
-  std::vector<double>& weight = along;
-  problem_.residual().curvature_weight(storage_, p, weight);
-  for (long q = 0; q < points; ++q) by_solution[q] += weight[q] * v[q];
+  point_->apply_transpose(masked, by_solution);
+  point_->second(p, v, along);
+  for (long q = 0; q < points; ++q) by_solution[q] += along[q];
 }
 
-std::vector<long> rows_of(const Box& box, int cells) {
+std::vector<long> rows_of(const Box& box, int cells, int unknowns) {
   std::vector<long> rows;
+  const long width = static_cast<long>(cells) * unknowns;
   for (int j = box.frame_begin; j < box.frame_end; ++j)
-    for (int i = box.cell_begin; i < box.cell_end; ++i) rows.push_back(static_cast<long>(j) * cells + i);
+    for (long i = static_cast<long>(box.cell_begin) * unknowns; i < static_cast<long>(box.cell_end) * unknowns; ++i)
+      rows.push_back(j * width + i);
   return rows;
 }
 

@@ -1,16 +1,17 @@
-// The constraint of the default formulation: the conservative residual of a PDE on a space-time grid, weighed
-// by the frozen march, and the least-squares problem that one expert solves in a basis of fields. One sample
-// at a time, whole domain.
+// The constraint of the default formulation on one sample, whole domain: the conservative residual of a PDE on
+// a space-time grid, weighed by the march P, and the least-squares problem that one expert solves in a basis of
+// fields.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "kernels/conservative_residual.hpp"
 #include "solvers/least_squares.hpp"
 #include "solvers/linear_march.hpp"
-#include "src/pde/pde.hpp"
+#include "src/deck/options.hpp"
+#include "src/pde/conservative_scheme.hpp"
 
 namespace rankine {
 
@@ -24,58 +25,139 @@ struct Box {
   int frame_begin, frame_end, cell_begin, cell_end;
 };
 
-/// The discretised PDE. Fields u are [frames + 1][cells] with the initial state in frame 0; residuals are
-/// [frames][cells].
+/// How the march P is linearised and solved.
+struct MarchOptions {
+  std::string method = "direct";
+  std::string state = "frozen";
+  int substeps = 2;
+  int gmres_iterations = 0;
+  double gmres_rtol = 1e-12;
+  void options(OptionVisitor& o);
+  bool frozen() const { return state == "frozen"; }
+  /// P^-1 is what it says, so that its transpose may carry gradients.
+  bool exact() const { return method != "imex" && (method != "gmres" || gmres_iterations == 0); }
+};
+
+/// What a correction of a prediction reached.
+enum class CorrectionStatus { converged, step_limit, diverged };
+const char* to_string(CorrectionStatus status);
+
+struct CorrectionReport {
+  CorrectionStatus status = CorrectionStatus::step_limit;
+  int steps = 0;
+  double residual_before = 0, residual_after = 0;  ///< |r|_2 / sqrt(points)
+};
+
+struct CorrectionOptions {
+  int steps = 0;
+  double rtol = 1e-8;
+  std::string state = "prediction";
+  bool train = false;
+  void options(OptionVisitor& o);
+};
+
+/// The discretised PDE of one sample. Fields u are [frames + 1][cell][unknown] with the initial state in frame
+/// 0; residuals are [frames][cell][unknown].
 class StorageProblem {
  public:
-  /// `times`: frames + 1 increasing times, the initial one included. The first `implicit_steps` steps are
-  /// backward Euler, the others have implicit weight `theta` (1/2: trapezoid). `petsc_march`: solve P by
-  /// PETSc's KSP, not the direct march.
-  StorageProblem(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
-                 bool petsc_march);
+  int frames() const { return scheme_->frames(); }
+  int cells() const { return scheme_->cells(); }
+  int unknowns() const { return scheme_->unknowns(); }
+  int width() const { return scheme_->width(); }
+  long points() const { return scheme_->points(); }
+  const ConservativeScheme& scheme() const { return *scheme_; }
+  const std::vector<double>& initial() const { return initial_; }
+  const MarchOptions& march_options() const { return options_; }
 
-  int frames() const { return residual_.frames(); }
-  int cells() const { return residual_.cells(); }
-  long points() const { return residual_.points(); }
-  const std::vector<double>& times() const { return times_; }
-  const kernels::ConservativeResidual& residual() const { return residual_; }
-  const LinearMarch& march() const { return *dual_; }
-
-  kernels::StorageFields storage(std::span<const double> u) const;
-  /// The frozen storage slope times u, with constant slope.
-  kernels::StorageFields frozen_storage(std::span<const double> u) const;
-  /// r(u), [frames][cells].
+  /// The initial state, then `later` [frames][width].
+  std::vector<double> whole(std::span<const double> later) const;
+  SchemePoint at(std::vector<double> u) const { return SchemePoint(*scheme_, std::move(u)); }
+  /// r(u).
   std::vector<double> evaluate(std::span<const double> u) const;
 
-  /// field <- Q field for the weighting's Q (identity, A^-1, P^-1), for columns [frames][cells][columns].
+  /// field <- Q field for the weighting's Q (identity, A^-1, P^-1), for columns [frames][width][columns].
   void weigh(Weighting weighting, std::span<double> field, int columns) const;
   void weigh_transpose(Weighting weighting, std::span<double> field) const;
+  /// The linearised residual that belongs to the march P.
+  const MarchMatrices& march_matrices() const { return march_->matrices; }
+  /// P linearised at the state of `point`, solved as the options say. `state`: frozen gives the frozen march.
+  std::shared_ptr<const LinearMarch> march_at(SchemePoint& point) const;
 
-  /// |Q r(u)|_2; where `u_bar` is not empty it is overwritten with the gradient ([frames][cells]; the initial
-  /// frame is data).
-  double residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar) const;
-  /// u <- u - P^-1 r(u), `steps` times: steps of an approximate Newton method with the frozen march.
-  void correct(std::span<double> u, int steps) const;
-  /// The exact discrete solution: Newton's method frame by frame from the initial state in frame 0 of `u`.
-  /// Throws NumericalError where it does not converge.
-  void solve_exactly(std::span<double> u) const;
-  /// Solution of the frozen march for the initial state and the walls alone: where the linear start aims at.
-  std::vector<double> frozen_solution(std::span<const double> initial) const;
+  /// |Q r(u)|_2; where `u_bar` is not empty it is overwritten with the gradient ([frames][width]; the initial
+  /// frame is data), and `parameters_bar` [learned] with the one by the learned parameters.
+  double residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar,
+                       std::span<double> parameters_bar = {}) const;
+  /// u <- u - P^-1 r(u), at most `options.steps` times, until |r| <= rtol |r of the start|. A step that
+  /// more than doubles the residual is taken back and ends it as diverged.
+  CorrectionReport correct(std::vector<double>& u, const CorrectionOptions& options) const;
+  /// The same for exactly `steps` steps, and its exact derivative: `states` takes u before each step, which
+  /// correct_transpose() reads. There `u_bar` [frames][width] is pulled back in place.
+  void correct_steps(std::vector<double>& u, const CorrectionOptions& options,
+                     std::vector<std::vector<double>>& states) const;
+  void correct_transpose(const std::vector<std::vector<double>>& states, const CorrectionOptions& options,
+                         std::span<double> u_bar, std::span<double> parameters_bar) const;
+
+  /// The exact discrete solution: Newton's method frame by frame from the initial state. Throws NumericalError
+  /// where it does not converge.
+  std::vector<double> solve_exactly() const;
+  /// Solution of the linear problem of the march for the initial state and the walls alone: where the linear
+  /// start aims at.
+  std::vector<double> linear_solution() const;
+  /// Its residual at u = (initial, 0, 0, ...): the right side of the linear start, [frames][width].
+  std::vector<double> linear_residual() const;
+
+ private:
+  friend class StorageModel;
+  struct March {
+    MarchMatrices matrices;
+    std::shared_ptr<const LinearMarch> spatial, dual;
+  };
+  static std::shared_ptr<const March> make_march(MarchMatrices matrices, const MarchOptions& options);
+  std::vector<double> linearisation_state() const;
+
+  std::shared_ptr<const ConservativeScheme> scheme_;
+  std::vector<double> initial_;
+  MarchOptions options_;
+  std::shared_ptr<const March> frozen_, march_;
+};
+
+/// What all samples of a PDE share: grid, time levels, march. Makes their problems.
+class StorageModel {
+ public:
+  StorageModel(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
+               MarchOptions march);
+
+  const Pde& pde() const { return pde_; }
+  int frames() const { return static_cast<int>(times_.size()) - 1; }
+  int cells() const { return cells_; }
+  int unknowns() const { return pde_.unknowns(); }
+  int width() const { return cells_ * unknowns(); }
+  long points() const { return static_cast<long>(frames()) * width(); }
+  const std::vector<double>& times() const { return times_; }
+  const MarchOptions& march_options() const { return march_; }
+
+  /// The problem of a sample: `initial` [cell][unknown], parameters of the PDE. The scheme and the frozen
+  /// march are shared between samples of equal parameters.
+  StorageProblem sample(std::vector<double> initial, SchemeParameters parameters = {}) const;
 
  private:
   const Pde& pde_;
+  int cells_;
   std::vector<double> times_;
-  kernels::ConservativeResidual residual_;
-  std::unique_ptr<LinearMarch> spatial_, dual_;
+  double theta_;
+  int implicit_steps_;
+  MarchOptions march_;
+  mutable StorageProblem latest_;  // of the parameters used last
+  mutable bool used_ = false;
 };
 
 /// rho(w) = [rows of Q r(sum_i w_i b_i); ridge w]: the problem of one expert.
 class StorageExpert final : public LeastSquaresProblem {
  public:
-  /// `basis`: [frames][cells][columns], kept by reference; `rows`: indices frame * cells + cell of the
-  /// residual rows used.
-  StorageExpert(const StorageProblem& problem, std::span<const double> initial, std::span<const double> basis,
-                int columns, std::vector<long> rows, Weighting weighting, double ridge);
+  /// `basis`: [frames][width][columns], kept by reference; `rows`: indices frame * width + cell * unknowns +
+  /// unknown of the residual rows used.
+  StorageExpert(const StorageProblem& problem, std::span<const double> basis, int columns,
+                std::vector<long> rows, Weighting weighting, double ridge);
 
   int unknowns() const override { return columns_; }
   long rows() const override { return static_cast<long>(rows_.size()) + (ridge_ > 0 ? columns_ : 0); }
@@ -83,17 +165,16 @@ class StorageExpert final : public LeastSquaresProblem {
   void linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) override;
   void add_curvature(std::span<double> hessian) override;
 
-  /// The solution of the linear problem with the storage frozen, Jacobi-scaled normal equations with relative
-  /// damping.
+  /// The solution of the linear problem of the march, Jacobi-scaled normal equations with relative damping.
   void linear_start(double damping, std::span<double> w) const;
 
   /// With v = sum_i lambda_i b_i, phi(b) = lambda . J^T rho at fixed w and lambda has the gradient
-  ///   d phi / d b_i = w_i * by_solution + lambda_i * by_direction     (both [frames][cells], overwritten).
+  ///   d phi / d b_i = w_i * by_solution + lambda_i * by_direction     (both [frames][width], overwritten).
   void stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
                              std::span<double> by_solution, std::span<double> by_direction);
 
  private:
-  void set_point(std::span<const double> w);
+  void set_point(std::span<const double> w, int order);
   std::vector<double> combine(std::span<const double> w) const;
   /// Q^T S^T S Q r at the point.
   std::vector<double> pulled_back_residual() const;
@@ -104,12 +185,11 @@ class StorageExpert final : public LeastSquaresProblem {
   std::vector<long> rows_;
   Weighting weighting_;
   double ridge_;
-  std::vector<double> initial_;
-  std::vector<double> at_, u_, weighed_;  // the latest point, u and Q r there
-  kernels::StorageFields storage_;
+  std::vector<double> at_, weighed_;  // the latest point and Q r there
+  std::unique_ptr<SchemePoint> point_;
 };
 
 /// Rows of a box, in order.
-std::vector<long> rows_of(const Box& box, int cells);
+std::vector<long> rows_of(const Box& box, int cells, int unknowns);
 
 }  // namespace rankine

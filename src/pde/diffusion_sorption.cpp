@@ -1,5 +1,7 @@
 #include "src/pde/diffusion_sorption.hpp"
 
+#include <algorithm>
+
 #include "kernels/error.hpp"
 #include "src/data/reference.hpp"
 
@@ -32,38 +34,52 @@ void DiffusionSorptionOptions::options(OptionVisitor& o) {
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
 }
 
-void DiffusionSorption::storage(std::span<const double> u, kernels::StorageFields& out) const {
-  out.value.resize(u.size());
-  out.slope.resize(u.size());
-  out.curvature.resize(u.size());
-  for (size_t i = 0; i < u.size(); ++i) {
-    const auto s = o_.coefficients.storage(u[i]);
+void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+  out.reset(1, 1 + static_cast<int>(at.learned.size()), order, at.size);
+  for (long i = 0; i < at.size; ++i) {
+    const auto s = o_.coefficients.storage(at.arguments[i]);
     out.value[i] = s.value;
-    out.slope[i] = s.slope;
-    out.curvature[i] = s.curvature;
+    if (order >= 1) out.gradient[i] = s.slope;
+    if (order >= 2) out.hessian[i] = s.curvature;
   }
 }
 
-kernels::ThreePointOperator DiffusionSorption::flux_operator(int cells) const {
-  const double dx = o_.length / cells, fine = o_.length / o_.data_cells;
-  const double k = o_.coefficients.diffusion / (dx * dx);
-  kernels::ThreePointOperator g;
-  g.lower.assign(cells, k);
-  g.upper.assign(cells, k);
-  g.diagonal.assign(cells, -2 * k);
-  g.constant.assign(cells, 0.0);
-  g.lower.front() = g.upper.back() = 0;
-  // Distance from the outermost cell centre to the centre of PDEBench's ghost cell, where the wall value is
-  // taken.
-  const double h = (dx + fine) / 2;
-  // Left: ghost u_1 + (1 - u_1) dx / h.
-  g.diagonal.front() += k * (1 - dx / h);
-  g.constant.front() += k * dx / h;
-  // Right: wall value b u_N of the closure ghost = D (u_{N-1} - ghost) / h there (Robin), ghost u_N + (b - 1)
-  // u_N dx / h.
-  const double b = (o_.coefficients.diffusion / h) / (1 + o_.coefficients.diffusion / h);
-  g.diagonal.back() += k * (1 + (b - 1) * dx / h);
-  return g;
+void DiffusionSorption::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+  // Arguments u, u_x, u_xx, and D where it is learned: -D u_x.
+  const bool learned = !at.learned.empty();
+  out.reset(1, learned ? 4 : 3, order, at.size);
+  const double d = at.parameters[0];
+  for (long i = 0; i < at.size; ++i) {
+    const double slope = at.arguments[at.size + i];
+    out.value[i] = -d * slope;
+    if (order >= 1) out.by(0, 1)[i] = -d;
+    if (order >= 1 && learned) out.by(0, 3)[i] = -slope;
+    if (order >= 2 && learned) out.by(0, 1, 3)[i] = out.by(0, 3, 1)[i] = -1;
+  }
+}
+
+WallCondition DiffusionSorption::wall(Side side, int, double, std::span<const double> parameters,
+                                      std::span<const int> learned) const {
+  // PDEBench's closure holds at the centres of its own ghost cells, half a fine cell outside the domain.
+  const double outside = o_.length / o_.data_cells / 2;
+  const size_t count = learned.size();
+  const std::vector<double> zero(count, 0.0);
+  if (side == Side::left) return {1, 0, 1, outside, zero, zero, zero};
+  // u_N = D (u_{N-1} - u_N) / dx: u + D u_x = 0.
+  return {1, parameters[0], 0, outside, zero, std::vector<double>(count, 1.0), zero};
+}
+
+std::vector<double> DiffusionSorption::draw_initial(const RandomStream& stream, long id, long& redrawn) const {
+  for (long attempt = 0;; ++attempt) {
+    const double value = o_.initial_maximum * stream.uniform(0, id, attempt);
+    if (value >= o_.initial_minimum) return {value};
+    ++redrawn;
+  }
+}
+
+void DiffusionSorption::initial_state(std::span<const double> numbers, std::span<const double>,
+                                      std::span<const double> x, std::span<double> out) const {
+  std::fill_n(out.begin(), x.size(), numbers[0]);
 }
 
 PointwiseResidual DiffusionSorption::pointwise(double u, double u_t, double u_xx) const {
@@ -80,16 +96,19 @@ PointwiseResidual DiffusionSorption::pointwise(double u, double u_t, double u_xx
   return f;
 }
 
-std::vector<double> DiffusionSorption::reference(double u0, int cells, std::span<const double> times) const {
+std::vector<double> DiffusionSorption::reference(std::span<const double> initial,
+                                                 std::span<const double> parameters, int cells,
+                                                 std::span<const double> times) const {
   ReferenceOptions options;
   options.coefficients = o_.coefficients;
+  options.coefficients.diffusion = parameters[0];
   options.length = o_.length;
   options.fine_cells = o_.data_cells;
   options.rtol = o_.reference_rtol;
   options.atol = o_.reference_rtol * 1e-2;
-  Reference solution = diffusion_sorption_reference(u0, cells, times, options);
+  Reference solution = diffusion_sorption_reference(initial[0], cells, times, options);
   if (solution.status != OdeStatus::completed)
-    throw NumericalError("reference solution for u0 = " + std::to_string(u0) + ": " + solution.reason +
+    throw NumericalError("reference solution for u0 = " + std::to_string(initial[0]) + ": " + solution.reason +
                          "; try another pde.reference_rtol");
   return std::move(solution.values);
 }

@@ -24,7 +24,7 @@ struct DiffusionSorptionOptions {
 /// The walls stand where PDEBench's closure puts them: at the centres of the ghost cells of a grid of
 /// `data_cells` cells, half a fine cell outside the domain. On any coarser grid the ghost values follow from
 /// that by linear interpolation.
-class DiffusionSorption final : public Pde {
+class DiffusionSorption final : public Pde, public CollocatedPde {
  public:
   using Options = DiffusionSorptionOptions;
   explicit DiffusionSorption(const DiffusionSorptionOptions& options) : o_(options) {}
@@ -33,17 +33,32 @@ class DiffusionSorption final : public Pde {
   double duration() const override { return o_.duration; }
   const char* length_unit() const override { return "m"; }
   const char* time_unit() const override { return "s"; }
-  const char* field_name() const override { return "concentration"; }
+  std::string field_name(int) const override { return "concentration"; }
+  std::vector<PdeParameter> parameters() const override {
+    return {{.name = "diffusion", .value = o_.coefficients.diffusion}};
+  }
 
-  void storage(std::span<const double> u, kernels::StorageFields& out) const override;
-  kernels::ThreePointOperator flux_operator(int cells) const override;
+  void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  int flux_derivatives() const override { return 1; }
+  bool linear_flux() const override { return true; }
+  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
+                     std::span<const int> learned) const override;
   double typical_storage_slope() const override { return o_.storage_slope; }
+
+  /// One number, u0: uniform in (0, initial_maximum), drawn again below initial_minimum.
+  std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
+  void initial_state(std::span<const double> numbers, std::span<const double> parameters,
+                     std::span<const double> x, std::span<double> out) const override;
+  int data_cells() const override { return o_.data_cells; }
+  double reference_rtol() const override { return o_.reference_rtol; }
+  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters, int cells,
+                                std::span<const double> times) const override;
+
+  const CollocatedPde* collocated() const override { return this; }
   PointwiseResidual pointwise(double u, double u_t, double u_xx) const override;
   WallRow left_wall() const override { return {1, 0, 1}; }
   WallRow right_wall() const override { return {1, -o_.coefficients.diffusion, 0}; }
-  double initial_minimum() const override { return o_.initial_minimum; }
-  double initial_maximum() const override { return o_.initial_maximum; }
-  std::vector<double> reference(double u0, int cells, std::span<const double> times) const override;
 
  private:
   DiffusionSorptionOptions o_;

@@ -1,7 +1,8 @@
-// A parametric PDE of one space dimension, dM(u)/dt + dF/dx = S, written once: storage, flux, walls, initial
-// states. The conservative discretisation, its march and all adjoints follow from it by generic code
-// (src/experts/). Beside it stands the pointwise residual f(u, u_t, u_xx), which the paper's formulation
-// uses.
+// A parametric PDE of one space dimension and one or several unknowns, written once:
+//   d/dt M_a(u) + d/dx F_a(u, u_x, u_xx, x, t) = S_a(u, x, t)   on [0, length] x [0, duration], a = 1 .. m
+// with walls and random initial states. The conservative discretisation, its march and all adjoints follow from
+// this by generic code (src/pde/conservative_scheme.hpp, src/experts/). Beside it a PDE may have a pointwise
+// residual f(u, u_t, u_xx), which the paper's formulation uses.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/conservative_residual.hpp"
+#include "kernels/terms.hpp"
+#include "src/core/random.hpp"
 
 namespace rankine {
 
@@ -25,6 +27,33 @@ struct WallRow {
   double value_factor, slope_factor, target;
 };
 
+/// What only the paper's collocated formulation needs of a PDE.
+class CollocatedPde {
+ public:
+  virtual ~CollocatedPde() = default;
+  virtual PointwiseResidual pointwise(double u, double u_t, double u_xx) const = 0;
+  virtual WallRow left_wall() const = 0;
+  virtual WallRow right_wall() const = 0;
+};
+
+enum class Side { left, right };
+
+/// value_factor u + slope_factor u_x = target, `outside` beyond the edge of the domain (0: on it), with
+/// derivatives by the learned parameters (empty where none is learned).
+struct WallCondition {
+  double value_factor = 1, slope_factor = 0, target = 0, outside = 0;
+  std::vector<double> value_factor_by = {}, slope_factor_by = {}, target_by = {};
+};
+
+/// A parameter of the PDE that may differ from sample to sample, or be learned from observations.
+struct PdeParameter {
+  std::string name;
+  double value = 0;                   ///< where it is not sampled
+  bool sampled = false;               ///< drawn for each sample between minimum and maximum
+  double minimum = 0, maximum = 0;
+  bool logarithmic = false;           ///< drawn uniformly in its logarithm
+};
+
 class Pde {
  public:
   virtual ~Pde() = default;
@@ -32,27 +61,61 @@ class Pde {
   /// Extent of space [length unit] and time [time unit]; both start at 0.
   virtual double length() const = 0;
   virtual double duration() const = 0;
-  virtual const char* length_unit() const = 0;
-  virtual const char* time_unit() const = 0;
-  virtual const char* field_name() const = 0;
+  virtual const char* length_unit() const { return "1"; }
+  virtual const char* time_unit() const { return "1"; }
+  virtual int unknowns() const { return 1; }
+  /// Name of an unknown as people read it, for example "concentration".
+  virtual std::string field_name(int unknown) const = 0;
+  /// Its symbol, under which its field is stored: "u" where there is one unknown.
+  virtual std::string symbol(int /*unknown*/) const { return "u"; }
+  virtual std::vector<PdeParameter> parameters() const { return {}; }
 
-  /// M, M', M'' at every entry of `u`.
-  virtual void storage(std::span<const double> u, kernels::StorageFields& out) const = 0;
-  /// The discretised flux difference -dF/dx on `cells` equal cells, walls included.
-  virtual kernels::ThreePointOperator flux_operator(int cells) const = 0;
-  /// A typical M'(u): the constant storage slope that the frozen march is linearised at.
+  /// M, F, S with derivatives up to `order` (0, 1, 2). `out` is reset by the callee.
+  virtual void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
+  virtual void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
+  virtual void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const;
+  virtual bool has_source() const { return false; }
+  /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
+  virtual int flux_derivatives() const = 0;
+  /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
+  /// where nothing more is known than the value.
+  virtual std::string explain(const std::string& /*term*/, const kernels::TermPoints& /*at*/,
+                              long /*point*/) const {
+    return {};
+  }
+  /// F is linear in u and its derivatives with constant coefficients, no x, no t; walls without t.
+  virtual bool linear_flux() const { return false; }
+  /// No term and no wall depends on t.
+  virtual bool autonomous() const { return true; }
+
+  virtual bool periodic() const { return false; }
+  /// Not called for a periodic domain. `learned` as in TermPoints.
+  virtual WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
+                             std::span<const int> learned) const = 0;
+
+  /// A typical M_a'(u): what residuals are divided by, and the storage of the frozen march.
   virtual double typical_storage_slope() const = 0;
+  /// The state that the frozen march linearises flux and source about.
+  virtual double typical_state(int /*unknown*/) const { return 0; }
 
-  virtual PointwiseResidual pointwise(double u, double u_t, double u_xx) const = 0;
-  virtual WallRow left_wall() const = 0;
-  virtual WallRow right_wall() const = 0;
+  /// The random numbers that make the initial state of sample `id`: its u0 for example, or amplitudes and
+  /// phases. `redrawn` counts draws that were refused.
+  virtual std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const = 0;
+  /// The initial state of those numbers at points x: out[point][unknown].
+  virtual void initial_state(std::span<const double> numbers, std::span<const double> parameters,
+                             std::span<const double> x, std::span<double> out) const = 0;
 
-  /// Smallest and largest initial value; states are constants drawn uniformly between them.
-  virtual double initial_minimum() const = 0;
-  virtual double initial_maximum() const = 0;
-  /// The reference solution for the initial value u0 on `cells` cells at `times`: [time][cell]. Throws
-  /// NumericalError where the integrator fails.
-  virtual std::vector<double> reference(double u0, int cells, std::span<const double> times) const = 0;
+  /// Cells that reference solutions are computed on; a multiple of the cells of every deck that uses them.
+  virtual int data_cells() const = 0;
+  virtual double reference_rtol() const = 0;
+  /// The reference solution for `initial` [data_cells][unknown] at `times` (rising, from 0 on), averaged to
+  /// `cells` cells: [time][cell][unknown]. Throws NumericalError where the integrator fails. By default the
+  /// method of lines on data_cells() cells with PETSc's adaptive implicit integrator.
+  virtual std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
+                                        int cells, std::span<const double> times) const;
+
+  /// nullptr where the PDE has no pointwise form.
+  virtual const CollocatedPde* collocated() const { return nullptr; }
 };
 
 }  // namespace rankine

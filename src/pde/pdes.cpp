@@ -1,5 +1,6 @@
 #include "src/pde/pdes.hpp"
 
+#include "src/pde/burgers.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 
 namespace rankine {
@@ -8,6 +9,7 @@ const Registry<Pde>& pdes() {
   static const Registry<Pde> table(
       "pde",
       {
+          entry<Burgers>("burgers", "viscous Burgers' equation, periodic or between walls"),
           entry<DiffusionSorption>("diffusion_sorption", "1-D diffusion with Freundlich sorption (PDEBench)"),
       });
   return table;

@@ -35,13 +35,16 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
     options.solver.max_steps = 400;
     options.solver.atol = 1e-11;
     options.solver.adjoint_damping = 0;
-    problem = std::make_unique<StorageProblem>(pde, cells, options.times(500, frames), 0.5, 2, false);
-    layer = make_constraint_layer(options, pde, *problem, communicator, TilePartition(grid, 1, 0), 0);
+    storage = std::make_unique<StorageModel>(pde, cells, options.times(500, frames), 0.5, 2, options.march);
+    layer = make_constraint_layer(options, *storage, communicator, TilePartition(grid, 1, 0), {}, 0);
     for (int s = 0; s < batch_size; ++s) {
       batch.ids.push_back(s);
-      batch.u0.push_back(0.08 + 0.06 * s);
+      batch.initial.insert(batch.initial.end(), cells, initial(s));
+      batch.parameters.push_back(pde.parameters()[0].value);
     }
   }
+
+  static double initial(int s) { return 0.08 + 0.06 * s; }
 
   /// Inputs as the training gives them, on tiles.
   Tensor input(DType type) const {
@@ -52,7 +55,7 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
           for (int i = 0; i < cells; ++i)
             values.push_back(channel == 0   ? static_cast<double>(j) / frames
                              : channel == 1 ? (i + 0.5) / cells
-                                            : 5 * batch.u0[s]);
+                                            : 5 * initial(s));
     const NoGrad off;
     return cast(
         testing::cut_tiles(Tensor::from(values, {batch_size, 3, frames, cells}), TilePartition(grid, 1, 0)),
@@ -82,8 +85,8 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
     const int channels = layer->outputs();
     std::vector<double> values;
     for (int s = 0; s < batch_size; ++s) {
-      std::vector<double> exact((frames + 1) * cells, batch.u0[s]);
-      problem->solve_exactly(exact);
+      const std::vector<double> exact =
+          storage->sample(std::vector<double>(cells, initial(s))).solve_exactly();
       for (int i = 0; i < channels; ++i)
         for (int j = 1; j <= frames; ++j)
           for (int x = 0; x < cells; ++x) {
@@ -103,7 +106,7 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
   DiffusionSorption pde{DiffusionSorptionOptions{}};
   TileGrid grid{frames, cells, 1, 4};
   FormulationOptions options;
-  std::unique_ptr<StorageProblem> problem;
+  std::unique_ptr<StorageModel> storage;
   std::unique_ptr<ConstraintLayer> layer;
   PdeBatch batch;
 };

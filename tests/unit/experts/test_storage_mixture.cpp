@@ -27,11 +27,8 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 
 /// The exact discrete solution, disturbed, times smooth factors: the residual of their combinations is not
 /// small, and their best combination stays away from u = 0, where the storage has its kink.
-std::vector<double> some_fields(const StorageProblem& problem, const std::vector<double>& initial,
-                                unsigned seed) {
-  std::vector<double> exact(initial);
-  exact.resize(cells * (frames + 1));
-  problem.solve_exactly(exact);
+std::vector<double> some_fields(const StorageProblem& problem, unsigned seed) {
+  const std::vector<double> exact = problem.solve_exactly();
   std::mt19937 engine(seed);
   std::uniform_real_distribution<double> uniform(0.5, 1.5);
   std::vector<double> fields(static_cast<size_t>(frames) * cells * basis);
@@ -58,8 +55,8 @@ std::vector<Box> boxes(int experts) {
 class StorageProblemTest : public testing::Test {
  protected:
   DiffusionSorption pde{DiffusionSorptionOptions{}};
-  StorageProblem problem{pde, cells, graded_times(500), 0.5, 2, false};
-  std::vector<double> initial = std::vector<double>(cells, u0);
+  StorageModel model{pde, cells, graded_times(500), 0.5, 2, {}};
+  StorageProblem problem = model.sample(std::vector<double>(cells, u0));
 };
 
 TEST_F(StorageProblemTest, DerivativesOfTheResidualAgreeWithDifferences) {
@@ -73,10 +70,10 @@ TEST_F(StorageProblemTest, DerivativesOfTheResidualAgreeWithDifferences) {
     for (long p = 0; p < problem.points(); ++p) out[cells + p] += h * v[p];
     return out;
   };
-  const auto fields = problem.storage(u);
+  SchemePoint point = problem.at(u);
   std::vector<double> forward(problem.points()), back(problem.points());
-  problem.residual().apply(fields, v, 1, forward);
-  problem.residual().apply_transpose(fields, s, back);
+  point.apply(v, 1, forward);
+  point.apply_transpose(s, back);
   EXPECT_NEAR(dot(forward, s), dot(v, back), 1e-13 * std::abs(dot(forward, s)));
 
   const double h = 1e-6;
@@ -84,18 +81,18 @@ TEST_F(StorageProblemTest, DerivativesOfTheResidualAgreeWithDifferences) {
   for (long p = 0; p < problem.points(); ++p) EXPECT_NEAR((plus[p] - minus[p]) / (2 * h), forward[p], 1e-7);
 
   std::vector<double> weight(problem.points()), at_plus(problem.points()), at_minus(problem.points());
-  problem.residual().curvature_weight(fields, s, weight);
-  problem.residual().apply(problem.storage(moved(h)), w, 1, at_plus);
-  problem.residual().apply(problem.storage(moved(-h)), w, 1, at_minus);
+  ASSERT_TRUE(point.curvature_weight(s, weight));
+  problem.at(moved(h)).apply(w, 1, at_plus);
+  problem.at(moved(-h)).apply(w, 1, at_minus);
   double exact = 0;
   for (long p = 0; p < problem.points(); ++p) exact += weight[p] * v[p] * w[p];
   EXPECT_NEAR((dot(s, at_plus) - dot(s, at_minus)) / (2 * h), exact, 1e-6 * std::abs(exact));
+  point.second(s, v, back);
+  EXPECT_NEAR(dot(back, w), exact, 1e-13 * std::abs(exact));
 }
 
 TEST_F(StorageProblemTest, ExactSolutionHasNoResidualAndCorrectionConvergesToIt) {
-  std::vector<double> exact(initial);
-  exact.resize(cells * (frames + 1));
-  problem.solve_exactly(exact);
+  const std::vector<double> exact = problem.solve_exactly();
   for (double r : problem.evaluate(exact)) EXPECT_NEAR(r, 0, 1e-13);
 
   std::vector<double> u(exact);
@@ -108,9 +105,9 @@ TEST_F(StorageProblemTest, ExactSolutionHasNoResidualAndCorrectionConvergesToIt)
     return std::sqrt(sum);
   };
   before = distance(u);
-  problem.correct(u, 1);
+  problem.correct(u, {.steps = 1, .rtol = 0, .state = "frozen"});
   after = distance(u);
-  problem.correct(u, 40);
+  problem.correct(u, {.steps = 40, .rtol = 0, .state = "frozen"});
   later = distance(u);
   EXPECT_LT(after, 0.6 * before);
   EXPECT_LT(later, 1e-6 * before);
@@ -139,19 +136,19 @@ TEST_P(MixtureGradient, AgreesWithCentralDifferencesOfTheWholeLoss) {
   options.max_steps = 400;
   options.atol = 1e-12;
   options.adjoint_damping = 0;
-  const StorageMixture mixture(problem, boxes(experts), basis, coupling, rows, options);
+  const StorageMixture mixture(frames, cells, 1, boxes(experts), basis, coupling, rows, options);
   std::vector<std::vector<long>> used;
   for (int s = 0; s < mixture.solves(); ++s) used.push_back(mixture.all_rows(s));
-  const auto solve = [&](const std::vector<double>& fields) { return mixture.solve(initial, fields, used); };
+  const auto solve = [&](const std::vector<double>& fields) { return mixture.solve(problem, fields, used); };
   const auto loss_of = [&](const std::vector<double>& fields) {
     return problem.residual_norm(loss, solve(fields).u, {});
   };
 
-  const std::vector<double> fields = some_fields(problem, initial, 5);
+  const std::vector<double> fields = some_fields(problem, 5);
   MixtureSolution solution = solve(fields);
   std::vector<double> u_bar(problem.points()), fields_bar(fields.size());
   problem.residual_norm(loss, solution.u, u_bar);
-  mixture.pull_back(initial, fields, solution, u_bar, fields_bar);
+  mixture.pull_back(problem, fields, solution, u_bar, fields_bar);
   for (const SolveReport& report : solution.reports) {
     EXPECT_EQ(report.status, SolveStatus::converged) << report.reason;
     EXPECT_LE(report.gradient_norm, 1e-10);
