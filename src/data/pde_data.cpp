@@ -107,11 +107,13 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
   if (options.source != "pdebench") {
     if (pde.data_cells() % cells != 0)
       node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells()) +
-                 " cells, which grid.cells = " + std::to_string(cells) + " does not divide; choose a divisor");
+                 " cells, which grid.cells = " + std::to_string(cells) +
+                 " does not divide; choose a divisor");
     return;
   }
   if (!pde.collocated())
-    node.error_at("source", "source: pdebench reads the diffusion-sorption problem only; use source: generate");
+    node.error_at("source",
+                  "source: pdebench reads the diffusion-sorption problem only; use source: generate");
   communicator.on_root([&] {
     const PdebenchFile file(options.path);
     const long needed = options.train + options.validation + options.test;
@@ -171,7 +173,8 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     if (i > 0)
       solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, *splits[i]);
     else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers, data.train);
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers,
+                       data.train);
   }
   return data;
 }

@@ -16,8 +16,8 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-/// Cubic Lagrange interpolation between frames, in t, or in sqrt(t), in which the front that spreads from a wall is
-/// smooth.
+/// Cubic Lagrange interpolation between frames, in t, or in sqrt(t), in which the front that spreads from a
+/// wall is smooth.
 class FrameInterpolation {
  public:
   FrameInterpolation(std::vector<double> from, std::vector<double> to, bool in_root) {
@@ -213,10 +213,12 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
         "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
 
   if (formulation_.collocated() && !pde_->collocated())
-    formulation.error("residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
-                      "not have; use residual: storage");
+    formulation.error(
+        "residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
+        "not have; use residual: storage");
   const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
-  model_context_ = ModelContext{*tiles_, sum, input_channels(), pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
+  model_context_ = ModelContext{*tiles_, sum, input_channels(),
+                                pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
   const DeckNode model = variant.section("model");
   model_ = models().make_or("fno2d", model, *model_context_);
@@ -242,7 +244,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       {"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
   out.push_back({"seconds_per_correction", "s", "wall time of one march correction of one sample", true});
   out.push_back({"seconds_classical", "s",
-                 "wall time of the classical time stepper on the same grid for one sample, to rounding", true});
+                 "wall time of the classical time stepper on the same grid for one sample, to rounding",
+                 true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
   return out;
 }
@@ -422,8 +425,8 @@ class PdeTraining::Evaluator {
   };
 
   /// Appends the measures of one sample to `out`; `u` ends with the corrections that the deck asks for.
-  void measure(std::vector<double>& u, const PdeSplit& split, long sample, bool cheap, std::vector<double>& out,
-               Timing& timing) const {
+  void measure(std::vector<double>& u, const PdeSplit& split, long sample, bool cheap,
+               std::vector<double>& out, Timing& timing) const {
     const int width = model_.width();
     const size_t frames = data_.times.size(), each = frames * width, own = owner_.times_.size() * width,
                  count = split.parameters.size() / split.size();
@@ -584,8 +587,8 @@ Metrics PdeTraining::run(RunContext& context) {
   }
   std::vector<double> initial_means;
   for (int i = 0; i < data.test.size(); ++i)
-    initial_means.push_back(mean(std::span(data.test.initial).subspan(
-        static_cast<size_t>(i) * storage.width(), storage.width())));
+    initial_means.push_back(mean(
+        std::span(data.test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(start.measures[rel_l2]));

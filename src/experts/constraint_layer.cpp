@@ -82,7 +82,9 @@ class StorageLayer final : public ConstraintLayer {
 
   int network_frames() const override { return model_.frames(); }
   int outputs() const override { return model_.unknowns() * (o_.soft() ? 1 : o_.basis); }
-  int solves() const override { return mixture_ ? (o_.target() ? mixture_->experts() : mixture_->solves()) : 0; }
+  int solves() const override {
+    return mixture_ ? (o_.target() ? mixture_->experts() : mixture_->solves()) : 0;
+  }
 
   TapeLoss loss(const Tensor& fields, const PdeBatch& batch) override {
     const Solution solved = solution(fields, batch);
@@ -151,8 +153,9 @@ class StorageLayer final : public ConstraintLayer {
     parameters.learned = learned_;
     for (size_t l = 0; l < learned_.size(); ++l)
       parameters.values[learned_[l]] = batch.learned.data<double>()[l];
-    return model_.sample({batch.initial.begin() + sample * width, batch.initial.begin() + (sample + 1) * width},
-                         std::move(parameters));
+    return model_.sample(
+        {batch.initial.begin() + sample * width, batch.initial.begin() + (sample + 1) * width},
+        std::move(parameters));
   }
   std::span<const double> field(const Tensor& u, std::int64_t local) const {
     return {u.data<double>() + local * model_.points(), static_cast<size_t>(model_.points())};
@@ -256,25 +259,25 @@ class StorageLayer final : public ConstraintLayer {
       }
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
-    return apply_op("constrained_solution", {whole}, u,
-                    [this, state = state_, solutions, batch, whole = whole.detach(), points](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
-                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-                      communicator_.together([&] {
-                        for (std::int64_t s = 0; s < whole.extent(0); ++s) {
-                          MixtureSolution& solved = (*solutions)[s];
-                          const std::span<double> to(out.data<double>() + s * points * o_.basis,
-                                                     points * o_.basis);
-                          mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s), to);
-                          state->reports[s] = solved.reports;
-                          if (skipped(o_.solver, solved.reports)) std::fill(to.begin(), to.end(), 0.0);
-                        }
-                      });
-                      stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
-                      return std::vector<Tensor>{out};
-                    },
-                    {.first_order_only = true});
+    return apply_op(
+        "constrained_solution", {whole}, u,
+        [this, state = state_, solutions, batch, whole = whole.detach(), points](
+            const std::vector<Tensor>& bar, const VjpContext&) {
+          Tensor out = Tensor::zeros(whole.shape(), DType::f64);
+          const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+          communicator_.together([&] {
+            for (std::int64_t s = 0; s < whole.extent(0); ++s) {
+              MixtureSolution& solved = (*solutions)[s];
+              const std::span<double> to(out.data<double>() + s * points * o_.basis, points * o_.basis);
+              mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s), to);
+              state->reports[s] = solved.reports;
+              if (skipped(o_.solver, solved.reports)) std::fill(to.begin(), to.end(), 0.0);
+            }
+          });
+          stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
+          return std::vector<Tensor>{out};
+        },
+        {.first_order_only = true});
   }
 
   /// u by the experts' linear fits of one shared target, the corrected prediction.
@@ -300,14 +303,15 @@ class StorageLayer final : public ConstraintLayer {
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("fitted_solution", {whole}, u,
-                    [this, state = state_, solutions, targets = solution.targets, whole = whole.detach(), points](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
+                    [this, state = state_, solutions, targets = solution.targets, whole = whole.detach(),
+                     points](const std::vector<Tensor>& bar, const VjpContext&) {
                       Tensor out = Tensor::zeros(whole.shape(), DType::f64);
                       const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
                       for (std::int64_t s = 0; s < whole.extent(0); ++s) {
                         if (skipped(o_.solver, state->reports[s])) continue;
                         mixture_->pull_back_fit(
-                            basis_of(whole, s), (*targets)[s], (*solutions)[s], o_.target_ridge, field(u_bar, s),
+                            basis_of(whole, s), (*targets)[s], (*solutions)[s], o_.target_ridge,
+                            field(u_bar, s),
                             std::span(out.data<double>() + s * points * o_.basis, points * o_.basis));
                       }
                       return std::vector<Tensor>{out};
@@ -384,7 +388,8 @@ class StorageLayer final : public ConstraintLayer {
         norms.data<double>()[s] = sample.residual_norm(
             o_.loss_weighting(), sample.whole(field(u, s)),
             record ? std::span<double>(u_bar.data<double>() + s * points, points) : std::span<double>(),
-            record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size()) : std::span<double>());
+            record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size())
+                   : std::span<double>());
       }
     });
     return apply_op("residual_norm", with_learned(u, batch), norms,
@@ -395,7 +400,8 @@ class StorageLayer final : public ConstraintLayer {
                       for (std::int64_t s = 0; s < out.extent(0); ++s) {
                         const double factor = bar[0].data<double>()[s];
                         for (long p = 0; p < points; ++p) out.data<double>()[s * points + p] *= factor;
-                        for (size_t l = 0; l < learned_.size(); ++l) by_sample[s * learned_.size() + l] *= factor;
+                        for (size_t l = 0; l < learned_.size(); ++l)
+                          by_sample[s * learned_.size() + l] *= factor;
                       }
                       std::vector<Tensor> gradients{out};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
@@ -404,8 +410,8 @@ class StorageLayer final : public ConstraintLayer {
                     {.first_order_only = true});
   }
 
-  /// (|u - u_hat| + |b_0 - u_hat|) / |u_0| of each local sample, without b_0 for a soft constraint; |u_0| is the
-  /// norm of the initial state in all frames, or of the target where that is larger.
+  /// (|u - u_hat| + |b_0 - u_hat|) / |u_0| of each local sample, without b_0 for a soft constraint; |u_0| is
+  /// the norm of the initial state in all frames, or of the target where that is larger.
   Tensor target_distance(const Solution& solved, const PdeBatch& batch) {
     const std::int64_t local = solved.u.extent(0);
     const long points = model_.points();
@@ -426,8 +432,7 @@ class StorageLayer final : public ConstraintLayer {
         double sum = 0;
         for (long p = 0; p < points; ++p) sum += (v[p] - target[p]) * (v[p] - target[p]);
         const double length = std::sqrt(sum);
-        for (long p = 0; p < points; ++p)
-          gradient[p] = length > 0 ? (v[p] - target[p]) / (length * size) : 0;
+        for (long p = 0; p < points; ++p) gradient[p] = length > 0 ? (v[p] - target[p]) / (length * size) : 0;
         distances.data<double>()[s] += length / size;
       };
       add(field(solved.u, s), by_u->data() + s * points);
@@ -436,8 +441,8 @@ class StorageLayer final : public ConstraintLayer {
     std::vector<Tensor> inputs{solved.u};
     if (!soft) inputs.push_back(solved.whole);
     return apply_op("target_distance", inputs, distances,
-                    [this, by_u, by_own, soft, points, u_shape = solved.u.shape(), shape = solved.whole.shape()](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
+                    [this, by_u, by_own, soft, points, u_shape = solved.u.shape(),
+                     shape = solved.whole.shape()](const std::vector<Tensor>& bar, const VjpContext&) {
                       Tensor u_bar = Tensor::empty(u_shape, DType::f64);
                       Tensor whole_bar = Tensor::zeros(soft ? Shape{0} : shape, DType::f64);
                       for (std::int64_t s = 0; s < u_shape[0]; ++s) {

@@ -15,10 +15,10 @@ namespace rankine {
 
 /// The samples of one step or evaluation.
 struct PdeBatch {
-  std::vector<long> ids;                ///< global sample ids: they key the sampled points
-  std::vector<double> initial;          ///< [sample][cell][unknown]
-  std::vector<double> parameters;       ///< [sample][parameter of the PDE]
-  Tensor learned = {};                  ///< values of the learned parameters, f64; undefined if there are none
+  std::vector<long> ids;           ///< global sample ids: they key the sampled points
+  std::vector<double> initial;     ///< [sample][cell][unknown]
+  std::vector<double> parameters;  ///< [sample][parameter of the PDE]
+  Tensor learned = {};             ///< values of the learned parameters, f64; undefined if there are none
   std::vector<double> right_reference;  ///< [sample][frame] at the right wall; only where the loss reads it
   long step = 0;
   bool training = true;
@@ -53,8 +53,8 @@ class ConstraintLayer {
   virtual BatchStatistics statistics() const = 0;
 };
 
-/// `model`: the discretised PDE on the layer's times, which must outlive the layer. `tiles` is on the network's
-/// grid. `learned`: indices of the PDE's parameters whose values are PdeBatch::learned.
+/// `model`: the discretised PDE on the layer's times, which must outlive the layer. `tiles` is on the
+/// network's grid. `learned`: indices of the PDE's parameters whose values are PdeBatch::learned.
 std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions& options,
                                                        const StorageModel& model,
                                                        const Communicator& communicator,

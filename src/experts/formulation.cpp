@@ -68,8 +68,9 @@ FormulationOptions FormulationOptions::read(const DeckNode& section) {
 void FormulationOptions::options(OptionVisitor& o) {
   const std::vector<std::string> norms{"plain", "spatial", "dual"};
   o("preset", preset,
-    {.help = "where the other defaults come from: the storage form, the storage form with experts that fit the "
-             "corrected prediction, or the paper's release",
+    {.help =
+         "where the other defaults come from: the storage form, the storage form with experts that fit the "
+         "corrected prediction, or the paper's release",
      .choices = {"storage", "target", "paper"}});
   o("method", method,
     {.help = "soft: penalty only (PI-SC); hard: experts solve for the coefficients (PI-HC, PI-HC-MoE)",
@@ -85,8 +86,9 @@ void FormulationOptions::options(OptionVisitor& o) {
   o("implicit_steps", implicit_steps, {.help = "first steps that are backward Euler", .min = 0});
   o.group("march", march, "the linear march P");
   o("constraint", constraint,
-    {.help = "residual: coefficients minimise the weighed residual; target: they fit the corrected prediction "
-             "v - P(v)^-1 r(v), v the network's first field, and the loss is the distance from it",
+    {.help =
+         "residual: coefficients minimise the weighed residual; target: they fit the corrected prediction "
+         "v - P(v)^-1 r(v), v the network's first field, and the loss is the distance from it",
      .choices = {"residual", "target"}});
   o("target_fits", target_fits,
     {.help = "times that a target is formed and fitted, each about the last fit", .min = 1, .max = 20});
@@ -131,29 +133,35 @@ void FormulationOptions::validate(const DeckNode& node) const {
   if (collocated() && target()) node.error_at("constraint", "constraint: target needs residual: storage");
   if (collocated() && correct.train) node.error("correct.train needs residual: storage");
   if (target() && coupling != "none")
-    node.error_at("coupling", "coupling: assembled needs constraint: residual; fits of one shared target are "
-                              "coupled through it already");
+    node.error_at("coupling",
+                  "coupling: assembled needs constraint: residual; fits of one shared target are "
+                  "coupled through it already");
   if (target() && (rows != "dual" || loss != "dual"))
     node.error_at(rows != "dual" ? "rows" : "loss",
                   "rows and loss of constraint: target are distances from the target, leave them dual");
   if (target() && points > 0)
-    node.error_at("points", "points: sampled rows need constraint: residual; a target is fitted at all points");
+    node.error_at("points",
+                  "points: sampled rows need constraint: residual; a target is fitted at all points");
   if (!target() && !soft() && march.state == "prediction")
-    node.error("march.state: prediction would change the experts' rows with their solution; use initial or "
-               "frozen, or constraint: target");
+    node.error(
+        "march.state: prediction would change the experts' rows with their solution; use initial or "
+        "frozen, or constraint: target");
   if (march.method == "imex" && march.state != "prediction")
     node.error("march.method: imex needs march.state: prediction; frozen marches are solved directly");
   if (march.method == "gmres" && march.state != "prediction")
     node.error("march.method: gmres needs march.state: prediction; frozen marches are solved directly");
   if (!march.exact() && correct.train)
-    node.error("correct.train needs the exact transpose of the march: march.method direct, petsc, or gmres with "
-               "gmres_iterations: 0");
+    node.error(
+        "correct.train needs the exact transpose of the march: march.method direct, petsc, or gmres with "
+        "gmres_iterations: 0");
   if (!march.exact() && soft() && !target())
-    node.error("a loss in the dual norm differentiates through the march; an approximate one (imex, or gmres cut "
-               "off by gmres_iterations) may only form targets: use constraint: target");
+    node.error(
+        "a loss in the dual norm differentiates through the march; an approximate one (imex, or gmres cut "
+        "off by gmres_iterations) may only form targets: use constraint: target");
   if (correct.train && target())
-    node.error("correct.train with constraint: target would compare a corrected prediction with its own target; use "
-               "constraint: residual");
+    node.error(
+        "correct.train with constraint: target would compare a corrected prediction with its own target; use "
+        "constraint: residual");
   if (correct.train && correct.steps == 0)
     node.error("correct.train: true with correct.steps: 0 trains through nothing; give correct.steps");
   if (!soft() && solver.max_steps == 0 && solver.start != "linear")

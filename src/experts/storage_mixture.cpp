@@ -193,8 +193,8 @@ MixtureSolution StorageMixture::fit(const StorageProblem& problem, std::span<con
 }
 
 void StorageMixture::pull_back_fit(std::span<const double> fields, std::span<const double> target,
-                                   const MixtureSolution& solution, double ridge, std::span<const double> u_bar,
-                                   std::span<double> fields_bar) const {
+                                   const MixtureSolution& solution, double ridge,
+                                   std::span<const double> u_bar, std::span<double> fields_bar) const {
   // (B^T B + ridge D) w = B^T y, D = diag(b_c . b_c);  lambda = (B^T B + ridge D)^-1 B^T u_bar:
   //   B_bar = u_bar w^T + (y - B w) lambda^T - (B lambda) w^T - 2 ridge b_c lambda_c w_c
   const Fits fits = normal_equations(fields, ridge);

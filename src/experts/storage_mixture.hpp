@@ -36,17 +36,19 @@ class StorageMixture {
   /// All residual rows of solve `s`, of which a deck may sample some.
   std::vector<long> all_rows(int s) const;
 
-  /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. Never throws for a failed solve.
+  /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. Never throws for a failed
+  /// solve.
   MixtureSolution solve(const StorageProblem& problem, std::span<const double> fields,
                         std::vector<std::vector<long>> rows) const;
 
-  /// Overwrites `fields_bar` [frames][cell][unknown][basis] with the gradient of <u_bar, u> (u_bar without the
-  /// initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are noted
-  /// in the solution's reports.
+  /// Overwrites `fields_bar` [frames][cell][unknown][basis] with the gradient of <u_bar, u> (u_bar without
+  /// the initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are
+  /// noted in the solution's reports.
   void pull_back(const StorageProblem& problem, std::span<const double> fields, MixtureSolution& solution,
                  std::span<const double> u_bar, std::span<double> fields_bar) const;
 
-  /// Expert by expert and unknown by unknown the linear least-squares fit of `target` [frames][cell][unknown],
+  /// Expert by expert and unknown by unknown the linear least-squares fit of `target`
+  /// [frames][cell][unknown],
   ///   w = argmin |B w - y|^2 + ridge sum_c |b_c|^2 w_c^2,   u = B w,
   /// through normal equations scaled by the columns' norms. The rows of one expert see no other.
   MixtureSolution fit(const StorageProblem& problem, std::span<const double> fields,

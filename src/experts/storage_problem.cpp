@@ -40,11 +40,13 @@ const char* to_string(CorrectionStatus status) {
 
 void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
-    {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres (matrix-free, "
+    {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
+             "(matrix-free, "
              "preconditioned by the frozen march), imex (explicit advection, implicit diffusion)",
      .choices = {"direct", "petsc", "gmres", "imex"}});
   o("state", state,
-    {.help = "what P is linearised about: a constant typical state, the initial state, or the prediction itself",
+    {.help =
+         "what P is linearised about: a constant typical state, the initial state, or the prediction itself",
      .choices = {"frozen", "initial", "prediction"}});
   o("substeps", substeps, {.help = "substeps of a time step (method: imex)", .min = 1, .max = 64});
   o("gmres_iterations", gmres_iterations,
@@ -53,8 +55,10 @@ void MarchOptions::options(OptionVisitor& o) {
 }
 
 void CorrectionOptions::options(OptionVisitor& o) {
-  o("steps", steps, {.help = "march corrections u - P(u)^-1 r(u) applied to every prediction", .min = 0, .max = 50});
-  o("rtol", rtol, {.help = "a correction stops where the residual has fallen to this part of its start", .min = 0});
+  o("steps", steps,
+    {.help = "march corrections u - P(u)^-1 r(u) applied to every prediction", .min = 0, .max = 50});
+  o("rtol", rtol,
+    {.help = "a correction stops where the residual has fallen to this part of its start", .min = 0});
   o("state", state,
     {.help = "what P is linearised about: the prediction (Newton's method), or a constant typical state",
      .choices = {"prediction", "frozen"}});
@@ -82,7 +86,8 @@ StorageModel::StorageModel(const Pde& pde, int cells, std::vector<double> times,
       march_(std::move(march)) {}
 
 StorageProblem StorageModel::sample(std::vector<double> initial, SchemeParameters parameters) const {
-  RANKINE_ASSERT(static_cast<int>(initial.size()) == width(), "an initial state holds cells x unknowns numbers");
+  RANKINE_ASSERT(static_cast<int>(initial.size()) == width(),
+                 "an initial state holds cells x unknowns numbers");
   if (parameters.values.empty())
     for (const PdeParameter& p : pde_.parameters()) parameters.values.push_back(p.value);
   if (!used_ || latest_.scheme_->space().parameters().values != parameters.values ||
@@ -263,7 +268,8 @@ std::vector<double> StorageProblem::solve_exactly() const {
       std::vector<double> r = point.residual();
       make_direct_march(point.linearisation())->apply(r, r);
       for (int i = 0; i < n; ++i) pair[n + i] -= r[i];
-      converged = norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + norm(std::span(pair).subspan(n)));
+      converged =
+          norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + norm(std::span(pair).subspan(n)));
     }
     if (!converged)
       throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
@@ -353,8 +359,7 @@ void StorageExpert::add_curvature(std::span<double> hessian) {
       for (long q = 0; q < points; ++q) weighted[q * columns_ + c] = weight[q];
     }
   }
-  kernels::add_transposed_product(basis_.data(), weighted.data(), points, columns_, columns_,
-                                  hessian.data());
+  kernels::add_transposed_product(basis_.data(), weighted.data(), points, columns_, columns_, hessian.data());
 }
 
 void StorageExpert::linear_start(double damping, std::span<double> w) const {
@@ -414,7 +419,8 @@ std::vector<long> rows_of(const Box& box, int cells, int unknowns) {
   std::vector<long> rows;
   const long width = static_cast<long>(cells) * unknowns;
   for (int j = box.frame_begin; j < box.frame_end; ++j)
-    for (long i = static_cast<long>(box.cell_begin) * unknowns; i < static_cast<long>(box.cell_end) * unknowns; ++i)
+    for (long i = static_cast<long>(box.cell_begin) * unknowns;
+         i < static_cast<long>(box.cell_end) * unknowns; ++i)
       rows.push_back(j * width + i);
   return rows;
 }

@@ -1,6 +1,6 @@
-// The constraint of the default formulation on one sample, whole domain: the conservative residual of a PDE on
-// a space-time grid, weighed by the march P, and the least-squares problem that one expert solves in a basis of
-// fields.
+// The constraint of the default formulation on one sample, whole domain: the conservative residual of a PDE
+// on a space-time grid, weighed by the march P, and the least-squares problem that one expert solves in a
+// basis of fields.
 #pragma once
 
 #include <memory>
@@ -56,8 +56,8 @@ struct CorrectionOptions {
   void options(OptionVisitor& o);
 };
 
-/// The discretised PDE of one sample. Fields u are [frames + 1][cell][unknown] with the initial state in frame
-/// 0; residuals are [frames][cell][unknown].
+/// The discretised PDE of one sample. Fields u are [frames + 1][cell][unknown] with the initial state in
+/// frame 0; residuals are [frames][cell][unknown].
 class StorageProblem {
  public:
   int frames() const { return scheme_->frames(); }
@@ -97,8 +97,8 @@ class StorageProblem {
   void correct_transpose(const std::vector<std::vector<double>>& states, const CorrectionOptions& options,
                          std::span<double> u_bar, std::span<double> parameters_bar) const;
 
-  /// The exact discrete solution: Newton's method frame by frame from the initial state. Throws NumericalError
-  /// where it does not converge.
+  /// The exact discrete solution: Newton's method frame by frame from the initial state. Throws
+  /// NumericalError where it does not converge.
   std::vector<double> solve_exactly() const;
   /// Solution of the linear problem of the march for the initial state and the walls alone: where the linear
   /// start aims at.

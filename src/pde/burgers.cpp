@@ -3,13 +3,13 @@
 #include <cmath>
 #include <numbers>
 
-
 namespace rankine {
 
 void BurgersOptions::options(OptionVisitor& o) {
   o("viscosity", viscosity, {.help = "viscosity nu", .min = 0, .exclusive_min = true});
   o("viscosity_minimum", viscosity_minimum,
-    {.help = "if positive, nu is drawn for each sample between this and viscosity, uniformly in its logarithm",
+    {.help =
+         "if positive, nu is drawn for each sample between this and viscosity, uniformly in its logarithm",
      .min = 0});
   o("length", length, {.help = "extent of the domain", .min = 0, .exclusive_min = true});
   o("duration", duration, {.help = "final time", .min = 0, .exclusive_min = true});
@@ -32,7 +32,8 @@ void BurgersOptions::validate(const DeckNode& node) const {
   if (walls == "periodic" && (left != 0 || right != 0))
     node.error_at("walls", "walls: periodic has no walls; leave left and right out, or write walls: values");
   if (walls == "values" && mean != 0)
-    node.error_at("mean", "mean: with walls: values the initial states follow the wall values; leave mean out");
+    node.error_at("mean",
+                  "mean: with walls: values the initial states follow the wall values; leave mean out");
 }
 
 std::vector<PdeParameter> Burgers::parameters() const {
@@ -73,7 +74,8 @@ void Burgers::flux(const kernels::TermPoints& at, int order, kernels::TermValues
   }
 }
 
-WallCondition Burgers::wall(Side side, int, double, std::span<const double>, std::span<const int> learned) const {
+WallCondition Burgers::wall(Side side, int, double, std::span<const double>,
+                            std::span<const int> learned) const {
   const std::vector<double> zero(learned.size(), 0.0);
   return {1, 0, side == Side::left ? o_.left : o_.right, 0, zero, zero, zero};
 }
@@ -84,14 +86,15 @@ std::vector<double> Burgers::draw_initial(const RandomStream& stream, long id, l
   return numbers;
 }
 
-void Burgers::initial_state(std::span<const double> numbers, std::span<const double>, std::span<const double> x,
-                            std::span<double> out) const {
+void Burgers::initial_state(std::span<const double> numbers, std::span<const double>,
+                            std::span<const double> x, std::span<double> out) const {
   const double pi = std::numbers::pi, scale = o_.amplitude / std::sqrt(static_cast<double>(o_.modes));
   for (size_t i = 0; i < x.size(); ++i) {
     const double s = x[i] / o_.length;
     double sum = 0;
     for (int k = 1; k <= o_.modes; ++k)
-      sum += periodic() ? numbers[2 * k - 2] * std::cos(2 * pi * k * s) + numbers[2 * k - 1] * std::sin(2 * pi * k * s)
+      sum += periodic() ? numbers[2 * k - 2] * std::cos(2 * pi * k * s) +
+                              numbers[2 * k - 1] * std::sin(2 * pi * k * s)
                         : numbers[k - 1] * std::numbers::sqrt2 * std::sin(pi * k * s);
     out[i] = (periodic() ? o_.mean : o_.left + (o_.right - o_.left) * s) + scale * sum;
   }

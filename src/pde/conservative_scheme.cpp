@@ -12,7 +12,9 @@ using kernels::TermValues;
 
 ConservativeScheme::ConservativeScheme(const Pde& pde, int cells, std::vector<double> times, double theta,
                                        int implicit_steps, SchemeParameters parameters)
-    : space_(pde, cells, std::move(parameters)), times_(std::move(times)), scale_(pde.typical_storage_slope()) {
+    : space_(pde, cells, std::move(parameters)),
+      times_(std::move(times)),
+      scale_(pde.typical_storage_slope()) {
   RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
   for (int step = 0; step < frames(); ++step) theta_.push_back(step < implicit_steps ? 1.0 : theta);
   ghosts_ = space_.ghosts(times_);
@@ -39,7 +41,8 @@ MarchMatrices ConservativeScheme::frozen_march() const {
   MarchMatrices out{space_.stencil(frames()), space_.stencil(frames()), true};
   for (int j = 0; j < frames(); ++j) {
     for (int i = 0; i < cells(); ++i)
-      for (int a = 0; a < m; ++a) out.implicit.at(j, i, 0)[a * m + a] = out.previous.at(j, i, 0)[a * m + a] = 1;
+      for (int a = 0; a < m; ++a)
+        out.implicit.at(j, i, 0)[a * m + a] = out.previous.at(j, i, 0)[a * m + a] = 1;
     space_.add_jacobian(terms, ghosts_, j + 1, -now(j) / scale_, out.implicit, j);
     space_.add_jacobian(terms, ghosts_, j, before(j) / scale_, out.previous, j);
   }
@@ -162,7 +165,8 @@ std::vector<double> SchemePoint::parameter_gradient() {
     for (int l = 0; l < s.learned(); ++l)
       for (int a = 0; a < m; ++a) {
         const double* by = storage_.by(a, m + l) + static_cast<long>(j) * cells;
-        for (int i = 0; i < cells; ++i) out[l * field + j * n + i * m + a] += (by[cells + i] - by[i]) / s.scale_;
+        for (int i = 0; i < cells; ++i)
+          out[l * field + j * n + i * m + a] += (by[cells + i] - by[i]) / s.scale_;
       }
   }
   return out;
@@ -195,8 +199,7 @@ void SchemePoint::second(std::span<const double> p, std::span<const double> v, s
       }
     }
     if (!s.linear_.empty()) continue;
-    for (long i = 0; i < n; ++i)
-      q[i] = -(s.now(j) * p1[i] + (last ? 0 : s.before(j + 1) * p2[i])) / s.scale_;
+    for (long i = 0; i < n; ++i) q[i] = -(s.now(j) * p1[i] + (last ? 0 : s.before(j + 1) * p2[i])) / s.scale_;
     s.space_.add_second(terms_, s.ghosts_, j + 1, std::span(u_).subspan((j + 1) * n, n), direction, q, to,
                         by_parameter);
   }
@@ -220,7 +223,8 @@ SplitMatrices SchemePoint::split(int substeps) {
     for (int i = 0; i < s.cells(); ++i)
       for (int a = 0; a < m; ++a)
         for (int b = 0; b < m; ++b)
-          out.slope.at(j, i, 0)[a * m + b] = storage_.by(a, b)[static_cast<long>(j) * s.cells() + i] / s.scale_;
+          out.slope.at(j, i, 0)[a * m + b] =
+              storage_.by(a, b)[static_cast<long>(j) * s.cells() + i] / s.scale_;
   }
   return out;
 }

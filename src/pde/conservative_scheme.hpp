@@ -54,7 +54,8 @@ class SpatialOperator {
     kernels::TermValues flux, source;
   };
   /// `u` [frame][cell][unknown] at `times`. Throws NumericalError where a term is not finite.
-  Terms terms(std::span<const double> times, const Ghosts& ghosts, std::span<const double> u, int order) const;
+  Terms terms(std::span<const double> times, const Ghosts& ghosts, std::span<const double> u,
+              int order) const;
   kernels::TermValues storage(std::span<const double> times, std::span<const double> u, int order) const;
 
   /// out[cell][unknown] = G(u) of one frame.
@@ -99,8 +100,8 @@ class SchemePoint;
 
 class ConservativeScheme {
  public:
-  /// `times`: frames + 1 rising times, the initial one included. The first `implicit_steps` steps are backward
-  /// Euler, the others have implicit weight `theta` (1/2: trapezoid).
+  /// `times`: frames + 1 rising times, the initial one included. The first `implicit_steps` steps are
+  /// backward Euler, the others have implicit weight `theta` (1/2: trapezoid).
   ConservativeScheme(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
                      SchemeParameters parameters);
 
@@ -140,10 +141,12 @@ class ConservativeScheme {
   std::vector<LinearFlux> linear_;  // one or none
 };
 
-/// The scheme at one state: residual, linearisation, second derivatives. Each is computed when first asked for.
+/// The scheme at one state: residual, linearisation, second derivatives. Each is computed when first asked
+/// for.
 class SchemePoint {
  public:
-  /// `order`: of the derivatives that will be asked for, so that terms are evaluated once (others follow on demand).
+  /// `order`: of the derivatives that will be asked for, so that terms are evaluated once (others follow on
+  /// demand).
   SchemePoint(const ConservativeScheme& scheme, std::vector<double> u, int order = 0);
 
   const std::vector<double>& u() const { return u_; }
@@ -160,8 +163,8 @@ class SchemePoint {
   /// out[q] = <p, r''(u)[v, e_q]> for all fields q, and by_parameter[l] = <p, d^2 r/(du dp_l) v>.
   void second(std::span<const double> p, std::span<const double> v, std::span<double> out,
               std::span<double> by_parameter = {});
-  /// The same for several columns of v, where r'' is diagonal (linear flux): weight[q] so that <p, r''[v, e_q]>
-  /// = weight[q] v[q]. Returns false where it is not.
+  /// The same for several columns of v, where r'' is diagonal (linear flux): weight[q] so that <p, r''[v,
+  /// e_q]> = weight[q] v[q]. Returns false where it is not.
   bool curvature_weight(std::span<const double> p, std::span<double> weight);
 
   /// Storage slopes and the two parts of G', for an IMEX march.

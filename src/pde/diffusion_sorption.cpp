@@ -69,7 +69,8 @@ WallCondition DiffusionSorption::wall(Side side, int, double, std::span<const do
   return {1, parameters[0], 0, outside, zero, std::vector<double>(count, 1.0), zero};
 }
 
-std::vector<double> DiffusionSorption::draw_initial(const RandomStream& stream, long id, long& redrawn) const {
+std::vector<double> DiffusionSorption::draw_initial(const RandomStream& stream, long id,
+                                                    long& redrawn) const {
   for (long attempt = 0;; ++attempt) {
     const double value = o_.initial_maximum * stream.uniform(0, id, attempt);
     if (value >= o_.initial_minimum) return {value};
@@ -108,8 +109,8 @@ std::vector<double> DiffusionSorption::reference(std::span<const double> initial
   options.atol = o_.reference_rtol * 1e-2;
   Reference solution = diffusion_sorption_reference(initial[0], cells, times, options);
   if (solution.status != OdeStatus::completed)
-    throw NumericalError("reference solution for u0 = " + std::to_string(initial[0]) + ": " + solution.reason +
-                         "; try another pde.reference_rtol");
+    throw NumericalError("reference solution for u0 = " + std::to_string(initial[0]) + ": " +
+                         solution.reason + "; try another pde.reference_rtol");
   return std::move(solution.values);
 }
 

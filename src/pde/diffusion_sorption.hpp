@@ -52,8 +52,8 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
                      std::span<const double> x, std::span<double> out) const override;
   int data_cells() const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
-  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters, int cells,
-                                std::span<const double> times) const override;
+  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
+                                int cells, std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return this; }
   PointwiseResidual pointwise(double u, double u_t, double u_xx) const override;

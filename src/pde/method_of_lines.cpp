@@ -8,15 +8,17 @@
 namespace rankine {
 namespace {
 
-/// Solves the m x m system a x = b in place by elimination with pivoting; m is the number of unknowns of a PDE.
+/// Solves the m x m system a x = b in place by elimination with pivoting; m is the number of unknowns of a
+/// PDE.
 void solve_small(std::vector<double> a, int m, double* x, int columns) {
   for (int k = 0; k < m; ++k) {
     int pivot = k;
     for (int i = k + 1; i < m; ++i)
       if (std::abs(a[i * m + k]) > std::abs(a[pivot * m + k])) pivot = i;
     if (a[pivot * m + k] == 0)
-      throw NumericalError("the storage does not increase with u: its derivative is singular, so the equation says "
-                           "nothing of du/dt; change pde.storage");
+      throw NumericalError(
+          "the storage does not increase with u: its derivative is singular, so the equation says "
+          "nothing of du/dt; change pde.storage");
     for (int j = 0; j < m; ++j) std::swap(a[k * m + j], a[pivot * m + j]);
     for (int c = 0; c < columns; ++c) std::swap(x[k * columns + c], x[pivot * columns + c]);
     for (int i = k + 1; i < m; ++i) {
@@ -36,7 +38,8 @@ void solve_small(std::vector<double> a, int m, double* x, int columns) {
 }  // namespace
 
 OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters) {
-  const auto space = std::make_shared<const SpatialOperator>(pde, fine_cells, SchemeParameters{parameters, {}});
+  const auto space =
+      std::make_shared<const SpatialOperator>(pde, fine_cells, SchemeParameters{parameters, {}});
   const int m = pde.unknowns(), width = space->width();
   OdeSystem system;
   system.cells = fine_cells;
@@ -98,7 +101,8 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
   OdeOptions options;
   options.rtol = pde.reference_rtol();
   options.atol = options.rtol * 1e-2;
-  const OdeResult result = integrate_stiff(semi_discrete(pde, fine_cells, parameters), initial, stops, options);
+  const OdeResult result =
+      integrate_stiff(semi_discrete(pde, fine_cells, parameters), initial, stops, options);
   if (result.status != OdeStatus::completed)
     throw NumericalError("reference solution: " + result.reason + "; try another pde.reference_rtol");
   return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine_cells, cells,

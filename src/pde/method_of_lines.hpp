@@ -1,5 +1,5 @@
-// Reference solutions of any PDE: the spatial discretisation on a fine grid, integrated in time by PETSc's adaptive
-// implicit method. Independent of the time levels and of the march that the methods use.
+// Reference solutions of any PDE: the spatial discretisation on a fine grid, integrated in time by PETSc's
+// adaptive implicit method. Independent of the time levels and of the march that the methods use.
 #pragma once
 
 #include <span>
@@ -24,8 +24,8 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
 /// `coarse` must divide `fine`.
 std::vector<double> average_cells(std::span<const double> values, int fine, int coarse, int unknowns = 1);
 
-/// The initial state of a sample on `cells` cells, [cell][unknown]: averaged from the PDE's data_cells() where
-/// `cells` divides them, else taken at cell centres.
+/// The initial state of a sample on `cells` cells, [cell][unknown]: averaged from the PDE's data_cells()
+/// where `cells` divides them, else taken at cell centres.
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
                                   std::span<const double> parameters, int cells);
 

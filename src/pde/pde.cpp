@@ -9,8 +9,8 @@ void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
 }
 
-std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters, int cells,
-                                   std::span<const double> times) const {
+std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters,
+                                   int cells, std::span<const double> times) const {
   return method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
 }
 

@@ -1,8 +1,8 @@
 // A parametric PDE of one space dimension and one or several unknowns, written once:
 //   d/dt M_a(u) + d/dx F_a(u, u_x, u_xx, x, t) = S_a(u, x, t)   on [0, length] x [0, duration], a = 1 .. m
-// with walls and random initial states. The conservative discretisation, its march and all adjoints follow from
-// this by generic code (src/pde/conservative_scheme.hpp, src/experts/). Beside it a PDE may have a pointwise
-// residual f(u, u_t, u_xx), which the paper's formulation uses.
+// with walls and random initial states. The conservative discretisation, its march and all adjoints follow
+// from this by generic code (src/pde/conservative_scheme.hpp, src/experts/). Beside it a PDE may have a
+// pointwise residual f(u, u_t, u_xx), which the paper's formulation uses.
 #pragma once
 
 #include <memory>
@@ -48,10 +48,10 @@ struct WallCondition {
 /// A parameter of the PDE that may differ from sample to sample, or be learned from observations.
 struct PdeParameter {
   std::string name;
-  double value = 0;                   ///< where it is not sampled
-  bool sampled = false;               ///< drawn for each sample between minimum and maximum
+  double value = 0;      ///< where it is not sampled
+  bool sampled = false;  ///< drawn for each sample between minimum and maximum
   double minimum = 0, maximum = 0;
-  bool logarithmic = false;           ///< drawn uniformly in its logarithm
+  bool logarithmic = false;  ///< drawn uniformly in its logarithm
 };
 
 class Pde {

@@ -29,7 +29,8 @@ SpatialOperator::SpatialOperator(const Pde& pde, int cells, SchemeParameters par
       dx_(pde.length() / cells),
       parameters_(std::move(parameters)) {
   RANKINE_ASSERT(periodic_ || pde.flux_derivatives() < 2, "a flux with u_xx needs a periodic domain");
-  RANKINE_ASSERT(parameters_.values.size() == pde.parameters().size(), "a value for each parameter of the PDE");
+  RANKINE_ASSERT(parameters_.values.size() == pde.parameters().size(),
+                 "a value for each parameter of the PDE");
   reads_ = {{-1, {0.5, -1 / dx_, 0}}, {0, {0.5, 1 / dx_, 0}}};
   if (pde.flux_derivatives() == 2) {
     const double k = 0.5 / (dx_ * dx_);
@@ -50,8 +51,8 @@ SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) c
         // The wall value w and the outermost cell u have the slope q = s (w - u) / h between them, h apart
         // (s = -1 on the left): w = (g + s b u / h) / (a + s b / h), and the ghost is u + (w - u) dx / h.
         const WallCondition c = pde_.wall(side, a, t, parameters_.values, parameters_.learned);
-        const double sign = side == Side::left ? -1 : 1, h = dx_ / 2 + c.outside, k = sign * c.slope_factor / h,
-                     denominator = c.value_factor + k, stretch = dx_ / h;
+        const double sign = side == Side::left ? -1 : 1, h = dx_ / 2 + c.outside,
+                     k = sign * c.slope_factor / h, denominator = c.value_factor + k, stretch = dx_ / h;
         Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
         for (int l = 0; l < learned(); ++l) {
           const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
@@ -79,7 +80,8 @@ void SpatialOperator::face_arguments(const Ghosts& ghosts, int frame, const doub
         else if (cell < 0)
           value = ghost(ghosts, frame, 0, a).slope * u[a] + ghost(ghosts, frame, 0, a).offset;
         else if (cell >= cells_)
-          value = ghost(ghosts, frame, 1, a).slope * u[(cells_ - 1) * m + a] + ghost(ghosts, frame, 1, a).offset;
+          value =
+              ghost(ghosts, frame, 1, a).slope * u[(cells_ - 1) * m + a] + ghost(ghosts, frame, 1, a).offset;
         else
           value = u[cell * m + a];
         for (int d = 0; d <= derivatives; ++d) sums[d] += read.weight[d] * value;
@@ -94,15 +96,16 @@ void SpatialOperator::report_not_finite(const char* term, const TermValues& valu
     for (long p = 0; p < values.size; ++p)
       if (!std::isfinite(values.at(a)[p])) {
         std::string why = pde_.explain(term, points, p);
-        throw NumericalError(std::string(term) + " of " + pde_.field_name(a) + " at x = " +
-                             std::to_string(points.x[p]) + ", t = " + std::to_string(points.t[p]) + " is " +
-                             std::to_string(values.at(a)[p]) + " for u = " +
-                             std::to_string(points.arguments[p]) + (why.empty() ? "" : ": " + why));
+        throw NumericalError(
+            std::string(term) + " of " + pde_.field_name(a) + " at x = " + std::to_string(points.x[p]) +
+            ", t = " + std::to_string(points.t[p]) + " is " + std::to_string(values.at(a)[p]) +
+            " for u = " + std::to_string(points.arguments[p]) + (why.empty() ? "" : ": " + why));
       }
   throw NumericalError(std::string("a derivative of the ") + term + " is not finite");
 }
 
-void SpatialOperator::check_finite(const char* term, const TermValues& values, const TermPoints& points) const {
+void SpatialOperator::check_finite(const char* term, const TermValues& values,
+                                   const TermPoints& points) const {
   double sum = 0;  // NaN and infinities survive a sum of zeros times them
   for (double v : values.value) sum += 0 * v;
   for (double v : values.gradient) sum += 0 * v;
@@ -150,7 +153,8 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
   return out;
 }
 
-TermValues SpatialOperator::storage(std::span<const double> times, std::span<const double> u, int order) const {
+TermValues SpatialOperator::storage(std::span<const double> times, std::span<const double> u,
+                                    int order) const {
   const int m = unknowns_;
   const long size = static_cast<long>(times.size()) * cells_;
   Points points;
@@ -165,8 +169,12 @@ TermValues SpatialOperator::storage(std::span<const double> times, std::span<con
     for (long p = 0; p < size; ++p)
       for (int a = 0; a < m; ++a) points.arguments[a * size + p] = u[p * m + a];
   }
-  points.view = {size, m > 1 ? std::span<const double>(points.arguments) : u, points.x, points.t,
-                 parameters_.values, parameters_.learned};
+  points.view = {size,
+                 m > 1 ? std::span<const double>(points.arguments) : u,
+                 points.x,
+                 points.t,
+                 parameters_.values,
+                 parameters_.learned};
   TermValues out;
   pde_.storage(points.view, order, out);
   check_finite("storage", out, points.view);
@@ -232,7 +240,8 @@ void SpatialOperator::add_parameter_gradient(const Terms& terms, const Ghosts& g
             const Ghost& g = ghost(ghosts, frame, cell < 0 ? 0 : 1, b);
             const double outer = u[(cell < 0 ? 0 : cells_ - 1) * m + b];
             for (int d = 0; d <= derivatives; ++d)
-              by += terms.flux.by(a, d * m + b)[point] * read.weight[d] * (g.slope_by[l] * outer + g.offset_by[l]);
+              by += terms.flux.by(a, d * m + b)[point] * read.weight[d] *
+                    (g.slope_by[l] * outer + g.offset_by[l]);
           }
         }
         if (periodic_ || f > 0) to[(f > 0 ? f - 1 : cells_ - 1) * m + a] -= factor * by / dx_;
@@ -244,10 +253,12 @@ void SpatialOperator::add_parameter_gradient(const Terms& terms, const Ghosts& g
     }
 }
 
-void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int frame, std::span<const double> u,
-                                 std::span<const double> v, std::span<const double> q, std::span<double> g,
+void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int frame,
+                                 std::span<const double> u, std::span<const double> v,
+                                 std::span<const double> q, std::span<double> g,
                                  std::span<double> g_parameters) const {
-  const int m = unknowns_, n = faces(), derivatives = pde_.flux_derivatives(), arguments = (derivatives + 1) * m;
+  const int m = unknowns_, n = faces(), derivatives = pde_.flux_derivatives(),
+            arguments = (derivatives + 1) * m;
   std::vector<double> direction(3 * m), h(3 * m + learned());
   const auto read_cell = [&](std::span<const double> field, int cell, int b) {
     if (periodic_) return field[((cell + cells_) % cells_) * m + b];

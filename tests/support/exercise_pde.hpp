@@ -1,6 +1,6 @@
-// An equation without physics that has everything the discretisation must carry: two coupled unknowns, nonlinear
-// storage, flux and source, a parameter in all of them and in the walls, on a ring with u_xx in the flux or between
-// walls without.
+// An equation without physics that has everything the discretisation must carry: two coupled unknowns,
+// nonlinear storage, flux and source, a parameter in all of them and in the walls, on a ring with u_xx in the
+// flux or between walls without.
 #pragma once
 
 #include <cmath>
@@ -34,12 +34,13 @@ class ExercisePde final : public Pde {
     std::vector<int> e;
   };
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override {
-    evaluate({{{1, 0, {1, 0}}, {0.1, 1, {2, 0}}, {0.05, 0, {0, 1}}}, {{1, 0, {0, 1}}, {0.2, 0, {0, 2}}}}, 2, at, order,
-             out);
+    evaluate({{{1, 0, {1, 0}}, {0.1, 1, {2, 0}}, {0.05, 0, {0, 1}}}, {{1, 0, {0, 1}}, {0.2, 0, {0, 2}}}}, 2,
+             at, order, out);
   }
   void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override {
     // Arguments u, v, u_x, v_x, u_xx, v_xx.
-    std::vector<Monomial> f1{{0.5, 0, {2, 1, 0, 0, 0, 0}}, {-0.1, 1, {0, 0, 1, 0, 0, 0}}, {-0.03, 2, {1, 0, 1, 0, 0, 0}}},
+    std::vector<Monomial> f1{
+        {0.5, 0, {2, 1, 0, 0, 0, 0}}, {-0.1, 1, {0, 0, 1, 0, 0, 0}}, {-0.03, 2, {1, 0, 1, 0, 0, 0}}},
         f2{{0.3, 1, {1, 1, 0, 0, 0, 0}}, {-0.2, 0, {0, 0, 0, 1, 0, 0}}, {-0.02, 0, {1, 0, 0, 1, 0, 0}}};
     if (periodic_) {
       f1.push_back({0.001, 1, {0, 1, 0, 0, 1, 0}});
@@ -48,7 +49,8 @@ class ExercisePde final : public Pde {
     evaluate({f1, f2}, 6, at, order, out);
   }
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override {
-    evaluate({{{0.4, 1, {1, 1}}, {-0.2, 0, {3, 0}}}, {{-0.4, 2, {1, 1}}, {0.1, 0, {0, 2}}}}, 2, at, order, out);
+    evaluate({{{0.4, 1, {1, 1}}, {-0.2, 0, {3, 0}}}, {{-0.4, 2, {1, 1}}, {0.1, 0, {0, 2}}}}, 2, at, order,
+             out);
   }
   WallCondition wall(Side side, int unknown, double t, std::span<const double> p,
                      std::span<const int> learned) const override {

@@ -11,6 +11,7 @@
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "tests/support/exercise_pde.hpp"
+#include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
 namespace {
@@ -50,7 +51,8 @@ class SchemeTest : public ::testing::TestWithParam<Case> {
   const Pde& pde = *GetParam().pde;
   std::vector<double> times = [&] {
     std::vector<double> t;
-    for (int j = 0; j <= frames; ++j) t.push_back(pde.duration() * (j + 0.3 * j * j) / (frames * (1 + 0.3 * frames)));
+    for (int j = 0; j <= frames; ++j)
+      t.push_back(pde.duration() * (j + 0.3 * j * j) / (frames * (1 + 0.3 * frames)));
     return t;
   }();
   std::vector<double> values = [&] {
@@ -79,7 +81,8 @@ TEST_P(SchemeTest, LinearisationAgreesWithDifferencesAndItsTranspose) {
   point.apply_transpose(s, back);
   EXPECT_NEAR(dot(forward, s), dot(v, back), 1e-13 * norm(forward) * norm(s));
   const double h = 1e-6;
-  const Field plus = SchemePoint(scheme, moved(h, v)).residual(), minus = SchemePoint(scheme, moved(-h, v)).residual();
+  const Field plus = SchemePoint(scheme, moved(h, v)).residual(),
+              minus = SchemePoint(scheme, moved(-h, v)).residual();
   for (size_t p = 0; p < points; ++p)
     EXPECT_NEAR((plus[p] - minus[p]) / (2 * h), forward[p], 1e-7 * std::max(1.0, norm(forward)));
 }
@@ -158,7 +161,8 @@ TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
       return (4 * (of(h) - of(-h)) / (2 * h) - (of(2 * h) - of(-2 * h)) / (4 * h)) / 3;
     };
     const double along = difference([&](double h) { return value(h, 0); });
-    EXPECT_NEAR(along, dot(u_bar, v), 1e-6 * std::max(std::abs(along), 1e-2 * norm(u_bar) * norm(v))) << state;
+    EXPECT_NEAR(along, dot(u_bar, v), 1e-6 * std::max(std::abs(along), 1e-2 * norm(u_bar) * norm(v)))
+        << state;
     if (std::string(state) == "prediction") {
       const double by_parameter = difference([&](double h) { return value(0, h); }) / values[0];
       EXPECT_NEAR(by_parameter, learned_bar[0], 1e-6 * std::max(1.0, std::abs(by_parameter)));
@@ -168,7 +172,8 @@ TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(
     Equations, SchemeTest,
-    ::testing::Values(Case{"DiffusionSorption", std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
+    ::testing::Values(Case{"DiffusionSorption",
+                           std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
                       Case{"PeriodicBurgers", std::make_shared<Burgers>(BurgersOptions{})},
                       Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
                       Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},

@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "src/data/reference.hpp"
+#include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdebench_diffusion_sorption.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
