@@ -150,14 +150,14 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error("march.method: imex needs march.state: prediction; frozen marches are solved directly");
   if (march.method == "gmres" && march.state != "prediction")
     node.error("march.method: gmres needs march.state: prediction; frozen marches are solved directly");
-  if (!march.exact() && correct.train)
+  if ((march.truncated() || march.method == "imex") && correct.train)
     node.error(
         "correct.train needs the exact transpose of the march: march.method direct, petsc, or gmres with "
         "gmres_iterations: 0");
-  if (!march.exact() && soft() && !target())
+  if (march.truncated() && !target())
     node.error(
-        "a loss in the dual norm differentiates through the march; an approximate one (imex, or gmres cut "
-        "off by gmres_iterations) may only form targets: use constraint: target");
+        "a loss in the dual norm differentiates through the march, which GMRES cut off by "
+        "march.gmres_iterations does not allow; let it converge (0), or use constraint: target");
   if (correct.train && target())
     node.error(
         "correct.train with constraint: target would compare a corrected prediction with its own target; use "

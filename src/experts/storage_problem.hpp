@@ -34,8 +34,8 @@ struct MarchOptions {
   double gmres_rtol = 1e-12;
   void options(OptionVisitor& o);
   bool frozen() const { return state == "frozen"; }
-  /// P^-1 is what it says, so that its transpose may carry gradients.
-  bool exact() const { return method != "imex" && (method != "gmres" || gmres_iterations == 0); }
+  /// GMRES is cut off: no linear map, and no gradient may flow through it.
+  bool truncated() const { return method == "gmres" && gmres_iterations > 0; }
 };
 
 /// What a correction of a prediction reached.

@@ -77,7 +77,8 @@ void SchemePoint::need(int order) {
     terms_ = scheme_.space_.terms(scheme_.times_, scheme_.ghosts_, u_, order);
   else
     terms_.order = order;
-  storage_ = scheme_.space_.storage(scheme_.times_, u_, order);
+  // Values and derivatives of a storage share their powers, so that all of them come at once.
+  if (storage_.order < 2 || storage_.size == 0) storage_ = scheme_.space_.storage(scheme_.times_, u_, 2);
 }
 
 std::vector<double> SchemePoint::residual() {
@@ -217,7 +218,10 @@ SplitMatrices SchemePoint::split(int substeps) {
   const SpatialOperator::Terms terms =
       s.linear_.empty() ? terms_ : s.space_.terms(s.times_, s.ghosts_, u_, 1);
   for (int j = 0; j < all; ++j) {
-    if (j > 0) out.dt.push_back(s.times_[j] - s.times_[j - 1]);
+    if (j > 0) {
+      out.dt.push_back(s.times_[j] - s.times_[j - 1]);
+      out.theta.push_back(s.theta_[j - 1]);
+    }
     s.space_.add_jacobian(terms, s.ghosts_, j, 1 / s.scale_, out.stiff, j, SpatialOperator::Part::stiff);
     s.space_.add_jacobian(terms, s.ghosts_, j, 1 / s.scale_, out.gentle, j, SpatialOperator::Part::gentle);
     for (int i = 0; i < s.cells(); ++i)
@@ -243,8 +247,8 @@ bool SchemePoint::curvature_weight(std::span<const double> p, std::span<double> 
 
 void apply_march(const MarchMatrices& march, std::span<const double> b, int columns, std::span<double> out) {
   const long frame = static_cast<long>(march.implicit.width()) * columns;
-  std::fill(out.begin(), out.end(), 0.0);
   for (int j = 0; j < march.implicit.frames; ++j) {
+    std::fill_n(&out[j * frame], frame, 0.0);
     march.implicit.add_product(j, 1, &b[j * frame], columns, &out[j * frame]);
     if (j > 0) march.previous.add_product(j, -1, &b[(j - 1) * frame], columns, &out[j * frame]);
   }
@@ -252,8 +256,8 @@ void apply_march(const MarchMatrices& march, std::span<const double> b, int colu
 
 void apply_march_transpose(const MarchMatrices& march, std::span<const double> s, std::span<double> out) {
   const long frame = march.implicit.width();
-  std::fill(out.begin(), out.end(), 0.0);
   for (int j = 0; j < march.implicit.frames; ++j) {
+    std::fill_n(&out[j * frame], frame, 0.0);
     march.implicit.add_transposed_product(j, 1, &s[j * frame], 1, &out[j * frame]);
     if (j + 1 < march.implicit.frames)
       march.previous.add_transposed_product(j + 1, -1, &s[(j + 1) * frame], 1, &out[j * frame]);

@@ -7,7 +7,7 @@
 
 #include "src/pde/pde.hpp"
 
-namespace rankine::testing {
+namespace rankine {
 
 class ExercisePde final : public Pde {
  public:
@@ -111,4 +111,4 @@ class ExercisePde final : public Pde {
   bool periodic_;
 };
 
-}  // namespace rankine::testing
+}  // namespace rankine

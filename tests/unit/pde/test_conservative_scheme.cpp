@@ -16,7 +16,6 @@
 namespace rankine {
 namespace {
 
-using testing::ExercisePde;
 using Field = std::vector<double>;
 
 constexpr int cells = 12, frames = 5;
