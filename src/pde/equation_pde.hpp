@@ -1,0 +1,126 @@
+// A PDE that a deck writes down: terms, walls and initial states as formulas (src/expressions/), compiled to
+// bytecode with exact derivatives. inputs/EQUATIONS.md says how to write one.
+#pragma once
+
+#include <optional>
+
+#include "src/deck/node.hpp"
+#include "src/deck/options.hpp"
+#include "src/expressions/expressions.hpp"
+#include "src/pde/pde.hpp"
+
+namespace rankine {
+
+/// The keys of an equation that are plain values.
+struct EquationOptions {
+  std::string title = "an equation of the deck";
+  double length = 1;
+  std::string length_unit = "1";
+  double duration = 1;
+  std::string time_unit = "1";
+  std::vector<std::string> unknowns{"u"};
+  int data_cells = 1024;
+  double reference_rtol = 1e-7;
+  void options(OptionVisitor& o);
+};
+
+class EquationPde final : public Pde {
+ public:
+  static constexpr int max_unknowns = 8;
+
+  /// Reads and checks the whole equation: names, orders of derivatives, walls, and at trial states (drawn like
+  /// those of the samples) that all terms are finite and the storage rises. Throws InputError.
+  explicit EquationPde(const DeckNode& node);
+  /// All keys, for `rankine describe`.
+  static void describe(OptionVisitor& o);
+
+  const std::string& title() const { return options_.title; }
+  double length() const override { return options_.length; }
+  double duration() const override { return options_.duration; }
+  const char* length_unit() const override { return options_.length_unit.c_str(); }
+  const char* time_unit() const override { return options_.time_unit.c_str(); }
+  int unknowns() const override { return static_cast<int>(options_.unknowns.size()); }
+  std::string field_name(int unknown) const override { return labels_[static_cast<size_t>(unknown)]; }
+  std::string symbol(int unknown) const override { return options_.unknowns[static_cast<size_t>(unknown)]; }
+  std::vector<PdeParameter> parameters() const override { return parameters_; }
+
+  void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  bool has_source() const override { return has_source_; }
+  int flux_derivatives() const override { return flux_derivatives_; }
+  std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
+  bool linear_flux() const override { return flux_.is_linear() && !walls_read_time_; }
+  bool autonomous() const override { return autonomous_; }
+
+  bool periodic() const override { return walls_.empty(); }
+  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
+                     std::span<const int> learned) const override;
+  double typical_storage_slope() const override { return typical_slope_; }
+  double typical_state(int unknown) const override { return typical_state_[static_cast<size_t>(unknown)]; }
+
+  std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
+  void initial_state(std::span<const double> numbers, std::span<const double> parameters,
+                     std::span<const double> x, std::span<double> out) const override;
+  int data_cells() const override { return options_.data_cells; }
+  double reference_rtol() const override { return options_.reference_rtol; }
+
+  /// Whether the deck gives the exact solution.
+  bool has_exact() const { return exact_.has_value(); }
+  /// out[point][unknown] = exact solution at points x and time t.
+  void exact(double t, std::span<const double> parameters, std::span<const double> x,
+             std::span<double> out) const;
+
+ private:
+  /// How an unknown starts.
+  struct Initial {
+    enum class Kind { none, constant, fourier, gaussian_random_field };
+    Kind kind = Kind::none;
+    double minimum = 0, maximum = 1;          // constant
+    int modes = 4;                            // fourier
+    double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
+    double length_scale = 0.1;                // gaussian_random_field
+    bool formula = false;
+    size_t numbers = 0;                       // how many are drawn
+    /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
+    std::vector<double> weights;
+  };
+
+  ExpressionNames read_names(const DeckNode& node);
+  /// One formula for each unknown, of a key that may be a scalar, a list or a mapping of unknowns. Left out:
+  /// `fallback`, or the unknown itself if that is empty.
+  std::vector<ExpressionText> read_formulas(const DeckNode& node, const std::string& key,
+                                            const std::string& fallback, std::vector<char>* given = nullptr) const;
+  void read_terms(const DeckNode& node, const Expressions& expressions);
+  void read_walls(const DeckNode& node, const Expressions& expressions);
+  void read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown);
+  void read_initial(const DeckNode& node, const Expressions& expressions);
+  void read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula);
+  void read_typical(const DeckNode& node);
+  struct Trial {
+    std::vector<double> parameters, arguments;  // arguments: u, u_x, u_xx, each [unknown][trial_points]
+  };
+  std::vector<Trial> trial_states(const DeckNode& node) const;
+  void check_terms(const DeckNode& node, const std::vector<Trial>& trials) const;
+  /// Throws if the storage does not rise at the points (u: [unknown][point]); `where` says which they are.
+  void check_storage(const DeckNode& node, std::span<const double> u, long points,
+                     const std::vector<double>& parameters, const std::string& where) const;
+  bool both_walls_have_values(int unknown) const;
+  double wave_field(const Initial& initial, int unknown, const double* numbers, double x,
+                    std::span<const double> parameters) const;
+  bool is_unknown(const std::string& name) const;
+
+  EquationOptions options_;
+  std::vector<std::string> labels_;
+  std::vector<PdeParameter> parameters_;
+  kernels::Program storage_, flux_, source_, initial_;
+  std::optional<kernels::Program> exact_;
+  std::vector<kernels::Program> walls_;  // [side][unknown], results: value factor, slope factor, target, outside
+  std::vector<Initial> initials_;
+  std::vector<double> typical_state_;
+  double typical_slope_ = 1;
+  int flux_derivatives_ = 0;
+  bool has_source_ = false, walls_read_time_ = false, autonomous_ = true;
+};
+
+}  // namespace rankine

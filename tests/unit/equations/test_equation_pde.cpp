@@ -1,0 +1,356 @@
+// Equations that a deck writes down: what they compile to, and the message for everything that is wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/error.hpp"
+#include "src/pde/diffusion_sorption.hpp"
+#include "src/pde/equation_pde.hpp"
+
+namespace rankine {
+namespace {
+
+using kernels::TermPoints;
+using kernels::TermValues;
+using testing::HasSubstr;
+
+EquationPde equation(const std::string& yaml) { return EquationPde(parse_deck_text(yaml, "deck.yaml")); }
+
+const char* const diffusion_sorption_text = R"yaml(
+length: 1
+duration: 500
+length_unit: m
+time_unit: s
+labels: {u: concentration}
+parameters:
+  D: 5.0e-4
+  phi: 0.29
+  rho: 2880
+  k: 3.5e-4
+  n: 0.874
+  eps: 1e-6
+  c: (1-phi)/phi*rho*k*n
+storage: if(u > 0, u + c/n*((u+eps)^n - eps^n), u*(1 + c*eps^(n-1)))
+flux: -D*d(u,x)
+walls:
+  left: {value: 1, outside: 1/2048}
+  right: {u: 1, u_x: D, value: 0, outside: length/1024/2}
+initial: {constant: {minimum: 1e-3, maximum: 0.2}}
+typical_slope: 3.5
+typical_state: 0.3
+)yaml";
+
+void expect_near(const std::vector<double>& found, const std::vector<double>& exact) {
+  ASSERT_EQ(found.size(), exact.size());
+  double largest = 0;
+  for (const double v : exact) largest = std::max(largest, std::abs(v));
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], exact[i], 1e-13 * largest);
+}
+
+TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
+  const EquationPde written = equation(diffusion_sorption_text);
+  const DiffusionSorption built_in{DiffusionSorptionOptions{}};
+  EXPECT_EQ(written.field_name(0), "concentration");
+  EXPECT_TRUE(written.linear_flux());
+  EXPECT_TRUE(written.autonomous());
+  EXPECT_FALSE(written.periodic());
+  EXPECT_FALSE(written.has_source());
+  EXPECT_EQ(written.flux_derivatives(), 1);
+  EXPECT_EQ(written.typical_storage_slope(), 3.5);
+  EXPECT_EQ(written.typical_state(0), 0.3);
+  ASSERT_EQ(written.parameters().size(), 6u);  // c follows from the others
+
+  constexpr long size = 200;
+  std::vector<double> arguments(3 * size), x(size, 0.5), t(size, 1);
+  for (long i = 0; i < size; ++i) {
+    arguments[i] = -0.05 + 0.006 * static_cast<double>(i);
+    arguments[size + i] = std::sin(static_cast<double>(i));
+    arguments[2 * size + i] = std::cos(static_cast<double>(i));
+  }
+  std::vector<double> values, values_built_in{5e-4};
+  for (const PdeParameter& p : written.parameters()) values.push_back(p.value);
+  for (const std::vector<int>& learned : {std::vector<int>{}, std::vector<int>{0}}) {  // D is the first of both
+    for (int order = 0; order <= 2; ++order) {
+      const TermPoints at{size, arguments, x, t, values, learned}, at_built_in{size, arguments, x, t, values_built_in, learned};
+      TermValues a, b;
+      written.storage(at, order, a);
+      built_in.storage(at_built_in, order, b);
+      expect_near(a.value, b.value);
+      expect_near(a.gradient, b.gradient);
+      expect_near(a.hessian, b.hessian);
+      written.flux(at, order, a);
+      built_in.flux(at_built_in, order, b);
+      expect_near(a.value, b.value);
+      expect_near(a.gradient, b.gradient);
+      expect_near(a.hessian, b.hessian);
+    }
+    for (const Side side : {Side::left, Side::right}) {
+      const WallCondition a = written.wall(side, 0, 0, values, learned), b = built_in.wall(side, 0, 0, values_built_in, learned);
+      EXPECT_DOUBLE_EQ(a.value_factor, b.value_factor);
+      EXPECT_DOUBLE_EQ(a.slope_factor, b.slope_factor);
+      EXPECT_DOUBLE_EQ(a.target, b.target);
+      EXPECT_DOUBLE_EQ(a.outside, b.outside);
+      EXPECT_EQ(a.value_factor_by, b.value_factor_by);
+      EXPECT_EQ(a.slope_factor_by, b.slope_factor_by);
+      EXPECT_EQ(a.target_by, b.target_by);
+    }
+  }
+  const RandomStream stream(7, "samples");
+  for (long id = 0; id < 50; ++id) {
+    long redrawn = 0, redrawn_built_in = 0;
+    EXPECT_EQ(written.draw_initial(stream, id, redrawn), built_in.draw_initial(stream, id, redrawn_built_in));
+    EXPECT_EQ(redrawn, redrawn_built_in);
+  }
+  std::vector<double> state(3);
+  written.initial_state(std::vector<double>{0.12}, values, std::vector<double>{0, 0.5, 1}, state);
+  EXPECT_EQ(state, (std::vector<double>{0.12, 0.12, 0.12}));
+}
+
+TEST(EquationPde, SeveralUnknowns) {
+  const EquationPde pde = equation(R"yaml(
+length: 2
+unknowns: [u, v]
+labels: {v: inhibitor}
+parameters:
+  Du: 0.1
+  Dv: {minimum: 0.2, maximum: 2, logarithmic: true}
+  a: 0.1
+flux: {u: "-Du*d(u,x)", v: "-Dv*(1 + u^2)*d(v,x)"}
+source: ["u - u^3 - v", "a*(u - v)"]
+walls: periodic
+initial:
+  u: {fourier: {modes: 3, amplitude: 0.5}}
+  v: {gaussian_random_field: {length_scale: 0.2, amplitude: 0.1, mean: 1}, expression: v^2 + u}
+exact: {u: sin(x) + Dv, v: t*x}
+)yaml");
+  EXPECT_EQ(pde.unknowns(), 2);
+  EXPECT_TRUE(pde.periodic());
+  EXPECT_TRUE(pde.has_source());
+  EXPECT_FALSE(pde.linear_flux());
+  EXPECT_EQ(pde.symbol(1), "v");
+  EXPECT_EQ(pde.field_name(0), "u");
+  EXPECT_EQ(pde.field_name(1), "inhibitor");
+  EXPECT_EQ(pde.typical_storage_slope(), 1);
+  ASSERT_EQ(pde.parameters().size(), 3u);
+  EXPECT_TRUE(pde.parameters()[1].sampled);
+  EXPECT_TRUE(pde.parameters()[1].logarithmic);
+  EXPECT_NEAR(pde.parameters()[1].value, std::sqrt(0.4), 1e-15);
+  const std::vector<double> parameters{0.1, 0.5, 0.1}, x{0.3}, t{0};
+  const std::vector<double> arguments{0.7, -0.2, 3, 4, 5, 6};  // u, v, u_x, v_x, u_xx, v_xx
+  const std::vector<int> learned{1};
+  TermValues out;
+  pde.flux({1, arguments, x, t, parameters, learned}, 2, out);
+  ASSERT_EQ(out.arguments, 7);
+  EXPECT_NEAR(out.at(0)[0], -0.1 * 3, 1e-15);
+  EXPECT_NEAR(out.at(1)[0], -0.5 * 1.49 * 4, 1e-14);
+  EXPECT_NEAR(out.by(1, 0)[0], -0.5 * 2 * 0.7 * 4, 1e-14);
+  EXPECT_NEAR(out.by(1, 3)[0], -0.5 * 1.49, 1e-15);
+  EXPECT_NEAR(out.by(1, 6)[0], -1.49 * 4, 1e-14);
+  EXPECT_NEAR(out.by(1, 0, 3)[0], -0.5 * 2 * 0.7, 1e-15);
+  EXPECT_NEAR(out.by(1, 0, 6)[0], -2 * 0.7 * 4, 1e-14);
+  pde.source({1, arguments, x, t, parameters, {}}, 1, out);
+  ASSERT_EQ(out.arguments, 2);
+  EXPECT_NEAR(out.at(0)[0], 0.7 - 0.343 + 0.2, 1e-15);
+  EXPECT_NEAR(out.by(0, 0)[0], 1 - 3 * 0.49, 1e-15);
+  EXPECT_NEAR(out.by(1, 1)[0], -0.1, 1e-15);
+
+  long redrawn = 0;
+  const RandomStream stream(3, "samples");
+  const std::vector<double> numbers = pde.draw_initial(stream, 5, redrawn);
+  std::vector<double> state(4), again(4);
+  pde.initial_state(numbers, parameters, std::vector<double>{0.1, 2.1}, state);
+  EXPECT_NEAR(state[0], state[2], 1e-12);  // periodic
+  EXPECT_NEAR(state[1], state[3], 1e-12);
+  pde.initial_state(pde.draw_initial(stream, 6, redrawn), parameters, std::vector<double>{0.1, 2.1}, again);
+  EXPECT_NE(state[0], again[0]);
+  std::vector<double> exact(2);
+  ASSERT_TRUE(pde.has_exact());
+  pde.exact(2, parameters, std::vector<double>{0.5}, exact);
+  EXPECT_NEAR(exact[0], std::sin(0.5) + 0.5, 1e-15);
+  EXPECT_EQ(exact[1], 1);
+}
+
+TEST(EquationPde, NonlinearFluxAndWallsThatMove) {
+  const EquationPde pde = equation(R"yaml(
+parameters: {nu: 0.01, speed: 2}
+functions: {"K(u)": "1 + u^2", "fast(a, b)": a*b}
+storage: u + u^3
+flux: u^2/2 - nu*K(u)*d(u,x)
+walls:
+  left: {value: "fast(speed, t)"}
+  right: {slope: -nu}
+initial: {expression: cos(pi*x/length/2)}
+)yaml");
+  EXPECT_FALSE(pde.linear_flux());
+  EXPECT_FALSE(pde.autonomous());
+  EXPECT_EQ(pde.flux_derivatives(), 1);
+  const std::vector<double> parameters{0.01, 2};
+  const std::vector<int> learned{0, 1};
+  const WallCondition left = pde.wall(Side::left, 0, 3, parameters, learned);
+  EXPECT_EQ(left.value_factor, 1);
+  EXPECT_EQ(left.slope_factor, 0);
+  EXPECT_EQ(left.target, 6);
+  EXPECT_EQ(left.target_by, (std::vector<double>{0, 3}));
+  const WallCondition right = pde.wall(Side::right, 0, 3, parameters, learned);
+  EXPECT_EQ(right.value_factor, 0);
+  EXPECT_EQ(right.slope_factor, 1);
+  EXPECT_EQ(right.target, -0.01);
+  EXPECT_EQ(right.target_by, (std::vector<double>{-1, 0}));
+}
+
+TEST(EquationPde, ThirdDerivativesOnAPeriodicDomain) {
+  const EquationPde pde = equation(
+      "{flux: '3*u^2 + d(u,x,x)', walls: periodic, initial: {fourier: {modes: 2}}, length: 10, duration: 1}");
+  EXPECT_EQ(pde.flux_derivatives(), 2);
+}
+
+/// Amplitudes of random states: the root mean square over many samples.
+TEST(EquationPde, RandomStatesHaveTheirAmplitude) {
+  const RandomStream stream(1, "samples");
+  for (const std::string text :
+       {"{walls: periodic, initial: {fourier: {modes: 5, amplitude: 0.7, decay: 1.5}}}",
+        "{walls: periodic, initial: {gaussian_random_field: {length_scale: 0.1, amplitude: 0.7}}}",
+        "{walls: {left: {slope: 0}, right: {slope: 0}}, initial: {gaussian_random_field: {length_scale: 0.1, amplitude: 0.7}}}",
+        "{walls: {left: {slope: 0}, right: {slope: 0}}, initial: {fourier: {modes: 5, amplitude: 0.7}}}",
+        "{walls: {left: {value: 0}, right: {value: 0}}, initial: {fourier: {modes: 5, amplitude: 0.7}}}"}) {
+    const EquationPde pde = equation("{flux: u, " + text.substr(1));
+    std::vector<double> x(64), u(64);
+    for (int i = 0; i < 64; ++i) x[i] = (i + 0.5) / 64;
+    double sum = 0;
+    constexpr int samples = 2000;
+    for (long id = 0; id < samples; ++id) {
+      long redrawn = 0;
+      pde.initial_state(pde.draw_initial(stream, id, redrawn), {}, x, u);
+      for (const double v : u) sum += v * v;
+    }
+    EXPECT_NEAR(std::sqrt(sum / (64 * samples)), 0.7, 0.03) << text;
+  }
+  // Between walls with values the waves start from the line that joins the values.
+  const EquationPde pde = equation("{flux: u, walls: {left: {value: 1}, right: {value: 3}}, initial: {fourier: {}}}");
+  long redrawn = 0;
+  std::vector<double> u(2);
+  pde.initial_state(pde.draw_initial(stream, 1, redrawn), {}, std::vector<double>{0, 1}, u);
+  EXPECT_NEAR(u[0], 1, 1e-14);
+  EXPECT_NEAR(u[1], 3, 1e-13);
+}
+
+struct Mistake {
+  const char* change;  // lines that replace the keys of a good equation, or join them
+  const char* message;
+};
+
+TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
+  const std::string good_walls = "walls: {left: {value: 1}, right: {slope: 0}}\n";
+  const std::string start = "initial: {constant: {minimum: 0.1, maximum: 1}}\n";
+  const Mistake with_walls[] = {
+      {"flux: -D*d(u,x)", "deck.yaml:3:7: flux '-D*d(u,x)', character 2: unknown name 'D'"},
+      {"flux: d(u,x,x)", "deck.yaml:3:7: the flux holds a second derivative, which needs walls: periodic"},
+      {"flux: d(u,x,x,x)", "third derivative of 'u'"},
+      {"flux: d(u,t)", "no derivative in time"},
+      {"source: d(u,x)", "derivatives can stand in a flux only"},
+      {"storage: u + x", "the position 'x' cannot be used in the storage"},
+      {"flux: {v: 1}", "deck.yaml:3:8: flux of 'v', which is no unknown"},
+      {"flux: {u: -d(u,x)}", "inside { } a formula that holds a comma needs quotes"},
+      {"flux: [1, 2]", "flux: 2 formulas for 1 unknown"},
+      {"unknowns: [u, v]\nflux: [u, v]", "the left wall of 'value', which is no unknown"},
+      {"unknowns: [u, u]", "unknown 'u': this is already the unknown"},
+      {"unknowns: [x]", "'x' is a word of the language"},
+      {"unknowns: []", "'unknowns' has 0 entries"},
+      {"parameters: {u: 1}", "deck.yaml:3:14: parameter 'u': this is already the unknown"},
+      {"parameters: {length: 1}", "parameter 'length': this is already the length of the domain"},
+      {"parameters: {a: b + 1, b: 2*a}", "the parameter 'b' is defined later"},
+      {"parameters: {a: {minimum: 2, maximum: 1}}", "minimum 2 is above maximum 1"},
+      {"parameters: {a: {minimum: 0, maximum: 1, logarithmic: true}}", "logarithmic: true needs one above 0"},
+      {"parameters: {a: {minimum: 0, maximun: 1}}", "was 'maximum' meant?"},
+      {"parameters: {a: [1, 2]}", "'parameters.a' is no value"},
+      {"functions: {\"R(u\": 1}", "',' or ')' was expected after an argument"},
+      {"functions: {\"R(u)\": R(u)}", "'R' calls itself"},
+      {"functions: {\"R(u)\": 1 + w}", "deck.yaml:3:21: function 'R' '1 + w', character 5: unknown name 'w'"},
+      {"labels: {v: x}", "label of 'v', which is no unknown"},
+      {"storage: -u", "deck.yaml:3:10: the storage is not increasing: its slope is -1 at the typical state"},
+      {"storage: (u - 0.6)^3 + 0.01*(0.7 - u)^3", "the storage is not increasing"},
+      {"storage: u^3\ntypical_state: 0", "its slope is 0 at the typical state (u = 0)"},
+      {"source: 1/(u - u*1)", "division by zero"},
+      {"source: log(u - 0.5)", "logarithm of a negative number in 'log(u - 0.5)'"},
+      {"flux: sqrt(-u)", "the flux is not finite with its derivatives at an initial state (u = "},
+      {"typical_slope: -1", "'typical_slope': '-1' is out of range"},
+      {"typical_state: {v: 1}", "typical state of 'v'"},
+      {"typical_state: [1, 2]", "typical_state: 2 numbers for 1 unknowns"},
+      {"fluxx: u", "deck.yaml:3:1: unknown key 'fluxx'"},
+      {"length: -1", "'length': '-1' is out of range"},
+      {"exact: u", "the unknown 'u' cannot be used in the exact solution"},
+  };
+  const auto fails = [](std::string text, const std::string& message) {
+    const bool has_term = text.find("flux") != std::string::npos || text.find("source") != std::string::npos ||
+                          text.find("storage") != std::string::npos;
+    if (!has_term) text += "\nflux: -u";
+    try {
+      equation(text);
+      ADD_FAILURE() << "taken:\n" << text;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(message)) << text;
+      EXPECT_THAT(error.what(), HasSubstr("deck.yaml:"));
+    }
+  };
+  for (const Mistake& mistake : with_walls) fails(good_walls + start + mistake.change, mistake.message);
+
+  const Mistake bad_walls[] = {
+      {"source: 0", "key 'walls' is missing"},
+      {"walls: periodik", "walls: 'periodik' is unknown"},
+      {"walls: {periodic: true, left: {value: 1}}", "a periodic domain has no walls"},
+      {"walls: {left: periodic, right: {value: 1}}", "periodic on both sides or on none"},
+      {"walls: {left: {value: 1}}", "the right wall is missing"},
+      {"walls: {left: {valu: 1}, right: {value: 1}}", "the left wall has no 'valu'; did you mean 'value'?"},
+      {"walls: {left: {value: 1, slope: 0}, right: {value: 1}}", "'slope' beside another condition"},
+      {"walls: {left: {outside: 1}, right: {value: 1}}", "the left wall has no condition"},
+      {"walls: {left: {u: 0, value: 1}, right: {value: 1}}", "the factors of u and u_x are both 0"},
+      {"walls: {left: {v: {value: 1}}, right: {value: 1}}", "the left wall has no 'v'"},
+      {"walls: {left: {u: {value: 1}, v: {value: 1}}, right: {value: 1}}", "the left wall of 'v', which is no unknown"},
+      {"walls: {left: {value: u}, right: {value: 1}}", "the unknown 'u' cannot be used in the left wall"},
+      {"walls: {left: {value: x}, right: {value: 1}}", "the position 'x' cannot be used in the left wall"},
+      {"walls: {left: {value: 1, outside: t}, right: {value: 1}}", "the time 't' cannot be used"},
+      {"walls: {left: {value: 1, outside: -1}, right: {value: 1}}", "outside is -1; allowed: from 0"},
+      {"walls: {left: {value: 1/t}, right: {value: 1}}", "the left wall is not finite at t = 0: division by zero"},
+      {"walls: {left: {value: min(t, 1)}, right: {value: 1}}", "a formula that holds a comma needs quotes"},
+      {"walls: {left: {value: 1}, right: {value: 1}, top: {value: 1}}", "unknown key 'top'"},
+  };
+  for (const Mistake& mistake : bad_walls) fails(start + mistake.change, mistake.message);
+
+  const Mistake bad_starts[] = {
+      {"source: 0", "key 'initial' is missing"},
+      {"initial: {}", "the initial state is empty"},
+      {"initial: {fourier: {}, constant: {minimum: 0, maximum: 1}}", "choose one"},
+      {"initial: {constant: {minimum: 1, maximum: 0}}", "minimum 1 is above maximum 0"},
+      {"initial: {constant: {minimum: 1}}", "key 'maximum' is missing"},
+      {"initial: {fourier: {modes: 0}}", "is out of range"},
+      {"initial: {fouriers: {}}", "did you mean 'fourier'"},
+      {"initial: {gaussian_random_field: {length_scale: 1e-9}}", "too short for the length"},
+      {"initial: {expression: u + 1}", "reads 'u', which stands for a random state"},
+      {"initial: {expression: 1/x + t}", "the time 't' cannot be used in the initial state"},
+      {"initial: {expression: 1/(x - x)}", "the initial state of 'u' is inf"},
+  };
+  for (const Mistake& mistake : bad_starts) fails(good_walls + mistake.change, mistake.message);
+
+  const std::string two = "unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}, v: {fourier: {}}}\n";
+  fails(two + "flux: {u: u}", "unknown 'v' has no equation: 2 unknowns need as many");
+  fails(two + "storage: {u: u}", "storage of 'v' is missing: 2 unknowns need as many equations");
+  fails(two + "flux: u", "flux: one formula for 2 unknowns");
+  fails(two + "source: [1]", "source: 1 formulas for 2 unknowns");
+  fails(two + "storage: {u: v, v: u}", "the storage is not increasing: its Jacobian's determinant is -1");
+  fails("unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}}\nsource: [1, 1]",
+        "the initial state of 'v' is missing");
+  fails("unknowns: [u, v]\nwalls: {left: {u: {value: 1}}, right: {slope: 0}}\ninitial: {u: {fourier: {}}}\nsource: [1, 1]",
+        "the left wall of 'v' is missing");
+}
+
+TEST(EquationPde, ExplainsTerms) {
+  const EquationPde pde = equation(
+      "{flux: '-d(u,x)', source: 1/(1 - u), walls: periodic, initial: {constant: {minimum: 0.1, maximum: 0.5}}}");
+  const std::vector<double> u{1}, x{0}, t{0};
+  EXPECT_THAT(pde.explain("source", {1, u, x, t, {}, {}}, 0), HasSubstr("division by zero in '1/(1 - u)'"));
+  EXPECT_EQ(pde.explain("storage", {1, u, x, t, {}, {}}, 0), "");
+}
+
+}  // namespace
+}  // namespace rankine
