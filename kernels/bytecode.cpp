@@ -100,7 +100,8 @@ void run(const Instruction* code, int length, int registers, const Batch& batch)
 /// A copy of host data in the memory that kernels read.
 template <class T>
 Kokkos::View<T*, MemorySpace> to_device(const T* data, size_t size, const char* label) {
-  Kokkos::View<T*, MemorySpace> copy(Kokkos::view_alloc(Kokkos::WithoutInitializing, std::string(label)), size);
+  Kokkos::View<T*, MemorySpace> copy(Kokkos::view_alloc(Kokkos::WithoutInitializing, std::string(label)),
+                                     size);
   const Kokkos::View<const T*, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> host(data, size);
   Kokkos::deep_copy(copy, host);
   return copy;

@@ -37,13 +37,13 @@ def report(arguments) -> int:
             markdown += ["## Expectations", ""] + [f"- {line}" for line in verdicts] + [""]
         written, left_out = [], []
         for name in plots.PLOTS:
-            figure = plots.draw(name, results)
-            if figure is None:
-                left_out.append(f"{name}: {plots.MISSING[name]}")
-                continue
-            plots.save(figure, folder / f"{name}.png")
-            written.append(f"{name}.png")
-            markdown += [f"![{name}]({name}.png)", ""]
+            for file_name, figure in plots.draw_all(name, results).items():
+                if figure is None:
+                    left_out.append(f"{name}: {plots.MISSING[name]}")
+                    continue
+                plots.save(figure, folder / f"{file_name}.png")
+                written.append(f"{file_name}.png")
+                markdown += [f"![{file_name}]({file_name}.png)", ""]
         origin = results.provenance
         known = [key for key in ("softwareVersion", "git_revision", "ranks", "start_utc", "stop_utc") if origin.get(key)]
         if known:

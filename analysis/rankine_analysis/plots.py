@@ -67,23 +67,32 @@ def _log_if_positive(axes, arrays) -> None:
         axes.yaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10)))
 
 
-def _first_with_fields(results: Results) -> List[Run]:
+def unknowns(results: Results) -> List[str]:
+    """Names of the unknowns whose fields and references were stored."""
+    for variant in results.variants:
+        for run in results.of(variant):
+            if run.fields and run.fields.unknowns:
+                return run.fields.unknowns
+    return []
+
+
+def _first_with_fields(results: Results, unknown: str) -> List[Run]:
     chosen = []
     for variant in results.variants:
-        run = next((r for r in results.of(variant) if r.fields and "u" in r.fields.names
-                    and "u_reference" in r.fields.names), None)
+        run = next((r for r in results.of(variant) if r.fields and unknown in r.fields.unknowns), None)
         if run:
             chosen.append(run)
     return chosen
 
 
-def plot_fields(results: Results, sample: int = 0):
+def plot_fields(results: Results, sample: int = 0, unknown: str = "u"):
     """Reference, prediction and error of one test sample; a column a variant."""
-    runs = _first_with_fields(results)
+    runs = _first_with_fields(results, unknown)
     if not runs:
         return None
     sample = min(sample, min(run.fields.samples for run in runs) - 1)
-    shown = [(run, run.fields.sample("u", sample), run.fields.sample("u_reference", sample)) for run in runs]
+    shown = [(run, run.fields.sample(unknown, sample), run.fields.sample(unknown + "_reference", sample))
+             for run in runs]
     low = min(min(u.min(), r.min()) for _, u, r in shown)
     high = max(max(u.max(), r.max()) for _, u, r in shown)
     # One scale for all errors, so that variants compare; cut where one variant would hide all others.
@@ -125,7 +134,7 @@ def plot_fields(results: Results, sample: int = 0):
     rows[0, 0].set_ylabel(runs[0].fields.t_label)
     rows[1, 1].set_ylabel(runs[0].fields.t_label)
     rows[1, 1].tick_params(labelleft=True)
-    figure.colorbar(solution, ax=rows[0, :].tolist(), label=runs[0].fields.labels["u"], aspect=18, pad=0.01)
+    figure.colorbar(solution, ax=rows[0, :].tolist(), label=runs[0].fields.labels[unknown], aspect=18, pad=0.01)
     figure.colorbar(deviation, ax=rows[1, :].tolist(), label="prediction - reference", aspect=18, pad=0.01,
                     extend="both")
     tiles = ", tile edges dashed" if any(run.fields.tile_edges.size > 2 for run in runs) else ""
@@ -133,9 +142,9 @@ def plot_fields(results: Results, sample: int = 0):
     return figure
 
 
-def plot_profiles(results: Results, sample: int = 0):
+def plot_profiles(results: Results, sample: int = 0, unknown: str = "u"):
     """Solution against x at a few times, all variants over the reference."""
-    runs = _first_with_fields(results)
+    runs = _first_with_fields(results, unknown)
     if not runs:
         return None
     fields = runs[0].fields
@@ -143,17 +152,18 @@ def plot_profiles(results: Results, sample: int = 0):
     times = sorted({int(np.argmin(np.abs(fields.t - f * fields.t[-1]))) for f in (0.05, 0.2, 0.5, 1.0)})
     figure, axes = plt.subplots(1, len(times), figsize=(3.4 * len(times), 3.8), sharey=True, squeeze=False)
     for axis, k in zip(axes[0], times):
-        axis.plot(fields.x, fields.sample("u_reference", sample)[k], color="black", linewidth=3, alpha=0.35,
+        axis.plot(fields.x, fields.sample(unknown + "_reference", sample)[k], color="black", linewidth=3, alpha=0.35,
                   label="reference")
         for i, run in enumerate(runs):
             if k < run.fields.t.size:
-                axis.plot(run.fields.x, run.fields.sample("u", sample)[k], linewidth=1.6, label=run.variant, **_style(i))
+                axis.plot(run.fields.x, run.fields.sample(unknown, sample)[k], linewidth=1.6, label=run.variant,
+                          **_style(i))
         for edge in fields.tile_edges[1:-1]:
             axis.axvline(edge, color="grey", linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
         unit = fields.t_label.partition("[")[2].rstrip("]")
         axis.set_title(f"t = {fields.t[k]:.4g} {unit}".rstrip())
         axis.set_xlabel(fields.x_label)
-    axes[0, 0].set_ylabel(fields.labels["u"])
+    axes[0, 0].set_ylabel(fields.labels[unknown])
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center" if _has_outside() else "lower center",
                   ncol=len(runs) + 1, frameon=False, **({} if _has_outside() else {"bbox_to_anchor": (0.5, -0.1)}))
     return figure
@@ -333,8 +343,8 @@ PLOTS = {
     "experts": plot_experts,
 }
 MISSING = {
-    "fields": "no fields 'u' and 'u_reference' in the file",
-    "profiles": "no fields 'u' and 'u_reference' in the file",
+    "fields": "no field with its reference ('u' and 'u_reference') in the file",
+    "profiles": "no field with its reference ('u' and 'u_reference') in the file",
     "training": "no losses and no evaluations in the file",
     "errors": "no relative errors and no times in the file",
     "experts": "no statistics of expert solves in the file",
@@ -342,8 +352,18 @@ MISSING = {
 
 
 def draw(name: str, results: Results):
+    """The plot; of the first unknown, if it shows one."""
+    return next(iter(draw_all(name, results).values()))
+
+
+def draw_all(name: str, results: Results):
+    """The plots of that name by file name: one for each unknown where it shows one. None where data lack."""
+    names = unknowns(results) if name in ("fields", "profiles") else []
     with plt.rc_context(STYLE):
-        return PLOTS[name](results)
+        if not names:
+            return {name: PLOTS[name](results)}
+        return {name if len(names) == 1 else f"{name}_{unknown}": PLOTS[name](results, unknown=unknown)
+                for unknown in names}
 
 
 def save(figure, path) -> None:

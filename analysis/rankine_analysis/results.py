@@ -42,6 +42,11 @@ class Fields:
     labels: Dict[str, str]
     _file: h5py.File = field(repr=False)
 
+    @property
+    def unknowns(self) -> List[str]:
+        """Names of the fields that have a reference."""
+        return [name for name in self.names if name + "_reference" in self.names]
+
     def sample(self, name: str, index: int) -> np.ndarray:
         """The field of one sample, shape [t, x]."""
         return np.asarray(self._file[self.path][name][index], dtype=float)

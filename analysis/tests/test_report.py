@@ -78,6 +78,21 @@ def test_missing_pieces_are_named_and_the_rest_is_drawn(h5py_file, tmp_path, cap
         assert (f"left out: {name}: no " in printed) == (name in left_out)
 
 
+def test_unknowns_have_plots_of_their_own(h5py_file, tmp_path):
+    copy = tmp_path / "two.h5"
+    shutil.copy(h5py_file, copy)
+    with h5py.File(copy, "r+") as file:
+        for variant in file["runs"].values():
+            for run in variant.values():
+                for name in ("u", "u_reference"):
+                    run["fields"].move(name, name.replace("u", "a", 1))
+                    run[f"fields/{name.replace('u', 'b', 1)}"] = run[f"fields/{name.replace('u', 'a', 1)}"][()]
+    assert main(["report", str(copy), "-o", str(tmp_path / "out")]) == 0
+    for name in ("fields_a", "fields_b", "profiles_a", "profiles_b", "training"):
+        assert (tmp_path / "out" / f"{name}.png").exists()
+    assert not (tmp_path / "out" / "fields.png").exists()
+
+
 def test_infinite_and_missing_numbers_are_no_obstacle(results_file, tmp_path):
     copy = tmp_path / "nan.h5"
     shutil.copy(results_file, copy)

@@ -20,11 +20,13 @@ const char* side_name(Side side) { return side == Side::left ? "left" : "right";
   node.error(message);
 }
 
-/// Like DeckNode::reject_unread_keys(), for mappings whose values are formulas: a comma inside { } splits them.
+/// Like DeckNode::reject_unread_keys(), for mappings whose values are formulas: a comma inside { } splits
+/// them.
 void reject_other_keys(const DeckNode& node) {
   for (const std::string& key : node.keys()) {
     if (key.find_first_of("()") != std::string::npos)
-      node.error_at(key, "'" + printable(key) + "' is no key; inside { } a formula that holds a comma needs quotes");
+      node.error_at(
+          key, "'" + printable(key) + "' is no key; inside { } a formula that holds a comma needs quotes");
   }
   node.reject_unread_keys();
 }
@@ -119,7 +121,7 @@ double determinant(std::vector<double>& a, int m) {
 }  // namespace
 
 void EquationOptions::options(OptionVisitor& o) {
-  o("title", title, {.help = "what the equation is called"});
+  o("title", title, {.help = "what messages call the equation"});
   o("length", length, {.help = "extent of the domain, 0 <= x <= length", .min = 0, .exclusive_min = true});
   o("length_unit", length_unit, {.help = "unit of x"});
   o("duration", duration, {.help = "final time, 0 <= t <= duration", .min = 0, .exclusive_min = true});
@@ -145,13 +147,15 @@ void EquationPde::describe(OptionVisitor& o) {
   o("flux", zero, {.help = "F, may hold d(u,x) and, on a periodic domain, d(u,x,x)"});
   o("source", zero, {.help = "S"});
   o("walls", none,
-    {.help = "periodic, or {left, right} with {value: e}, {slope: e} or {u: a, u_x: b, value: e} (a u + b u_x "
-             "= e) and outside: distance beyond the edge where it holds",
+    {.help =
+         "periodic, or {left, right} with {value: e}, {slope: e} or {u: a, u_x: b, value: e} (a u + b u_x "
+         "= e) and outside: distance beyond the edge where it holds",
      .required = true});
   o("initial", none,
-    {.help = "random states: constant: {minimum, maximum}, fourier: {modes, amplitude, decay, mean} or "
-             "gaussian_random_field: {length_scale, amplitude, mean}; expression: a formula of x, alone or of "
-             "the random state",
+    {.help =
+         "random states: constant: {minimum, maximum}, fourier: {modes, amplitude, decay, mean} or "
+         "gaussian_random_field: {length_scale, amplitude, mean}; expression: a formula of x, alone or of "
+         "the random state",
      .required = true});
   o("typical_slope", slope, {.help = "storage slope that residuals are divided by"});
   o("typical_state", state, {.help = "state that the frozen march is linearised at"});
@@ -164,8 +168,8 @@ bool EquationPde::is_unknown(const std::string& name) const {
 
 EquationPde::EquationPde(const DeckNode& node) {
   options_.options(*node.reader());
-  for (const char* key : {"name", "labels", "parameters", "functions", "storage", "flux", "source", "walls", "initial",
-                          "typical_state", "typical_slope", "exact"}) {
+  for (const char* key : {"name", "labels", "parameters", "functions", "storage", "flux", "source", "walls",
+                          "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
   }
   node.reject_unread_keys();
@@ -175,7 +179,8 @@ EquationPde::EquationPde(const DeckNode& node) {
   read_walls(node, expressions);
   read_initial(node, expressions);
   if (node.has("exact")) {
-    exact_ = expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
+    exact_ =
+        expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
   }
   const std::vector<Trial> trials = trial_states(node);
   typical_state_.assign(options_.unknowns.size(), 0.0);
@@ -201,11 +206,13 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
   names.constants = {{"length", options_.length}, {"duration", options_.duration}};
   std::vector<std::pair<std::string, std::string>> taken{{"length", "length of the domain"},
                                                          {"duration", "duration"}};
-  const auto claim = [&](const DeckNode& at, const std::string& key, const std::string& name, const char* what) {
+  const auto claim = [&](const DeckNode& at, const std::string& key, const std::string& name,
+                         const char* what) {
     const std::string fault = Expressions::name_fault(name);
     if (!fault.empty()) at.error_at(key, fault);
     for (const auto& [other, meaning] : taken) {
-      if (other == name) at.error_at(key, std::string(what) + " '" + name + "': this is already the " + meaning);
+      if (other == name)
+        at.error_at(key, std::string(what) + " '" + name + "': this is already the " + meaning);
     }
     taken.emplace_back(name, what);
   };
@@ -216,7 +223,8 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
   for (const std::string& key : labels.keys()) {
     if (!is_unknown(key))
       labels.error_at(key, "label of '" + printable(key) + "', which is no unknown" +
-                               did_you_mean(key, names.unknowns) + " (unknowns: " + join(names.unknowns) + ")");
+                               did_you_mean(key, names.unknowns) + " (unknowns: " + join(names.unknowns) +
+                               ")");
     labels_[std::find(names.unknowns.begin(), names.unknowns.end(), key) - names.unknowns.begin()] =
         labels.child(key).as_text();
   }
@@ -227,7 +235,10 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
     if (value.is_mapping()) {
       SampledOptions sampled;
       value.read(sampled);
-      PdeParameter p{.name = key, .sampled = true, .minimum = sampled.minimum, .maximum = sampled.maximum,
+      PdeParameter p{.name = key,
+                     .sampled = true,
+                     .minimum = sampled.minimum,
+                     .maximum = sampled.maximum,
                      .logarithmic = sampled.logarithmic};
       p.value = middle(p);
       parameters_.push_back(p);
@@ -271,15 +282,15 @@ std::vector<ExpressionText> EquationPde::read_formulas(const DeckNode& node, con
   } else if (value.is_sequence()) {
     const std::vector<DeckNode> items = value.items();
     if (items.size() != names.size())
-      value.error(key + ": " + std::to_string(items.size()) + " formulas for " + std::to_string(names.size()) +
-                  (names.size() == 1 ? " unknown" : " unknowns") + several);
+      value.error(key + ": " + std::to_string(items.size()) + " formulas for " +
+                  std::to_string(names.size()) + (names.size() == 1 ? " unknown" : " unknowns") + several);
     for (size_t i = 0; i < items.size(); ++i) set(i, items[i]);
   } else if (value.is_mapping()) {
     for (const std::string& name : value.keys()) {
       const auto at = std::find(names.begin(), names.end(), name);
       if (at == names.end())
-        value.error_at(name, key + " of '" + printable(name) + "', which is no unknown" + did_you_mean(name, names) +
-                                 " (unknowns: " + join(names) +
+        value.error_at(name, key + " of '" + printable(name) + "', which is no unknown" +
+                                 did_you_mean(name, names) + " (unknowns: " + join(names) +
                                  "); inside { } a formula that holds a comma needs quotes");
       set(static_cast<size_t>(at - names.begin()), value.child(name));
     }
@@ -298,8 +309,9 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
   for (size_t k = 0; k < m; ++k) {
     const std::string& name = options_.unknowns[k];
     if (node.has("storage") && !has_storage[k])
-      error_of(node, "storage", "storage of '" + name + "' is missing: " + std::to_string(m) +
-                                   " unknowns need as many equations");
+      error_of(
+          node, "storage",
+          "storage of '" + name + "' is missing: " + std::to_string(m) + " unknowns need as many equations");
     if (!has_storage[k] && !has_flux[k] && !has_source[k])
       error_of(node, "unknowns",
                "unknown '" + name + "' has no equation" +
@@ -329,14 +341,16 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
   }
   if (!walls.is_mapping()) walls.error("walls is neither a word nor a mapping; " + allowed);
   if (walls.has("periodic"))
-    walls.error_at("periodic", "a periodic domain has no walls; write walls: periodic, and nothing of left and right");
+    walls.error_at("periodic",
+                   "a periodic domain has no walls; write walls: periodic, and nothing of left and right");
   for (const Side side : {Side::left, Side::right}) {
     const std::string name = side_name(side);
     if (!walls.has(name))
       walls.error(std::string("the ") + name + " wall is missing: each side needs a condition; " + allowed);
     const DeckNode wall = walls.child(name);
     if (wall.is_scalar() && wall.as_text() == "periodic")
-      wall.error("the " + name + " wall is periodic: a domain is periodic on both sides or on none; write walls: "
+      wall.error("the " + name +
+                 " wall is periodic: a domain is periodic on both sides or on none; write walls: "
                  "periodic");
     if (!wall.is_mapping()) wall.error("walls." + name + " is no condition; " + allowed);
     bool by_unknown = unknowns() > 1;
@@ -347,8 +361,9 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
       for (const std::string& key : wall.keys()) {
         if (!is_unknown(key))
           wall.error_at(key, "the " + name + " wall of '" + printable(key) + "', which is no unknown" +
-                                 did_you_mean(key, options_.unknowns) + " (unknowns: " + join(options_.unknowns) +
-                                 "); with several unknowns write {" + options_.unknowns.front() + ": {value: ...}, ...}");
+                                 did_you_mean(key, options_.unknowns) + " (unknowns: " +
+                                 join(options_.unknowns) + "); with several unknowns write {" +
+                                 options_.unknowns.front() + ": {value: ...}, ...}");
       }
     }
     for (int k = 0; k < unknowns(); ++k) {
@@ -361,8 +376,9 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
   }
   walls.reject_unread_keys();
   if (flux_derivatives_ == 2)
-    error_of(node, "flux", "the flux holds a second derivative, which needs walls: periodic; between walls the "
-                          "stencils have d(u,x) only");
+    error_of(node, "flux",
+             "the flux holds a second derivative, which needs walls: periodic; between walls the "
+             "stencils have d(u,x) only");
   for (const kernels::Program& wall : walls_) walls_read_time_ = walls_read_time_ || wall.reads_time();
   autonomous_ = autonomous_ && !walls_read_time_;
 }
@@ -370,9 +386,11 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
 void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown) {
   const std::string& name = options_.unknowns[static_cast<size_t>(unknown)];
   const std::string what = std::string(side_name(side)) + " wall";
-  const std::string kinds = "allowed: {value: e}, {slope: e}, or {" + name + ": a, " + name + "_x: b, value: e}";
+  const std::string kinds =
+      "allowed: {value: e}, {slope: e}, or {" + name + ": a, " + name + "_x: b, value: e}";
   if (!node.is_mapping()) node.error("the " + what + " is no mapping; " + kinds);
-  const bool value = node.has("value"), slope = node.has("slope"), has_u = node.has(name), has_u_x = node.has(name + "_x");
+  const bool value = node.has("value"), slope = node.has("slope"), has_u = node.has(name),
+             has_u_x = node.has(name + "_x");
   const bool robin = has_u || has_u_x;
   if (slope && (value || robin))
     node.error_at("slope", "the " + what + " has 'slope' beside another condition; one is enough: " + kinds);
@@ -401,12 +419,14 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
   for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
   const WallCondition at_start = wall(side, unknown, 0, parameters, {});
   if (at_start.value_factor == 0 && at_start.slope_factor == 0)
-    node.error("the " + what + " is 0 = value: the factors of " + name + " and " + name + "_x are both 0; " + kinds);
+    node.error("the " + what + " is 0 = value: the factors of " + name + " and " + name + "_x are both 0; " +
+               kinds);
   const double numbers[] = {at_start.value_factor, at_start.slope_factor, at_start.target, at_start.outside};
   for (const double number : numbers) {
     if (!std::isfinite(number)) {
       const std::vector<double> t{0};
-      node.error("the " + what + " is not finite at t = 0: " + walls_.back().explain({1, {}, {}, t, parameters, {}}, 0));
+      node.error("the " + what +
+                 " is not finite at t = 0: " + walls_.back().explain({1, {}, {}, t, parameters, {}}, 0));
     }
   }
   if (at_start.outside < 0 || at_start.outside > length())
@@ -449,7 +469,8 @@ void EquationPde::read_initial(const DeckNode& node, const Expressions& expressi
 
 void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula) {
   Initial& initial = initials_[static_cast<size_t>(unknown)];
-  const bool constant = node.has("constant"), fourier = node.has("fourier"), field = node.has("gaussian_random_field");
+  const bool constant = node.has("constant"), fourier = node.has("fourier"),
+             field = node.has("gaussian_random_field");
   initial.formula = node.has("expression");
   reject_other_keys(node);
   if (constant + fourier + field > 1)
@@ -478,8 +499,9 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
     if (both_walls_have_values(unknown) && options.mean != 0)
-      node.child("fourier").error_at("mean", "between two walls with values the waves are added to the straight "
-                                             "line that joins the values; leave mean out");
+      node.child("fourier").error_at("mean",
+                                     "between two walls with values the waves are added to the straight "
+                                     "line that joins the values; leave mean out");
     initial.weights.push_back(0);
     for (int k = 1; k <= options.modes; ++k) initial.weights.push_back(std::pow(k, -options.decay));
     // A wave between walls has one number, on a periodic domain two.
@@ -491,8 +513,8 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.kind = Initial::Kind::gaussian_random_field;
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
-    // Waves of period `length`, or twice that where the ends do not meet. Their weights are the square root of
-    // the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of the largest.
+    // Waves of period `length`, or twice that where the ends do not meet. Their weights are the square root
+    // of the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of the largest.
     const double wave = 2 * std::numbers::pi / (periodic() ? length() : 2 * length());
     const double last = std::sqrt(4 * std::log(1e8)) / (wave * options.length_scale);
     if (last > 4096)
@@ -530,12 +552,15 @@ void EquationPde::source(const kernels::TermPoints& at, int order, kernels::Term
 }
 
 std::string EquationPde::explain(const std::string& term, const kernels::TermPoints& at, long point) const {
-  return (term == "storage" ? storage_ : term == "flux" ? flux_ : source_).explain(at, point);
+  const kernels::Program& program = term == "storage" ? storage_ : term == "flux" ? flux_ : source_;
+  const std::string why = program.explain(at, point);
+  return why.empty() || options_.title.empty() ? why : why + " (" + options_.title + ")";
 }
 
 WallCondition EquationPde::wall(Side side, int unknown, double t, std::span<const double> parameters,
                                 std::span<const int> learned) const {
-  const kernels::Program& program = walls_[static_cast<size_t>((side == Side::left ? 0 : unknowns()) + unknown)];
+  const kernels::Program& program =
+      walls_[static_cast<size_t>((side == Side::left ? 0 : unknowns()) + unknown)];
   kernels::TermValues out;
   program.evaluate({1, {}, {}, std::span(&t, 1), parameters, learned}, learned.empty() ? 0 : 1, out);
   WallCondition result{out.value[0], out.value[1], out.value[2], out.value[3]};
@@ -582,11 +607,13 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
     double sum = initial.mean;
     if (field) sum += initial.weights[0] * *numbers++;
     for (int k = 1; k <= waves; ++k) {
-      sum += initial.weights[k] * (numbers[2 * k - 2] * std::cos(wave * k * s) + numbers[2 * k - 1] * std::sin(wave * k * s));
+      sum += initial.weights[k] *
+             (numbers[2 * k - 2] * std::cos(wave * k * s) + numbers[2 * k - 1] * std::sin(wave * k * s));
     }
     return sum;
   }
-  const WallCondition left = wall(Side::left, unknown, 0, parameters, {}), right = wall(Side::right, unknown, 0, parameters, {});
+  const WallCondition left = wall(Side::left, unknown, 0, parameters, {}),
+                      right = wall(Side::right, unknown, 0, parameters, {});
   const bool tied = left.slope_factor == 0 && right.slope_factor == 0;
   double sum = initial.mean;
   if (tied) {
@@ -595,7 +622,8 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
   }
   for (int k = 1; k <= waves; ++k) {
     const double phase = pi * k * s;
-    sum += initial.weights[k] * std::numbers::sqrt2 * numbers[k - 1] * (tied ? std::sin(phase) : std::cos(phase));
+    sum += initial.weights[k] * std::numbers::sqrt2 * numbers[k - 1] *
+           (tied ? std::sin(phase) : std::cos(phase));
   }
   return sum;
 }
@@ -608,9 +636,10 @@ void EquationPde::initial_state(std::span<const double> numbers, std::span<const
   for (size_t k = 0; k < m; ++k) {
     const Initial& initial = initials_[k];
     for (size_t i = 0; i < count && initial.kind != Initial::Kind::none; ++i) {
-      drawn[k * count + i] = initial.kind == Initial::Kind::constant
-                                 ? numbers[first]
-                                 : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
+      drawn[k * count + i] =
+          initial.kind == Initial::Kind::constant
+              ? numbers[first]
+              : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
     }
     first += initial.numbers;
   }
@@ -661,9 +690,10 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
       for (int i = 0; i < trial_points; ++i) {
         const double value = at(i), before = at(i - 1), after = at(i + 1);
         if (!std::isfinite(value))
-          error_of(node, "initial", "the initial state of '" + symbol(k) + "' is " + shortest(value) + " at x = " +
-                                       shortest(x[static_cast<size_t>(i)]) +
-                                       "; choose an expression that is finite from 0 to the length");
+          error_of(node, "initial",
+                   "the initial state of '" + symbol(k) + "' is " + shortest(value) +
+                       " at x = " + shortest(x[static_cast<size_t>(i)]) +
+                       "; choose an expression that is finite from 0 to the length");
         double* to = &trial.arguments[static_cast<size_t>(k * trial_points + i)];
         to[0] = value;
         to[m * trial_points] = (after - before) / (2 * dx);
@@ -681,7 +711,8 @@ void EquationPde::read_typical(const DeckNode& node) {
       for (const std::string& key : state.keys()) {
         if (!is_unknown(key))
           state.error_at(key, "typical state of '" + printable(key) + "', which is no unknown" +
-                                  did_you_mean(key, options_.unknowns) + " (unknowns: " + join(options_.unknowns) + ")");
+                                  did_you_mean(key, options_.unknowns) +
+                                  " (unknowns: " + join(options_.unknowns) + ")");
         typical_state_[static_cast<size_t>(
             std::find(options_.unknowns.begin(), options_.unknowns.end(), key) - options_.unknowns.begin())] =
             state.child(key).as_number();
@@ -723,21 +754,24 @@ void EquationPde::check_storage(const DeckNode& node, std::span<const double> u,
   storage_.evaluate(at, 2, values);
   for (long i = 0; i < points; ++i) {
     std::string state;
-    for (int k = 0; k < m; ++k) state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * points + i]);
+    for (int k = 0; k < m; ++k)
+      state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * points + i]);
     const std::string fault = storage_.explain(at, i);
     if (!fault.empty())
-      error_of(node, "storage", "the storage is not finite with its derivatives at " + where + " (" + state +
-                                   "): " + fault + "; choose other initial or typical states, or another storage there");
+      error_of(node, "storage",
+               "the storage is not finite with its derivatives at " + where + " (" + state + "): " + fault +
+                   "; choose other initial or typical states, or another storage there");
     std::vector<double> slopes(static_cast<size_t>(m * m));
     for (int a = 0; a < m; ++a)
       for (int b = 0; b < m; ++b) slopes[static_cast<size_t>(a * m + b)] = values.by(a, b)[i];
     const double slope = determinant(slopes, m);
     if (slope > 0) continue;
-    error_of(node, "storage", std::string("the storage is not increasing: its ") +
-                                 (m == 1 ? "slope" : "Jacobian's determinant") + " is " + shortest(slope) + " at " + where +
-                                 " (" + state +
-                                 "), and a march in time is singular there; the rule is slope > 0 wherever the "
-                                 "solution goes, see typical_state and initial");
+    error_of(node, "storage",
+             std::string("the storage is not increasing: its ") +
+                 (m == 1 ? "slope" : "Jacobian's determinant") + " is " + shortest(slope) + " at " + where +
+                 " (" + state +
+                 "), and a march in time is singular there; the rule is slope > 0 wherever the "
+                 "solution goes, see typical_state and initial");
   }
 }
 
@@ -763,10 +797,12 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
         const std::string fault = program.explain(at, i);
         if (fault.empty()) continue;
         std::string state;
-        for (int k = 0; k < m; ++k) state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * trial_points + i]);
-        error_of(node, term, std::string("the ") + term + " is not finite with its derivatives at an initial state (" +
-                                state + ", x = " + shortest(x[static_cast<size_t>(i)]) + ", t = 0): " + fault +
-                                "; choose other initial states, or another formula there, see if(condition, a, b)");
+        for (int k = 0; k < m; ++k)
+          state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * trial_points + i]);
+        error_of(node, term,
+                 std::string("the ") + term + " is not finite with its derivatives at an initial state (" +
+                     state + ", x = " + shortest(x[static_cast<size_t>(i)]) + ", t = 0): " + fault +
+                     "; choose other initial states, or another formula there, see if(condition, a, b)");
       }
     }
   }

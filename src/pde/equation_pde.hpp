@@ -13,7 +13,7 @@ namespace rankine {
 
 /// The keys of an equation that are plain values.
 struct EquationOptions {
-  std::string title = "an equation of the deck";
+  std::string title;
   double length = 1;
   std::string length_unit = "1";
   double duration = 1;
@@ -28,8 +28,8 @@ class EquationPde final : public Pde {
  public:
   static constexpr int max_unknowns = 8;
 
-  /// Reads and checks the whole equation: names, orders of derivatives, walls, and at trial states (drawn like
-  /// those of the samples) that all terms are finite and the storage rises. Throws InputError.
+  /// Reads and checks the whole equation: names, orders of derivatives, walls, and at trial states (drawn
+  /// like those of the samples) that all terms are finite and the storage rises. Throws InputError.
   explicit EquationPde(const DeckNode& node);
   /// All keys, for `rankine describe`.
   static void describe(OptionVisitor& o);
@@ -76,12 +76,12 @@ class EquationPde final : public Pde {
   struct Initial {
     enum class Kind { none, constant, fourier, gaussian_random_field };
     Kind kind = Kind::none;
-    double minimum = 0, maximum = 1;          // constant
-    int modes = 4;                            // fourier
+    double minimum = 0, maximum = 1;            // constant
+    int modes = 4;                              // fourier
     double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
-    double length_scale = 0.1;                // gaussian_random_field
+    double length_scale = 0.1;                  // gaussian_random_field
     bool formula = false;
-    size_t numbers = 0;                       // how many are drawn
+    size_t numbers = 0;  // how many are drawn
     /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
     std::vector<double> weights;
   };
@@ -90,7 +90,8 @@ class EquationPde final : public Pde {
   /// One formula for each unknown, of a key that may be a scalar, a list or a mapping of unknowns. Left out:
   /// `fallback`, or the unknown itself if that is empty.
   std::vector<ExpressionText> read_formulas(const DeckNode& node, const std::string& key,
-                                            const std::string& fallback, std::vector<char>* given = nullptr) const;
+                                            const std::string& fallback,
+                                            std::vector<char>* given = nullptr) const;
   void read_terms(const DeckNode& node, const Expressions& expressions);
   void read_walls(const DeckNode& node, const Expressions& expressions);
   void read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown);
@@ -115,7 +116,8 @@ class EquationPde final : public Pde {
   std::vector<PdeParameter> parameters_;
   kernels::Program storage_, flux_, source_, initial_;
   std::optional<kernels::Program> exact_;
-  std::vector<kernels::Program> walls_;  // [side][unknown], results: value factor, slope factor, target, outside
+  std::vector<kernels::Program>
+      walls_;  // [side][unknown], results: value factor, slope factor, target, outside
   std::vector<Initial> initials_;
   std::vector<double> typical_state_;
   double typical_slope_ = 1;

@@ -1,8 +1,10 @@
 // Equations that a deck writes down: what they compile to, and the message for everything that is wrong.
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <cmath>
 
 #include "kernels/error.hpp"
 #include "src/pde/diffusion_sorption.hpp"
@@ -70,9 +72,11 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
   }
   std::vector<double> values, values_built_in{5e-4};
   for (const PdeParameter& p : written.parameters()) values.push_back(p.value);
-  for (const std::vector<int>& learned : {std::vector<int>{}, std::vector<int>{0}}) {  // D is the first of both
+  for (const std::vector<int>& learned :
+       {std::vector<int>{}, std::vector<int>{0}}) {  // D is the first of both
     for (int order = 0; order <= 2; ++order) {
-      const TermPoints at{size, arguments, x, t, values, learned}, at_built_in{size, arguments, x, t, values_built_in, learned};
+      const TermPoints at{size, arguments, x, t, values, learned},
+          at_built_in{size, arguments, x, t, values_built_in, learned};
       TermValues a, b;
       written.storage(at, order, a);
       built_in.storage(at_built_in, order, b);
@@ -86,7 +90,8 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
       expect_near(a.hessian, b.hessian);
     }
     for (const Side side : {Side::left, Side::right}) {
-      const WallCondition a = written.wall(side, 0, 0, values, learned), b = built_in.wall(side, 0, 0, values_built_in, learned);
+      const WallCondition a = written.wall(side, 0, 0, values, learned),
+                          b = built_in.wall(side, 0, 0, values_built_in, learned);
       EXPECT_DOUBLE_EQ(a.value_factor, b.value_factor);
       EXPECT_DOUBLE_EQ(a.slope_factor, b.slope_factor);
       EXPECT_DOUBLE_EQ(a.target, b.target);
@@ -211,7 +216,8 @@ TEST(EquationPde, RandomStatesHaveTheirAmplitude) {
   for (const std::string text :
        {"{walls: periodic, initial: {fourier: {modes: 5, amplitude: 0.7, decay: 1.5}}}",
         "{walls: periodic, initial: {gaussian_random_field: {length_scale: 0.1, amplitude: 0.7}}}",
-        "{walls: {left: {slope: 0}, right: {slope: 0}}, initial: {gaussian_random_field: {length_scale: 0.1, amplitude: 0.7}}}",
+        "{walls: {left: {slope: 0}, right: {slope: 0}}, initial: {gaussian_random_field: {length_scale: 0.1, "
+        "amplitude: 0.7}}}",
         "{walls: {left: {slope: 0}, right: {slope: 0}}, initial: {fourier: {modes: 5, amplitude: 0.7}}}",
         "{walls: {left: {value: 0}, right: {value: 0}}, initial: {fourier: {modes: 5, amplitude: 0.7}}}"}) {
     const EquationPde pde = equation("{flux: u, " + text.substr(1));
@@ -227,7 +233,8 @@ TEST(EquationPde, RandomStatesHaveTheirAmplitude) {
     EXPECT_NEAR(std::sqrt(sum / (64 * samples)), 0.7, 0.03) << text;
   }
   // Between walls with values the waves start from the line that joins the values.
-  const EquationPde pde = equation("{flux: u, walls: {left: {value: 1}, right: {value: 3}}, initial: {fourier: {}}}");
+  const EquationPde pde =
+      equation("{flux: u, walls: {left: {value: 1}, right: {value: 3}}, initial: {fourier: {}}}");
   long redrawn = 0;
   std::vector<double> u(2);
   pde.initial_state(pde.draw_initial(stream, 1, redrawn), {}, std::vector<double>{0, 1}, u);
@@ -282,7 +289,8 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"exact: u", "the unknown 'u' cannot be used in the exact solution"},
   };
   const auto fails = [](std::string text, const std::string& message) {
-    const bool has_term = text.find("flux") != std::string::npos || text.find("source") != std::string::npos ||
+    const bool has_term = text.find("flux") != std::string::npos ||
+                          text.find("source") != std::string::npos ||
                           text.find("storage") != std::string::npos;
     if (!has_term) text += "\nflux: -u";
     try {
@@ -306,12 +314,14 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"walls: {left: {outside: 1}, right: {value: 1}}", "the left wall has no condition"},
       {"walls: {left: {u: 0, value: 1}, right: {value: 1}}", "the factors of u and u_x are both 0"},
       {"walls: {left: {v: {value: 1}}, right: {value: 1}}", "the left wall has no 'v'"},
-      {"walls: {left: {u: {value: 1}, v: {value: 1}}, right: {value: 1}}", "the left wall of 'v', which is no unknown"},
+      {"walls: {left: {u: {value: 1}, v: {value: 1}}, right: {value: 1}}",
+       "the left wall of 'v', which is no unknown"},
       {"walls: {left: {value: u}, right: {value: 1}}", "the unknown 'u' cannot be used in the left wall"},
       {"walls: {left: {value: x}, right: {value: 1}}", "the position 'x' cannot be used in the left wall"},
       {"walls: {left: {value: 1, outside: t}, right: {value: 1}}", "the time 't' cannot be used"},
       {"walls: {left: {value: 1, outside: -1}, right: {value: 1}}", "outside is -1; allowed: from 0"},
-      {"walls: {left: {value: 1/t}, right: {value: 1}}", "the left wall is not finite at t = 0: division by zero"},
+      {"walls: {left: {value: 1/t}, right: {value: 1}}",
+       "the left wall is not finite at t = 0: division by zero"},
       {"walls: {left: {value: min(t, 1)}, right: {value: 1}}", "a formula that holds a comma needs quotes"},
       {"walls: {left: {value: 1}, right: {value: 1}, top: {value: 1}}", "unknown key 'top'"},
   };
@@ -332,7 +342,8 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
   };
   for (const Mistake& mistake : bad_starts) fails(good_walls + mistake.change, mistake.message);
 
-  const std::string two = "unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}, v: {fourier: {}}}\n";
+  const std::string two =
+      "unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}, v: {fourier: {}}}\n";
   fails(two + "flux: {u: u}", "unknown 'v' has no equation: 2 unknowns need as many");
   fails(two + "storage: {u: u}", "storage of 'v' is missing: 2 unknowns need as many equations");
   fails(two + "flux: u", "flux: one formula for 2 unknowns");
@@ -340,15 +351,35 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
   fails(two + "storage: {u: v, v: u}", "the storage is not increasing: its Jacobian's determinant is -1");
   fails("unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}}\nsource: [1, 1]",
         "the initial state of 'v' is missing");
-  fails("unknowns: [u, v]\nwalls: {left: {u: {value: 1}}, right: {slope: 0}}\ninitial: {u: {fourier: {}}}\nsource: [1, 1]",
-        "the left wall of 'v' is missing");
+  fails(
+      "unknowns: [u, v]\nwalls: {left: {u: {value: 1}}, right: {slope: 0}}\ninitial: {u: {fourier: "
+      "{}}}\nsource: [1, 1]",
+      "the left wall of 'v' is missing");
+}
+
+// What the documentation shows is what the program takes.
+TEST(EquationPde, EquationsOfTheDocumentationAreTaken) {
+  std::ifstream file(RANKINE_SOURCE_DIR "/inputs/EQUATIONS.md");
+  std::stringstream whole;
+  whole << file.rdbuf();
+  const std::string text = whole.str();
+  int count = 0;
+  for (size_t at = text.find("```yaml\n"); at != std::string::npos; at = text.find("```yaml\n", at + 1)) {
+    const size_t begin = at + 8, end = text.find("```", begin);
+    const DeckNode deck = parse_deck_text(text.substr(begin, end - begin), "EQUATIONS.md");
+    EXPECT_NO_THROW(EquationPde(deck.child("pde")));
+    ++count;
+  }
+  EXPECT_EQ(count, 2);
 }
 
 TEST(EquationPde, ExplainsTerms) {
   const EquationPde pde = equation(
-      "{flux: '-d(u,x)', source: 1/(1 - u), walls: periodic, initial: {constant: {minimum: 0.1, maximum: 0.5}}}");
+      "{title: Mine, flux: '-d(u,x)', source: 1/(1 - u), walls: periodic, initial: {constant: {minimum: 0.1, "
+      "maximum: 0.5}}}");
   const std::vector<double> u{1}, x{0}, t{0};
-  EXPECT_THAT(pde.explain("source", {1, u, x, t, {}, {}}, 0), HasSubstr("division by zero in '1/(1 - u)'"));
+  EXPECT_THAT(pde.explain("source", {1, u, x, t, {}, {}}, 0),
+              HasSubstr("division by zero in '1/(1 - u)' (source, character 1): 1 / 0 = inf (Mine)"));
   EXPECT_EQ(pde.explain("storage", {1, u, x, t, {}, {}}, 0), "");
 }
 
