@@ -614,7 +614,9 @@ class Reader {
 std::string Expressions::name_fault(const std::string& name) {
   const bool is_word = !name.empty() && !TextCursor::is_digit(name.front()) &&
                        std::all_of(name.begin(), name.end(), &TextCursor::in_word);
-  if (!is_word) return "'" + printable(name) + "' is no name: letters, digits and '_', no digit first";
+  if (!is_word)
+    return "'" + printable(name) +
+           "' is no name: letters, digits and '_', no digit first (decimals have a point: 0.5)";
   const bool is_taken =
       builtin(name) != nullptr || std::find(std::begin(words), std::end(words), name) != std::end(words);
   if (is_taken) return "'" + name + "' is a word of the language; choose another name";
