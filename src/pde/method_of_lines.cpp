@@ -101,6 +101,7 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
   OdeOptions options;
   options.rtol = pde.reference_rtol();
   options.atol = options.rtol * 1e-2;
+  options.max_steps = 100000;  // hundreds are usual; an equation that needs more is singular in time
   const OdeResult result =
       integrate_stiff(semi_discrete(pde, fine_cells, parameters), initial, stops, options);
   if (result.status != OdeStatus::completed)

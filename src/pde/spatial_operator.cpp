@@ -101,7 +101,16 @@ void SpatialOperator::report_not_finite(const char* term, const TermValues& valu
             ", t = " + std::to_string(points.t[p]) + " is " + std::to_string(values.at(a)[p]) +
             " for u = " + std::to_string(points.arguments[p]) + (why.empty() ? "" : ": " + why));
       }
-  throw NumericalError(std::string("a derivative of the ") + term + " is not finite");
+  for (long k = 0; k < static_cast<long>(values.gradient.size()); ++k)
+    if (!std::isfinite(values.gradient[k])) {
+      const long p = k % values.size;
+      throw NumericalError("a derivative of the " + std::string(term) + " of " +
+                           pde_.field_name(static_cast<int>(k / values.size / values.arguments)) +
+                           " at x = " + std::to_string(points.x[p]) + ", t = " + std::to_string(points.t[p]) +
+                           " is not finite for u = " + std::to_string(points.arguments[p]) +
+                           "; write the term so that it stays differentiable there");
+    }
+  throw NumericalError(std::string("the ") + term + " is not finite");
 }
 
 void SpatialOperator::check_finite(const char* term, const TermValues& values,
