@@ -94,12 +94,23 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("test", test, {.help = "samples that the final figures come from, evaluated once", .min = 1});
   o("frames", frames, {.help = "uniform frames of the reference, the initial one included", .min = 2});
   o("seed", seed, {.help = "seed of the initial states; the same for all seeds of a run", .min = 0});
+  o.group("observations", observations, "measured values of a training sample");
 }
 
 void PdeDataOptions::validate(const DeckNode& node) const {
   if (source == "pdebench" && path.empty()) node.error("source: pdebench needs path, the file to read");
   if (source == "generate" && !path.empty())
     node.error_at("path", "path is given, but source: generate reads no file; write source: pdebench");
+  observations.validate(node.section("observations"));
+  if (observations.source == "generate" && source != "generate")
+    node.section("observations")
+        .error_at("source",
+                  "source: generate draws points of a computed reference, which data.source: " + source +
+                      " does not have; use data.source: generate, or observations from a file");
+  if (!observations.none() && observations.sample >= train)
+    node.section("observations")
+        .error_at("sample", "sample: " + std::to_string(observations.sample) + " is none of the " +
+                                std::to_string(train) + " training samples; choose a smaller number");
 }
 
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
@@ -177,6 +188,20 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
                        data.train);
   }
   return data;
+}
+
+std::vector<double> training_reference(const PdeDataOptions& options, const Pde& pde, int sample,
+                                       std::span<const double> times) {
+  PdeSplit split;
+  long redrawn = 0;
+  std::vector<std::vector<double>> numbers;
+  draw_samples(pde, options.seed, sample, 1, pde.data_cells(), split, redrawn, numbers);
+  std::vector<double> from_start(times.begin(), times.end());
+  const bool starts_later = from_start.empty() || from_start.front() > 0;
+  if (starts_later) from_start.insert(from_start.begin(), 0.0);
+  std::vector<double> u = pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
+  if (starts_later) u.erase(u.begin(), u.begin() + static_cast<long>(split.initial.size()));
+  return u;
 }
 
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,

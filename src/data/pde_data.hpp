@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/comm/communicator.hpp"
+#include "src/data/observations.hpp"
 #include "src/deck/node.hpp"
 #include "src/deck/options.hpp"
 #include "src/pde/pde.hpp"
@@ -20,6 +21,7 @@ struct PdeDataOptions {
   int test = 52;
   int frames = 101;
   long seed = 20240507;
+  ObservationOptions observations;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
 };
@@ -55,7 +57,12 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                       int cells, const std::vector<double>& own_times, bool train_right_wall);
 
-/// The same, kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text
+/// The reference of generated training sample `sample` on pde.data_cells() cells at rising `times`:
+/// [time][cell][unknown].
+std::vector<double> training_reference(const PdeDataOptions& options, const Pde& pde, int sample,
+                                       std::span<const double> times);
+
+/// The same as make_pde_data(), kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text
 /// that tells all that the data depend on besides the other arguments.
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
                                                const Pde& pde, const Communicator& communicator, int cells,

@@ -9,57 +9,13 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
+#include "src/data/interpolation.hpp"
 #include "src/pde/pdes.hpp"
 
 namespace rankine {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-/// Cubic Lagrange interpolation between frames, in t, or in sqrt(t), in which the front that spreads from a
-/// wall is smooth.
-class FrameInterpolation {
- public:
-  FrameInterpolation(std::vector<double> from, std::vector<double> to, bool in_root) {
-    if (in_root)
-      for (std::vector<double>* times : {&from, &to})
-        for (double& t : *times) t = std::sqrt(t);
-    const int n = static_cast<int>(from.size()), width = std::min(4, n);
-    for (double s : to) {
-      const int right =
-          static_cast<int>(std::lower_bound(from.begin(), from.end(), s * (1 - 1e-14)) - from.begin());
-      Row row;
-      row.first = std::clamp(right - width / 2, 0, n - width);
-      for (int a = 0; a < width; ++a) {
-        double weight = 1;
-        for (int b = 0; b < width; ++b) {
-          const double sa = from[row.first + a], sb = from[row.first + b];
-          if (b != a) weight *= (s - sb) / (sa - sb);
-        }
-        row.weights.push_back(weight);
-      }
-      rows_.push_back(row);
-    }
-  }
-  /// u [from][width] -> [to][width].
-  std::vector<double> operator()(std::span<const double> u, int width) const {
-    std::vector<double> out(rows_.size() * width, 0.0);
-    for (size_t j = 0; j < rows_.size(); ++j)
-      for (size_t a = 0; a < rows_[j].weights.size(); ++a) {
-        const double weight = rows_[j].weights[a];
-        if (weight == 0) continue;
-        for (int i = 0; i < width; ++i) out[j * width + i] += weight * u[(rows_[j].first + a) * width + i];
-      }
-    return out;
-  }
-
- private:
-  struct Row {
-    int first;
-    std::vector<double> weights;
-  };
-  std::vector<Row> rows_;
-};
 
 double norm(std::span<const double> a) {
   return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
@@ -145,6 +101,11 @@ void TrainOptions::options(OptionVisitor& o) {
   o("on_not_finite", on_not_finite,
     {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
+  o("polish", polish,
+    {.help = "Gauss-Newton steps on the learned parameters alone after training, about the network's "
+             "corrected solution",
+     .min = 0,
+     .max = 50});
 }
 
 void PdeTraining::describe(OptionVisitor& o) {
@@ -156,6 +117,12 @@ void PdeTraining::describe(OptionVisitor& o) {
   o.group("data", data, "initial states and references");
   o.group("formulation", formulation, "constraint, norms, experts");
   o.group("train", train, "training; also rule, optimizer and schedule, see `rankine list`");
+  LearnOptions learn;
+  struct Learn {
+    LearnOptions& one;
+    void options(OptionVisitor& v) { v.group("NAME", one, "a parameter of the PDE, by its name in pde"); }
+  } learned{learn};
+  o.group("learn", learned, "parameters of the PDE that are learned from data.observations");
 }
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
@@ -171,6 +138,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   make_optimizer_();
   schedule_ = schedules().make_or("cosine", train.section("schedule"));
   train.read(train_);
+  learned_.read(variant.section("learn"), *pde_);
   if (train_.batch > data_.train)
     train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " +
                                 std::to_string(data_.train) +
@@ -205,6 +173,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          " points of an expert; choose at most that many, or 0 for all");
   }
   check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells);
+  check_observations(variant, setup);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
     data.error_at(
@@ -239,6 +208,16 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back(
       {"samples_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
+  if (!data_.observations.none())
+    out.push_back({"observation_misfit", "1",
+                   "sqrt(mean(((H u - d) / sigma)^2)) of the observed sample after training"});
+  for (const std::string& name : learned_.names()) {
+    out.push_back({"learned_" + name, "1", "the learned value"});
+    out.push_back({"learned_" + name + "_error", "1", "|learned - pde." + name + "| / |pde." + name + "|"});
+    out.push_back({"learned_" + name + "_trained", "1", "the value before train.polish"});
+    out.push_back({"learned_" + name + "_crb", "1",
+                   "Cramer-Rao bound: smallest relative standard deviation of an unbiased estimate"});
+  }
   out.push_back({"seconds_per_step", "s", "median wall time of a training step", true});
   out.push_back(
       {"seconds_per_sample", "s", "wall time of the network and the solve for one test sample", true});
@@ -273,7 +252,8 @@ RunEstimate PdeTraining::estimate() const {
 }
 
 PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>& which, long step,
-                                 bool training) const {
+                                 bool training,
+                                 const std::shared_ptr<const ObservationRows>& observations) const {
   PdeBatch batch;
   batch.step = step;
   batch.training = training;
@@ -286,8 +266,80 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
     append(split.initial, s, batch.initial);
     append(split.parameters, s, batch.parameters);
     append(split.right_wall, s, batch.right_reference);
+    if (training && observations) batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
   }
   return batch;
+}
+
+void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSetup& setup) const {
+  const ObservationOptions& data = data_.observations;
+  if (!learned_.empty()) {
+    const DeckNode learn = variant.section("learn");
+    if (data.none())
+      learn.error("learn: nothing tells the value of a parameter without data.observations; give some");
+    if (formulation_.collocated() || !formulation_.soft())
+      learn.error(
+          "learn needs formulation.method: soft with residual: storage: the experts' coefficients are not "
+          "differentiated by parameters of the PDE");
+    if (formulation_.observations.weight == 0)
+      learn.error(
+          "learn needs the observations in the loss; give a formulation.observations.weight above 0");
+  } else if (train_.polish > 0) {
+    variant.section("train").error_at(
+        "polish", "polish moves learned parameters, and there is none; name one in learn, or leave it out");
+  }
+  if (data.none()) return;
+  const DeckNode node = variant.section("data").section("observations");
+  if (formulation_.collocated())
+    node.error("observations need formulation.residual: storage; the collocated form has no place for them");
+  if (formulation_.observations.weight == 0 && !formulation_.observations.rows)
+    node.error(
+        "observations are given, but neither the loss (formulation.observations.weight: 0) nor the experts "
+        "(formulation.observations.rows: false) use them");
+  if (data.source != "file") return;
+  setup.communicator.on_root([&] {
+    for (std::int64_t seed : setup.seeds) try {
+        read_observations(observation_path(data.path, seed), *pde_, data.noise);
+      } catch (const InputError& error) {
+        node.error_at("path", error.what());
+      }
+  });
+}
+
+std::string PdeTraining::observation_path(const std::string& path, std::int64_t seed) {
+  const std::string mark = "{seed}";
+  std::string out = path;
+  for (size_t at; (at = out.find(mark)) != std::string::npos;)
+    out.replace(at, mark.size(), std::to_string(seed));
+  return out;
+}
+
+Observations PdeTraining::observe(const RunContext& context) const {
+  const ObservationOptions& options = data_.observations;
+  Observations out;
+  context.communicator.on_root([&] {
+    if (options.source == "file") {
+      out = read_observations(observation_path(options.path, context.seed), *pde_, options.noise);
+      return;
+    }
+    const auto seed = static_cast<std::uint64_t>(options.seed < 0 ? context.seed : options.seed);
+    out = draw_observations(*pde_, options.points, options.noise, seed, pde_->data_cells(),
+                            [&](std::span<const double> times) {
+                              return training_reference(data_, *pde_, options.sample, times);
+                            });
+    if (!options.write.empty())
+      write_observations(observation_path(options.write, context.seed), out, *pde_);
+  });
+  for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
+    context.communicator.broadcast(*values);
+  context.communicator.broadcast(out.unknown);
+  return out;
+}
+
+std::shared_ptr<const ObservationRows> PdeTraining::observation_rows(const Observations& observations) const {
+  return std::make_shared<const ObservationRows>(
+      ObservationOperator(*pde_, times_, grid_.cells, observations.t, observations.x, observations.unknown),
+      observations, grid_.cells * pde_->unknowns());
 }
 
 /// Time, x where the domain has walls, one channel an initial field, one a sampled parameter.
@@ -372,15 +424,17 @@ class PdeTraining::Evaluator {
                         bool cheap, int save = 0, std::vector<double>* fields = nullptr) const {
     const NoGrad no_grad;
     Evaluation result;
+    const std::vector<double> learned = owner_.learned_.values(parameters);
     const int batch_size = owner_.train_.batch, width = model_.width();
     double seconds = 0, solves = 0;
     Timing timing;
     for (int first = 0; first < split.size(); first += batch_size) {
       std::vector<long> which(std::min(batch_size, split.size() - first));
       std::iota(which.begin(), which.end(), static_cast<long>(first));
-      const PdeBatch batch = owner_.make_batch(split, which, 0, false);
+      PdeBatch batch = owner_.make_batch(split, which, 0, false);
       const Stopwatch watch;
       const BoundParameters bound = parameters.bind(owner_.model_context_->tiles);
+      batch.learned = owner_.learned_.values(bound);
       const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
       const std::vector<double> u = layer.predict(outputs, batch);
       seconds += watch.seconds();
@@ -397,7 +451,7 @@ class PdeTraining::Evaluator {
           std::vector<double> solution(u.begin() + s * static_cast<long>(owner_.times_.size()) * width,
                                        u.begin() + (s + 1) * static_cast<long>(owner_.times_.size()) * width);
           const long sample = first + first_own + s;
-          measure(solution, split, sample, cheap, local, timing);
+          measure(solution, split, sample, learned, cheap, local, timing);
           if (sample < save) {
             const std::vector<double> frames = to_frames_(solution, width);
             kept.insert(kept.end(), frames.begin(), frames.end());
@@ -425,8 +479,10 @@ class PdeTraining::Evaluator {
   };
 
   /// Appends the measures of one sample to `out`; `u` ends with the corrections that the deck asks for.
-  void measure(std::vector<double>& u, const PdeSplit& split, long sample, bool cheap,
-               std::vector<double>& out, Timing& timing) const {
+  /// Residual and corrections are those of the learned parameters, the exact solution is that of the true
+  /// ones.
+  void measure(std::vector<double>& u, const PdeSplit& split, long sample, std::span<const double> learned,
+               bool cheap, std::vector<double>& out, Timing& timing) const {
     const int width = model_.width();
     const size_t frames = data_.times.size(), each = frames * width, own = owner_.times_.size() * width,
                  count = split.parameters.size() / split.size();
@@ -438,9 +494,13 @@ class PdeTraining::Evaluator {
     values[rel_l2] = distance(at_frames, reference) / size;
     if (!cheap) {
       const std::span<const double> initial(&split.initial[sample * width], width);
-      const StorageProblem problem = model_.sample(
-          {initial.begin(), initial.end()},
-          {{split.parameters.begin() + sample * count, split.parameters.begin() + (sample + 1) * count}, {}});
+      const std::vector<double> truth(split.parameters.begin() + sample * count,
+                                      split.parameters.begin() + (sample + 1) * count);
+      const std::vector<double> start(initial.begin(), initial.end());
+      const StorageProblem true_problem = model_.sample(start, {truth, {}});
+      const StorageProblem problem =
+          learned.empty() ? true_problem
+                          : model_.sample(start, {owner_.learned_.insert(truth, learned).values, {}});
       const double root = std::sqrt(static_cast<double>(problem.points()));
       // The correction and the residual know the initial state: a method's own first frame does not enter.
       std::vector<double> corrected(u);
@@ -460,7 +520,7 @@ class PdeTraining::Evaluator {
       values[correction_steps] = report.steps;
       values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
       watch = Stopwatch();
-      const std::vector<double> exact = problem.solve_exactly();
+      const std::vector<double> exact = true_problem.solve_exactly();
       timing.classical += watch.seconds();
       values[rel_l2_discrete] = distance(u, exact) / norm(exact);
       if (!split.own_reference.empty())
@@ -502,6 +562,44 @@ void PdeTraining::record_experts(RunContext& context, long step, const BatchStat
           [i](const ExpertStatistics& s) { return s.status_count[i]; });
 }
 
+Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& layer,
+                                    const StorageModel& model, const PdeData& data,
+                                    const std::shared_ptr<const ObservationRows>& observations,
+                                    const Communicator& communicator) const {
+  const NoGrad off;
+  const long which = data_.observations.sample, width = model.width();
+  PdeBatch batch = make_batch(data.train, {which}, 0, true, observations);
+  const BoundParameters bound = parameters.bind(model_context_->tiles);
+  batch.learned = learned_.values(bound);
+  // One sample: one rank has its solution, and all take it.
+  const std::vector<double> mine = layer.predict(model_->forward(bound, network_input(batch)), batch);
+  std::vector<double> u = communicator.all_gather_varying(std::span<const double>(mine));
+  std::copy_n(batch.initial.begin(), width, u.begin());
+  Metrics out;
+  if (learned_.empty()) {
+    out.emplace_back("observation_misfit", observations->root_mean_square(u, {}));
+    return out;
+  }
+  const std::vector<double> trained = learned_.values(parameters);
+  const ObservedSample sample{batch.initial, batch.parameters};
+  if (train_.polish > 0)
+    learned_.assign(refine_parameters(model, sample, learned_, *observations, train_.polish, trained, u),
+                    parameters);
+  const std::vector<double> values = learned_.values(parameters);
+  const std::vector<double> bounds = cramer_rao_bound(
+      model.sample(sample.initial, learned_.insert(sample.parameters, learned_.truth())), *observations);
+  out.emplace_back("observation_misfit", observations->root_mean_square(u, {}));
+  for (int l = 0; l < learned_.size(); ++l) {
+    const std::string name = "learned_" + learned_.names()[l];
+    const double truth = learned_.truth()[l];
+    out.emplace_back(name, values[l]);
+    out.emplace_back(name + "_error", std::abs(values[l] - truth) / std::abs(truth));
+    out.emplace_back(name + "_trained", trained[l]);
+    out.emplace_back(name + "_crb", bounds[l]);
+  }
+  return out;
+}
+
 Metrics PdeTraining::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
@@ -515,10 +613,13 @@ Metrics PdeTraining::run(RunContext& context) {
                              formulation_.march);
   const auto seed = static_cast<std::uint64_t>(context.seed);
   const std::unique_ptr<ConstraintLayer> layer =
-      make_constraint_layer(formulation_, storage, communicator, *tiles_, {}, seed);
+      make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(), seed);
+  const std::shared_ptr<const ObservationRows> observations =
+      data_.observations.none() ? nullptr : observation_rows(observe(context));
   const Evaluator evaluate(*this, data, communicator, storage);
 
   ParameterSet parameters = model_->initial_parameters(seed);
+  learned_.add_to(parameters);
   const ParameterSet untrained = parameters.clone();
   const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
   const RandomStream order(seed, "batch-order");
@@ -533,11 +634,16 @@ Metrics PdeTraining::run(RunContext& context) {
     const Stopwatch watch;
     if (step % batches_per_epoch == 0) permutation = order.permutation(data_.train, step / batches_per_epoch);
     const auto first = permutation.begin() + (step % batches_per_epoch) * train_.batch;
-    const PdeBatch batch = make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true);
+    const PdeBatch batch =
+        make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps);
     RuleContext rule_context{
-        [&](const BoundParameters& bound) { return layer->loss(model_->forward(bound, input), batch); },
+        [&](const BoundParameters& bound) {
+          PdeBatch bound_batch = batch;
+          bound_batch.learned = learned_.values(bound);
+          return layer->loss(model_->forward(bound, input), bound_batch);
+        },
         parameters,
         *optimizer,
         model_context_->tiles,
@@ -557,8 +663,12 @@ Metrics PdeTraining::run(RunContext& context) {
     elapsed.push_back(training.seconds());
     losses.push_back(outcome.loss);
     gradient_norms.push_back(outcome.gradient_norm);
-    context.results.append_step(
-        step, {{"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}});
+    Metrics of_step{
+        {"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}};
+    const std::vector<double> learned = learned_.values(parameters);
+    for (int l = 0; l < learned_.size(); ++l)
+      of_step.emplace_back("learned_" + learned_.names()[l], learned[l]);
+    context.results.append_step(step, of_step);
     const BatchStatistics statistics = layer->statistics();
     record_experts(context, step, statistics);
     for (const ExpertStatistics& s : statistics)
@@ -573,6 +683,9 @@ Metrics PdeTraining::run(RunContext& context) {
     progress.update(step + 1, outcome.loss, error,
                     quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
   }
+
+  Metrics inverse;
+  if (observations) inverse = finish_inverse(parameters, *layer, storage, data, observations, communicator);
 
   // The test split is read once, here.
   std::vector<double> fields;
@@ -603,7 +716,8 @@ Metrics PdeTraining::run(RunContext& context) {
     out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)),
                      solves > 0 ? status_total[s] / solves : 0.0);
   out.emplace_back("samples_skipped", skipped_steps);
-  out.emplace_back("parameters", static_cast<double>(parameters.count()));
+  out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
+  out.insert(out.end(), inverse.begin(), inverse.end());
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);
   out.emplace_back("seconds_per_correction", test.seconds_per_correction);

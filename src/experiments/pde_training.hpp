@@ -9,6 +9,7 @@
 
 #include "src/data/pde_data.hpp"
 #include "src/experiments/experiment.hpp"
+#include "src/experiments/inverse.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
 #include "src/nn/model.hpp"
@@ -33,6 +34,7 @@ struct TrainOptions {
   int evaluate_every = 100;
   std::string on_not_finite = "stop";
   int save_fields = 2;
+  int polish = 0;
   void options(OptionVisitor& o);
 };
 
@@ -50,7 +52,19 @@ class PdeTraining final : public Experiment {
   class Evaluator;
   int input_channels() const;
   Tensor network_input(const PdeBatch& batch) const;
-  PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training) const;
+  PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training,
+                      const std::shared_ptr<const ObservationRows>& observations = nullptr) const;
+  /// Rules between data.observations, learn and the rest of the deck.
+  void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
+  /// data.observations.`path` of a run.
+  static std::string observation_path(const std::string& path, std::int64_t seed);
+  /// Reads or draws (and writes) the observations of a run. Collective.
+  Observations observe(const RunContext& context) const;
+  std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;
+  /// Polishes the learned parameters and measures them; the misfit of the observed sample.
+  Metrics finish_inverse(ParameterSet& parameters, ConstraintLayer& layer, const StorageModel& model,
+                         const PdeData& data, const std::shared_ptr<const ObservationRows>& observations,
+                         const Communicator& communicator) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
@@ -62,6 +76,7 @@ class PdeTraining final : public Experiment {
   TrainOptions train_;
   PdeDataOptions data_;
   FormulationOptions formulation_;
+  LearnedParameters learned_;
   std::vector<double> times_;
   std::optional<TilePartition> tiles_;
   std::optional<ModelContext> model_context_;

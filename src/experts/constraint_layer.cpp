@@ -90,18 +90,26 @@ class StorageLayer final : public ConstraintLayer {
     const Solution solved = solution(fields, batch);
     const std::int64_t local = solved.u.extent(0);
     const Tensor norms = o_.target() ? target_distance(solved, batch) : residual_norms(solved.u, batch);
+    const bool observed = o_.observations.weight > 0 && !batch.observations.empty();
+    const Tensor misfits = observed ? observation_misfits(solved.u, batch) : Tensor();
     TapeLoss loss;
     Tensor seed = Tensor::zeros({local}, DType::f64);
     std::vector<double> values(local);
     for (std::int64_t s = 0; s < local; ++s) {
       const bool skip = !state_->reports.empty() && skipped(o_.solver, state_->reports[s]);
       seed.data<double>()[s] = skip ? 0.0 : 1.0 / batch.size();
-      values[s] = seed.data<double>()[s] * norms.data<double>()[s];
+      values[s] = norms.data<double>()[s];
+      if (observed) values[s] += misfits.data<double>()[s];
+      values[s] *= seed.data<double>()[s];
     }
     const TileTree tree(communicator_, transpose_.samples(batch.size()));
     loss.value = tree.sum_values(std::span<const double>(values));
     loss.outputs = {norms};
     loss.seeds = {seed};
+    if (observed) {
+      loss.outputs.push_back(misfits);
+      loss.seeds.push_back(seed);
+    }
     return loss;
   }
 
@@ -156,6 +164,10 @@ class StorageLayer final : public ConstraintLayer {
     return model_.sample(
         {batch.initial.begin() + sample * width, batch.initial.begin() + (sample + 1) * width},
         std::move(parameters));
+  }
+  ObservedRows observed_rows(const PdeBatch& batch, std::int64_t local) const {
+    if (!o_.observations.rows || batch.observations.empty()) return {};
+    return {batch.observations[first_sample(batch) + local].get(), o_.observations.row_weight};
   }
   std::span<const double> field(const Tensor& u, std::int64_t local) const {
     return {u.data<double>() + local * model_.points(), static_cast<size_t>(model_.points())};
@@ -254,7 +266,7 @@ class StorageLayer final : public ConstraintLayer {
     communicator_.together([&] {
       for (std::int64_t s = 0; s < shape[0]; ++s) {
         const StorageProblem sample = problem(batch, s);
-        solutions->push_back(mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s)));
+        solutions->push_back(mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
         keep(solutions->back(), u, s);
       }
     });
@@ -406,6 +418,30 @@ class StorageLayer final : public ConstraintLayer {
                       std::vector<Tensor> gradients{out};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
                       return gradients;
+                    },
+                    {.first_order_only = true});
+  }
+
+  /// weight sqrt(mean(((H u - d) / sigma)^2)) of each local sample, 0 of those without observations.
+  Tensor observation_misfits(const Tensor& u, const PdeBatch& batch) {
+    const std::int64_t local = u.extent(0);
+    const long points = model_.points();
+    Tensor misfits = Tensor::zeros({local}, DType::f64), u_bar = Tensor::zeros(u.shape(), DType::f64);
+    for (std::int64_t s = 0; s < local; ++s) {
+      const ObservationRows* rows = batch.observations[first_sample(batch) + s].get();
+      if (!rows) continue;
+      const std::span<double> gradient(u_bar.data<double>() + s * points, points);
+      misfits.data<double>()[s] =
+          o_.observations.weight * rows->root_mean_square(problem(batch, s).whole(field(u, s)), gradient);
+      for (double& g : gradient) g *= o_.observations.weight;
+    }
+    return apply_op("observation_misfit", {u}, misfits,
+                    [u_bar, points](const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor out = u_bar.clone();
+                      for (std::int64_t s = 0; s < out.extent(0); ++s)
+                        for (long p = 0; p < points; ++p)
+                          out.data<double>()[s * points + p] *= bar[0].data<double>()[s];
+                      return std::vector<Tensor>{out};
                     },
                     {.first_order_only = true});
   }

@@ -19,6 +19,8 @@ struct PdeBatch {
   std::vector<double> initial;     ///< [sample][cell][unknown]
   std::vector<double> parameters;  ///< [sample][parameter of the PDE]
   Tensor learned = {};             ///< values of the learned parameters, f64; undefined if there are none
+  /// [sample]; nullptr, or nothing at all, where a sample was not observed.
+  std::vector<std::shared_ptr<const ObservationRows>> observations = {};
   std::vector<double> right_reference;  ///< [sample][frame] at the right wall; only where the loss reads it
   long step = 0;
   bool training = true;

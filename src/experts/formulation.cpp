@@ -65,6 +65,19 @@ FormulationOptions FormulationOptions::read(const DeckNode& section) {
   return options;
 }
 
+void ObservationTerms::options(OptionVisitor& o) {
+  o("weight", weight,
+    {.help = "factor of sqrt(mean(((H u - d) / sigma)^2)) in the loss of an observed sample (0: not in the "
+             "loss)",
+     .min = 0});
+  o("rows", rows, {.help = "observations are rows of the experts' least squares too"});
+  o("row_weight", row_weight,
+    {.help = "factor of a row (H u - d) / sigma beside the residual rows: in the dual norm, the error of u "
+             "that the discrete physics is trusted to",
+     .min = 0,
+     .exclusive_min = true});
+}
+
 void FormulationOptions::options(OptionVisitor& o) {
   const std::vector<std::string> norms{"plain", "spatial", "dual"};
   o("preset", preset,
@@ -103,6 +116,7 @@ void FormulationOptions::options(OptionVisitor& o) {
      .choices = {"none", "assembled"}});
   o("basis", basis, {.help = "basis fields N that the network gives an expert", .min = 1, .max = 512});
   o("points", points, {.help = "residual rows sampled per expert and step (0: all)", .min = 0});
+  o.group("observations", observations, "how data.observations enter");
   o("time_input", time_input,
     {.help = "the network's time channel: sqrt(t/T) or t/T", .choices = {"sqrt", "linear"}});
   o("initial_input_scale", initial_input_scale, {.help = "factor on the network's initial-state channel"});
@@ -158,6 +172,10 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error(
         "a loss in the dual norm differentiates through the march, which GMRES cut off by "
         "march.gmres_iterations does not allow; let it converge (0), or use constraint: target");
+  if (observations.rows && (soft() || target() || collocated()))
+    node.error(
+        "observations.rows: true makes observations rows of the experts' least squares, which method: hard "
+        "with constraint: residual and residual: storage has; use those, or observations.weight, the loss");
   if (correct.train && target())
     node.error(
         "correct.train with constraint: target would compare a corrected prediction with its own target; use "

@@ -12,6 +12,14 @@
 
 namespace rankine {
 
+/// How the observations of a sample enter.
+struct ObservationTerms {
+  double weight = 1;
+  bool rows = false;
+  double row_weight = 1e-3;
+  void options(OptionVisitor& o);
+};
+
 struct FormulationOptions {
   std::string preset = "storage";
   std::string method = "hard";
@@ -30,6 +38,7 @@ struct FormulationOptions {
   std::string coupling = "none";
   int basis = 8;
   int points = 0;
+  ObservationTerms observations;
   std::string time_input = "sqrt";
   double initial_input_scale = 5;
   std::string final_activation = "none";

@@ -54,8 +54,18 @@ std::vector<double> StorageMixture::assemble(std::span<const double> initial, st
   return u;
 }
 
+std::vector<int> StorageMixture::observed(int s, const ObservedRows& observations) const {
+  std::vector<int> out;
+  for (int i = 0; observations.all && i < observations.all->size(); ++i) {
+    const ObservationOperator& h = observations.all->h();
+    const long p = (static_cast<long>(h.step(i)) * cells_ + h.cell(i)) * unknowns_;
+    if (coupling_ == Coupling::assembled || expert_of_[p] == s) out.push_back(i);
+  }
+  return out;
+}
+
 MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<const double> fields,
-                                      std::vector<std::vector<long>> rows) const {
+                                      std::vector<std::vector<long>> rows, ObservedRows observations) const {
   const bool wider = groups() > 1;
   const std::vector<double> wide = wider ? expanded(fields) : std::vector<double>();
   const std::span<const double> basis = wider ? std::span<const double>(wide) : fields;
@@ -63,8 +73,10 @@ MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<c
 
   MixtureSolution solution;
   solution.rows = std::move(rows);
+  solution.observations = observations;
   for (int s = 0; s < solves(); ++s) {
-    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge);
+    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge,
+                         observations, observed(s, observations));
     std::vector<double> w(columns(), options_.start == "ones" ? 1.0 : 0.0);
     if (options_.start == "linear") expert.linear_start(std::max(options_.damping, 1e-14), w);
     solution.reports.push_back(solver->solve(expert, w, options_.least_squares()));
@@ -97,7 +109,8 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
       return all.subspan(static_cast<size_t>(s) * columns(), columns());
     };
     const std::span<const double> w = of_solve(solution.coefficients);
-    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge);
+    StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge,
+                         solution.observations, observed(s, solution.observations));
     SolveReport& report = solution.reports[s];
     if (report.status == SolveStatus::not_finite) continue;
     const AdjointReport adjoint = solve_adjoint(expert, w, of_solve(coefficients_bar), lambda,

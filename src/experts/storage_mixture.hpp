@@ -18,6 +18,7 @@ struct MixtureSolution {
   std::vector<double> u;                ///< [frames + 1][cells], initial state included
   std::vector<SolveReport> reports;     ///< one a solve: experts of them, or one if coupled
   std::vector<std::vector<long>> rows;  ///< the residual rows of each solve
+  ObservedRows observations = {};       ///< those that the solves fitted; they must outlive the solution
 };
 
 class StorageMixture {
@@ -38,8 +39,9 @@ class StorageMixture {
 
   /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. Never throws for a failed
   /// solve.
+  /// An expert fits those `observations` that lie in its box.
   MixtureSolution solve(const StorageProblem& problem, std::span<const double> fields,
-                        std::vector<std::vector<long>> rows) const;
+                        std::vector<std::vector<long>> rows, ObservedRows observations = {}) const;
 
   /// Overwrites `fields_bar` [frames][cell][unknown][basis] with the gradient of <u_bar, u> (u_bar without
   /// the initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are
@@ -60,6 +62,8 @@ class StorageMixture {
 
  private:
   int groups() const { return coupling_ == Coupling::assembled ? experts() * unknowns_ : unknowns_; }
+  /// Which observations are rows of solve `s`.
+  std::vector<int> observed(int s, const ObservedRows& observations) const;
   /// Columns of a solve.
   int columns() const { return groups() * basis_; }
   /// First coefficient of the column group that field entry p belongs to: in the whole set, and in its solve.

@@ -281,15 +281,38 @@ std::vector<double> StorageProblem::solve_exactly() const {
 }
 
 StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> basis, int columns,
-                             std::vector<long> rows, Weighting weighting, double ridge)
+                             std::vector<long> rows, Weighting weighting, double ridge,
+                             ObservedRows observations, std::vector<int> observed)
     : problem_(problem),
       basis_(basis),
       columns_(columns),
       rows_(std::move(rows)),
       weighting_(weighting),
       ridge_(ridge),
+      observations_(observations),
+      observed_(std::move(observed)),
       weighed_(problem.points()) {
   RANKINE_ASSERT(static_cast<long>(basis.size()) == problem.points() * columns, "a basis of the wrong size");
+  if (observed_.empty()) return;
+  const std::vector<double> at_zero =
+      observations_.all->misfit(problem.whole(std::vector<double>(problem.points(), 0.0)));
+  for (int i : observed_) offset_.push_back(observations_.weight * at_zero[i]);
+}
+
+std::vector<double> StorageExpert::observe(std::span<const double> v, int columns) const {
+  if (observed_.empty()) return {};
+  const std::vector<double> all = observations_.all->along(v, columns);
+  std::vector<double> out;
+  for (int i : observed_)
+    for (int c = 0; c < columns; ++c) out.push_back(observations_.weight * all[i * columns + c]);
+  return out;
+}
+
+void StorageExpert::add_observed(std::span<const double> r, std::span<double> out) const {
+  if (observed_.empty()) return;
+  std::vector<double> all(observations_.all->size(), 0.0);
+  for (size_t k = 0; k < observed_.size(); ++k) all[observed_[k]] = observations_.weight * r[k];
+  observations_.all->add_transpose(all, out);
 }
 
 std::vector<double> StorageExpert::combine(std::span<const double> w) const {
@@ -313,8 +336,12 @@ void StorageExpert::set_point(std::span<const double> w, int order) {
 void StorageExpert::residual(std::span<const double> w, std::span<double> rho) {
   set_point(w, 0);
   for (size_t r = 0; r < rows_.size(); ++r) rho[r] = weighed_[rows_[r]];
+  if (!observed_.empty()) {
+    const std::vector<double> data = observe(combine(w), 1);
+    for (size_t k = 0; k < data.size(); ++k) rho[rows_.size() + k] = data[k] + offset_[k];
+  }
   if (ridge_ > 0)
-    for (int c = 0; c < columns_; ++c) rho[rows_.size() + c] = ridge_ * w[c];
+    for (int c = 0; c < columns_; ++c) rho[rows_.size() + observed_.size() + c] = ridge_ * w[c];
 }
 
 void StorageExpert::linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) {
@@ -329,9 +356,11 @@ void StorageExpert::linearise(std::span<const double> w, std::span<double> rho, 
   if (!all_rows)
     for (size_t r = 0; r < rows_.size(); ++r)
       std::copy_n(&columns[rows_[r] * columns_], columns_, &jacobian[r * columns_]);
+  const std::vector<double> data = observe(basis_, columns_);
+  std::copy(data.begin(), data.end(), jacobian.begin() + static_cast<long>(rows_.size()) * columns_);
   if (ridge_ > 0) {
-    std::span<double> ridge_rows =
-        jacobian.subspan(rows_.size() * columns_, static_cast<size_t>(columns_) * columns_);
+    std::span<double> ridge_rows = jacobian.subspan((rows_.size() + observed_.size()) * columns_,
+                                                    static_cast<size_t>(columns_) * columns_);
     std::fill(ridge_rows.begin(), ridge_rows.end(), 0.0);
     for (int c = 0; c < columns_; ++c) ridge_rows[c * columns_ + c] = ridge_;
   }
@@ -379,6 +408,9 @@ void StorageExpert::linear_start(double damping, std::span<double> w) const {
     std::copy_n(&columns[rows_[r] * columns_], columns_, &rows[r * columns_]);
     rhs[r] = target[rows_[r]];
   }
+  const std::vector<double> data = observe(basis_, columns_);
+  rows.insert(rows.end(), data.begin(), data.end());
+  for (double offset : offset_) rhs.push_back(-offset);
   const int n = columns_, m = n + 1;
   std::vector<double> augmented(static_cast<size_t>(m) * m), matrix(static_cast<size_t>(n) * n), scale(n);
   kernels::augmented_gram(rows, rhs, n, augmented);
@@ -413,6 +445,12 @@ void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<c
   point_->apply_transpose(masked, by_solution);
   point_->second(p, v, along);
   for (long q = 0; q < points; ++q) by_solution[q] += along[q];
+  if (observed_.empty()) return;
+  // Observation rows are linear in u: no second derivative.
+  std::vector<double> misfit = observe(combine(w), 1);
+  for (size_t k = 0; k < misfit.size(); ++k) misfit[k] += offset_[k];
+  add_observed(misfit, by_direction);
+  add_observed(observe(v, 1), by_solution);
 }
 
 std::vector<long> rows_of(const Box& box, int cells, int unknowns) {

@@ -10,6 +10,7 @@
 
 #include "solvers/least_squares.hpp"
 #include "solvers/linear_march.hpp"
+#include "src/data/observations.hpp"
 #include "src/deck/options.hpp"
 #include "src/pde/conservative_scheme.hpp"
 
@@ -151,16 +152,26 @@ class StorageModel {
   mutable bool used_ = false;
 };
 
-/// rho(w) = [rows of Q r(sum_i w_i b_i); ridge w]: the problem of one expert.
+/// Observations that an expert fits beside its residual rows: rows weight (H u - d) / sigma.
+struct ObservedRows {
+  const ObservationRows* all = nullptr;  ///< none
+  double weight = 0;
+};
+
+/// rho(w) = [rows of Q r(sum_i w_i b_i); observation rows; ridge w]: the problem of one expert.
 class StorageExpert final : public LeastSquaresProblem {
  public:
   /// `basis`: [frames][width][columns], kept by reference; `rows`: indices frame * width + cell * unknowns +
   /// unknown of the residual rows used.
+  /// `observed`: which of `observations` are rows of this expert.
   StorageExpert(const StorageProblem& problem, std::span<const double> basis, int columns,
-                std::vector<long> rows, Weighting weighting, double ridge);
+                std::vector<long> rows, Weighting weighting, double ridge, ObservedRows observations = {},
+                std::vector<int> observed = {});
 
   int unknowns() const override { return columns_; }
-  long rows() const override { return static_cast<long>(rows_.size()) + (ridge_ > 0 ? columns_ : 0); }
+  long rows() const override {
+    return static_cast<long>(rows_.size() + observed_.size()) + (ridge_ > 0 ? columns_ : 0);
+  }
   void residual(std::span<const double> w, std::span<double> rho) override;
   void linearise(std::span<const double> w, std::span<double> rho, std::span<double> jacobian) override;
   void add_curvature(std::span<double> hessian) override;
@@ -178,6 +189,10 @@ class StorageExpert final : public LeastSquaresProblem {
   std::vector<double> combine(std::span<const double> w) const;
   /// Q^T S^T S Q r at the point.
   std::vector<double> pulled_back_residual() const;
+  /// Rows of the observations without the data, weight H v / sigma, of columns [frames][width][columns].
+  std::vector<double> observe(std::span<const double> v, int columns) const;
+  /// out += the transpose of observe() applied to r.
+  void add_observed(std::span<const double> r, std::span<double> out) const;
 
   const StorageProblem& problem_;
   std::span<const double> basis_;
@@ -185,6 +200,9 @@ class StorageExpert final : public LeastSquaresProblem {
   std::vector<long> rows_;
   Weighting weighting_;
   double ridge_;
+  ObservedRows observations_;
+  std::vector<int> observed_;
+  std::vector<double> offset_;        // of the observation rows at u = 0 after the initial frame
   std::vector<double> at_, weighed_;  // the latest point and Q r there
   std::unique_ptr<SchemePoint> point_;
 };
