@@ -106,12 +106,14 @@ Observations read_observations(const std::string& path, const Pde& pde, double n
   }
   for (size_t i = 0; i < count; ++i) {
     if (!std::isfinite(out.value[i]))
-      throw InputError(fmt::format("{}: 'value' is {} at entry {}; leave such points out", path, out.value[i], i));
+      throw InputError(
+          fmt::format("{}: 'value' is {} at entry {}; leave such points out", path, out.value[i], i));
     if (!(out.t[i] >= 0 && out.t[i] <= pde.duration()) || !(out.x[i] >= 0 && out.x[i] <= pde.length()))
-      throw InputError(fmt::format(
-          "{}: entry {} lies at t = {}, x = {}, outside the domain [0, {}] x [0, {}]; leave it out, or change "
-          "the domain in pde",
-          path, i, out.t[i], out.x[i], pde.duration(), pde.length()));
+      throw InputError(
+          fmt::format("{}: entry {} lies at t = {}, x = {}, outside the domain [0, {}] x [0, {}]; leave it "
+                      "out, or change "
+                      "the domain in pde",
+                      path, i, out.t[i], out.x[i], pde.duration(), pde.length()));
     if (!(out.sigma[i] > 0) || !std::isfinite(out.sigma[i]))
       throw InputError(fmt::format(
           "{}: sigma is {} at entry {}; it is a standard deviation and must be positive{}", path,

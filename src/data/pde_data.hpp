@@ -62,8 +62,8 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
 std::vector<double> training_reference(const PdeDataOptions& options, const Pde& pde, int sample,
                                        std::span<const double> times);
 
-/// The same as make_pde_data(), kept: the variants and seeds of a deck that agree in everything share one copy. `key` is a text
-/// that tells all that the data depend on besides the other arguments.
+/// The same as make_pde_data(), kept: the variants and seeds of a deck that agree in everything share one
+/// copy. `key` is a text that tells all that the data depend on besides the other arguments.
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
                                                const Pde& pde, const Communicator& communicator, int cells,
                                                const std::vector<double>& own_times, bool train_right_wall);

@@ -31,14 +31,16 @@ std::vector<double> information(std::span<const double> jacobian, int parameters
 void LearnOptions::options(OptionVisitor& o) {
   o("initial", initial, {.help = "value that training starts from", .required = true});
   o("rate_factor", rate_factor,
-    {.help = "the logarithm of the value moves by this times the optimiser's step", .min = 0,
+    {.help = "the logarithm of the value moves by this times the optimiser's step",
+     .min = 0,
      .exclusive_min = true});
 }
 
 void LearnOptions::validate(const DeckNode& node) const {
   if (initial == 0)
-    node.error_at("initial", "initial: 0 cannot grow: the value learned is initial * exp(...); start from a "
-                             "value of the right sign and size");
+    node.error_at("initial",
+                  "initial: 0 cannot grow: the value learned is initial * exp(...); start from a "
+                  "value of the right sign and size");
 }
 
 void LearnedParameters::read(const DeckNode& section, const Pde& pde) {
@@ -50,8 +52,8 @@ void LearnedParameters::read(const DeckNode& section, const Pde& pde) {
     if (at == static_cast<long>(known.size())) {
       const std::string hint = did_you_mean(name, known);
       section.error_at(name, "'" + printable(name) + "' is no parameter of this PDE" +
-                                 (hint.empty() ? ";" : hint) + " (parameters: " +
-                                 (known.empty() ? "none" : join(known)) + ")");
+                                 (hint.empty() ? ";" : hint) +
+                                 " (parameters: " + (known.empty() ? "none" : join(known)) + ")");
     }
     if (all[at].sampled)
       section.error_at(name, "'" + name +
@@ -75,18 +77,16 @@ Tensor LearnedParameters::values(const BoundParameters& bound) const {
   if (empty()) return {};
   std::vector<Tensor> out;
   for (int l = 0; l < size(); ++l)
-    out.push_back(
-        scale(exp(scale(cast(bound[part_name(names_[l])], DType::f64), options_[l].rate_factor)),
-              options_[l].initial));
+    out.push_back(scale(exp(scale(cast(bound[part_name(names_[l])], DType::f64), options_[l].rate_factor)),
+                        options_[l].initial));
   return contiguous(concat(out, 0));
 }
 
 std::vector<double> LearnedParameters::values(const ParameterSet& parameters) const {
   std::vector<double> out;
   for (int l = 0; l < size(); ++l)
-    out.push_back(options_[l].initial *
-                  std::exp(options_[l].rate_factor *
-                           parameters.view(part_name(names_[l])).to_vector().front()));
+    out.push_back(options_[l].initial * std::exp(options_[l].rate_factor *
+                                                 parameters.view(part_name(names_[l])).to_vector().front()));
   return out;
 }
 
@@ -94,7 +94,8 @@ void LearnedParameters::assign(std::span<const double> values, ParameterSet& par
   for (int l = 0; l < size(); ++l) {
     const double theta = std::log(values[l] / options_[l].initial) / options_[l].rate_factor;
     const NoGrad off;
-    parameters.view(part_name(names_[l])).assign(cast(Tensor::full({1}, DType::f64, theta), parameters.dtype()));
+    parameters.view(part_name(names_[l]))
+        .assign(cast(Tensor::full({1}, DType::f64, theta), parameters.dtype()));
   }
 }
 
@@ -133,8 +134,8 @@ std::vector<double> cramer_rao_bound(const StorageProblem& problem, const Observ
 }
 
 std::vector<double> refine_parameters(const StorageModel& model, const ObservedSample& sample,
-                                      const LearnedParameters& learned, const ObservationRows& rows, int steps,
-                                      std::vector<double> values, std::vector<double>& u) {
+                                      const LearnedParameters& learned, const ObservationRows& rows,
+                                      int steps, std::vector<double> values, std::vector<double>& u) {
   constexpr double largest = 0.6931471805599453;  // log 2
   const int n = learned.size();
   for (int step = 0; step <= steps; ++step) {

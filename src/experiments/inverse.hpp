@@ -71,7 +71,7 @@ struct ObservedSample {
 /// and moves them by the least-squares solution of the linearised rows, in the logarithm and by at most a
 /// factor 2. Returns the new values; the old ones where the data do not tell them.
 std::vector<double> refine_parameters(const StorageModel& model, const ObservedSample& sample,
-                                      const LearnedParameters& learned, const ObservationRows& rows, int steps,
-                                      std::vector<double> values, std::vector<double>& u);
+                                      const LearnedParameters& learned, const ObservationRows& rows,
+                                      int steps, std::vector<double> values, std::vector<double>& u);
 
 }  // namespace rankine

@@ -214,6 +214,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   for (const std::string& name : learned_.names()) {
     out.push_back({"learned_" + name, "1", "the learned value"});
     out.push_back({"learned_" + name + "_error", "1", "|learned - pde." + name + "| / |pde." + name + "|"});
+    out.push_back({"learned_" + name + "_deviation", "1",
+                   "the same with its sign: its spread over seeds stands beside the bound"});
     out.push_back({"learned_" + name + "_trained", "1", "the value before train.polish"});
     out.push_back({"learned_" + name + "_crb", "1",
                    "Cramer-Rao bound: smallest relative standard deviation of an unbiased estimate"});
@@ -266,7 +268,8 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
     append(split.initial, s, batch.initial);
     append(split.parameters, s, batch.parameters);
     append(split.right_wall, s, batch.right_reference);
-    if (training && observations) batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
+    if (training && observations)
+      batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
   }
   return batch;
 }
@@ -277,13 +280,14 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
     const DeckNode learn = variant.section("learn");
     if (data.none())
       learn.error("learn: nothing tells the value of a parameter without data.observations; give some");
-    if (formulation_.collocated() || !formulation_.soft())
+    const bool fitted = formulation_.target() && formulation_.observations.corrections > 0;
+    if (formulation_.collocated() || !(formulation_.soft() || fitted))
       learn.error(
-          "learn needs formulation.method: soft with residual: storage: the experts' coefficients are not "
-          "differentiated by parameters of the PDE");
+          "learn needs formulation.method: soft, or constraint: target with observations.corrections above "
+          "0, both with residual: storage: the experts' least squares on the residual are not differentiated "
+          "by parameters of the PDE");
     if (formulation_.observations.weight == 0)
-      learn.error(
-          "learn needs the observations in the loss; give a formulation.observations.weight above 0");
+      learn.error("learn needs the observations in the loss; give a formulation.observations.weight above 0");
   } else if (train_.polish > 0) {
     variant.section("train").error_at(
         "polish", "polish moves learned parameters, and there is none; name one in learn, or leave it out");
@@ -327,8 +331,7 @@ Observations PdeTraining::observe(const RunContext& context) const {
                             [&](std::span<const double> times) {
                               return training_reference(data_, *pde_, options.sample, times);
                             });
-    if (!options.write.empty())
-      write_observations(observation_path(options.write, context.seed), out, *pde_);
+    if (!options.write.empty()) write_observations(observation_path(options.write, context.seed), out, *pde_);
   });
   for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
     context.communicator.broadcast(*values);
@@ -594,6 +597,7 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
     const double truth = learned_.truth()[l];
     out.emplace_back(name, values[l]);
     out.emplace_back(name + "_error", std::abs(values[l] - truth) / std::abs(truth));
+    out.emplace_back(name + "_deviation", (values[l] - truth) / truth);
     out.emplace_back(name + "_trained", trained[l]);
     out.emplace_back(name + "_crb", bounds[l]);
   }
@@ -638,17 +642,16 @@ Metrics PdeTraining::run(RunContext& context) {
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps);
-    RuleContext rule_context{
-        [&](const BoundParameters& bound) {
-          PdeBatch bound_batch = batch;
-          bound_batch.learned = learned_.values(bound);
-          return layer->loss(model_->forward(bound, input), bound_batch);
-        },
-        parameters,
-        *optimizer,
-        model_context_->tiles,
-        rate,
-        train_.clip};
+    RuleContext rule_context{[&](const BoundParameters& bound) {
+                               PdeBatch bound_batch = batch;
+                               bound_batch.learned = learned_.values(bound);
+                               return layer->loss(model_->forward(bound, input), bound_batch);
+                             },
+                             parameters,
+                             *optimizer,
+                             model_context_->tiles,
+                             rate,
+                             train_.clip};
     const StepOutcome outcome = rule_->step(rule_context);
     if (!outcome.updated) {
       if (train_.on_not_finite == "stop")

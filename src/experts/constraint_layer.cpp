@@ -91,7 +91,7 @@ class StorageLayer final : public ConstraintLayer {
     const std::int64_t local = solved.u.extent(0);
     const Tensor norms = o_.target() ? target_distance(solved, batch) : residual_norms(solved.u, batch);
     const bool observed = o_.observations.weight > 0 && !batch.observations.empty();
-    const Tensor misfits = observed ? observation_misfits(solved.u, batch) : Tensor();
+    const Tensor misfits = observed ? observation_misfits(misfit_state(solved.u, batch), batch) : Tensor();
     TapeLoss loss;
     Tensor seed = Tensor::zeros({local}, DType::f64);
     std::vector<double> values(local);
@@ -242,7 +242,7 @@ class StorageLayer final : public ConstraintLayer {
     } else {
       out.u = o_.target() ? fitted(out, batch, shape) : constrained(out.whole, batch, shape);
     }
-    if (o_.correct.train && o_.correct.steps > 0) out.u = corrected(out.u, batch);
+    if (o_.correct.train && o_.correct.steps > 0) out.u = corrected(out.u, batch, o_.correct);
     return out;
   }
 
@@ -266,7 +266,8 @@ class StorageLayer final : public ConstraintLayer {
     communicator_.together([&] {
       for (std::int64_t s = 0; s < shape[0]; ++s) {
         const StorageProblem sample = problem(batch, s);
-        solutions->push_back(mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
+        solutions->push_back(
+            mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
         keep(solutions->back(), u, s);
       }
     });
@@ -355,8 +356,13 @@ class StorageLayer final : public ConstraintLayer {
     return inputs;
   }
 
-  /// u after `correct.steps` corrections, trained through.
-  Tensor corrected(const Tensor& u, const PdeBatch& batch) {
+  /// The u whose values the observations are compared with.
+  Tensor misfit_state(const Tensor& u, const PdeBatch& batch) {
+    return o_.observations.corrections > 0 ? corrected(u, batch, o_.observations.correct()) : u;
+  }
+
+  /// u after `options.steps` corrections, trained through.
+  Tensor corrected(const Tensor& u, const PdeBatch& batch, const CorrectionOptions& options) {
     const std::int64_t local = u.extent(0);
     Tensor out = Tensor::empty(u.shape(), DType::f64);
     auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
@@ -364,18 +370,18 @@ class StorageLayer final : public ConstraintLayer {
       for (std::int64_t s = 0; s < local; ++s) {
         const StorageProblem sample = problem(batch, s);
         std::vector<double> full = sample.whole(field(u, s));
-        sample.correct_steps(full, o_.correct, (*states)[s]);
+        sample.correct_steps(full, options, (*states)[s]);
         std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
       }
     });
     return apply_op("corrected_solution", with_learned(u, batch), out,
-                    [this, states, batch](const std::vector<Tensor>& bar, const VjpContext&) {
+                    [this, states, batch, options](const std::vector<Tensor>& bar, const VjpContext&) {
                       Tensor u_bar = bar[0].clone();
                       std::vector<double> by_sample(u_bar.extent(0) * learned_.size());
                       communicator_.together([&] {
                         for (std::int64_t s = 0; s < u_bar.extent(0); ++s)
                           problem(batch, s).correct_transpose(
-                              (*states)[s], o_.correct,
+                              (*states)[s], options,
                               std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
                               std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
                       });

@@ -70,6 +70,11 @@ void ObservationTerms::options(OptionVisitor& o) {
     {.help = "factor of sqrt(mean(((H u - d) / sigma)^2)) in the loss of an observed sample (0: not in the "
              "loss)",
      .min = 0});
+  o("corrections", corrections,
+    {.help = "march corrections that u of the misfit is taken after and trained through; the residual in the "
+             "loss stays that of the uncorrected u",
+     .min = 0,
+     .max = 10});
   o("rows", rows, {.help = "observations are rows of the experts' least squares too"});
   o("row_weight", row_weight,
     {.help = "factor of a row (H u - d) / sigma beside the residual rows: in the dual norm, the error of u "
@@ -176,6 +181,15 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error(
         "observations.rows: true makes observations rows of the experts' least squares, which method: hard "
         "with constraint: residual and residual: storage has; use those, or observations.weight, the loss");
+  if (observations.corrections > 0 && (correct.train || collocated()))
+    node.error(
+        "observations.corrections needs residual: storage, and correct.train: false, which corrects the "
+        "whole "
+        "loss; choose one of the two");
+  if (observations.corrections > 0 && (march.truncated() || march.method == "imex"))
+    node.error(
+        "observations.corrections are trained through, which needs the exact transpose of the march: "
+        "march.method direct, petsc, or gmres with gmres_iterations: 0");
   if (correct.train && target())
     node.error(
         "correct.train with constraint: target would compare a corrected prediction with its own target; use "

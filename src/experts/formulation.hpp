@@ -15,9 +15,12 @@ namespace rankine {
 /// How the observations of a sample enter.
 struct ObservationTerms {
   double weight = 1;
+  int corrections = 0;
   bool rows = false;
   double row_weight = 1e-3;
   void options(OptionVisitor& o);
+  /// The corrections that the misfit is taken after.
+  CorrectionOptions correct() const { return {.steps = corrections, .rtol = 0, .train = true}; }
 };
 
 struct FormulationOptions {
