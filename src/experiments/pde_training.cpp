@@ -216,7 +216,7 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
     out.push_back({"learned_" + name + "_error", "1", "|learned - pde." + name + "| / |pde." + name + "|"});
     out.push_back({"learned_" + name + "_deviation", "1",
                    "the same with its sign: its spread over seeds stands beside the bound"});
-    out.push_back({"learned_" + name + "_trained", "1", "the value before train.polish"});
+    out.push_back({"learned_" + name + "_error_trained", "1", "learned_..._error before train.polish"});
     out.push_back({"learned_" + name + "_crb", "1",
                    "Cramer-Rao bound: smallest relative standard deviation of an unbiased estimate"});
   }
@@ -598,7 +598,7 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
     out.emplace_back(name, values[l]);
     out.emplace_back(name + "_error", std::abs(values[l] - truth) / std::abs(truth));
     out.emplace_back(name + "_deviation", (values[l] - truth) / truth);
-    out.emplace_back(name + "_trained", trained[l]);
+    out.emplace_back(name + "_error_trained", std::abs(trained[l] - truth) / std::abs(truth));
     out.emplace_back(name + "_crb", bounds[l]);
   }
   return out;

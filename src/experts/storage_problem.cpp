@@ -153,6 +153,7 @@ double StorageProblem::residual_norm(Weighting weighting, std::span<const double
     weigh(weighting, r, 1);
   const double length = norm(r);
   if (u_bar.empty()) return length;
+  const std::vector<double> error(r);
   const double inverse = length > 0 ? 1 / length : 0;
   for (double& x : r) x *= inverse;
   if (own)
@@ -163,7 +164,42 @@ double StorageProblem::residual_norm(Weighting weighting, std::span<const double
   const std::vector<double> by_parameter = point.parameter_gradient();
   for (size_t l = 0; l < parameters_bar.size(); ++l)
     parameters_bar[l] = std::inner_product(r.begin(), r.end(), by_parameter.begin() + l * r.size(), 0.0);
+  if (!parameters_bar.empty()) {
+    const std::vector<double> by_march = march_gradient(weighting, point, r, error);
+    for (size_t l = 0; l < parameters_bar.size(); ++l) parameters_bar[l] -= by_march[l];
+  }
   return length;
+}
+
+std::vector<double> StorageProblem::march_gradient(Weighting weighting, SchemePoint& at,
+                                                   std::span<const double> s,
+                                                   std::span<const double> v) const {
+  std::vector<double> out(scheme_->learned(), 0.0), unused(points());
+  if (weighting == Weighting::plain) return out;
+  const bool history = weighting == Weighting::dual;
+  if (options_.state == "initial") {
+    SchemePoint initial = this->at(linearisation_state());
+    if (history) {
+      initial.second(s, v, unused, out);
+      return out;
+    }
+    // Without history the frames are problems of their own.
+    std::vector<double> one(points()), part(out.size());
+    for (int j = 0; j < frames(); ++j) {
+      std::fill(one.begin(), one.end(), 0.0);
+      std::copy_n(&s[static_cast<long>(j) * width()], width(), &one[static_cast<long>(j) * width()]);
+      std::vector<double> own(points(), 0.0);
+      std::copy_n(&v[static_cast<long>(j) * width()], width(), &own[static_cast<long>(j) * width()]);
+      initial.second(one, own, unused, part);
+      for (size_t l = 0; l < out.size(); ++l) out[l] += part[l];
+    }
+    return out;
+  }
+  if (history && options_.state == "prediction") {
+    at.second(s, v, unused, out);
+    return out;
+  }
+  return scheme_->frozen_march_gradient(s, v, history);
 }
 
 CorrectionReport StorageProblem::correct(std::vector<double>& u, const CorrectionOptions& options) const {

@@ -114,6 +114,9 @@ class StorageProblem {
     std::shared_ptr<const LinearMarch> spatial, dual;
   };
   static std::shared_ptr<const March> make_march(MarchMatrices matrices, const MarchOptions& options);
+  /// <s, dQ^-1/dp v> of the weighting's Q for each learned parameter, the state of P held fixed.
+  std::vector<double> march_gradient(Weighting weighting, SchemePoint& at, std::span<const double> s,
+                                     std::span<const double> v) const;
   std::vector<double> linearisation_state() const;
 
   std::shared_ptr<const ConservativeScheme> scheme_;

@@ -32,6 +32,22 @@ ConservativeScheme ConservativeScheme::step(int step) const {
                             theta_[step] == 1 ? 1 : 0, space_.parameters());
 }
 
+std::vector<double> ConservativeScheme::frozen_march_gradient(std::span<const double> s,
+                                                              std::span<const double> v, bool history) const {
+  const int n = width();
+  std::vector<double> u((frames() + 1L) * n), q(n), unused(n), out(learned(), 0.0);
+  for (size_t p = 0; p < u.size(); ++p) u[p] = pde().typical_state(static_cast<int>(p % unknowns()));
+  const SpatialOperator::Terms terms = space_.terms(times_, ghosts_, u, 2);
+  for (int j = 0; j < frames(); ++j) {
+    const bool passed_on = history && j + 1 < frames();
+    for (long i = 0, p = j * static_cast<long>(n); i < n; ++i, ++p)
+      q[i] = -(now(j) * s[p] + (passed_on ? before(j + 1) * s[p + n] : 0)) / scale_;
+    space_.add_second(terms, ghosts_, j + 1, std::span(u).subspan((j + 1L) * n, n),
+                      v.subspan(j * static_cast<long>(n), n), q, unused, out);
+  }
+  return out;
+}
+
 MarchMatrices ConservativeScheme::frozen_march() const {
   const int m = unknowns();
   // One frame of constant typical states tells flux and source; with x or t in them the frames differ.

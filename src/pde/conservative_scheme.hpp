@@ -123,6 +123,9 @@ class ConservativeScheme {
   ConservativeScheme step(int step) const;
   /// The march of the linearisation about constant typical states and the typical storage slope.
   MarchMatrices frozen_march() const;
+  /// <s, dP/dp v> of that march P for each learned parameter; without `history` of its spatial factor.
+  std::vector<double> frozen_march_gradient(std::span<const double> s, std::span<const double> v,
+                                            bool history) const;
   /// r(u) with the storage slope * u instead of M(u): what the linear start solves with the frozen march.
   std::vector<double> frozen_residual(std::span<const double> u) const;
 

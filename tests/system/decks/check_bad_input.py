@@ -64,6 +64,25 @@ def main() -> int:
         check("missing data file", sets("data.source=pdebench", "data.path=missing.h5"), "missing.h5")
         check("truncated data file", sets("data.source=pdebench", "data.path=truncated.h5"), "truncated.h5")
         check("too few samples", sets("data.source=pdebench", "data.path=short.h5"), "short.h5", "1 samples")
+        with h5py.File(base / "lacking.h5", "w") as file:
+            file["t"], file["value"] = [1.0, 2.0], [0.1, 0.2]
+        with h5py.File(base / "outside.h5", "w") as file:
+            file["t"], file["x"], file["value"] = [1.0, 2.0], [0.5, 1.5], [0.1, 0.2]
+        with h5py.File(base / "exact.h5", "w") as file:
+            file["t"], file["x"], file["value"], file["sigma"] = [1.0, 2.0], [0.5, 0.6], [0.1, 0.2], [0.01, 0.0]
+        from_file = lambda name: sets("data.observations.source=file", f"data.observations.path={name}")
+        check("missing observations", from_file("nowhere.h5"), "data.observations.path", "nowhere.h5")
+        check("observations without x", from_file("lacking.h5"), "dataset 'x' is missing", "'value' of one length")
+        check("observation outside the domain", from_file("outside.h5"), "entry 1", "x = 1.5", "leave it out")
+        check("exact observations", from_file("exact.h5"), "sigma is 0 at entry 1", "must be positive")
+        check("observations without path", sets("data.observations.source=file"), "needs path")
+        check("observations of no sample", sets("data.observations.source=generate", "data.observations.sample=99"),
+              "sample: 99", "choose a smaller")
+        check("unknown parameter to learn", sets("learn.difusion.initial=1e-3"), "difusion", "did you mean", "diffusion")
+        check("learning without data", sets("learn.diffusion.initial=1e-3"), "data.observations")
+        check("learning with experts on the residual",
+              sets("learn.diffusion.initial=1e-3", "data.observations.source=generate"), "method: soft")
+        check("polishing nothing", sets("train.polish=2"), "polish", "learn")
         check("output in a missing folder", ["--output", str(base / "nowhere" / "out.h5")], "nowhere")
         check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")
     for failure in failures:
