@@ -209,8 +209,9 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       {"samples_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
   if (!data_.observations.none())
-    out.push_back({"observation_misfit", "1",
-                   "sqrt(mean(((H u - d) / sigma)^2)) of the observed sample after training"});
+    out.push_back(
+        {"observation_misfit", "1",
+         "sqrt(mean(((H u - d) / sigma)^2)) of the observed sample after training, and train.polish"});
   for (const std::string& name : learned_.names()) {
     out.push_back({"learned_" + name, "1", "the learned value"});
     out.push_back({"learned_" + name + "_error", "1", "|learned - pde." + name + "| / |pde." + name + "|"});
