@@ -281,12 +281,14 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
     const DeckNode learn = variant.section("learn");
     if (data.none())
       learn.error("learn: nothing tells the value of a parameter without data.observations; give some");
-    const bool fitted = formulation_.target() && formulation_.observations.corrections > 0;
-    if (formulation_.collocated() || !(formulation_.soft() || fitted))
+    if (formulation_.collocated())
       learn.error(
-          "learn needs formulation.method: soft, or constraint: target with observations.corrections above "
-          "0, both with residual: storage: the experts' least squares on the residual are not differentiated "
-          "by parameters of the PDE");
+          "learn needs formulation.residual: storage: the collocated form is not differentiated by "
+          "parameters of the PDE");
+    if (formulation_.target() && formulation_.observations.corrections == 0)
+      learn.error(
+          "learn with constraint: target needs formulation.observations.corrections above 0: the target is "
+          "held fixed, so that the data reach a parameter through a correction alone");
     if (formulation_.observations.weight == 0)
       learn.error("learn needs the observations in the loss; give a formulation.observations.weight above 0");
   } else if (train_.polish > 0) {

@@ -272,25 +272,33 @@ class StorageLayer final : public ConstraintLayer {
       }
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
-    return apply_op(
-        "constrained_solution", {whole}, u,
-        [this, state = state_, solutions, batch, whole = whole.detach(), points](
-            const std::vector<Tensor>& bar, const VjpContext&) {
-          Tensor out = Tensor::zeros(whole.shape(), DType::f64);
-          const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-          communicator_.together([&] {
-            for (std::int64_t s = 0; s < whole.extent(0); ++s) {
-              MixtureSolution& solved = (*solutions)[s];
-              const std::span<double> to(out.data<double>() + s * points * o_.basis, points * o_.basis);
-              mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s), to);
-              state->reports[s] = solved.reports;
-              if (skipped(o_.solver, solved.reports)) std::fill(to.begin(), to.end(), 0.0);
-            }
-          });
-          stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
-          return std::vector<Tensor>{out};
-        },
-        {.first_order_only = true});
+    return apply_op("constrained_solution", with_learned(whole, batch), u,
+                    [this, state = state_, solutions, batch, whole = whole.detach(), points](
+                        const std::vector<Tensor>& bar, const VjpContext&) {
+                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
+                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      std::vector<double> by_sample(whole.extent(0) * learned_.size());
+                      communicator_.together([&] {
+                        for (std::int64_t s = 0; s < whole.extent(0); ++s) {
+                          const std::span<double> by_parameter =
+                              std::span(by_sample).subspan(s * learned_.size(), learned_.size());
+                          MixtureSolution& solved = (*solutions)[s];
+                          const std::span<double> to(out.data<double>() + s * points * o_.basis,
+                                                     points * o_.basis);
+                          mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s),
+                                              to, by_parameter);
+                          state->reports[s] = solved.reports;
+                          if (!skipped(o_.solver, solved.reports)) continue;
+                          std::fill(to.begin(), to.end(), 0.0);
+                          std::fill(by_parameter.begin(), by_parameter.end(), 0.0);
+                        }
+                      });
+                      stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
+                      std::vector<Tensor> gradients{out};
+                      if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
+                      return gradients;
+                    },
+                    {.first_order_only = true});
   }
 
   /// u by the experts' linear fits of one shared target, the corrected prediction.

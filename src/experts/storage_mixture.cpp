@@ -88,7 +88,8 @@ MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<c
 
 void StorageMixture::pull_back(const StorageProblem& problem, std::span<const double> fields,
                                MixtureSolution& solution, std::span<const double> u_bar,
-                               std::span<double> fields_bar) const {
+                               std::span<double> fields_bar, std::span<double> parameters_bar) const {
+  std::fill(parameters_bar.begin(), parameters_bar.end(), 0.0);
   const long points = problem.points();
   const bool wider = groups() > 1;
   const std::vector<double> wide = wider ? expanded(fields) : std::vector<double>();
@@ -104,6 +105,7 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
     }
   }
   std::vector<double> by_solution(points), by_direction(points), lambda(columns());
+  std::vector<double> by_parameter(parameters_bar.size());
   for (int s = 0; s < solves(); ++s) {
     const auto of_solve = [&](std::span<const double> all) {
       return all.subspan(static_cast<size_t>(s) * columns(), columns());
@@ -123,7 +125,8 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
       report.status = SolveStatus::not_a_minimum;
       report.reason = "the Hessian at the solution is not positive definite";
     }
-    expert.stationarity_gradient(w, lambda, by_solution, by_direction);
+    expert.stationarity_gradient(w, lambda, by_solution, by_direction, by_parameter);
+    for (size_t l = 0; l < by_parameter.size(); ++l) parameters_bar[l] -= by_parameter[l];
     for (long p = 0; p < points; ++p) {
       const int at = first_column(p);
       for (int i = 0; i < basis_; ++i)

@@ -46,8 +46,10 @@ class StorageMixture {
   /// Overwrites `fields_bar` [frames][cell][unknown][basis] with the gradient of <u_bar, u> (u_bar without
   /// the initial frame) through the coefficients by the implicit function theorem. Indefinite Hessians are
   /// noted in the solution's reports.
+  /// `parameters_bar` [learned], where not empty, is overwritten with the gradient by the learned parameters.
   void pull_back(const StorageProblem& problem, std::span<const double> fields, MixtureSolution& solution,
-                 std::span<const double> u_bar, std::span<double> fields_bar) const;
+                 std::span<const double> u_bar, std::span<double> fields_bar,
+                 std::span<double> parameters_bar = {}) const;
 
   /// Expert by expert and unknown by unknown the linear least-squares fit of `target`
   /// [frames][cell][unknown],

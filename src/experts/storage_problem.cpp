@@ -467,7 +467,8 @@ void StorageExpert::linear_start(double damping, std::span<double> w) const {
 }
 
 void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
-                                          std::span<double> by_solution, std::span<double> by_direction) {
+                                          std::span<double> by_solution, std::span<double> by_direction,
+                                          std::span<double> by_parameter) {
   set_point(w, 1);
   const long points = problem_.points();
   const std::vector<double> v = combine(lambda), p = pulled_back_residual();
@@ -479,8 +480,20 @@ void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<c
   for (long row : rows_) masked[row] = along[row];
   problem_.weigh_transpose(weighting_, masked);
   point_->apply_transpose(masked, by_solution);
-  point_->second(p, v, along);
+  const std::vector<double> weighed_along(along);
+  point_->second(p, v, along, by_parameter);
   for (long q = 0; q < points; ++q) by_solution[q] += along[q];
+  if (!by_parameter.empty()) {
+    // With e = Q r, f = Q r' v, and P_p the derivative of Q^-1:
+    //   d phi / dp = masked . (r_p - P_p e) + p . (r'_p v - P_p f).
+    const std::vector<double> r = point_->parameter_gradient();
+    const std::vector<double> by_error = problem_.march_gradient(weighting_, *point_, masked, weighed_);
+    const std::vector<double> by_along = problem_.march_gradient(weighting_, *point_, p, weighed_along);
+    for (size_t l = 0; l < by_parameter.size(); ++l)
+      by_parameter[l] += std::inner_product(masked.begin(), masked.end(),
+                                            r.begin() + static_cast<long>(l) * points, -by_error[l]) -
+                         by_along[l];
+  }
   if (observed_.empty()) return;
   // Observation rows are linear in u: no second derivative.
   std::vector<double> misfit = observe(combine(w), 1);

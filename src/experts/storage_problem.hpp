@@ -117,6 +117,7 @@ class StorageProblem {
   /// <s, dQ^-1/dp v> of the weighting's Q for each learned parameter, the state of P held fixed.
   std::vector<double> march_gradient(Weighting weighting, SchemePoint& at, std::span<const double> s,
                                      std::span<const double> v) const;
+  friend class StorageExpert;
   std::vector<double> linearisation_state() const;
 
   std::shared_ptr<const ConservativeScheme> scheme_;
@@ -184,8 +185,10 @@ class StorageExpert final : public LeastSquaresProblem {
 
   /// With v = sum_i lambda_i b_i, phi(b) = lambda . J^T rho at fixed w and lambda has the gradient
   ///   d phi / d b_i = w_i * by_solution + lambda_i * by_direction     (both [frames][width], overwritten).
+  /// `by_parameter` [learned], where not empty, is overwritten with d phi / dp.
   void stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
-                             std::span<double> by_solution, std::span<double> by_direction);
+                             std::span<double> by_solution, std::span<double> by_direction,
+                             std::span<double> by_parameter = {});
 
  private:
   void set_point(std::span<const double> w, int order);

@@ -80,8 +80,9 @@ def main() -> int:
               "sample: 99", "choose a smaller")
         check("unknown parameter to learn", sets("learn.difusion.initial=1e-3"), "difusion", "did you mean", "diffusion")
         check("learning without data", sets("learn.diffusion.initial=1e-3"), "data.observations")
-        check("learning with experts on the residual",
-              sets("learn.diffusion.initial=1e-3", "data.observations.source=generate"), "method: soft")
+        check("learning from a target that is held fixed",
+              sets("learn.diffusion.initial=1e-3", "data.observations.source=generate",
+                   "variants.pi-hc-moe-paper.formulation.preset=target"), "observations.corrections above 0")
         check("polishing nothing", sets("train.polish=2"), "polish", "learn")
         check("output in a missing folder", ["--output", str(base / "nowhere" / "out.h5")], "nowhere")
         check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")

@@ -396,6 +396,10 @@ const Setting settings[] = {
     {"SoftInitialOneCorrection", "soft", 1, "none", "dual", "initial", 1, false, true},
     {"OneExpertRows", "hard", 1, "none", "dual", "frozen", 0, true, false},
     {"FourExpertsRows", "hard", 4, "none", "dual", "frozen", 0, true, false},
+    {"OneExpertLearns", "hard", 1, "none", "dual", "frozen", 0, true, true},
+    {"OneExpertLearnsInitial", "hard", 1, "none", "dual", "initial", 0, false, true},
+    {"FourExpertsLearn", "hard", 4, "none", "dual", "frozen", 1, true, true},
+    {"FourCoupledExpertsLearn", "hard", 4, "assembled", "plain", "frozen", 0, false, true},
     {"FourExpertsRowsOneCorrection", "hard", 4, "none", "dual", "frozen", 1, true, false},
     {"FourCoupledExpertsRows", "hard", 4, "assembled", "plain", "frozen", 0, true, false},
 };
