@@ -58,7 +58,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
     } else if (arguments.dry_run) {
       log.text(run.dry_run_text());
     } else {
-      exit_code = run.run({arguments.argv, arguments.output}, log);
+      exit_code = run.run({arguments.argv, arguments.output, arguments.restart}, log);
       for (const std::string& option : petsc.unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }
@@ -97,6 +97,7 @@ std::string describe_text(const ProgramTables& tables, const std::string& name,
   if (name == "deck") {
     AboutOptions about;
     RunOptions run;
+    CheckpointOptions checkpoint;
     const std::string sections =
         "petsc_options is a list of words for PETSc; smoke is a mapping of overrides (dotted keys allowed) "
         "for --smoke; "
@@ -104,7 +105,9 @@ std::string describe_text(const ProgramTables& tables, const std::string& name,
         "belong to "
         "the experiment.\n";
     return heading("about", "for people") + describe_options(about, style) + "\n" +
-           heading("run", "what is run, and how often") + describe_options(run, style) + "\n" + sections;
+           heading("run", "what is run, and how often") + describe_options(run, style) + "\n" +
+           heading("checkpoint", "what a run saves to go on after an interruption, see run --restart") +
+           describe_options(checkpoint, style) + "\n" + sections;
   }
   std::string text;
   std::vector<std::string> names{"deck"};

@@ -14,6 +14,7 @@ struct RunArguments {
   std::string deck;
   DeckRequest request;
   std::string output;
+  std::string restart = "never";  // "never", "auto", or a path
   bool dry_run = false;
   bool check_only = false;
   std::vector<std::string> petsc_options;  // after "--"

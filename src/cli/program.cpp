@@ -89,6 +89,11 @@ class CommandLine {
     run_command_ = app_.add_subcommand("run", "Run a deck: all its variants and seeds");
     add_deck_options(*run_command_);
     run_command_->add_option("--output", run_.output, "Results file, instead of the deck's run.output");
+    run_command_->add_option(
+        "--restart", run_.restart,
+        "auto: go on from the newest good checkpoint of the run's folder, if there is one; "
+        "PATH: from this checkpoint, or the newest good one in this folder; never (default): "
+        "start afresh and keep what is in the folder in its subfolder 'previous'");
     run_command_->add_flag(
         "--dry-run", run_.dry_run,
         "Print the resolved deck, the partition and the estimates of memory and time; run nothing");

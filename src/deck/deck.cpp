@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -19,7 +20,7 @@ using deck::Tree;
 namespace {
 
 // Sections of the deck that are not the experiment's.
-constexpr std::array<const char*, 6> own_sections{"about", "run",      "petsc_options",
+constexpr std::array<const char*, 7> own_sections{"about", "run",      "petsc_options", "checkpoint",
                                                   "smoke", "variants", "expect"};
 
 bool is_own(const std::string& key) {
@@ -146,6 +147,44 @@ void RunOptions::options(OptionVisitor& o) {
     {.help = "number of MPI ranks that the deck is meant for; results do not depend on it", .min = 1});
   o("seeds", seeds, {.help = "every variant is run once for each", .min = 0, .min_size = 1});
   o("output", output, {.help = "results file"});
+  o("walltime", walltime,
+    {.help =
+         "HH:MM:SS or D-HH:MM:SS after the start the job must have stopped, with a checkpoint and exit code "
+         "75; empty: as long as it takes, or until SLURM_JOB_END_TIME, whichever is earlier"});
+}
+
+std::optional<double> RunOptions::walltime_seconds() const {
+  if (walltime.empty()) return std::nullopt;
+  int days = 0, hours = 0, minutes = 0, seconds = 0, used = 0;
+  const char* text = walltime.c_str();
+  const auto whole = [&] { return static_cast<std::size_t>(used) == walltime.size(); };
+  bool good =
+      std::sscanf(text, "%4d-%2d:%2d:%2d%n", &days, &hours, &minutes, &seconds, &used) == 4 && whole();
+  if (!good) {
+    days = 0;
+    good = std::sscanf(text, "%6d:%2d:%2d%n", &hours, &minutes, &seconds, &used) == 3 && whole();
+  }
+  good = good && days >= 0 && hours >= 0 && minutes >= 0 && seconds >= 0 && minutes < 60 && seconds < 60;
+  if (!good) {
+    throw InputError("'run.walltime': '" + printable(walltime) +
+                     "' is no time; allowed: HH:MM:SS or D-HH:MM:SS, for example 01:30:00");
+  }
+  return 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
+}
+
+void CheckpointOptions::options(OptionVisitor& o) {
+  o("directory", directory,
+    {.help = "folder for checkpoints, made when the first is written; empty: <results file>.checkpoints"});
+  o("every_steps", every_steps,
+    {.help = "steps between checkpoints; 0: none for the number of steps", .unit = "steps", .min = 0});
+  o("every_minutes", every_minutes,
+    {.help =
+         "minutes between checkpoints; 0: none for the time. A signal or the end of the wall time writes one "
+         "in any case",
+     .unit = "min",
+     .min = 0});
+  o("keep_last", keep_last, {.help = "how many of the newest stay", .min = 1});
+  o("keep_every", keep_every, {.help = "every how manieth stays for good; 0: none", .min = 0});
 }
 
 void RunOptions::validate(const DeckNode& node) const {
@@ -154,6 +193,11 @@ void RunOptions::validate(const DeckNode& node) const {
   }
   if (output.empty())
     node.child("output").error("'run.output' is empty; allowed: the path of the results file");
+  try {
+    walltime_seconds();
+  } catch (const InputError& error) {
+    node.child("walltime").error(error.what());
+  }
 }
 
 Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& request)
@@ -201,6 +245,7 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
   const DeckNode run = root_.child("run");
   run.read(run_);
   experiment_ = run.child("experiment");
+  root_.section("checkpoint").read(checkpoint_);
   if (root_.has("petsc_options")) petsc_options_ = root_.child("petsc_options").as_texts();
   if (root_.has("expect")) {
     const DeckNode list = root_.child("expect");
@@ -244,9 +289,53 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
   }
 }
 
+namespace {
+
+/// Adds the leaves of `tree` below `path`.
+void flatten(const Tree& tree, const std::string& path, std::map<std::string, std::string>& out) {
+  switch (tree.kind) {
+    case Tree::Kind::mapping:
+      for (const Tree::Entry& entry : tree.entries) {
+        flatten(*entry.value, path.empty() ? entry.key : path + "." + entry.key, out);
+      }
+      return;
+    case Tree::Kind::sequence:
+      for (std::size_t i = 0; i < tree.items.size(); ++i) {
+        flatten(*tree.items[i], path + "[" + std::to_string(i) + "]", out);
+      }
+      out[path + ".size"] = std::to_string(tree.items.size());
+      return;
+    case Tree::Kind::null:
+      out[path] = "null";
+      return;
+    case Tree::Kind::scalar:
+      break;
+  }
+  double number = 0;
+  if (!tree.quoted && deck::parse_number(tree.scalar, number)) {
+    char text[40];
+    std::snprintf(text, sizeof text, "%.17g", number);
+    out[path] = text;
+  } else {
+    out[path] = tree.scalar;
+  }
+}
+
+}  // namespace
+
+std::map<std::string, std::string> Deck::settings(const std::string& variant) const {
+  std::map<std::string, std::string> out;
+  out["run.experiment"] = run_.experiment;
+  for (const std::string& word : petsc_options_) out["petsc_options"] += " " + word;
+  for (const Variant& each : variants_) {
+    if (each.name == variant) flatten(each.node.tree(), "", out);
+  }
+  return out;
+}
+
 std::string Deck::resolved() const {
   std::string out;
-  for (const char* key : {"about", "run", "petsc_options"}) {
+  for (const char* key : {"about", "run", "petsc_options", "checkpoint"}) {
     if (const Tree::Entry* entry = root_.tree().find(key)) out += section_text(key, *entry->value);
   }
   const bool plain = root_.tree().find("variants") == nullptr;

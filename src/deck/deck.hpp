@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,8 +28,21 @@ struct RunOptions {
   int ranks = 1;
   std::vector<int> seeds = {0};
   std::string output = "results.h5";
+  std::string walltime;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
+  /// `walltime` in seconds; none if it is empty. InputError where it is no time.
+  std::optional<double> walltime_seconds() const;
+};
+
+/// `checkpoint:`
+struct CheckpointOptions {
+  std::string directory;
+  int every_steps = 0;
+  double every_minutes = 15;
+  int keep_last = 3;
+  int keep_every = 0;
+  void options(OptionVisitor& o);
 };
 
 /// What the command line asks of a deck.
@@ -59,6 +74,7 @@ class Deck {
   const std::string& file() const { return file_; }
   const AboutOptions& about() const { return about_; }
   const RunOptions& run() const { return run_; }
+  const CheckpointOptions& checkpoint() const { return checkpoint_; }
   /// The value of `run.experiment`, for messages about it.
   const DeckNode& experiment_node() const { return experiment_; }
   /// Words for PETSc's options database (`petsc_options:`).
@@ -68,6 +84,11 @@ class Deck {
   /// Names of all variants, those that --only left out too.
   const std::vector<std::string>& all_variants() const { return all_variants_; }
   const std::vector<ExpectLine>& expect() const { return expect_; }
+
+  /// Everything that the course of a variant depends on, defaults of what was read so far included: path of
+  /// the key and value, numbers in one way of writing. Sections that any variant may change without another
+  /// course (about, run, checkpoint, expect) are left out.
+  std::map<std::string, std::string> settings(const std::string& variant) const;
 
   /// The deck with all overrides merged and with the defaults of everything that was read so far. It is a
   /// deck itself.
@@ -82,6 +103,7 @@ class Deck {
   DeckNode root_, experiment_;
   AboutOptions about_;
   RunOptions run_;
+  CheckpointOptions checkpoint_;
   std::vector<std::string> petsc_options_;
   std::vector<Variant> variants_;
   std::vector<std::string> all_variants_;

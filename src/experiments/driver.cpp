@@ -131,8 +131,17 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
 
   log.line(fmt::format("{}{}", deck_.about().title.empty() ? deck_.file() : deck_.about().title,
                        request_.smoke ? " (smoke sizes)" : ""));
-  for (Part& part : parts_) {
-    for (const int seed : deck_.run().seeds) run_one(part, seed, results, log);
+  Checkpointer checkpointer({communicator_, deck_, path, invocation.restart, request_.smoke}, log);
+  results.keep_for_checkpoints();
+  try {
+    for (Part& part : parts_) {
+      for (const int seed : deck_.run().seeds) run_one(part, seed, results, checkpointer, log);
+    }
+  } catch (const StopRequested& stop) {
+    log.clear_status();
+    if (const std::string costs = checkpointer.summary(); !costs.empty()) log.line(costs);
+    log.line(std::string(stop.what()) + "; `rankine run --restart auto` goes on from there");
+    return ExitCode::requeue;
   }
   log.text("\n" + table() + "\n");
   const bool as_expected = check_expectations(results, log);
@@ -150,14 +159,28 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
     results.finish();
     side_file = write_xdmf(path);
   });
+  if (const std::string costs = checkpointer.summary(); !costs.empty()) log.line(costs);
   log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
                        duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
 }
 
-void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Log& log) {
+void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Checkpointer& checkpointer,
+                      Log& log) {
   const auto began = std::chrono::steady_clock::now();
-  RunContext context{communicator_, part.variant, seed, results.run(part.variant, seed), log};
+  RunWriter writer = results.run(part.variant, seed);
+  if (const auto before = checkpointer.finished(part.variant, seed, writer)) {
+    for (const MetricInfo& info : part.metrics) {
+      const auto value = before->find(info.name);
+      part.values[info.name].push_back(value == before->end() ? std::numeric_limits<double>::quiet_NaN()
+                                                              : value->second);
+    }
+    results.forget(part.variant, seed);
+    log.line(fmt::format("{} seed {}: was done before", part.variant, seed));
+    return;
+  }
+  JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
+  RunContext context{communicator_, part.variant, seed, writer, log, checkpoint};
   const Metrics metrics = part.experiment->run(context);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   log.clear_status();
@@ -183,7 +206,13 @@ void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Log
       context.results.summary(info.name, value, {.unit = info.unit, .long_name = info.help});
     }
   }
-  context.results.timing("wall_seconds", seconds, {.unit = "s", .long_name = "wall time of the whole run"});
+  context.results.timing("wall_seconds", seconds,
+                         {.unit = "s", .long_name = "wall time of the whole run, since its last restart"});
+  checkpointer.report(context.results);
+  std::map<std::string, double> values;
+  for (const MetricInfo& info : part.metrics) values[info.name] = part.values[info.name].back();
+  checkpointer.done(checkpoint, values);
+  results.forget(part.variant, seed);
   log.line(fmt::format("{} seed {}: done in {}", part.variant, seed, duration_text(seconds)));
 }
 

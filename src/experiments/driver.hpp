@@ -10,6 +10,7 @@
 
 #include "src/deck/deck.hpp"
 #include "src/deck/expect.hpp"
+#include "src/experiments/checkpointing.hpp"
 #include "src/experiments/experiment.hpp"
 
 namespace rankine {
@@ -40,8 +41,10 @@ class DeckRun {
   struct Invocation {
     std::vector<std::string> arguments;  ///< argv
     std::string output;                  ///< "": as the deck says
+    std::string restart = "never";       ///< "never", "auto" or the path of a checkpoint or a folder of them
   };
-  /// Runs everything; collective. Returns the exit code: done or expectation_false.
+  /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
+  /// or the end of the wall time stopped it.
   int run(const Invocation& invocation, Log& log);
 
  private:
@@ -54,7 +57,7 @@ class DeckRun {
 
   void make_parts(const ExperimentRegistry& table);
   void parse_expectations();
-  void run_one(Part& part, std::int64_t seed, ResultsWriter& results, Log& log);
+  void run_one(Part& part, std::int64_t seed, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
   std::string table() const;
   bool check_expectations(ResultsWriter& results, Log& log) const;
 

@@ -11,6 +11,7 @@
 #include "src/core/log.hpp"
 #include "src/core/registry.hpp"
 #include "src/deck/node.hpp"
+#include "src/experiments/checkpointing.hpp"
 #include "src/io/results.hpp"
 
 namespace rankine {
@@ -50,6 +51,9 @@ struct RunContext {
   std::int64_t seed = 0;
   RunWriter results;  ///< inert on ranks other than 0
   Log& log;           ///< silent on ranks other than 0
+  /// What is registered here survives an interruption; an experiment that registers nothing starts again from
+  /// its beginning.
+  JobCheckpoint& checkpoint;
 };
 
 /// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the

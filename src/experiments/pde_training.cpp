@@ -636,10 +636,36 @@ Metrics PdeTraining::run(RunContext& context) {
   std::vector<double> step_seconds, elapsed, losses, gradient_norms, evaluation_seconds;
   double error = nan, status_total[solve_status_count] = {}, skipped_steps = 0;
   std::vector<std::int64_t> permutation;
+
+  // The order of the data and all random numbers follow from the step.
+  StateRegistry& state = context.checkpoint.state();
+  constexpr StateKind replicated = StateKind::replicated;
+  for (const ParameterInfo& part : parameters.parts())
+    state.add("weights/" + part.name, replicated, parameters.view(part));
+  optimizer->register_state(state, "optimizer", parameters);
+  rule_->register_state(state, "rule");
+  state.add("metrics/loss", replicated, losses);
+  state.add("metrics/gradient_norm", replicated, gradient_norms);
+  state.add("metrics/validation_error", replicated, error);
+  state.add("metrics/skipped_steps", replicated, skipped_steps);
+  for (int i = 0; i < solve_status_count; ++i)
+    state.add(std::string("metrics/status_") + to_string(static_cast<SolveStatus>(i)), replicated,
+              status_total[i]);
+  state.add("timing/step_seconds", replicated, step_seconds);
+  state.add("timing/elapsed_seconds", replicated, elapsed);
+  state.add("timing/evaluation_seconds", replicated, evaluation_seconds);
+  const long start = context.checkpoint.resume();
+  // What ended a shorter run was evaluated after its last step, whatever the interval.
+  if (start < train_.steps && train_.evaluate_every > 0 && start % train_.evaluate_every != 0)
+    context.results.drop_evaluation(start);
+  const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
+
   const Stopwatch training;
-  for (long step = 0; step < train_.steps; ++step) {
+  for (long step = start; step < train_.steps; ++step) {
+    context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
-    if (step % batches_per_epoch == 0) permutation = order.permutation(data_.train, step / batches_per_epoch);
+    if (step % batches_per_epoch == 0 || step == start)
+      permutation = order.permutation(data_.train, step / batches_per_epoch);
     const auto first = permutation.begin() + (step % batches_per_epoch) * train_.batch;
     const PdeBatch batch =
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
@@ -666,7 +692,7 @@ Metrics PdeTraining::run(RunContext& context) {
       ++skipped_steps;
     }
     step_seconds.push_back(watch.seconds());
-    elapsed.push_back(training.seconds());
+    elapsed.push_back(elapsed_before + training.seconds());
     losses.push_back(outcome.loss);
     gradient_norms.push_back(outcome.gradient_norm);
     Metrics of_step{
@@ -684,11 +710,12 @@ Metrics PdeTraining::run(RunContext& context) {
     if (train_.evaluate_every > 0 && ((step + 1) % train_.evaluate_every == 0 || last)) {
       error = mean(evaluate(parameters, *layer, data.validation, true).measures[rel_l2]);
       context.results.append_evaluation(step + 1, {{"rel_l2_validation", error}});
-      evaluation_seconds.push_back(training.seconds());
+      evaluation_seconds.push_back(elapsed_before + training.seconds());
     }
     progress.update(step + 1, outcome.loss, error,
                     quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
   }
+  context.checkpoint.between_steps(train_.steps, train_.steps);
 
   Metrics inverse;
   if (observations) inverse = finish_inverse(parameters, *layer, storage, data, observations, communicator);
@@ -697,7 +724,7 @@ Metrics PdeTraining::run(RunContext& context) {
   std::vector<double> fields;
   const int save = std::min(train_.save_fields, data.test.size());
   const Evaluation test = evaluate(parameters, *layer, data.test, false, save, &fields);
-  const Evaluation start = evaluate(untrained, *layer, data.test, true);
+  const Evaluation at_start = evaluate(untrained, *layer, data.test, true);
 
   Metrics out;
   for (int m = 0; m < measures; ++m) {
@@ -710,7 +737,7 @@ Metrics PdeTraining::run(RunContext& context) {
         std::span(data.test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
-  out.emplace_back("rel_l2_step0", mean(start.measures[rel_l2]));
+  out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const long tail = std::max<long>(1, train_.steps / 10);
   out.emplace_back(
       "loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));

@@ -1,5 +1,6 @@
 #include "src/io/hdf5.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -187,11 +188,18 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
+/// Whether the file lies in memory, where HDF5's handle is no file descriptor.
+bool lies_in_memory(hid_t file) {
+  const Handle access(H5Fget_access_plist(file));
+  return access.get() >= 0 && H5Pget_driver(access.get()) == H5FD_CORE;
+}
+
 /// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
 /// tries to write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end
 /// of MPI.
 void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
   const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
+  if (lies_in_memory(file.get())) return;
   void* descriptor = nullptr;
   hsize_t size = 0;
   struct stat status {};
@@ -525,7 +533,7 @@ Group Group::open_group(const std::string& path) const {
 }
 
 Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
-                         std::size_t size) {
+                         std::size_t size, bool checksummed) {
   const std::string where = below(name);
   RANKINE_ASSERT(size == element_count(shape),
                  fmt::format("{}: {} values given for the shape {}", where, size, shape_text(shape)));
@@ -534,6 +542,20 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
   checked(H5Pset_obj_track_times(plist.get(), false), file(), where, "leave out time stamps");
   checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
           where, "track creation order");
+  if (checksummed && size > 0) {
+    std::vector<hsize_t> chunk(shape.begin(), shape.end());
+    std::uint64_t bytes = size * H5Tget_size(file_type(type));
+    for (hsize_t& extent : chunk) {  // the leading dimensions are cut until a chunk is small enough
+      constexpr std::uint64_t most = std::uint64_t{1} << 20U;
+      const std::uint64_t each = bytes / extent;
+      extent = std::clamp<hsize_t>(each == 0 ? extent : most / each, 1, extent);
+      bytes = each * extent;
+      if (bytes <= most) break;
+    }
+    checked(H5Pset_chunk(plist.get(), static_cast<int>(chunk.size()), chunk.data()), file(), where,
+            "set the size of its chunks");
+    checked(H5Pset_fletcher32(plist.get()), file(), where, "ask for checksums");
+  }
   Handle dataset = owned(H5Dcreate2(handle_.get(), name.c_str(), file_type(type), space.get(), H5P_DEFAULT,
                                     plist.get(), H5P_DEFAULT),
                          file(), where, "create the dataset");
@@ -543,6 +565,20 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
             "write the dataset");
   }
   return Dataset(file_, where, std::move(dataset));
+}
+
+Dataset Group::write_checksummed(const std::string& name, const Shape& extents, Type type,
+                                 std::span<const std::byte> bytes) {
+  const std::size_t each = H5Tget_size(file_type(type));
+  RANKINE_ASSERT(!extents.empty() && bytes.size() % each == 0, below(name));
+  return write_raw(name, extents, type, bytes.data(), bytes.size() / each, true);
+}
+
+std::vector<std::byte> Group::read_bytes(const std::string& path, Type type) const {
+  const Shape shape = check(path, type, {}, false);
+  std::vector<std::byte> bytes(element_count(shape) * H5Tget_size(memory_type(type)));
+  if (!bytes.empty()) read_raw(path, type, bytes.data());
+  return bytes;
 }
 
 Dataset Group::write_variable_texts(const std::string& name, const Shape& shape,
@@ -696,18 +732,51 @@ Handle access_properties(const std::string& path) {
 File File::create(const std::string& at, const std::string& called) {
   const std::string& path = called.empty() ? at : called;
   prepare_library();
-  const Handle access = access_properties(path);
+  return create_with(access_properties(path), at, path);
+}
+
+File File::create_in_memory(const std::string& called, std::size_t step) {
+  prepare_library();
+  const Handle access = access_properties(called);
+  checked(H5Pset_fapl_core(access.get(), step, false), called, "", "hold the file in memory");
+  return create_with(access, called + " (in memory)", called);
+}
+
+File File::create_with(const Handle& access, const std::string& at, const std::string& path) {
   const Handle creation = owned(H5Pcreate(H5P_FILE_CREATE), path, "", "make a property list");
   checked(H5Pset_obj_track_times(creation.get(), false), path, "", "leave out time stamps");
   checked(H5Pset_link_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
           "track creation order");
   checked(H5Pset_attr_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
           "track creation order");
+  // Index nodes of chunks: the usual 64 entries are 4 KiB for each dataset, however small.
+  const bool small = H5Pget_driver(access.get()) == H5FD_CORE;
+  if (small) checked(H5Pset_istore_k(creation.get(), 4), path, "", "set the size of index nodes");
   Handle file =
       owned(H5Fcreate(at.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
   Handle root = owned(H5Gopen2(file.get(), "/", H5P_DEFAULT), path, "/", "open the group");
   auto shared_path = std::make_shared<const std::string>(path);
   return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
+}
+
+std::string File::image() {
+  flush();
+  const auto size = checked(H5Fget_file_image(handle_.get(), nullptr, 0), *path_, "", "size the file");
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  checked(H5Fget_file_image(handle_.get(), bytes.data(), bytes.size()), *path_, "", "copy the file");
+  return bytes;
+}
+
+File File::open_image(std::string_view bytes, const std::string& called) {
+  prepare_library();
+  const Handle access = access_properties(called);
+  checked(H5Pset_fapl_core(access.get(), std::size_t{1} << 16U, false), called, "",
+          "hold the file in memory");
+  // HDF5 copies the bytes and only reads here.
+  checked(H5Pset_file_image(access.get(), const_cast<char*>(bytes.data()), bytes.size()), called, "",
+          "take the file from memory");
+  // HDF5 refuses an image under the name of a file that exists.
+  return open_with(access, called + " (in memory)");
 }
 
 File File::open(const std::string& path) {
@@ -717,11 +786,16 @@ File File::open(const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
   }
   if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
-  const Handle access = access_properties(path);
+  return open_with(access_properties(path), path);
+}
+
+File File::open_with(const Handle& access, const std::string& path) {
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
   if (file.get() < 0) {
     const std::string cause = last_error();
     if (cause.find("file signature not found") != std::string::npos) {
+      struct stat status {};
+      ::stat(path.c_str(), &status);
       throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
                                    static_cast<long long>(status.st_size)));
     }
@@ -758,7 +832,8 @@ bool File::close_once() noexcept {
 void File::discard() noexcept {
   unsigned intent = 0;
   if (handle_.get() < 0) return;
-  if (H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) {
+  if ((H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) ||
+      lies_in_memory(handle_.get())) {
     close_once();
     return;
   }

@@ -3,6 +3,7 @@
 // equal bytes: no time stamps, links and attributes in creation order.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -131,6 +132,12 @@ class Group : public Object {
   Dataset write(const std::string& name, T value) {
     return write_raw(name, {}, type_of<T>(), &value, 1);
   }
+  /// The same for bytes whose type is known at run time, in chunks of at most 1 MiB with a Fletcher-32
+  /// checksum each; `extents` must not be empty.
+  Dataset write_checksummed(const std::string& name, const Shape& extents, Type type,
+                            std::span<const std::byte> bytes);
+  /// A dataset as its bytes in memory, converted to `type`.
+  std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
   Dataset write_text(const std::string& name, std::string_view text);
   Dataset write_texts(const std::string& name, const std::vector<std::string>& texts);
 
@@ -169,7 +176,7 @@ class Group : public Object {
   using Object::Object;
   std::string below(const std::string& name) const;
   Dataset write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
-                    std::size_t size);
+                    std::size_t size, bool checksummed = false);
   Dataset write_variable_texts(const std::string& name, const Shape& shape,
                                const std::vector<std::string>& texts);
   Shape check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const;
@@ -183,6 +190,12 @@ class File {
   /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it
   /// gets later). IoError where that fails.
   static File create(const std::string& at, const std::string& called = {});
+  /// A file that exists in memory only; image() gives its bytes. `step`: how much memory it takes at a time.
+  static File create_in_memory(const std::string& called, std::size_t step = std::size_t{1} << 16U);
+  /// The bytes of a file that create_in_memory() made.
+  std::string image();
+  /// Opens bytes, which are copied. InputError where they are no HDF5 file.
+  static File open_image(std::string_view bytes, const std::string& called);
   /// Opens for reading. InputError for a missing, truncated or foreign file.
   static File open(const std::string& path);
   File(File&&) noexcept = default;
@@ -201,6 +214,8 @@ class File {
 
  private:
   File(std::shared_ptr<const std::string> path, Handle handle, Group root);
+  static File create_with(const Handle& access, const std::string& at, const std::string& path);
+  static File open_with(const Handle& access, const std::string& path);
   bool close_once() noexcept;
   std::shared_ptr<const std::string> path_;
   Handle handle_;

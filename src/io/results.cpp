@@ -1,19 +1,51 @@
 #include "src/io/results.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <optional>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "src/io/checkpoint.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
 namespace {
 
+using nlohmann::json;
+
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();
+
+template <class T>
+StateValue array(std::span<const T> values, std::vector<std::int64_t> shape) {
+  const auto bytes = std::as_bytes(values);
+  return {dtype_of<T>, std::move(shape), {bytes.begin(), bytes.end()}};
+}
+
+template <class T>
+StateValue array(const std::vector<T>& values) {
+  return array(std::span<const T>(values), {static_cast<std::int64_t>(values.size())});
+}
+
+/// DamagedFile where the checkpoint, whole as it may be, does not hold what its layout says.
+template <class T>
+std::vector<T> values_of(const CheckpointContent& content, const std::string& name) {
+  const auto found = content.state.find(name);
+  if (found == content.state.end() || found->second.type != dtype_of<T>) {
+    throw DamagedFile("the checkpoint has no '" + name +
+                      "'; it was written by another version of the program");
+  }
+  std::vector<T> values(found->second.bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), found->second.bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+json json_of(const Label& label) { return {label.unit, label.long_name}; }
+Label label_of(const json& text) { return {text.at(0), text.at(1)}; }
 
 void set_label(hdf5::Object& object, const Label& label) {
   object.attribute("units", label.unit);
@@ -39,6 +71,32 @@ class Table {
   }
 
   bool empty() const { return steps_.empty(); }
+
+  void drop_last(std::int64_t step) {
+    if (steps_.empty() || steps_.back() != step) return;
+    steps_.pop_back();
+    for (auto& [name, values] : columns_) values.resize(steps_.size() * width_);
+  }
+
+  json save(const std::string& at, CheckpointContent& content) const {
+    json columns = json::array();
+    content.state.emplace(at + "/step", array(steps_));
+    for (const auto& [name, values] : columns_) {
+      content.state.emplace(at + "/columns/" + name, array(values));
+      columns.push_back(name);
+    }
+    return {{"width", width_}, {"columns", columns}};
+  }
+
+  void load(const std::string& at, const CheckpointContent& content, const json& layout) {
+    RANKINE_ASSERT(empty(), "a table with rows is restored");
+    width_ = layout.at("width");
+    steps_ = values_of<std::int64_t>(content, at + "/step");
+    for (const json& name : layout.at("columns")) {
+      columns_.emplace_back(name, values_of<double>(content, at + "/columns/" + name.get<std::string>()));
+      if (columns_.back().second.size() != steps_.size() * width_) throw DamagedFile("a table has gaps");
+    }
+  }
 
   /// Columns of shape [step], or [step, expert] where `second` names a second dimension.
   void write(hdf5::Group& group, const char* second = nullptr) const {
@@ -98,6 +156,34 @@ void write_named(hdf5::Group& group, const Named& entry) {
   set_label(dataset, entry.label);
 }
 
+/// A field or a parameter as it was given, for checkpoints.
+struct Kept {
+  std::string name;
+  StateValue values;
+  std::vector<Coordinate> coordinates;
+  Label label;
+};
+
+json save_named(const std::vector<Named>& list, const std::string& at, CheckpointContent& content) {
+  json out = json::array();
+  for (const Named& entry : list) {
+    content.state.emplace(at + "/" + entry.name, array(entry.values));
+    out.push_back({entry.name, entry.scalar, json_of(entry.label)});
+  }
+  return out;
+}
+
+std::vector<Named> load_named(const std::string& at, const CheckpointContent& content, const json& layout) {
+  std::vector<Named> list;
+  for (const json& entry : layout) {
+    const std::string name = entry.at(0);
+    list.push_back({name, values_of<double>(content, at + "/" + name), entry.at(1), label_of(entry.at(2))});
+    if (list.back().scalar && list.back().values.size() != 1)
+      throw DamagedFile("'" + name + "' is no scalar");
+  }
+  return list;
+}
+
 }  // namespace
 
 namespace io_detail {
@@ -108,6 +194,8 @@ struct Run {
   Table steps, evaluations, experts;
   std::vector<Named> summary, per_sample, timing;
   std::vector<Coordinate> coordinates;  // of the fields written so far
+  std::vector<Kept> fields, weights;    // empty unless they are kept for checkpoints
+  std::vector<std::pair<std::string, std::vector<double>>> edges;
   std::string path() const { return fmt::format("{}/seed_{}", variant, seed); }
 };
 
@@ -143,7 +231,10 @@ class ResultsState {
                                               .summary = {},
                                               .per_sample = {},
                                               .timing = {},
-                                              .coordinates = {}}));
+                                              .coordinates = {},
+                                              .fields = {},
+                                              .weights = {},
+                                              .edges = {}}));
     hdf5::Group group = run_group(*runs_.back());
     group.attribute("variant", variant);
     group.attribute("seed", seed);
@@ -158,6 +249,9 @@ class ResultsState {
   void write_field(Run& run, const std::string& name, std::span<const T> values,
                    const std::vector<Coordinate>& coordinates, const Label& label) {
     hdf5::Group group = run_group(run).require_group("fields");
+    if (keep_)
+      run.fields.push_back(
+          {name, array(values, {static_cast<std::int64_t>(values.size())}), coordinates, label});
     hdf5::Shape shape;
     for (const auto& coordinate : coordinates) shape.push_back(coordinate.values.size());
     hdf5::Dataset dataset = group.write(name, shape, values);
@@ -183,11 +277,88 @@ class ResultsState {
   }
 
   template <class T>
-  void write_weights(const Run& run, const std::string& name, std::span<const T> values,
+  void write_weights(Run& run, const std::string& name, std::span<const T> values,
                      const std::vector<std::uint64_t>& shape) {
+    if (keep_) run.weights.push_back({name, array(values, {shape.begin(), shape.end()}), {}, {}});
     RANKINE_ASSERT(name.find('/') == std::string::npos, name);
     run_group(run).require_group("weights").write(name, shape, values);
     file_.flush();
+  }
+
+  void write_edges(Run& run, const std::string& name, std::span<const double> edges) {
+    if (keep_) run.edges.emplace_back(name, std::vector<double>(edges.begin(), edges.end()));
+    run_group(run).require_group("fields").attribute(name, edges);
+  }
+
+  void keep() { keep_ = true; }
+  static void forget(Run& run) {
+    run.fields.clear();
+    run.weights.clear();
+    run.edges.clear();
+  }
+
+  static void save(const Run& run, CheckpointContent& content) {
+    json layout;
+    layout["steps"] = run.steps.save("results/steps", content);
+    layout["evaluations"] = run.evaluations.save("results/evaluations", content);
+    layout["experts"] = run.experts.save("results/experts", content);
+    layout["summary"] = save_named(run.summary, "results/summary", content);
+    layout["per_sample"] = save_named(run.per_sample, "results/per_sample", content);
+    layout["timing"] = save_named(run.timing, "results/timing", content);
+    const auto keep = [&](const char* what, const std::vector<Kept>& list) {
+      layout[what] = json::array();
+      for (const Kept& entry : list) {
+        json coordinates = json::array();
+        for (const Coordinate& c : entry.coordinates) {
+          coordinates.push_back({c.name, c.unit, c.long_name});
+          content.state.emplace("results/coordinates/" + entry.name + "/" + c.name, array(c.values));
+        }
+        content.state.emplace(std::string("results/") + what + "/" + entry.name, entry.values);
+        layout[what].push_back({entry.name, json_of(entry.label), coordinates});
+      }
+    };
+    keep("fields", run.fields);
+    keep("weights", run.weights);
+    layout["edges"] = json::array();
+    for (const auto& [name, edges] : run.edges) {
+      content.state.emplace("results/edges/" + name, array(edges));
+      layout["edges"].push_back(name);
+    }
+    content.texts["results_layout"] = layout.dump();
+  }
+
+  void load(Run& run, const CheckpointContent& content, bool tables_only) {
+    const auto text = content.texts.find("results_layout");
+    if (text == content.texts.end()) throw DamagedFile("the checkpoint holds no results");
+    const json layout = json::parse(text->second);
+    run.steps.load("results/steps", content, layout.at("steps"));
+    run.evaluations.load("results/evaluations", content, layout.at("evaluations"));
+    run.experts.load("results/experts", content, layout.at("experts"));
+    if (tables_only) return;
+    run.timing = load_named("results/timing", content, layout.at("timing"));
+    run.summary = load_named("results/summary", content, layout.at("summary"));
+    run.per_sample = load_named("results/per_sample", content, layout.at("per_sample"));
+    for (const json& entry : layout.at("fields")) {
+      const std::string name = entry.at(0);
+      std::vector<Coordinate> coordinates;
+      for (const json& c : entry.at(2)) {
+        const std::string axis = c.at(0);
+        coordinates.push_back(
+            {axis, values_of<double>(content, "results/coordinates/" + name + "/" + axis), c.at(1), c.at(2)});
+      }
+      with_values(content, "results/fields/" + name, [&](const auto& values, const auto&) {
+        write_field(run, name, std::span(values), coordinates, label_of(entry.at(1)));
+      });
+    }
+    for (const json& entry : layout.at("weights")) {
+      const std::string name = entry.at(0);
+      with_values(content, "results/weights/" + name, [&](const auto& values, const hdf5::Shape& shape) {
+        write_weights(run, name, std::span(values), shape);
+      });
+    }
+    for (const json& name : layout.at("edges")) {
+      write_edges(run, name, values_of<double>(content, "results/edges/" + name.get<std::string>()));
+    }
   }
 
   void finish() {
@@ -253,6 +424,22 @@ class ResultsState {
   void set_expectations(const std::vector<ExpectationResult>& results) { expectations_ = results; }
 
  private:
+  /// Calls use(values, shape) with floats or doubles.
+  template <class Use>
+  static void with_values(const CheckpointContent& content, const std::string& name, Use use) {
+    const auto found = content.state.find(name);
+    const hdf5::Shape shape = found == content.state.end()
+                                  ? hdf5::Shape{}
+                                  : hdf5::Shape(found->second.shape.begin(), found->second.shape.end());
+    if (found != content.state.end() && found->second.type == DType::f32) {
+      const std::vector<float> values = values_of<float>(content, name);
+      use(std::as_const(values), shape);
+    } else {
+      const std::vector<double> values = values_of<double>(content, name);
+      use(std::as_const(values), shape);
+    }
+  }
+
   void write_per_sample(hdf5::Group& run_group, const Run& run) {
     hdf5::Group target = run_group.require_group("per_sample");
     std::vector<std::int64_t> ids(run.per_sample.front().values.size());
@@ -292,6 +479,7 @@ class ResultsState {
   std::vector<ExpectationResult> expectations_;
   std::vector<std::pair<std::string, std::string>> texts_;
   std::vector<Named> numbers_;
+  bool keep_ = false;
 };
 
 }  // namespace io_detail
@@ -340,7 +528,7 @@ void RunWriter::fields(const std::string& name, std::span<const float> values,
 }
 
 void RunWriter::field_edges(const std::string& name, std::span<const double> edges) {
-  if (state_) state_->run_group(state_->run(run_)).require_group("fields").attribute(name, edges);
+  if (state_) state_->write_edges(state_->run(run_), name, edges);
 }
 
 void RunWriter::weights(const std::string& name, std::span<const double> values,
@@ -359,6 +547,18 @@ void RunWriter::timing(const std::string& name, double value, const Label& label
 
 void RunWriter::timing(const std::string& name, std::span<const double> values, const Label& label) {
   if (state_) put(state_->run(run_).timing, {name, {values.begin(), values.end()}, false, label});
+}
+
+void RunWriter::drop_evaluation(std::int64_t step) {
+  if (state_) state_->run(run_).evaluations.drop_last(step);
+}
+
+void RunWriter::save(CheckpointContent& content) const {
+  if (state_) io_detail::ResultsState::save(state_->run(run_), content);
+}
+
+void RunWriter::load(const CheckpointContent& content, bool tables_only) {
+  if (state_) state_->load(state_->run(run_), content, tables_only);
 }
 
 // ---------------------------------------------------------------------------------------------------
@@ -383,6 +583,14 @@ ResultsWriter::ResultsWriter(const std::string& path, const std::string& title, 
 
 RunWriter ResultsWriter::run(const std::string& variant, std::int64_t seed) {
   return state_ ? RunWriter(state_, state_->find_run(variant, seed)) : RunWriter();
+}
+
+void ResultsWriter::keep_for_checkpoints() {
+  if (state_) state_->keep();
+}
+
+void ResultsWriter::forget(const std::string& variant, std::int64_t seed) {
+  if (state_) io_detail::ResultsState::forget(state_->run(state_->find_run(variant, seed)));
 }
 
 void ResultsWriter::expectations(const std::vector<ExpectationResult>& results) {

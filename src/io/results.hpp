@@ -46,6 +46,8 @@ struct ExpectationResult {
   double left = 0, right = 0;
 };
 
+struct CheckpointContent;
+
 namespace io_detail {
 class ResultsState;
 }
@@ -89,6 +91,16 @@ class RunWriter {
   void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
   void timing(const std::string& name, std::span<const double> values, const Label& label = {.unit = "s"});
 
+  /// Takes back the evaluation after `step` steps, if there is one: a longer run would not have made it.
+  void drop_evaluation(std::int64_t step);
+
+  /// Adds everything collected so far to a checkpoint, below "results".
+  void save(CheckpointContent& content) const;
+  /// The opposite, on a run to which nothing was given yet; then the file is as if its calls had been
+  /// repeated. `tables_only`: steps, evaluations, experts and timing, but nothing that a run gives at its
+  /// end.
+  void load(const CheckpointContent& content, bool tables_only);
+
  private:
   friend class ResultsWriter;
   friend class io_detail::ResultsState;
@@ -112,6 +124,10 @@ class ResultsWriter {
   ~ResultsWriter();
 
   bool active() const { return state_ != nullptr; }
+  /// From now on fields and weights, which go to the file at once, are kept in memory too, for
+  /// RunWriter::save(); forget() drops those of one run.
+  void keep_for_checkpoints();
+  void forget(const std::string& variant, std::int64_t seed);
 
   /// The run of one variant and seed, which is created at the first call.
   RunWriter run(const std::string& variant, std::int64_t seed);

@@ -1,0 +1,545 @@
+#include "src/experiments/checkpointing.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <signal.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
+#include "src/core/strings.hpp"
+#include "src/io/provenance.hpp"
+
+namespace rankine {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Settings that a restart may change, and when. All others are refused. Sections that are not part of a
+/// variant's settings (about, checkpoint, expect, run but for the experiment) are harmless anyway.
+struct Harmless {
+  const char* key;
+  enum class When {
+    while_running,  ///< what it decides comes after the last step
+    steps_ahead,    ///< not below what is done, and only where the schedule does not know the total
+  } when;
+};
+constexpr std::array<Harmless, 2> harmless{{
+    {"train.save_fields", Harmless::When::while_running},
+    {"train.steps", Harmless::When::steps_ahead},
+}};
+/// Schedules whose factor depends on the step alone.
+constexpr std::array<const char*, 2> schedules_without_total{"constant", "step"};
+
+/// One line "key: value" a setting; line breaks inside values are written as \n.
+std::string text_of(const std::map<std::string, std::string>& settings) {
+  std::string text;
+  for (const auto& [key, value] : settings) {
+    text += key + ": ";
+    for (const char c : value) text += c == '\n' ? std::string("\\n") : std::string(1, c);
+    text += '\n';
+  }
+  return text;
+}
+
+std::map<std::string, std::string> settings_of(const std::string& text) {
+  std::map<std::string, std::string> settings;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string::npos) settings[line.substr(0, colon)] = line.substr(colon + 2);
+    begin = end + 1;
+  }
+  return settings;
+}
+
+std::string text_or(const CheckpointContent& content, const std::string& name) {
+  const auto found = content.texts.find(name);
+  return found == content.texts.end() ? "" : found->second;
+}
+
+/// Seconds since 1970, which is what Slurm gives.
+double seconds_since_epoch() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::optional<double> earliest_end(const RunOptions& run) {
+  std::optional<double> end;
+  if (const std::optional<double> seconds = run.walltime_seconds()) end = seconds_since_epoch() + *seconds;
+  if (const char* slurm = std::getenv("SLURM_JOB_END_TIME")) {
+    const double at = std::strtod(slurm, nullptr);
+    if (at > 0 && (!end || at < *end)) end = at;
+  }
+  return end;
+}
+
+/// Results files that killed runs on this machine left half-written.
+void remove_stale_results(const std::string& output) {
+  const fs::path path(output);
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const std::string start = path.filename().string() + ".tmp.";
+  std::error_code error;
+  std::vector<fs::path> stale;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(start)) continue;
+    const long pid = std::atol(name.c_str() + start.size());
+    if (pid > 0 && pid != ::getpid() && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) {
+      stale.push_back(it->path());
+    }
+  }
+  for (const fs::path& file : stale) fs::remove(file, error);
+}
+
+}  // namespace
+
+void WallLimit::passed(double now) {
+  if (last_) longest_ = std::max(longest_, now - *last_);
+  last_ = now;
+}
+
+SettingsChange compare_settings(const std::map<std::string, std::string>& then,
+                                const std::map<std::string, std::string>& now, std::int64_t step) {
+  SettingsChange change;
+  const auto value = [](const auto& settings, const std::string& key) {
+    const auto found = settings.find(key);
+    return found == settings.end() ? std::string("(not there)") : found->second;
+  };
+  std::map<std::string, std::string> keys = then;
+  keys.insert(now.begin(), now.end());
+  const std::string total = value(then, "train.steps");
+  const bool was_running = step < std::atol(total.c_str());
+  for (const auto& [key, ignored] : keys) {
+    const std::string before = value(then, key), after = value(now, key);
+    if (before == after) continue;
+    const auto rule = std::find_if(harmless.begin(), harmless.end(),
+                                   [&key = key](const Harmless& h) { return key == h.key; });
+    std::string why;
+    if (rule != harmless.end() && rule->when == Harmless::When::while_running) {
+      if (was_running) continue;
+      why = "; this variant is done";
+    }
+    if (rule != harmless.end() && rule->when == Harmless::When::steps_ahead) {
+      const std::string schedule = value(now, "train.schedule.name");
+      const bool free = std::find(schedules_without_total.begin(), schedules_without_total.end(), schedule) !=
+                        schedules_without_total.end();
+      if (free && std::atol(after.c_str()) >= step && (was_running || std::atol(after.c_str()) > step)) {
+        change.more_steps = true;
+        continue;
+      }
+      why = free ? fmt::format("; {} steps are done", step)
+                 : fmt::format("; the schedule '{}' depends on it", schedule);
+    }
+    change.refused.push_back(fmt::format("{}: {} then, {} now{}", key, before, after, why));
+  }
+  return change;
+}
+
+// ----------------------------------------------------------------------------------------------------------
+// Checkpointer
+
+Checkpointer::Checkpointer(const Setup& setup, Log& log)
+    : communicator_(setup.communicator),
+      deck_(setup.deck),
+      options_(setup.deck.checkpoint()),
+      restart_(setup.restart),
+      output_(setup.output),
+      smoke_(setup.smoke),
+      folder_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
+      log_(log),
+      limit_(earliest_end(setup.deck.run())) {
+  if (restart_ != "never") communicator_.on_root([&] { look(log); });
+}
+
+double Checkpointer::now() const { return seconds_since_epoch(); }
+
+std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& path, bool may_be_damaged,
+                                                           Log& log) const {
+  Found found{path, {}, 0, false};
+  try {
+    found.content = read_checkpoint(path);
+    if (text_or(found.content, "variant").empty() || text_or(found.content, "settings").empty()) {
+      throw DamagedFile(path + ": does not say what it is a checkpoint of");
+    }
+  } catch (const DamagedFile& error) {
+    if (!may_be_damaged) throw;
+    log.warning(std::string("skipped the checkpoint ") + error.what());
+    CheckpointFolder::set_aside(path);
+    return std::nullopt;
+  } catch (const std::exception& error) {
+    if (!may_be_damaged) throw;
+    log.warning(std::string("skipped the checkpoint ") + error.what());
+    return std::nullopt;
+  }
+  found.step = std::atol(text_or(found.content, "step").c_str());
+  return found;
+}
+
+void Checkpointer::look(Log& log) {
+  // A folder of its own, or one that the user names; in both, damaged ones are skipped.
+  CheckpointFolder from = folder_;
+  std::string only;
+  if (restart_ != "auto") {
+    if (!fs::exists(restart_)) {
+      throw InputError(
+          "--restart " + printable(restart_, 400) +
+          ": there is no such file or folder; `--restart auto` takes the newest good checkpoint");
+    }
+    if (fs::is_directory(restart_)) {
+      from = CheckpointFolder(restart_);
+    } else {
+      only = restart_;
+      const std::string parent = fs::path(restart_).parent_path().string();
+      from = CheckpointFolder(parent.empty() ? "." : parent);
+    }
+  }
+  std::error_code same_error;
+  const bool own = fs::equivalent(from.path(), folder_.path(), same_error);
+  if (own) {
+    folder_.remove_temporaries();
+    first_write_ = false;
+  }
+  remove_stale_results(output_);
+
+  bool another_program = false;
+  const auto check = [&](Found& found) {
+    const SettingsChange change =
+        compare_settings(settings_of(text_or(found.content, "settings")),
+                         deck_.settings(text_or(found.content, "variant")), found.step);
+    const bool smoke = text_or(found.content, "smoke") == "yes";
+    if (!change.refused.empty() || smoke != smoke_) {
+      std::string list = smoke == smoke_ ? "" : "\n  --smoke: one has it, the other not";
+      for (const std::string& line : change.refused) list += "\n  " + line;
+      throw InputError(found.path +
+                       ": the deck has changed since this checkpoint was written, in ways that "
+                       "matter:" +
+                       list + "\nrestore these values, or start afresh without --restart");
+    }
+    found.more_steps = change.more_steps;
+    another_program = another_program || text_or(found.content, "revision") != build_info().git_revision;
+  };
+
+  for (const Deck::Variant& variant : deck_.variants()) {
+    for (const int seed : deck_.run().seeds) {
+      const std::string path = from.finished_path(variant.name, seed);
+      if (!fs::exists(path)) continue;
+      std::optional<Found> found = read_good(path, true, log);
+      if (!found) continue;
+      check(*found);
+      auto& where = found->more_steps ? running_ : finished_;
+      if (!found->more_steps && !own)
+        unsaved_.emplace_back(folder_.finished_path(variant.name, seed), found->content);
+      if (!found->more_steps) found->content = {};  // read again when it is its turn
+      where.emplace(std::pair(variant.name, static_cast<std::int64_t>(seed)), std::move(*found));
+      any_good_ = true;
+    }
+  }
+  std::vector<CheckpointFolder::Item> items = from.list();
+  if (!only.empty()) items = {{0, only}};
+  for (const CheckpointFolder::Item& item : items) {
+    std::optional<Found> found = read_good(item.path, only.empty(), log);
+    if (!found) continue;
+    const std::string variant = text_or(found->content, "variant");
+    const std::int64_t seed = std::atol(text_or(found->content, "seed").c_str());
+    const bool in_deck =
+        std::any_of(deck_.variants().begin(), deck_.variants().end(),
+                    [&](const Deck::Variant& v) { return v.name == variant; }) &&
+        std::find(deck_.run().seeds.begin(), deck_.run().seeds.end(), seed) != deck_.run().seeds.end();
+    if (!in_deck) {
+      const std::string what = fmt::format(
+          "{}: belongs to variant '{}', seed {}, which this run does not have", item.path, variant, seed);
+      if (!only.empty()) throw InputError(what);
+      log.warning("skipped the checkpoint " + what);
+      continue;
+    }
+    any_good_ = true;
+    const auto job = std::pair(variant, seed);
+    if (text_or(found->content, "finished") == "yes" || finished_.contains(job)) break;
+    check(*found);
+    const auto better = running_.find(job);
+    if (better == running_.end() || better->second.step < found->step) running_[job] = std::move(*found);
+    break;
+  }
+  if (another_program) {
+    log.warning(
+        "the checkpoints were written by another build of the program; the results may differ in the last "
+        "digits from those of one build alone");
+  }
+  if (finished_.empty() && running_.empty()) {
+    log.line("no checkpoint to go on from in " + from.path() + ": starting afresh");
+  } else if (running_.empty()) {
+    log.line(fmt::format("going on from {}: {} done", from.path(), finished_.size()));
+  } else {
+    const auto& [job, found] = *running_.begin();
+    log.line(fmt::format("going on from {}: {} seed {} after {} steps, {} done before", found.path, job.first,
+                         job.second, found.step, finished_.size()));
+  }
+}
+
+std::optional<std::map<std::string, double>> Checkpointer::finished(const std::string& variant,
+                                                                    std::int64_t seed, RunWriter& results) {
+  job_ = {};
+  bool known = communicator_.is_root() && finished_.contains({variant, seed});
+  communicator_.broadcast(known);
+  if (!known) return std::nullopt;
+  std::string names;
+  std::vector<double> values;
+  communicator_.on_root([&] {
+    const CheckpointContent content = read_checkpoint(finished_.at({variant, seed}).path);
+    results.load(content, false);
+    for (const auto& [name, value] : content.state) {
+      constexpr std::string_view start = "metrics/";
+      if (!name.starts_with(start) || value.bytes.size() != sizeof(double)) continue;
+      names += name.substr(start.size()) + "\n";
+      values.emplace_back();
+      std::memcpy(&values.back(), value.bytes.data(), sizeof(double));
+    }
+  });
+  communicator_.broadcast(names);
+  communicator_.broadcast(values);
+  std::map<std::string, double> metrics;
+  std::size_t begin = 0;
+  for (const double value : values) {
+    const std::size_t end = names.find('\n', begin);
+    metrics[names.substr(begin, end - begin)] = value;
+    begin = end + 1;
+  }
+  return metrics;
+}
+
+CheckpointContent Checkpointer::collect(const StateRegistry& state) const {
+  CheckpointContent content;
+  for (const auto& [name, entry] : state.entries()) {
+    if (entry.kind == StateKind::replicated) {
+      if (communicator_.is_root()) content.state.emplace("state/" + name, entry.get());
+      continue;
+    }
+    StateValue value = entry.get();
+    RANKINE_ASSERT(!value.shape.empty(), "state '" + name + "' is spread over ranks and has no dimension");
+    value.shape[0] = communicator_.sum(value.shape[0]);
+    value.bytes = communicator_.gather_varying(std::span<const std::byte>(value.bytes));
+    if (communicator_.is_root()) content.state.emplace("state/" + name, std::move(value));
+  }
+  return content;
+}
+
+void Checkpointer::describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
+                            std::int64_t step) const {
+  const BuildInfo build = build_info();
+  content.texts["variant"] = variant;
+  content.texts["seed"] = std::to_string(seed);
+  content.texts["step"] = std::to_string(step);
+  content.texts["settings"] = text_of(deck_.settings(variant));
+  content.texts["resolved_deck"] = deck_.resolved();
+  content.texts["smoke"] = smoke_ ? "yes" : "no";
+  content.texts["version"] = build.version;
+  content.texts["revision"] = build.git_revision;
+  content.texts["ranks"] = std::to_string(communicator_.size());
+}
+
+/// Root only. False, with a warning, where the file could not be written: a run goes on without.
+bool Checkpointer::write(CheckpointContent content, const std::string& path) {
+  try {
+    folder_.create();
+    if (std::exchange(first_write_, false) && folder_.archive()) {
+      log_.line("moved the checkpoints of an earlier run to " + folder_.path() + "/previous");
+    }
+    const CheckpointCost cost = write_checkpoint(path, content);
+    for (Totals* totals : {&totals_, &job_}) {
+      totals->count += 1;
+      totals->bytes = static_cast<double>(cost.bytes);
+      totals->write_seconds += cost.write_seconds;
+      totals->verify_seconds += cost.verify_seconds;
+    }
+    any_good_ = true;
+    return true;
+  } catch (const std::exception& error) {
+    log_.warning(std::string("no checkpoint was written: ") + error.what());
+    return false;
+  }
+}
+
+bool Checkpointer::flush_finished() {
+  bool good = true;
+  auto unsaved = std::exchange(unsaved_, {});
+  for (auto& [path, content] : unsaved) {
+    if (write(content, path)) continue;
+    unsaved_.emplace_back(path, std::move(content));  // at the next checkpoint again
+    good = false;
+  }
+  return good;
+}
+
+/// Collective. Returns whether it worked, on the root.
+bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
+  CheckpointContent content = collect(job.state_);
+  since_saved_ = Stopwatch();
+  const std::int64_t before = std::exchange(job.saved_step_, step);
+  if (!communicator_.is_root()) return true;
+  job.results_.save(content);
+  describe(content, job.variant_, job.seed_, step);
+  bool good = flush_finished();
+  if (write(std::move(content), folder_.path_of(folder_.next_number()))) {
+    folder_.prune(options_.keep_last, options_.keep_every);
+  } else {
+    job.saved_step_ = before;
+    good = false;
+  }
+  return good;
+}
+
+void Checkpointer::done(const JobCheckpoint& job, const std::map<std::string, double>& metrics) {
+  if (!communicator_.is_root()) return;
+  CheckpointContent content = job.last_state_.value_or(CheckpointContent{});
+  const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
+  job.results_.save(content);
+  for (const auto& [name, value] : metrics) {
+    StateValue stored{DType::f64, {}, std::vector<std::byte>(sizeof value)};
+    std::memcpy(stored.bytes.data(), &value, sizeof value);
+    content.state.emplace("metrics/" + name, std::move(stored));
+  }
+  describe(content, job.variant_, job.seed_, step);
+  content.texts["finished"] = "yes";
+  unsaved_.emplace_back(folder_.finished_path(job.variant_, job.seed_), std::move(content));
+  const bool due = options_.every_steps > 0 ||
+                   (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
+  if (due) {
+    flush_finished();
+    since_saved_ = Stopwatch();
+  }
+}
+
+void Checkpointer::report(RunWriter& results) const {
+  if (job_.count > 0) {
+    results.timing("checkpoints", job_.count, {.unit = "1", .long_name = "checkpoints written"});
+    results.timing("checkpoint_bytes", job_.bytes, {.unit = "B", .long_name = "size of the last checkpoint"});
+    results.timing("checkpoint_write_seconds", job_.write_seconds,
+                   {.unit = "s", .long_name = "encoding, hashing, writing and syncing checkpoints"});
+    results.timing("checkpoint_verify_seconds", job_.verify_seconds,
+                   {.unit = "s", .long_name = "reading checkpoints again to check them"});
+  }
+  results.timing("agreement_seconds", job_.agree_seconds,
+                 {.unit = "s", .long_name = "agreeing, between steps, on whether to save or stop"});
+}
+
+std::string Checkpointer::summary() const {
+  if (totals_.count == 0) return "";
+  const double seconds = totals_.write_seconds + totals_.verify_seconds;
+  return fmt::format("{:.0f} checkpoints in {}, the last of {}: {} ({:.2g} % of the time)", totals_.count,
+                     folder_.path(), bytes_text(totals_.bytes), duration_text(seconds),
+                     100 * seconds / std::max(since_start_.seconds(), 1e-9));
+}
+
+// ----------------------------------------------------------------------------------------------------------
+// JobCheckpoint
+
+std::int64_t JobCheckpoint::resume() {
+  const Communicator& communicator = owner_.communicator_;
+  const auto job = std::pair(variant_, seed_);
+  std::string bytes;
+  communicator.on_root([&] {
+    const auto found = owner_.running_.find(job);
+    if (found == owner_.running_.end()) return;
+    bytes = encode_checkpoint(found->second.content, found->second.path);
+    results_.load(found->second.content, found->second.more_steps);
+    owner_.running_.erase(found);
+  });
+  communicator.broadcast(bytes);
+  if (bytes.empty()) return 0;
+  const CheckpointContent content = decode_checkpoint(bytes, "the checkpoint");
+  StateSnapshot snapshot;
+  for (const auto& [name, value] : content.state) {
+    constexpr std::string_view start = "state/";
+    if (name.starts_with(start)) snapshot.emplace(name.substr(start.size()), value);
+  }
+  communicator.together([&] {
+    for (auto& [name, value] : snapshot) {
+      const auto entry = state_.entries().find(name);
+      if (entry == state_.entries().end() || entry->second.kind == StateKind::replicated) continue;
+      if (value.shape.empty()) throw InputError("saved state '" + name + "' cannot be spread over ranks");
+    }
+  });
+  // This rank's part of what is spread: as many as it has now, after those of the ranks before it.
+  for (const auto& [name, entry] : state_.entries()) {
+    const auto saved = snapshot.find(name);
+    if (entry.kind == StateKind::replicated || saved == snapshot.end()) continue;
+    const std::int64_t own = entry.get().shape.at(0);
+    const std::vector<std::int64_t> all = communicator.all_gather(own);
+    std::int64_t begin = 0, total = 0;
+    for (int r = 0; r < communicator.size(); ++r) {
+      if (r < communicator.rank()) begin += all[static_cast<std::size_t>(r)];
+      total += all[static_cast<std::size_t>(r)];
+    }
+    StateValue& value = saved->second;
+    if (value.shape[0] != total) {
+      throw InputError(
+          fmt::format("saved state '{}' has {} parts, this run {}; use the deck that the state was "
+                      "saved with",
+                      name, value.shape[0], total));
+    }
+    const std::size_t each = total == 0 ? 0 : value.bytes.size() / static_cast<std::size_t>(total);
+    const auto from = value.bytes.begin() + static_cast<std::ptrdiff_t>(each) * begin;
+    value.bytes = {from, from + static_cast<std::ptrdiff_t>(each) * own};
+    value.shape[0] = own;
+  }
+  communicator.together([&] { state_.restore(snapshot); });
+  saved_step_ = std::atol(text_or(content, "step").c_str());
+  return saved_step_;
+}
+
+void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
+  // The largest of what the ranks say counts; rank 0 watches the clocks.
+  enum : std::int64_t { go_on, save, wall_time, a_signal };
+  const Communicator& communicator = owner_.communicator_;
+  std::int64_t wish = go_on;
+  if (communicator.is_root()) {
+    const CheckpointOptions& options = owner_.options_;
+    const double now = owner_.now();
+    owner_.limit_.passed(now);
+    const bool due =
+        (options.every_steps > 0 && step % options.every_steps == 0) ||
+        (options.every_minutes > 0 && owner_.since_saved_.seconds() >= 60 * options.every_minutes);
+    if (due && step > saved_step_) wish = save;
+    if (owner_.limit_.must_stop(now)) wish = wall_time;
+  }
+  if (const int signal = StopSignals::received(); signal != 0) wish = a_signal + signal;
+  if (communicator.size() > 1) {
+    const Stopwatch watch;
+    wish = communicator.max(wish);
+    owner_.job_.agree_seconds += watch.seconds();
+  }
+  const bool stop = wish >= wall_time;
+  if (step == steps && !stop) {
+    CheckpointContent content = owner_.collect(state_);
+    content.texts["step"] = std::to_string(step);
+    if (communicator.is_root()) last_state_ = std::move(content);
+  }
+  if (wish == go_on) return;
+  bool good = true;
+  if (step > saved_step_) {
+    good = owner_.save(*this, step);
+  } else if (communicator.is_root()) {
+    good = owner_.flush_finished();
+  }
+  if (!stop) return;
+  // Without any checkpoint there is nothing to go on from.
+  std::int64_t usable = communicator.is_root() && (good || owner_.any_good_) ? 1 : 0;
+  communicator.broadcast(usable);
+  const std::string why = wish == wall_time
+                              ? "the wall time is nearly over"
+                              : std::string("got ") + StopSignals::name(static_cast<int>(wish - a_signal));
+  if (usable == 0) {
+    throw IoError(why + ", but no checkpoint could be written; see the warning above");
+  }
+  throw StopRequested(
+      fmt::format("{}: stopped {} seed {} after {} of {} steps", why, variant_, seed_, step, steps));
+}
+
+}  // namespace rankine

@@ -1,0 +1,163 @@
+// When a run saves what it needs to go on after an interruption, when it stops in good order, and what it
+// takes up again. All ranks take every decision together; rank 0 writes and reads the files. Replicated state
+// is written by rank 0; state that is spread over the ranks is gathered in the order of tiles or samples, so
+// that any number of ranks reads what any number wrote.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/comm/communicator.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/log.hpp"
+#include "src/core/state_registry.hpp"
+#include "src/core/stop_signals.hpp"
+#include "src/deck/deck.hpp"
+#include "src/io/checkpoint.hpp"
+#include "src/io/results.hpp"
+
+namespace rankine {
+
+/// Ends a run in good order: everything is saved. Thrown on all ranks alike.
+class StopRequested : public std::exception {
+ public:
+  explicit StopRequested(std::string why) : why_(std::move(why)) {}
+  const char* what() const noexcept override { return why_.c_str(); }
+
+ private:
+  std::string why_;
+};
+
+/// Whether a run must stop because its time is nearly over: when less is left than twice the longest step
+/// with its checkpoint. Times are seconds on any clock.
+class WallLimit {
+ public:
+  explicit WallLimit(std::optional<double> end) : end_(end) {}
+  /// The place between two steps. The longest distance between two calls counts as the longest step.
+  void passed(double now);
+  bool must_stop(double now) const { return end_ && *end_ - now < 2 * longest_; }
+  double longest() const { return longest_; }
+
+ private:
+  std::optional<double> end_, last_;
+  double longest_ = 0;
+};
+
+/// How the settings of a checkpoint differ from those of the deck.
+struct SettingsChange {
+  std::vector<std::string> refused;  ///< "train.batch: 4 then, 8 now"
+  bool more_steps = false;
+};
+
+/// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
+SettingsChange compare_settings(const std::map<std::string, std::string>& then,
+                                const std::map<std::string, std::string>& now, std::int64_t step);
+
+class Checkpointer;
+
+/// What one variant and seed sees of it.
+class JobCheckpoint {
+ public:
+  /// Where the experiment registers everything that its future depends on. Registered objects must live until
+  /// the experiment's run() returns.
+  StateRegistry& state() { return state_; }
+
+  /// After registering, before the first step: restores the state and the results so far. Returns how many
+  /// steps were done, 0 if there is nothing to go on from. Collective.
+  std::int64_t resume();
+
+  /// The place between two steps, `step` of `steps` done: before the first, between two, and after the last.
+  /// Collective. Saves if it is time to; throws StopRequested where a rank has got a signal or the wall time
+  /// ends.
+  void between_steps(std::int64_t step, std::int64_t steps);
+
+ private:
+  friend class Checkpointer;
+  JobCheckpoint(Checkpointer& owner, std::string variant, std::int64_t seed, RunWriter results)
+      : owner_(owner), variant_(std::move(variant)), seed_(seed), results_(std::move(results)) {}
+
+  Checkpointer& owner_;
+  std::string variant_;
+  std::int64_t seed_;
+  RunWriter results_;
+  StateRegistry state_;
+  std::int64_t saved_step_ = 0;                  // what a checkpoint holds already
+  std::optional<CheckpointContent> last_state_;  // root: after the last step
+};
+
+/// Of all variants and seeds of one call of the program.
+class Checkpointer {
+ public:
+  struct Setup {
+    const Communicator& communicator;
+    const Deck& deck;
+    std::string output;   ///< results file
+    std::string restart;  ///< "never", "auto", or a path
+    bool smoke = false;
+  };
+  /// Collective. Looks for what to go on from; says what it skips, and why. InputError where a checkpoint was
+  /// written with settings that matter and differ.
+  Checkpointer(const Setup& setup, Log& log);
+
+  /// If this variant and seed is done: restores its results and returns its metrics. Collective.
+  std::optional<std::map<std::string, double>> finished(const std::string& variant, std::int64_t seed,
+                                                        RunWriter& results);
+  JobCheckpoint begin(const std::string& variant, std::int64_t seed, const RunWriter& results) {
+    return JobCheckpoint(*this, variant, seed, results);
+  }
+  /// Notes that the job is done; its results are saved at the next checkpoint, or now if saving is due after
+  /// each number of steps. Collective. `results` must have all it is going to have.
+  void done(const JobCheckpoint& job, const std::map<std::string, double>& metrics);
+
+  /// What this job spent on checkpoints, for /timing.
+  void report(RunWriter& results) const;
+  /// "2 checkpoints, the last of 1.1 MiB, in 0.05 s (0.3 % of the time)"; "" if there was none. Root only.
+  std::string summary() const;
+
+ private:
+  friend class JobCheckpoint;
+  /// What a job goes on from.
+  struct Found {
+    std::string path;
+    CheckpointContent content;
+    std::int64_t step = 0;
+    bool more_steps = false;
+  };
+  struct Totals {
+    double count = 0, bytes = 0, write_seconds = 0, verify_seconds = 0, agree_seconds = 0;
+  };
+
+  void look(Log& log);
+  std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log) const;
+  CheckpointContent collect(const StateRegistry& state) const;
+  void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
+                std::int64_t step) const;
+  bool write(CheckpointContent content, const std::string& path);
+  bool save(JobCheckpoint& job, std::int64_t step);
+  bool flush_finished();
+  double now() const;
+
+  const Communicator& communicator_;
+  const Deck& deck_;
+  const CheckpointOptions options_;
+  std::string restart_, output_;
+  bool smoke_;
+  CheckpointFolder folder_;
+  Log& log_;
+  StopSignals signals_;
+  WallLimit limit_;
+  Stopwatch since_start_;
+  Stopwatch since_saved_;
+  bool first_write_ = true;
+  bool any_good_ = false;  // root: a restart would find something
+  std::map<std::pair<std::string, std::int64_t>, Found> running_, finished_;  // root
+  std::vector<std::pair<std::string, CheckpointContent>> unsaved_;            // root: path, results of a job
+  Totals totals_, job_;
+};
+
+}  // namespace rankine

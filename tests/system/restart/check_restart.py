@@ -1,0 +1,289 @@
+"""Interrupts runs in every way and compares the final results with those of an uninterrupted run, bit by bit.
+
+usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
+
+TEST is kills:<number>, ranks, signals, walltime, deck, damage, or longer. FAULTS is the library of io_faults.cpp.
+"""
+import errno
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TEST, RANKINE, FAULTS, DECK, *LAUNCHER = sys.argv[1:]
+PLACE = LAUNCHER.index("RANKS")
+jobs = []
+PATIENCE = 60  # seconds in which a job must end after one of its ranks died
+
+
+def command(ranks, *arguments):
+    launcher = [] if ranks == 1 else LAUNCHER[:PLACE] + [str(ranks)] + LAUNCHER[PLACE + 1:]
+    return [*launcher, RANKINE, "run", DECK, *arguments]
+
+
+def start(ranks, *arguments, **environment):
+    """The job, writing to a log file, in a session of its own."""
+    log = open("log.txt", "a+")
+    log.seek(0, os.SEEK_END)
+    job = subprocess.Popen(command(ranks, *arguments), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                           env={**os.environ, **environment})
+    job.log, job.begin = log, log.tell()
+    jobs.append(job)
+    return job
+
+
+def text_of(job):
+    job.log.seek(job.begin)
+    return job.log.read()
+
+
+def finish(job, seconds=200):
+    """(exit code, text)"""
+    code = job.wait(seconds)
+    text = text_of(job)
+    job.log.close()
+    return code, text
+
+
+def run(ranks, *arguments, **environment):
+    return finish(start(ranks, *arguments, **environment))
+
+
+def expect(code, done):
+    if done[0] != code:
+        raise SystemExit(f"exit code {done[0]}, expected {code}\n{done[1]}")
+    return done[1]
+
+
+def ranks_of(job):
+    """Process ids of the job's ranks, as far as they run."""
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+            except OSError:
+                pass
+    found, left = [], [job.pid]
+    while left:
+        pid = left.pop()
+        left += children.get(pid, [])
+        try:
+            if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(RANKINE):
+                found.append(pid)
+        except OSError:
+            pass
+    return sorted(found)
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.002)
+    raise SystemExit("waited in vain")
+
+
+def checkpoints():
+    return sorted(pathlib.Path("results.h5.checkpoints").glob("checkpoint-*.h5"))
+
+
+def newest():
+    return max((int(path.stem[-8:]) for path in checkpoints()), default=0)
+
+
+def compare(first="whole.h5", second="results.h5"):
+    done = subprocess.run([RANKINE, "compare", first, second], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{first} and {second} differ:\n{done.stdout}{done.stderr}")
+
+
+def fresh():
+    shutil.rmtree("results.h5.checkpoints", ignore_errors=True)
+    for file in pathlib.Path().glob("results.*"):
+        file.unlink()
+
+
+def test_kills(number):
+    seconds = PATIENCE
+    for _ in range(2):
+        began = time.monotonic()
+        expect(0, run(1, "--output", "whole.h5"))
+        seconds = min(seconds, time.monotonic() - began)
+    chance = random.Random(int(os.environ.get("RANKINE_SEED", "1")))
+    kills = faulty = cycles = writing = slowest = 0
+    while kills < number:
+        cycles += 1
+        fresh()
+        while True:
+            ranks = chance.choice([1, 1, 2])
+            environment = {}
+            if kills % 2:
+                code = chance.choice([errno.ENOSPC, errno.EIO])
+                environment = {"LD_PRELOAD": FAULTS, "RANKINE_FAULTS": f".checkpoints/:{code}:20"}
+            known = checkpoints()
+            job = start(ranks, "--restart", "auto", **environment)
+            delay = chance.uniform(0, 0.9 * seconds)
+            try:
+                code = job.wait(delay if kills < number else 200)
+            except subprocess.TimeoutExpired:
+                code = None
+            if code is None:
+                pids = ranks_of(job)
+                victim = chance.choice(pids) if pids else job.pid
+                writing += any(pathlib.Path("results.h5.checkpoints").glob("*.tmp.*"))
+                os.kill(victim, signal.SIGKILL)
+                killed = time.monotonic()
+                code = job.wait(PATIENCE)
+                slowest = max(slowest, time.monotonic() - killed)
+                kills += 1
+                faulty += bool(environment)
+            said = text_of(job)
+            job.log.close()
+            if "skipped the checkpoint" in said:
+                raise SystemExit(f"a checkpoint was damaged by a kill:\n{said}")
+            taken = re.search(r"going on from (\S+checkpoint-\d+\.h5)", said)
+            if known and taken and taken.group(1) != str(known[-1]):
+                raise SystemExit(f"{known[-1]} was there, but {taken.group(1)} was taken")
+            if known and not taken and "going on from" not in said and "starting afresh" in said:
+                raise SystemExit(f"{known[-1]} was there, but the run started afresh")
+            if code == 0:
+                break
+        compare()
+    print(f"{kills} kills ({writing} with a file being written, {faulty} with failing writes) in {cycles} runs, all "
+          f"equal; slowest end of a job after the death of a rank {slowest:.2f} s; one run takes {seconds:.2f} s")
+
+
+def stop_after(ranks, number, sent=signal.SIGTERM, rank=0, **environment):
+    """Runs until `number` more checkpoints are there, then signals one rank. Returns seconds until the end."""
+    last = newest()
+    job = start(ranks, "--restart", "auto", **environment)
+    wait_for(lambda: job.poll() is not None or newest() >= last + number)
+    if job.poll() is not None:
+        raise SystemExit("the run was over before it could be stopped\n" + text_of(job))
+    os.kill(ranks_of(job)[rank], sent)
+    began = time.monotonic()
+    expect(75, finish(job, 30))
+    return time.monotonic() - began
+
+
+def test_ranks():
+    expect(0, run(1, "--output", "whole.h5"))
+    order = [1, 2, 4, 3, 1, 3, 2, 1, 4, 1]
+    for ranks in order:
+        stop_after(ranks, 4)
+    expect(0, run(2, "--restart", "auto"))
+    compare()
+    print("one run, continued on", *order, "2 ranks: equal")
+
+
+def test_signals():
+    expect(0, run(2, "--output", "whole.h5"))
+    slowest = 0
+    for sent in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGINT):
+        fresh()
+        slowest = max(slowest, stop_after(2, 3, sent, rank=1))
+        if list(pathlib.Path().glob("results.h5*")) != [pathlib.Path("results.h5.checkpoints")]:
+            raise SystemExit(f"left behind: {list(pathlib.Path().glob('results.h5*'))}")
+        expect(0, run(2, "--restart", "auto"))
+        compare()
+    print(f"longest time from a signal to the end {slowest:.2f} s")
+
+
+def test_walltime():
+    expect(0, run(1, "--output", "whole.h5"))
+    said = expect(75, run(1, "--set", "run.walltime=00:00:01", "--set", "train.steps=2000"))
+    assert "wall time is nearly over" in said, said
+    fresh()
+    soon = str(int(time.time()) + 2)
+    said = expect(75, run(2, "--set", "train.steps=2000", SLURM_JOB_END_TIME=soon))
+    assert "wall time is nearly over" in said, said
+    expect(1, run(1, "--set", "run.walltime=1:70:00"))
+    # The schedule does not know the total, so fewer steps than planned are a harmless change.
+    steps = int(re.search(r"after (\d+) of 2000", said).group(1))
+    expect(0, run(1, "--output", "whole.h5", "--set", f"train.steps={steps + 3}", "--set", "checkpoint.every_steps=0"))
+    expect(0, run(1, "--restart", "auto", "--set", f"train.steps={steps + 3}", "--set", "checkpoint.every_steps=0"))
+    compare()
+
+
+def test_deck():
+    stop_after(1, 5)
+    said = expect(1, run(1, "--restart", "auto", "--set", "train.batch=3", "--set", "data.test=1"))
+    assert "train.batch: 2 then, 3 now" in said and "data.test: 2 then, 1 now" in said, said
+    said = expect(1, run(1, "--restart", "auto", "--set", "train.steps=3"))
+    assert "train.steps: 20 then, 3 now" in said, said
+    said = expect(1, run(1, "--restart", "nowhere"))
+    assert "there is no such file or folder" in said, said
+    # Harmless: where the results go, titles, checkpoints, a number written otherwise.
+    said = expect(0, run(1, "--restart", "results.h5.checkpoints", "--output", "other.h5", "--set", "about.minutes=9",
+                         "--set", "checkpoint.keep_last=2", "--set", "train.learning_rate=0.004"))
+    assert "going on from" in said, said
+    expect(0, run(1, "--output", "whole.h5"))
+    compare("whole.h5", "other.h5")
+    # A run that is not told to restart keeps what it finds.
+    assert not pathlib.Path("results.h5").exists()
+    expect(0, run(1, "--set", "train.steps=3"))
+    assert list(pathlib.Path("results.h5.checkpoints/previous").glob("checkpoint-*.h5"))
+
+
+def test_longer():
+    expect(0, run(1, "--output", "whole.h5", "--set", "train.steps=31"))
+    expect(0, run(1))
+    said = expect(0, run(2, "--restart", "auto"))  # all is done: nothing to train
+    assert said.count("was done before") == 4, said
+    expect(0, run(1, "--restart", "auto", "--set", "train.steps=31"))
+    compare()
+    said = expect(1, run(1, "--restart", "auto", "--set", "train.steps=50", "--set", "train.schedule.name=cosine"))
+    assert "train.schedule.name: step then, cosine now" in said, said
+
+
+def test_damage():
+    expect(0, run(1, "--output", "whole.h5"))
+    chance = random.Random(3)
+    stop_after(1, 6)
+    kept = pathlib.Path("kept")
+    shutil.copytree("results.h5.checkpoints", kept)
+    for i in range(6):
+        fresh()
+        shutil.copytree(kept, "results.h5.checkpoints")
+        newest, before = checkpoints()[-1], checkpoints()[-2]
+        data = bytearray(newest.read_bytes())
+        if i % 2:
+            del data[chance.randrange(len(data)):]
+        else:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        newest.write_bytes(data)
+        said = expect(0, run(1 + i % 2, "--restart", "auto"))
+        assert f"skipped the checkpoint {newest}" in said and f"going on from {before}" in said, said
+        compare()
+
+
+def main():
+    name, _, number = TEST.partition(":")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            globals()["test_" + name](*([int(number)] if number else []))
+        except BaseException:
+            log = pathlib.Path("log.txt")
+            print("the end of the log:\n" + (log.read_text()[-3000:] if log.exists() else ""), flush=True)
+            raise
+        finally:
+            for job in jobs:
+                if job.poll() is None:
+                    os.killpg(job.pid, signal.SIGKILL)
+                    job.wait()
+            os.chdir("/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
