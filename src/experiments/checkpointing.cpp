@@ -448,7 +448,8 @@ std::int64_t JobCheckpoint::resume() {
     const auto found = owner_.running_.find(job);
     if (found == owner_.running_.end()) return;
     bytes = encode_checkpoint(found->second.content, found->second.path);
-    results_.load(found->second.content, found->second.more_steps);
+    // What an experiment gives before and after its steps it will give again.
+    results_.load(found->second.content, true);
     owner_.running_.erase(found);
   });
   communicator.broadcast(bytes);
