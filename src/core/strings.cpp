@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 namespace rankine {
@@ -63,6 +64,7 @@ std::string join(const std::vector<std::string>& words, std::string_view separat
 }
 
 std::string shortest(double value) {
+  if (std::isnan(value)) return "nan";  // its sign means nothing
   std::array<char, 32> buffer;
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   return std::string(buffer.data(), end.ptr);

@@ -48,6 +48,54 @@ const Builtin* builtin(std::string_view name) {
   return nullptr;
 }
 
+/// Functions that other languages have, and what stands for them here.
+constexpr std::pair<std::string_view, const char*> foreign_functions[] = {
+    {"ln", "the natural logarithm is 'log'"},
+    {"log10", "write log(a)/log(10)"},
+    {"log2", "write log(a)/log(2)"},
+    {"pow", "a power is 'a^b'"},
+    {"power", "a power is 'a^b'"},
+    {"sqr", "a square is 'a^2'"},
+    {"diff", "a derivative is 'd(u,x)'"},
+    {"grad", "a derivative is 'd(u,x)'"},
+    {"dx", "a derivative is 'd(u,x)'"},
+    {"ddx", "a derivative is 'd(u,x)'"},
+    {"D", "a derivative is 'd(u,x)'"},
+    {"minimum", "did you mean 'min'?"},
+    {"maximum", "did you mean 'max'?"},
+    {"fabs", "did you mean 'abs'?"},
+};
+
+/// Characters beyond ASCII that word processors put in place of operators.
+constexpr std::pair<std::string_view, const char*> foreign_characters[] = {
+    {"\xe2\x88\x92", "use '-'"},  // minus sign
+    {"\xe2\x80\x93", "use '-'"},  // dashes
+    {"\xe2\x80\x94", "use '-'"},
+    {"\xc2\xb7", "use '*'"},  // dots and crosses
+    {"\xe2\x8b\x85", "use '*'"},
+    {"\xc3\x97", "use '*'"},
+    {"\xc3\xb7", "use '/'"},           // division sign
+    {"\xc2\xb2", "a square is '^2'"},  // superscripts
+    {"\xc2\xb3", "a cube is '^3'"},
+    {"\xe2\x89\xa4", "use '<='"},
+    {"\xe2\x89\xa5", "use '>='"},
+    {"\xe2\x89\xa0", "use '!='"},
+    {"\xc2\xa0", "a no-break space; use a plain one"},
+};
+
+/// The whole character that the text begins with, which UTF-8 may write as several bytes; a byte that
+/// begins none is escaped.
+std::string first_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (text.empty() || byte(0) < 0x80U) return printable(text.substr(0, 1));
+  const std::size_t size = byte(0) >= 0xF0U ? 4 : byte(0) >= 0xE0U ? 3 : byte(0) >= 0xC2U ? 2 : 0;
+  bool whole = size > 0 && byte(0) <= 0xF4U && text.size() >= size;
+  for (std::size_t i = 1; whole && i < size; ++i) whole = (byte(i) & 0xC0U) == 0x80U;
+  if (whole) return std::string(text.substr(0, size));
+  constexpr std::string_view digits = "0123456789abcdef";
+  return std::string("\\x") + digits[byte(0) >> 4U] + digits[byte(0) & 0xFU];
+}
+
 constexpr const char* words[] = {"and", "or", "not", "x", "t", "pi"};
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
@@ -95,8 +143,7 @@ class Reader {
     std::string where, label;
     int text;
     std::vector<std::pair<std::string, int>> locals;
-    std::size_t definitions = static_cast<std::size_t>(-1);  // how many definitions are known
-    bool only_parameters = false;                            // in a definition
+    bool only_parameters = false;  // in a definition
   };
 
   TextCursor& cursor() { return scope_->cursor; }
@@ -109,17 +156,15 @@ class Reader {
   }
 
   int whole(const ExpressionText& source, const std::string& label,
-            std::vector<std::pair<std::string, int>> locals, std::size_t definitions = -1,
-            bool only_parameters = false) {
-    const Value value = read(source, label, std::move(locals), definitions, only_parameters);
+            std::vector<std::pair<std::string, int>> locals, bool only_parameters = false) {
+    const Value value = read(source, label, std::move(locals), only_parameters);
     return value.node;
   }
 
   Value read(const ExpressionText& source, const std::string& label,
-             std::vector<std::pair<std::string, int>> locals, std::size_t definitions, bool only_parameters) {
+             std::vector<std::pair<std::string, int>> locals, bool only_parameters) {
     Scope scope(source, label, text_index(source, label));
     scope.locals = std::move(locals);
-    scope.definitions = std::min(definitions, names_.definitions.size());
     scope.only_parameters = only_parameters;
     Scope* const outer = scope_;
     scope_ = &scope;
@@ -150,15 +195,30 @@ class Reader {
     if (cursor().at_end()) return "the end";
     const std::string_view rest = cursor().rest();
     static const std::pair<std::string_view, const char*> foreign[] = {
-        {"**", "'**' (a power is '^')"},     {"&&", "'&&' (write 'and')"}, {"||", "'||' (write 'or')"},
-        {"!", "'!' (write 'not')"},          {"&", "'&' (write 'and')"},   {"|", "'|' (write 'or')"},
+        {"**", "'**' (a power is '^')"},
+        {"&&", "'&&' (write 'and')"},
+        {"||", "'||' (write 'or')"},
+        {"!", "'!' (write 'not')"},
+        {"&", "'&' (write 'and')"},
+        {"|", "'|' (an absolute value is abs(u); between conditions write 'or')"},
         {"=", "'=' (a comparison is '==')"},
     };
     for (const auto& [symbol, text] : foreign) {
       if (rest.substr(0, symbol.size()) == symbol) return text;
     }
     const std::string word = cursor().peek_word();
-    return "'" + printable(word.empty() ? std::string(rest.substr(0, 1)) : word) + "'";
+    if (!word.empty()) return "'" + printable(word) + "'";
+    const std::string character = "'" + first_character(rest) + "'";
+    if (static_cast<unsigned char>(rest.front()) < 0x80U) return character;
+    const char* const instead = foreign_operator();
+    return character + " (" + (instead != nullptr ? instead : "names are ASCII letters, digits and _") + ")";
+  }
+  /// What to write for the operator beyond ASCII at the cursor; null if there is none.
+  const char* foreign_operator() {
+    for (const auto& [character, instead] : foreign_characters) {
+      if (cursor().rest().substr(0, character.size()) == character) return instead;
+    }
+    return nullptr;
   }
   std::string unbalanced() {
     return cursor().peek() == ')' ? ": this ')' closes nothing"
@@ -355,6 +415,8 @@ class Reader {
     const std::string word = cursor().peek_word();
     if (word.empty()) fail(start, "a value was expected here, not " + shown());
     cursor().advance(word.size());
+    if (static_cast<unsigned char>(cursor().peek()) >= 0x80U && foreign_operator() == nullptr)
+      fail(cursor().at(), "a name cannot hold " + shown());
     return cursor().take("(") ? call(word, start) : Value{name(word, start), false};
   }
 
@@ -383,7 +445,7 @@ class Reader {
     if (use_.unknowns && !scope_->only_parameters)
       result.insert(result.end(), names_.unknowns.begin(), names_.unknowns.end());
     result.insert(result.end(), names_.parameters.begin(), names_.parameters.end());
-    for (std::size_t i = 0; i < scope_->definitions; ++i) result.push_back(names_.definitions[i].first);
+    for (const auto& definition : names_.definitions) result.push_back(definition.first);
     for (const auto& constant : names_.constants) result.push_back(constant.first);
     if (use_.position && !scope_->only_parameters) result.emplace_back("x");
     if (use_.time && !scope_->only_parameters) result.emplace_back("t");
@@ -416,8 +478,14 @@ class Reader {
     for (std::size_t p = 0; p < names_.parameters.size(); ++p) {
       if (word == names_.parameters[p]) return graph.parameter(static_cast<int>(p));
     }
-    for (std::size_t i = 0; i < scope_->definitions; ++i) {
-      if (word == names_.definitions[i].first) return definition(i);
+    for (std::size_t i = 0; i < names_.definitions.size(); ++i) {
+      if (word != names_.definitions[i].first) continue;
+      if (contains(defining_, word))
+        fail(start, defining_.back() == word
+                        ? "the parameter '" + word + "' refers to itself"
+                        : "the parameter '" + word + "' refers to itself by way of others (" +
+                              join(defining_, " -> ") + " -> " + word + ")");
+      return definition(i);
     }
     for (const auto& [constant, value] : names_.constants) {
       if (word == constant) return graph.constant(value);
@@ -431,23 +499,40 @@ class Reader {
       allowed(use_.time, "the time");
       return graph.time();
     }
-    for (std::size_t i = scope_->definitions; i < names_.definitions.size(); ++i) {
-      if (word == names_.definitions[i].first)
-        fail(start,
-             "the parameter '" + word + "' is defined later; a value can use parameters before it only");
-    }
     if (contains(known_functions(), word)) {
       fail(start + word.size(), "'(' was expected after the function '" + word + "'");
     }
-    const std::string hint = did_you_mean(word, known_names());
+    std::string hint = derivative_hint(word);
+    if (hint.empty()) hint = did_you_mean(word, known_names());
     fail(start, "unknown name '" + printable(word) + "'" + hint + " (names: " + join(known_names()) + ")");
+  }
+
+  /// What to write for "u_x", "u_xx", "u_t"; empty for other words.
+  std::string derivative_hint(const std::string& word) const {
+    for (const std::string& unknown : names_.unknowns) {
+      if (word.size() <= unknown.size() + 1 || word.compare(0, unknown.size() + 1, unknown + "_") != 0)
+        continue;
+      const std::string by = word.substr(unknown.size() + 1);
+      const bool space = by.find_first_not_of('x') == std::string::npos;
+      if (by == "t" || by == "tt")
+        return "; derivatives in time stand in the storage: the equation is d/dt storage + d/dx flux = "
+               "source";
+      if (!space) continue;
+      std::string written = "d(" + unknown;
+      for (std::size_t i = 0; i < by.size(); ++i) written += ",x";
+      const bool may = use_.derivatives && !scope_->only_parameters;
+      return "; a derivative is written '" + written + ")'" + (may ? "" : ", and stands in a flux only");
+    }
+    return {};
   }
 
   int definition(std::size_t index) {
     if (const auto known = definition_nodes_.find(index); known != definition_nodes_.end())
       return known->second;
     const auto& [name, text] = names_.definitions[index];
-    const int node = whole(text, "parameter '" + name + "'", {}, index, true);
+    defining_.push_back(name);
+    const int node = whole(text, "parameter '" + name + "'", {}, true);
+    defining_.pop_back();
     definition_nodes_[index] = node;
     return node;
   }
@@ -472,7 +557,11 @@ class Reader {
     if (known == nullptr && function == names_.functions.size()) {
       if (contains(known_names(), word))
         fail(start, "'" + word + "' is no function; a product is " + word + "*(...)");
-      const std::string hint = did_you_mean(word, known_functions());
+      std::string hint;
+      for (const auto& [name, instead] : foreign_functions) {
+        if (word == name) hint = std::string("; ") + instead;
+      }
+      if (hint.empty()) hint = did_you_mean(word, known_functions());
       fail(start, "unknown function '" + printable(word) + "'" + hint +
                       " (functions: " + join(known_functions()) + ")");
     }
@@ -544,10 +633,13 @@ class Reader {
     const Value value = any();
     need_number(value, inner, "'d'");
     int node = value.node;
+    std::string differentiated(cursor().text().substr(inner, cursor().at() - inner));
+    while (!differentiated.empty() && differentiated.back() == ' ') differentiated.pop_back();
     if (!cursor().take(",")) {
       cursor().skip_spaces();
       fail(cursor().at(), "',' was expected in d(u, x), not " + shown());
     }
+    bool first = true;
     do {
       const std::size_t at = begin();
       const std::string by = cursor().peek_word();
@@ -561,10 +653,22 @@ class Reader {
         cursor().move_to(at);
         fail(at, "the variable of a derivative is x, not " + shown() + "; allowed: d(u, x), d(u, x, x)");
       }
+      if (first && !varies_in_space(node))
+        fail(inner, "the derivative of a constant: '" + printable(differentiated, 20) +
+                        "' holds neither an unknown nor x; d(u, x) differentiates what does");
+      first = false;
       node = in_space(node, start);
     } while (cursor().take(","));
     expect(")", "the variables of d");
     return node;
+  }
+
+  bool varies_in_space(int node) const {
+    const std::vector<char> mark = graph.reached({node});
+    for (int i = 0; i < static_cast<int>(mark.size()); ++i) {
+      if (mark[i] && (graph[i].op == Op::argument || graph[i].op == Op::position)) return true;
+    }
+    return false;
   }
 
   /// d/dx by the chain rule: of x itself, of unknowns, of their derivatives.
@@ -604,7 +708,7 @@ class Reader {
   int unknowns_ = 0;
   Scope* scope_ = nullptr;
   int nesting_ = 0, steps_ = 0;
-  std::vector<std::string> active_;
+  std::vector<std::string> active_, defining_;
   std::map<std::size_t, int> definition_nodes_;
   std::map<std::pair<std::size_t, std::vector<int>>, int> inserted_;
 };
@@ -616,7 +720,7 @@ std::string Expressions::name_fault(const std::string& name) {
                        std::all_of(name.begin(), name.end(), &TextCursor::in_word);
   if (!is_word)
     return "'" + printable(name) +
-           "' is no name: letters, digits and '_', no digit first (decimals have a point: 0.5)";
+           "' is no name: ASCII letters, digits and '_', no digit first (decimals have a point: 0.5)";
   const bool is_taken =
       builtin(name) != nullptr || std::find(std::begin(words), std::end(words), name) != std::end(words);
   if (is_taken) return "'" + name + "' is a word of the language; choose another name";

@@ -43,7 +43,8 @@ struct ExpressionFunction {
 struct ExpressionNames {
   std::vector<std::string> unknowns, parameters;
   std::vector<std::pair<std::string, double>> constants = {};
-  /// Names that stand for a formula of parameters, constants and definitions before them.
+  /// Names that stand for a formula of parameters, constants and other definitions, in any order without
+  /// circles.
   std::vector<std::pair<std::string, ExpressionText>> definitions = {};
   std::vector<ExpressionFunction> functions = {};
 };

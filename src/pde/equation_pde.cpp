@@ -31,6 +31,10 @@ void reject_other_keys(const DeckNode& node) {
   node.reject_unread_keys();
 }
 
+void need_mapping(const DeckNode& node, const std::string& example) {
+  if (!node.is_mapping()) node.error("'" + node.path() + "' is no mapping; write " + example);
+}
+
 ExpressionText text_of(const DeckNode& node) {
   if (!node.is_scalar()) node.error("'" + node.path() + "' is no formula; allowed: a number or a formula");
   return {node.as_text(), node.where()};
@@ -139,7 +143,7 @@ void EquationPde::describe(OptionVisitor& o) {
   std::string none, slope = "slope of the storage at typical_state", state = "mean of the initial states";
   o("labels", none, {.help = "what an unknown is in words, by name: {u: concentration}"});
   o("parameters", none,
-    {.help = "by name: a number, a formula of the parameters before it, or {minimum, maximum, logarithmic} "
+    {.help = "by name: a number, a formula of other parameters, or {minimum, maximum, logarithmic} "
              "drawn for each sample"});
   o("functions", none, {.help = "by signature: {\"R(u)\": 1 + u^2}"});
   std::string storage = "the unknown", zero = "0";
@@ -158,7 +162,9 @@ void EquationPde::describe(OptionVisitor& o) {
          "the random state",
      .required = true});
   o("typical_slope", slope, {.help = "storage slope that residuals are divided by"});
-  o("typical_state", state, {.help = "state that the frozen march is linearised at"});
+  o("typical_state", state,
+    {.help = "state that the frozen march is linearised at: a number; with several unknowns numbers, as a "
+             "list or by unknown {u: 0.5, v: 1}; no formulas"});
   o("exact", none, {.help = "exact solution of x, t and parameters"});
 }
 
@@ -175,6 +181,7 @@ EquationPde::EquationPde(const DeckNode& node) {
   node.reject_unread_keys();
   const Expressions expressions(read_names(node));
   expressions.check();
+  check_definitions(expressions);
   read_terms(node, expressions);
   read_walls(node, expressions);
   read_initial(node, expressions);
@@ -220,6 +227,7 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
   for (const std::string& name : names.unknowns) claim(node, "unknowns", name, "unknown");
   labels_ = names.unknowns;
   const DeckNode labels = node.section("labels");
+  need_mapping(labels, "{" + names.unknowns.front() + ": what it is in words}");
   for (const std::string& key : labels.keys()) {
     if (!is_unknown(key))
       labels.error_at(key, "label of '" + printable(key) + "', which is no unknown" +
@@ -229,6 +237,7 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
         labels.child(key).as_text();
   }
   const DeckNode parameters = node.section("parameters");
+  need_mapping(parameters, "{D: 0.1}");
   for (const std::string& key : parameters.keys()) {
     claim(parameters, key, key, "parameter");
     const DeckNode value = parameters.child(key);
@@ -253,12 +262,30 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
   }
   for (const PdeParameter& p : parameters_) names.parameters.push_back(p.name);
   const DeckNode functions = node.section("functions");
+  need_mapping(functions, "{\"R(u)\": 1 + u^2}");
   for (const std::string& key : functions.keys()) {
     const DeckNode body = functions.child(key);
     names.functions.push_back(Expressions::function({key, body.where()}, text_of(body)));
     claim(functions, key, names.functions.back().name, "function");
   }
   return names;
+}
+
+void EquationPde::check_definitions(const Expressions& expressions) const {
+  for (const auto& [name, text] : expressions.names().definitions) {
+    const kernels::Program program = expressions.compile(
+        {text}, {.what = "parameter '" + name + "'", .unknowns = false, .position = false, .time = false});
+    for (const double share : {0.5, 0.0, 1.0}) {  // of the range of the parameters that are drawn
+      std::vector<double> parameters;
+      for (const PdeParameter& p : parameters_) {
+        const double end = share < 0.5 ? p.minimum : p.maximum;
+        parameters.push_back(share == 0.5 || !p.sampled ? middle(p) : end);
+      }
+      const std::string fault = program.explain({1, {}, {}, {}, parameters, {}}, 0);
+      if (!fault.empty())
+        throw InputError(text.where + ": the parameter '" + name + "' is not finite: " + fault);
+    }
+  }
 }
 
 std::vector<ExpressionText> EquationPde::read_formulas(const DeckNode& node, const std::string& key,
@@ -628,8 +655,9 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
   return sum;
 }
 
-void EquationPde::initial_state(std::span<const double> numbers, std::span<const double> parameters,
-                                std::span<const double> x, std::span<double> out) const {
+std::vector<double> EquationPde::random_state(std::span<const double> numbers,
+                                              std::span<const double> parameters,
+                                              std::span<const double> x) const {
   const size_t m = options_.unknowns.size(), count = x.size();
   std::vector<double> drawn(m * count, 0.0);  // [unknown][point]
   size_t first = 0;
@@ -643,6 +671,13 @@ void EquationPde::initial_state(std::span<const double> numbers, std::span<const
     }
     first += initial.numbers;
   }
+  return drawn;
+}
+
+void EquationPde::initial_state(std::span<const double> numbers, std::span<const double> parameters,
+                                std::span<const double> x, std::span<double> out) const {
+  const size_t m = options_.unknowns.size(), count = x.size();
+  const std::vector<double> drawn = random_state(numbers, parameters, x);
   kernels::TermValues values;
   initial_.evaluate({static_cast<long>(count), drawn, x, {}, parameters, {}}, 0, values);
   for (size_t k = 0; k < m; ++k)
@@ -689,11 +724,16 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
       };
       for (int i = 0; i < trial_points; ++i) {
         const double value = at(i), before = at(i - 1), after = at(i + 1);
-        if (!std::isfinite(value))
-          error_of(node, "initial",
-                   "the initial state of '" + symbol(k) + "' is " + shortest(value) +
-                       " at x = " + shortest(x[static_cast<size_t>(i)]) +
-                       "; choose an expression that is finite from 0 to the length");
+        if (!std::isfinite(value)) {
+          DeckNode place = node.child("initial");
+          if (place.has(symbol(k))) place = place.child(symbol(k));
+          if (place.has("expression")) place = place.child("expression");
+          const std::vector<double> drawn = random_state(numbers, trial.parameters, x);
+          place.error("the initial state of '" + symbol(k) + "' is " + shortest(value) +
+                      " at x = " + shortest(x[static_cast<size_t>(i)]) + ": " +
+                      initial_.explain({trial_points, drawn, x, {}, trial.parameters, {}}, i) +
+                      "; choose an expression that is finite from 0 to the length");
+        }
         double* to = &trial.arguments[static_cast<size_t>(k * trial_points + i)];
         to[0] = value;
         to[m * trial_points] = (after - before) / (2 * dx);
@@ -775,6 +815,37 @@ void EquationPde::check_storage(const DeckNode& node, std::span<const double> u,
   }
 }
 
+void EquationPde::check_diffusion(const DeckNode& node, const kernels::TermValues& flux,
+                                  std::span<const double> u, const std::vector<double>& parameters,
+                                  std::span<const double> x) const {
+  if (flux_derivatives_ != 1) return;  // none, or a second derivative that may outweigh it
+  const int m = unknowns();
+  const auto points = static_cast<long>(x.size());
+  kernels::TermValues slopes;
+  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  for (int k = 0; k < m; ++k) {
+    double largest = 0;
+    for (long i = 0; i < points; ++i) largest = std::max(largest, std::abs(flux.by(k, m + k)[i]));
+    for (long i = 0; i < points; ++i) {
+      // Where other unknowns join in, their diffusion may outweigh this one's.
+      bool alone = true;
+      for (int other = 0; other < m; ++other)
+        alone = alone && (other == k || (flux.by(k, m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
+      const double slope = flux.by(k, m + k)[i];
+      if (!alone || !(slope * slopes.by(k, k)[i] > 0) || std::abs(slope) < 1e-12 * largest) continue;
+      const std::string derivative = "d(" + symbol(k) + ",x)";
+      std::string state;
+      for (int j = 0; j < m; ++j) state += symbol(j) + " = " + shortest(u[j * points + i]) + ", ";
+      error_of(node, "flux",
+               "the flux of '" + symbol(k) + "' is anti-diffusion: its derivative by " + derivative + " is " +
+                   shortest(slope) + " at an initial state (" + state +
+                   "x = " + shortest(x[static_cast<size_t>(i)]) +
+                   ", t = 0), and the shortest waves grow without bound; diffusion is -D*" + derivative +
+                   " with D >= 0");
+    }
+  }
+}
+
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
   const double dx = length() / trial_points;
@@ -792,7 +863,10 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
       const auto finite = [](const std::vector<double>& list) {
         return std::all_of(list.begin(), list.end(), [](double v) { return std::isfinite(v); });
       };
-      if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) continue;
+      if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) {
+        if (is_flux) check_diffusion(node, values, u, trial.parameters, x);
+        continue;
+      }
       for (int i = 0; i < trial_points; ++i) {
         const std::string fault = program.explain(at, i);
         if (fault.empty()) continue;

@@ -29,7 +29,8 @@ class EquationPde final : public Pde {
   static constexpr int max_unknowns = 8;
 
   /// Reads and checks the whole equation: names, orders of derivatives, walls, and at trial states (drawn
-  /// like those of the samples) that all terms are finite and the storage rises. Throws InputError.
+  /// like those of the samples) that all terms are finite, the storage rises and nothing diffuses backwards.
+  /// Throws InputError.
   explicit EquationPde(const DeckNode& node);
   /// All keys, for `rankine describe`.
   static void describe(OptionVisitor& o);
@@ -92,6 +93,8 @@ class EquationPde final : public Pde {
   std::vector<ExpressionText> read_formulas(const DeckNode& node, const std::string& key,
                                             const std::string& fallback,
                                             std::vector<char>* given = nullptr) const;
+  /// Throws if a parameter that is a formula is not finite.
+  void check_definitions(const Expressions& expressions) const;
   void read_terms(const DeckNode& node, const Expressions& expressions);
   void read_walls(const DeckNode& node, const Expressions& expressions);
   void read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown);
@@ -102,11 +105,17 @@ class EquationPde final : public Pde {
     std::vector<double> parameters, arguments;  // arguments: u, u_x, u_xx, each [unknown][trial_points]
   };
   std::vector<Trial> trial_states(const DeckNode& node) const;
+  /// Throws if an unknown's flux rises with its own slope (flux: its values at the points u, x at t = 0).
+  void check_diffusion(const DeckNode& node, const kernels::TermValues& flux, std::span<const double> u,
+                       const std::vector<double>& parameters, std::span<const double> x) const;
   void check_terms(const DeckNode& node, const std::vector<Trial>& trials) const;
   /// Throws if the storage does not rise at the points (u: [unknown][point]); `where` says which they are.
   void check_storage(const DeckNode& node, std::span<const double> u, long points,
                      const std::vector<double>& parameters, const std::string& where) const;
   bool both_walls_have_values(int unknown) const;
+  /// The random states before their expressions: [unknown][point].
+  std::vector<double> random_state(std::span<const double> numbers, std::span<const double> parameters,
+                                   std::span<const double> x) const;
   double wave_field(const Initial& initial, int unknown, const double* numbers, double x,
                     std::span<const double> parameters) const;
   bool is_unknown(const std::string& name) const;

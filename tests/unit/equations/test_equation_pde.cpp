@@ -309,10 +309,24 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"unknowns: []", "'unknowns' has 0 entries"},
       {"parameters: {u: 1}", "deck.yaml:3:14: parameter 'u': this is already the unknown"},
       {"parameters: {length: 1}", "parameter 'length': this is already the length of the domain"},
-      {"parameters: {a: b + 1, b: 2*a}", "the parameter 'b' is defined later"},
+      {"parameters: {a: b + 1, b: 2*a}", "the parameter 'a' refers to itself by way of others (a -> b -> a)"},
       {"parameters: {a: {minimum: 2, maximum: 1}}", "minimum 2 is above maximum 1"},
       {"parameters: {a: {minimum: 0, maximum: 1, logarithmic: true}}", "logarithmic: true needs one above 0"},
       {"parameters: {a: {minimum: 0, maximun: 1}}", "was 'maximum' meant?"},
+      {"parameters: {D: D, r: 1}",
+       "deck.yaml:3:17: parameter 'D' 'D', character 1: the parameter 'D' refers to itself"},
+      {"parameters: {D: 1/0}\nflux: -D*d(u,x)",
+       "deck.yaml:3:17: the parameter 'D' is not finite: division by zero in '1/0' (parameter 'D', character "
+       "1)"},
+      {"parameters: {s: {minimum: 0, maximum: 1}, c: log(s)}",
+       "the parameter 'c' is not finite: logarithm of zero"},
+      {"parameters: 3", "deck.yaml:3:13: 'parameters' is no mapping"},
+      {"functions: R", "'functions' is no mapping"},
+      {"labels: water", "deck.yaml:3:9: 'labels' is no mapping; write {u: what it is in words}"},
+      {"parameters: {D: 0.5}\nflux: D*d(u,x)",
+       "deck.yaml:4:7: the flux of 'u' is anti-diffusion: its derivative by d(u,x) is 0.5 at an initial "
+       "state (u = "},
+      {"flux: (u - 0.5)*d(u,x)", "t = 0), and the shortest waves grow without bound; diffusion is -D*d(u,x)"},
       {"parameters: {a: [1, 2]}", "'parameters.a' is no value"},
       {"functions: {\"R(u\": 1}", "',' or ')' was expected after an argument"},
       {"functions: {\"R(u)\": R(u)}", "'R' calls itself"},
@@ -381,7 +395,14 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"initial: {gaussian_random_field: {length_scale: 1e-9}}", "too short for the length"},
       {"initial: {expression: u + 1}", "reads 'u', which stands for a random state"},
       {"initial: {expression: 1/x + t}", "the time 't' cannot be used in the initial state"},
-      {"initial: {expression: 1/(x - x)}", "the initial state of 'u' is inf"},
+      {"initial: {expression: 1/(x - x)}",
+       "deck.yaml:2:23: the initial state of 'u' is inf at x = 0.0078125: division by zero in '1/(x - x)' "
+       "(initial "
+       "state, character 1): 1 / 0 = inf"},
+      {"initial: {expression: 1 + sqrt(x - 0.5)}",
+       "the initial state of 'u' is nan at x = 0.0078125: square root of a negative number in 'sqrt(x - "
+       "0.5)' "
+       "(initial state, character 5): sqrt(-0.4921875) = nan"},
   };
   for (const Mistake& mistake : bad_starts) fails(good_walls + mistake.change, mistake.message);
 
@@ -389,6 +410,11 @@ TEST(EquationPde, MistakesAreNamedWithPlaceRuleAndRemedy) {
       "unknowns: [u, v]\nwalls: periodic\ninitial: {u: {fourier: {}}, v: {fourier: {}}}\n";
   fails(two + "flux: {u: u}", "unknown 'v' has no equation: 2 unknowns need as many");
   fails(two + "storage: {u: u}", "storage of 'v' is missing: 2 unknowns need as many equations");
+  fails(two + "flux: {u: 'd(u,x) + u', v: v}",
+        "the flux of 'u' is anti-diffusion: its derivative by d(u,x) is 1");
+  // Allowed: nothing diffuses, and what others may outweigh.
+  EXPECT_NO_THROW(equation(two + "flux: {u: '0*d(u,x)', v: 'd(u,x)'}"));
+  EXPECT_NO_THROW(equation(two + "flux: {u: 'd(u,x) - 4*d(v,x)', v: '2*d(u,x) - 3*d(v,x)'}"));
   fails(two + "flux: u", "flux: one formula for 2 unknowns");
   fails(two + "source: [1]", "source: 1 formulas for 2 unknowns");
   fails(two + "storage: {u: v, v: u}", "the storage is not increasing: its Jacobian's determinant is -1");

@@ -65,6 +65,11 @@ TEST(Expressions, NamesFunctionsAndDefinitions) {
   EXPECT_EQ(value("pi"), std::acos(-1.0));
   EXPECT_EQ(value("length*ratio"), 2 * (0.25 / 0.1));
   EXPECT_EQ(value("R(u) + R(v)"), 1.25 + 5);
+  ExpressionNames any_order;
+  any_order.definitions = {{"a", {"2*b", ""}}, {"b", {"c + 1", ""}}, {"c", {"3", ""}}};
+  TermValues out;
+  Expressions(any_order).compile({{"a", ""}}, {.what = "source"}).evaluate({1, {}, {}, {}, {}, {}}, 0, out);
+  EXPECT_EQ(out.at(0)[0], 8);
   EXPECT_EQ(value("mix(3, v)"), 15.5);
   EXPECT_EQ(value("min(u, v, -1) + max(1, 2, u)"), 1);
   EXPECT_EQ(value("sign(-3) + abs(-2)"), 1);
@@ -80,6 +85,8 @@ TEST(Expressions, DerivativesInSpace) {
   EXPECT_EQ(value("d(u*v, x)"), 0.5 * -1 + 3 * 2);
   EXPECT_EQ(value("d(u*x + x, x)"), 3 * 0.3 + 0.5 + 1);
   EXPECT_EQ(value("d(u^2, x, x)"), 2 * 3 * 3 + 2 * 0.5 * 7);
+  EXPECT_EQ(value("d(x, x) + d(2*x, x, x)"), 1);  // constant by the second derivative only
+  EXPECT_EQ(value("d(D*u, x)"), 0.25 * 3);
 }
 
 TEST(Expressions, KnowWhatTheyRead) {
@@ -157,6 +164,25 @@ TEST(Expressions, MistakesAreNamedWithTheirPlace) {
       {"u @ v", 2, "an operator was expected here, not '@'"},
       {"u,v", 1, "an operator was expected here, not ','"},
       {"u and v", 0, "'and' needs a condition"},
+      {"ln(u)", 0, "unknown function 'ln'; the natural logarithm is 'log'"},
+      {"pow(u, 2)", 0, "unknown function 'pow'; a power is 'a^b'"},
+      {"diff(u, x)", 0, "unknown function 'diff'; a derivative is 'd(u,x)'"},
+      {"dx(u)", 0, "unknown function 'dx'; a derivative is 'd(u,x)'"},
+      {"minimum(u, v)", 0, "unknown function 'minimum'; did you mean 'min'?"},
+      {"maximum(u, v)", 0, "unknown function 'maximum'; did you mean 'max'?"},
+      {"-D*u_x", 3, "unknown name 'u_x'; a derivative is written 'd(u,x)'"},
+      {"v_xx", 0, "unknown name 'v_xx'; a derivative is written 'd(v,x,x)'"},
+      {"u_t", 0, "unknown name 'u_t'; derivatives in time stand in the storage"},
+      {"|u|", 0, "a value was expected here, not '|' (an absolute value is abs(u)"},
+      {"u \xe2\x88\x92 v", 2, "not '\xe2\x88\x92' (use '-')"},
+      {"2*\xe2\x88\x92u", 2, "not '\xe2\x88\x92' (use '-')"},
+      {"u + \xce\xb1", 4, "not '\xce\xb1' (names are ASCII letters, digits and _)"},
+      {"D\xce\xb1*u", 1, "a name cannot hold '\xce\xb1' (names are ASCII letters, digits and _)"},
+      {"u\xc2\xb2", 1, "not '\xc2\xb2' (a square is '^2')"},
+      {"u \xe2", 2, "not '\\xe2' (names are ASCII"},
+      {"d(D, x)", 2, "the derivative of a constant: 'D' holds neither an unknown nor x"},
+      {"u + d(2 , x)", 6, "the derivative of a constant: '2'"},
+      {"d(t*D, x)", 2, "the derivative of a constant: 't*D'"},
   };
   for (const Mistake& mistake : mistakes) {
     try {
@@ -180,6 +206,7 @@ TEST(Expressions, UseLimitsTheNames) {
       EXPECT_THAT(error.what(), HasSubstr(message));
     }
   };
+  fails("u_x", {.what = "source"}, "a derivative is written 'd(u,x)', and stands in a flux only");
   fails("d(u, x)", {.what = "source"}, "derivatives can stand in a flux only, not in the source");
   fails("u", {.what = "wall value", .unknowns = false, .position = false},
         "the unknown 'u' cannot be used in the wall value; names: D, nu, speed, ratio, length, t, pi");
@@ -209,7 +236,10 @@ TEST(Expressions, MistakesInDefinitionsAreNamedWhereTheyStand) {
         "a parameter");
   n = names();
   n.definitions[0].second.text = "ratio + 1";
-  fails(n, "the parameter 'ratio' is defined later");
+  fails(n,
+        "deck.yaml:3:10: parameter 'ratio' 'ratio + 1', character 1: the parameter 'ratio' refers to itself");
+  n.definitions = {{"a", {"1 + b", "deck.yaml:3:5"}}, {"b", {"a", "deck.yaml:3:9"}}};
+  fails(n, "the parameter 'a' refers to itself by way of others (a -> b -> a)");
   n = names();
   n.parameters.push_back("x");
   fails(n, "'x' is a word of the language");
