@@ -48,13 +48,18 @@ void runs_of_rows(int cells, int offset, bool periodic, const Visit& visit) {
 
 }  // namespace
 
-void StencilFrames::add_product(int frame, double factor, const double* x, int columns, double* y) const {
+template <bool transposed>
+void StencilFrames::add(int frame, double factor, const double* x, int columns, double* y) const {
+  // Row i of the matrix reads column k: y_i += v x_k, or transposed y_k += v x_i.
+  const auto add_rows = [&](const double* value, int stride, long row, long column, int rows) {
+    add_diagonal(value, stride, factor, x + (transposed ? row : column) * columns,
+                 y + (transposed ? column : row) * columns, rows, columns);
+  };
   const int m = unknowns;
   if (m == 1 && cells > 2 * reach) {
     for (int s = -reach; s <= reach; ++s)
       runs_of_rows(cells, s, periodic, [&](int first, int last, int from) {
-        add_diagonal(at(frame, first, s), points(), factor, x + static_cast<long>(from) * columns,
-                     y + static_cast<long>(first) * columns, last - first, columns);
+        add_rows(at(frame, first, s), points(), first, from, last - first);
       });
     return;
   }
@@ -65,32 +70,17 @@ void StencilFrames::add_product(int frame, double factor, const double* x, int c
       const double* block = at(frame, i, s);
       for (int a = 0; a < m; ++a)
         for (int b = 0; b < m; ++b)
-          add_diagonal(block + a * m + b, 1, factor, x + (static_cast<long>(k) * m + b) * columns,
-                       y + (static_cast<long>(i) * m + a) * columns, 1, columns);
+          add_rows(block + a * m + b, 1, static_cast<long>(i) * m + a, static_cast<long>(k) * m + b, 1);
     }
+}
+
+void StencilFrames::add_product(int frame, double factor, const double* x, int columns, double* y) const {
+  add<false>(frame, factor, x, columns, y);
 }
 
 void StencilFrames::add_transposed_product(int frame, double factor, const double* x, int columns,
                                            double* y) const {
-  const int m = unknowns;
-  if (m == 1 && cells > 2 * reach) {
-    for (int s = -reach; s <= reach; ++s)
-      runs_of_rows(cells, s, periodic, [&](int first, int last, int from) {
-        add_diagonal(at(frame, first, s), points(), factor, x + static_cast<long>(first) * columns,
-                     y + static_cast<long>(from) * columns, last - first, columns);
-      });
-    return;
-  }
-  for (int i = 0; i < cells; ++i)
-    for (int s = -reach; s <= reach; ++s) {
-      const int k = neighbour(i, s);
-      if (k < 0) continue;
-      const double* block = at(frame, i, s);
-      for (int a = 0; a < m; ++a)
-        for (int b = 0; b < m; ++b)
-          add_diagonal(block + a * m + b, 1, factor, x + (static_cast<long>(i) * m + a) * columns,
-                       y + (static_cast<long>(k) * m + b) * columns, 1, columns);
-    }
+  add<true>(frame, factor, x, columns, y);
 }
 
 }  // namespace rankine::kernels

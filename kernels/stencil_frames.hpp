@@ -42,6 +42,10 @@ struct StencilFrames {
   void add_product(int frame, double factor, const double* x, int columns, double* y) const;
   /// y += factor * A_frame^T x.
   void add_transposed_product(int frame, double factor, const double* x, int columns, double* y) const;
+
+ private:
+  template <bool transposed>
+  void add(int frame, double factor, const double* x, int columns, double* y) const;
 };
 
 }  // namespace rankine::kernels
