@@ -26,10 +26,10 @@ PartialDft<T>::PartialDft(std::int64_t nt, std::int64_t nx, std::int64_t modes_t
     : nt_(nt), nx_(nx), modes_t_(modes_t), modes_x_(modes_x) {
   if (modes_t < 1 || 2 * modes_t > nt)
     throw InputError(std::to_string(modes_t) + " modes of both signs in t on " + std::to_string(nt) +
-                     " points: more modes than points; allowed are 1 to " + std::to_string(nt / 2));
+                     " points; allowed are 1 to " + std::to_string(nt / 2));
   if (modes_x < 1 || modes_x > nx / 2 + 1)
     throw InputError(std::to_string(modes_x) + " modes in x on " + std::to_string(nx) +
-                     " points: more modes than points; allowed are 1 to " + std::to_string(nx / 2 + 1));
+                     " points; allowed are 1 to " + std::to_string(nx / 2 + 1));
   waves_t_.resize(static_cast<std::size_t>(rows() * nt));
   for (std::int64_t k = 0; k <= modes_t; ++k)
     for (std::int64_t t = 0; t < nt; ++t) {

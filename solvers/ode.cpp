@@ -233,23 +233,36 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
     run.largest_step = 0;
     RANKINE_PETSC(TSSetMaxTime(stepper, times[k]));
     RANKINE_PETSC(TSSetTimeStep(stepper, std::min(step, times[k] - times[k - 1])));
-    run.guard.check(TSSolve(stepper, state), "TSSolve");
+    const PetscErrorCode code = TSSolve(stepper, state);
+    const auto stopped = [&](OdeStatus status, std::string why) {
+      const auto last = read(state, n);
+      result.last_state.assign(last.begin(), last.end());
+      release(state, last);
+      PetscReal reached = 0;
+      RANKINE_PETSC(TSGetTime(stepper, &reached));
+      result.last_time = reached;
+      result.status = status;
+      result.reason = "the integration stopped at t = " + std::to_string(reached) + " of " +
+                      std::to_string(times.back()) + ": " + std::move(why);
+      return result;
+    };
+    if (code == PETSC_ERR_FP)
+      return stopped(OdeStatus::failed, "the solution or its rate is infinite or NaN");
+    run.guard.check(code, "TSSolve");
     TSConvergedReason reason = TS_CONVERGED_ITERATING;
     PetscInt steps = 0, rejected = 0;
-    PetscReal reached = 0, proposed = 0;
+    PetscReal proposed = 0;
     RANKINE_PETSC(TSGetConvergedReason(stepper, &reason));
     RANKINE_PETSC(TSGetStepNumber(stepper, &steps));
     RANKINE_PETSC(TSGetStepRejections(stepper, &rejected));
-    RANKINE_PETSC(TSGetTime(stepper, &reached));
     RANKINE_PETSC(TSGetTimeStep(stepper, &proposed));
     result.steps = steps;
     result.rejected = rejected;
     if (reason != TS_CONVERGED_TIME) {
-      result.status = reason == TS_CONVERGED_ITS ? OdeStatus::step_limit : OdeStatus::failed;
-      result.reason = "the integration stopped at t = " + std::to_string(reached) + " of " +
-                      std::to_string(times.back()) + " after " + std::to_string(steps) + " steps (" +
-                      std::to_string(rejected) + " rejected): " + TSConvergedReasons[reason];
-      return result;
+      const std::string count = std::to_string(steps) + " steps (" + std::to_string(rejected) + " rejected)";
+      return reason == TS_CONVERGED_ITS
+                 ? stopped(OdeStatus::step_limit, count + " were not enough")
+                 : stopped(OdeStatus::failed, "after " + count + " the step size has shrunk to nothing");
     }
     // The last step was cut to hit the output time; do not let it slow down the next interval.
     step = std::max<double>(proposed, run.largest_step);

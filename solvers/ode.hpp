@@ -52,6 +52,9 @@ struct OdeResult {
   long steps = 0, rejected = 0;
   OdeStatus status = OdeStatus::completed;
   std::string reason;  ///< a sentence for people; empty when completed
+  /// Where an integration that did not complete stood: time and state, for a diagnosis.
+  double last_time = 0;
+  std::vector<double> last_state = {};
 };
 
 /// Integrates from the first of `times`, where u = u0, through all others (rising), each hit exactly by a

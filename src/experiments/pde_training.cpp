@@ -10,6 +10,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/data/interpolation.hpp"
+#include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 
 namespace rankine {
@@ -51,6 +52,7 @@ enum Measure {
   rel_l2_discrete,
   pde_residual,
   reference_residual,
+  reference_error,
   ic_error,
   bc_error,
   rel_l2_final,
@@ -70,6 +72,7 @@ constexpr MeasureInfo measure_info[measures] = {
     {"rel_l2_discrete", "relative L2 distance from the exact discrete solution, own frames"},
     {"pde_residual", "root mean square of the conservative residual"},
     {"reference_residual", "the same of the reference on the method's own frames"},
+    {"reference_error", "relative L2 distance of the reference from the exact solution that pde.exact gives"},
     {"ic_error", "relative L2 error of the initial frame"},
     {"bc_error", "root mean square error of the two outermost cells"},
     {"rel_l2_final", "rel_l2 after the corrections that formulation.correct asks for"},
@@ -190,7 +193,14 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                 pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
   const DeckNode model = variant.section("model");
-  model_ = models().make_or("fno2d", model, *model_context_);
+  try {
+    model_ = models().make_or("fno2d", model, *model_context_);
+  } catch (const InputError& error) {
+    // What a model finds wrong with the grid knows no place of its own.
+    const std::string place = model.where();
+    if (std::string(error.what()).rfind(place.substr(0, place.find(':')), 0) == 0) throw;
+    model.error(error.what());
+  }
   variant.reject_unread_keys();
 }
 
@@ -532,6 +542,16 @@ class PdeTraining::Evaluator {
       if (!split.own_reference.empty())
         values[reference_residual] =
             norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) / root;
+      if (owner_.pde_->has_exact()) {
+        const std::vector<double> parameters(split.parameters.begin() + sample * count,
+                                             split.parameters.begin() + (sample + 1) * count);
+        std::vector<double> exact_frames;
+        for (double t : data_.times) {
+          const std::vector<double> frame = exact_cells(*owner_.pde_, t, parameters, owner_.grid_.cells);
+          exact_frames.insert(exact_frames.end(), frame.begin(), frame.end());
+        }
+        values[reference_error] = distance(reference, exact_frames) / norm(exact_frames);
+      }
       double walls = 0;
       const int m = model_.unknowns();
       for (size_t j = 0; j < frames; ++j)

@@ -310,7 +310,7 @@ std::vector<double> StorageProblem::solve_exactly() const {
     if (!converged)
       throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
                            std::to_string(j + 1) + " (t = " + std::to_string(scheme_->times()[j + 1]) +
-                           ") within 60 steps; use more frames");
+                           ") within 60 steps; use more frames, unless the solution itself blows up there");
     u.insert(u.end(), pair.begin() + n, pair.end());
   }
   return u;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 
 namespace rankine {
 namespace {
@@ -91,6 +92,44 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
   return system;
 }
 
+namespace {
+
+/// Why an integration stopped, as far as its last state tells.
+std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+                      const std::vector<double>& u) {
+  const SpatialOperator space(pde, cells, {parameters, {}});
+  const double times[1] = {t};
+  const auto place = [&](double x, double value) {
+    return " at x = " + shortest(x) + ", t = " + shortest(t) + ", where u = " + shortest(value);
+  };
+  const int m = pde.unknowns();
+  const kernels::TermValues storage = space.storage(times, u, 1);
+  for (int a = 0; a < m; ++a)
+    for (int i = 0; i < cells; ++i)
+      if (!(storage.by(a, a)[i] > 1e-6 * pde.typical_storage_slope()))
+        return "the storage of " + pde.field_name(a) + " hardly rises or falls (slope " +
+               shortest(storage.by(a, a)[i]) + ")" + place(space.cell_centre(i), u[i * m + a]) +
+               "; the equation says nothing of du/dt there";
+  const SpatialOperator::Ghosts ghosts = space.ghosts(times);
+  const SpatialOperator::Terms terms = space.terms(times, ghosts, u, 1);
+  for (int a = 0; a < m && pde.flux_derivatives() == 1; ++a)
+    for (int f = 0; f < space.faces(); ++f)
+      if (terms.flux.by(a, m + a)[f] > 0)
+        return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " +
+               shortest(terms.flux.by(a, m + a)[f]) + ") at x = " + shortest(f * pde.length() / cells) +
+               ", t = " + shortest(t) + ": anti-diffusion, which no grid resolves; diffusion is -D u_x";
+  std::vector<double> rate(space.width());
+  semi_discrete(pde, cells, parameters).rhs(t, u, rate);
+  long fastest = 0;
+  for (long i = 0; i < static_cast<long>(rate.size()); ++i)
+    if (std::abs(rate[i]) > std::abs(rate[fastest])) fastest = i;
+  return "the solution changes fastest (du/dt = " + shortest(rate[fastest]) + ")" +
+         place(space.cell_centre(static_cast<int>(fastest / m)), u[fastest]) +
+         "; a term that is singular there, or a solution that blows up, ends like this";
+}
+
+}  // namespace
+
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
                                     const std::vector<double>& parameters, int fine_cells, int cells,
                                     std::span<const double> times) {
@@ -101,11 +140,16 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
   OdeOptions options;
   options.rtol = pde.reference_rtol();
   options.atol = options.rtol * 1e-2;
-  options.max_steps = 100000;  // hundreds are usual; an equation that needs more is singular in time
+  options.max_steps = 20000;  // hundreds are usual; an equation that needs more is singular in time
   const OdeResult result =
       integrate_stiff(semi_discrete(pde, fine_cells, parameters), initial, stops, options);
-  if (result.status != OdeStatus::completed)
-    throw NumericalError("reference solution: " + result.reason + "; try another pde.reference_rtol");
+  if (result.status != OdeStatus::completed) {
+    std::string why;
+    if (!result.last_state.empty())
+      why = "; " + diagnosis(pde, fine_cells, parameters, result.last_time, result.last_state);
+    throw NumericalError("reference solution: " + result.reason + why +
+                         "; change the equation, its initial states or its duration");
+  }
   return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine_cells, cells,
                        pde.unknowns());
 }
@@ -126,13 +170,31 @@ std::vector<double> average_cells(std::span<const double> values, int fine, int 
   return means;
 }
 
-std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
-                                  std::span<const double> parameters, int cells) {
+namespace {
+
+/// Cell averages of what `evaluate` gives at points x, from data_cells() where `cells` divides them.
+template <class Evaluate>
+std::vector<double> cell_averages(const Pde& pde, int cells, const Evaluate& evaluate) {
   const int fine = pde.data_cells() % cells == 0 ? pde.data_cells() : cells;
   std::vector<double> x(fine), values(static_cast<size_t>(fine) * pde.unknowns());
   for (int i = 0; i < fine; ++i) x[i] = pde.length() * (i + 0.5) / fine;
-  pde.initial_state(numbers, parameters, x, values);
+  evaluate(x, values);
   return fine == cells ? values : average_cells(values, fine, cells, pde.unknowns());
+}
+
+}  // namespace
+
+std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
+                                  std::span<const double> parameters, int cells) {
+  return cell_averages(pde, cells, [&](const std::vector<double>& x, std::vector<double>& values) {
+    pde.initial_state(numbers, parameters, x, values);
+  });
+}
+
+std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters, int cells) {
+  return cell_averages(pde, cells, [&](const std::vector<double>& x, std::vector<double>& values) {
+    pde.exact(t, parameters, x, values);
+  });
 }
 
 }  // namespace rankine

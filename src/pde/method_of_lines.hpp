@@ -29,4 +29,7 @@ std::vector<double> average_cells(std::span<const double> values, int fine, int 
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
                                   std::span<const double> parameters, int cells);
 
+/// The same of the exact solution at time t.
+std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters, int cells);
+
 }  // namespace rankine

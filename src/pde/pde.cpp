@@ -9,6 +9,10 @@ void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
 }
 
+void Pde::exact(double, std::span<const double>, std::span<const double>, std::span<double>) const {
+  RANKINE_ASSERT(false, "the exact solution of a PDE that has none");
+}
+
 std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters,
                                    int cells, std::span<const double> times) const {
   return method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);

@@ -105,6 +105,11 @@ class Pde {
   virtual void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                              std::span<const double> x, std::span<double> out) const = 0;
 
+  /// The exact solution at points x and time t, out[point][unknown], where has_exact().
+  virtual bool has_exact() const { return false; }
+  virtual void exact(double t, std::span<const double> parameters, std::span<const double> x,
+                     std::span<double> out) const;
+
   /// Cells that reference solutions are computed on; a multiple of the cells of every deck that uses them.
   virtual int data_cells() const = 0;
   virtual double reference_rtol() const = 0;

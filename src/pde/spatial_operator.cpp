@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/pde/conservative_scheme.hpp"
 
 namespace rankine {
@@ -53,6 +54,12 @@ SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) c
         const WallCondition c = pde_.wall(side, a, t, parameters_.values, parameters_.learned);
         const double sign = side == Side::left ? -1 : 1, h = dx_ / 2 + c.outside,
                      k = sign * c.slope_factor / h, denominator = c.value_factor + k, stretch = dx_ / h;
+        if (!std::isfinite(c.value_factor) || !std::isfinite(c.slope_factor) || !std::isfinite(c.target))
+          throw NumericalError(
+              "the condition of " + pde_.field_name(a) + " at the " +
+              (side == Side::left ? "left" : "right") + " wall is not finite at t = " + shortest(t) + ": " +
+              shortest(c.value_factor) + " u + " + shortest(c.slope_factor) + " u_x = " + shortest(c.target) +
+              "; write pde.walls so that it is finite from 0 to " + shortest(pde_.duration()));
         Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
         for (int l = 0; l < learned(); ++l) {
           const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
@@ -96,18 +103,18 @@ void SpatialOperator::report_not_finite(const char* term, const TermValues& valu
     for (long p = 0; p < values.size; ++p)
       if (!std::isfinite(values.at(a)[p])) {
         std::string why = pde_.explain(term, points, p);
-        throw NumericalError(
-            std::string(term) + " of " + pde_.field_name(a) + " at x = " + std::to_string(points.x[p]) +
-            ", t = " + std::to_string(points.t[p]) + " is " + std::to_string(values.at(a)[p]) +
-            " for u = " + std::to_string(points.arguments[p]) + (why.empty() ? "" : ": " + why));
+        throw NumericalError(std::string(term) + " of " + pde_.field_name(a) +
+                             " at x = " + shortest(points.x[p]) + ", t = " + shortest(points.t[p]) + " is " +
+                             shortest(values.at(a)[p]) + " for u = " + shortest(points.arguments[p]) +
+                             (why.empty() ? "" : ": " + why));
       }
   for (long k = 0; k < static_cast<long>(values.gradient.size()); ++k)
     if (!std::isfinite(values.gradient[k])) {
       const long p = k % values.size;
       throw NumericalError("a derivative of the " + std::string(term) + " of " +
                            pde_.field_name(static_cast<int>(k / values.size / values.arguments)) +
-                           " at x = " + std::to_string(points.x[p]) + ", t = " + std::to_string(points.t[p]) +
-                           " is not finite for u = " + std::to_string(points.arguments[p]) +
+                           " at x = " + shortest(points.x[p]) + ", t = " + shortest(points.t[p]) +
+                           " is not finite for u = " + shortest(points.arguments[p]) +
                            "; write the term so that it stays differentiable there");
     }
   throw NumericalError(std::string("the ") + term + " is not finite");

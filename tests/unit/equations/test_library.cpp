@@ -26,13 +26,7 @@ class Library : public ::testing::TestWithParam<LibraryEquation> {
     return initial_cells(pde, std::vector<double>(), values, cells);
   }
   /// Cell averages of the exact solution at the end.
-  std::vector<double> exact(int cells) const {
-    const int fine = pde.data_cells(), m = pde.unknowns();
-    std::vector<double> x(fine), u(static_cast<size_t>(fine) * m);
-    for (int i = 0; i < fine; ++i) x[i] = pde.length() * (i + 0.5) / fine;
-    pde.exact(pde.duration(), values, x, u);
-    return average_cells(u, fine, cells, m);
-  }
+  std::vector<double> exact(int cells) const { return exact_cells(pde, pde.duration(), values, cells); }
   std::vector<double> stepped(int cells, int steps) const {
     std::vector<double> times;
     for (int j = 0; j <= steps; ++j) times.push_back(pde.duration() * j / steps);
