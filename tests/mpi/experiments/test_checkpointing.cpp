@@ -194,7 +194,9 @@ TEST(Checkpointer, ASignalToOneRankStopsAll) {
     } catch (const StopRequested& stop) {
       EXPECT_STREQ(stop.what(), "got SIGTERM: stopped default seed 0 after 1 of 9 steps");
     }
-    if (world.is_root()) EXPECT_EQ(CheckpointFolder(folder + "/results.h5.checkpoints").list().size(), 1U);
+    if (world.is_root()) {
+      EXPECT_EQ(CheckpointFolder(folder + "/results.h5.checkpoints").list().size(), 1U);
+    }
   }
   world.barrier();
   if (world.is_root()) std::filesystem::remove_all(folder);
