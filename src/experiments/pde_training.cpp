@@ -81,6 +81,9 @@ constexpr MeasureInfo measure_info[measures] = {
     {"correction_converged", "1 where they reached their tolerance"},
 };
 
+/// Whether a measure applies to the equation at all.
+bool measured(const Pde& pde, int measure) { return measure != reference_error || pde.has_exact(); }
+
 }  // namespace
 
 void GridOptions::options(OptionVisitor& o) {
@@ -206,7 +209,8 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
 
 std::vector<MetricInfo> PdeTraining::metrics() const {
   std::vector<MetricInfo> out;
-  for (const MeasureInfo& info : measure_info) out.push_back({info.name, "1", info.help});
+  for (int m = 0; m < measures; ++m)
+    if (measured(*pde_, m)) out.push_back({measure_info[m].name, "1", measure_info[m].help});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -748,6 +752,7 @@ Metrics PdeTraining::run(RunContext& context) {
 
   Metrics out;
   for (int m = 0; m < measures; ++m) {
+    if (!measured(*pde_, m)) continue;
     out.emplace_back(measure_info[m].name, mean(test.measures[m]));
     context.results.per_sample(measure_info[m].name, test.measures[m], {.long_name = measure_info[m].help});
   }
