@@ -118,7 +118,7 @@ class StorageLayer final : public ConstraintLayer {
     const Tensor u = solution(fields, batch).u;
     std::vector<double> out;
     for (std::int64_t s = 0; s < u.extent(0); ++s) {
-      const std::vector<double> full = problem(batch, s).whole(field(u, s));
+      const std::vector<double> full = (*problems_)[s].whole(field(u, s));
       out.insert(out.end(), full.begin(), full.end());
     }
     return out;
@@ -152,7 +152,7 @@ class StorageLayer final : public ConstraintLayer {
   std::int64_t first_sample(const PdeBatch& batch) const {
     return transpose_.samples(batch.size()).begin(communicator_.rank());
   }
-  StorageProblem problem(const PdeBatch& batch, std::int64_t local) const {
+  StorageProblem make_problem(const PdeBatch& batch, std::int64_t local) const {
     const size_t sample = first_sample(batch) + local, width = model_.width();
     const size_t count = batch.parameters.size() / batch.size();
     SchemeParameters parameters;
@@ -231,13 +231,18 @@ class StorageLayer final : public ConstraintLayer {
     out.whole = whole_samples(fields, batch.size());
     out.targets = std::make_shared<std::vector<std::vector<double>>>();
     const std::int64_t local = out.whole.extent(0);
+    auto problems = std::make_shared<std::vector<StorageProblem>>();
+    communicator_.together([&] {
+      for (std::int64_t s = 0; s < local; ++s) problems->push_back(make_problem(batch, s));
+    });
+    problems_ = problems;
     const Shape shape{local, model_.frames(), model_.width()};
     if (o_.soft()) {
       out.u = reshape(out.whole, shape);
       if (o_.target())
         communicator_.together([&] {
           for (std::int64_t s = 0; s < local; ++s)
-            out.targets->push_back(corrected_target(problem(batch, s), field(out.u, s)));
+            out.targets->push_back(corrected_target((*problems_)[s], field(out.u, s)));
         });
     } else {
       out.u = o_.target() ? fitted(out, batch, shape) : constrained(out.whole, batch, shape);
@@ -265,7 +270,7 @@ class StorageLayer final : public ConstraintLayer {
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
     communicator_.together([&] {
       for (std::int64_t s = 0; s < shape[0]; ++s) {
-        const StorageProblem sample = problem(batch, s);
+        const StorageProblem& sample = (*problems_)[s];
         solutions->push_back(
             mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
         keep(solutions->back(), u, s);
@@ -273,8 +278,8 @@ class StorageLayer final : public ConstraintLayer {
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("constrained_solution", with_learned(whole, batch), u,
-                    [this, state = state_, solutions, batch, whole = whole.detach(), points](
-                        const std::vector<Tensor>& bar, const VjpContext&) {
+                    [this, state = state_, problems = problems_, solutions, batch, whole = whole.detach(),
+                     points](const std::vector<Tensor>& bar, const VjpContext&) {
                       Tensor out = Tensor::zeros(whole.shape(), DType::f64);
                       const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
                       std::vector<double> by_sample(whole.extent(0) * learned_.size());
@@ -285,8 +290,8 @@ class StorageLayer final : public ConstraintLayer {
                           MixtureSolution& solved = (*solutions)[s];
                           const std::span<double> to(out.data<double>() + s * points * o_.basis,
                                                      points * o_.basis);
-                          mixture_->pull_back(problem(batch, s), basis_of(whole, s), solved, field(u_bar, s),
-                                              to, by_parameter);
+                          mixture_->pull_back((*problems)[s], basis_of(whole, s), solved, field(u_bar, s), to,
+                                              by_parameter);
                           state->reports[s] = solved.reports;
                           if (!skipped(o_.solver, solved.reports)) continue;
                           std::fill(to.begin(), to.end(), 0.0);
@@ -309,7 +314,7 @@ class StorageLayer final : public ConstraintLayer {
     const Tensor whole = solution.whole;
     communicator_.together([&] {
       for (std::int64_t s = 0; s < shape[0]; ++s) {
-        const StorageProblem sample = problem(batch, s);
+        const StorageProblem& sample = (*problems_)[s];
         std::vector<double> state = own_prediction(whole, s), target;
         MixtureSolution solved;
         for (int fit = 0; fit < o_.target_fits; ++fit) {
@@ -376,19 +381,20 @@ class StorageLayer final : public ConstraintLayer {
     auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
     communicator_.together([&] {
       for (std::int64_t s = 0; s < local; ++s) {
-        const StorageProblem sample = problem(batch, s);
+        const StorageProblem& sample = (*problems_)[s];
         std::vector<double> full = sample.whole(field(u, s));
         sample.correct_steps(full, options, (*states)[s]);
         std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
       }
     });
     return apply_op("corrected_solution", with_learned(u, batch), out,
-                    [this, states, batch, options](const std::vector<Tensor>& bar, const VjpContext&) {
+                    [this, problems = problems_, states, batch, options](const std::vector<Tensor>& bar,
+                                                                         const VjpContext&) {
                       Tensor u_bar = bar[0].clone();
                       std::vector<double> by_sample(u_bar.extent(0) * learned_.size());
                       communicator_.together([&] {
                         for (std::int64_t s = 0; s < u_bar.extent(0); ++s)
-                          problem(batch, s).correct_transpose(
+                          (*problems)[s].correct_transpose(
                               (*states)[s], options,
                               std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
                               std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
@@ -409,7 +415,7 @@ class StorageLayer final : public ConstraintLayer {
     auto learned_bar = std::make_shared<std::vector<double>>(record ? local * learned_.size() : 0);
     communicator_.together([&] {
       for (std::int64_t s = 0; s < local; ++s) {
-        const StorageProblem sample = problem(batch, s);
+        const StorageProblem& sample = (*problems_)[s];
         const long points = model_.points();
         norms.data<double>()[s] = sample.residual_norm(
             o_.loss_weighting(), sample.whole(field(u, s)),
@@ -446,7 +452,7 @@ class StorageLayer final : public ConstraintLayer {
       if (!rows) continue;
       const std::span<double> gradient(u_bar.data<double>() + s * points, points);
       misfits.data<double>()[s] =
-          o_.observations.weight * rows->root_mean_square(problem(batch, s).whole(field(u, s)), gradient);
+          o_.observations.weight * rows->root_mean_square((*problems_)[s].whole(field(u, s)), gradient);
       for (double& g : gradient) g *= o_.observations.weight;
     }
     return apply_op("observation_misfit", {u}, misfits,
@@ -537,6 +543,8 @@ class StorageLayer final : public ConstraintLayer {
   std::vector<int> learned_;
   std::uint64_t seed_;
   std::shared_ptr<State> state_ = std::make_shared<State>();
+  /// Of the latest batch's local samples: schemes and marches are made once a step.
+  std::shared_ptr<const std::vector<StorageProblem>> problems_;
 };
 
 class CollocatedLayer final : public ConstraintLayer {

@@ -70,6 +70,8 @@ MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<c
   const std::vector<double> wide = wider ? expanded(fields) : std::vector<double>();
   const std::span<const double> basis = wider ? std::span<const double>(wide) : fields;
   const std::unique_ptr<LeastSquaresSolver> solver = options_.make();
+  const std::vector<double> target =
+      options_.start == "linear" ? problem.linear_target(weighting_) : std::vector<double>();
 
   MixtureSolution solution;
   solution.rows = std::move(rows);
@@ -78,7 +80,7 @@ MixtureSolution StorageMixture::solve(const StorageProblem& problem, std::span<c
     StorageExpert expert(problem, basis, columns(), solution.rows[s], weighting_, options_.ridge,
                          observations, observed(s, observations));
     std::vector<double> w(columns(), options_.start == "ones" ? 1.0 : 0.0);
-    if (options_.start == "linear") expert.linear_start(std::max(options_.damping, 1e-14), w);
+    if (options_.start == "linear") expert.linear_start(target, std::max(options_.damping, 1e-14), w);
     solution.reports.push_back(solver->solve(expert, w, options_.least_squares()));
     solution.coefficients.insert(solution.coefficients.end(), w.begin(), w.end());
   }

@@ -283,9 +283,9 @@ std::vector<double> StorageProblem::linear_residual() const {
   return scheme_->frozen_residual(whole(std::vector<double>(points(), 0.0)));
 }
 
-std::vector<double> StorageProblem::linear_solution() const {
+std::vector<double> StorageProblem::linear_target(Weighting weighting) const {
   std::vector<double> r = linear_residual();
-  march_->dual->apply(r, r);
+  weigh(weighting, r, 1);
   for (double& x : r) x = -x;
   return r;
 }
@@ -427,17 +427,12 @@ void StorageExpert::add_curvature(std::span<double> hessian) {
   kernels::add_transposed_product(basis_.data(), weighted.data(), points, columns_, columns_, hessian.data());
 }
 
-void StorageExpert::linear_start(double damping, std::span<double> w) const {
-  std::vector<double> columns(basis_.begin(), basis_.end()), target;
-  if (weighting_ == Weighting::dual) {
-    // P^-1 of the march's own columns is the basis itself.
-    target = problem_.linear_solution();
-  } else {
+void StorageExpert::linear_start(std::span<const double> target, double damping, std::span<double> w) const {
+  std::vector<double> columns(basis_.begin(), basis_.end());
+  if (weighting_ != Weighting::dual) {
+    // In the dual norm P^-1 of the march's own columns is the basis itself; else they have to be formed.
     apply_march(problem_.march_matrices(), basis_, columns_, columns);
     problem_.weigh(weighting_, columns, columns_);
-    target = problem_.linear_residual();
-    for (double& x : target) x = -x;
-    problem_.weigh(weighting_, target, 1);
   }
   std::vector<double> rows(rows_.size() * columns_), rhs(rows_.size());
   for (size_t r = 0; r < rows_.size(); ++r) {

@@ -101,11 +101,9 @@ class StorageProblem {
   /// The exact discrete solution: Newton's method frame by frame from the initial state. Throws
   /// NumericalError where it does not converge.
   std::vector<double> solve_exactly() const;
-  /// Solution of the linear problem of the march for the initial state and the walls alone: where the linear
-  /// start aims at.
-  std::vector<double> linear_solution() const;
-  /// Its residual at u = (initial, 0, 0, ...): the right side of the linear start, [frames][width].
-  std::vector<double> linear_residual() const;
+  /// Q of the residual of the linear problem of the march at u = (initial, 0, 0, ...), negated: what the
+  /// linear start fits, [frames][width]. In the dual norm it is that problem's solution.
+  std::vector<double> linear_target(Weighting weighting) const;
 
  private:
   friend class StorageModel;
@@ -119,6 +117,7 @@ class StorageProblem {
                                      std::span<const double> v) const;
   friend class StorageExpert;
   std::vector<double> linearisation_state() const;
+  std::vector<double> linear_residual() const;
 
   std::shared_ptr<const ConservativeScheme> scheme_;
   std::vector<double> initial_;
@@ -181,7 +180,8 @@ class StorageExpert final : public LeastSquaresProblem {
   void add_curvature(std::span<double> hessian) override;
 
   /// The solution of the linear problem of the march, Jacobi-scaled normal equations with relative damping.
-  void linear_start(double damping, std::span<double> w) const;
+  /// `target`: StorageProblem::linear_target() of the expert's weighting.
+  void linear_start(std::span<const double> target, double damping, std::span<double> w) const;
 
   /// With v = sum_i lambda_i b_i, phi(b) = lambda . J^T rho at fixed w and lambda has the gradient
   ///   d phi / d b_i = w_i * by_solution + lambda_i * by_direction     (both [frames][width], overwritten).
