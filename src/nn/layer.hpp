@@ -1,0 +1,86 @@
+// Layers: maps with parameters from one activation to the next, which a deck's `model.blocks` lists.
+//
+// Activations are [L, B, ...]: the L shards of the batch that this rank holds, the B samples of a shard, then
+// the shape of one sample: [C, H, W] of images, [C, T] of signals, [T, D] of sequences, [T] of tokens (i32),
+// [F] of vectors. The deck fixes the number of shards (`train.shards`) and they are dealt to ranks as tiles
+// are: an op acts shard by shard, what crosses shards goes through Pass::shards, and so the bits do not
+// depend on the number of ranks. Parameters come as [L, shape] with stride 0 along L (ParameterSet::bind).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "src/core/random.hpp"
+#include "src/core/registry.hpp"
+#include "src/tensor/parameters.hpp"
+
+namespace rankine {
+
+/// What the network fixes for a layer.
+struct LayerContext {
+  std::string name;  ///< such as "block2.conv1": its parameters are called name + ".weight" and so on
+  Shape input;       ///< of one sample
+  DType dtype = DType::f32;
+};
+
+/// State that a network carries from one call to the next, by layer name: membrane potentials, hidden states,
+/// cached keys and values. The learning rule owns it, detaches it, and decides what is kept.
+using CarriedState = std::map<std::string, Tensor>;
+
+/// Called with the name and value of each block's output; what it returns takes its place, unless it is
+/// undefined. Gradients are reached with on_gradient() from here.
+using ActivationHook = std::function<Tensor(const std::string& name, const Tensor& value)>;
+
+/// One evaluation of a network: everything beside parameters and input.
+struct Pass {
+  SharedTileSum shards;
+  bool training = false;  ///< batch statistics and dropout are those of training
+  /// Running statistics follow this pass; false for a second pass over the same batch.
+  bool update_statistics = true;
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  /// Ids of the samples of the local shards, [L * B]; random numbers are keyed by them. Empty: 0, 1, ...
+  std::vector<std::int64_t> samples = {};
+  /// Time steps or tokens that came before, where the state is carried.
+  std::int64_t position = 0;
+  CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
+  ActivationHook hook = {};
+
+  /// The id of local sample i.
+  std::int64_t sample(std::int64_t i) const {
+    return samples.empty() ? i : samples[static_cast<std::size_t>(i)];
+  }
+};
+
+class Layer {
+ public:
+  explicit Layer(const LayerContext& context) : context_(context) {}
+  virtual ~Layer() = default;
+
+  const std::string& name() const { return context_.name; }
+  const Shape& input() const { return context_.input; }
+  DType dtype() const { return context_.dtype; }
+  /// Shape of one sample's output.
+  virtual Shape output() const = 0;
+  /// Appends the layer's parameters, drawn from the seed and their names alone. Statistics that training
+  /// keeps (running means) are frozen parts.
+  virtual void add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
+    (void)parameters;
+    (void)seed;
+  }
+  /// x [L, B, input] to [L, B, output].
+  virtual Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const = 0;
+
+ private:
+  LayerContext context_;
+};
+
+/// The table of layers; an option `name` selects.
+const Registry<Layer, const LayerContext&>& layers();
+
+}  // namespace rankine

@@ -1,0 +1,61 @@
+// What training minimises, and the scores that go with it.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/core/registry.hpp"
+#include "src/tensor/ops.hpp"
+
+namespace rankine {
+
+/// Outputs and targets are [..., sample shape] with any leading axes; results keep the leading ones.
+class Loss {
+ public:
+  virtual ~Loss() = default;
+  /// Throws InputError where a network with outputs of this shape cannot learn such targets: `classes` and
+  /// `target` as in Dataset.
+  virtual void check(const Shape& output, std::int64_t classes, const Shape& target) const = 0;
+  /// A sample's loss, on the tape. `lead`: number of leading axes.
+  virtual Tensor per_sample(const Tensor& outputs, const Tensor& targets, int lead) const = 0;
+  /// Names and meanings of the scores; higher or lower is better as the name says.
+  virtual std::vector<std::pair<std::string, std::string>> scores() const { return {}; }
+  /// A sample's scores as f64, in the order of scores(), off the tape.
+  virtual std::vector<Tensor> score(const Tensor& outputs, const Tensor& targets, int lead) const {
+    (void)outputs;
+    (void)targets;
+    (void)lead;
+    return {};
+  }
+};
+
+/// -log softmax(outputs)[class], mean over the positions of a sample. Score: accuracy.
+class CrossEntropy final : public Loss {
+ public:
+  struct Options {
+    double smoothing = 0;
+    void options(OptionVisitor& o);
+  };
+  explicit CrossEntropy(const Options& options) : options_(options) {}
+  void check(const Shape& output, std::int64_t classes, const Shape& target) const override;
+  Tensor per_sample(const Tensor& outputs, const Tensor& targets, int lead) const override;
+  std::vector<std::pair<std::string, std::string>> scores() const override;
+  std::vector<Tensor> score(const Tensor& outputs, const Tensor& targets, int lead) const override;
+
+ private:
+  Options options_;
+};
+
+/// mean (outputs - targets)^2. Score: none beside the loss.
+class MeanSquaredError final : public Loss {
+ public:
+  void options(OptionVisitor&) {}
+  void check(const Shape& output, std::int64_t classes, const Shape& target) const override;
+  Tensor per_sample(const Tensor& outputs, const Tensor& targets, int lead) const override;
+};
+
+/// The table of losses.
+const Registry<Loss>& losses();
+
+}  // namespace rankine

@@ -1,0 +1,59 @@
+#include "src/nn/network.hpp"
+
+namespace rankine {
+
+Network::Network(const std::vector<DeckNode>& blocks, const Shape& input, DType dtype,
+                 const std::string& prefix) {
+  Shape shape = input;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const LayerContext context{prefix + std::to_string(i), shape, dtype};
+    try {
+      blocks_.push_back(layers().make(blocks[i], context));
+    } catch (const InputError& error) {
+      // What a layer finds wrong with its input knows no place of its own.
+      const std::string place = blocks[i].where(), what = error.what();
+      if (what.rfind(place.substr(0, place.find(':')), 0) == 0) throw;
+      blocks[i].error(context.name + ": input " + shape.text() + ": " + what);
+    }
+    shape = blocks_.back()->output();
+  }
+}
+
+Network::Network(std::vector<std::unique_ptr<Layer>> blocks) : blocks_(std::move(blocks)) {}
+
+ParameterSet Network::initial_parameters(std::uint64_t seed) const {
+  ParameterSet parameters(dtype());
+  for (const auto& block : blocks_) block->add_parameters(parameters, seed);
+  return parameters;
+}
+
+Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin,
+                        int end) const {
+  Tensor y = x;
+  for (int i = begin; i < (end < 0 ? size() : end); ++i) {
+    y = block(i).forward(parameters, y, pass);
+    if (!pass.hook) continue;
+    const Tensor replaced = pass.hook(block(i).name(), y);
+    if (replaced.defined()) y = replaced;
+  }
+  return y;
+}
+
+void NetworkOptions::options(OptionVisitor& o) {
+  o("precision", precision, {.help = "type of parameters and activations", .choices = {"float", "double"}});
+}
+
+Network read_network(const DeckNode& model, const Shape& input) {
+  NetworkOptions options;
+  const DeckNode blocks = model.child("blocks");
+  if (!blocks.is_sequence() || blocks.items().empty())
+    blocks.error("'blocks' must be a list of layers, such as [{name: flatten}, {name: dense, units: 10}]");
+  Network network(blocks.items(), input, [&] {
+    options.options(*model.reader());
+    return options.dtype();
+  }());
+  model.reject_unread_keys();
+  return network;
+}
+
+}  // namespace rankine

@@ -1,0 +1,48 @@
+// A network as a list of blocks: what a deck's `model:` describes for experiments on data.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/nn/layer.hpp"
+
+namespace rankine {
+
+/// Blocks in a row. Learning rules see the edges between them.
+class Network {
+ public:
+  /// Blocks called prefix0, prefix1, ... Throws InputError, with the block's place in the deck, where a block
+  /// does not fit the output of the one before.
+  Network(const std::vector<DeckNode>& blocks, const Shape& input, DType dtype,
+          const std::string& prefix = "block");
+  /// The same of layers made elsewhere, each of which fits the one before.
+  explicit Network(std::vector<std::unique_ptr<Layer>> blocks);
+
+  int size() const { return static_cast<int>(blocks_.size()); }
+  const Layer& block(int i) const { return *blocks_[static_cast<std::size_t>(i)]; }
+  const Shape& input() const { return blocks_.front()->input(); }
+  Shape output() const { return blocks_.back()->output(); }
+  DType dtype() const { return blocks_.front()->dtype(); }
+
+  /// Fresh parameters of all blocks, those of one block side by side.
+  ParameterSet initial_parameters(std::uint64_t seed) const;
+  /// x [L, B, input] to [L, B, output], through blocks begin .. end - 1 (end = -1: to the last).
+  Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin = 0,
+                 int end = -1) const;
+
+ private:
+  std::vector<std::unique_ptr<Layer>> blocks_;
+};
+
+/// What a deck's `model:` says: precision and blocks.
+struct NetworkOptions {
+  std::string precision = "float";
+  DType dtype() const { return precision == "double" ? DType::f64 : DType::f32; }
+  void options(OptionVisitor& o);
+};
+
+/// The network that `model` (keys precision, blocks) describes, for samples of shape `input`.
+Network read_network(const DeckNode& model, const Shape& input);
+
+}  // namespace rankine
