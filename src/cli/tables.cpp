@@ -1,4 +1,7 @@
 #include "src/cli/program.hpp"
+#include "src/data/dataset.hpp"
+#include "src/nn/layer.hpp"
+#include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
@@ -8,7 +11,8 @@
 namespace rankine {
 
 ProgramTables program_tables() {
-  return {experiments(), {&pdes(), &models(), &rules(), &optimizers(), &schedules()}};
+  return {experiments(),
+          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules()}};
 }
 
 }  // namespace rankine

@@ -1,4 +1,5 @@
 #include "src/experiments/pde_training.hpp"
+#include "src/experiments/training.hpp"
 
 namespace rankine {
 
@@ -7,6 +8,7 @@ const ExperimentRegistry& experiments() {
       "experiment",
       {
           entry<PdeTraining>("pde_training", "train on a parametric PDE under a soft or hard constraint"),
+          entry<Training>("training", "train a network on a data set by a learning rule"),
       });
   return table;
 }

@@ -27,12 +27,6 @@ struct PdeBatch {
   int size() const { return static_cast<int>(ids.size()); }
 };
 
-/// A loss on the tape: sum_i <seeds_i, outputs_i> over all ranks is `value`.
-struct TapeLoss {
-  std::vector<Tensor> outputs, seeds;
-  double value = 0;  ///< the same bits on all ranks
-};
-
 /// How the solves of a batch ended: [solve]; means and counts over its samples. Empty for a soft constraint.
 using BatchStatistics = std::vector<ExpertStatistics>;
 

@@ -98,7 +98,7 @@ class Table {
     }
   }
 
-  /// Columns of shape [step], or [step, expert] where `second` names a second dimension.
+  /// Columns of shape [step], or [step, second] where `second` names a second dimension.
   void write(hdf5::Group& group, const char* second = nullptr) const {
     hdf5::Dataset step = group.write("step", {steps_.size()}, steps_);
     set_label(step, {"1", "training steps done"});
@@ -123,7 +123,8 @@ class Table {
     for (auto& [known, values] : columns_) {
       if (known == name) return values;
     }
-    RANKINE_ASSERT(name != "step" && name != "expert", fmt::format("'{}' is the name of a coordinate", name));
+    RANKINE_ASSERT(name != "step" && name != "expert" && name != "block",
+                   fmt::format("'{}' is the name of a coordinate", name));
     return columns_.emplace_back(name, std::vector<double>(steps_.size() * width_, missing)).second;
   }
 
@@ -191,7 +192,7 @@ namespace io_detail {
 struct Run {
   std::string variant;
   std::int64_t seed;
-  Table steps, evaluations, experts;
+  Table steps, evaluations, experts, blocks;
   std::vector<Named> summary, per_sample, timing;
   std::vector<Coordinate> coordinates;  // of the fields written so far
   std::vector<Kept> fields, weights;    // empty unless they are kept for checkpoints
@@ -228,6 +229,7 @@ class ResultsState {
                                               .steps = {},
                                               .evaluations = {},
                                               .experts = {},
+                                              .blocks = {},
                                               .summary = {},
                                               .per_sample = {},
                                               .timing = {},
@@ -290,6 +292,12 @@ class ResultsState {
     run_group(run).require_group("fields").attribute(name, edges);
   }
 
+  void write_block_names(Run& run, std::span<const std::string> names) {
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;
+    run_group(run).require_group("blocks").attribute("names", text);
+  }
+
   void keep() { keep_ = true; }
   static void forget(Run& run) {
     run.fields.clear();
@@ -302,6 +310,7 @@ class ResultsState {
     layout["steps"] = run.steps.save("results/steps", content);
     layout["evaluations"] = run.evaluations.save("results/evaluations", content);
     layout["experts"] = run.experts.save("results/experts", content);
+    layout["blocks"] = run.blocks.save("results/blocks", content);
     layout["summary"] = save_named(run.summary, "results/summary", content);
     layout["per_sample"] = save_named(run.per_sample, "results/per_sample", content);
     layout["timing"] = save_named(run.timing, "results/timing", content);
@@ -334,6 +343,7 @@ class ResultsState {
     run.steps.load("results/steps", content, layout.at("steps"));
     run.evaluations.load("results/evaluations", content, layout.at("evaluations"));
     run.experts.load("results/experts", content, layout.at("experts"));
+    run.blocks.load("results/blocks", content, layout.at("blocks"));
     if (tables_only) return;
     run.timing = load_named("results/timing", content, layout.at("timing"));
     run.summary = load_named("results/summary", content, layout.at("summary"));
@@ -373,6 +383,7 @@ class ResultsState {
       write_table("steps", run->steps);
       write_table("evaluations", run->evaluations);
       write_table("experts", run->experts, "expert");
+      write_table("blocks", run->blocks, "block");
       if (!run->summary.empty()) {
         hdf5::Group target = group.require_group("summary");
         for (const auto& entry : run->summary) write_named(target, entry);
@@ -507,6 +518,17 @@ void RunWriter::append_experts(std::int64_t step, const std::string& name,
   Table& table = state_->run(run_).experts;
   table.start_row_unless_current(step);
   table.set(name, per_expert);
+}
+
+void RunWriter::append_blocks(std::int64_t step, const std::string& name, std::span<const double> per_block) {
+  if (!state_) return;
+  Table& table = state_->run(run_).blocks;
+  table.start_row_unless_current(step);
+  table.set(name, per_block);
+}
+
+void RunWriter::block_names(std::span<const std::string> names) {
+  if (state_) state_->write_block_names(state_->run(run_), names);
 }
 
 void RunWriter::summary(const std::string& metric, double value, const Label& label) {

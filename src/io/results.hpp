@@ -4,6 +4,7 @@
 //   Conventions /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
 //   /runs/<variant>/seed_<s>/evaluations/ step, ...: one value an evaluation
 //   /runs/<variant>/seed_<s>/experts/    [step, expert]: step, expert, iterations, status_<name>, ...
+//   /runs/<variant>/seed_<s>/blocks/     [step, block]: step, block, gradient_norm, activation_rms, ...
 //   /runs/<variant>/seed_<s>/summary/    scalars with units: what `expect:` reads
 //   /runs/<variant>/seed_<s>/per_sample/ sample_id, ...: one value a test sample
 //   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x] with their coordinates
@@ -65,6 +66,11 @@ class RunWriter {
   /// Appends the statistic `name` of each expert at `step`; several names may be given for the same step.
   /// The number of experts must not change within a run.
   void append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert);
+
+  /// The same for each block of a network.
+  void append_blocks(std::int64_t step, const std::string& name, std::span<const double> per_block);
+  /// Their names, in order: attribute `names` of the group, separated by spaces.
+  void block_names(std::span<const std::string> names);
 
   /// A scalar by which runs are compared; `expect:` reads it as metric[variant].
   void summary(const std::string& metric, double value, const Label& label = {});

@@ -29,23 +29,37 @@ double sum_of_squares(std::int64_t n, const T* x) {
   return kernels::tree_sum(static_cast<std::int64_t>(sums.size()), sums.data());
 }
 
-// Calls f(begin, end) for each part that is not frozen.
+// Calls f(begin, end, part) for each part that is not frozen.
 template <class F>
 void for_each_live(const ParameterSet& parameters, F&& f) {
   for (const ParameterInfo& part : parameters.parts())
-    if (!part.frozen) f(part.offset, part.offset + part.shape.count());
+    if (!part.frozen) f(part.offset, part.offset + part.shape.count(), part);
+}
+
+OptionMeta no_decay_meta() {
+  return {.help = "parameter groups without weight decay, such as bias and norm"};
+}
+
+bool decays(const std::vector<std::string>& no_decay, const ParameterInfo& part) {
+  return std::find(no_decay.begin(), no_decay.end(), part.group) == no_decay.end();
 }
 
 }  // namespace
 
+double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end) {
+  double sum = 0;
+  dispatch_real(flat.dtype(), "sum_of_squares", [&](auto zero) {
+    using T = decltype(zero);
+    sum = sum_of_squares(end - begin, flat.data<T>() + begin);
+  });
+  return sum;
+}
+
 double gradient_norm(const ParameterSet& parameters, const Tensor& gradient) {
   check(parameters, gradient);
   std::vector<double> sums;
-  dispatch_real(gradient.dtype(), "gradient_norm", [&](auto zero) {
-    using T = decltype(zero);
-    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end) {
-      sums.push_back(sum_of_squares(end - begin, gradient.data<T>() + begin));
-    });
+  for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo&) {
+    sums.push_back(sum_of_squares(gradient, begin, end));
   });
   return std::sqrt(kernels::tree_sum(static_cast<std::int64_t>(sums.size()), sums.data()));
 }
@@ -70,10 +84,12 @@ void AdamOptions::options(OptionVisitor& o) {
   o("epsilon", epsilon, {.help = "added to the root of the squares' mean", .min = 0, .exclusive_min = true});
   o("weight_decay", weight_decay,
     {.help = "decoupled decay: each step takes rate * decay * parameter away", .min = 0});
+  o("no_decay", no_decay, no_decay_meta());
 }
 
 void Adam::prepare(const ParameterSet& parameters) {
   if (first_.defined()) return;
+  const Uncounted scope;
   first_ = Tensor::zeros({parameters.count()}, DType::f64);
   second_ = Tensor::zeros({parameters.count()}, DType::f64);
 }
@@ -85,14 +101,15 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
   const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
   const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
   const double b1 = options_.beta1, b2 = options_.beta2, eps = options_.epsilon;
-  const double rate = learning_rate / correction1, decay = learning_rate * options_.weight_decay;
+  const double rate = learning_rate / correction1, rate_of_decay = learning_rate * options_.weight_decay;
   double* m = first_.data<double>();
   double* v = second_.data<double>();
   dispatch_real(parameters.dtype(), "Adam", [&](auto zero) {
     using T = decltype(zero);
     T* p = parameters.flat().data<T>();
     const T* g = gradient.data<T>();
-    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end) {
+    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo& part) {
+      const double decay = decays(options_.no_decay, part) ? rate_of_decay : 0;
       for (std::int64_t i = begin; i < end; ++i) {
         const double gi = static_cast<double>(g[i]);
         m[i] = b1 * m[i] + (1 - b1) * gi;
@@ -116,10 +133,13 @@ void Adam::register_state(StateRegistry& registry, const std::string& prefix,
 void SgdOptions::options(OptionVisitor& o) {
   o("momentum", momentum,
     {.help = "decay of the velocity; 0: plain descent", .min = 0, .max = 1, .exclusive_max = true});
+  o("nesterov", nesterov, {.help = "the step looks ahead along the velocity"});
   o("weight_decay", weight_decay, {.help = "added to the gradient, times the parameter", .min = 0});
+  o("no_decay", no_decay, no_decay_meta());
 }
 
 void Sgd::prepare(const ParameterSet& parameters) {
+  const Uncounted scope;
   if (!velocity_.defined()) velocity_ = Tensor::zeros({parameters.count()}, DType::f64);
 }
 
@@ -131,11 +151,21 @@ void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning
     using T = decltype(zero);
     T* p = parameters.flat().data<T>();
     const T* g = gradient.data<T>();
-    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const double pi = static_cast<double>(p[i]);
-        v[i] = options_.momentum * v[i] + static_cast<double>(g[i]) + options_.weight_decay * pi;
-        p[i] = static_cast<T>(pi - learning_rate * v[i]);
+    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo& part) {
+      const double decay = decays(options_.no_decay, part) ? options_.weight_decay : 0;
+      const double momentum = options_.momentum;
+      if (options_.nesterov) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const double pi = static_cast<double>(p[i]), gi = static_cast<double>(g[i]) + decay * pi;
+          v[i] = momentum * v[i] + gi;
+          p[i] = static_cast<T>(pi - learning_rate * (gi + momentum * v[i]));
+        }
+      } else {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const double pi = static_cast<double>(p[i]);
+          v[i] = momentum * v[i] + static_cast<double>(g[i]) + decay * pi;
+          p[i] = static_cast<T>(pi - learning_rate * v[i]);
+        }
       }
     });
   });

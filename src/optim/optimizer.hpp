@@ -10,6 +10,10 @@
 
 namespace rankine {
 
+/// Sum of squares, in double, of elements begin .. end - 1 of a flat tensor; the order depends on their
+/// number only.
+double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end);
+
 /// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count
 /// only.
 double gradient_norm(const ParameterSet& parameters, const Tensor& gradient);
@@ -30,6 +34,7 @@ class Optimizer {
 
 struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+  std::vector<std::string> no_decay{};
   void options(OptionVisitor& o);
 };
 
@@ -52,10 +57,13 @@ class Adam final : public Optimizer {
 
 struct SgdOptions {
   double momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+  std::vector<std::string> no_decay{};
   void options(OptionVisitor& o);
 };
 
-/// Gradient descent: v = momentum v + g + decay p, p -= rate v.
+/// Gradient descent: v = momentum v + g + decay p, p -= rate v, or with Nesterov's momentum
+/// p -= rate (g + decay p + momentum v) (Sutskever et al., ICML 2013).
 class Sgd final : public Optimizer {
  public:
   using Options = SgdOptions;

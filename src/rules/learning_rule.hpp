@@ -1,17 +1,38 @@
-// A learning rule owns the training step: how often the loss is evaluated, which gradients are formed and how
-// they become an update. Backpropagation is one rule among others.
+// A learning rule owns the training step: how often the loss is evaluated, which gradients cross which edge
+// of the network, how they become an update. Backpropagation is one rule among others.
 #pragma once
 
 #include <functional>
 #include <memory>
 
+#include "src/comm/communicator.hpp"
 #include "src/core/registry.hpp"
 #include "src/core/state_registry.hpp"
-#include "src/experts/constraint_layer.hpp"
+#include "src/nn/loss.hpp"
+#include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
+
+/// A batch of a network: the local shards [L, B, ...].
+struct NetworkBatch {
+  Tensor inputs, targets;
+  std::vector<std::int64_t> ids;  ///< [L * B]
+};
+
+/// What a rule trains; all of it outlives the rule.
+struct RuleSetup {
+  const Communicator& communicator;
+  SharedTileSum shards;
+  std::int64_t shard_count = 1;  ///< of all ranks
+  std::uint64_t seed = 0;
+  std::int64_t steps = 0;
+  const Network* network = nullptr;  ///< null: what is trained is no list of blocks
+  const Loss* loss = nullptr;        ///< of the network
+  /// For what the rule trains beside the network.
+  std::function<std::unique_ptr<Optimizer>()> make_optimizer = {};
+};
 
 /// What a rule may use in a step.
 struct RuleContext {
@@ -22,25 +43,53 @@ struct RuleContext {
   SharedTileSum tiles;
   double learning_rate = 0;
   double clip = 0;  ///< bound of the gradient's norm; 0: none
+  // Of a network; `loss` above is what backpropagation through all of it would minimise.
+  const NetworkBatch* batch = nullptr;
+  Pass* pass = nullptr;
 };
 
 struct StepOutcome {
   double loss = 0;
   double gradient_norm = 0;  ///< before clipping
   bool updated = true;       ///< false where the gradient was not finite, and the parameters were left alone
+  Tensor gradient = {};      ///< [count], after clipping, where the rule formed one for the parameters
 };
 
 class LearningRule {
  public:
   virtual ~LearningRule() = default;
+  /// Whether ranks share the blocks of the network (all have the whole batch) instead of the shards of the
+  /// batch.
+  virtual bool spreads_blocks() const { return false; }
+  /// Throws InputError where the rule cannot train this; called before any work.
+  virtual void check(const RuleSetup& setup) const { static_cast<void>(setup); }
+  /// Once, before the first step and before state is restored. `parameters` are the network's fresh ones.
+  virtual void begin(const RuleSetup& setup, const ParameterSet& parameters) {
+    static_cast<void>(setup);
+    static_cast<void>(parameters);
+  }
   /// One training step. Collective; the same bits on all ranks.
   virtual StepOutcome step(RuleContext& context) = 0;
+  /// The outputs that an evaluation judges, x [L, B, input] to [L, B, output].
+  virtual Tensor predict(const Network& network, const BoundParameters& parameters, const Tensor& x,
+                         Pass& pass) {
+    return network.forward(parameters, x, pass);
+  }
+  /// Makes `parameters` the same on all ranks, where the rule trains each part on one rank only. Called
+  /// before evaluations and checkpoints. Collective.
+  virtual void synchronise(ParameterSet& parameters) { static_cast<void>(parameters); }
   /// Registers everything that a restart needs, below `prefix`.
   virtual void register_state(StateRegistry& registry, const std::string& prefix) {
-    (void)registry;
-    (void)prefix;
+    static_cast<void>(registry);
+    static_cast<void>(prefix);
   }
 };
+
+/// The mean loss of a batch of all ranks, from the outputs [L, B, ...] for its local shards. Collective.
+TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch);
+
+/// Clips the gradient, and steps if it and the loss are finite.
+StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& gradient);
 
 /// The table of rules that a deck's `train.rule` can name.
 const Registry<LearningRule>& rules();

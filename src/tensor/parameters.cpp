@@ -64,6 +64,7 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
   }
   const auto vjp = [layout, tiles, local, count = count_, type = dtype_](
                        const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
+    const Uncounted scope;
     if (context.create_graph()) {
       Tensor total = Tensor::zeros({count}, type);
       for (std::size_t i = 0; i < layout.size(); ++i) {

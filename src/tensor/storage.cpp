@@ -10,19 +10,21 @@
 namespace rankine {
 namespace {
 
+thread_local int uncounted_scopes = 0;
+
 // Freed blocks wait here: a training step asks for the same sizes again and again, and fresh pages cost more
 // to fault in than most kernels take to fill them.
 class Pool {
  public:
-  void* take(std::size_t bytes, std::size_t& block) {
+  void* take(std::size_t bytes, std::size_t& block, std::size_t& counted) {
     block = round_up(bytes);
+    // What is asked for counts, not the cached block that serves it: so the account repeats.
+    counted = uncounted_scopes > 0 ? 0 : block;
     const std::scoped_lock lock(mutex_);
-    account_.live += block;
+    account_.live += counted;
     account_.peak = std::max(account_.peak, account_.live);
     if (auto found = free_.lower_bound(block); found != free_.end() && found->first <= block + block / 4) {
       void* data = found->second;
-      account_.live += found->first - block;
-      account_.peak = std::max(account_.peak, account_.live);
       block = found->first;
       free_.erase(found);
       return data;
@@ -40,9 +42,9 @@ class Pool {
     return data;
   }
 
-  void give(void* data, std::size_t block) {
+  void give(void* data, std::size_t block, std::size_t counted) {
     const std::scoped_lock lock(mutex_);
-    account_.live -= block;
+    account_.live -= counted;
     if (finalized_) return;  // a static tensor that outlives Kokkos: the process is ending
     free_.emplace(block, data);
   }
@@ -104,13 +106,16 @@ MemoryAccount memory_account() { return pool().account(); }
 void reset_memory_peak() { pool().reset_peak(); }
 void release_cached_memory() { pool().release(); }
 
-Storage::Storage(std::size_t bytes) : bytes_(bytes) { data_ = pool().take(bytes, block_); }
+Storage::Storage(std::size_t bytes) : bytes_(bytes) { data_ = pool().take(bytes, block_, counted_); }
 
 Storage::Storage(void* data, std::size_t bytes, std::shared_ptr<void> owner)
     : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
 
 Storage::~Storage() {
-  if (block_ != 0) pool().give(data_, block_);
+  if (block_ != 0) pool().give(data_, block_, counted_);
 }
+
+Uncounted::Uncounted() { ++uncounted_scopes; }
+Uncounted::~Uncounted() { --uncounted_scopes; }
 
 }  // namespace rankine

@@ -7,7 +7,8 @@
 
 namespace rankine {
 
-/// Bytes in tensors: now, at most since the last reset, and taken from the system (cached blocks included).
+/// Bytes in tensors: now, at most since the last reset (both without what was made in an Uncounted scope),
+/// and taken from the system (cached blocks included).
 struct MemoryAccount {
   std::size_t live = 0, peak = 0, reserved = 0;
 };
@@ -17,6 +18,16 @@ MemoryAccount memory_account();
 void reset_memory_peak();
 /// Gives cached blocks back to the system.
 void release_cached_memory();
+
+/// While it lives, new tensors of this thread are left out of the account: parameters, their gradients and
+/// the optimiser's state, whose size is known, so that the peak measures the tape.
+class Uncounted {
+ public:
+  Uncounted();
+  ~Uncounted();
+  Uncounted(const Uncounted&) = delete;
+  Uncounted& operator=(const Uncounted&) = delete;
+};
 
 /// One block of memory, shared by all tensors that view it.
 class Storage {
@@ -33,7 +44,7 @@ class Storage {
 
  private:
   void* data_ = nullptr;
-  std::size_t bytes_ = 0, block_ = 0;  // block_ == 0: not ours
+  std::size_t bytes_ = 0, block_ = 0, counted_ = 0;  // block_ == 0: not ours
   std::shared_ptr<void> owner_;
 };
 

@@ -155,6 +155,12 @@ struct GradOptions {
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& seeds,
                          const std::vector<Tensor>& inputs, const GradOptions& options = {});
 
+/// A loss on the tape: sum_i <seeds_i, outputs_i> over all ranks is `value`.
+struct TapeLoss {
+  std::vector<Tensor> outputs, seeds;
+  double value = 0;  ///< the same bits on all ranks
+};
+
 /// Calls `hook` with the gradient of `tensor` once it is complete, in every grad() that passes it.
 void on_gradient(const Tensor& tensor, Hook hook);
 

@@ -1,0 +1,167 @@
+#include "src/experiments/gradient_health.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "src/optim/optimizer.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// The axis of a sample along which units lie: channels of images, the last one of all else.
+int unit_axis(const Shape& sample) { return sample.rank() == 3 ? 0 : sample.rank() - 1; }
+
+std::int64_t unit_count(const Shape& sample) { return sample.rank() == 0 ? 1 : sample[unit_axis(sample)]; }
+
+}  // namespace
+
+void HealthOptions::options(OptionVisitor& o) {
+  o("every", every,
+    {.help = "steps between two measurements of the blocks (0: none)", .unit = "steps", .min = 0});
+  o("vanishing", vanishing,
+    {.help =
+         "alarm where a block's gradient, root mean square over its parameters, is below this part of the "
+         "largest block's",
+     .min = 0});
+  o("exploding", exploding, {.help = "alarm where the norm of a block's gradient is above this", .min = 0});
+  o("dead", dead,
+    {.help = "alarm where more than this share of a block's units are dead", .min = 0, .max = 1});
+}
+
+GradientHealth::GradientHealth(const HealthOptions& options, const Network& network,
+                               const ParameterSet& parameters, SharedTileSum shards, std::int64_t samples)
+    : options_(options), shards_(std::move(shards)), samples_(static_cast<double>(samples)) {
+  for (int i = 0; i < network.size(); ++i) {
+    Block block{.name = network.block(i).name(),
+                .begin = 0,
+                .end = 0,
+                .units = unit_count(network.block(i).output()),
+                .square = {},
+                .gradient_square = {},
+                .absolute = {}};
+    for (const ParameterInfo& part : parameters.parts()) {
+      if (part.name.rfind(block.name + ".", 0) != 0) continue;
+      if (block.end == 0) block.begin = part.offset;
+      block.end = part.offset + part.shape.count();
+    }
+    blocks_.push_back(std::move(block));
+  }
+}
+
+void GradientHealth::observe(Block& block, const Tensor& value) const {
+  const auto shards = static_cast<std::size_t>(value.extent(0));
+  const Tensor x = cast(value.detach(), DType::f64).clone();
+  const std::int64_t per_shard = x.count() / static_cast<std::int64_t>(shards);
+  Shape sample = value.shape();
+  sample.erase(0);
+  sample.erase(0);
+  std::int64_t inner = 1;
+  for (int axis = unit_axis(sample) + 1; axis < sample.rank(); ++axis) inner *= sample[axis];
+  const std::int64_t units = unit_count(sample);
+  block.units = units;
+  block.square.assign(shards, 0);
+  block.absolute.assign(shards * static_cast<std::size_t>(units), 0);
+  for (std::size_t l = 0; l < shards; ++l) {
+    const double* p = x.data<double>() + static_cast<std::int64_t>(l) * per_shard;
+    double* sums = block.absolute.data() + l * static_cast<std::size_t>(units);
+    for (std::int64_t i = 0; i < per_shard; ++i) {
+      block.square[l] += p[i] * p[i];
+      sums[i / inner % units] += std::abs(p[i]);
+    }
+  }
+  block.count = static_cast<double>(per_shard);
+}
+
+void GradientHealth::begin(const ParameterSet& parameters, Pass& pass) {
+  before_ = parameters.flat().clone();
+  for (Block& block : blocks_) block.count = block.gradient_count = 0;
+  pass.hook = [this](const std::string& name, const Tensor& value) {
+    const auto block =
+        std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.name == name; });
+    if (block == blocks_.end()) return Tensor();
+    observe(*block, value);
+    if (!value.on_tape()) return Tensor();
+    on_gradient(value, [&target = *block](const Tensor& gradient) {
+      const Tensor g = cast(gradient.detach(), DType::f64).clone();
+      const auto shards = static_cast<std::size_t>(g.extent(0));
+      const std::int64_t per_shard = g.count() / static_cast<std::int64_t>(shards);
+      target.gradient_square.assign(shards, 0);
+      for (std::size_t l = 0; l < shards; ++l)
+        target.gradient_square[l] = sum_of_squares(reshape(g, {-1}), static_cast<std::int64_t>(l) * per_shard,
+                                                   (static_cast<std::int64_t>(l) + 1) * per_shard);
+      target.gradient_count = static_cast<double>(per_shard);
+      return Tensor();
+    });
+    return Tensor();
+  };
+}
+
+void GradientHealth::alarm(const std::string& what, const Block& block, std::int64_t step, double value,
+                           Log& log) {
+  if (!alarms_.insert(what + " " + block.name).second) return;
+  log.line(fmt::format("step {}: {} in {}: {:.3g}", step, what, block.name, value));
+}
+
+void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,
+                         RunWriter& results, Log& log) {
+  const std::int64_t local = shards_->local_tiles();
+  // One row a shard: for each block the two sums, the counts, and the sums of its units.
+  std::int64_t width = 0;
+  for (const Block& block : blocks_) width += 4 + block.units;
+  std::vector<double> rows(static_cast<std::size_t>(local * width)), total(static_cast<std::size_t>(width));
+  for (std::int64_t l = 0; l < local; ++l) {
+    double* row = rows.data() + l * width;
+    for (const Block& block : blocks_) {
+      const auto at = static_cast<std::size_t>(l);
+      if (block.count > 0) {
+        row[0] = block.square[at];
+        row[1] = block.count;
+        std::copy_n(block.absolute.data() + l * block.units, block.units, row + 4);
+      }
+      if (block.gradient_count > 0) {
+        row[2] = block.gradient_square[at];
+        row[3] = block.gradient_count;
+      }
+      row += 4 + block.units;
+    }
+  }
+  shards_->sum(std::span<const double>(rows), std::span<double>(total));
+
+  std::vector<double> activation, activation_gradient, dead, norm, rms, ratio;
+  const double* row = total.data();
+  const Tensor change = sub(parameters.flat().detach(), before_);
+  for (const Block& block : blocks_) {
+    activation.push_back(row[1] > 0 ? std::sqrt(row[0] / row[1]) : nan);
+    activation_gradient.push_back(row[3] > 0 ? samples_ * std::sqrt(row[2] / row[3]) : nan);
+    const double zeros = static_cast<double>(std::count(row + 4, row + 4 + block.units, 0.0));
+    dead.push_back(row[1] > 0 ? zeros / static_cast<double>(block.units) : nan);
+    const bool learns = block.end > block.begin;
+    norm.push_back(learns && gradient.defined() ? std::sqrt(sum_of_squares(gradient, block.begin, block.end))
+                                                : nan);
+    rms.push_back(norm.back() /
+                  std::sqrt(static_cast<double>(std::max<std::int64_t>(block.end - block.begin, 1))));
+    const double size = std::sqrt(sum_of_squares(before_, block.begin, block.end));
+    ratio.push_back(learns ? std::sqrt(sum_of_squares(change, block.begin, block.end)) / size : nan);
+    row += 4 + block.units;
+  }
+  results.append_blocks(step, "activation_rms", activation);
+  results.append_blocks(step, "activation_gradient_rms", activation_gradient);
+  results.append_blocks(step, "dead_units", dead);
+  results.append_blocks(step, "gradient_norm", norm);
+  results.append_blocks(step, "update_ratio", ratio);
+
+  double largest = 0;
+  for (const double r : rms) largest = std::max(largest, std::isnan(r) ? 0 : r);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (norm[i] > options_.exploding) alarm("exploding gradient", blocks_[i], step, norm[i], log);
+    if (rms[i] < options_.vanishing * largest) alarm("vanishing gradient", blocks_[i], step, norm[i], log);
+    if (dead[i] > options_.dead) alarm("dead units", blocks_[i], step, dead[i], log);
+  }
+}
+
+}  // namespace rankine

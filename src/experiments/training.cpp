@@ -1,0 +1,396 @@
+#include "src/experiments/training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/memory.hpp"
+#include "src/core/random.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+double mean(std::span<const double> a) {
+  return a.empty() ? nan : std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size());
+}
+
+double median(std::vector<double> a) {
+  if (a.empty()) return nan;
+  std::nth_element(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(a.size() / 2), a.end());
+  return a[a.size() / 2];
+}
+
+/// [n, ...] as [L, n / L, ...].
+Tensor in_shards(const Tensor& x, std::int64_t shards) {
+  Shape shape = x.shape();
+  shape[0] /= shards;
+  shape.insert(0, shards);
+  return reshape(x, shape);
+}
+
+/// Variants with the same `data:` share one data set.
+std::shared_ptr<const Dataset> shared_dataset(const DeckNode& node, const DatasetContext& context) {
+  static std::map<std::string, std::weak_ptr<const Dataset>> known;
+  std::shared_ptr<const Dataset> made = datasets().make(node, context);
+  std::weak_ptr<const Dataset>& entry = known[node.yaml()];
+  if (std::shared_ptr<const Dataset> before = entry.lock()) return before;
+  entry = made;
+  return made;
+}
+
+}  // namespace
+
+void TrainingOptions::options(OptionVisitor& o) {
+  o("epochs", epochs, {.help = "passes over the training examples", .min = 0});
+  o("steps", steps, {.help = "training steps, instead of epochs (0: as many as the epochs have)", .min = 0});
+  o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
+  o("shards", shards,
+    {.help =
+         "equal parts of the batch that are dealt to ranks; part of the result, unlike the number of ranks",
+     .min = 1});
+  o("learning_rate", learning_rate,
+    {.help = "learning rate before the schedule's factor", .min = 0, .exclusive_min = true});
+  o("clip", clip, {.help = "bound of the gradient's norm (0: none)", .min = 0});
+  o("evaluate_every", evaluate_every,
+    {.help = "steps between evaluations on the validation split (0: once an epoch)",
+     .unit = "steps",
+     .min = 0});
+  o("evaluation_batch", evaluation_batch, {.help = "examples that an evaluation takes at once", .min = 1});
+  o("on_not_finite", on_not_finite,
+    {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
+  o.group("health", health, "gradient health of the blocks");
+}
+
+void Training::describe(OptionVisitor& o) {
+  TrainingOptions train;
+  NetworkOptions model;
+  o.group("train", train, "training; also loss, rule, optimizer and schedule, see `rankine list`");
+  o.group("model", model, "the network; `blocks` is a list of layers, see `rankine list`");
+}
+
+Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
+  const DeckNode data = variant.child("data"), train = variant.section("train");
+  data_ = shared_dataset(data, {setup.communicator, setup.smoke});
+  network_ = std::make_unique<Network>(read_network(variant.child("model"), data_->input_shape()));
+  loss_ =
+      losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
+  const DeckNode rule = train.section("rule"), optimizer = train.section("optimizer");
+  make_rule_ = [rule] { return rules().make_or("backprop", rule); };
+  make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
+  make_optimizer_();
+  const std::unique_ptr<LearningRule> learning_rule = make_rule_();
+  schedule_ = schedules().make_or("constant", train.section("schedule"));
+  train.read(train_);
+
+  if (train_.batch > data_->size(Split::training))
+    train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
+                                        data_->size(Split::training)));
+  if (train_.batch % train_.shards != 0)
+    train.error_at("shards", fmt::format("shards: {} do not divide the batch of {}; choose a divisor of it",
+                                         train_.shards, train_.batch));
+  try {
+    loss_->check(network_->output(), data_->classes(), data_->target_shape());
+  } catch (const InputError& error) {
+    variant.child("model").error_at("blocks", error.what());
+  }
+  const int ranks = setup.communicator.size();
+  if (learning_rule->spreads_blocks()) {
+    shards_ = local_tile_sum(train_.shards);
+  } else {
+    if (ranks > train_.shards)
+      train.error_at(
+          "shards",
+          fmt::format("shards: {}, but there are {} ranks; a rank needs a shard at least, so use fewer "
+                      "ranks or more shards (which are part of the result)",
+                      train_.shards, ranks));
+    const BlockPartition dealt(train_.shards, ranks);
+    first_shard_ = dealt.begin(setup.communicator.rank());
+    shards_ = distributed_tile_sum(TileTree(setup.communicator, dealt));
+  }
+  try {
+    learning_rule->check(rule_setup(setup.communicator, 0));
+  } catch (const InputError& error) {
+    train.error_at("rule", error.what());
+  }
+  variant.reject_unread_keys();
+}
+
+RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t seed) const {
+  return {.communicator = communicator,
+          .shards = shards_,
+          .shard_count = train_.shards,
+          .seed = seed,
+          .steps = steps(),
+          .network = network_.get(),
+          .loss = loss_.get(),
+          .make_optimizer = make_optimizer_};
+}
+
+std::int64_t Training::steps() const {
+  return train_.steps > 0 ? train_.steps : train_.epochs * steps_per_epoch();
+}
+
+std::vector<MetricInfo> Training::metrics() const {
+  std::vector<MetricInfo> out;
+  for (const Split split : {Split::test, Split::validation}) {
+    const std::string name = name_of(split);
+    const bool none = data_->size(split) == 0;
+    out.push_back({name + "_loss", "1", "mean loss on the " + name + " examples", false, none});
+    for (const auto& [score, help] : loss_->scores())
+      out.push_back({name + "_" + score, "1", help + ", " + name + " examples", false, none});
+  }
+  out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
+  out.push_back({"parameters", "1", "trainable numbers of the network"});
+  out.push_back({"multiply_adds", "1", "multiply-adds of a training step, all ranks together", false, true});
+  out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
+  out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
+  out.push_back({"arena_peak", "B",
+                 "most bytes that a step held at once on a rank beside parameters, their gradients, the "
+                 "optimiser's state and the batch",
+                 true, true});
+  out.push_back({"seconds_per_step", "s", "median wall time of a training step", true, true});
+  out.push_back({"samples_per_second", "1/s", "batch over that", true, true});
+  out.push_back({"peak_memory", "B", "largest memory of a rank", true});
+  return out;
+}
+
+RunEstimate Training::estimate() const {
+  RunEstimate e;
+  e.partition = fmt::format("{} shards of {} examples", train_.shards, train_.batch / train_.shards);
+  const ParameterSet parameters = network_->initial_parameters(0);
+  const double count = static_cast<double>(parameters.count());
+  // The cost of one example, forward; a step has about three times that.
+  const CostAccount account;
+  const std::size_t live = memory_account().live;
+  reset_memory_peak();
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.training = true;
+  pass.update_statistics = false;
+  const std::vector<std::int64_t> first{0};
+  const Tensor x = in_shards(data_->examples(Split::training, first, network_->dtype()).inputs, 1);
+  const Tensor y = network_->forward(parameters.bind(pass.shards), x, pass);
+  const double bytes = static_cast<double>(memory_account().peak - live);
+  const double local =
+      static_cast<double>(train_.batch) / train_.shards * static_cast<double>(shards_->local_tiles());
+  e.bytes_per_rank = 64e6 + 40 * count + 2 * bytes * local;
+  e.seconds_per_seed = static_cast<double>(steps()) * local * 3 * account.total().flops / 5e9;
+  e.file_bytes = static_cast<std::uint64_t>(8 * count + 64.0 * static_cast<double>(steps()) +
+                                            16.0 * static_cast<double>(data_->size(Split::test)));
+  return e;
+}
+
+NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step,
+                             const std::vector<std::int64_t>& order) const {
+  const std::int64_t local = shards_->local_tiles(), in_shard = train_.batch / train_.shards;
+  const std::int64_t first = step % steps_per_epoch() * train_.batch + first_shard_ * in_shard;
+  const auto from = order.begin() + first;
+  const std::vector<std::int64_t> which(from, from + local * in_shard);
+  Examples examples = data_->examples(Split::training, which, network_->dtype(), seed, step);
+  return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
+}
+
+Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
+                                        const Communicator& communicator) const {
+  const NoGrad off;
+  const std::int64_t n = data_->size(split), size = train_.evaluation_batch;
+  const BlockPartition chunks((n + size - 1) / size, communicator.size());
+  const SharedTileSum one = local_tile_sum(1);
+  const BoundParameters bound = parameters.bind(one);
+  const std::size_t scores = loss_->scores().size();
+  std::vector<std::vector<double>> local(1 + scores);
+  communicator.together([&] {
+    for (std::int64_t c = chunks.begin(communicator.rank()); c < chunks.end(communicator.rank()); ++c) {
+      std::vector<std::int64_t> which(static_cast<std::size_t>(std::min(size, n - c * size)));
+      std::iota(which.begin(), which.end(), c * size);
+      const Examples examples = data_->examples(split, which, network_->dtype());
+      Pass pass{.shards = one};
+      pass.samples = examples.ids;
+      const Tensor outputs = rule.predict(*network_, bound, in_shards(examples.inputs, 1), pass);
+      const Tensor targets = in_shards(examples.targets, 1);
+      const auto append = [](std::vector<double>& to, const Tensor& values) {
+        const std::vector<double> v = values.to_vector();
+        to.insert(to.end(), v.begin(), v.end());
+      };
+      append(local[0], loss_->per_sample(outputs, targets, 2));
+      const std::vector<Tensor> scored = loss_->score(outputs, targets, 2);
+      for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
+    }
+  });
+  Evaluation out;
+  out.losses = communicator.all_gather_varying(std::span<const double>(local[0]));
+  out.loss = mean(out.losses);
+  for (std::size_t s = 0; s < scores; ++s) {
+    out.score_values.push_back(communicator.all_gather_varying(std::span<const double>(local[1 + s])));
+    out.scores.push_back(mean(out.score_values.back()));
+  }
+  return out;
+}
+
+Metrics Training::run(RunContext& context) {
+  const Communicator& communicator = context.communicator;
+  const Stopwatch whole;
+  const auto seed = static_cast<std::uint64_t>(context.seed);
+  ParameterSet parameters = network_->initial_parameters(seed);
+  const std::unique_ptr<LearningRule> rule = make_rule_();
+  const RuleSetup setup = rule_setup(communicator, seed);
+  rule->begin(setup, parameters);
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
+  const RandomStream order(seed, "batch-order");
+  GradientHealth health(train_.health, *network_, parameters, shards_, train_.batch);
+  std::vector<std::string> block_names;
+  for (int i = 0; i < network_->size(); ++i) block_names.push_back(network_->block(i).name());
+  if (train_.health.every > 0) context.results.block_names(block_names);
+
+  const std::int64_t total = steps(), per_epoch = steps_per_epoch();
+  const std::int64_t evaluate_every = train_.evaluate_every > 0 ? train_.evaluate_every : per_epoch;
+  Progress progress(context.log, variant_, context.seed, total);
+  std::vector<double> step_seconds, elapsed, losses;
+  double validation = nan, skipped = 0, multiply_adds = nan, arena = 0, alarms = 0;
+
+  StateRegistry& state = context.checkpoint.state();
+  constexpr StateKind replicated = StateKind::replicated;
+  for (const ParameterInfo& part : parameters.parts())
+    state.add("weights/" + part.name, replicated, parameters.view(part));
+  optimizer->register_state(state, "optimizer", parameters);
+  rule->register_state(state, "rule");
+  state.add("metrics/loss", replicated, losses);
+  state.add("metrics/validation", replicated, validation);
+  state.add("metrics/steps_skipped", replicated, skipped);
+  state.add("metrics/multiply_adds", replicated, multiply_adds);
+  state.add("metrics/health_alarms", replicated, alarms);
+  state.add("timing/step_seconds", replicated, step_seconds);
+  state.add("timing/elapsed_seconds", replicated, elapsed);
+  state.add("timing/arena_peak", replicated, arena);
+  const std::int64_t start = context.checkpoint.resume();
+  const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
+  if (start < total && start % evaluate_every != 0) context.results.drop_evaluation(start);
+
+  std::vector<std::int64_t> permutation;
+  const Stopwatch training;
+  for (std::int64_t step = start; step < total; ++step) {
+    context.checkpoint.between_steps(step, total);
+    const Stopwatch watch;
+    if (step % per_epoch == 0 || step == start)
+      permutation = order.permutation(data_->size(Split::training), step / per_epoch);
+    const NetworkBatch examples = batch(seed, step, permutation);
+    Pass pass{.shards = shards_};
+    pass.training = true;
+    pass.seed = seed;
+    pass.step = step;
+    pass.samples = examples.ids;
+    const bool measured = health.due(step);
+    if (measured) health.begin(parameters, pass);
+    const double rate = train_.learning_rate * schedule_->factor(step, total);
+    RuleContext rule_context{[&](const BoundParameters& bound) {
+                               return mean_loss(setup, network_->forward(bound, examples.inputs, pass),
+                                                examples);
+                             },
+                             parameters,
+                             *optimizer,
+                             shards_,
+                             rate,
+                             train_.clip,
+                             &examples,
+                             &pass};
+    StepOutcome outcome;
+    {
+      const std::size_t live = memory_account().live;
+      reset_memory_peak();
+      std::optional<CostAccount> account;
+      if (step == 0) account.emplace();
+      outcome = rule->step(rule_context);
+      arena = std::max(arena, static_cast<double>(memory_account().peak - live));
+      if (account)
+        multiply_adds =
+            static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops / 2)));
+    }
+    if (!outcome.updated) {
+      if (train_.on_not_finite == "stop")
+        throw NumericalError(
+            fmt::format("variant {}, seed {}, step {}: the loss is {} and the gradient's norm {}; lower "
+                        "train.learning_rate, "
+                        "or let train.on_not_finite: skip leave such steps out",
+                        variant_, context.seed, step, outcome.loss, outcome.gradient_norm));
+      ++skipped;
+    }
+    if (measured) {
+      health.end(step, parameters, outcome.gradient, context.results, context.log);
+      alarms = static_cast<double>(health.alarms().size());
+    }
+    outcome.gradient = Tensor();
+    step_seconds.push_back(watch.seconds());
+    elapsed.push_back(elapsed_before + training.seconds());
+    losses.push_back(outcome.loss);
+    context.results.append_step(
+        step, {{"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}});
+
+    const bool last = step + 1 == total;
+    if (data_->size(Split::validation) > 0 && ((step + 1) % evaluate_every == 0 || last)) {
+      rule->synchronise(parameters);
+      const Evaluation found = evaluate(*rule, parameters, Split::validation, communicator);
+      validation = found.loss;
+      Metrics row{{"validation_loss", found.loss}};
+      for (std::size_t s = 0; s < found.scores.size(); ++s)
+        row.emplace_back("validation_" + loss_->scores()[s].first, found.scores[s]);
+      context.results.append_evaluation(step + 1, row);
+    }
+    progress.update(
+        step + 1, outcome.loss, validation,
+        median({step_seconds.end() - std::min<std::int64_t>(step + 1 - start, 20), step_seconds.end()}));
+  }
+  rule->synchronise(parameters);
+  context.checkpoint.between_steps(total, total);
+
+  Metrics out;
+  // The test split is read once, here.
+  for (const Split split : {Split::test, Split::validation}) {
+    if (data_->size(split) == 0) continue;
+    const std::string name = name_of(split);
+    const Evaluation found = evaluate(*rule, parameters, split, communicator);
+    out.emplace_back(name + "_loss", found.loss);
+    for (std::size_t s = 0; s < found.scores.size(); ++s)
+      out.emplace_back(name + "_" + loss_->scores()[s].first, found.scores[s]);
+    if (split != Split::test) continue;
+    context.results.per_sample("loss", found.losses, {.long_name = "loss of each test example"});
+    for (std::size_t s = 0; s < found.scores.size(); ++s)
+      context.results.per_sample(loss_->scores()[s].first, found.score_values[s],
+                                 {.long_name = loss_->scores()[s].second});
+  }
+  const std::size_t tail = std::max<std::size_t>(1, losses.size() / 10);
+  out.emplace_back("training_loss", mean(std::span(losses).last(std::min(tail, losses.size()))));
+  std::int64_t trainable = 0;
+  for (const ParameterInfo& part : parameters.parts())
+    if (!part.frozen) trainable += part.shape.count();
+  out.emplace_back("parameters", static_cast<double>(trainable));
+  out.emplace_back("multiply_adds", multiply_adds);
+  out.emplace_back("health_alarms", alarms);
+  out.emplace_back("steps_skipped", skipped);
+  out.emplace_back("arena_peak", communicator.max(arena));
+  const double seconds = communicator.max(median(step_seconds));
+  out.emplace_back("seconds_per_step", seconds);
+  out.emplace_back("samples_per_second", train_.batch / seconds);
+  out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
+
+  for (const ParameterInfo& part : parameters.parts()) {
+    const std::vector<double> values = parameters.view(part).to_vector();
+    const std::vector<std::uint64_t> shape(part.shape.begin(), part.shape.end());
+    if (parameters.dtype() == DType::f32)
+      context.results.weights(part.name, std::vector<float>(values.begin(), values.end()), shape);
+    else
+      context.results.weights(part.name, values, shape);
+  }
+  context.results.timing("step_seconds", step_seconds);
+  context.results.timing("elapsed_seconds", elapsed);
+  context.results.timing("total_seconds", whole.seconds());
+  return out;
+}
+
+}  // namespace rankine

@@ -1,0 +1,67 @@
+// Trains a network on a data set by a learning rule, and evaluates it on examples that it has not seen.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/data/dataset.hpp"
+#include "src/experiments/experiment.hpp"
+#include "src/experiments/gradient_health.hpp"
+#include "src/nn/loss.hpp"
+#include "src/nn/network.hpp"
+#include "src/optim/optimizer.hpp"
+#include "src/optim/schedule.hpp"
+#include "src/rules/learning_rule.hpp"
+
+namespace rankine {
+
+struct TrainingOptions {
+  int epochs = 1, steps = 0;
+  int batch = 100, shards = 1;
+  double learning_rate = 1e-3;
+  double clip = 0;
+  int evaluate_every = 0, evaluation_batch = 100;
+  std::string on_not_finite = "stop";
+  HealthOptions health;
+  void options(OptionVisitor& o);
+};
+
+class Training final : public Experiment {
+ public:
+  Training(const DeckNode& variant, const ExperimentSetup& setup);
+  static void describe(OptionVisitor& o);
+
+  std::vector<MetricInfo> metrics() const override;
+  RunEstimate estimate() const override;
+  Metrics run(RunContext& context) override;
+
+ private:
+  /// Means over the examples of a split, and one value for each example.
+  struct Evaluation {
+    double loss = 0;
+    std::vector<double> scores, losses;
+    std::vector<std::vector<double>> score_values;
+  };
+  std::int64_t steps() const;
+  std::int64_t steps_per_epoch() const { return data_->size(Split::training) / train_.batch; }
+  RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
+  /// The local shards of a step's batch.
+  NetworkBatch batch(std::uint64_t seed, std::int64_t step, const std::vector<std::int64_t>& order) const;
+  Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
+                      const Communicator& communicator) const;
+
+  std::string variant_;
+  TrainingOptions train_;
+  std::shared_ptr<const Dataset> data_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Loss> loss_;
+  std::unique_ptr<Schedule> schedule_;
+  std::function<std::unique_ptr<LearningRule>()> make_rule_;
+  std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
+  SharedTileSum shards_;
+  std::int64_t first_shard_ = 0;  // of this rank
+};
+
+}  // namespace rankine

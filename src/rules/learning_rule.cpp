@@ -1,0 +1,24 @@
+#include "src/rules/learning_rule.hpp"
+
+#include <cmath>
+
+namespace rankine {
+
+TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch) {
+  const Tensor per_shard = mean(setup.loss->per_sample(outputs, batch.targets, 2), {1});
+  const double share = 1 / static_cast<double>(setup.shard_count);
+  const double total = sum_over_tiles(cast(per_shard.detach(), DType::f64), setup.shards).item();
+  return {{per_shard}, {Tensor::full(per_shard.shape(), per_shard.dtype(), share)}, share * total};
+}
+
+StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& gradient) {
+  StepOutcome outcome;
+  outcome.loss = loss;
+  outcome.gradient_norm = clip_gradient(context.parameters, gradient, context.clip);
+  outcome.updated = std::isfinite(outcome.gradient_norm) && std::isfinite(outcome.loss);
+  outcome.gradient = gradient;
+  if (outcome.updated) context.optimizer.step(context.parameters, gradient, context.learning_rate);
+  return outcome;
+}
+
+}  // namespace rankine
