@@ -11,11 +11,14 @@ results=results/diffusion_sorption.h5
 build_packages=(
   cmake ninja-build g++ pkg-config
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev petsc-dev libtrilinos-kokkos-dev
-  libopenblas-dev libyaml-cpp-dev libfmt-dev librandom123-dev libxxhash-dev nlohmann-json3-dev libcli11-dev
+  libopenblas-dev libyaml-cpp-dev libfmt-dev librandom123-dev libxxhash-dev zlib1g-dev nlohmann-json3-dev
+  libcli11-dev
 )
 report_packages=(python3 python3-numpy python3-h5py python3-matplotlib)
+# Read by decks and tests as they lie; python3-sklearn brings its tables, no Python is run.
+data_packages=(dataset-fashion-mnist python3-sklearn)
 test_packages=(
-  "${report_packages[@]}"
+  "${report_packages[@]}" "${data_packages[@]}"
   libgtest-dev libgmock-dev hdf5-tools clang-format-14
   python3-xarray python3-h5netcdf python3-scipy python3-pytest
 )
@@ -51,8 +54,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 installed=no
 install() {
   have apt-get || die "this is no Debian or Ubuntu; provide by modules, Spack or your package manager:
-  CMake 3.22, a C++20 compiler, MPI, PETSc, parallel HDF5, Kokkos, BLAS/LAPACK, yaml-cpp, fmt, Random123, CLI11, xxHash and
-  nlohmann-json; for the tests GoogleTest; for the plots Python with numpy, h5py and matplotlib"
+  CMake 3.22, a C++20 compiler, MPI, PETSc, parallel HDF5, Kokkos, BLAS/LAPACK, yaml-cpp, fmt, Random123, CLI11, xxHash, zlib
+  and nlohmann-json; for the tests GoogleTest; for the plots Python with numpy, h5py and matplotlib"
 
   local missing=() known=() package
   for package in "$@"; do
@@ -165,8 +168,9 @@ run() {
 }
 
 run_tests() {
-  # The tests call programs that CMake does not look for.
-  if ! { python_with numpy h5py matplotlib xarray h5netcdf scipy pytest >/dev/null && have h5diff && have clang-format-14; }; then
+  # The tests call programs and read data that CMake does not look for.
+  if ! { python_with numpy h5py matplotlib xarray h5netcdf scipy pytest >/dev/null && have h5diff && have clang-format-14 &&
+         [ -e /usr/share/datasets/fashion-mnist ] && [ -e /usr/lib/python3/dist-packages/sklearn/datasets/data ]; }; then
     install "${build_packages[@]}" "${test_packages[@]}"
   fi
   build ON

@@ -110,9 +110,10 @@ macro(rankine_find_yaml)
   endif()
 endmacro()
 
-# fmt, nlohmann_json, xxHash, Random123, CLI11.
+# fmt, nlohmann_json, xxHash, zlib, Random123, CLI11.
 macro(rankine_find_small_libraries)
   rankine_find_package(fmt)
+  rankine_find_package(ZLIB)
   rankine_find_package(nlohmann_json)
   find_path(RANKINE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
   if(NOT TARGET rankine::random123)

@@ -1,4 +1,5 @@
 #include "src/data/dataset.hpp"
+#include "src/data/fashion_mnist.hpp"
 
 namespace rankine {
 
@@ -15,7 +16,12 @@ const char* name_of(Split split) {
 }
 
 const Registry<Dataset, const DatasetContext&>& datasets() {
-  static const Registry<Dataset, const DatasetContext&> table("data set", {});
+  static const Registry<Dataset, const DatasetContext&> table(
+      "dataset",
+      {
+          entry<FashionMnist>("fashion_mnist",
+                              "grey images of clothes in ten classes, 28 x 28 or pooled to 14 x 14"),
+      });
   return table;
 }
 

@@ -21,6 +21,7 @@ LAYERS = {
 HEADERS = [
     (r"mpi\.h", ["src/comm/", "solvers/"], "mpi.h only in src/comm and solvers"),
     (r"(hdf5|H5\w*)\.h", ["src/io/"], "HDF5 only in src/io"),
+    (r"(zlib|xxhash)\.h", ["src/io/"], "zlib and xxHash only in src/io"),
     (r"petsc\w*\.h", [r"solvers/.*\.cpp$", r"solvers/petsc\w*\.hpp$"], "PETSc only in solvers' .cpp files"),
     (r"solvers/petsc(?!_session)\w*\.hpp", ["solvers/"], "the PETSc wrappers but for the session are internal to solvers"),
     (r"yaml-cpp/.*", [r"src/deck/.*\.cpp$"], "yaml-cpp only in src/deck's .cpp files"),
@@ -109,6 +110,7 @@ def self_test():
         "src/tensor/bad_mpi_call.cpp": "void f() { MPI_Barrier(0); }\n",
         "src/nn/bad_kokkos.cpp": "#include <Kokkos_Core.hpp>\n",
         "src/nn/bad_hdf5.cpp": "#include <hdf5.h>\n",
+        "src/data/bad_zlib.cpp": "#include <zlib.h>\n",
         "src/nn/bad_petsc.cpp": "#include <petscvec.h>\n",
         "src/nn/bad_petsc_wrapper.cpp": '#include "solvers/petsc.hpp"\n',
         "src/nn/bad_fftw.cpp": "#include <fftw3.h>\n",

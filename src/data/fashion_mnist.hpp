@@ -1,0 +1,73 @@
+// Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747): 60,000 + 10,000 grey images of clothes,
+// 28 x 28, in ten classes; or any other set of images in the same four files.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/data/dataset.hpp"
+#include "src/data/splits.hpp"
+
+namespace rankine {
+
+struct FashionMnistOptions {
+  struct Augmentation {
+    bool flip = false;
+    int shift = 0;
+    void options(OptionVisitor& o);
+  };
+  std::string path = "/usr/share/datasets/fashion-mnist";
+  int pool = 1;
+  int train = 50000;
+  int validation = 5000;
+  int test = 10000;
+  long seed = 0;
+  std::string normalise = "unit";
+  double label_noise = 0;
+  Augmentation augmentation;
+  void options(OptionVisitor& o);
+};
+
+/// Training and validation examples are the first `train` and the next `validation` of a keyed permutation
+/// of the training file, test examples the first `test` of the test file. Ids are numbers in the training
+/// file, and those of the test file go on from there. Images are [1, H, W].
+class FashionMnist final : public Dataset {
+ public:
+  FashionMnist(const DeckNode& node, const DatasetContext& context);
+  static void describe(OptionVisitor& o) { FashionMnistOptions().options(o); }
+
+  Shape input_shape() const override { return {1, height_, width_}; }
+  std::int64_t classes() const override { return 10; }
+  Shape target_shape() const override { return {}; }
+  std::int64_t size(Split split) const override {
+    return static_cast<std::int64_t>(parts_[split].ids.size());
+  }
+  Examples examples(Split split, std::span<const std::int64_t> which, DType type, std::uint64_t seed,
+                    std::int64_t step) const override;
+  std::vector<std::pair<std::string, std::string>> sources() const override { return sources_; }
+
+ private:
+  struct Part {
+    std::vector<std::uint8_t> pixels;  ///< [n, height, width]
+    std::vector<std::uint16_t> sums;   ///< the same, sums over 2 x 2 pixels; one of the two is in use
+    std::vector<std::uint8_t> labels;
+    std::vector<std::int64_t> ids;
+  };
+  void read(const DeckNode& node);
+  void choose(const std::vector<std::uint8_t>& images, const std::vector<std::uint8_t>& labels,
+              std::int64_t rows, std::int64_t columns, std::span<const std::int64_t> which,
+              std::int64_t first_id, Part& part) const;
+  void add_label_noise();
+  void scale_pixels();
+
+  FashionMnistOptions options_;
+  std::int64_t height_ = 0, width_ = 0;
+  PerSplit<Part> parts_;
+  std::vector<double> values_;  ///< of the network's input, by pixel or sum
+  std::vector<std::pair<std::string, std::string>> sources_;
+};
+
+}  // namespace rankine
