@@ -37,6 +37,14 @@ std::string mismatch(const StateRegistry::Entry& entry, const StateValue& saved)
 
 }  // namespace
 
+StateView StateRegistry::Entry::view() const {
+  if (look) {
+    if (std::optional<StateView> there = look()) return *std::move(there);
+  }
+  const auto copy = std::make_shared<const StateValue>(get());
+  return {copy->type, copy->shape, copy->bytes, copy};
+}
+
 void StateRegistry::add(const std::string& name, Entry entry) {
   RANKINE_ASSERT(!name.empty() && !entries_.contains(name),
                  "state '" + name + "' is registered twice or has no name");
@@ -57,6 +65,11 @@ void StateRegistry::add(const std::string& name, StateKind kind, const Tensor& t
                // wrap() takes memory that can be written, though assign() only reads it.
                handle.assign(
                    Tensor::wrap(const_cast<std::byte*>(saved.bytes.data()), handle.shape(), handle.dtype()));
+             },
+             [handle, shape]() -> std::optional<StateView> {
+               if (!handle.contiguous()) return std::nullopt;
+               const auto bytes = static_cast<std::size_t>(handle.count()) * size_of(handle.dtype());
+               return StateView{handle.dtype(), shape, {static_cast<const std::byte*>(handle.raw()), bytes}};
              }});
 }
 

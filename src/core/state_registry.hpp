@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -36,6 +37,14 @@ struct StateValue {
   bool operator==(const StateValue&) const = default;
 };
 
+/// One piece of state where it lies, for those who only read it before it changes.
+struct StateView {
+  DType type = DType::f64;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const StateValue> copy = nullptr;  ///< holds the bytes where they do not lie in one piece
+};
+
 /// State by name.
 using StateSnapshot = std::map<std::string, StateValue>;
 
@@ -47,6 +56,10 @@ class StateRegistry {
     std::optional<std::vector<std::int64_t>> shape;  ///< none: restoring may change it
     std::function<StateValue()> get;
     std::function<void(const StateValue&)> set;
+    std::function<std::optional<StateView>()> look = nullptr;  ///< none: only get() tells the value
+
+    /// The value without a copy where that is possible.
+    StateView view() const;
   };
 
   /// The general form. `name` is a path such as "optimizer/first_moment/lift.weight"; a name that is taken is
@@ -66,6 +79,11 @@ class StateRegistry {
                [&values](const StateValue& saved) {
                  values.resize(saved.bytes.size() / sizeof(T));
                  if (!values.empty()) std::memcpy(values.data(), saved.bytes.data(), saved.bytes.size());
+               },
+               [&values] {
+                 return StateView{dtype_of<T>,
+                                  {static_cast<std::int64_t>(values.size())},
+                                  std::as_bytes(std::span<const T>(values))};
                }});
   }
   /// A number: a step count, a learning rate.

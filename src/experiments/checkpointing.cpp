@@ -80,6 +80,31 @@ std::optional<double> earliest_end(const RunOptions& run) {
   return end;
 }
 
+/// Gives all ranks the root's snapshot.
+void broadcast(const Communicator& communicator, StateSnapshot& snapshot) {
+  auto count = static_cast<std::int64_t>(snapshot.size());
+  communicator.broadcast(count);
+  auto next = snapshot.begin();
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::string name;
+    StateValue value;
+    if (communicator.is_root()) {
+      name = next->first;
+      value.type = next->second.type;
+      value.shape = next->second.shape;
+    }
+    communicator.broadcast(name);
+    communicator.broadcast(value.type);
+    communicator.broadcast(value.shape);
+    if (communicator.is_root()) {
+      communicator.broadcast((next++)->second.bytes);
+    } else {
+      communicator.broadcast(value.bytes);
+      snapshot.emplace(std::move(name), std::move(value));
+    }
+  }
+}
+
 /// Results files that killed runs on this machine left half-written.
 void remove_stale_results(const std::string& output) {
   const fs::path path(output);
@@ -168,6 +193,8 @@ std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& pa
     if (text_or(found.content, "variant").empty() || text_or(found.content, "settings").empty()) {
       throw DamagedFile(path + ": does not say what it is a checkpoint of");
     }
+  } catch (const OtherFormat&) {
+    throw;
   } catch (const DamagedFile& error) {
     if (!may_be_damaged) throw;
     log.warning(std::string("skipped the checkpoint ") + error.what());
@@ -314,18 +341,27 @@ std::optional<std::map<std::string, double>> Checkpointer::finished(const std::s
   return metrics;
 }
 
+std::vector<CheckpointPart> Checkpointer::parts_of(const StateRegistry& state) {
+  std::vector<CheckpointPart> parts;
+  for (const auto& [name, entry] : state.entries())
+    parts.push_back({"state/" + name, entry.kind, entry.view()});
+  return parts;
+}
+
+/// On the root, as a copy.
 CheckpointContent Checkpointer::collect(const StateRegistry& state) const {
   CheckpointContent content;
-  for (const auto& [name, entry] : state.entries()) {
-    if (entry.kind == StateKind::replicated) {
-      if (communicator_.is_root()) content.state.emplace("state/" + name, entry.get());
-      continue;
+  for (const CheckpointPart& part : parts_of(state)) {
+    StateValue value{part.view.type, part.view.shape, {}};
+    if (part.kind == StateKind::replicated) {
+      if (!communicator_.is_root()) continue;
+      value.bytes.assign(part.view.bytes.begin(), part.view.bytes.end());
+    } else {
+      RANKINE_ASSERT(!value.shape.empty(), part.name + " is spread over ranks and has no dimension");
+      value.shape[0] = communicator_.sum(value.shape[0]);
+      value.bytes = communicator_.gather_varying(part.view.bytes);
     }
-    StateValue value = entry.get();
-    RANKINE_ASSERT(!value.shape.empty(), "state '" + name + "' is spread over ranks and has no dimension");
-    value.shape[0] = communicator_.sum(value.shape[0]);
-    value.bytes = communicator_.gather_varying(std::span<const std::byte>(value.bytes));
-    if (communicator_.is_root()) content.state.emplace("state/" + name, std::move(value));
+    if (communicator_.is_root()) content.state.emplace(part.name, std::move(value));
   }
   return content;
 }
@@ -344,51 +380,63 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["ranks"] = std::to_string(communicator_.size());
 }
 
-/// Root only. False, with a warning, where the file could not be written: a run goes on without.
-bool Checkpointer::write(CheckpointContent content, const std::string& path) {
-  try {
-    folder_.create();
-    if (std::exchange(first_write_, false) && folder_.archive()) {
-      log_.line("moved the checkpoints of an earlier run to " + folder_.path() + "/previous");
-    }
-    const CheckpointCost cost = write_checkpoint(path, content);
-    for (Totals* totals : {&totals_, &job_}) {
-      totals->count += 1;
-      totals->bytes = static_cast<double>(cost.bytes);
-      totals->write_seconds += cost.write_seconds;
-      totals->verify_seconds += cost.verify_seconds;
-    }
-    any_good_ = true;
-    return true;
-  } catch (const std::exception& error) {
-    log_.warning(std::string("no checkpoint was written: ") + error.what());
-    return false;
+/// Root only. IoError where it cannot be made ready.
+void Checkpointer::prepare_folder() {
+  folder_.create();
+  if (std::exchange(first_write_, false) && folder_.archive()) {
+    log_.line("moved the checkpoints of an earlier run to " + folder_.path() + "/previous");
   }
 }
 
+void Checkpointer::count(const CheckpointCost& cost) {
+  for (Totals* totals : {&totals_, &job_}) {
+    totals->count += 1;
+    totals->bytes = static_cast<double>(cost.bytes);
+    totals->write_seconds += cost.write_seconds;
+    totals->verify_seconds += cost.verify_seconds;
+  }
+  any_good_ = true;
+}
+
+/// Root only. False, with a warning, where one could not be written: a run goes on without.
 bool Checkpointer::flush_finished() {
   bool good = true;
   auto unsaved = std::exchange(unsaved_, {});
   for (auto& [path, content] : unsaved) {
-    if (write(content, path)) continue;
-    unsaved_.emplace_back(path, std::move(content));  // at the next checkpoint again
-    good = false;
+    try {
+      prepare_folder();
+      count(write_checkpoint(path, content));
+    } catch (const std::exception& error) {
+      log_.warning(std::string("no checkpoint was written: ") + error.what());
+      unsaved_.emplace_back(path, std::move(content));  // at the next checkpoint again
+      good = false;
+    }
   }
   return good;
 }
 
-/// Collective. Returns whether it worked, on the root.
+/// Collective. Returns whether it worked; where it did not, the root says so and the run goes on without.
 bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
-  CheckpointContent content = collect(job.state_);
   since_saved_ = Stopwatch();
   const std::int64_t before = std::exchange(job.saved_step_, step);
-  if (!communicator_.is_root()) return true;
-  job.results_.save(content);
-  describe(content, job.variant_, job.seed_, step);
-  bool good = flush_finished();
-  if (write(std::move(content), folder_.path_of(folder_.next_number()))) {
-    folder_.prune(options_.keep_last, options_.keep_every);
-  } else {
+  bool good = !communicator_.is_root() || flush_finished();
+  communicator_.broadcast(good);
+  try {
+    CheckpointContent content;
+    std::string path;
+    communicator_.on_root([&] {
+      prepare_folder();
+      job.results_.save(content);
+      describe(content, job.variant_, job.seed_, step);
+      path = folder_.path_of(folder_.next_number());
+    });
+    const CheckpointCost cost = write_checkpoint(communicator_, path, content, parts_of(job.state_));
+    if (communicator_.is_root()) {
+      count(cost);
+      folder_.prune(options_.keep_last, options_.keep_every);
+    }
+  } catch (const std::exception& error) {
+    if (communicator_.is_root()) log_.warning(std::string("no checkpoint was written: ") + error.what());
     job.saved_step_ = before;
     good = false;
   }
@@ -443,23 +491,23 @@ std::string Checkpointer::summary() const {
 std::int64_t JobCheckpoint::resume() {
   const Communicator& communicator = owner_.communicator_;
   const auto job = std::pair(variant_, seed_);
-  std::string bytes;
+  std::int64_t step = -1;
+  StateSnapshot snapshot;
   communicator.on_root([&] {
     const auto found = owner_.running_.find(job);
     if (found == owner_.running_.end()) return;
-    bytes = encode_checkpoint(found->second.content, found->second.path);
     // What an experiment gives before and after its steps it will give again.
     results_.load(found->second.content, true);
+    step = found->second.step;
+    for (auto& [name, value] : found->second.content.state) {
+      constexpr std::string_view start = "state/";
+      if (name.starts_with(start)) snapshot.emplace(name.substr(start.size()), std::move(value));
+    }
     owner_.running_.erase(found);
   });
-  communicator.broadcast(bytes);
-  if (bytes.empty()) return 0;
-  const CheckpointContent content = decode_checkpoint(bytes, "the checkpoint");
-  StateSnapshot snapshot;
-  for (const auto& [name, value] : content.state) {
-    constexpr std::string_view start = "state/";
-    if (name.starts_with(start)) snapshot.emplace(name.substr(start.size()), value);
-  }
+  communicator.broadcast(step);
+  if (step < 0) return 0;
+  broadcast(communicator, snapshot);
   communicator.together([&] {
     for (auto& [name, value] : snapshot) {
       const auto entry = state_.entries().find(name);
@@ -491,7 +539,7 @@ std::int64_t JobCheckpoint::resume() {
     value.shape[0] = own;
   }
   communicator.together([&] { state_.restore(snapshot); });
-  saved_step_ = std::atol(text_or(content, "step").c_str());
+  saved_step_ = step;
   return saved_step_;
 }
 

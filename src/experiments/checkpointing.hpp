@@ -1,7 +1,7 @@
 // When a run saves what it needs to go on after an interruption, when it stops in good order, and what it
-// takes up again. All ranks take every decision together; rank 0 writes and reads the files. Replicated state
-// is written by rank 0; state that is spread over the ranks is gathered in the order of tiles or samples, so
-// that any number of ranks reads what any number wrote.
+// takes up again. All ranks take every decision together. They write large state side by side, the replicated
+// in equal shares, what is spread over them each its own, in the order of tiles or samples; rank 0 writes the
+// rest, reads the files and gives all ranks what is in them. Any number of ranks reads what any number wrote.
 #pragma once
 
 #include <cstdint>
@@ -137,7 +137,9 @@ class Checkpointer {
   CheckpointContent collect(const StateRegistry& state) const;
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
                 std::int64_t step) const;
-  bool write(CheckpointContent content, const std::string& path);
+  static std::vector<CheckpointPart> parts_of(const StateRegistry& state);
+  void prepare_folder();
+  void count(const CheckpointCost& cost);
   bool save(JobCheckpoint& job, std::int64_t step);
   bool flush_finished();
   double now() const;

@@ -1,15 +1,14 @@
 #include "src/io/checkpoint.hpp"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cctype>
 #include <cstring>
+#include <exception>
 #include <filesystem>
+#include <list>
 #include <optional>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include "src/core/clock.hpp"
 #include "src/io/hdf5.hpp"
@@ -20,26 +19,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view magic = "\nRANKINE CHECKPOINT SEAL";
-constexpr std::size_t seal_bytes = 64;
-constexpr std::uint64_t seal_version = 1;
-static_assert(magic.size() == 24);
-
-std::uint64_t hash(const void* data, std::size_t size) { return XXH3_64bits(data, size); }
-
-/// magic, version, length, hash of what stands before, 0, hash of the seal up to here; little-endian.
-std::string make_seal(std::string_view payload) {
-  std::string seal(magic);
-  const auto put = [&](std::uint64_t value) {
-    for (int i = 0; i < 8; ++i) seal += static_cast<char>(value >> (8 * i) & 0xff);
-  };
-  put(seal_version);
-  put(payload.size());
-  put(hash(payload.data(), payload.size()));
-  put(0);
-  put(hash(seal.data(), seal.size()));
-  return seal;
-}
+constexpr std::uint64_t big_bytes = std::uint64_t{1} << 20U;    // from here on, all ranks write
+// At most this many bytes in one write, unless one element has more. Larger writes were several times slower on
+// a virtual machine whose host takes free memory back in units of 2 MiB: the page cache asks for such units then.
+constexpr std::uint64_t block_bytes = std::uint64_t{1} << 20U;
+constexpr std::uint64_t sync_bytes = std::uint64_t{8} << 20U;  // go to the disk together
 
 /// How HDF5 stores a type: complex numbers as pairs, in a last dimension of 2.
 struct Stored {
@@ -79,24 +63,368 @@ DType dtype_named(const std::string& name, const std::string& where) {
 
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
-void write_value(hdf5::Group& state, const std::string& name, const StateValue& value) {
-  const std::size_t slash = name.rfind('/');
-  hdf5::Group parent = state.require_group(slash == std::string::npos ? "" : name.substr(0, slash));
-  const Stored as = stored(value.type);
-  hdf5::Shape extents(value.shape.begin(), value.shape.end());
-  if (as.pairs) extents.push_back(2);
-  if (extents.empty()) extents.push_back(1);
-  hdf5::Dataset dataset = parent.write_checksummed(slash == std::string::npos ? name : name.substr(slash + 1),
-                                                   extents, as.type, value.bytes);
-  dataset.attribute("dtype", name_of(value.type));
-  dataset.attribute("scalar", value.shape.empty() ? 1 : 0);
-  dataset.attribute("xxh3_64", hex(hash(value.bytes.data(), value.bytes.size())));
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-void read_values(const hdf5::Group& group, const std::string& prefix, StateSnapshot& out) {
+/// The hash of an array from those of its pieces.
+std::uint64_t combined(std::span<const std::uint64_t> pieces) {
+  if (pieces.size() == 1) return pieces.front();
+  return xxh3(std::as_bytes(pieces));
+}
+
+/// A part of an array that is one block in its dimensions and one in the file.
+struct Block {
+  hdf5::Shape start, extents;
+  std::uint64_t begin = 0, end = 0;  // bytes from the array's first
+  int writer = 0;
+  std::span<const std::byte> bytes;  // on the rank that writes it
+};
+
+/// Cuts an array: of the leading dimensions one element each, of the next a few, the others whole.
+std::vector<Block> blocks_of(const hdf5::Shape& shape, std::uint64_t bytes) {
+  std::size_t cut = 0;
+  std::uint64_t row = bytes / shape[0], outer = 1;
+  while (row > block_bytes && cut + 1 < shape.size()) {
+    outer *= shape[cut++];
+    row /= shape[cut];
+  }
+  const std::uint64_t rows = std::clamp<std::uint64_t>(block_bytes / row, 1, shape[cut]);
+  std::vector<Block> blocks;
+  std::uint64_t begin = 0;
+  for (std::uint64_t i = 0; i < outer; ++i) {
+    Block block{.start = hdf5::Shape(shape.size(), 0), .extents = shape};
+    std::uint64_t rest = i;
+    for (std::size_t d = cut; d-- > 0; rest /= shape[d]) {
+      block.start[d] = rest % shape[d];
+      block.extents[d] = 1;
+    }
+    for (std::uint64_t first = 0; first < shape[cut]; first += rows) {
+      block.start[cut] = first;
+      block.extents[cut] = std::min(rows, shape[cut] - first);
+      block.begin = begin;
+      begin = block.end = begin + block.extents[cut] * row;
+      blocks.push_back(block);
+    }
+  }
+  return blocks;
+}
+
+/// An array on its way into a file.
+struct Item {
+  std::string name;
+  DType type;
+  std::vector<std::int64_t> shape;   // of the whole
+  std::span<const std::byte> bytes;  // what this rank has of it
+  std::uint64_t size = 0;            // of the whole, in bytes
+  std::vector<Block> blocks;         // empty: the root writes it at once
+  hdf5::Place place;                 // root
+
+  Item(std::string called, DType of, std::vector<std::int64_t> extents, std::span<const std::byte> held)
+      : name(std::move(called)), type(of), shape(std::move(extents)), bytes(held), size(held.size()) {}
+
+  void cut() {
+    if (size >= big_bytes) blocks = blocks_of(extents(), size);
+  }
+  hdf5::Shape extents() const {
+    hdf5::Shape all(shape.begin(), shape.end());
+    if (stored(type).pairs) all.push_back(2);
+    if (all.empty()) all.push_back(1);
+    return all;
+  }
+};
+
+struct BlockHash {
+  std::uint64_t item, block, hash;
+};
+
+/// One checkpoint being written. All ranks take the same steps, and where one fails, all throw.
+class Writing {
+ public:
+  Writing(const Communicator& communicator, std::string path, const CheckpointContent& content,
+          std::span<const CheckpointPart> parts)
+      : communicator_(communicator), path_(std::move(path)), texts_(content.texts) {
+    communicator_.broadcast(path_);
+    for (const CheckpointPart& part : parts) {
+      items_.emplace_back(part.name, part.view.type, part.view.shape, part.view.bytes);
+      if (part.kind != StateKind::replicated) gather(items_.back());
+    }
+    share(parts);
+    if (!communicator_.is_root()) return;
+    for (const auto& [name, value] : content.state) {
+      items_.emplace_back(name, value.type, value.shape, value.bytes);
+      items_.back().cut();
+      for (Block& block : items_.back().blocks) {
+        block.bytes = items_.back().bytes.subspan(block.begin, block.end - block.begin);
+      }
+    }
+  }
+
+  /// Returns the size of the file.
+  std::uint64_t write() {
+    communicator_.on_root([&] { begin(); });
+    bool any_big = std::any_of(items_.begin(), items_.end(), [](const Item& i) { return !i.blocks.empty(); });
+    communicator_.broadcast(any_big);
+    if (any_big) write_blocks();
+    std::uint64_t bytes = 0;
+    communicator_.on_root([&] { bytes = end(); });
+    return bytes;
+  }
+
+  /// Reads the file again, each rank its share of the pieces; the root has HDF5 open it.
+  void verify() const {
+    communicator_.together([&] {
+      const SealedFile file(path_);
+      file.forget_pages();
+      const auto count = file.pieces().size(), ranks = static_cast<std::size_t>(communicator_.size()),
+                 rank = static_cast<std::size_t>(communicator_.rank());
+      file.verify(count * rank / ranks, count * (rank + 1) / ranks);
+      if (!communicator_.is_root()) return;
+      if (file.pieces() != pieces_) throw DamagedFile(path_ + ": its seal is not the one that was written");
+      const hdf5::File opened = hdf5::File::open(path_);
+      for (const Item& item : items_) {
+        if (opened.root().info("state/" + item.name).shape != item.extents()) {
+          throw DamagedFile(path_ + ":/state/" + item.name + ": has another shape than was written");
+        }
+      }
+    });
+  }
+
+ private:
+  /// Of an array of which each rank has some rows. The rank that has a block's first byte writes the block
+  /// and gets what others have of it.
+  void gather(Item& item) {
+    RANKINE_ASSERT(!item.shape.empty(),
+                   "state '" + item.name + "' is spread over ranks and has no dimension");
+    item.shape[0] = communicator_.sum(item.shape[0]);
+    std::vector<std::uint64_t> ends = communicator_.all_gather(item.size);
+    for (std::size_t r = 1; r < ends.size(); ++r) ends[r] += ends[r - 1];
+    item.size = ends.back();
+    item.cut();
+    if (item.blocks.empty()) {
+      item.bytes = received_.emplace_back(communicator_.gather_varying(item.bytes));
+      return;
+    }
+    const int self = communicator_.rank();
+    const auto end_of = [&](int rank) { return ends[static_cast<std::size_t>(rank)]; };
+    const auto begin_of = [&](int rank) { return rank == 0 ? 0 : end_of(rank - 1); };
+    Exchange exchange(communicator_);
+    for (Block& block : item.blocks) {
+      block.writer = static_cast<int>(std::upper_bound(ends.begin(), ends.end(), block.begin) - ends.begin());
+      const bool own = block.writer == self, whole = block.end <= end_of(block.writer);
+      if (own && whole) {
+        block.bytes = item.bytes.subspan(block.begin - begin_of(self), block.end - block.begin);
+      }
+      if (whole) continue;
+      std::span<std::byte> all;
+      if (own) {
+        all = received_.emplace_back(block.end - block.begin);
+        block.bytes = all;
+      }
+      for (int holder = block.writer; holder < communicator_.size(); ++holder) {
+        if (begin_of(holder) >= block.end) break;
+        const std::uint64_t from = std::max(begin_of(holder), block.begin);
+        const std::uint64_t size = std::min(end_of(holder), block.end) - from;
+        if (holder == self) {
+          const auto held = item.bytes.subspan(from - begin_of(self), size);
+          if (own) std::copy(held.begin(), held.end(), all.begin());
+          if (!own) exchange.send(held, block.writer);
+        } else if (own) {
+          exchange.receive(all.subspan(from - block.begin, size), holder);
+        }
+      }
+    }
+    exchange.wait();
+  }
+
+  /// Deals the blocks of what all ranks have out to them, in equal parts.
+  void share(std::span<const CheckpointPart> parts) {
+    std::uint64_t total = 0, before = 0;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].kind != StateKind::replicated) continue;
+      items_[i].cut();
+      if (!items_[i].blocks.empty()) total += items_[i].size;
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].kind != StateKind::replicated) continue;
+      for (Block& block : items_[i].blocks) {
+        block.writer = static_cast<int>(static_cast<unsigned __int128>(before) *
+                                        static_cast<unsigned>(communicator_.size()) / total);
+        before += block.end - block.begin;
+        if (block.writer == communicator_.rank()) {
+          block.bytes = items_[i].bytes.subspan(block.begin, block.end - block.begin);
+        }
+      }
+    }
+  }
+
+  /// Root: lays the file out in memory and makes it on the disk, all but the blocks.
+  void begin() {
+    layout_.emplace(hdf5::File::create_in_memory(path_));
+    hdf5::Group& root = layout_->root();
+    root.attribute("format", "rankine-checkpoint");
+    root.attribute("format_version", 2);
+    hdf5::Group texts = root.require_group("texts");
+    for (const auto& [name, text] : texts_) {
+      texts.write_bytes(name, {text.size()}, hdf5::Type::i8, bytes_of(text));
+    }
+    hdf5::Group state = root.require_group("state");
+    std::map<std::string, Item*> by_name;
+    for (Item& item : items_) {
+      RANKINE_ASSERT(by_name.emplace(item.name, &item).second, "two arrays named " + item.name);
+    }
+    for (auto& [name, item] : by_name) {
+      const std::size_t slash = name.rfind('/');
+      hdf5::Group parent = state.require_group(slash == std::string::npos ? "" : name.substr(0, slash));
+      const std::string last = slash == std::string::npos ? name : name.substr(slash + 1);
+      const hdf5::Type type = stored(item->type).type;
+      hdf5::Dataset dataset = item->blocks.empty()
+                                  ? parent.write_bytes(last, item->extents(), type, item->bytes)
+                                  : parent.reserve(last, item->extents(), type);
+      dataset.fixed_text_attribute("dtype", name_of(item->type));
+      dataset.attribute("scalar", item->shape.empty() ? 1 : 0);
+      dataset.fixed_text_attribute("xxh3_64", hex(item->blocks.empty() ? xxh3(item->bytes) : 0));
+      if (item->blocks.empty()) continue;
+      item->place = dataset.place();
+      big_.emplace(item->place.offset, item);
+    }
+    layout_->flush();
+    const std::uint64_t size = layout_->memory_size();
+    safe_.emplace(path_);
+    file_.emplace(safe_->temporary(), path_);
+    file_->resize(size);
+    if (!big_.empty()) write_rest(size);  // so that HDF5 can open it
+  }
+
+  /// Root: what lies between the blocks, which is small, and its hashes.
+  void write_rest(std::uint64_t size) {
+    pieces_.clear();
+    std::vector<std::byte> bytes;
+    std::uint64_t begin = 0;
+    const auto gap = [&](std::uint64_t end) {
+      if (end == begin) return;
+      bytes.resize(end - begin);
+      layout_->read_memory(begin, bytes);
+      file_->write(begin, bytes);
+      pieces_.push_back({end, xxh3(bytes)});
+    };
+    for (const auto& [offset, item] : big_) {
+      gap(offset);
+      const auto& hashes = hashes_[item];
+      for (std::size_t b = 0; b < item->blocks.size(); ++b) {
+        pieces_.push_back({offset + item->blocks[b].end, b < hashes.size() ? hashes[b] : 0});
+      }
+      begin = offset + item->size;
+    }
+    gap(size);
+  }
+
+  /// Collective: all ranks open the file, and each writes and syncs its blocks.
+  void write_blocks() {
+    std::string at = safe_ ? safe_->temporary() : "";
+    communicator_.broadcast(at);
+    std::vector<BlockHash> own;
+    std::exception_ptr failure;
+    {
+      std::optional<hdf5::File> file;
+      communicator_.together([&] {
+        file.emplace(
+            hdf5::File::open_shared(at, communicator_.size() > 1 ? communicator_.native() : nullptr, path_));
+      });
+      try {
+        FileBytes bytes(at, path_);
+        for (std::size_t i = 0; i < items_.size(); ++i) {
+          const Item& item = items_[i];
+          const bool any = std::any_of(item.blocks.begin(), item.blocks.end(),
+                                       [](const Block& block) { return !block.bytes.empty(); });
+          if (!any) continue;
+          hdf5::Dataset dataset = file->root().open_dataset("state/" + item.name);
+          const hdf5::Place place = dataset.place();
+          std::uint64_t written = 0, synced = 0;  // consecutive blocks
+          for (std::size_t b = 0; b < item.blocks.size(); ++b) {
+            const Block& block = item.blocks[b];
+            if (block.bytes.empty()) continue;
+            own.push_back({i, b, xxh3(block.bytes)});
+            dataset.write_block(block.start, block.extents, stored(item.type).type, block.bytes.data());
+            if (written != block.begin) synced = block.begin;
+            written = block.end;
+            if (written - synced < sync_bytes && b + 1 < item.blocks.size()) continue;
+            bytes.start_syncing(place.offset + synced, written - synced);
+            synced = written;
+          }
+        }
+        if (!communicator_.is_root()) bytes.sync();  // the root syncs last
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      try {
+        file->close();  // collective, also where something failed
+      } catch (...) {
+        if (!failure) failure = std::current_exception();
+      }
+    }
+    communicator_.together([&] {
+      if (failure) std::rethrow_exception(failure);
+    });
+    for (const BlockHash& hash : communicator_.gather_varying(std::span<const BlockHash>(own))) {
+      const Item* item = &items_[hash.item];
+      auto& hashes = hashes_[item];
+      hashes.resize(item->blocks.size());
+      hashes[hash.block] = hash.hash;
+    }
+  }
+
+  /// Root: the hashes, the seal, and the name. Returns the size of the file.
+  std::uint64_t end() {
+    for (const auto& [offset, item] : big_) {
+      layout_->root()
+          .open_dataset("state/" + item->name)
+          .fixed_text_attribute("xxh3_64", hex(combined(hashes_[item])));
+    }
+    layout_->close();
+    const std::uint64_t size = layout_->memory_size();
+    write_rest(size);
+    const std::string seal = make_seal(pieces_);
+    file_->resize(size + seal.size());  // HDF5 needs less after closing than before
+    file_->write(size, bytes_of(seal));
+    file_->close();
+    safe_->commit();
+    return size + seal.size();
+  }
+
+  const Communicator& communicator_;
+  std::string path_;
+  const std::map<std::string, std::string>& texts_;
+  std::vector<Item> items_;                     // the parts on all ranks, then what the root adds
+  std::list<std::vector<std::byte>> received_;  // from other ranks
+  // root only
+  std::optional<hdf5::File> layout_;
+  std::optional<SafeFile> safe_;
+  std::optional<FileBytes> file_;
+  std::map<std::uint64_t, const Item*> big_;  // by their places
+  std::map<const Item*, std::vector<std::uint64_t>> hashes_;
+  std::vector<SealedPiece> pieces_;
+};
+
+/// The hash of the bytes [begin, begin + size) as it was written: from the pieces where it has its own.
+std::uint64_t hash_of(const std::byte* content, std::uint64_t begin, std::uint64_t size,
+                      const std::vector<SealedPiece>& pieces) {
+  auto piece = std::lower_bound(pieces.begin(), pieces.end(), begin + 1,
+                                [](const SealedPiece& p, std::uint64_t at) { return p.end < at; });
+  const std::uint64_t start = piece == pieces.begin() ? 0 : std::prev(piece)->end;
+  std::vector<std::uint64_t> hashes;
+  for (; start == begin && piece != pieces.end() && piece->end <= begin + size; ++piece) {
+    hashes.push_back(piece->hash);
+    if (piece->end == begin + size) return combined(hashes);
+  }
+  return xxh3({content + begin, size});
+}
+
+void read_values(const hdf5::Group& group, const std::string& prefix, std::span<const std::byte> content,
+                 const std::vector<SealedPiece>& pieces, StateSnapshot& out) {
   for (const std::string& name : group.names()) {
     if (group.has_group(name)) {
-      read_values(group.open_group(name), prefix + name + "/", out);
+      read_values(group.open_group(name), prefix + name + "/", content, pieces, out);
       continue;
     }
     const hdf5::Dataset dataset = group.open_dataset(name);
@@ -109,10 +437,15 @@ void read_values(const hdf5::Group& group, const std::string& prefix, StateSnaps
     value.shape.assign(info.shape.begin(), info.shape.end());
     if (as.pairs && !value.shape.empty()) value.shape.pop_back();
     if (dataset.number_attribute("scalar").front() == 1) value.shape.clear();
-    value.bytes = group.read_bytes(name, as.type);
-    if (hex(hash(value.bytes.data(), value.bytes.size())) != dataset.text_attribute("xxh3_64")) {
+    const hdf5::Place place = dataset.place();
+    if (place.offset > content.size() || place.size > content.size() - place.offset) {
+      throw DamagedFile(where + ": lies outside the file");
+    }
+    if (hex(hash_of(content.data(), place.offset, place.size, pieces)) != dataset.text_attribute("xxh3_64")) {
       throw DamagedFile(where + ": its hash is not the one that it was written with");
     }
+    const std::byte* begin = content.data() + place.offset;
+    value.bytes.assign(begin, begin + place.size);
     out.emplace(prefix + name, std::move(value));
   }
 }
@@ -142,85 +475,55 @@ std::vector<fs::path> files_in(const std::string& folder) {
 
 }  // namespace
 
-std::string encode_checkpoint(const CheckpointContent& content, const std::string& called) {
-  std::size_t bytes = 0;
-  for (const auto& [name, value] : content.state) bytes += value.bytes.size();
-  // HDF5 takes memory in steps and copies what it has at each: few steps for large contents.
-  hdf5::File file = hdf5::File::create_in_memory(called, std::max<std::size_t>(1U << 18U, bytes / 8));
-  hdf5::Group& root = file.root();
-  root.attribute("format", "rankine-checkpoint");
-  root.attribute("format_version", 1);
-  hdf5::Group texts = root.require_group("texts");
-  for (const auto& [name, text] : content.texts) {
-    texts.write_checksummed(name, {text.size()}, hdf5::Type::i8,
-                            std::as_bytes(std::span(text.data(), text.size())));
+CheckpointCost write_checkpoint(const Communicator& communicator, const std::string& path,
+                                const CheckpointContent& content, std::span<const CheckpointPart> parts) {
+  CheckpointCost cost;
+  Stopwatch watch;
+  try {
+    Writing writing(communicator, path, content, parts);
+    cost.bytes = writing.write();
+    cost.write_seconds = watch.lap();
+    try {
+      writing.verify();
+    } catch (const std::exception& error) {
+      std::error_code ignored;
+      if (communicator.is_root()) fs::remove(path, ignored);
+      throw IoError(std::string(error.what()) + "; it was written just now and is removed again");
+    }
+  } catch (const InputError& error) {
+    throw IoError(error.what());  // the folder was there when the run began
   }
-  hdf5::Group state = root.require_group("state");
-  for (const auto& [name, value] : content.state) write_value(state, name, value);
-  std::string image = file.image();
-  file.discard();
-  image += make_seal(image);
-  return image;
+  cost.verify_seconds = watch.seconds();
+  return cost;
 }
 
-CheckpointContent decode_checkpoint(std::string_view bytes, const std::string& called) {
-  if (bytes.size() < seal_bytes) {
-    throw DamagedFile(fmt::format("{}: has {} bytes, too few for a checkpoint", called, bytes.size()));
-  }
-  const std::string_view payload = bytes.substr(0, bytes.size() - seal_bytes);
-  const std::string_view seal = bytes.substr(payload.size());
-  if (seal.substr(0, magic.size()) != magic) {
-    throw DamagedFile(called + ": does not end as a checkpoint does; it is truncated, or no checkpoint");
-  }
-  if (seal != make_seal(payload)) {
-    throw DamagedFile(called + ": its bytes are not those that were written (the hash differs)");
-  }
+CheckpointCost write_checkpoint(const std::string& path, const CheckpointContent& content) {
+  return write_checkpoint(Communicator::self(), path, content);
+}
+
+CheckpointContent read_checkpoint(const std::string& path) {
+  const SealedFile sealed(path);
+  const std::unique_ptr<std::byte[]> bytes = sealed.read();
+  const std::span<const std::byte> whole(bytes.get(), sealed.content_size());
   CheckpointContent content;
   try {
-    const hdf5::File file = hdf5::File::open_image(payload, called);
+    const hdf5::File file = hdf5::File::open_image(whole, path);
     if (file.root().text_attribute("format") != "rankine-checkpoint" ||
-        file.root().number_attribute("format_version").front() != 1) {
-      throw DamagedFile(called + ": is written in a format that this version does not read");
+        file.root().number_attribute("format_version").front() != 2) {
+      throw DamagedFile(path + ": holds something else than a checkpoint");
     }
     const hdf5::Group texts = file.root().open_group("texts");
     for (const std::string& name : texts.names()) {
       const std::vector<std::byte> text = texts.read_bytes(name, hdf5::Type::i8);
       content.texts.emplace(name, std::string(reinterpret_cast<const char*>(text.data()), text.size()));
     }
-    read_values(file.root().open_group("state"), "", content.state);
+    read_values(file.root().open_group("state"), "", whole, sealed.pieces(), content.state);
   } catch (const DamagedFile&) {
     throw;
   } catch (const std::exception& error) {
     throw DamagedFile(error.what());
   }
   return content;
-}
-
-CheckpointCost write_checkpoint(const std::string& path, const CheckpointContent& content) {
-  CheckpointCost cost;
-  Stopwatch watch;
-  const std::string bytes = encode_checkpoint(content, path);
-  cost.bytes = bytes.size();
-  try {
-    write_file(path, bytes);
-  } catch (const InputError& error) {
-    throw IoError(error.what());  // the folder was there when the run began
-  }
-  cost.write_seconds = watch.lap();
-  try {
-    // What is read is what was written, or the hash differs.
-    decode_checkpoint(read_file(path), path);
-  } catch (const std::exception& error) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
-    throw IoError(std::string(error.what()) + "; it was written just now and is removed again");
-  }
-  cost.verify_seconds = watch.seconds();
-  return cost;
-}
-
-CheckpointContent read_checkpoint(const std::string& path) {
-  return decode_checkpoint(read_file(path), path);
 }
 
 std::vector<CheckpointFolder::Item> CheckpointFolder::list() const {

@@ -1,27 +1,27 @@
-// One checkpoint file: an HDF5 file followed by a seal of 64 bytes, which holds the length and the xxh3 hash
-// of all that stands before it. A file is read whole, its seal is checked, and only then does HDF5 see the
-// bytes, those that were checked. Every dataset carries an xxh3 hash of its own and Fletcher-32 checksums.
+// One checkpoint file: a sealed file (src/io/sealed_file.hpp) whose content is an HDF5 file. Every byte is
+// checked before HDF5 sees it. `h5ls -r` and h5py read the file as it is.
 //
-//   /                attributes format = "rankine-checkpoint", format_version
+//   /                attributes format = "rankine-checkpoint", format_version = 2
 //   /texts/<name>    what describes the checkpoint: variant, seed, settings of the deck, versions
-//   /state/<name>    arrays (attributes dtype, scalar, xxh3_64)
+//   /state/<name>    contiguous arrays (attributes dtype, scalar, xxh3_64)
+//
+// xxh3_64 is the hash of the array's bytes; of an array that is written in several pieces, that of the
+// pieces' hashes one after the other. The order and the size of the pieces depend on the arrays alone: the
+// file has the same bytes whatever number of ranks has written it.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/error.hpp"
+#include "src/comm/communicator.hpp"
 #include "src/core/state_registry.hpp"
+#include "src/io/sealed_file.hpp"
 
 namespace rankine {
-
-/// A file that is not what was once written: truncated, changed, or no checkpoint at all.
-struct DamagedFile : InputError {
-  using InputError::InputError;
-};
 
 struct CheckpointContent {
   std::map<std::string, std::string> texts;  ///< names without '/'
@@ -29,21 +29,30 @@ struct CheckpointContent {
   bool operator==(const CheckpointContent&) const = default;
 };
 
-/// The bytes of a checkpoint file; equal contents give equal bytes.
-std::string encode_checkpoint(const CheckpointContent& content, const std::string& called);
-/// DamagedFile, saying what is wrong, unless `bytes` are exactly what encode_checkpoint() made.
-CheckpointContent decode_checkpoint(std::string_view bytes, const std::string& called);
+/// State that all ranks hold, or of which each holds a part, for as long as it takes to write it.
+struct CheckpointPart {
+  std::string name;
+  StateKind kind = StateKind::replicated;
+  StateView view;  ///< this rank's
+};
 
 struct CheckpointCost {
   std::uint64_t bytes = 0;
-  double write_seconds = 0;   ///< encoding, hashing, writing, syncing, renaming
+  double write_seconds = 0;   ///< hashing, writing, syncing, renaming
   double verify_seconds = 0;  ///< reading it again
 };
 
 /// Writes under a temporary name, syncs, renames, syncs the folder, then reads and checks the file. Nothing
-/// is left under the name if this throws (IoError), unless an older file stood there before the rename.
+/// is left under the name if this throws (IoError, on all ranks), unless an older file stood there before the
+/// rename. Collective: all ranks give the same parts; the root adds `content`, and its path counts. Arrays of
+/// at least 1 MiB are written by all ranks side by side through parallel HDF5, each in pieces of at most
+/// 1 MiB, the others by the root.
+CheckpointCost write_checkpoint(const Communicator& communicator, const std::string& path,
+                                const CheckpointContent& content, std::span<const CheckpointPart> parts = {});
+/// By this rank alone.
 CheckpointCost write_checkpoint(const std::string& path, const CheckpointContent& content);
-/// InputError where it is missing, DamagedFile where it is damaged.
+/// InputError where it is missing, DamagedFile where it is damaged, OtherFormat where it is of another
+/// version.
 CheckpointContent read_checkpoint(const std::string& path);
 
 /// Names in the folder of one run's checkpoints.

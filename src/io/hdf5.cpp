@@ -1,10 +1,12 @@
 #include "src/io/hdf5.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
+#include <optional>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -188,10 +190,10 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
-/// Whether the file lies in memory, where HDF5's handle is no file descriptor.
-bool lies_in_memory(hid_t file) {
+/// H5FD_SEC2 and the like.
+hid_t driver_of(hid_t file) {
   const Handle access(H5Fget_access_plist(file));
-  return access.get() >= 0 && H5Pget_driver(access.get()) == H5FD_CORE;
+  return access.get() < 0 ? -1 : H5Pget_driver(access.get());
 }
 
 /// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
@@ -199,7 +201,8 @@ bool lies_in_memory(hid_t file) {
 /// of MPI.
 void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
   const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
-  if (lies_in_memory(file.get())) return;
+  // A file that several ranks have open has its room since it was laid out.
+  if (driver_of(file.get()) != H5FD_SEC2) return;
   void* descriptor = nullptr;
   hsize_t size = 0;
   struct stat status {};
@@ -208,7 +211,7 @@ void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const s
     fail(path, where, "ask for the size of the file");
   }
   const auto begin = status.st_size, end = static_cast<off_t>(size + bytes);
-  if (end <= begin) return;
+  if (end <= begin || status.st_nlink == 0) return;  // without a name: it lies in memory
   rlimit limit{};
   int error = 0;
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && static_cast<rlim_t>(end) > limit.rlim_cur) {
@@ -532,46 +535,86 @@ Group Group::open_group(const std::string& path) const {
       owned(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path), "open the group"));
 }
 
-Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
-                         std::size_t size, bool checksummed) {
+void Dataset::fixed_text_attribute(const std::string& name, std::string_view text) {
+  const std::string where = fmt::format("{}@{}", path_, name);
+  const Handle type = owned(H5Tcopy(H5T_C_S1), file(), where, "describe a text");
+  checked(H5Tset_size(type.get(), std::max<std::size_t>(text.size(), 1)), file(), where, "describe a text");
+  checked(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), file(), where, "describe a text");
+  Handle attribute;
+  if (has_attribute(name)) {
+    attribute = open_attribute(handle_.get(), file(), path_, name);
+  } else {
+    const Handle space = make_space({}, file(), where);
+    attribute =
+        owned(H5Acreate2(handle_.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
+              file(), where, "create the attribute");
+  }
+  checked(H5Awrite(attribute.get(), type.get(), text.data()), file(), where, "write the attribute");
+}
+
+Place Dataset::place() const {
+  const Handle space(H5Dget_space(handle_.get())), type(H5Dget_type(handle_.get()));
+  const std::uint64_t size = element_count(shape_of(space.get())) * H5Tget_size(type.get());
+  if (size == 0) return {};
+  const haddr_t offset = H5Dget_offset(handle_.get());
+  RANKINE_ASSERT(offset != HADDR_UNDEF, file() + ":" + path_);
+  return {offset, size};
+}
+
+void Dataset::write_block(const Shape& start, const Shape& extents, Type type, const std::byte* values) {
+  const Handle space = owned(H5Dget_space(handle_.get()), file(), path_, "describe its shape");
+  const Handle memory = make_space({element_count(extents)}, file(), path_);
+  const std::vector<hsize_t> from(start.begin(), start.end()), count(extents.begin(), extents.end());
+  checked(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, from.data(), nullptr, count.data(), nullptr),
+          file(), path_, "select a block");
+  checked(H5Dwrite(handle_.get(), file_type(type), memory.get(), space.get(), H5P_DEFAULT, values), file(),
+          path_, "write a block");
+}
+
+Dataset Group::create(const std::string& name, const Shape& shape, Type type, bool at_once) {
   const std::string where = below(name);
-  RANKINE_ASSERT(size == element_count(shape),
-                 fmt::format("{}: {} values given for the shape {}", where, size, shape_text(shape)));
   const Handle space = make_space(shape, file(), where);
   const Handle plist = owned(H5Pcreate(H5P_DATASET_CREATE), file(), where, "make a property list");
   checked(H5Pset_obj_track_times(plist.get(), false), file(), where, "leave out time stamps");
   checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
           where, "track creation order");
-  if (checksummed && size > 0) {
-    std::vector<hsize_t> chunk(shape.begin(), shape.end());
-    std::uint64_t bytes = size * H5Tget_size(file_type(type));
-    for (hsize_t& extent : chunk) {  // the leading dimensions are cut until a chunk is small enough
-      constexpr std::uint64_t most = std::uint64_t{1} << 20U;
-      const std::uint64_t each = bytes / extent;
-      extent = std::clamp<hsize_t>(each == 0 ? extent : most / each, 1, extent);
-      bytes = each * extent;
-      if (bytes <= most) break;
-    }
-    checked(H5Pset_chunk(plist.get(), static_cast<int>(chunk.size()), chunk.data()), file(), where,
-            "set the size of its chunks");
-    checked(H5Pset_fletcher32(plist.get()), file(), where, "ask for checksums");
+  if (at_once) {
+    checked(H5Pset_layout(plist.get(), H5D_CONTIGUOUS), file(), where, "ask for one contiguous block");
+    checked(H5Pset_alloc_time(plist.get(), H5D_ALLOC_TIME_EARLY), file(), where, "ask for its place at once");
+    checked(H5Pset_fill_time(plist.get(), H5D_FILL_TIME_NEVER), file(), where, "leave out fill values");
   }
-  Handle dataset = owned(H5Dcreate2(handle_.get(), name.c_str(), file_type(type), space.get(), H5P_DEFAULT,
-                                    plist.get(), H5P_DEFAULT),
-                         file(), where, "create the dataset");
-  if (size > 0) {
-    reserve(dataset.get(), size * H5Tget_size(file_type(type)), file(), where);
-    checked(H5Dwrite(dataset.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), file(), where,
-            "write the dataset");
-  }
-  return Dataset(file_, where, std::move(dataset));
+  return Dataset(file_, where,
+                 owned(H5Dcreate2(handle_.get(), name.c_str(), file_type(type), space.get(), H5P_DEFAULT,
+                                  plist.get(), H5P_DEFAULT),
+                       file(), where, "create the dataset"));
 }
 
-Dataset Group::write_checksummed(const std::string& name, const Shape& extents, Type type,
-                                 std::span<const std::byte> bytes) {
-  const std::size_t each = H5Tget_size(file_type(type));
-  RANKINE_ASSERT(!extents.empty() && bytes.size() % each == 0, below(name));
-  return write_raw(name, extents, type, bytes.data(), bytes.size() / each, true);
+Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
+                         std::size_t size) {
+  const std::string where = below(name);
+  RANKINE_ASSERT(size == element_count(shape),
+                 fmt::format("{}: {} values given for the shape {}", where, size, shape_text(shape)));
+  Dataset dataset = create(name, shape, type, false);
+  if (size > 0) {
+    ::rankine::hdf5::reserve(dataset.handle_.get(), size * H5Tget_size(file_type(type)), file(), where);
+    checked(H5Dwrite(dataset.handle_.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), file(),
+            where, "write the dataset");
+  }
+  return dataset;
+}
+
+Dataset Group::reserve(const std::string& name, const Shape& shape, Type type) {
+  return create(name, shape, type, true);
+}
+
+Dataset Group::write_bytes(const std::string& name, const Shape& shape, Type type,
+                           std::span<const std::byte> bytes) {
+  RANKINE_ASSERT(bytes.size() == element_count(shape) * H5Tget_size(file_type(type)), below(name));
+  Dataset dataset = create(name, shape, type, true);
+  if (bytes.empty()) return dataset;
+  checked(H5Dwrite(dataset.handle_.get(), file_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()),
+          file(), below(name), "write the dataset");
+  return dataset;
 }
 
 std::vector<std::byte> Group::read_bytes(const std::string& path, Type type) const {
@@ -735,11 +778,76 @@ File File::create(const std::string& at, const std::string& called) {
   return create_with(access_properties(path), at, path);
 }
 
-File File::create_in_memory(const std::string& called, std::size_t step) {
+struct File::Memory {
+  int bytes = -1, named = -1;
+  Memory() = default;
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory() {
+    for (const int descriptor : {bytes, named}) {
+      if (descriptor >= 0) ::close(descriptor);
+    }
+  }
+};
+
+File File::create_in_memory(const std::string& called) {
   prepare_library();
+  const auto fail_with = [&](const char* doing) {
+    throw IoError(fmt::format("{}: cannot {} a file in memory: {}", called, doing, std::strerror(errno)));
+  };
+  // HDF5's own files in memory take memory for all that is reserved, and it opens no file without a name. So
+  // it makes an empty file that has one, and then gets one in memory, with holes, behind its descriptor.
+  const auto memory = std::make_shared<Memory>();
+  std::string name;
+  for (const char* folder : {"/dev/shm", "/tmp", "."}) {
+    name = fmt::format("{}/rankine.XXXXXX", folder);
+    memory->named = ::mkostemp(name.data(), O_CLOEXEC);
+    if (memory->named >= 0) break;
+  }
+  if (memory->named < 0) fail_with("name");
   const Handle access = access_properties(called);
-  checked(H5Pset_fapl_core(access.get(), step, false), called, "", "hold the file in memory");
-  return create_with(access, called + " (in memory)", called);
+  constexpr hsize_t page = 4096;
+  checked(H5Pset_alignment(access.get(), page, page), called, "", "align datasets");
+  std::optional<File> file;
+  try {
+    file.emplace(create_with(access, name, called));
+  } catch (...) {
+    ::unlink(name.c_str());
+    throw;
+  }
+  ::unlink(name.c_str());
+  // HDF5 tells files apart by their numbers, and this one's stays taken for as long as `named` is open.
+  void* descriptor = nullptr;
+  std::array<char, 1 << 12> begun{};
+  memory->bytes = ::memfd_create("rankine", MFD_CLOEXEC);
+  if (memory->bytes < 0) fail_with("make");
+  checked(H5Fget_vfd_handle(file->handle_.get(), H5P_DEFAULT, &descriptor), called, "", "find the file");
+  const ssize_t size = ::pread(memory->named, begun.data(), begun.size(), 0);
+  if (size < 0 || ::pwrite(memory->bytes, begun.data(), static_cast<std::size_t>(size), 0) != size ||
+      ::dup2(memory->bytes, *static_cast<int*>(descriptor)) < 0) {
+    fail_with("make");
+  }
+  file->memory_ = memory;
+  return *std::move(file);
+}
+
+std::uint64_t File::memory_size() const {
+  RANKINE_ASSERT(memory_ != nullptr, *path_);
+  struct stat status {};
+  RANKINE_ASSERT(::fstat(memory_->bytes, &status) == 0, *path_);
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+void File::read_memory(std::uint64_t offset, std::span<std::byte> to) const {
+  RANKINE_ASSERT(memory_ != nullptr, *path_);
+  std::size_t done = 0;
+  while (done < to.size()) {
+    const ssize_t count =
+        ::pread(memory_->bytes, to.data() + done, to.size() - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    RANKINE_ASSERT(count > 0, *path_);
+    done += static_cast<std::size_t>(count);
+  }
 }
 
 File File::create_with(const Handle& access, const std::string& at, const std::string& path) {
@@ -749,9 +857,6 @@ File File::create_with(const Handle& access, const std::string& at, const std::s
           "track creation order");
   checked(H5Pset_attr_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), path, "",
           "track creation order");
-  // Index nodes of chunks: the usual 64 entries are 4 KiB for each dataset, however small.
-  const bool small = H5Pget_driver(access.get()) == H5FD_CORE;
-  if (small) checked(H5Pset_istore_k(creation.get(), 4), path, "", "set the size of index nodes");
   Handle file =
       owned(H5Fcreate(at.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path, "", "create the file");
   Handle root = owned(H5Gopen2(file.get(), "/", H5P_DEFAULT), path, "/", "open the group");
@@ -759,24 +864,24 @@ File File::create_with(const Handle& access, const std::string& at, const std::s
   return File(shared_path, std::move(file), Group(shared_path, "/", std::move(root)));
 }
 
-std::string File::image() {
-  flush();
-  const auto size = checked(H5Fget_file_image(handle_.get(), nullptr, 0), *path_, "", "size the file");
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  checked(H5Fget_file_image(handle_.get(), bytes.data(), bytes.size()), *path_, "", "copy the file");
-  return bytes;
+File File::open_image(std::span<const std::byte> bytes, const std::string& called) {
+  prepare_library();
+  // HDF5 only reads here, so that it may have the bytes themselves.
+  Handle file(H5LTopen_file_image(const_cast<std::byte*>(bytes.data()), bytes.size(),
+                                  H5LT_FILE_IMAGE_DONT_COPY | H5LT_FILE_IMAGE_DONT_RELEASE));
+  if (file.get() < 0)
+    throw InputError(fmt::format("{}: is not an HDF5 file: HDF5: {}", called, last_error()));
+  return adopt(std::move(file), called);
 }
 
-File File::open_image(std::string_view bytes, const std::string& called) {
+File File::open_shared(const std::string& at, const void* communicator, const std::string& called) {
   prepare_library();
   const Handle access = access_properties(called);
-  checked(H5Pset_fapl_core(access.get(), std::size_t{1} << 16U, false), called, "",
-          "hold the file in memory");
-  // HDF5 copies the bytes and only reads here.
-  checked(H5Pset_file_image(access.get(), const_cast<char*>(bytes.data()), bytes.size()), called, "",
-          "take the file from memory");
-  // HDF5 refuses an image under the name of a file that exists.
-  return open_with(access, called + " (in memory)");
+  if (communicator != nullptr) {
+    checked(H5Pset_fapl_mpio(access.get(), *static_cast<const MPI_Comm*>(communicator), MPI_INFO_NULL),
+            called, "", "ask for parallel input and output");
+  }
+  return open_with(access, at, called, true);
 }
 
 File File::open(const std::string& path) {
@@ -786,13 +891,17 @@ File File::open(const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
   }
   if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
-  return open_with(access_properties(path), path);
+  return open_with(access_properties(path), path, path);
 }
 
-File File::open_with(const Handle& access, const std::string& path) {
-  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
+File File::open_with(const Handle& access, const std::string& at, const std::string& path, bool writable) {
+  Handle file(H5Fopen(at.c_str(), writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access.get()));
   if (file.get() < 0) {
     const std::string cause = last_error();
+    if (writable) {
+      throw IoError(
+          fmt::format("{}: cannot open the file for writing: HDF5: {}{}", path, cause, remedy(cause)));
+    }
     if (cause.find("file signature not found") != std::string::npos) {
       struct stat status {};
       ::stat(path.c_str(), &status);
@@ -802,6 +911,10 @@ File File::open_with(const Handle& access, const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
                                  path, cause, remedy(cause)));
   }
+  return adopt(std::move(file), path);
+}
+
+File File::adopt(Handle file, const std::string& path) {
   Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT));
   if (root.get() < 0) throw InputError(fmt::format("{}: damaged HDF5 file: HDF5: {}", path, last_error()));
   auto shared_path = std::make_shared<const std::string>(path);
@@ -814,6 +927,7 @@ File& File::operator=(File&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(handle_, other.handle_);
   std::swap(root_, other.root_);
+  std::swap(memory_, other.memory_);
   return *this;
 }
 
@@ -833,7 +947,7 @@ void File::discard() noexcept {
   unsigned intent = 0;
   if (handle_.get() < 0) return;
   if ((H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) ||
-      lies_in_memory(handle_.get())) {
+      driver_of(handle_.get()) != H5FD_SEC2) {
     close_once();
     return;
   }

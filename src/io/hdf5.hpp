@@ -98,8 +98,22 @@ class Object {
   Handle handle_;
 };
 
+/// Where the values of a contiguous dataset lie in its file, in bytes.
+struct Place {
+  std::uint64_t offset = 0, size = 0;
+};
+
 class Dataset : public Object {
  public:
+  /// A text of fixed length. Writing another one of the same length under a name that is taken changes the
+  /// bytes of the text and no others.
+  void fixed_text_attribute(const std::string& name, std::string_view text);
+  /// Of a dataset from Group::reserve().
+  Place place() const;
+  /// Writes a block of a dataset that exists; `values` are those of the block, of the type in the file.
+  /// Any rank of a file that several have open may call it alone. IoError.
+  void write_block(const Shape& start, const Shape& extents, Type type, const std::byte* values);
+
   /// Turns this 1-D dataset into a dimension scale: the coordinate of the dimension `name`.
   void make_scale(const std::string& name);
   /// Declares `scale` to be the coordinate of dimension `dimension` (from 0).
@@ -132,10 +146,12 @@ class Group : public Object {
   Dataset write(const std::string& name, T value) {
     return write_raw(name, {}, type_of<T>(), &value, 1);
   }
-  /// The same for bytes whose type is known at run time, in chunks of at most 1 MiB with a Fletcher-32
-  /// checksum each; `extents` must not be empty.
-  Dataset write_checksummed(const std::string& name, const Shape& extents, Type type,
-                            std::span<const std::byte> bytes);
+  /// A new contiguous dataset that has its place in the file at once. Its values are written later, by
+  /// whatever means; until then they are zeros in memory and undefined on a disk.
+  Dataset reserve(const std::string& name, const Shape& shape, Type type);
+  /// The same with values whose type is known at run time.
+  Dataset write_bytes(const std::string& name, const Shape& shape, Type type,
+                      std::span<const std::byte> bytes);
   /// A dataset as its bytes in memory, converted to `type`.
   std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
   Dataset write_text(const std::string& name, std::string_view text);
@@ -175,8 +191,9 @@ class Group : public Object {
   friend class File;
   using Object::Object;
   std::string below(const std::string& name) const;
+  Dataset create(const std::string& name, const Shape& shape, Type type, bool at_once);
   Dataset write_raw(const std::string& name, const Shape& shape, Type type, const void* values,
-                    std::size_t size, bool checksummed = false);
+                    std::size_t size);
   Dataset write_variable_texts(const std::string& name, const Shape& shape,
                                const std::vector<std::string>& texts);
   Shape check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const;
@@ -190,12 +207,19 @@ class File {
   /// Creates or overwrites the file `at`. Messages call it `called` where that is given (the name that it
   /// gets later). IoError where that fails.
   static File create(const std::string& at, const std::string& called = {});
-  /// A file that exists in memory only; image() gives its bytes. `step`: how much memory it takes at a time.
-  static File create_in_memory(const std::string& called, std::size_t step = std::size_t{1} << 16U);
-  /// The bytes of a file that create_in_memory() made.
-  std::string image();
-  /// Opens bytes, which are copied. InputError where they are no HDF5 file.
-  static File open_image(std::string_view bytes, const std::string& called);
+  /// A file that exists in memory only, where reserved datasets need no memory until they are written.
+  /// Datasets of at least a page are aligned to pages. `called`: its name in messages.
+  static File create_in_memory(const std::string& called);
+  /// Of a file that create_in_memory() made: what flush() or close() has written so far. Its length, and a
+  /// part.
+  std::uint64_t memory_size() const;
+  void read_memory(std::uint64_t offset, std::span<std::byte> to) const;
+  /// Opens bytes, which are not copied and must outlive the file. InputError where they are no HDF5 file.
+  static File open_image(std::span<const std::byte> bytes, const std::string& called);
+  /// Opens a file that exists for writing into its datasets, on all ranks of a communicator together by means
+  /// of MPI's parallel I/O, or on this process alone. `communicator` points to an MPI_Comm; null: alone.
+  /// Closing it is collective, too.
+  static File open_shared(const std::string& at, const void* communicator, const std::string& called);
   /// Opens for reading. InputError for a missing, truncated or foreign file.
   static File open(const std::string& path);
   File(File&&) noexcept = default;
@@ -215,11 +239,15 @@ class File {
  private:
   File(std::shared_ptr<const std::string> path, Handle handle, Group root);
   static File create_with(const Handle& access, const std::string& at, const std::string& path);
-  static File open_with(const Handle& access, const std::string& path);
+  static File open_with(const Handle& access, const std::string& at, const std::string& path,
+                        bool writable = false);
+  static File adopt(Handle file, const std::string& path);
   bool close_once() noexcept;
   std::shared_ptr<const std::string> path_;
   Handle handle_;
   Group root_;
+  struct Memory;
+  std::shared_ptr<const Memory> memory_;  // of create_in_memory()
 };
 
 }  // namespace rankine::hdf5

@@ -114,21 +114,60 @@ void SafeFile::commit() {
   if (folder.get() >= 0 && !synced(folder.get())) fail("sync its folder to the disk");
 }
 
+FileBytes::FileBytes(const std::string& at, std::string called)
+    : called_(std::move(called)), descriptor_(::open(at.c_str(), O_WRONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) fail("open the file");
+}
+
+FileBytes::~FileBytes() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void FileBytes::fail(const char* doing) const {
+  const int error = errno;
+  const bool space = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  throw IoError(fmt::format("{}: cannot {}: {}{}", called_, doing, std::strerror(error),
+                            space ? "; free some space or choose another place" : ""));
+}
+
+void FileBytes::resize(std::uint64_t size) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail("give the file its length");
+  if (size == 0 || ::fallocate(descriptor_, 0, 0, static_cast<off_t>(size)) == 0) return;
+  // Some file systems reserve nothing.
+  if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR) fail("reserve room for the file");
+}
+
+void FileBytes::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t count =
+        ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) fail("write the file");
+    done += static_cast<std::size_t>(count);
+  }
+}
+
+void FileBytes::start_syncing(std::uint64_t offset, std::uint64_t size) {
+  // A hint: what fails here fails in sync(), too.
+  ::sync_file_range(descriptor_, static_cast<off64_t>(offset), static_cast<off64_t>(size),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+void FileBytes::sync() {
+  if (!synced(descriptor_)) fail("sync the file to the disk");
+}
+
+void FileBytes::close() {
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail("close the file");
+}
+
 void write_file(const std::string& path, std::string_view bytes) {
   SafeFile safe(path);
   {
-    Descriptor file(::open(safe.temporary().c_str(), O_WRONLY | O_CLOEXEC));
-    std::size_t done = 0;
-    while (file.get() >= 0 && done < bytes.size()) {
-      const ssize_t count = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) break;
-      done += static_cast<std::size_t>(count);
-    }
-    if (file.get() < 0 || done < bytes.size() || !file.close()) {
-      throw IoError(fmt::format("{}: cannot write the file: {}; free some space or choose another place",
-                                path, std::strerror(errno)));
-    }
+    FileBytes file(safe.temporary(), path);
+    file.write(0, std::as_bytes(std::span(bytes.data(), bytes.size())));
+    file.close();
   }
   safe.commit();
 }

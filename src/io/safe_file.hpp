@@ -2,7 +2,9 @@
 // it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,6 +31,31 @@ class SafeFile {
 
  private:
   std::string path_, temporary_;
+};
+
+/// A file that exists, for writing at any place of it. All failures are IoError.
+class FileBytes {
+ public:
+  /// `at`: the file; messages call it `called`.
+  FileBytes(const std::string& at, std::string called);
+  FileBytes(const FileBytes&) = delete;
+  FileBytes& operator=(const FileBytes&) = delete;
+  ~FileBytes();
+
+  /// Gives the file this length and, where the file system can, room on the disk for all of it.
+  void resize(std::uint64_t size);
+  void write(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Lets the system begin to bring these bytes to the disk while the program goes on.
+  void start_syncing(std::uint64_t offset, std::uint64_t size);
+  /// Waits until everything is on the disk.
+  void sync();
+  /// Some file systems report a failed write only here.
+  void close();
+
+ private:
+  [[noreturn]] void fail(const char* doing) const;
+  std::string called_;
+  int descriptor_;
 };
 
 /// Writes `bytes` to `path` by way of a SafeFile.

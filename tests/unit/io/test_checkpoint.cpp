@@ -1,5 +1,6 @@
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -61,66 +62,110 @@ TEST(Checkpoint, KeepsEveryBitPatternOfNumbers) {
   EXPECT_EQ(read_checkpoint(scratch / "a.h5"), content);
 }
 
-TEST(Checkpoint, LargeArraysAreCutIntoChunks) {
+TEST(Checkpoint, LargeArraysAreWrittenInPieces) {
   const Scratch scratch;
-  CheckpointContent content;
-  content.state.emplace("wide", value(DType::f64, {3, 300000}, 1));
-  content.state.emplace("long", value(DType::f32, {700001}, 2));
-  content.state.emplace("thin", value(DType::u8, {1100000, 2}, 3));
+  CheckpointContent content = sample(2);
+  content.state.emplace("wide", value(DType::f64, {3, 3000000}, 1));
+  content.state.emplace("long", value(DType::f32, {7000001}, 2));
+  content.state.emplace("thin", value(DType::u8, {9100000, 2}, 3));
+  content.state.emplace("deep", value(DType::c64, {3, 5, 1, 700001}, 4));
+  content.state.emplace("a/piece", value(DType::i8, {1 << 20}, 5));
   write_checkpoint(scratch / "a.h5", content);
   EXPECT_EQ(read_checkpoint(scratch / "a.h5"), content);
+  const SealedFile file(scratch / "a.h5");
+  std::uint64_t begin = 0, largest = 0;
+  for (const SealedPiece& piece : file.pieces()) {
+    largest = std::max(largest, piece.end - begin);
+    begin = piece.end;
+  }
+  EXPECT_LE(largest, std::uint64_t{1} << 20U);
+  EXPECT_GT(file.pieces().size(), 100U);
 }
 
 TEST(Checkpoint, EqualContentsGiveEqualBytes) {
-  EXPECT_EQ(encode_checkpoint(sample(1), "a"), encode_checkpoint(sample(1), "b"));
+  const Scratch scratch;
+  write_checkpoint(scratch / "a.h5", sample(1));
+  write_checkpoint(scratch / "b.h5", sample(1));
+  EXPECT_EQ(read_file(scratch / "a.h5"), read_file(scratch / "b.h5"));
+}
+
+std::string bytes_of(const Scratch& scratch, const CheckpointContent& content) {
+  write_checkpoint(scratch / "whole.h5", content);
+  return read_file(scratch / "whole.h5");
+}
+
+/// What reading these bytes says.
+std::string message(const Scratch& scratch, const std::string& bytes) {
+  std::ofstream(scratch / "c.h5", std::ios::binary) << bytes;
+  try {
+    read_checkpoint(scratch / "c.h5");
+  } catch (const DamagedFile& error) {
+    return error.what();
+  }
+  return "";
 }
 
 TEST(Checkpoint, SaysWhatIsWrong) {
   const Scratch scratch;
-  const auto message = [&](const std::string& bytes) -> std::string {
-    try {
-      decode_checkpoint(bytes, "c.h5");
-    } catch (const DamagedFile& error) {
-      return error.what();
-    }
-    return "";
-  };
-  const std::string good = encode_checkpoint(sample(1), "c.h5");
-  EXPECT_THAT(message(""), ::testing::HasSubstr("0 bytes, too few"));
-  EXPECT_THAT(message(good.substr(0, good.size() - 1)), ::testing::HasSubstr("truncated"));
-  EXPECT_THAT(message(good + "x"), ::testing::HasSubstr("does not end"));
+  const std::string good = bytes_of(scratch, sample(1));
+  EXPECT_THAT(message(scratch, ""), ::testing::HasSubstr("0 bytes, too few"));
+  EXPECT_THAT(message(scratch, good.substr(0, good.size() - 1)), ::testing::HasSubstr("truncated"));
+  EXPECT_THAT(message(scratch, good + "x"), ::testing::HasSubstr("does not end"));
   std::string changed = good;
   changed[good.size() / 2] ^= 4;
-  EXPECT_THAT(message(changed), ::testing::HasSubstr("hash differs"));
-  EXPECT_EQ(message(good), "");
+  EXPECT_THAT(message(scratch, changed), ::testing::HasSubstr("hash differs"));
+  EXPECT_EQ(message(scratch, good), "");
   EXPECT_THROW(read_checkpoint(scratch / "nothing.h5"), InputError);
+  EXPECT_THROW(read_checkpoint(scratch.path()), InputError);
+}
+
+/// A seal as format 1 wrote it: length and hash of all that stands before it.
+TEST(Checkpoint, RefusesOtherFormats) {
+  const Scratch scratch;
+  std::string bytes = "\x89HDF\r\n\x1a\n and so on";
+  std::string seal = "\nRANKINE CHECKPOINT SEAL";
+  const auto put = [&](std::uint64_t number) {
+    for (int i = 0; i < 8; ++i) seal += static_cast<char>(number >> (8 * i) & 0xff);
+  };
+  const auto hash = [](const std::string& text) { return xxh3(std::as_bytes(std::span(text))); };
+  put(1);
+  put(bytes.size());
+  put(hash(bytes));
+  put(0);
+  put(hash(seal));
+  write_file(scratch / "old.h5", bytes + seal);
+  try {
+    read_checkpoint(scratch / "old.h5");
+    ADD_FAILURE() << "it was read";
+  } catch (const OtherFormat& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("is a checkpoint of format 1, this version of the program "
+                                                   "reads format 2; go on with the version that wrote it"));
+  }
 }
 
 /// Environment variable RANKINE_DAMAGES scales the number of damages: 1 in CI, 5 in the long test.
 TEST(Checkpoint, EveryFlippedBitAndEveryTruncationIsFound) {
+  const Scratch scratch;
   const char* scale_text = std::getenv("RANKINE_DAMAGES");
   const int scale = scale_text != nullptr ? std::atoi(scale_text) : 1;
-  const std::string good = encode_checkpoint(sample(1), "a.h5");
+  CheckpointContent content = sample(1);
+  content.state.emplace("big", value(DType::f32, {300000}, 9));
+  const std::string good = bytes_of(scratch, content);
+  const std::size_t tail = 64 + 16 * SealedFile(scratch / "whole.h5").pieces().size();
   std::mt19937_64 random(5);
   int undetected = 0;
-  const auto detected = [](const std::string& bytes) {
-    try {
-      decode_checkpoint(bytes, "a.h5");
-    } catch (const DamagedFile&) {
-      return true;
-    }
-    return false;
-  };
   for (int i = 0; i < 200 * scale; ++i) {
     std::string damaged = good;
-    // A quarter of them in the seal, which is small.
-    const std::size_t at = i % 4 == 0 ? good.size() - 1 - random() % 64 : random() % good.size();
+    // A quarter of them in the seal, and a quarter in HDF5's own structures, which are small.
+    const std::size_t at = i % 4 == 0   ? good.size() - 1 - random() % tail
+                           : i % 4 == 1 ? random() % 10000
+                                        : random() % good.size();
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << random() % 8));
-    undetected += detected(damaged) ? 0 : 1;
+    undetected += message(scratch, damaged).empty() ? 1 : 0;
   }
   for (int i = 0; i < 50 * scale; ++i) {
-    const std::size_t length = i % 4 == 0 ? good.size() - 1 - random() % 64 : random() % good.size();
-    undetected += detected(good.substr(0, length)) ? 0 : 1;
+    const std::size_t length = i % 4 == 0 ? good.size() - 1 - random() % tail : random() % good.size();
+    undetected += message(scratch, good.substr(0, length)).empty() ? 1 : 0;
   }
   EXPECT_EQ(undetected, 0);
 }
