@@ -19,9 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t big_bytes = std::uint64_t{1} << 20U;    // from here on, all ranks write
-// At most this many bytes in one write, unless one element has more. Larger writes were several times slower on
-// a virtual machine whose host takes free memory back in units of 2 MiB: the page cache asks for such units then.
+constexpr std::uint64_t big_bytes = std::uint64_t{1} << 20U;  // from here on, all ranks write
+// At most this many bytes in one write, unless one element has more. Larger writes were several times slower
+// on a virtual machine whose host takes free memory back in units of 2 MiB: the page cache asks for such
+// units then.
 constexpr std::uint64_t block_bytes = std::uint64_t{1} << 20U;
 constexpr std::uint64_t sync_bytes = std::uint64_t{8} << 20U;  // go to the disk together
 

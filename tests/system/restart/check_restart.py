@@ -4,6 +4,7 @@ usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC F
 
 TEST is kills:<number>, ranks, signals, walltime, deck, damage, or longer. FAULTS is the library of io_faults.cpp.
 """
+import collections
 import errno
 import os
 import pathlib
@@ -112,40 +113,70 @@ def fresh():
         file.unlink()
 
 
+# What the kills are tried on: settings, chance of a failing call in percent. Of the second, several ranks write.
+KINDS = {"small": ([], 10),
+         "wide": (["--set", "model.widths=[96,96]", "--set", "train.steps=6", "--set", "run.seeds=[0]"], 2)}
+
+
+def calls_of(kind, ranks):
+    """How many calls change files of checkpoints, by rank; and the run's seconds."""
+    fresh()
+    began = time.monotonic()
+    expect(0, run(ranks, *KINDS[kind][0], "--output", f"{kind}.h5", LD_PRELOAD=FAULTS,
+                  RANKINE_CALLS=f".checkpoints/:{os.getcwd()}/calls"))
+    seconds = time.monotonic() - began
+    calls = collections.Counter()
+    for line in pathlib.Path("calls").read_text().splitlines():
+        rank, count = map(int, line.split())
+        calls[rank] += count
+    pathlib.Path("calls").unlink()
+    return +calls, seconds
+
+
 def test_kills(number):
-    seconds = PATIENCE
-    for _ in range(2):
-        began = time.monotonic()
-        expect(0, run(1, "--output", "whole.h5"))
-        seconds = min(seconds, time.monotonic() - began)
+    calls = {(kind, ranks): calls_of(kind, ranks) for kind in KINDS for ranks in (1, 2)}
+    assert len(calls["wide", 2][0]) == 2, f"only {calls['wide', 2]} write"
     chance = random.Random(int(os.environ.get("RANKINE_SEED", "1")))
-    kills = faulty = cycles = writing = slowest = 0
+    kills = faulty = cycles = slowest = 0
+    at = collections.Counter()
+    note = pathlib.Path("killed").absolute()
     while kills < number:
         cycles += 1
+        kind = chance.choice(["small", "small", "wide"])
+        settings, percent = KINDS[kind]
         fresh()
         while True:
             ranks = chance.choice([1, 1, 2])
-            environment = {}
-            if kills % 2:
+            environment = {"LD_PRELOAD": FAULTS}
+            faults = kills % 2 == 1 and kills < number
+            if faults:
                 code = chance.choice([errno.ENOSPC, errno.EIO])
-                environment = {"LD_PRELOAD": FAULTS, "RANKINE_FAULTS": f".checkpoints/:{code}:20"}
+                environment["RANKINE_FAULTS"] = f".checkpoints/:{code}:{percent}"
             known = checkpoints()
-            job = start(ranks, "--restart", "auto", **environment)
-            delay = chance.uniform(0, 0.9 * seconds)
+            by_rank, seconds = calls[kind, ranks]
+            aimed = chance.random() < 0.75 and kills < number
+            if aimed:  # at a call that writes, syncs or renames
+                rank = chance.choice(sorted(by_rank))
+                environment["RANKINE_KILL"] = (f".checkpoints/:{rank}:{chance.randint(1, by_rank[rank] // 3)}:"
+                                               f"{chance.choice([0, 1, 2])}:{note}")
+            job = start(ranks, *settings, "--restart", "auto", **environment)
+            killed = None
             try:
-                code = job.wait(delay if kills < number else 200)
+                code = job.wait(chance.uniform(0, 0.9 * seconds) if kills < number and not aimed else 200)
             except subprocess.TimeoutExpired:
-                code = None
-            if code is None:
                 pids = ranks_of(job)
-                victim = chance.choice(pids) if pids else job.pid
-                writing += any(pathlib.Path("results.h5.checkpoints").glob("*.tmp.*"))
-                os.kill(victim, signal.SIGKILL)
-                killed = time.monotonic()
+                os.kill(chance.choice(pids) if pids else job.pid, signal.SIGKILL)
+                killed = time.time()
                 code = job.wait(PATIENCE)
-                slowest = max(slowest, time.monotonic() - killed)
+                at["any time"] += 1
+            if note.exists():
+                killed = note.stat().st_mtime
+                at[note.read_text()] += 1
+                note.unlink()
+            if killed:
+                slowest = max(slowest, time.time() - killed)
                 kills += 1
-                faulty += bool(environment)
+                faulty += faults
             said = text_of(job)
             job.log.close()
             if "skipped the checkpoint" in said:
@@ -157,9 +188,11 @@ def test_kills(number):
                 raise SystemExit(f"{known[-1]} was there, but the run started afresh")
             if code == 0:
                 break
-        compare()
-    print(f"{kills} kills ({writing} with a file being written, {faulty} with failing writes) in {cycles} runs, all "
-          f"equal; slowest end of a job after the death of a rank {slowest:.2f} s; one run takes {seconds:.2f} s")
+            if not killed:
+                raise SystemExit(f"exit code {code} without a kill:\n{said}")
+        compare(f"{kind}.h5")
+    print(f"{kills} kills in {cycles} runs ({faulty} with failing writes; {number - at['any time']} inside a call: "
+          f"{dict(at)}), all equal; slowest end of a job after the death of a rank {slowest:.2f} s")
 
 
 def stop_after(ranks, number, sent=signal.SIGTERM, rank=0, **environment):

@@ -1,9 +1,14 @@
-// Loaded before the C library (LD_PRELOAD): disturbs the calls that change files whose path has a certain part.
-//   RANKINE_FAULTS = "<part of the path>:<errno>:<chance in percent>"   writing, reserving, syncing or renaming fails now and
+// Loaded before the C library (LD_PRELOAD): disturbs the calls that change files whose path has a certain
+// part.
+//   RANKINE_FAULTS = "<part of the path>:<errno>:<chance in percent>"   writing, reserving, syncing or
+//   renaming fails now and
 //                    then, as on a full or broken disk
-//   RANKINE_KILL   = "<part of the path>:<rank>:<n>:<when>"             the process of this rank is killed at its n-th such
-//                    call, which is named on stderr; when: 0 before the call, 1 after half of it, 2 after it
-//   RANKINE_CALLS  = "<part of the path>:<file>"                        appends how many such calls there were
+//   RANKINE_KILL   = "<part of the path>:<rank>:<n>:<when>:<file>"      the process of this rank is killed at
+//   its n-th such
+//                    call, whose name goes to the file; when: 0 before the call, 1 after half of it, 2 after
+//                    it
+//   RANKINE_CALLS  = "<part of the path>:<file>"                        appends a line "<rank> <number of
+//   such calls>"
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -33,9 +38,9 @@ bool split(const char* variable, int count, std::string* parts) {
 }
 
 struct Settings {
-  std::string fault[3], kill[4], calls[2];
+  std::string fault[3], kill[5], calls[2], rank = "0";
   bool faults = split("RANKINE_FAULTS", 3, fault);
-  bool kills = split("RANKINE_KILL", 4, kill);
+  bool kills = split("RANKINE_KILL", 5, kill);
   bool counts = split("RANKINE_CALLS", 2, calls);
   int fault_code = faults ? std::atoi(fault[1].c_str()) : 0;
   unsigned fault_chance = faults ? static_cast<unsigned>(std::atoi(fault[2].c_str())) : 0;
@@ -44,13 +49,13 @@ struct Settings {
   long made = 0, made_for_kill = 0;
 
   Settings() {
-    const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-    if (kills && kill[1] != (rank == nullptr ? "0" : rank)) kills = false;
+    if (const char* given = std::getenv("OMPI_COMM_WORLD_RANK")) rank = given;
+    if (kills && kill[1] != rank) kills = false;
   }
   ~Settings() {
-    if (!counts || made == 0) return;
+    if (!counts) return;
     if (std::FILE* file = std::fopen(calls[1].c_str(), "a")) {
-      std::fprintf(file, "%ld\n", made);
+      std::fprintf(file, "%s %ld\n", rank.c_str(), made);
       std::fclose(file);
     }
   }
@@ -76,9 +81,10 @@ auto disturb(const char* name, const char* path, Whole whole, Half half) -> decl
   const auto has = [&](const std::string& part) { return std::strstr(path, part.c_str()) != nullptr; };
   if (s.counts && has(s.calls[0])) ++s.made;
   if (s.kills && has(s.kill[0]) && ++s.made_for_kill == s.kill_at) {
-    char text[64];
-    const int length = std::snprintf(text, sizeof text, "\nkilled at %s\n", name);
-    static_cast<void>(!::write(STDERR_FILENO, text, static_cast<std::size_t>(length)));
+    if (std::FILE* file = std::fopen(s.kill[4].c_str(), "w")) {
+      std::fputs(name, file);
+      std::fclose(file);
+    }
     if (s.kill_when == 1) half();
     if (s.kill_when == 2) whole();
     ::raise(SIGKILL);
