@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "kernels/activations.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/pointwise.hpp"
 #include "src/tensor/strided.hpp"
@@ -205,7 +206,16 @@ Tensor tanh(const Tensor& x) {
   return apply_op("tanh", {x}, y,
                   [](const auto& g, const auto& context) {
                     const Tensor t = context.output(0);
-                    return std::vector<Tensor>{sub(g[0], mul(g[0], mul(t, t)))};
+                    if (context.create_graph()) return std::vector<Tensor>{sub(g[0], mul(g[0], mul(t, t)))};
+                    const Tensor from = dense(g[0]);
+                    Tensor back = Tensor::empty(t.shape(), t.dtype());
+                    dispatch_real(t.dtype(), "tanh", [&](auto zero) {
+                      using T = decltype(zero);
+                      kernels::map(kernels::TanhBackward{}, t.count(), t.template data<T>(),
+                                   from.template data<T>(), back.template data<T>());
+                    });
+                    count_cost("tanh_backward", pointwise_cost(back, 2, 3));
+                    return std::vector<Tensor>{back};
                   },
                   {.cost = pointwise_cost(y, 1, 22), .save_outputs = true});
 }
