@@ -9,24 +9,13 @@
 
 #include "src/comm/communicator.hpp"
 #include "src/core/log.hpp"
+#include "src/core/metric_info.hpp"
 #include "src/core/registry.hpp"
 #include "src/deck/node.hpp"
 #include "src/experiments/checkpointing.hpp"
 #include "src/io/results.hpp"
 
 namespace rankine {
-
-/// A number that a run ends with: a row of the final table, /runs/<variant>/seed_<s>/summary/<name>, and a
-/// name that `expect:` may use.
-struct MetricInfo {
-  std::string name;
-  std::string unit = "1";
-  std::string help = {};
-  /// Depends on the machine (seconds, bytes): stored in /timing instead, which bit comparisons leave out.
-  bool machine_dependent = false;
-  /// NaN is an ordinary value: the metric does not apply to every variant. Else NaN fails a --smoke run.
-  bool may_be_nan = false;
-};
 
 /// What a variant will need, for --dry-run. All of it is computed, nothing is run.
 struct RunEstimate {

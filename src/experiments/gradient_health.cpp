@@ -108,7 +108,8 @@ void GradientHealth::alarm(const std::string& what, const Block& block, std::int
 }
 
 void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,
-                         RunWriter& results, Log& log) {
+                         const LearningRule& rule, const Communicator& communicator, RunWriter& results,
+                         Log& log) {
   const std::int64_t local = shards_->local_tiles();
   // One row a shard: for each block the two sums, the counts, and the sums of its units.
   std::int64_t width = 0;
@@ -148,6 +149,19 @@ void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, cons
     const double size = std::sqrt(sum_of_squares(before_, block.begin, block.end));
     ratio.push_back(learns ? std::sqrt(sum_of_squares(change, block.begin, block.end)) / size : nan);
     row += 4 + block.units;
+  }
+  if (rule.spreads_blocks()) {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const int owner = rule.owner_of_block(static_cast<int>(i));
+      double values[] = {activation[i], activation_gradient[i], dead[i], norm[i], rms[i], ratio[i]};
+      communicator.broadcast(std::span<double>(values), owner);
+      activation[i] = values[0];
+      activation_gradient[i] = values[1];
+      dead[i] = values[2];
+      norm[i] = values[3];
+      rms[i] = values[4];
+      ratio[i] = values[5];
+    }
   }
   results.append_blocks(step, "activation_rms", activation);
   results.append_blocks(step, "activation_gradient_rms", activation_gradient);

@@ -9,6 +9,7 @@
 #include "src/core/log.hpp"
 #include "src/io/results.hpp"
 #include "src/nn/network.hpp"
+#include "src/rules/learning_rule.hpp"
 
 namespace rankine {
 
@@ -38,9 +39,10 @@ class GradientHealth {
   bool due(std::int64_t step) const { return options_.every > 0 && step % options_.every == 0; }
   /// Before a measured step: notes the parameters, and watches the blocks' outputs through pass.hook.
   void begin(const ParameterSet& parameters, Pass& pass);
-  /// After it. `gradient` as StepOutcome has it. Collective.
-  void end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient, RunWriter& results,
-           Log& log);
+  /// After it. `gradient` as StepOutcome has it; where ranks share the blocks, each block's numbers are those
+  /// of its owner. Collective.
+  void end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,
+           const LearningRule& rule, const Communicator& communicator, RunWriter& results, Log& log);
   /// Alarms so far: "vanishing block3", ...
   const std::set<std::string>& alarms() const { return alarms_; }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -152,6 +153,8 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"multiply_adds", "1", "multiply-adds of a training step, all ranks together", false, true});
   out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
+  const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
+  out.insert(out.end(), of_rule.begin(), of_rule.end());
   out.push_back({"arena_peak", "B",
                  "most bytes that a step held at once on a rank beside parameters, their gradients, the "
                  "optimiser's state and the batch",
@@ -273,80 +276,96 @@ Metrics Training::run(RunContext& context) {
   const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
   if (start < total && start % evaluate_every != 0) context.results.drop_evaluation(start);
 
+  // What a step needs is made when its turn comes, which may be on another rank later.
+  struct Made {
+    NetworkBatch batch;
+    Pass pass;
+    std::unique_ptr<RuleContext> context;
+  };
   std::vector<std::int64_t> permutation;
-  const Stopwatch training;
-  for (std::int64_t step = start; step < total; ++step) {
-    context.checkpoint.between_steps(step, total);
-    const Stopwatch watch;
-    if (step % per_epoch == 0 || step == start)
-      permutation = order.permutation(data_->size(Split::training), step / per_epoch);
-    const NetworkBatch examples = batch(seed, step, permutation);
-    Pass pass{.shards = shards_};
+  std::int64_t permuted_epoch = -1;
+  bool measured = false;
+  const StepMaker make = [&](std::int64_t step) {
+    if (step / per_epoch != permuted_epoch) {
+      permuted_epoch = step / per_epoch;
+      permutation = order.permutation(data_->size(Split::training), permuted_epoch);
+    }
+    auto made = std::make_shared<Made>(Made{batch(seed, step, permutation), {.shards = shards_}, nullptr});
+    Pass& pass = made->pass;
     pass.training = true;
     pass.seed = seed;
     pass.step = step;
-    pass.samples = examples.ids;
-    const bool measured = health.due(step);
+    pass.samples = made->batch.ids;
     if (measured) health.begin(parameters, pass);
     const double rate = train_.learning_rate * schedule_->factor(step, total);
-    RuleContext rule_context{[&](const BoundParameters& bound) {
-                               return mean_loss(setup, network_->forward(bound, examples.inputs, pass),
-                                                examples);
-                             },
-                             parameters,
-                             *optimizer,
-                             shards_,
-                             rate,
-                             train_.clip,
-                             &examples,
-                             &pass};
-    StepOutcome outcome;
-    {
-      const std::size_t live = memory_account().live;
-      reset_memory_peak();
-      std::optional<CostAccount> account;
-      if (step == 0) account.emplace();
-      outcome = rule->step(rule_context);
-      arena = std::max(arena, static_cast<double>(memory_account().peak - live));
-      if (account)
-        multiply_adds =
-            static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops / 2)));
-    }
-    if (!outcome.updated) {
-      if (train_.on_not_finite == "stop")
-        throw NumericalError(
-            fmt::format("variant {}, seed {}, step {}: the loss is {} and the gradient's norm {}; lower "
-                        "train.learning_rate, "
-                        "or let train.on_not_finite: skip leave such steps out",
-                        variant_, context.seed, step, outcome.loss, outcome.gradient_norm));
-      ++skipped;
-    }
+    made->context = std::make_unique<RuleContext>(RuleContext{
+        [&setup, &data = *made, this](const BoundParameters& bound) {
+          return mean_loss(setup, network_->forward(bound, data.batch.inputs, data.pass), data.batch);
+        },
+        parameters, *optimizer, shards_, rate, train_.clip, step, &made->batch, &pass});
+    return std::shared_ptr<RuleContext>(made, made->context.get());
+  };
+
+  const Stopwatch training;
+  for (std::int64_t step = start, count = 1; step < total; step += count) {
+    context.checkpoint.between_steps(step, total);
+    measured = health.due(step);
+    // Until something has to be looked at.
+    count = measured || step == 0 ? 1 : std::min(rule->window(), total - step);
+    for (std::int64_t i = 1; i < count; ++i)
+      if (health.due(step + i) || (step + i) % evaluate_every == 0) count = i;
+
+    const Stopwatch watch;
+    const std::size_t live = memory_account().live;
+    reset_memory_peak();
+    std::optional<CostAccount> account;
+    if (step == 0) account.emplace();
+    std::vector<StepOutcome> outcomes = rule->steps(step, count, make);
+    arena = std::max(arena, static_cast<double>(memory_account().peak - live));
+    if (account)
+      multiply_adds =
+          static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops / 2)));
+    account.reset();
     if (measured) {
-      health.end(step, parameters, outcome.gradient, context.results, context.log);
+      rule->synchronise();
+      health.end(step, parameters, outcomes[0].gradient, *rule, communicator, context.results, context.log);
       alarms = static_cast<double>(health.alarms().size());
     }
-    outcome.gradient = Tensor();
-    step_seconds.push_back(watch.seconds());
-    elapsed.push_back(elapsed_before + training.seconds());
-    losses.push_back(outcome.loss);
-    context.results.append_step(
-        step, {{"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}});
+    const double seconds = watch.seconds() / static_cast<double>(count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const StepOutcome& outcome = outcomes[static_cast<std::size_t>(i)];
+      if (!outcome.updated) {
+        if (train_.on_not_finite == "stop")
+          throw NumericalError(
+              fmt::format("variant {}, seed {}, step {}: the loss is {} and the gradient's norm {}; lower "
+                          "train.learning_rate, or let train.on_not_finite: skip leave such steps out",
+                          variant_, context.seed, step + i, outcome.loss, outcome.gradient_norm));
+        ++skipped;
+      }
+      step_seconds.push_back(seconds);
+      elapsed.push_back(elapsed_before + training.seconds());
+      losses.push_back(outcome.loss);
+      context.results.append_step(
+          step + i, {{"loss", outcome.loss},
+                     {"gradient_norm", outcome.gradient_norm},
+                     {"learning_rate", train_.learning_rate * schedule_->factor(step + i, total)}});
+    }
 
-    const bool last = step + 1 == total;
-    if (data_->size(Split::validation) > 0 && ((step + 1) % evaluate_every == 0 || last)) {
-      rule->synchronise(parameters);
+    const std::int64_t done = step + count;
+    if (data_->size(Split::validation) > 0 && (done % evaluate_every == 0 || done == total)) {
+      rule->synchronise();
       const Evaluation found = evaluate(*rule, parameters, Split::validation, communicator);
       validation = found.loss;
       Metrics row{{"validation_loss", found.loss}};
       for (std::size_t s = 0; s < found.scores.size(); ++s)
         row.emplace_back("validation_" + loss_->scores()[s].first, found.scores[s]);
-      context.results.append_evaluation(step + 1, row);
+      context.results.append_evaluation(done, row);
     }
     progress.update(
-        step + 1, outcome.loss, validation,
-        median({step_seconds.end() - std::min<std::int64_t>(step + 1 - start, 20), step_seconds.end()}));
+        done, losses.back(), validation,
+        median({step_seconds.end() - std::min<std::int64_t>(done - start, 20), step_seconds.end()}));
   }
-  rule->synchronise(parameters);
+  rule->synchronise();
   context.checkpoint.between_steps(total, total);
 
   Metrics out;
@@ -373,6 +392,9 @@ Metrics Training::run(RunContext& context) {
   out.emplace_back("multiply_adds", multiply_adds);
   out.emplace_back("health_alarms", alarms);
   out.emplace_back("steps_skipped", skipped);
+  const std::vector<MetricInfo> of_rule = rule->metrics();
+  const std::vector<double> values_of_rule = rule->measured();
+  for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);
   out.emplace_back("arena_peak", communicator.max(arena));
   const double seconds = communicator.max(median(step_seconds));
   out.emplace_back("seconds_per_step", seconds);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "src/comm/communicator.hpp"
+#include "src/core/metric_info.hpp"
 #include "src/core/registry.hpp"
 #include "src/core/state_registry.hpp"
 #include "src/nn/loss.hpp"
@@ -43,6 +44,7 @@ struct RuleContext {
   SharedTileSum tiles;
   double learning_rate = 0;
   double clip = 0;  ///< bound of the gradient's norm; 0: none
+  std::int64_t step = 0;
   // Of a network; `loss` above is what backpropagation through all of it would minimise.
   const NetworkBatch* batch = nullptr;
   Pass* pass = nullptr;
@@ -54,6 +56,9 @@ struct StepOutcome {
   bool updated = true;       ///< false where the gradient was not finite, and the parameters were left alone
   Tensor gradient = {};      ///< [count], after clipping, where the rule formed one for the parameters
 };
+
+/// What a step may use, by its number.
+using StepMaker = std::function<std::shared_ptr<RuleContext>(std::int64_t step)>;
 
 class LearningRule {
  public:
@@ -70,14 +75,30 @@ class LearningRule {
   }
   /// One training step. Collective; the same bits on all ranks.
   virtual StepOutcome step(RuleContext& context) = 0;
+  /// Steps that the rule would like to take at once, so that its ranks can work on different ones.
+  virtual std::int64_t window() const { return 1; }
+  /// Steps first .. first + count - 1; the outcome does not depend on how steps are put together.
+  virtual std::vector<StepOutcome> steps(std::int64_t first, std::int64_t count, const StepMaker& make) {
+    std::vector<StepOutcome> outcomes;
+    for (std::int64_t i = first; i < first + count; ++i) outcomes.push_back(step(*make(i)));
+    return outcomes;
+  }
+  /// The rank that trains a block, where ranks share the blocks.
+  virtual int owner_of_block(int block) const {
+    static_cast<void>(block);
+    return 0;
+  }
   /// The outputs that an evaluation judges, x [L, B, input] to [L, B, output].
   virtual Tensor predict(const Network& network, const BoundParameters& parameters, const Tensor& x,
                          Pass& pass) {
     return network.forward(parameters, x, pass);
   }
-  /// Makes `parameters` the same on all ranks, where the rule trains each part on one rank only. Called
+  /// Makes parameters and state the same on all ranks, where the rule trains each part on one rank only. Called
   /// before evaluations and checkpoints. Collective.
-  virtual void synchronise(ParameterSet& parameters) { static_cast<void>(parameters); }
+  virtual void synchronise() {}
+  /// Numbers of its own that the run ends with, and their values then, in that order. Collective.
+  virtual std::vector<MetricInfo> metrics() const { return {}; }
+  virtual std::vector<double> measured() const { return {}; }
   /// Registers everything that a restart needs, below `prefix`.
   virtual void register_state(StateRegistry& registry, const std::string& prefix) {
     static_cast<void>(registry);

@@ -36,6 +36,19 @@ ParameterSet ParameterSet::with_values(const Tensor& flat) const {
   return other;
 }
 
+ParameterSet ParameterSet::range(std::size_t first, std::size_t last) const {
+  ParameterSet set(dtype_);
+  const std::int64_t begin = first < parts_.size() ? parts_[first].offset : count_;
+  for (std::size_t i = first; i < last; ++i) {
+    set.index_.emplace(parts_[i].name, i - first);
+    set.parts_.push_back(parts_[i]);
+    set.parts_.back().offset -= begin;
+    set.count_ += parts_[i].shape.count();
+  }
+  set.flat_ = flat().view({set.count_}, {1}, begin);
+  return set;
+}
+
 void ParameterSet::project() const {
   for (const ParameterInfo& info : parts_) {
     if (info.mask.defined()) view(info).assign(mul(view(info), info.mask));

@@ -50,6 +50,8 @@ class ParameterSet {
   }
   /// The same names with other values: `flat` [count].
   ParameterSet with_values(const Tensor& flat) const;
+  /// The parts first .. last - 1, sharing memory: a step of the one is a step of the other.
+  ParameterSet range(std::size_t first, std::size_t last) const;
   /// A deep copy.
   ParameterSet clone() const { return with_values(flat().clone()); }
   /// Multiplies by the masks and calls the projections; optimisers do so after each step.

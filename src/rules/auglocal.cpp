@@ -1,0 +1,243 @@
+#include "src/rules/auglocal.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+
+#include <fmt/format.h>
+
+#include "src/core/clock.hpp"
+
+namespace rankine {
+
+int auxiliary_depth(int l, int hidden, int depth, double taper) {
+  const double part = taper * l / std::max(hidden - depth - 2, 1);
+  return std::max(1, static_cast<int>(std::lround(depth * (1 - part) + part)));
+}
+
+std::vector<int> auxiliary_blocks(int l, int hidden, int d) {
+  const int after = hidden - 1 - l;
+  std::vector<int> blocks;
+  for (int j = 1; j <= std::min(d, after); ++j)
+    blocks.push_back(d >= after ? l + j
+                                : static_cast<int>(std::floor(l + static_cast<double>(after) * j / d + 0.5)));
+  return blocks;
+}
+
+void AugLocalOptions::options(OptionVisitor& o) {
+  o("depth", depth, {.help = "hidden blocks that an auxiliary network mirrors at most", .min = 1});
+  o("taper", taper,
+    {.help = "how much shallower the last module's auxiliary network is (0: all have the full depth)",
+     .min = 0,
+     .max = 1});
+  o("mirror", mirror,
+    {.help = "false: greedy local learning, auxiliary networks are pooling and a linear layer"});
+  o("classifier", classifier, {.help = "blocks at the end that are no hidden blocks", .min = 1});
+  o("window", window,
+    {.help = "steps that ranks may be apart; no part of the result", .unit = "steps", .min = 1, .max = 1000});
+}
+
+std::vector<int> AugLocal::modules(const Network& network) const {
+  std::vector<int> first;
+  for (int b = 0; b < std::max(1, hidden(network) - options_.depth); ++b) first.push_back(b);
+  return first;
+}
+
+void AugLocal::check(const RuleSetup& setup) const {
+  if (setup.network == nullptr)
+    throw InputError("auglocal: trains networks that are lists of blocks (experiment: training)");
+  const Network& network = *setup.network;
+  const int n = hidden(network), count = n - options_.depth;
+  if (count < 2)
+    throw InputError(
+        fmt::format("auglocal: {} blocks, of which {} are the classifier, leave {} hidden ones; depth {} "
+                    "needs at least {}",
+                    network.size(), options_.classifier, n, options_.depth, options_.depth + 2));
+  if (setup.communicator.size() > count)
+    throw InputError(fmt::format("auglocal: {} ranks for {} modules of blocks; use at most {} ranks",
+                                 setup.communicator.size(), count, count));
+  for (int l = 0; l + 1 < count; ++l) {
+    const Shape out = network.block(l).output();
+    if (out.rank() != 3 && out.rank() != 1)
+      throw InputError(
+          fmt::format("auglocal: the edge after {} carries {}; an auxiliary network needs an image "
+                      "[C, H, W] or a vector [F]",
+                      network.block(l).name(), out.text()));
+    auxiliary_network(network, l, network.output().count());
+  }
+}
+
+std::unique_ptr<Network> AugLocal::auxiliary_network(const Network& network, int block,
+                                                     std::int64_t classes) const {
+  const Shape input = network.block(block).output();
+  const bool image = input.rank() == 3;
+  std::vector<std::string> texts;
+  const int d = options_.mirror ? auxiliary_depth(block, hidden(network), options_.depth, options_.taper) : 0;
+  double channels = static_cast<double>(input[0]), debt = 0;
+  for (const int j : auxiliary_blocks(block, hidden(network), d)) {
+    const std::int64_t width = network.block(j).output()[0];
+    if (!image) {
+      texts.push_back(fmt::format("{{name: dense, units: {}}}", width));
+      texts.push_back("{name: relu}");
+      continue;
+    }
+    debt += std::max(0.0, std::round(std::log2(static_cast<double>(width) / channels)));
+    channels = static_cast<double>(width);
+    texts.push_back(fmt::format("{{name: residual, channels: {}, stride: {}}}", width, debt > 0 ? 2 : 1));
+    debt = std::max(0.0, debt - 1);
+  }
+  if (image) texts.push_back("{name: global_average_pool}");
+  if (options_.mirror && image && d <= 1) texts.push_back("{name: batch_norm}");
+  texts.push_back(fmt::format("{{name: dense, units: {}}}", classes));
+  std::vector<DeckNode> nodes;
+  const std::string name = "auxiliary_" + network.block(block).name();
+  for (const std::string& text : texts) nodes.push_back(parse_deck_text(text, name));
+  return std::make_unique<Network>(nodes, input, network.dtype(), name + ".block");
+}
+
+void AugLocal::begin(const RuleSetup& setup, const ParameterSet& parameters) {
+  setup_ = std::make_unique<RuleSetup>(setup);
+  const Network& network = *setup.network;
+  const std::vector<int> first = modules(network);
+  std::vector<ParameterSet> sets;
+  std::vector<double> costs;
+  auxiliary_.clear();
+  auxiliary_cost_ = 0;
+  for (std::size_t m = 0; m < first.size(); ++m) {
+    const bool last = m + 1 == first.size();
+    costs.push_back(forward_cost(network, first[m], last ? network.size() : first[m + 1]));
+    if (last) break;
+    auxiliary_.push_back(auxiliary_network(network, first[m], network.output().count()));
+    const double cost = forward_cost(*auxiliary_.back(), 0, auxiliary_.back()->size());
+    costs.back() += cost;
+    auxiliary_cost_ += cost;
+    sets.push_back(auxiliary_.back()->initial_parameters(setup.seed));
+  }
+  stages_ = std::make_unique<Stages>(*setup_, parameters, first, costs, std::move(sets));
+  seconds_ = waited_ = messages_ = bytes_ = 0;
+}
+
+Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome) {
+  Stages::Stage& stage = (*stages_)[module];
+  const bool last = module + 1 == stages_->size();
+  const BoundParameters bound = stage.parameters.bind(context.tiles);
+  const Tensor h = setup_->network->forward(bound, x, *context.pass, stage.begin, stage.end);
+  std::vector<Tensor> flats{bound.flat()};
+  Tensor outputs = h;
+  if (!last) {
+    const BoundParameters auxiliary = stage.auxiliary.bind(context.tiles);
+    flats.push_back(auxiliary.flat());
+    Pass pass = *context.pass;
+    pass.hook = nullptr;
+    outputs = auxiliary_[static_cast<std::size_t>(module)]->forward(auxiliary, h, pass);
+  }
+  const TapeLoss loss = mean_loss(*setup_, outputs, *context.batch);
+  outputs = Tensor();
+  const std::vector<Tensor> gradients = grad(loss.outputs, loss.seeds, flats);
+  outcome.loss = loss.value;
+  const double norm = clip_gradient(stage.parameters, gradients[0], context.clip);
+  const double auxiliary_norm = last ? 0 : clip_gradient(stage.auxiliary, gradients[1], context.clip);
+  outcome.squares = norm * norm;
+  outcome.finite = std::isfinite(norm) && std::isfinite(auxiliary_norm) && std::isfinite(loss.value);
+  if (outcome.finite) {
+    stage.optimizer->step(stage.parameters, gradients[0], context.learning_rate);
+    if (!last) stage.auxiliary_optimizer->step(stage.auxiliary, gradients[1], context.learning_rate);
+  }
+  return h.detach();
+}
+
+StepOutcome AugLocal::step(RuleContext& context) {
+  const StepMaker make = [&](std::int64_t) {
+    return std::shared_ptr<RuleContext>(&context, [](RuleContext*) {});
+  };
+  return steps(context.step, 1, make).front();
+}
+
+std::vector<StepOutcome> AugLocal::steps(std::int64_t first, std::int64_t count, const StepMaker& make) {
+  const Communicator& communicator = setup_->communicator;
+  const int rank = communicator.rank(), modules = stages_->size();
+  int begin = 0, end = 0;
+  for (int m = 0; m < modules; ++m) {
+    if ((*stages_)[m].owner < rank) begin = m + 1;
+    if ((*stages_)[m].owner <= rank) end = m + 1;
+  }
+  // Activations on their way to the next rank; each is kept until it has arrived.
+  struct Sent {
+    Tensor values;
+    std::unique_ptr<Exchange> exchange;
+  };
+  std::deque<Sent> under_way;
+  constexpr std::size_t queue = 4;
+  std::vector<std::vector<Outcome>> outcomes(static_cast<std::size_t>(modules),
+                                             std::vector<Outcome>(static_cast<std::size_t>(count)));
+  const Stopwatch whole;
+  for (std::int64_t i = 0; i < count && begin < end; ++i) {
+    const std::shared_ptr<RuleContext> context = make(first + i);
+    const auto tag = static_cast<int>((first + i) % 30000);
+    Tensor x = context->batch->inputs;
+    if (begin > 0) {
+      const Shape sample = setup_->network->block((*stages_)[begin].begin).input();
+      Shape shape{x.extent(0), x.extent(1)};
+      for (int a = 0; a < sample.rank(); ++a) shape.push_back(sample[a]);
+      x = Tensor::empty(shape, setup_->network->dtype());
+      const Stopwatch waiting;
+      Exchange receive(communicator);
+      receive.receive(std::span(static_cast<std::byte*>(x.raw()),
+                                static_cast<std::size_t>(x.count()) * size_of(x.dtype())),
+                      (*stages_)[begin - 1].owner, tag);
+      receive.wait();
+      waited_ += waiting.seconds();
+    }
+    for (int m = begin; m < end; ++m)
+      x = train_module(m, *context, x, outcomes[static_cast<std::size_t>(m)][static_cast<std::size_t>(i)]);
+    if (end < modules) {
+      if (under_way.size() == queue) {
+        const Stopwatch waiting;
+        under_way.front().exchange->wait();
+        under_way.pop_front();
+        waited_ += waiting.seconds();
+      }
+      Sent sent{x.contiguous() ? x : x.clone(), std::make_unique<Exchange>(communicator)};
+      const std::span<const std::byte> bytes(static_cast<const std::byte*>(sent.values.raw()),
+                                             static_cast<std::size_t>(x.count()) * size_of(x.dtype()));
+      sent.exchange->send(bytes, (*stages_)[end].owner, tag);
+      ++messages_;
+      bytes_ += static_cast<double>(bytes.size());
+      under_way.push_back(std::move(sent));
+    }
+  }
+  const Stopwatch draining;
+  for (Sent& sent : under_way) sent.exchange->wait();
+
+  std::vector<StepOutcome> out(static_cast<std::size_t>(count));
+  std::vector<double> squares(static_cast<std::size_t>(count));
+  for (int m = 0; m < modules; ++m) {
+    std::vector<Outcome>& of_module = outcomes[static_cast<std::size_t>(m)];
+    communicator.broadcast(std::span<Outcome>(of_module), (*stages_)[m].owner);
+    for (std::size_t i = 0; i < of_module.size(); ++i) {
+      out[i].loss = of_module[i].loss;  // of the last module: the network's own
+      squares[i] += of_module[i].squares;
+      out[i].updated = out[i].updated && of_module[i].finite;
+    }
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) out[i].gradient_norm = std::sqrt(squares[i]);
+  waited_ += draining.seconds();
+  seconds_ += whole.seconds();
+  return out;
+}
+
+std::vector<MetricInfo> AugLocal::metrics() const {
+  return {
+      {"auxiliary_multiply_adds", "1", "of one example through all auxiliary networks, forward"},
+      {"idle_share", "1", "share of the steps' time that the rank that waits most waits for others", true},
+      {"messages_per_rank", "1", "most activations that a rank sent", true},
+      {"bytes_per_rank", "B", "most bytes of activations that a rank sent", true}};
+}
+
+std::vector<double> AugLocal::measured() const {
+  const Communicator& communicator = setup_->communicator;
+  return {auxiliary_cost_, communicator.max(seconds_ > 0 ? waited_ / seconds_ : 0),
+          communicator.max(messages_), communicator.max(bytes_)};
+}
+
+}  // namespace rankine
