@@ -62,7 +62,8 @@ class CommandLine {
     int exit_code = ExitCode::done;
     world.on_root([&] {
       using Style = OptionDescriber::Style;
-      if (list_command_->parsed()) say(cli::list_text(tables_, name_));
+      if (list_command_->parsed())
+        say(name_ == "catalogue" ? cli::catalogue_text(folder_) : cli::list_text(tables_, name_));
       if (describe_command_->parsed()) {
         say(cli::describe_text(tables_, name_, markdown_ ? Style::markdown : Style::text));
       }
@@ -103,7 +104,8 @@ class CommandLine {
     add_deck_options(*check_command_);
 
     list_command_ = app_.add_subcommand("list", "List everything that a deck can name");
-    list_command_->add_option("kind", name_, "Only this kind, for example experiment");
+    list_command_->add_option("kind", name_, "Only this kind, for example experiment; catalogue: its decks");
+    list_command_->add_option("--folder", folder_, "Of the catalogue's decks")->capture_default_str();
 
     describe_command_ =
         app_.add_subcommand("describe", "Explain the options of something that a deck can name");
@@ -201,7 +203,7 @@ class CommandLine {
            *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
            *convert_command_ = nullptr;
   cli::RunArguments run_;
-  std::string name_, first_, second_, group_, finished_;
+  std::string name_, first_, second_, group_, finished_, folder_ = "inputs/catalogue";
   bool markdown_ = false, json_ = false;
 };
 

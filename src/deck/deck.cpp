@@ -137,6 +137,8 @@ std::string section_text(const char* name, const Tree& tree) {
 
 void AboutOptions::options(OptionVisitor& o) {
   o("title", title, {.help = "name of the run, stored with the results"});
+  o("id", id, {.help = "of a catalogue deck: the method's number in the catalogue, such as \"0.03\""});
+  o("name", name, {.help = "of a catalogue deck: the method's full name"});
   o("claim", claim, {.help = "one sentence: what this deck shows"});
   o("minutes", minutes, {.help = "how long it takes on 2 cores", .unit = "min", .min = 0});
 }

@@ -17,6 +17,7 @@ namespace rankine {
 /// `about:`: for people.
 struct AboutOptions {
   std::string title;
+  std::string id, name;
   std::string claim;
   std::optional<double> minutes;
   void options(OptionVisitor& o);

@@ -397,14 +397,47 @@ Expectation::~Expectation() = default;
 Expectation::Expectation(Expectation&&) noexcept = default;
 Expectation& Expectation::operator=(Expectation&&) noexcept = default;
 
+namespace {
+
+// sqrt((n - 1) / n sum_i (d_i - mean d)^2), d_i being left - right without seed i.
+double jackknife(const Expectation::Term& comparison, const MetricLookup& lookup) {
+  std::size_t seeds = 0;
+  const auto count = [&](const std::string& metric, const std::string& variant) {
+    std::vector<double> values = lookup(metric, variant);
+    seeds = std::max(seeds, values.size());
+    return values;
+  };
+  const auto difference = [&](const MetricLookup& values) {
+    Evaluation evaluation(values);
+    return evaluation.number(*comparison.parts[0]) - evaluation.number(*comparison.parts[1]);
+  };
+  difference(count);
+  if (seeds < 2) return std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> without;
+  for (std::size_t left_out = 0; left_out < seeds; ++left_out)
+    without.push_back(difference([&](const std::string& metric, const std::string& variant) {
+      std::vector<double> values = lookup(metric, variant);
+      if (left_out < values.size()) values.erase(values.begin() + static_cast<std::ptrdiff_t>(left_out));
+      return values;
+    }));
+  const double n = static_cast<double>(seeds),
+               mean = std::accumulate(without.begin(), without.end(), 0.0) / n;
+  double sum = 0;
+  for (const double d : without) sum += (d - mean) * (d - mean);
+  return std::sqrt((n - 1) / n * sum);
+}
+
+}  // namespace
+
 Expectation::Outcome Expectation::evaluate(const MetricLookup& lookup) const {
   Evaluation evaluation(lookup);
   Outcome outcome;
-  outcome.left = outcome.right = std::numeric_limits<double>::quiet_NaN();
+  outcome.left = outcome.right = outcome.standard_error = std::numeric_limits<double>::quiet_NaN();
   if (root_->kind == Term::Kind::comparison) {
     outcome.left = evaluation.number(*root_->parts[0]);
     outcome.right = evaluation.number(*root_->parts[1]);
     outcome.verdict = Evaluation::compare(*root_, outcome.left, outcome.right);
+    outcome.standard_error = jackknife(*root_, lookup);
   } else {
     outcome.verdict = evaluation.condition(*root_);
   }

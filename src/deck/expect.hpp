@@ -26,7 +26,10 @@ class Expectation {
   struct Outcome {
     bool verdict = false;
     double left = 0, right = 0;  ///< of a single comparison; NaN for expressions with and, or, not
-    std::string note;            ///< why it is false where no comparison says so: a value is NaN
+    /// Of left - right, by leaving out one seed at a time (the jackknife); NaN for less than two seeds. A
+    /// verdict whose margin is smaller is undecided.
+    double standard_error = 0;
+    std::string note;  ///< why it is false where no comparison says so: a value is NaN
   };
 
   /// Parses `text`; `where` precedes messages. Variants must be among `variants`, metrics among `metrics`

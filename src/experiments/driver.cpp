@@ -274,9 +274,13 @@ bool DeckRun::check_expectations(ResultsWriter& results, Log& log) const {
     std::string sides = outcome.note;
     if (sides.empty() && !std::isnan(outcome.left))
       sides = fmt::format("{:.4g} and {:.4g}", outcome.left, outcome.right);
+    if (std::isfinite(outcome.standard_error))
+      sides += fmt::format(", {:.2g} apart, standard error {:.2g}", outcome.left - outcome.right,
+                           outcome.standard_error);
     log.text(fmt::format("  {}  {}{}\n", outcome.verdict ? "true " : "FALSE", expectation.text(),
                          sides.empty() ? "" : "  (" + sides + ")"));
-    verdicts.push_back({expectation.text(), outcome.verdict, outcome.left, outcome.right});
+    verdicts.push_back(
+        {expectation.text(), outcome.verdict, outcome.left, outcome.right, outcome.standard_error});
     all_true = all_true && outcome.verdict;
   }
   results.expectations(verdicts);

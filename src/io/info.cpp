@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -138,11 +139,17 @@ Json describe(const std::string& path) {
     const auto verdicts = group.read<std::int8_t>("verdict", {expressions.size()});
     const auto left = group.read<double>("value_left", {expressions.size()});
     const auto right = group.read<double>("value_right", {expressions.size()});
+    // Files of before have none.
+    const auto error =
+        group.has_dataset("standard_error")
+            ? group.read<double>("standard_error", {expressions.size()})
+            : std::vector<double>(expressions.size(), std::numeric_limits<double>::quiet_NaN());
     for (std::size_t i = 0; i < expressions.size(); ++i) {
       expectations.push_back({{"expression", expressions[i]},
                               {"verdict", verdicts[i] != 0},
                               {"value_left", finite(left[i])},
-                              {"value_right", finite(right[i])}});
+                              {"value_right", finite(right[i])},
+                              {"standard_error", finite(error[i])}});
     }
   }
   return {{"file", path},

@@ -14,7 +14,7 @@ namespace rankine {
 ///   runs          [{variant, seed, steps, metrics: {<metric>: {value, unit, long_name}},
 ///                   timing: {<name>: {value, unit}}}]        one-dimensional timings are given by their
 ///                   median
-///   expectations  [{expression, verdict: true|false, value_left, value_right}]
+///   expectations  [{expression, verdict: true|false, value_left, value_right, standard_error}]
 ///   provenance    {<name>: text or [numbers]}, nested where a name is a group
 /// Numbers that are not finite are null. `std` is that of a sample (n - 1), null for one seed.
 /// InputError where the file is missing, damaged, or no results file.

@@ -471,17 +471,19 @@ class ResultsState {
     hdf5::Group group = file_.root().require_group("expectations");
     std::vector<std::string> expressions;
     std::vector<std::int8_t> verdicts;
-    std::vector<double> left, right;
+    std::vector<double> left, right, error;
     for (const auto& result : expectations_) {
       expressions.push_back(result.expression);
       verdicts.push_back(result.verdict ? 1 : 0);
       left.push_back(result.left);
       right.push_back(result.right);
+      error.push_back(result.standard_error);
     }
     group.write_texts("expression", expressions);
     group.write("verdict", {verdicts.size()}, verdicts);
     group.write("value_left", {left.size()}, left);
     group.write("value_right", {right.size()}, right);
+    group.write("standard_error", {error.size()}, error);
   }
 
   SafeFile safe_;

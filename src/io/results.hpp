@@ -45,6 +45,7 @@ struct ExpectationResult {
   std::string expression;
   bool verdict = false;
   double left = 0, right = 0;
+  double standard_error = 0;  ///< of left - right; NaN where there is none
 };
 
 struct CheckpointContent;

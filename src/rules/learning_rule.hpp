@@ -93,8 +93,8 @@ class LearningRule {
                          Pass& pass) {
     return network.forward(parameters, x, pass);
   }
-  /// Makes parameters and state the same on all ranks, where the rule trains each part on one rank only. Called
-  /// before evaluations and checkpoints. Collective.
+  /// Makes parameters and state the same on all ranks, where the rule trains each part on one rank only.
+  /// Called before evaluations and checkpoints. Collective.
   virtual void synchronise() {}
   /// Numbers of its own that the run ends with, and their values then, in that order. Collective.
   virtual std::vector<MetricInfo> metrics() const { return {}; }

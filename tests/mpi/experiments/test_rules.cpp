@@ -1,0 +1,138 @@
+// Rules that deal blocks to ranks, against backpropagation and against themselves on one rank.
+#include <gtest/gtest.h>
+
+#include "src/nn/layers/dense.hpp"
+#include "src/rules/auglocal.hpp"
+#include "src/rules/backprop.hpp"
+#include "src/rules/pipeline.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr std::int64_t shards = 4, batch = 3;
+
+std::unique_ptr<Network> network_of(const std::vector<std::string>& texts, const Shape& input) {
+  std::vector<DeckNode> nodes;
+  for (const std::string& text : texts) nodes.push_back(parse_deck_text(text, "test"));
+  return std::make_unique<Network>(nodes, input, DType::f64);
+}
+
+std::unique_ptr<Network> perceptron() {
+  return network_of({"{name: dense, units: 7}", "{name: relu}", "{name: dense, units: 6}", "{name: relu}",
+                     "{name: dense, units: 5}", "{name: relu}", "{name: dense, units: 4}"},
+                    {8});
+}
+
+Tensor drawn(const Shape& shape, std::int64_t step) {
+  Tensor x = Tensor::empty(shape, DType::f64);
+  RandomStream(7, "inputs")
+      .fill_normal(std::span(x.data<double>(), static_cast<std::size_t>(x.count())), step, 0);
+  return x;
+}
+
+/// Trains for `steps` and returns all parameters; `spread`: all shards are on every rank.
+struct Trained {
+  std::vector<double> parameters, losses, norms;
+};
+Trained train(LearningRule& rule, const Network& network, const Communicator& communicator, int steps,
+              double clip, int together = 1) {
+  const bool spread = rule.spreads_blocks();
+  const BlockPartition dealt(shards, communicator.size());
+  const SharedTileSum sum =
+      spread ? local_tile_sum(shards) : distributed_tile_sum(TileTree(communicator, dealt));
+  const std::int64_t first = spread ? 0 : dealt.begin(communicator.rank()), local = sum->local_tiles();
+  const CrossEntropy loss({});
+  const auto make_optimizer = [] {
+    return std::make_unique<Sgd>(SgdOptions{.momentum = 0.9, .weight_decay = 1e-3});
+  };
+  const RuleSetup setup{.communicator = communicator,
+                        .shards = sum,
+                        .shard_count = shards,
+                        .seed = 3,
+                        .steps = steps,
+                        .network = &network,
+                        .loss = &loss,
+                        .make_optimizer = make_optimizer};
+  rule.check(setup);
+  ParameterSet parameters = network.initial_parameters(3);
+  rule.begin(setup, parameters);
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer();
+  struct Made {
+    NetworkBatch batch;
+    Pass pass;
+    std::unique_ptr<RuleContext> context;
+  };
+  const StepMaker make = [&](std::int64_t step) {
+    auto made = std::make_shared<Made>();
+    Shape shape{shards, batch};
+    for (const std::int64_t extent : network.input()) shape.push_back(extent);
+    Tensor targets = Tensor::empty({shards, batch}, DType::i32);
+    for (std::int64_t i = 0; i < targets.count(); ++i)
+      targets.data<std::int32_t>()[i] = static_cast<std::int32_t>((i + step) % network.output().count());
+    made->batch = {slice(drawn(shape, step), 0, first, first + local).clone(),
+                   slice(targets, 0, first, first + local).clone(),
+                   std::vector<std::int64_t>(static_cast<std::size_t>(local * batch))};
+    made->pass = {.shards = sum};
+    made->pass.training = true;
+    made->context = std::make_unique<RuleContext>(RuleContext{
+        [&, data = made.get()](const BoundParameters& bound) {
+          return mean_loss(setup, network.forward(bound, data->batch.inputs, data->pass), data->batch);
+        },
+        parameters, *optimizer, sum, 0.1, clip, step, &made->batch, &made->pass});
+    return std::shared_ptr<RuleContext>(made, made->context.get());
+  };
+  Trained out;
+  for (std::int64_t step = 0; step < steps; step += together)
+    for (const StepOutcome& outcome :
+         rule.steps(step, std::min<std::int64_t>(together, steps - step), make)) {
+      EXPECT_TRUE(outcome.updated);
+      out.losses.push_back(outcome.loss);
+      out.norms.push_back(outcome.gradient_norm);
+    }
+  rule.synchronise();
+  out.parameters = parameters.flat().to_vector();
+  return out;
+}
+
+TEST(Pipeline, TrainsLikeBackpropagationBitForBit) {
+  const Communicator world = Communicator::world(), self = Communicator::self();
+  const std::unique_ptr<Network> network = perceptron();
+  for (const double clip : {0.0, 0.05}) {
+    Backprop backprop;
+    Pipeline pipeline;
+    const Trained expected = train(backprop, *network, self, 5, clip);
+    const Trained found = train(pipeline, *network, world, 5, clip);
+    EXPECT_EQ(found.parameters, expected.parameters) << "clip " << clip;
+    EXPECT_EQ(found.losses, expected.losses);
+    EXPECT_EQ(found.norms, expected.norms);
+  }
+}
+
+TEST(AugLocal, DoesNotDependOnRanksNorOnStepsTakenTogether) {
+  const Communicator world = Communicator::world(), self = Communicator::self();
+  const std::unique_ptr<Network> network = perceptron();
+  const AugLocalOptions options{.depth = 2, .classifier = 1};
+  AugLocal alone(options), shared(options), windowed(options);
+  const Trained expected = train(alone, *network, self, 7, 0.5);
+  for (LearningRule* rule : {static_cast<LearningRule*>(&shared), static_cast<LearningRule*>(&windowed)}) {
+    const Trained found = train(*rule, *network, world, 7, 0.5, rule == &shared ? 1 : 5);
+    EXPECT_EQ(found.parameters, expected.parameters);
+    EXPECT_EQ(found.losses, expected.losses);
+  }
+}
+
+TEST(AugLocal, RefusesMoreRanksThanModulesAndEdgesWithoutAuxiliaryNetworks) {
+  const Communicator world = Communicator::world();
+  const std::unique_ptr<Network> small =
+      network_of({"{name: dense, units: 3}", "{name: dense, units: 3}"}, {4});
+  const CrossEntropy loss({});
+  const RuleSetup setup{.communicator = world,
+                        .shards = local_tile_sum(1),
+                        .network = small.get(),
+                        .loss = &loss,
+                        .make_optimizer = [] { return std::make_unique<Sgd>(SgdOptions{}); }};
+  EXPECT_THROW(AugLocal({}).check(setup), InputError);
+}
+
+}  // namespace
+}  // namespace rankine
