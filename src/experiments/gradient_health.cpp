@@ -77,9 +77,12 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
   block.count = static_cast<double>(per_shard);
 }
 
-void GradientHealth::begin(const ParameterSet& parameters, Pass& pass) {
+void GradientHealth::begin(const ParameterSet& parameters) {
   before_ = parameters.flat().clone();
   for (Block& block : blocks_) block.count = block.gradient_count = 0;
+}
+
+void GradientHealth::watch(Pass& pass) {
   pass.hook = [this](const std::string& name, const Tensor& value) {
     const auto block =
         std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.name == name; });

@@ -37,8 +37,10 @@ class GradientHealth {
                  SharedTileSum shards, std::int64_t samples);
 
   bool due(std::int64_t step) const { return options_.every > 0 && step % options_.every == 0; }
-  /// Before a measured step: notes the parameters, and watches the blocks' outputs through pass.hook.
-  void begin(const ParameterSet& parameters, Pass& pass);
+  /// Before a measured step: notes the parameters.
+  void begin(const ParameterSet& parameters);
+  /// Watches the blocks' outputs in that step through pass.hook; a rank without a block needs no pass.
+  void watch(Pass& pass);
   /// After it. `gradient` as StepOutcome has it; where ranks share the blocks, each block's numbers are those
   /// of its owner. Collective.
   void end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,

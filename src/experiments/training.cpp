@@ -296,7 +296,7 @@ Metrics Training::run(RunContext& context) {
     pass.seed = seed;
     pass.step = step;
     pass.samples = made->batch.ids;
-    if (measured) health.begin(parameters, pass);
+    if (measured) health.watch(pass);
     const double rate = train_.learning_rate * schedule_->factor(step, total);
     made->context = std::make_unique<RuleContext>(RuleContext{
         [&setup, &data = *made, this](const BoundParameters& bound) {
@@ -310,6 +310,7 @@ Metrics Training::run(RunContext& context) {
   for (std::int64_t step = start, count = 1; step < total; step += count) {
     context.checkpoint.between_steps(step, total);
     measured = health.due(step);
+    if (measured) health.begin(parameters);
     // Until something has to be looked at.
     count = measured || step == 0 ? 1 : std::min(rule->window(), total - step);
     for (std::int64_t i = 1; i < count; ++i)
