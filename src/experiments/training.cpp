@@ -325,7 +325,7 @@ Metrics Training::run(RunContext& context) {
     arena = std::max(arena, static_cast<double>(memory_account().peak - live));
     if (account)
       multiply_adds =
-          static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops / 2)));
+          static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops))) / 2;
     account.reset();
     if (measured) {
       rule->synchronise();
