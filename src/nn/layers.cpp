@@ -1,9 +1,11 @@
 #include "src/nn/layer.hpp"
 #include "src/nn/layers/activation.hpp"
+#include "src/nn/layers/attention.hpp"
 #include "src/nn/layers/composite.hpp"
 #include "src/nn/layers/conv.hpp"
 #include "src/nn/layers/dense.hpp"
 #include "src/nn/layers/dropout.hpp"
+#include "src/nn/layers/embedding.hpp"
 #include "src/nn/layers/norm.hpp"
 #include "src/nn/layers/pooling.hpp"
 
@@ -40,6 +42,11 @@ const Registry<Layer, const LayerContext&>& layers() {
                    entry<Activation<Plain<tanh>>>("tanh", "hyperbolic tangent"),
                    entry<Activation<Plain<gelu>>>("gelu", "x/2 (1 + tanh(...)), the Gaussian's gate"),
                    entry<Activation<SinOptions>>("sin", "sin(w x)"),
+                   entry<Embedding>("embedding", "vectors of tokens"),
+                   entry<Position>("position", "adds what stands for a token's place"),
+                   entry<TiedHead>("tied_head", "scores of tokens by the embedding's own table"),
+                   entry<Attention>("attention", "attention with heads between the tokens of a sequence"),
+                   entry<Transformer>("transformer", "attention and a perceptron with residual connections"),
                });
   return table;
 }
