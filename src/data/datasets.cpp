@@ -1,5 +1,8 @@
 #include "src/data/dataset.hpp"
 #include "src/data/fashion_mnist.hpp"
+#include "src/data/generated.hpp"
+#include "src/data/table.hpp"
+#include "src/data/text.hpp"
 
 namespace rankine {
 
@@ -21,6 +24,14 @@ const Registry<Dataset, const DatasetContext&>& datasets() {
       {
           entry<FashionMnist>("fashion_mnist",
                               "grey images of clothes in ten classes, 28 x 28 or pooled to 14 x 14"),
+          entry<Table>("table", "scikit-learn's small tables, or any table as text"),
+          entry<Text>("text", "windows of texts, byte by byte, and the byte after each"),
+          entry<GaussianMixture>("gaussian_mixture", "classes that are mixtures of Gaussians"),
+          entry<Teacher>("teacher", "regression on a network drawn at random"),
+          entry<Sine>("sine", "regression on a sum of sines of one variable"),
+          entry<Parity>("parity", "the parity of a few of many bits"),
+          entry<ModularAddition>("modular_addition", "sums, differences or products modulo p"),
+          entry<LatencySpikes>("latency_spikes", "spike trains whose times carry the class"),
       });
   return table;
 }

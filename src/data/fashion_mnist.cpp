@@ -31,9 +31,9 @@ ImageFile read_pair(const std::string& folder, const std::string& stem, const De
                                         "give data.path, the folder that holds the four files",
                                         path));
     constexpr std::size_t limit = std::size_t{1} << 31;
-    const DataFile data = read_data_file(path, limit);
+    DataFile data = read_data_file(path, limit);
     file.sources.emplace_back(path, data.hash);
-    array = parse_idx(data.bytes, rank, path);
+    array = parse_idx(std::move(data.bytes), rank, path);
   };
   read(stem + "-images-idx3-ubyte", 3, file.images);
   read(stem + "-labels-idx1-ubyte", 1, file.labels);
@@ -42,10 +42,11 @@ ImageFile read_pair(const std::string& folder, const std::string& stem, const De
     throw InputError(fmt::format("{}: has {} labels, but {} has {} images; the files do not belong together",
                                  labels, file.labels.extents[0], file.sources.front().first,
                                  file.images.extents[0]));
-  for (std::size_t i = 0; i < file.labels.values.size(); ++i)
-    if (file.labels.values[i] >= classes_there_are)
-      throw InputError(fmt::format("{}: label {} is {}; classes are 0 to {}", labels, i,
-                                   file.labels.values[i], classes_there_are - 1));
+  const std::span<const std::uint8_t> classes = file.labels.values();
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    if (classes[i] >= classes_there_are)
+      throw InputError(fmt::format("{}: label {} is {}; classes are 0 to {}", labels, i, classes[i],
+                                   classes_there_are - 1));
   return file;
 }
 
@@ -133,17 +134,17 @@ void FashionMnist::read(const DeckNode& node) {
   const auto n = static_cast<std::size_t>(options_.train), m = static_cast<std::size_t>(options_.validation);
   std::vector<std::int64_t> first(static_cast<std::size_t>(options_.test));
   std::iota(first.begin(), first.end(), std::int64_t{0});
-  choose(training.images.values, training.labels.values, rows, columns, all.first(n), 0,
+  choose(training.images.values(), training.labels.values(), rows, columns, all.first(n), 0,
          parts_[Split::training]);
-  choose(training.images.values, training.labels.values, rows, columns, all.subspan(n, m), 0,
+  choose(training.images.values(), training.labels.values(), rows, columns, all.subspan(n, m), 0,
          parts_[Split::validation]);
-  choose(test.images.values, test.labels.values, rows, columns, first, there, parts_[Split::test]);
+  choose(test.images.values(), test.labels.values(), rows, columns, first, there, parts_[Split::test]);
   SplitIds ids;
   for (Split split : all_splits) ids[split] = parts_[split].ids;
   check_disjoint(ids, node);
 }
 
-void FashionMnist::choose(const std::vector<std::uint8_t>& images, const std::vector<std::uint8_t>& labels,
+void FashionMnist::choose(std::span<const std::uint8_t> images, std::span<const std::uint8_t> labels,
                           std::int64_t rows, std::int64_t columns, std::span<const std::int64_t> which,
                           std::int64_t first_id, Part& part) const {
   for (std::int64_t number : which) {

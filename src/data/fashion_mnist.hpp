@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,9 +57,9 @@ class FashionMnist final : public Dataset {
     std::vector<std::int64_t> ids;
   };
   void read(const DeckNode& node);
-  void choose(const std::vector<std::uint8_t>& images, const std::vector<std::uint8_t>& labels,
-              std::int64_t rows, std::int64_t columns, std::span<const std::int64_t> which,
-              std::int64_t first_id, Part& part) const;
+  void choose(std::span<const std::uint8_t> images, std::span<const std::uint8_t> labels, std::int64_t rows,
+              std::int64_t columns, std::span<const std::int64_t> which, std::int64_t first_id,
+              Part& part) const;
   void add_label_noise();
   void scale_pixels();
 

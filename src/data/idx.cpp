@@ -1,12 +1,14 @@
 #include "src/data/idx.hpp"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 
 namespace rankine {
 
-IdxArray parse_idx(std::string_view bytes, int rank, const std::string& name) {
+IdxArray parse_idx(std::string bytes, int rank, const std::string& name) {
   const auto number = [&](std::size_t at) {
     std::uint32_t value = 0;
     for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
@@ -42,7 +44,8 @@ IdxArray parse_idx(std::string_view bytes, int rank, const std::string& name) {
     throw InputError(fmt::format(
         "{}: the header says {} = {} bytes, but {} follow; the file is cut short or not what it says", name,
         sizes, count, bytes.size() - header));
-  array.values.assign(bytes.begin() + static_cast<std::ptrdiff_t>(header), bytes.end());
+  array.bytes = std::move(bytes);
+  array.header = header;
   return array;
 }
 

@@ -3,9 +3,10 @@
 // digits").
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace rankine {
@@ -13,11 +14,15 @@ namespace rankine {
 /// Unsigned bytes.
 struct IdxArray {
   std::vector<std::int64_t> extents;
-  std::vector<std::uint8_t> values;
+  std::string bytes;       ///< of the file
+  std::size_t header = 0;  ///< how many of them come before the values
+  std::span<const std::uint8_t> values() const {
+    return {reinterpret_cast<const std::uint8_t*>(bytes.data()) + header, bytes.size() - header};
+  }
 };
 
 /// Throws InputError where `bytes` is no IDX array of unsigned bytes with `rank` extents, or has fewer or
 /// more elements than it says. `name` names the file in messages.
-IdxArray parse_idx(std::string_view bytes, int rank, const std::string& name);
+IdxArray parse_idx(std::string bytes, int rank, const std::string& name);
 
 }  // namespace rankine

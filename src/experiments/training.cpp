@@ -12,7 +12,6 @@
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
-#include "src/core/random.hpp"
 
 namespace rankine {
 namespace {
@@ -53,6 +52,9 @@ void TrainingOptions::options(OptionVisitor& o) {
   o("epochs", epochs, {.help = "passes over the training examples", .min = 0});
   o("steps", steps, {.help = "training steps, instead of epochs (0: as many as the epochs have)", .min = 0});
   o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
+  o("drop_last", drop_last,
+    {.help =
+         "leave out what does not fill a batch at the end of an epoch; otherwise the next one fills it up"});
   o("shards", shards,
     {.help =
          "equal parts of the batch that are dealt to ranks; part of the result, unlike the number of ranks",
@@ -91,7 +93,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   schedule_ = schedules().make_or("constant", train.section("schedule"));
   train.read(train_);
 
-  if (train_.batch > data_->size(Split::training))
+  if (train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
                                         data_->size(Split::training)));
   if (train_.batch % train_.shards != 0)
@@ -190,12 +192,9 @@ RunEstimate Training::estimate() const {
   return e;
 }
 
-NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step,
-                             const std::vector<std::int64_t>& order) const {
+NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const {
   const std::int64_t local = shards_->local_tiles(), in_shard = train_.batch / train_.shards;
-  const std::int64_t first = step % steps_per_epoch() * train_.batch + first_shard_ * in_shard;
-  const auto from = order.begin() + first;
-  const std::vector<std::int64_t> which(from, from + local * in_shard);
+  const std::vector<std::int64_t> which = order.part(step, first_shard_ * in_shard, local * in_shard);
   Examples examples = data_->examples(Split::training, which, network_->dtype(), seed, step);
   return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
 }
@@ -246,7 +245,7 @@ Metrics Training::run(RunContext& context) {
   const RuleSetup setup = rule_setup(communicator, seed);
   rule->begin(setup, parameters);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
-  const RandomStream order(seed, "batch-order");
+  const BatchOrder order(data_->size(Split::training), train_.batch, seed, train_.drop_last);
   GradientHealth health(train_.health, *network_, parameters, shards_, train_.batch);
   std::vector<std::string> block_names;
   for (int i = 0; i < network_->size(); ++i) block_names.push_back(network_->block(i).name());
@@ -282,15 +281,9 @@ Metrics Training::run(RunContext& context) {
     Pass pass;
     std::unique_ptr<RuleContext> context;
   };
-  std::vector<std::int64_t> permutation;
-  std::int64_t permuted_epoch = -1;
   bool measured = false;
   const StepMaker make = [&](std::int64_t step) {
-    if (step / per_epoch != permuted_epoch) {
-      permuted_epoch = step / per_epoch;
-      permutation = order.permutation(data_->size(Split::training), permuted_epoch);
-    }
-    auto made = std::make_shared<Made>(Made{batch(seed, step, permutation), {.shards = shards_}, nullptr});
+    auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
     Pass& pass = made->pass;
     pass.training = true;
     pass.seed = seed;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
 #include "src/experiments/experiment.hpp"
 #include "src/experiments/gradient_health.hpp"
@@ -20,6 +21,7 @@ namespace rankine {
 struct TrainingOptions {
   int epochs = 1, steps = 0;
   int batch = 100, shards = 1;
+  bool drop_last = true;
   double learning_rate = 1e-3;
   double clip = 0;
   int evaluate_every = 0, evaluation_batch = 100;
@@ -45,10 +47,12 @@ class Training final : public Experiment {
     std::vector<std::vector<double>> score_values;
   };
   std::int64_t steps() const;
-  std::int64_t steps_per_epoch() const { return data_->size(Split::training) / train_.batch; }
+  std::int64_t steps_per_epoch() const {
+    return BatchOrder::steps_per_epoch(data_->size(Split::training), train_.batch, train_.drop_last);
+  }
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
-  NetworkBatch batch(std::uint64_t seed, std::int64_t step, const std::vector<std::int64_t>& order) const;
+  NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const;
   Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
                       const Communicator& communicator) const;
 

@@ -80,7 +80,7 @@ TEST(Gunzip, RefusesMoreThanItsLimitAndWhatFollows) {
 TEST(Idx, ReadsExtentsAndValues) {
   const IdxArray array = parse_idx(idx({2, 3}, "abcdef"), 2, "f");
   EXPECT_EQ(array.extents, (std::vector<std::int64_t>{2, 3}));
-  EXPECT_EQ(array.values[4], 'e');
+  EXPECT_EQ(array.values()[4], 'e');
 }
 
 TEST(Idx, RefusesOtherFiles) {

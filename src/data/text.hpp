@@ -1,0 +1,60 @@
+// Language modelling on bytes: what comes next, at every place of a window of text.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/data/dataset.hpp"
+#include "src/data/splits.hpp"
+
+namespace rankine {
+
+struct TextOptions {
+  std::string path = "/usr/share/common-licenses";
+  std::vector<std::string> files;
+  int length = 64;
+  int stride = 0;
+  double validation = 0.1, test = 0.1;
+  std::string alphabet = "bytes";
+  void options(OptionVisitor& o);
+  void validate(const DeckNode& node) const;
+};
+
+/// Each file is cut into three regions, for training, validation and test in this order; a window lies within
+/// the regions of its split, what it predicts included, so that splits share no byte. Windows of a split go
+/// through its regions end to end. Inputs [length] tokens, targets [length], the token after each. A window's
+/// id is the place of its first byte in all files, end to end.
+class Text final : public Dataset {
+ public:
+  Text(const DeckNode& node, const DatasetContext& context);
+  static void describe(OptionVisitor& o) { TextOptions().options(o); }
+
+  Shape input_shape() const override { return {options_.length}; }
+  std::int64_t classes() const override { return classes_; }
+  Shape target_shape() const override { return {options_.length}; }
+  std::int64_t size(Split split) const override { return regions_[split].windows; }
+  Examples examples(Split split, std::span<const std::int64_t> which, DType type, std::uint64_t seed,
+                    std::int64_t step) const override;
+  std::vector<std::pair<std::string, std::string>> sources() const override { return sources_; }
+
+ private:
+  /// The regions of one split, end to end.
+  struct Regions {
+    std::vector<std::uint8_t> tokens;
+    std::vector<std::int64_t> begin;  ///< of each region in `tokens`
+    std::vector<std::int64_t> place;  ///< of each region in all files
+    std::int64_t windows = 0, stride = 1;
+  };
+  std::vector<std::uint8_t> read(const DeckNode& node, std::vector<std::int64_t>& lengths);
+  std::vector<std::string> files_of(const DeckNode& node) const;
+
+  TextOptions options_;
+  std::int64_t classes_ = 256;
+  PerSplit<Regions> regions_;
+  std::vector<std::pair<std::string, std::string>> sources_;
+};
+
+}  // namespace rankine
