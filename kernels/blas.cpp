@@ -165,6 +165,8 @@ void cblas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double a
   cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
+CBLAS_TRANSPOSE flag(Op op) { return op == Op::none ? CblasNoTrans : CblasTrans; }
+
 template <class T>
 void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
               std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
@@ -205,6 +207,26 @@ void gemm(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, floa
 void gemm(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, double alpha, const double* a,
           std::int64_t lda, const double* b, std::int64_t ldb, double beta, double* c, std::int64_t ldc) {
   gemm_any(op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void gemm(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, std::complex<float> alpha,
+          const std::complex<float>* a, std::int64_t lda, const std::complex<float>* b, std::int64_t ldb,
+          std::complex<float> beta, std::complex<float>* c, std::int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  one_thread_unless_asked();
+  cblas_cgemm(CblasRowMajor, flag(op_a), flag(op_b), static_cast<int>(m), static_cast<int>(n),
+              static_cast<int>(k), &alpha, a, static_cast<int>(lda), b, static_cast<int>(ldb), &beta, c,
+              static_cast<int>(ldc));
+}
+
+void gemm(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, std::complex<double> alpha,
+          const std::complex<double>* a, std::int64_t lda, const std::complex<double>* b, std::int64_t ldb,
+          std::complex<double> beta, std::complex<double>* c, std::int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  one_thread_unless_asked();
+  cblas_zgemm(CblasRowMajor, flag(op_a), flag(op_b), static_cast<int>(m), static_cast<int>(n),
+              static_cast<int>(k), &alpha, a, static_cast<int>(lda), b, static_cast<int>(ldb), &beta, c,
+              static_cast<int>(ldc));
 }
 
 void set_threads(int threads) {

@@ -634,7 +634,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     strides.erase(strides.rank() - 1);
     return strides;
   };
-  dispatch_real(a.dtype(), "matmul", [&](auto zero) {
+  dispatch_floating(a.dtype(), "matmul", [&](auto zero) {
     using T = decltype(zero);
     T* c = y.data<T>();
     const T* pa = va.tensor.data<T>();
@@ -647,14 +647,15 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
                                        n);
                         });
   });
-  return apply_op("matmul", {a, b}, y,
-                  [a, b](const auto& g, const auto& context) {
-                    return std::vector<Tensor>{
-                        context.needs(0) ? sum_to(matmul(g[0], transpose(b, -1, -2)), a.shape()) : Tensor(),
-                        context.needs(1) ? sum_to(matmul(transpose(a, -1, -2), g[0]), b.shape()) : Tensor()};
-                  },
-                  {.cost = {2.0 * static_cast<double>(y.count()) * static_cast<double>(k),
-                            bytes_of(a) + bytes_of(b) + bytes_of(y)}});
+  return apply_op(
+      "matmul", {a, b}, y,
+      [a, b](const auto& g, const auto& context) {
+        return std::vector<Tensor>{
+            context.needs(0) ? sum_to(matmul(g[0], transpose(conj(b), -1, -2)), a.shape()) : Tensor(),
+            context.needs(1) ? sum_to(matmul(transpose(conj(a), -1, -2), g[0]), b.shape()) : Tensor()};
+      },
+      {.cost = {(is_complex(a.dtype()) ? 8.0 : 2.0) * static_cast<double>(y.count()) * static_cast<double>(k),
+                bytes_of(a) + bytes_of(b) + bytes_of(y)}});
 }
 
 Tensor dot(const Tensor& a, const Tensor& b) { return sum(mul(a, conj(b))); }

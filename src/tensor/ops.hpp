@@ -57,7 +57,7 @@ Tensor gather(const Tensor& x, int axis, const Tensor& index);
 /// gather().
 Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t extent);
 
-/// Matrix product of the last two axes, real; leading axes broadcast. Transposed views are not copied.
+/// Matrix product of the last two axes; leading axes broadcast. Transposed views are not copied.
 Tensor matmul(const Tensor& a, const Tensor& b);
 /// Sum of a * conj(b) over all elements: the inner product.
 Tensor dot(const Tensor& a, const Tensor& b);

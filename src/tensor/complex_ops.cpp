@@ -1,0 +1,130 @@
+#include "src/tensor/complex_ops.hpp"
+
+#include <cmath>
+
+#include "kernels/fft.hpp"
+
+namespace rankine {
+namespace {
+
+using List = std::vector<Tensor>;
+
+Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
+
+DType complex_type(DType real) { return real == DType::f32 ? DType::c64 : DType::c128; }
+DType real_type(DType type) { return type == DType::c64 ? DType::f32 : DType::f64; }
+
+void need_complex(const Tensor& x, const char* what) {
+  RANKINE_ASSERT(is_complex(x.dtype()), std::string(what) + " of " + name_of(x.dtype()));
+}
+
+Cost pointwise_cost(const Tensor& x, double flops) {
+  const double n = static_cast<double>(x.count());
+  return {flops * n, 2 * n * static_cast<double>(size_of(x.dtype()))};
+}
+
+// Every second number of x's memory from `first`, as real.
+Tensor part(const Tensor& x, std::int64_t first) {
+  const Tensor in = dense(x);
+  Tensor y = Tensor::empty(x.shape(), real_type(x.dtype()));
+  dispatch_real(y.dtype(), "part", [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = static_cast<const T*>(in.raw()) + first;
+    for (std::int64_t i = 0; i < y.count(); ++i) y.data<T>()[i] = from[2 * i];
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor complex_of(const Tensor& re, const Tensor& im) {
+  RANKINE_ASSERT(re.shape() == im.shape() && re.dtype() == im.dtype(),
+                 "complex_of: parts " + re.shape().text() + " and " + im.shape().text());
+  const Tensor a = dense(re), b = dense(im);
+  Tensor y = Tensor::empty(re.shape(), complex_type(re.dtype()));
+  dispatch_real(re.dtype(), "complex_of", [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t i = 0; i < y.count(); ++i)
+      y.data<std::complex<T>>()[i] = {a.data<T>()[i], b.data<T>()[i]};
+  });
+  return apply_op("complex_of", {re, im}, y,
+                  [](const List& g, const auto&) {
+                    return List{real_part(g[0]), imaginary_part(g[0])};
+                  },
+                  {.cost = pointwise_cost(y, 0)});
+}
+
+Tensor real_part(const Tensor& x) {
+  need_complex(x, "real_part");
+  return apply_op("real_part", {x}, part(x, 0),
+                  [](const List& g, const auto&) {
+                    return List{complex_of(g[0], Tensor::zeros(g[0].shape(), g[0].dtype()))};
+                  },
+                  {.cost = pointwise_cost(x, 0)});
+}
+
+Tensor imaginary_part(const Tensor& x) {
+  need_complex(x, "imaginary_part");
+  return apply_op("imaginary_part", {x}, part(x, 1),
+                  [](const List& g, const auto&) {
+                    return List{complex_of(Tensor::zeros(g[0].shape(), g[0].dtype()), g[0])};
+                  },
+                  {.cost = pointwise_cost(x, 0)});
+}
+
+Tensor complex_exp(const Tensor& x) {
+  need_complex(x, "complex_exp");
+  const Tensor in = dense(x);
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  dispatch_real(real_type(x.dtype()), "complex_exp", [&](auto zero) {
+    using C = std::complex<decltype(zero)>;
+    for (std::int64_t i = 0; i < y.count(); ++i) y.data<C>()[i] = std::exp(in.data<C>()[i]);
+  });
+  return apply_op(
+      "complex_exp", {x}, y,
+      [](const List& g, const VjpContext& context) { return List{mul(g[0], conj(context.output(0)))}; },
+      {.cost = pointwise_cost(x, 60), .save_outputs = true});
+}
+
+namespace {
+
+Tensor transform(const Tensor& x, int axis, bool backward) {
+  const char* name = backward ? "inverse_fft" : "fft";
+  need_complex(x, name);
+  axis = normal_axis(axis, x.rank(), name);
+  const std::int64_t n = x.shape()[axis];
+  RANKINE_ASSERT(n > 0, std::string(name) + " along an empty axis");
+  const Tensor in = dense(x);
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  std::int64_t inner = 1;
+  for (int i = axis + 1; i < x.rank(); ++i) inner *= x.shape()[i];
+  dispatch_real(real_type(x.dtype()), name, [&](auto zero) {
+    using T = decltype(zero);
+    using C = std::complex<T>;
+    const kernels::Fft<T> plan(n);
+    std::vector<C> line(static_cast<std::size_t>(n));
+    const T factor = backward ? T(1) / static_cast<T>(n) : T(1);
+    for (std::int64_t o = 0; o < x.count() / (n * inner); ++o)
+      for (std::int64_t i = 0; i < inner; ++i) {
+        const std::int64_t start = o * n * inner + i;
+        plan.transform(in.data<C>() + start, inner, line.data(), backward);
+        for (std::int64_t k = 0; k < n; ++k)
+          y.data<C>()[start + k * inner] = factor * line[static_cast<std::size_t>(k)];
+      }
+  });
+  const double size = static_cast<double>(n);
+  // The adjoint of the transform is n times its inverse.
+  return apply_op(
+      name, {x}, y,
+      [axis, backward, size](const List& g, const auto&) {
+        return List{backward ? scale(fft(g[0], axis), 1 / size) : scale(inverse_fft(g[0], axis), size)};
+      },
+      {.cost = pointwise_cost(x, 5 * std::log2(size + 1))});
+}
+
+}  // namespace
+
+Tensor fft(const Tensor& x, int axis) { return transform(x, axis, false); }
+Tensor inverse_fft(const Tensor& x, int axis) { return transform(x, axis, true); }
+
+}  // namespace rankine
