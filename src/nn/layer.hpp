@@ -21,6 +21,8 @@
 
 namespace rankine {
 
+struct Graph;  // src/nn/csr.hpp
+
 /// What the network fixes for a layer.
 struct LayerContext {
   std::string name;  ///< such as "block2.conv1": its parameters are called name + ".weight" and so on
@@ -50,6 +52,7 @@ struct Pass {
   std::int64_t position = 0;
   CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
   ActivationHook hook = {};
+  std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
 
   /// The id of local sample i.
   std::int64_t sample(std::int64_t i) const {

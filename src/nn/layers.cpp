@@ -6,8 +6,11 @@
 #include "src/nn/layers/dense.hpp"
 #include "src/nn/layers/dropout.hpp"
 #include "src/nn/layers/embedding.hpp"
+#include "src/nn/layers/graph_conv.hpp"
 #include "src/nn/layers/norm.hpp"
 #include "src/nn/layers/pooling.hpp"
+#include "src/nn/layers/recurrent.hpp"
+#include "src/nn/layers/spiking.hpp"
 
 namespace rankine {
 
@@ -47,6 +50,12 @@ const Registry<Layer, const LayerContext&>& layers() {
                    entry<TiedHead>("tied_head", "scores of tokens by the embedding's own table"),
                    entry<Attention>("attention", "attention with heads between the tokens of a sequence"),
                    entry<Transformer>("transformer", "attention and a perceptron with residual connections"),
+                   entry<Lif>("lif", "leaky integrate-and-fire neurons, one time step a call"),
+                   entry<Rnn>("rnn", "recurrent layer with tanh units"),
+                   entry<Lstm>("lstm", "recurrent layer with long short-term memory"),
+                   entry<Gru>("gru", "recurrent layer with gated units"),
+                   entry<GraphConv>("graph_conv", "convolution on the nodes of a graph"),
+                   entry<GraphAttention>("graph_attention", "attention along the edges of a graph"),
                });
   return table;
 }

@@ -1,8 +1,11 @@
 #include "src/nn/layers/attention.hpp"
 
+#include "src/nn/activations.hpp"
 #include "src/nn/affine.hpp"
 #include "src/nn/attention.hpp"
+#include "src/nn/dropout.hpp"
 #include "src/nn/initialisation.hpp"
+#include "src/nn/norms.hpp"
 
 namespace rankine {
 
@@ -47,18 +50,6 @@ void add_affine(ParameterSet& parameters, const std::string& name, std::int64_t 
                 initialisation_of(how), fan_in, fan_out, seed);
   if (bias)
     add_constant(parameters, {.name = name + ".bias", .shape = {out}, .group = "bias", .frozen = frozen}, 0);
-}
-
-Tensor silu(const Tensor& x) { return mul(x, scale(add_scalar(tanh(scale(x, 0.5)), 1), 0.5)); }
-
-Tensor relu(const Tensor& x) {
-  const Tensor in = x.contiguous() ? x.detach() : x.clone();
-  Tensor slope = Tensor::empty(x.shape(), x.dtype());
-  dispatch_real(x.dtype(), "relu", [&](auto zero) {
-    using T = decltype(zero);
-    for (std::int64_t i = 0; i < in.count(); ++i) slope.data<T>()[i] = in.data<T>()[i] > 0 ? T(1) : T(0);
-  });
-  return mul(x, slope);
 }
 
 Tensor optional_part(const BoundParameters& parameters, const std::string& name, bool present) {
@@ -176,30 +167,19 @@ void Transformer::add_parameters(ParameterSet& parameters, std::uint64_t seed) c
 }
 
 Tensor Transformer::norm(const BoundParameters& parameters, const std::string& which, const Tensor& x) const {
-  const Shape per_shard{x.extent(0), 1, 1, input()[1]};
-  const Tensor gain = reshape(parameters[name() + which + ".weight"], per_shard);
   const bool centred = options_.norm_kind == "layer";
-  const Tensor at = centred ? sub(x, mean(x, {3}, true)) : x;
-  const Tensor y = mul(div(at, sqrt(add_scalar(mean(square(at), {3}, true), 1e-5))), gain);
-  return centred ? add(y, reshape(parameters[name() + which + ".bias"], per_shard)) : y;
+  return normalise_rows(x, parameters[name() + which + ".weight"],
+                        optional_part(parameters, name() + which + ".bias", centred), {.centred = centred});
 }
 
-Tensor Transformer::dropped(const Tensor& x, const char* where, const Pass& pass) const {
+Tensor Transformer::dropped(const Tensor& x, const std::string& where, const Pass& pass) const {
   if (!pass.training || options_.dropout == 0) return x;
-  const RandomStream stream(pass.seed, "dropout/" + name() + where);
-  const std::int64_t samples = x.extent(0) * x.extent(1),
-                     size = x.count() / std::max<std::int64_t>(samples, 1);
-  Tensor mask = Tensor::empty(x.shape(), x.dtype());
-  dispatch_real(x.dtype(), "dropout", [&](auto zero) {
-    using T = decltype(zero);
-    const T kept = static_cast<T>(1 / (1 - options_.dropout));
-    const std::int64_t first = pass.position * x.extent(3);
-    for (std::int64_t s = 0; s < samples; ++s)
-      for (std::int64_t i = 0; i < size; ++i)
-        mask.data<T>()[s * size + i] =
-            stream.uniform(pass.step, pass.sample(s), first + i) < options_.dropout ? T(0) : kept;
-  });
-  return mul(x, mask);
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(x.extent(0) * x.extent(1)));
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = pass.sample(static_cast<std::int64_t>(i));
+  // Pieces of a sequence drop different elements.
+  const std::string piece = pass.position == 0 ? "" : "/" + std::to_string(pass.position);
+  return dropout(x, options_.dropout, RandomStream(pass.seed, "dropout/" + name() + where + piece), pass.step,
+                 samples);
 }
 
 Tensor Transformer::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
@@ -207,15 +187,7 @@ Tensor Transformer::forward(const BoundParameters& parameters, const Tensor& x, 
   const auto perceptron = [&](const Tensor& in) {
     const Tensor up =
         affine(in, parameters[name() + ".up.weight"], optional_part(parameters, name() + ".up.bias", bias));
-    Tensor active;
-    if (options_.activation == "gelu") {
-      active = gelu(up);
-    } else if (options_.activation == "silu") {
-      active = silu(up);
-    } else {
-      active = relu(up);
-    }
-    return affine(active, parameters[name() + ".down.weight"],
+    return affine(activation(options_.activation, up), parameters[name() + ".down.weight"],
                   optional_part(parameters, name() + ".down.bias", bias));
   };
   const auto branch = [&](const Tensor& in, const char* place, const std::string& which, const auto& fn) {

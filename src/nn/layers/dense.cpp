@@ -1,5 +1,6 @@
 #include "src/nn/layers/dense.hpp"
 
+#include "src/nn/affine.hpp"
 #include "src/nn/initialisation.hpp"
 
 namespace rankine {
@@ -34,14 +35,7 @@ void Dense::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
 }
 
 Tensor Dense::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
-  const std::int64_t in = input()[input().rank() - 1], out = options_.units;
-  const std::int64_t shards = x.extent(0);
-  const Tensor rows = reshape(x, {shards, -1, in});
-  Tensor y = matmul(rows, transpose(parameters[name() + ".weight"], 1, 2));
-  if (options_.bias) y = add(y, reshape(parameters[name() + ".bias"], {shards, 1, out}));
-  Shape shape = x.shape();
-  shape[shape.rank() - 1] = out;
-  return reshape(y, shape);
+  return affine(x, parameters[name() + ".weight"], options_.bias ? parameters[name() + ".bias"] : Tensor());
 }
 
 Tensor Flatten::forward(const BoundParameters&, const Tensor& x, Pass&) const {

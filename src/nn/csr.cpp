@@ -1,0 +1,169 @@
+#include "src/nn/csr.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/csr.hpp"
+#include "src/tensor/ragged.hpp"
+
+namespace rankine {
+namespace {
+
+using List = std::vector<Tensor>;
+
+Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
+
+Shape lead_of(const Tensor& x) {
+  Shape lead = x.shape();
+  lead.erase(lead.rank() - 1);
+  lead.erase(lead.rank() - 1);
+  return lead;
+}
+
+Shape with(Shape shape, std::initializer_list<std::int64_t> more) {
+  for (const std::int64_t extent : more) shape.push_back(extent);
+  return shape;
+}
+
+// values with the leading axes of x; repeated ones keep stride 0.
+Tensor lead_values(const CsrPattern& pattern, const Tensor& values, const Shape& lead) {
+  RANKINE_ASSERT(values.rank() >= 1 && values.extent(-1) == pattern.entries(),
+                 "sparse product: values " + values.shape().text() + " for " +
+                     std::to_string(pattern.entries()) + " entries");
+  return expand(values, with(lead, {pattern.entries()}));
+}
+
+Cost product_cost(const CsrPattern& pattern, const Shape& lead, std::int64_t width, DType type) {
+  const double work = static_cast<double>(pattern.entries()) * static_cast<double>(lead.count() * width);
+  return {2 * work, 2 * work * static_cast<double>(size_of(type))};
+}
+
+}  // namespace
+
+void CsrPattern::check() const {
+  bool right = static_cast<std::int64_t>(offsets.size()) == rows + 1 && offsets.front() == 0 &&
+               offsets.back() == entries() && std::is_sorted(offsets.begin(), offsets.end());
+  if (!right)
+    throw InputError("sparse matrix: the offsets of " + std::to_string(rows) +
+                     " rows must rise from 0 to the number of entries, " + std::to_string(entries()));
+  for (std::size_t e = 0; e < columns.size(); ++e)
+    if (columns[e] < 0 || columns[e] >= columns_count)
+      throw InputError("sparse matrix: entry " + std::to_string(e) + " is in column " +
+                       std::to_string(columns[e]) + ", outside 0 .. " + std::to_string(columns_count - 1));
+}
+
+SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
+                           std::vector<std::pair<std::int64_t, std::int64_t>> pairs) {
+  for (const auto& [i, j] : pairs)
+    if (i < 0 || i >= rows || j < 0 || j >= columns)
+      throw InputError("sparse matrix: entry (" + std::to_string(i) + ", " + std::to_string(j) +
+                       ") is outside " + std::to_string(rows) + " x " + std::to_string(columns));
+  std::sort(pairs.begin(), pairs.end());
+  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+  CsrPattern pattern;
+  pattern.rows = rows;
+  pattern.columns_count = columns;
+  pattern.offsets.assign(static_cast<std::size_t>(rows) + 1, 0);
+  for (const auto& [i, j] : pairs) {
+    ++pattern.offsets[static_cast<std::size_t>(i) + 1];
+    pattern.columns.push_back(j);
+  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i)
+    pattern.offsets[i + 1] += pattern.offsets[i];
+  return std::make_shared<const CsrPattern>(std::move(pattern));
+}
+
+Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int64_t, std::int64_t>>& edges,
+                       DType type) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> pairs;
+  for (const auto& [i, j] : edges) {
+    pairs.emplace_back(i, j);
+    pairs.emplace_back(j, i);
+  }
+  for (std::int64_t i = 0; i < nodes; ++i) pairs.emplace_back(i, i);
+  const SharedPattern pattern = make_pattern(nodes, nodes, std::move(pairs));
+  const auto degree = [&](std::int64_t i) {
+    const auto k = static_cast<std::size_t>(i);
+    return static_cast<double>(pattern->offsets[k + 1] - pattern->offsets[k]);
+  };
+  std::vector<double> weights;
+  for (std::int64_t i = 0; i < nodes; ++i)
+    for (std::int64_t e = pattern->offsets[static_cast<std::size_t>(i)];
+         e < pattern->offsets[static_cast<std::size_t>(i) + 1]; ++e)
+      weights.push_back(1 / std::sqrt(degree(i) * degree(pattern->columns[static_cast<std::size_t>(e)])));
+  return {pattern, cast(Tensor::from(weights, {pattern->entries()}), type)};
+}
+
+Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed) {
+  const CsrPattern& p = *pattern;
+  const std::int64_t from_nodes = transposed ? p.rows : p.columns_count,
+                     to_nodes = transposed ? p.columns_count : p.rows;
+  RANKINE_ASSERT(x.rank() >= 2 && x.extent(-2) == from_nodes && x.dtype() == values.dtype(),
+                 "sparse product: " + std::to_string(p.rows) + " x " + std::to_string(p.columns_count) +
+                     " matrix with " + x.shape().text());
+  const Shape lead = lead_of(x);
+  const std::int64_t width = x.extent(-1), entries = p.entries(), count = lead.count();
+  const Tensor v = lead_values(p, values, lead);
+  // One copy of the values serves all leading indices where they are shared.
+  bool shared = true;
+  for (int i = 0; i < lead.rank(); ++i) shared = shared && (lead[i] == 1 || v.strides()[i] == 0);
+  const Tensor dv = shared ? dense(v.view({entries}, {v.strides()[lead.rank()]})) : dense(v), dx = dense(x);
+  Tensor y = transposed ? Tensor::zeros(with(lead, {to_nodes, width}), x.dtype())
+                        : Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
+  dispatch_real(x.dtype(), "spmm", [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t l = 0; l < count; ++l) {
+      const T* value = dv.data<T>() + (shared ? 0 : l * entries);
+      const T* from = dx.data<T>() + l * from_nodes * width;
+      T* to = y.data<T>() + l * to_nodes * width;
+      if (transposed) {
+        kernels::csr_transposed_product(p.rows, p.offsets.data(), p.columns.data(), value, width, from, to);
+      } else {
+        kernels::csr_product(p.rows, p.offsets.data(), p.columns.data(), value, width, from, to);
+      }
+    }
+  });
+  return apply_op("spmm", {v, x}, y,
+                  [pattern, v, x, transposed](const List& g, const VjpContext& context) -> List {
+                    List back(2);
+                    if (context.needs(0))
+                      back[0] =
+                          transposed ? sampled_product(pattern, x, g[0]) : sampled_product(pattern, g[0], x);
+                    if (context.needs(1)) back[1] = spmm(pattern, v, g[0], !transposed);
+                    return back;
+                  },
+                  {.cost = product_cost(p, lead, width, x.dtype())});
+}
+
+Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tensor& b) {
+  const CsrPattern& p = *pattern;
+  RANKINE_ASSERT(a.rank() >= 2 && lead_of(a) == lead_of(b) && a.extent(-2) == p.rows &&
+                     b.extent(-2) == p.columns_count && a.extent(-1) == b.extent(-1),
+                 "sampled product: " + a.shape().text() + " with " + b.shape().text());
+  const Shape lead = lead_of(a);
+  const std::int64_t width = a.extent(-1), count = lead.count();
+  const Tensor da = dense(a), db = dense(b);
+  Tensor z = Tensor::empty(with(lead, {p.entries()}), a.dtype());
+  dispatch_real(a.dtype(), "sampled_product", [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t l = 0; l < count; ++l)
+      kernels::csr_sampled_product(p.rows, p.offsets.data(), p.columns.data(), width,
+                                   da.data<T>() + l * p.rows * width,
+                                   db.data<T>() + l * p.columns_count * width, z.data<T>() + l * p.entries());
+  });
+  return apply_op("sampled_product", {a, b}, z,
+                  [pattern, a, b](const List& g, const VjpContext& context) -> List {
+                    List back(2);
+                    if (context.needs(0)) back[0] = spmm(pattern, g[0], b);
+                    if (context.needs(1)) back[1] = spmm(pattern, g[0], a, true);
+                    return back;
+                  },
+                  {.cost = product_cost(p, lead, width, a.dtype())});
+}
+
+Tensor edge_softmax(const SharedPattern& pattern, const Tensor& values) {
+  return segment_softmax(values, -1, pattern->offsets);
+}
+
+}  // namespace rankine
