@@ -177,20 +177,24 @@ void gemm_any(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, 
     return;
   }
   one_thread_unless_asked();
-  // Tall A with few columns of B (the second step of a transform): rows in groups, B stays in the first-level
-  // cache.
-  if (op_a == Op::none && op_b == Op::none && m > kMaxSmallRows && k <= kMaxSmallDepth &&
-      n >= Vector<T>::width && n <= 64) {
-    for (std::int64_t i = 0; i < m; i += kMaxSmallRows / 2)
-      small_gemm(std::min(kMaxSmallRows / 2, m - i), n, k, alpha, a + i * lda, lda, std::int64_t{1}, b, ldb,
-                 beta, c + i * ldc, ldc);
-    return;
-  }
-  const bool small = op_b == Op::none && k <= kMaxSmallDepth && m <= kMaxSmallRows && n >= Vector<T>::width;
-  if (small) {
+  if (op_b == Op::none && n >= Vector<T>::width) {
     const std::int64_t row = op_a == Op::none ? lda : 1, column = op_a == Op::none ? 1 : lda;
-    small_gemm(m, n, k, alpha, a, row, column, b, ldb, beta, c, ldc);
-    return;
+    // Shallow products, such as gradients of weights over a small batch: rows in groups whose part of A stays
+    // in the caches while panels of B pass.
+    if (k <= kMaxSmallDepth) {
+      const std::int64_t group = m <= kMaxSmallRows ? m : kMaxSmallRows / 2;
+      for (std::int64_t i = 0; i < m; i += group)
+        small_gemm(std::min(group, m - i), n, k, alpha, a + i * row, row, column, b, ldb, beta, c + i * ldc,
+                   ldc);
+      return;
+    }
+    // Few rows: sums in parts, which are cheaper than BLAS' copy of all of B.
+    if (m <= kMaxSmallRows / 2) {
+      for (std::int64_t p = 0; p < k; p += kMaxSmallDepth)
+        small_gemm(m, n, std::min(kMaxSmallDepth, k - p), alpha, a + p * column, row, column, b + p * ldb,
+                   ldb, p == 0 ? beta : T(1), c, ldc);
+      return;
+    }
   }
   cblas(op_a == Op::none ? CblasNoTrans : CblasTrans, op_b == Op::none ? CblasNoTrans : CblasTrans,
         static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), alpha, a, static_cast<int>(lda), b,

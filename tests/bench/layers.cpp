@@ -1,0 +1,243 @@
+// The kernels of layers against the limits of the machine, measured in the same run: products of matrices
+// against the fastest product found, passes over memory against a copy of arrays of that size.
+//   bench_layers [repetitions]
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/activations.hpp"
+#include "kernels/blas.hpp"
+#include "kernels/conv.hpp"
+#include "kernels/linear.hpp"
+#include "kernels/norm.hpp"
+#include "kernels/pooling.hpp"
+#include "src/core/clock.hpp"
+
+using namespace rankine;
+
+namespace {
+
+int repetitions = 15;
+
+/// The shortest time of several runs: the machine's other work can only add to it.
+double seconds(const std::function<void()>& run) {
+  run();
+  double best = 1e9;
+  for (int i = 0; i < repetitions; ++i) {
+    const Stopwatch watch;
+    run();
+    best = std::min(best, watch.seconds());
+  }
+  return best;
+}
+
+std::vector<float> numbers(std::int64_t count) {
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<float>((i * 2654435761u >> 8) % 2000) * 1e-3F - 1;
+  return x;
+}
+
+double peak_flops() {
+  double best = 0;
+  for (const std::int64_t n : {128, 256, 512}) {
+    const auto a = numbers(n * n), b = numbers(n * n);
+    auto c = numbers(n * n);
+    const double t = seconds([&] {
+      blas::gemm(blas::Op::none, blas::Op::none, n, n, n, 1.0F, a.data(), n, b.data(), n, 0.0F, c.data(), n);
+    });
+    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / t);
+  }
+  return best;
+}
+
+void report_flops(const std::string& name, double flops, double peak, double t) {
+  std::printf("%-44s %9.1f us %7.1f GFlop/s %5.0f %% of the product's\n", name.c_str(), t * 1e6,
+              flops / t * 1e-9, 100 * flops / t / peak);
+}
+
+/// `moved`: floats read and written once. The yardstick is a copy that moves as many.
+void report_bytes(const std::string& name, std::int64_t moved, double t) {
+  const auto from = numbers(moved / 2);
+  std::vector<float> to(from.size());
+  const double copy = seconds([&] { std::copy(from.begin(), from.end(), to.begin()); });
+  std::printf("%-44s %9.1f us %7.1f GB/s    %5.0f %% of a copy's\n", name.c_str(), t * 1e6,
+              4e-9 * static_cast<double>(moved) / t, 100 * copy / t);
+}
+
+void convolutions(double peak) {
+  for (const auto& [in, out, size, kernel, stride, groups] :
+       std::vector<std::array<std::int64_t, 6>>{{1, 8, 28, 3, 1, 1},
+                                                {8, 8, 14, 3, 1, 1},
+                                                {16, 16, 14, 3, 1, 1},
+                                                {32, 32, 14, 3, 1, 1},
+                                                {64, 64, 14, 3, 1, 1},
+                                                {64, 64, 7, 3, 1, 1},
+                                                {8, 8, 28, 3, 1, 1},
+                                                {16, 16, 28, 3, 1, 1},
+                                                {32, 32, 28, 3, 1, 1},
+                                                {16, 32, 28, 3, 2, 1},
+                                                {16, 32, 28, 1, 2, 1},
+                                                {32, 32, 14, 1, 1, 1},
+                                                {32, 32, 14, 3, 1, 32}}) {
+    kernels::ConvExtents e;
+    e.batch = 50;
+    e.channels = in;
+    e.outputs = out;
+    e.height = e.width = size;
+    e.kernel_height = e.kernel_width = kernel;
+    e.pad_height = e.pad_width = kernel / 2;
+    e.stride_height = e.stride_width = stride;
+    e.groups = groups;
+    e.out_height = e.out_width = (size + 2 * (kernel / 2) - kernel) / stride + 1;
+    const auto x = numbers(e.batch * e.channels * size * size), w = numbers(e.outputs * e.taps());
+    auto y = numbers(e.batch * e.outputs * e.out_height * e.out_width), dx = x, dw = w;
+    std::vector<float> work(static_cast<std::size_t>(
+        std::max({kernels::conv_forward_workspace(e), kernels::conv_backward_data_workspace(e),
+                  kernels::conv_backward_weights_workspace(e)})));
+    const std::string name = "conv " + std::to_string(in) + " to " + std::to_string(out) + ", " +
+                             std::to_string(kernel) + "x" + std::to_string(kernel) + " at " +
+                             std::to_string(size) + (stride > 1 ? ", stride 2" : "") +
+                             (groups > 1 ? ", depthwise" : "");
+    const double flops = 2 * e.multiply_adds();
+    report_flops(name + ": forward", flops, peak, seconds([&] {
+                   kernels::conv_forward<float>(e, x.data(), w.data(), nullptr, y.data(), work.data());
+                 }));
+    report_flops(name + ": data", flops, peak, seconds([&] {
+                   kernels::conv_backward_data(e, y.data(), w.data(), dx.data(), work.data());
+                 }));
+    report_flops(name + ": weights", flops, peak, seconds([&] {
+                   kernels::conv_backward_weights(e, x.data(), y.data(), dw.data(), work.data());
+                 }));
+  }
+}
+
+void products(double peak) {
+  for (const std::int64_t rows : {25, 50, 100})
+    for (const auto& [in, out] :
+         std::vector<std::array<std::int64_t, 2>>{{784, 512}, {512, 512}, {512, 10}}) {
+      const auto x = numbers(rows * in), w = numbers(out * in), b = numbers(out);
+      auto y = numbers(rows * out), dx = x, dw = w, db = b;
+      const double flops = 2 * static_cast<double>(rows * in * out);
+      const std::string name = "linear " + std::to_string(in) + " to " + std::to_string(out) + ", " +
+                               std::to_string(rows) + " rows";
+      using blas::Op;
+      report_flops(name + ": forward", flops, peak, seconds([&] {
+                     kernels::repeat_row(rows, out, b.data(), y.data());
+                     blas::gemm(Op::none, Op::transpose, rows, out, in, 1.0F, x.data(), in, w.data(), in,
+                                1.0F, y.data(), out);
+                   }));
+      report_flops(name + ": data", flops, peak, seconds([&] {
+                     blas::gemm(Op::none, Op::none, rows, in, out, 1.0F, y.data(), out, w.data(), in, 0.0F,
+                                dx.data(), in);
+                   }));
+      report_flops(name + ": weights and bias", flops, peak, seconds([&] {
+                     blas::gemm(Op::transpose, Op::none, out, in, rows, 1.0F, y.data(), out, x.data(), in,
+                                0.0F, dw.data(), in);
+                     kernels::column_sums(rows, out, y.data(), db.data());
+                   }));
+    }
+}
+
+void passes() {
+  for (const auto& [batch, channels, size] :
+       std::vector<std::array<std::int64_t, 3>>{{50, 16, 14}, {100, 32, 28}}) {
+    const std::int64_t space = size * size, n = batch * channels * space;
+    const auto x = numbers(n), gamma = numbers(channels), beta = numbers(channels);
+    auto y = numbers(n), dx = x;
+    std::vector<double> mean(static_cast<std::size_t>(channels)), deviation(mean), plain(mean), centred(mean);
+    const std::string at = " " + std::to_string(batch) + "x" + std::to_string(channels) + "x" +
+                           std::to_string(size) + "x" + std::to_string(size);
+    report_bytes("batch norm" + at + ": forward", 3 * n, seconds([&] {
+                   kernels::channel_moments(batch, channels, space, x.data(), mean.data(), deviation.data());
+                   kernels::channel_affine(batch, channels, space, x.data(), gamma.data(), beta.data(),
+                                           y.data());
+                 }));
+    report_bytes("batch norm" + at + ": backward", 5 * n, seconds([&] {
+                   kernels::channel_norm_sums(batch, channels, space, x.data(), y.data(), mean.data(),
+                                              plain.data(), centred.data());
+                   kernels::channel_norm_backward(batch, channels, space, x.data(), y.data(), gamma.data(),
+                                                  beta.data(), gamma.data(), dx.data());
+                 }));
+    std::vector<float> middle(static_cast<std::size_t>(batch * 8)), inverse(middle), dgamma(beta),
+        dbeta(beta);
+    report_bytes("group norm" + at + ": forward", 2 * n, seconds([&] {
+                   kernels::row_norm_forward(batch * 8, std::int64_t{8}, channels / 8, space, true, 1e-5F,
+                                             x.data(), gamma.data(), beta.data(), y.data(), middle.data(),
+                                             inverse.data());
+                 }));
+    report_bytes("group norm" + at + ": backward", 3 * n, seconds([&] {
+                   kernels::row_norm_backward(batch * 8, std::int64_t{8}, channels / 8, space, true, x.data(),
+                                              y.data(), gamma.data(), middle.data(), inverse.data(),
+                                              dx.data(), dgamma.data(), dbeta.data());
+                 }));
+    kernels::PoolExtents e;
+    e.planes = batch * channels;
+    e.height = e.width = size;
+    e.kernel_height = e.kernel_width = e.stride_height = e.stride_width = 2;
+    e.out_height = e.out_width = size / 2;
+    std::vector<std::uint8_t> taps(static_cast<std::size_t>(n / 4));
+    report_bytes("max pool" + at + ": forward", n + n / 4 + n / 16,
+                 seconds([&] { kernels::max_pool_forward(e, x.data(), y.data(), taps.data()); }));
+    report_bytes("max pool" + at + ": backward", n + n / 4 + n / 16,
+                 seconds([&] { kernels::place_taps(e, y.data(), taps.data(), dx.data()); }));
+    report_bytes("average pool" + at + ": forward", n + n / 4,
+                 seconds([&] { kernels::sum_pool_forward(e, 0.25F, x.data(), y.data()); }));
+    report_bytes("average pool" + at + ": backward", n + n / 4,
+                 seconds([&] { kernels::sum_pool_backward(e, 0.25F, y.data(), dx.data()); }));
+    report_bytes("global average pool" + at, n,
+                 seconds([&] { kernels::row_means(batch * channels, space, x.data(), y.data()); }));
+    const auto forward = [&](const char* name, auto f) {
+      report_bytes(name + at + ": forward", 2 * n, seconds([&] { kernels::map(f, n, x.data(), y.data()); }));
+    };
+    const auto backward = [&](const char* name, auto f) {
+      report_bytes(name + at + ": backward", 3 * n,
+                   seconds([&] { kernels::map(f, n, x.data(), y.data(), dx.data()); }));
+    };
+    forward("relu", kernels::Relu{});
+    backward("relu", kernels::ReluBackward{});
+    forward("silu", kernels::Silu{});
+    backward("silu", kernels::SiluBackward{});
+    forward("gelu", kernels::Gelu{});
+    backward("gelu", kernels::GeluBackward{});
+    forward("tanh", kernels::Tanh{});
+    backward("tanh", kernels::TanhBackward{});
+    forward("softplus", kernels::Softplus{});
+    forward("elu", kernels::Elu{});
+    forward("sin", kernels::Sin{});
+  }
+  for (const auto& [rows, n] : std::vector<std::array<std::int64_t, 2>>{{6400, 64}, {3200, 512}}) {
+    const auto x = numbers(rows * n), gamma = numbers(n), beta = numbers(n);
+    auto y = x, dx = x, dgamma = gamma, dbeta = beta;
+    std::vector<float> middle(static_cast<std::size_t>(rows)), inverse(middle);
+    const std::string at = " " + std::to_string(rows) + "x" + std::to_string(n);
+    for (const bool centred : {true, false}) {
+      const std::string name = (centred ? "layer norm" : "rms norm") + at;
+      report_bytes(name + ": forward", 2 * rows * n, seconds([&] {
+                     kernels::row_norm_forward(rows, std::int64_t{1}, n, std::int64_t{1}, centred, 1e-5F,
+                                               x.data(), gamma.data(), centred ? beta.data() : nullptr,
+                                               y.data(), middle.data(), inverse.data());
+                   }));
+      report_bytes(name + ": backward", 3 * rows * n, seconds([&] {
+                     kernels::row_norm_backward(rows, std::int64_t{1}, n, std::int64_t{1}, centred, x.data(),
+                                                y.data(), gamma.data(), middle.data(), inverse.data(),
+                                                dx.data(), dgamma.data(), centred ? dbeta.data() : nullptr);
+                   }));
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1) repetitions = std::max(1, std::atoi(argv[1]));
+  const double peak = peak_flops();
+  std::printf("fastest product of matrices: %.1f GFlop/s\n", peak * 1e-9);
+  convolutions(peak);
+  products(peak);
+  passes();
+}
