@@ -35,28 +35,48 @@ void for_each_tap(const PoolExtents& e, F f) {
     }
 }
 
+/// Whether the windows are the 2x2 squares that tile the planes. These go in two steps, rows and then pairs
+/// of columns of a whole plane, both of which vectorise.
+inline bool tiled_by_squares(const PoolExtents& e) {
+  return e.kernel_height == 2 && e.kernel_width == 2 && e.stride_height == 2 && e.stride_width == 2 &&
+         e.pad_height == 0 && e.pad_width == 0 && e.height == 2 * e.out_height && e.width == 2 * e.out_width;
+}
+
 /// y = the largest value of each window (NaN if there is one), tap = where it stands in the window; a window
 /// that meets no input gives -inf. Index: the smallest type that holds kernel_height * kernel_width - 1.
 template <class T, class Index>
 void max_pool_forward(const PoolExtents& e, const T* x, T* y, Index* tap) {
   const std::int64_t out = e.out_height * e.out_width, s = e.stride_width;
-  if (e.kernel_height == 2 && e.kernel_width == 2 && e.stride_height == 2 && s == 2 && e.pad_height == 0 &&
-      e.pad_width == 0) {
-    for (std::int64_t p = 0; p < e.planes; ++p, x += e.height * e.width)
-      for (std::int64_t i = 0; i < e.out_height; ++i, y += e.out_width, tap += e.out_width) {
+  if (tiled_by_squares(e)) {
+    // Of equal values the upper and then the left one counts; NaN counts as larger than all.
+    const auto larger = [](T b, T a) { return static_cast<bool>((b > a) | (b != b)); };
+    std::vector<T> tops(static_cast<std::size_t>(2 * out));
+    std::vector<std::int32_t> numbers(static_cast<std::size_t>(3 * out));
+    T* const top = tops.data();
+    std::int32_t* const row = numbers.data();
+    std::int32_t* const which = row + 2 * out;
+    for (std::int64_t p = 0; p < e.planes; ++p, x += 4 * out, y += out, tap += out) {
+      for (std::int64_t i = 0; i < e.out_height; ++i) {
         const T* upper = x + 2 * i * e.width;
         const T* lower = upper + e.width;
-        for (std::int64_t j = 0; j < e.out_width; ++j) {
-          const T a = upper[2 * j], b = upper[2 * j + 1], c = lower[2 * j], d = lower[2 * j + 1];
-          const bool right = b > a || b != b;
-          const T top = right ? b : a;
-          const bool right_below = d > c || d != d;
-          const T bottom = right_below ? d : c;
-          const bool below = bottom > top || (bottom != bottom && top == top);
-          y[j] = below ? bottom : top;
-          tap[j] = static_cast<Index>(below ? 2 + (right_below ? 1 : 0) : (right ? 1 : 0));
+        T* to = top + i * e.width;
+        std::int32_t* below = row + i * e.width;
+        for (std::int64_t j = 0; j < e.width; ++j) {
+          const bool lower_wins = larger(lower[j], upper[j]);
+          to[j] = lower_wins ? lower[j] : upper[j];
+          below[j] = lower_wins ? 2 : 0;
         }
       }
+      for (std::int64_t i = 0; i < out; ++i) {
+        const T left = top[2 * i], right = top[2 * i + 1];
+        y[i] = larger(right, left) ? right : left;
+      }
+      for (std::int64_t i = 0; i < out; ++i) {
+        const std::int32_t left = row[2 * i], right = row[2 * i + 1] + 1;
+        which[i] = larger(top[2 * i + 1], top[2 * i]) ? right : left;
+      }
+      for (std::int64_t i = 0; i < out; ++i) tap[i] = static_cast<Index>(which[i]);
+    }
     return;
   }
   for (std::int64_t p = 0; p < e.planes; ++p, x += e.height * e.width, y += out, tap += out) {
@@ -92,21 +112,23 @@ void pick_taps(const PoolExtents& e, const T* x, const Index* tap, T* y) {
 template <class T, class Index>
 void place_taps(const PoolExtents& e, const T* dy, const Index* tap, T* dx) {
   const std::int64_t out = e.out_height * e.out_width, s = e.stride_width, plane = e.height * e.width;
-  const bool tiled = e.kernel_height == 2 && e.kernel_width == 2 && e.stride_height == 2 && s == 2 &&
-                     e.pad_height == 0 && e.pad_width == 0 && e.height == 2 * e.out_height &&
-                     e.width == 2 * e.out_width;
-  if (tiled) {
-    for (std::int64_t r = 0; r < e.planes * e.out_height; ++r, dy += e.out_width, tap += e.out_width) {
-      T* upper = dx + 2 * r * e.width;
-      T* lower = upper + e.width;
-      for (std::int64_t j = 0; j < e.out_width; ++j) {
-        const T g = dy[j];
-        const auto t = tap[j];
-        upper[2 * j] = t == 0 ? g : T(0);
-        upper[2 * j + 1] = t == 1 ? g : T(0);
-        lower[2 * j] = t == 2 ? g : T(0);
-        lower[2 * j + 1] = t == 3 ? g : T(0);
+  if (tiled_by_squares(e)) {
+    std::vector<T> rows[2] = {std::vector<T>(static_cast<std::size_t>(2 * out)),
+                              std::vector<T>(static_cast<std::size_t>(2 * out))};
+    std::vector<std::int32_t> which(static_cast<std::size_t>(out));
+    for (std::int64_t p = 0; p < e.planes; ++p, dx += plane, dy += out, tap += out) {
+      for (std::int64_t i = 0; i < out; ++i) which[static_cast<std::size_t>(i)] = tap[i];
+      for (std::int32_t below = 0; below < 2; ++below) {
+        T* to = rows[below].data();
+        for (std::int64_t i = 0; i < out; ++i) {
+          const std::int32_t t = which[static_cast<std::size_t>(i)];
+          to[2 * i] = t == 2 * below ? dy[i] : T(0);
+          to[2 * i + 1] = t == 2 * below + 1 ? dy[i] : T(0);
+        }
       }
+      for (std::int64_t i = 0; i < e.out_height; ++i)
+        for (std::int64_t below = 0; below < 2; ++below)
+          copy_row(e.width, rows[below].data() + i * e.width, dx + (2 * i + below) * e.width);
     }
     return;
   }
@@ -124,6 +146,18 @@ void place_taps(const PoolExtents& e, const T* dy, const Index* tap, T* dx) {
 template <class T>
 void sum_pool_forward(const PoolExtents& e, T factor, const T* x, T* y) {
   const std::int64_t out = e.out_height * e.out_width, s = e.stride_width;
+  if (tiled_by_squares(e)) {
+    std::vector<T> rows(static_cast<std::size_t>(2 * out));
+    T* const to = rows.data();
+    for (std::int64_t p = 0; p < e.planes; ++p, x += 4 * out, y += out) {
+      for (std::int64_t i = 0; i < e.out_height; ++i) {
+        const T* upper = x + 2 * i * e.width;
+        for (std::int64_t j = 0; j < e.width; ++j) to[i * e.width + j] = upper[j] + upper[e.width + j];
+      }
+      for (std::int64_t i = 0; i < out; ++i) y[i] = factor * (to[2 * i] + to[2 * i + 1]);
+    }
+    return;
+  }
   for (std::int64_t p = 0; p < e.planes; ++p, x += e.height * e.width, y += out) {
     std::fill(y, y + out, T(0));
     for_each_tap(
@@ -144,6 +178,15 @@ void sum_pool_forward(const PoolExtents& e, T factor, const T* x, T* y) {
 template <class T>
 void sum_pool_backward(const PoolExtents& e, T factor, const T* dy, T* dx) {
   const std::int64_t out = e.out_height * e.out_width, s = e.stride_width, plane = e.height * e.width;
+  if (tiled_by_squares(e)) {
+    std::vector<T> rows(static_cast<std::size_t>(2 * out));
+    T* const wide = rows.data();
+    for (std::int64_t p = 0; p < e.planes; ++p, dx += plane, dy += out) {
+      for (std::int64_t i = 0; i < out; ++i) wide[2 * i] = wide[2 * i + 1] = factor * dy[i];
+      for (std::int64_t i = 0; i < e.height; ++i) copy_row(e.width, wide + i / 2 * e.width, dx + i * e.width);
+    }
+    return;
+  }
   for (std::int64_t p = 0; p < e.planes; ++p, dx += plane, dy += out) {
     std::fill(dx, dx + plane, T(0));
     for_each_tap(

@@ -47,6 +47,16 @@ inline V in_register(V v) {
 /// The sum of the lanes, by halves.
 template <class T>
 inline T lane_sum(SimdOf<T> v) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+  if constexpr (Simd<T>::width == 8) {
+    v = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6))[0];
+  } else if constexpr (Simd<T>::width == 4) {
+    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1);
+    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2))[0];
+  }
+#endif
   T lanes[Simd<T>::width];
   std::memcpy(lanes, &v, sizeof v);
   for (int half = Simd<T>::width / 2; half > 0; half /= 2)
