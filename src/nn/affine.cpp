@@ -1,8 +1,7 @@
 #include "src/nn/affine.hpp"
 
-#include <algorithm>
-
 #include "kernels/blas.hpp"
+#include "kernels/linear.hpp"
 
 namespace rankine {
 namespace {
@@ -47,23 +46,6 @@ List backward_in_ops(const Extents& e, const List& inputs, const Tensor& cotange
   return back;
 }
 
-// sums[j] = sum over rows of g[r, j], in strips that fit the first-level cache; the order depends on the
-// extents alone.
-template <class T>
-void column_sums(std::int64_t rows, std::int64_t columns, const T* g, T* sums) {
-  constexpr std::int64_t kLanes = 8;
-  std::vector<T> lanes(static_cast<std::size_t>(kLanes * columns), T(0));
-  T* lane = lanes.data();
-  for (std::int64_t r = 0; r < rows; ++r) {
-    T* to = lane + (r % kLanes) * columns;
-    const T* from = g + r * columns;
-    for (std::int64_t j = 0; j < columns; ++j) to[j] += from[j];
-  }
-  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
-    for (std::int64_t j = 0; j < width * columns; ++j) lane[j] += lane[width * columns + j];
-  std::copy_n(lane, columns, sums);
-}
-
 }  // namespace
 
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -86,7 +68,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
       T* to = y.data<T>() + l * e.rows * out;
       if (bias.defined()) {
         const Tensor values = dense(slice(bias.detach(), 0, l, l + 1));
-        for (std::int64_t r = 0; r < e.rows; ++r) std::copy_n(values.data<T>(), out, to + r * out);
+        kernels::repeat_row(e.rows, out, values.data<T>(), to);
       }
       blas::gemm(Op::none, Op::transpose, e.rows, out, in, T(1), from.data<T>() + l * e.rows * in, in,
                  w.at<T>(l), in, bias.defined() ? T(1) : T(0), to, out);
@@ -117,7 +99,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                      from.data<T>() + l * e.rows * e.in, e.in, T(0), back[1].data<T>() + l * e.out * e.in,
                      e.in);
         if (back.size() > 2 && back[2].defined())
-          column_sums(e.rows, e.out, out_l, back[2].data<T>() + l * e.out);
+          kernels::column_sums(e.rows, e.out, out_l, back[2].data<T>() + l * e.out);
       }
     });
     const int products = (context.needs(0) ? 1 : 0) + (context.needs(1) ? 1 : 0);

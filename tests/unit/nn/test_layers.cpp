@@ -4,10 +4,10 @@
 #include <tuple>
 
 #include "src/nn/activations.hpp"
+#include "src/nn/affine.hpp"
 #include "src/nn/conv.hpp"
 #include "src/nn/dropout.hpp"
 #include "src/nn/layer.hpp"
-#include "src/nn/linear.hpp"
 #include "src/nn/network.hpp"
 #include "src/nn/norms.hpp"
 #include "src/nn/pooling.hpp"
@@ -84,17 +84,17 @@ TEST_F(Layers, ActivationsMatchTheLibrary) {
   }
 }
 
-TEST_F(Layers, LinearToTheSecondDerivative) {
+TEST_F(Layers, AffineToTheSecondDerivative) {
   for (const Shape& shape : {Shape{2, 7, 4}, Shape{2, 3, 2, 4}}) {
     const Tensor x = random(shape), w = random({2, 5, 4}), b = random({2, 5});
-    const Function f = [](const List& in) { return List{linear(in[0], in[1], in[2])}; };
+    const Function f = [](const List& in) { return List{affine(in[0], in[1], in[2])}; };
     expect_near(f({x, w, b})[0],
                 reshape(add(matmul(reshape(x, {2, -1, 4}), transpose(w, 1, 2)), reshape(b, {2, 1, 5})),
                         f({x, w, b})[0].shape()),
-                1e-14, "linear");
+                1e-14, "affine");
     expect_gradient(f, {x, w, b});
     expect_second_gradient(f, {x, w, b}, 1e-7);
-    const Function bare = [](const List& in) { return List{linear(in[0], in[1], {})}; };
+    const Function bare = [](const List& in) { return List{affine(in[0], in[1], {})}; };
     expect_gradient(bare, {x, w});
     expect_second_gradient(bare, {x, w}, 1e-7);
   }
