@@ -146,13 +146,13 @@ void SpikingNetwork<T>::strengthen(int step, std::int32_t neuron, const SpikeTra
                                               ? start + trains.steps[static_cast<std::size_t>(s) - 1]
                                               : last_spike_[i]);
     const auto age = static_cast<std::uint64_t>(clock_ - arrived);
-    T change = age < ages ? rate * pre_decay_[age] : T(0);
+    T& weight = weights_[i * neurons + j];
+    T change = age < ages ? std::min(rate * pre_decay_[age], top - weight) : T(0);
     for (; s < emitted_[i]; ++s) {
       const std::int32_t ahead = trains.steps[static_cast<std::size_t>(s)] + delay - step;
       arriving_[static_cast<std::size_t>((clock_ + ahead) & mask) * neurons + j] += change;
       change += missing * post_decay_[static_cast<std::size_t>(ahead)];
     }
-    T& weight = weights_[i * neurons + j];
     weight = std::min(top, weight + change);
   }
 }
