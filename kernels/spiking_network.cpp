@@ -142,9 +142,9 @@ void SpikingNetwork<T>::strengthen(int step, std::int32_t neuron, const SpikeTra
     const std::int32_t delay = delays_[i * neurons + j];
     std::int32_t s = emitted_[i];  // the first spike that has not arrived
     while (s > trains.offsets[i] && trains.steps[static_cast<std::size_t>(s) - 1] + delay > step) --s;
-    const std::int64_t arrived = delay + (s > trains.offsets[i]
-                                              ? start + trains.steps[static_cast<std::size_t>(s) - 1]
-                                              : last_spike_[i]);
+    const std::int64_t arrived =
+        delay +
+        (s > trains.offsets[i] ? start + trains.steps[static_cast<std::size_t>(s) - 1] : last_spike_[i]);
     const auto age = static_cast<std::uint64_t>(clock_ - arrived);
     T& weight = weights_[i * neurons + j];
     T change = age < ages ? std::min(rate * pre_decay_[age], top - weight) : T(0);
@@ -161,8 +161,8 @@ template <class T>
 void SpikingNetwork<T>::order_by_step(const SpikeTrains& trains, int steps) {
   step_offsets_.assign(static_cast<std::size_t>(steps) + 1, 0);
   for (const std::int32_t step : trains.steps) {
-    RANKINE_ASSERT(0 <= step && step < steps, "an input spike in step " + std::to_string(step) + " of " +
-                                                  std::to_string(steps));
+    RANKINE_ASSERT(0 <= step && step < steps,
+                   "an input spike in step " + std::to_string(step) + " of " + std::to_string(steps));
     ++step_offsets_[static_cast<std::size_t>(step) + 1];
   }
   for (std::size_t t = 0; t < static_cast<std::size_t>(steps); ++t) step_offsets_[t + 1] += step_offsets_[t];
@@ -186,7 +186,8 @@ void SpikingNetwork<T>::run(const SpikeTrains& trains, int steps, int counted, b
   const T slow_decay = static_cast<T>(std::exp(-dt / parameters_.slow_post_time));
   const T threshold = static_cast<T>(parameters_.excitatory.threshold - parameters_.theta_offset);
   const T inhibitory_threshold = static_cast<T>(parameters_.inhibitory.threshold);
-  const T excite = static_cast<T>(parameters_.to_inhibitory), inhibit = static_cast<T>(parameters_.to_excitatory);
+  const T excite = static_cast<T>(parameters_.to_inhibitory),
+          inhibit = static_cast<T>(parameters_.to_excitatory);
   const std::int32_t apart =
       std::max(excitatory_constants_.refractory, in_steps(parameters_.spike_interval, dt));
   Population &e = excitatory_, &i = inhibitory_;
@@ -200,7 +201,8 @@ void SpikingNetwork<T>::run(const SpikeTrains& trains, int steps, int counted, b
     e.fired.clear();
     i.fired.clear();
     for (std::size_t j = 0; j < static_cast<std::size_t>(neurons_); ++j)
-      if (e.v[j] > threshold + theta_[j] && e.since[j] > apart) e.fired.push_back(static_cast<std::int32_t>(j));
+      if (e.v[j] > threshold + theta_[j] && e.since[j] > apart)
+        e.fired.push_back(static_cast<std::int32_t>(j));
     for (std::size_t j = 0; j < static_cast<std::size_t>(neurons_); ++j)
       if (i.v[j] > inhibitory_threshold && i.since[j] > inhibitory_constants_.refractory)
         i.fired.push_back(static_cast<std::int32_t>(j));
@@ -214,7 +216,8 @@ void SpikingNetwork<T>::run(const SpikeTrains& trains, int steps, int counted, b
       else
         emit<false>(input);
     }
-    T* arriving = &arriving_[static_cast<std::size_t>(clock_ & (slots_ - 1)) * static_cast<std::size_t>(neurons_)];
+    T* arriving =
+        &arriving_[static_cast<std::size_t>(clock_ & (slots_ - 1)) * static_cast<std::size_t>(neurons_)];
     for (int j = 0; j < neurons_; ++j) e.ge[static_cast<std::size_t>(j)] += arriving[j];
     std::fill_n(arriving, neurons_, T(0));
     for (const std::int32_t fired : e.fired) {

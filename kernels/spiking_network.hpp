@@ -54,10 +54,9 @@ class SpikingNetwork {
   /// Puts everything but weights and theta to rest.
   void reset();
 
-  /// Runs `steps` steps with these input spikes. Before a run that learns follows, there must be as many steps
-  /// without input as the longest delay has.
-  /// Adds the number of spikes of each excitatory neuron in the first `counted` steps to `counts`.
-  /// `learn`: weights and theta change.
+  /// Runs `steps` steps with these input spikes. Before a run that learns follows, there must be as many
+  /// steps without input as the longest delay has. Adds the number of spikes of each excitatory neuron in the
+  /// first `counted` steps to `counts`. `learn`: weights and theta change.
   void run(const SpikeTrains& trains, int steps, int counted, bool learn, std::span<std::int32_t> counts);
 
   /// Scales the weights into each neuron to this sum. Neurons without a weight are left alone.
@@ -76,8 +75,8 @@ class SpikingNetwork {
  private:
   struct Population {
     std::vector<T> v, ge, gi;
-    std::vector<std::int32_t> since;   // steps since the last spike
-    std::vector<std::int32_t> fired;   // in this step
+    std::vector<std::int32_t> since;  // steps since the last spike
+    std::vector<std::int32_t> fired;  // in this step
   };
   /// What a step multiplies with.
   struct Constants {
@@ -103,10 +102,10 @@ class SpikingNetwork {
   std::vector<T> theta_, post_, slow_post_;
   Population excitatory_, inhibitory_;
   Constants excitatory_constants_, inhibitory_constants_;
-  std::vector<T> pre_decay_, post_decay_;   // by age in steps; beyond, the trace is nothing
-  std::int64_t clock_ = 0;                  // steps done
-  std::vector<std::int64_t> last_spike_;    // of each input, before this run()
-  std::vector<std::int32_t> emitted_;       // of each input: where in its train the next spike stands
+  std::vector<T> pre_decay_, post_decay_;  // by age in steps; beyond, the trace is nothing
+  std::int64_t clock_ = 0;                 // steps done
+  std::vector<std::int64_t> last_spike_;   // of each input, before this run()
+  std::vector<std::int32_t> emitted_;      // of each input: where in its train the next spike stands
   std::vector<std::int32_t> step_offsets_, step_inputs_;  // the trains by step
 };
 

@@ -10,9 +10,9 @@
 
 namespace rankine {
 
-/// In each of `steps` steps of `dt` ms, input i fires with the probability rates[i] * dt (rates in Hz), as often
-/// as independent draws would have it; drawn as the waiting times between spikes, number n of input i being
-/// keyed by (stream, presentation, i, n).
+/// In each of `steps` steps of `dt` ms, input i fires with the probability rates[i] * dt (rates in Hz), as
+/// often as independent draws would have it; drawn as the waiting times between spikes, number n of input i
+/// being keyed by (stream, presentation, i, n).
 inline kernels::SpikeTrains poisson_trains(std::span<const double> rates, double dt, int steps,
                                            const RandomStream& stream, std::int64_t presentation) {
   kernels::SpikeTrains trains;
@@ -25,7 +25,8 @@ inline kernels::SpikeTrains poisson_trains(std::span<const double> rates, double
       const double scale = probability < 1 ? 1 / std::log1p(-probability) : 0;
       double step = -1;
       for (std::int64_t n = 0;; ++n) {
-        step += 1 + std::floor(std::log(stream.uniform(presentation, static_cast<std::int64_t>(i), n)) * scale);
+        step +=
+            1 + std::floor(std::log(stream.uniform(presentation, static_cast<std::int64_t>(i), n)) * scale);
         if (step >= steps) break;
         trains.steps.push_back(static_cast<std::int32_t>(step));
       }

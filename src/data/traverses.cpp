@@ -7,9 +7,13 @@ namespace rankine {
 
 void TraverseOptions::options(OptionVisitor& o) {
   o("gain", gain,
-    {.help = "a traverse's contrast is drawn from 1 - gain to 1 + gain", .min = 0, .max = 1, .exclusive_max = true});
+    {.help = "a traverse's contrast is drawn from 1 - gain to 1 + gain",
+     .min = 0,
+     .max = 1,
+     .exclusive_max = true});
   o("offset", offset, {.help = "and its brightness from -offset to offset, of 1", .min = 0, .max = 1});
-  o("shift", shift, {.help = "largest displacement of a view along each axis", .unit = "pixels", .min = 0, .max = 8});
+  o("shift", shift,
+    {.help = "largest displacement of a view along each axis", .unit = "pixels", .min = 0, .max = 8});
   o("noise", noise, {.help = "standard deviation of the noise in each pixel, of 1", .min = 0, .max = 1});
 }
 
@@ -25,8 +29,8 @@ GreyImage view_of(const GreyImage& place, const TraverseOptions& options, const 
   stream.fill_normal(std::span<double>(view.pixels), traverse, id + 1);
   for (int y = 0; y < place.height; ++y) {
     for (int x = 0; x < place.width; ++x) {
-      const int from = std::clamp(y - down, 0, place.height - 1) * place.width +
-                       std::clamp(x - right, 0, place.width - 1);
+      const int from =
+          std::clamp(y - down, 0, place.height - 1) * place.width + std::clamp(x - right, 0, place.width - 1);
       double& pixel = view.pixels[static_cast<std::size_t>(y * place.width + x)];
       const double seen =
           gain * place.pixels[static_cast<std::size_t>(from)] + offset + options.noise * pixel;

@@ -30,8 +30,8 @@ GreyImage view_of(const GreyImage& place, const TraverseOptions& options, const 
                   std::int64_t traverse, std::int64_t id);
 
 /// (pixel - mean) / deviation over the patch of `size` x `size` pixels (odd) about each pixel, as far as it
-/// lies in the image, cut to [-1, 1] and written as 0 to 255. 0 deviation gives 127. As in SeqSLAM (M. Milford,
-/// G. Wyeth, ICRA 2012).
+/// lies in the image, cut to [-1, 1] and written as 0 to 255. 0 deviation gives 127. As in SeqSLAM (M.
+/// Milford, G. Wyeth, ICRA 2012).
 std::vector<std::uint8_t> patch_normalised(const GreyImage& image, int size);
 
 }  // namespace rankine

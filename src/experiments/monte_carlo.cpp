@@ -67,30 +67,34 @@ MonteCarlo::MonteCarlo(const DeckNode& variant, const ExperimentSetup& setup) : 
     const DeckNode node = variant.child(key);
     return ExpressionText{node.as_text(), node.where()};
   };
-  program_ = expressions.compile({formula("expression")},
-                                 {.what = "expression", .position = false, .time = false});
+  program_ =
+      expressions.compile({formula("expression")}, {.what = "expression", .position = false, .time = false});
   if (variant.has("exact")) {
     has_exact_ = true;
-    const kernels::Program exact = Expressions(ExpressionNames{}).compile(
-        {formula("exact")}, {.what = "exact value", .unknowns = false, .position = false, .time = false});
+    const kernels::Program exact =
+        Expressions(ExpressionNames{})
+            .compile({formula("exact")},
+                     {.what = "exact value", .unknowns = false, .position = false, .time = false});
     kernels::TermValues value;
     exact.evaluate({.size = 1}, 0, value);
     exact_ = value.at(0)[0];
     if (!std::isfinite(exact_))
-      variant.error_at("exact", fmt::format("exact: the formula's value is {}, which no mean can equal", exact_));
+      variant.error_at("exact",
+                       fmt::format("exact: the formula's value is {}, which no mean can equal", exact_));
   }
   const DeckNode samples = variant.section("samples");
   samples.read(options_);
   if (options_.steps > options_.blocks)
-    samples.error_at("steps", fmt::format("steps: {} is more than the {} blocks", options_.steps, options_.blocks));
+    samples.error_at("steps",
+                     fmt::format("steps: {} is more than the {} blocks", options_.steps, options_.blocks));
   variant.reject_unread_keys();
 }
 
 std::vector<MetricInfo> MonteCarlo::metrics() const {
   return {
       {"mean", "1", "mean of the expression over all samples"},
-      {"standard_error", "1", "standard deviation over the square root of the number of samples",
-       false, options_.blocks * options_.block == 1},
+      {"standard_error", "1", "standard deviation over the square root of the number of samples", false,
+       options_.blocks * options_.block == 1},
       {"error", "1", "|mean - exact|", false, !has_exact_},
       {"error_in_standard_errors", "1", "that over the standard error", false, true},
       {"samples", "1", "number of samples"},
@@ -134,7 +138,8 @@ MonteCarlo::BlockSums MonteCarlo::sample(std::uint64_t seed, std::int64_t block)
     out.mean += values.at(0)[k];
   }
   out.mean /= static_cast<double>(n);
-  for (std::size_t k = 0; k < n; ++k) out.squares += (values.at(0)[k] - out.mean) * (values.at(0)[k] - out.mean);
+  for (std::size_t k = 0; k < n; ++k)
+    out.squares += (values.at(0)[k] - out.mean) * (values.at(0)[k] - out.mean);
   return out;
 }
 

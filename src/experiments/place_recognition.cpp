@@ -35,7 +35,8 @@ void PlaceOptions::options(OptionVisitor& o) {
   o("count", count, {.help = "places to recognise; as many others serve calibration", .min = 2});
   o("reference_traverses", reference_traverses, {.help = "traverses that are learned", .min = 1});
   o("query_traverses", query_traverses, {.help = "traverses with a query at each place", .min = 1});
-  o("patch", patch, {.help = "side of the patches that images are normalised over, odd", .unit = "pixels", .min = 3});
+  o("patch", patch,
+    {.help = "side of the patches that images are normalised over, odd", .unit = "pixels", .min = 3});
   o.group("traverse", traverse, "how the views of a place differ");
 }
 
@@ -43,12 +44,16 @@ void SpikingOptions::options(OptionVisitor& o) {
   o("modules", modules, {.help = "networks, each for an equal region of consecutive places", .min = 1});
   o("neurons", neurons, {.help = "excitatory neurons of a module, and as many inhibitory ones", .min = 2});
   o("intensity", intensity,
-    {.help = "an input of 0 to 255 fires at the 1/intensity of that", .unit = "Hz", .min = 0, .exclusive_min = true});
+    {.help = "an input of 0 to 255 fires at the 1/intensity of that",
+     .unit = "Hz",
+     .min = 0,
+     .exclusive_min = true});
   o("present", present, {.help = "time that an image is shown", .unit = "ms", .min = 1});
   o("rest", rest, {.help = "time without input between images, in training", .unit = "ms", .min = 0});
   o("longest_delay", longest_delay,
     {.help = "input synapses delay spikes by 0 to this", .unit = "ms", .min = 0, .max = 25});
-  o("initial_weight", initial_weight, {.help = "weights begin as this times 0.01 to 1.01", .min = 0, .max = 0.99});
+  o("initial_weight", initial_weight,
+    {.help = "weights begin as this times 0.01 to 1.01", .min = 0, .max = 0.99});
   o("weight_sum", weight_sum,
     {.help = "sum of the weights into a neuron before each training image", .min = 0, .exclusive_min = true});
   o("dt", physics.dt, {.help = "time step", .unit = "ms", .min = 0.1, .max = 1});
@@ -58,7 +63,9 @@ void SpikingOptions::options(OptionVisitor& o) {
     {.help = "time constant of excitatory conductances", .unit = "ms", .min = 0.1});
   o("inhibition", physics.to_excitatory, {.help = "weight of inhibition", .min = 0});
   o("spike_interval", physics.spike_interval,
-    {.help = "an excitatory neuron fires again after more than this (at least its 5 ms)", .unit = "ms", .min = 0});
+    {.help = "an excitatory neuron fires again after more than this (at least its 5 ms)",
+     .unit = "ms",
+     .min = 0});
   o("theta_step", physics.theta_step, {.help = "growth of the threshold at a spike", .unit = "mV", .min = 0});
   o("theta_time", physics.theta_time,
     {.help = "time constant of its decay", .unit = "ms", .min = 0, .exclusive_min = true});
@@ -68,7 +75,8 @@ void SpikingOptions::options(OptionVisitor& o) {
 
 void PlaceTrainingOptions::options(OptionVisitor& o) {
   o("epochs", epochs, {.help = "passes over the reference images", .min = 1});
-  o("choose_every", choose_every, {.help = "epochs between the states of which calibration chooses one", .min = 1});
+  o("choose_every", choose_every,
+    {.help = "epochs between the states of which calibration chooses one", .min = 1});
   o("assignment_epochs", assignment_epochs,
     {.help = "last epochs before such a state whose spikes assign neurons to places", .min = 1});
   o("hyperactive", hyperactive,
@@ -84,13 +92,15 @@ void PlaceRecognition::describe(OptionVisitor& o) {
   SpikingOptions network;
   PlaceTrainingOptions train;
   o("method", method,
-    {.help = "spiking, or template: smallest sum of absolute differences", .choices = {"spiking", "template"}});
+    {.help = "spiking, or template: smallest sum of absolute differences",
+     .choices = {"spiking", "template"}});
   o.group("places", places, "places and their views");
   o.group("network", network, "the spiking network");
   o.group("train", train, "learning and calibration");
 }
 
-PlaceRecognition::PlaceRecognition(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
+PlaceRecognition::PlaceRecognition(const DeckNode& variant, const ExperimentSetup& setup)
+    : variant_(setup.variant) {
   const DeckNode data = variant.child("data"), places = variant.section("places"),
                  network = variant.section("network"), train = variant.section("train");
   (*variant.reader())("method", method_, {.choices = {"spiking", "template"}});
@@ -99,29 +109,33 @@ PlaceRecognition::PlaceRecognition(const DeckNode& variant, const ExperimentSetu
   network.read(network_);
   train.read(train_);
   const Shape shape = data_->input_shape();
-  if (shape.rank() != 3 || shape[0] != 1) data.error("place recognition needs grey images, [1, height, width]");
+  if (shape.rank() != 3 || shape[0] != 1)
+    data.error("place recognition needs grey images, [1, height, width]");
   for (const Split split : {Split::training, Split::validation}) {
     if (data_->size(split) < places_.count)
-      places.error_at("count", fmt::format("count: {} places, but there are {} {} images; choose fewer places or "
-                                           "more images",
-                                           places_.count, data_->size(split), name_of(split)));
+      places.error_at("count",
+                      fmt::format("count: {} places, but there are {} {} images; choose fewer places or "
+                                  "more images",
+                                  places_.count, data_->size(split), name_of(split)));
   }
   if (places_.patch % 2 == 0) places.error_at("patch", fmt::format("patch: {} is not odd", places_.patch));
   if (places_.count % network_.modules != 0)
     network.error_at("modules", fmt::format("modules: {} do not divide the {} places; choose a divisor of it",
                                             network_.modules, places_.count));
   if (network_.rest < network_.longest_delay)
-    network.error_at("rest", fmt::format("rest: {} ms is shorter than the longest delay, {} ms; spikes of one image "
-                                         "would arrive in the next",
-                                         network_.rest, network_.longest_delay));
+    network.error_at("rest",
+                     fmt::format("rest: {} ms is shorter than the longest delay, {} ms; spikes of one image "
+                                 "would arrive in the next",
+                                 network_.rest, network_.longest_delay));
   if (train_.choose_every > train_.epochs)
-    train.error_at("choose_every", fmt::format("choose_every: {} is more than the {} epochs", train_.choose_every,
-                                               train_.epochs));
+    train.error_at("choose_every", fmt::format("choose_every: {} is more than the {} epochs",
+                                               train_.choose_every, train_.epochs));
   if (train_.assignment_epochs > train_.choose_every)
-    train.error_at("assignment_epochs",
-                   fmt::format("assignment_epochs: {} is more than the {} epochs between states; choose at most "
-                               "choose_every",
-                               train_.assignment_epochs, train_.choose_every));
+    train.error_at(
+        "assignment_epochs",
+        fmt::format("assignment_epochs: {} is more than the {} epochs between states; choose at most "
+                    "choose_every",
+                    train_.assignment_epochs, train_.choose_every));
   network_.physics.inputs = static_cast<int>(pixels());
   network_.physics.neurons = network_.neurons;
   variant.reject_unread_keys();
@@ -132,19 +146,22 @@ std::vector<MetricInfo> PlaceRecognition::metrics() const {
   return {
       {"recall_at_1", "1", "share of queries whose place has the best score"},
       {"recall_at_5", "1", "share of queries whose place is among the five best"},
-      {"recall_in_region", "1", "share whose place is the best of its module's region: what one module knows"},
-      {"recall_calibration", "1", "recall at 1 on the calibration places, by which epochs and threshold are chosen",
-       false, none},
+      {"recall_in_region", "1",
+       "share whose place is the best of its module's region: what one module knows"},
+      {"recall_calibration", "1",
+       "recall at 1 on the calibration places, by which epochs and threshold are chosen", false, none},
       {"epochs_chosen", "1", "epochs of the chosen state", false, none},
       {"hyperactive_threshold", "1", "the chosen threshold; 0: no neuron is silenced", false, none},
       {"neurons_silenced", "1", "hyperactive neurons, of all modules", false, none},
       {"own_spikes", "1", "spikes a query in the module of its region", false, none},
       {"foreign_spikes", "1", "spikes a query in all other modules", false, none},
       {"silent_queries", "1", "share of queries that no neuron answers to", false, none},
-      {"spikes_per_presentation", "1", "spikes of a module per training image, in the last epoch", false, none},
-      {"seconds_per_presentation", "s", "median processor time that one module takes for a training image", true,
+      {"spikes_per_presentation", "1", "spikes of a module per training image, in the last epoch", false,
        none},
-      {"seconds_per_query", "s", "median processor time that one module, or the comparison, takes for a query", true},
+      {"seconds_per_presentation", "s", "median processor time that one module takes for a training image",
+       true, none},
+      {"seconds_per_query", "s",
+       "median processor time that one module, or the comparison, takes for a query", true},
       {"peak_memory", "B", "largest memory of a rank", true},
   };
 }
@@ -159,14 +176,17 @@ RunEstimate PlaceRecognition::estimate() const {
   e.bytes_per_rank = 64e6 + (spiking() ? 2 * network_.modules * synapses * (4 * states + 5) : 0);
   if (spiking()) {
     const double images = 2.0 * places_.count * places_.reference_traverses * train_.epochs;
-    const double spikes = 0.5 * network_.present / network_.intensity * 255e-3 * static_cast<double>(pixels());
+    const double spikes =
+        0.5 * network_.present / network_.intensity * 255e-3 * static_cast<double>(pixels());
     e.seconds_per_seed = images * (spikes * (network_.neurons * 1.2e-9 + 3e-8) + 5e-4);
   }
   e.file_bytes = 100'000;
   return e;
 }
 
-int PlaceRecognition::in_steps(double time) const { return static_cast<int>(std::lround(time / network_.physics.dt)); }
+int PlaceRecognition::in_steps(double time) const {
+  return static_cast<int>(std::lround(time / network_.physics.dt));
+}
 
 std::vector<double> PlaceRecognition::rates(const std::vector<std::uint8_t>& view) const {
   std::vector<double> hertz(view.size());
@@ -181,7 +201,8 @@ PlaceRecognition::Views PlaceRecognition::views(std::uint64_t seed, bool test) c
       RandomStream(seed, "places").choose(places_.count, data_->size(split), test ? 1 : 0);
   const Examples examples = data_->examples(split, chosen, DType::f64);
   const std::vector<double> values = examples.inputs.to_vector();
-  const auto height = static_cast<int>(data_->input_shape()[1]), width = static_cast<int>(data_->input_shape()[2]);
+  const auto height = static_cast<int>(data_->input_shape()[1]),
+             width = static_cast<int>(data_->input_shape()[2]);
   const RandomStream stream(seed, "traverses");
   Views all(static_cast<std::size_t>(places_.reference_traverses + places_.query_traverses));
   for (std::size_t t = 0; t < all.size(); ++t) {
@@ -229,7 +250,8 @@ std::vector<std::int32_t> assigned_places(std::span<const std::int32_t> spikes, 
 std::vector<bool> hyperactive_neurons(const ModuleResponse& response, std::int64_t threshold) {
   const auto neurons = static_cast<std::size_t>(response.neurons);
   std::vector<std::int64_t> answered(neurons, 0);
-  for (std::size_t k = 0; k < response.reference.size(); ++k) answered[k % neurons] += response.reference[k] > 0;
+  for (std::size_t k = 0; k < response.reference.size(); ++k)
+    answered[k % neurons] += response.reference[k] > 0;
   std::vector<bool> hyperactive(neurons, false);
   for (std::size_t j = 0; j < neurons; ++j) hyperactive[j] = threshold > 0 && answered[j] >= threshold;
   return hyperactive;
@@ -275,7 +297,8 @@ PlaceRecognition::Answer PlaceRecognition::answer(const Communicator& communicat
                                                   std::int64_t threshold) const {
   const std::int64_t places = places_.count, own_places = per_module();
   const std::int64_t queries = places * places_.query_traverses;
-  const std::vector<std::int64_t> owned = communicator.all_gather(static_cast<std::int64_t>(responses.size()));
+  const std::vector<std::int64_t> owned =
+      communicator.all_gather(static_cast<std::int64_t>(responses.size()));
   std::int64_t module = std::accumulate(owned.begin(), owned.begin() + communicator.rank(), std::int64_t{0});
   std::vector<double> local;
   std::vector<std::int64_t> spikes(static_cast<std::size_t>(queries), 0);
@@ -307,9 +330,10 @@ PlaceRecognition::Answer PlaceRecognition::answer(const Communicator& communicat
     out.ranks.push_back(static_cast<double>(rank));
     out.recall_1 += rank == 0;
     out.recall_5 += rank < 5;
-    out.in_region += rank_of(std::span<const double>(row).subspan(static_cast<std::size_t>(region * own_places),
-                                                                  static_cast<std::size_t>(own_places)),
-                             place % own_places) == 0;
+    out.in_region +=
+        rank_of(std::span<const double>(row).subspan(static_cast<std::size_t>(region * own_places),
+                                                     static_cast<std::size_t>(own_places)),
+                place % own_places) == 0;
     out.silent += spikes[static_cast<std::size_t>(q)] == 0;
   }
   const auto n = static_cast<double>(queries);
@@ -383,8 +407,7 @@ Metrics PlaceRecognition::run(RunContext& context) {
     context.checkpoint.between_steps(epoch, train_.epochs);
     std::int64_t spikes = 0;
     std::vector<double> theta_sums;
-    const bool counts =
-        train_.choose_every - 1 - epoch % train_.choose_every < train_.assignment_epochs;
+    const bool counts = train_.choose_every - 1 - epoch % train_.choose_every < train_.assignment_epochs;
     for (std::int64_t m = 0; m < all.count; ++m) {
       Network& net = nets[static_cast<std::size_t>(m)];
       const std::span<float> weights = part(all.weights, m, synapses), theta = part(all.theta, m, n);
@@ -400,7 +423,8 @@ Metrics PlaceRecognition::run(RunContext& context) {
         const ProcessorStopwatch watch;
         std::vector<std::int32_t> answer(static_cast<std::size_t>(n), 0);
         net.normalise(network_.weight_sum);
-        net.run(poisson_trains(rates(view), dt, shown, stream, epoch * images + image), steps, shown, true, answer);
+        net.run(poisson_trains(rates(view), dt, shown, stream, epoch * images + image), steps, shown, true,
+                answer);
         seconds.push_back(watch.seconds());
         spikes += std::accumulate(answer.begin(), answer.end(), std::int64_t{0});
         const std::span<std::int32_t> sums = part(all.spikes, m * own_places + place, n);
@@ -424,11 +448,12 @@ Metrics PlaceRecognition::run(RunContext& context) {
     const double theta =
         std::accumulate(thetas.begin(), thetas.end(), 0.0) / static_cast<double>(2 * network_.modules * n);
     seconds_per_presentation = communicator.max(seconds.empty() ? 0.0 : median(seconds));
-    context.results.append_step(epoch, {{"spikes_per_presentation", spikes_per_presentation}, {"theta", theta}});
+    context.results.append_step(epoch,
+                                {{"spikes_per_presentation", spikes_per_presentation}, {"theta", theta}});
     if (said.seconds() > context.log.progress_interval()) {
       context.log.status(fmt::format("{} seed {}: epoch {}/{}, {:.1f} spikes a presentation, theta {:.1f} mV",
-                                     variant_, context.seed, epoch + 1, train_.epochs, spikes_per_presentation,
-                                     theta));
+                                     variant_, context.seed, epoch + 1, train_.epochs,
+                                     spikes_per_presentation, theta));
       said.lap();
     }
   }
@@ -457,7 +482,8 @@ Metrics PlaceRecognition::run(RunContext& context) {
           std::vector<std::int32_t> answer(static_cast<std::size_t>(n), 0);
           const std::int64_t presentation =
               (which * static_cast<std::int64_t>(shown_views.size()) + static_cast<std::int64_t>(t)) *
-                  places_.count + p;
+                  places_.count +
+              p;
           net.reset();
           net.run(poisson_trains(rates(shown_views[t][static_cast<std::size_t>(p)]), dt, shown, stream,
                                  presentation),
@@ -501,7 +527,8 @@ Metrics PlaceRecognition::run(RunContext& context) {
   // The queries of the places to recognise are looked at once, here.
   respond(true, best_state, responses, assigned);
   const Answer found = answer(communicator, responses, assigned, best_threshold);
-  context.results.per_sample("rank", found.ranks, {.long_name = "places with a better score than the right one"});
+  context.results.per_sample("rank", found.ranks,
+                             {.long_name = "places with a better score than the right one"});
   context.results.timing("total_seconds", whole.seconds());
   return {{"recall_at_1", found.recall_1},
           {"recall_at_5", found.recall_5},
@@ -522,13 +549,14 @@ Metrics PlaceRecognition::run(RunContext& context) {
 Metrics PlaceRecognition::match_templates(RunContext& context) const {
   const Communicator& communicator = context.communicator;
   const Views all = views(static_cast<std::uint64_t>(context.seed), true);
-  const std::int64_t places = places_.count, own_places = per_module(), queries = places * places_.query_traverses;
+  const std::int64_t places = places_.count, own_places = per_module(),
+                     queries = places * places_.query_traverses;
   const BlockPartition dealt(queries, communicator.size());
   std::vector<double> local, seconds;
   for (std::int64_t q = dealt.begin(communicator.rank()); q < dealt.end(communicator.rank()); ++q) {
     const ProcessorStopwatch watch;
-    const auto& query =
-        all[static_cast<std::size_t>(places_.reference_traverses + q / places)][static_cast<std::size_t>(q % places)];
+    const auto& query = all[static_cast<std::size_t>(places_.reference_traverses + q / places)]
+                           [static_cast<std::size_t>(q % places)];
     // Scores are larger where they are better: the distance to the nearest of a place's templates, negative.
     std::vector<double> scores;
     for (std::int64_t p = 0; p < places; ++p) {
@@ -544,9 +572,10 @@ Metrics PlaceRecognition::match_templates(RunContext& context) const {
     seconds.push_back(watch.seconds());
     const std::int64_t place = q % places, first = place / own_places * own_places;
     local.push_back(static_cast<double>(rank_of(scores, place)));
-    local.push_back(static_cast<double>(rank_of(
-        std::span<const double>(scores).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(own_places)),
-        place - first)));
+    local.push_back(static_cast<double>(
+        rank_of(std::span<const double>(scores).subspan(static_cast<std::size_t>(first),
+                                                        static_cast<std::size_t>(own_places)),
+                place - first)));
   }
   const std::vector<double> ranks = communicator.all_gather_varying(std::span<const double>(local));
   double recall_1 = 0, recall_5 = 0, in_region = 0;

@@ -1,8 +1,9 @@
 // Place recognition with spiking networks (S. Hussaini, M. Milford, T. Fischer, "Ensembles of compact,
 // region-specific & regularized spiking neural networks for scalable place recognition", ICRA 2023), without
 // tape and gradients: modules that each learn the places of one region by spike-timing-dependent plasticity
-// see every query; neurons that answer to too many reference images, the hyperactive ones, are silenced. Number
-// of epochs and threshold of hyperactivity are chosen on a second, equal system that learns other places.
+// see every query; neurons that answer to too many reference images, the hyperactive ones, are silenced.
+// Number of epochs and threshold of hyperactivity are chosen on a second, equal system that learns other
+// places.
 #pragma once
 
 #include <cstdint>
