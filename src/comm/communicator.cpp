@@ -118,6 +118,21 @@ std::string MpiSession::standard_version() {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
+std::string MpiSession::thread_level() {
+  int level = MPI_THREAD_SINGLE;
+  RANKINE_MPI(MPI_Query_thread(&level));
+  switch (level) {
+    case MPI_THREAD_MULTIPLE:
+      return "multiple";
+    case MPI_THREAD_SERIALIZED:
+      return "serialized";
+    case MPI_THREAD_FUNNELED:
+      return "funneled";
+    default:
+      return "single";
+  }
+}
+
 // --------------------------------------------------------------------------------------------------
 // Communicator
 
@@ -353,9 +368,10 @@ int run_and_catch(const std::function<void()>& work, std::string& message) {
   }
 }
 
-void throw_failure(int kind, const std::string& message) {
+void throw_failure(int kind, const std::string& own, int rank) {
+  const std::string message = rank > 0 ? "rank " + std::to_string(rank) + ": " + own : own;
   if (kind == input_failure) throw InputError(message);
-  if (kind == numerical_failure) throw NumericalError(message);
+  if (kind == numerical_failure) throw SharedNumericalError(message, rank, own);
   if (kind == io_failure) throw IoError(message);
   throw std::runtime_error(message);
 }
@@ -369,8 +385,7 @@ void Communicator::together(const std::function<void()>& work) const {
   if (failed == size_) return;
   broadcast(kind, failed);
   broadcast(message, failed);
-  if (failed > 0) message = "rank " + std::to_string(failed) + ": " + message;
-  throw_failure(kind, message);
+  throw_failure(kind, message, failed);
 }
 
 void Communicator::on_root(const std::function<void()>& work) const {
@@ -380,7 +395,7 @@ void Communicator::on_root(const std::function<void()>& work) const {
   broadcast(kind);
   if (kind == success) return;
   broadcast(message);
-  throw_failure(kind, message);
+  throw_failure(kind, message, 0);
 }
 
 std::vector<std::string> Communicator::host_names() const {

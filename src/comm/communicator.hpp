@@ -23,6 +23,14 @@ struct CommunicationError : IoError {
   using IoError::IoError;
 };
 
+/// A numerical failure that all ranks know of, and throw alike: they may take a decision about it together.
+struct SharedNumericalError : NumericalError {
+  SharedNumericalError(const std::string& message, int rank, std::string own)
+      : NumericalError(message), rank(rank), own(std::move(own)) {}
+  int rank;         ///< the lowest on which it arose
+  std::string own;  ///< the message without "rank r: "
+};
+
 template <class T>
 concept Sendable = std::is_trivially_copyable_v<T>;
 
@@ -57,6 +65,8 @@ class MpiSession {
   static std::string library_version();
   /// Version of the MPI standard, such as "3.1".
   static std::string standard_version();
+  /// What the library allows a process's threads: "single", "funneled", "serialized", "multiple".
+  static std::string thread_level();
 };
 
 class Communicator {
@@ -164,8 +174,8 @@ class Communicator {
   bool any(bool value) const { return max(value ? 1 : 0) == 1; }
 
   /// Runs `work` on every rank; if it throws on some, all ranks throw what the lowest of them threw: the same
-  /// kind (InputError, NumericalError, IoError, or std::runtime_error) and message, preceded by "rank r: "
-  /// unless r is 0. `work` must not communicate after a rank may have failed.
+  /// kind (InputError, SharedNumericalError, IoError, or std::runtime_error) and message, preceded by "rank
+  /// r: " unless r is 0. `work` must not communicate after a rank may have failed.
   void together(const std::function<void()>& work) const;
   /// Runs `work` on the root only; if it throws, all ranks throw it.
   void on_root(const std::function<void()>& work) const;

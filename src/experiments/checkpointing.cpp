@@ -14,6 +14,7 @@
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
 #include "src/io/provenance.hpp"
+#include "src/tensor/fault_probe.hpp"
 
 namespace rankine {
 namespace {
@@ -29,8 +30,12 @@ struct Harmless {
     steps_ahead,    ///< not below what is done, and only where the schedule does not know the total
   } when;
 };
-constexpr std::array<Harmless, 2> harmless{{
+constexpr std::array<Harmless, 6> harmless{{
     {"train.save_fields", Harmless::When::while_running},
+    {"train.on_fault", Harmless::When::while_running},
+    {"train.faults.skip_limit", Harmless::When::while_running},
+    {"train.faults.rewind_limit", Harmless::When::while_running},
+    {"train.faults.rewind_rate", Harmless::When::while_running},
     {"train.steps", Harmless::When::steps_ahead},
 }};
 /// Schedules whose factor depends on the step alone.
@@ -65,6 +70,16 @@ std::string text_or(const CheckpointContent& content, const std::string& name) {
   return found == content.texts.end() ? "" : found->second;
 }
 
+/// Whether weights and the optimiser's state hold numbers only; metrics may hold NaN.
+bool finite_state(const CheckpointContent& content) {
+  for (const auto& [name, value] : content.state) {
+    if (!name.starts_with("state/weights/") && !name.starts_with("state/optimizer/")) continue;
+    std::vector<std::byte> bytes(value.bytes);
+    if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
+  }
+  return true;
+}
+
 /// Seconds since 1970, which is what Slurm gives.
 double seconds_since_epoch() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -78,6 +93,16 @@ std::optional<double> earliest_end(const RunOptions& run) {
     if (at > 0 && (!end || at < *end)) end = at;
   }
   return end;
+}
+
+/// What a checkpoint holds of a job's state.
+StateSnapshot state_of(CheckpointContent content) {
+  StateSnapshot snapshot;
+  for (auto& [name, value] : content.state) {
+    constexpr std::string_view start = "state/";
+    if (name.starts_with(start)) snapshot.emplace(name.substr(start.size()), std::move(value));
+  }
+  return snapshot;
 }
 
 /// Gives all ranks the root's snapshot.
@@ -428,6 +453,7 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
       prepare_folder();
       job.results_.save(content);
       describe(content, job.variant_, job.seed_, step);
+      if (!job.parent_.empty()) content.texts["parent"] = job.parent_;
       path = folder_.path_of(folder_.next_number());
     });
     const CheckpointCost cost = write_checkpoint(communicator_, path, content, parts_of(job.state_));
@@ -496,17 +522,22 @@ std::int64_t JobCheckpoint::resume() {
   communicator.on_root([&] {
     const auto found = owner_.running_.find(job);
     if (found == owner_.running_.end()) return;
+    parent_ = fmt::format("{} (step {})", found->second.path, found->second.step);
     // What an experiment gives before and after its steps it will give again.
     results_.load(found->second.content, true);
     step = found->second.step;
-    for (auto& [name, value] : found->second.content.state) {
-      constexpr std::string_view start = "state/";
-      if (name.starts_with(start)) snapshot.emplace(name.substr(start.size()), std::move(value));
-    }
+    snapshot = state_of(std::move(found->second.content));
     owner_.running_.erase(found);
   });
   communicator.broadcast(step);
   if (step < 0) return 0;
+  restore(std::move(snapshot), step);
+  return saved_step_;
+}
+
+/// Takes up the root's snapshot after `step` steps. Collective.
+void JobCheckpoint::restore(StateSnapshot snapshot, std::int64_t step) {
+  const Communicator& communicator = owner_.communicator_;
   broadcast(communicator, snapshot);
   communicator.together([&] {
     for (auto& [name, value] : snapshot) {
@@ -540,7 +571,41 @@ std::int64_t JobCheckpoint::resume() {
   }
   communicator.together([&] { state_.restore(snapshot); });
   saved_step_ = step;
+}
+
+std::optional<std::int64_t> JobCheckpoint::rewind() {
+  const Communicator& communicator = owner_.communicator_;
+  std::int64_t step = -1;
+  StateSnapshot snapshot;
+  communicator.on_root([&] {
+    if (owner_.first_write_) return;  // what is in the folder belongs to an earlier run
+    const int every = owner_.options_.every_steps;
+    std::optional<Checkpointer::Found> best;
+    for (const CheckpointFolder::Item& item : owner_.folder_.list()) {
+      std::optional<Checkpointer::Found> found = owner_.read_good(item.path, true, owner_.log_);
+      if (!found || text_or(found->content, "variant") != variant_ ||
+          text_or(found->content, "seed") != std::to_string(seed_) || !finite_state(found->content))
+        continue;
+      const bool regular = every > 0 && found->step % every == 0;
+      if (regular || !best) best = std::move(found);
+      if (regular || every == 0) break;
+    }
+    if (!best) return;
+    results_.clear_tables();
+    results_.load(best->content, true);
+    step = best->step;
+    snapshot = state_of(std::move(best->content));
+  });
+  communicator.broadcast(step);
+  if (step < 0) return std::nullopt;
+  restore(std::move(snapshot), step);
   return saved_step_;
+}
+
+void JobCheckpoint::save(std::int64_t step) { owner_.save(*this, step); }
+
+bool JobCheckpoint::wanted() const {
+  return owner_.options_.every_steps > 0 || owner_.options_.every_minutes > 0;
 }
 
 void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {

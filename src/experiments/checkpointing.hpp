@@ -76,8 +76,19 @@ class JobCheckpoint {
   /// ends.
   void between_steps(std::int64_t step, std::int64_t steps);
 
+  /// Goes back to the newest good checkpoint that this job wrote: one of those after each so many steps, if
+  /// there is one, so that it depends on the deck alone; else any. Restores the state and the results so far.
+  /// Returns how many steps were done then, none if there is no such checkpoint. Collective. The caller may
+  /// change the state then and must call save().
+  std::optional<std::int64_t> rewind();
+  /// Saves now. Collective.
+  void save(std::int64_t step);
+  /// Whether the deck asks for checkpoints at all.
+  bool wanted() const;
+
  private:
   friend class Checkpointer;
+  void restore(StateSnapshot snapshot, std::int64_t step);
   JobCheckpoint(Checkpointer& owner, std::string variant, std::int64_t seed, RunWriter results)
       : owner_(owner), variant_(std::move(variant)), seed_(seed), results_(std::move(results)) {}
 
@@ -88,6 +99,7 @@ class JobCheckpoint {
   StateRegistry state_;
   std::int64_t saved_step_ = 0;                  // what a checkpoint holds already
   std::optional<CheckpointContent> last_state_;  // root: after the last step
+  std::string parent_;                           // root: the file that this job went on from
 };
 
 /// Of all variants and seeds of one call of the program.

@@ -121,6 +121,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   };
   const auto began = std::chrono::steady_clock::now();
   const std::string path = invocation.output.empty() ? deck_.run().output : invocation.output;
+  output_ = path;
   std::uint64_t bytes_needed = 0;
   for (const Part& part : parts_) {
     bytes_needed += part.experiment->estimate().file_bytes * deck_.run().seeds.size();
@@ -180,7 +181,7 @@ void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Che
     return;
   }
   JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
-  RunContext context{communicator_, part.variant, seed, writer, log, checkpoint};
+  RunContext context{communicator_, part.variant, seed, writer, log, checkpoint, deck_, output_};
   const Metrics metrics = part.experiment->run(context);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   log.clear_status();

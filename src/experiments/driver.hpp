@@ -66,6 +66,7 @@ class DeckRun {
   Deck deck_;
   std::vector<Part> parts_;
   std::vector<Expectation> expectations_;
+  std::string output_;  // results file of this run
 };
 
 }  // namespace rankine

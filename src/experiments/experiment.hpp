@@ -43,6 +43,8 @@ struct RunContext {
   /// What is registered here survives an interruption; an experiment that registers nothing starts again from
   /// its beginning.
   JobCheckpoint& checkpoint;
+  const Deck& deck;
+  std::string output = {};  ///< the results file
 };
 
 /// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the

@@ -10,6 +10,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/data/interpolation.hpp"
+#include "src/experiments/initial_weights.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 
@@ -37,6 +38,13 @@ double standard_deviation(std::span<const double> a) {
   double sum = 0;
   for (double x : a) sum += (x - centre) * (x - centre);
   return a.size() > 1 ? std::sqrt(sum / static_cast<double>(a.size() - 1)) : 0;
+}
+
+/// Without the values of steps that were left out.
+std::vector<double> finite(std::span<const double> a) {
+  std::vector<double> out;
+  std::copy_if(a.begin(), a.end(), std::back_inserter(out), [](double x) { return std::isfinite(x); });
+  return out;
 }
 
 double quantile(std::vector<double> a, double q) {
@@ -104,8 +112,16 @@ void TrainOptions::options(OptionVisitor& o) {
   o("clip", clip, {.help = "bound of the gradient's norm (0: none)", .min = 0});
   o("evaluate_every", evaluate_every,
     {.help = "steps between evaluations on the validation split (0: none)", .min = 0});
-  o("on_not_finite", on_not_finite,
-    {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
+  o("on_fault", on_fault,
+    {.help = "a step in which a NaN or an infinity arises: end with exit code 2; leave its update out; or go "
+             "back to the newest checkpoint, with a smaller learning rate",
+     .choices = {"stop", "skip", "rewind"}});
+  o.group("faults", faults, "how often, for on_fault: skip and rewind");
+  o("weights", weights,
+    {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
+             "random ones; {seed} stands for the seed"});
+  o("weights_of", weights_of,
+    {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
   o("polish", polish,
     {.help = "Gauss-Newton steps on the learned parameters alone after training, about the network's "
@@ -204,6 +220,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     if (std::string(error.what()).rfind(place.substr(0, place.find(':')), 0) == 0) throw;
     model.error(error.what());
   }
+  if (train_.weights.empty() && !train_.weights_of.empty())
+    train.error_at("weights_of", "weights_of chooses a run in the file train.weights, which is not given");
+  if (!train_.weights.empty()) try {
+      for (const std::int64_t seed : setup.seeds) first_parameters(setup.communicator, seed);
+    } catch (const InputError& error) {
+      train.error_at("weights", error.what());
+    }
   variant.reject_unread_keys();
 }
 
@@ -219,8 +242,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   for (int s = 0; s < solve_status_count; ++s)
     out.push_back({std::string("status_") + to_string(static_cast<SolveStatus>(s)), "1",
                    "share of the training solves that ended so"});
-  out.push_back(
-      {"samples_skipped", "1", "training steps without an update because something was not finite"});
+  out.push_back({"steps_skipped", "1", "training steps without an update because something was not finite"});
+  out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
   if (!data_.observations.none())
     out.push_back(
@@ -360,6 +383,14 @@ std::shared_ptr<const ObservationRows> PdeTraining::observation_rows(const Obser
   return std::make_shared<const ObservationRows>(
       ObservationOperator(*pde_, times_, grid_.cells, observations.t, observations.x, observations.unknown),
       observations, grid_.cells * pde_->unknowns());
+}
+
+ParameterSet PdeTraining::first_parameters(const Communicator& communicator, std::int64_t seed) const {
+  ParameterSet parameters = model_->initial_parameters(static_cast<std::uint64_t>(seed));
+  learned_.add_to(parameters);
+  if (!train_.weights.empty())
+    load_weights(communicator, train_.weights, train_.weights_of, seed, parameters);
+  return parameters;
 }
 
 /// Time, x where the domain has walls, one channel an initial field, one a sampled parameter.
@@ -634,6 +665,11 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
 Metrics PdeTraining::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
+  FaultPolicy faults(train_.on_fault, train_.faults);
+  if (faults.may_rewind() && !context.checkpoint.wanted())
+    throw InputError("variant " + variant_ +
+                     ": train.on_fault: rewind needs checkpoints to go back to; give checkpoint.every_steps "
+                     "or every_minutes");
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   const std::shared_ptr<const PdeData> shared =
       shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall);
@@ -649,12 +685,13 @@ Metrics PdeTraining::run(RunContext& context) {
       data_.observations.none() ? nullptr : observation_rows(observe(context));
   const Evaluator evaluate(*this, data, communicator, storage);
 
-  ParameterSet parameters = model_->initial_parameters(seed);
-  learned_.add_to(parameters);
+  ParameterSet parameters = first_parameters(communicator, context.seed);
   const ParameterSet untrained = parameters.clone();
   const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
   const RandomStream order(seed, "batch-order");
   const long batches_per_epoch = data_.train / train_.batch;
+
+  UpdateGuard guard(*optimizer, parameters);
 
   Progress progress(context.log, variant_, context.seed, train_.steps);
   std::vector<double> step_seconds, elapsed, losses, gradient_norms, evaluation_seconds;
@@ -668,6 +705,7 @@ Metrics PdeTraining::run(RunContext& context) {
     state.add("weights/" + part.name, replicated, parameters.view(part));
   optimizer->register_state(state, "optimizer", parameters);
   rule_->register_state(state, "rule");
+  faults.register_state(state);
   state.add("metrics/loss", replicated, losses);
   state.add("metrics/gradient_norm", replicated, gradient_norms);
   state.add("metrics/validation_error", replicated, error);
@@ -685,34 +723,96 @@ Metrics PdeTraining::run(RunContext& context) {
   const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
 
   const Stopwatch training;
+  long epoch = -1;
+  // Goes back to a checkpoint; returns the step to go on with.
+  const auto rewind = [&](const std::string& fault) {
+    std::optional<std::int64_t> to;
+    faults.keep_across([&] { to = context.checkpoint.rewind(); });
+    if (!to)
+      throw NumericalError(fault +
+                           "; there is no good checkpoint of this run to go back to; make "
+                           "checkpoint.every_steps smaller");
+    guard.state_changed();
+    context.checkpoint.save(*to);
+    context.log.line(variant_ + " seed " + std::to_string(context.seed) + ": went back to step " +
+                     std::to_string(*to) + "; the learning rate is " + std::to_string(faults.rate_factor()) +
+                     " times the deck's from here on");
+    return static_cast<long>(*to);
+  };
+  const auto report_fault = [&](const FaultReport& fault, const PdeBatch& batch, const Tensor& gradient) {
+    std::string file;
+    if (faults.first() && communicator.is_root())
+      file = dump_fault(context, fault, batch, parameters, gradient);
+    communicator.broadcast(file);
+    return fault.text() + (file.empty() ? "" : "; state written to " + file);
+  };
+  guard.state_changed();
+  if (const auto bad = guard.check()) {
+    FaultReport fault{.variant = variant_, .seed = context.seed, .step = start, .phase = "start"};
+    fault.tensor = bad->tensor;
+    fault.element = bad->element;
+    fault.value = bad->value.to_vector()[static_cast<size_t>(bad->element)];
+    fault.count = not_finite(bad->value).count;
+    fault.content = bad->value;
+    fault.loss = fault.gradient_norm = nan;
+    faults.reported();
+    throw NumericalError(report_fault(fault, PdeBatch{}, Tensor()) +
+                         "; the run cannot start from these values: give another checkpoint or weights");
+  }
   for (long step = start; step < train_.steps; ++step) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
-    if (step % batches_per_epoch == 0 || step == start)
-      permutation = order.permutation(data_.train, step / batches_per_epoch);
+    if (step / batches_per_epoch != epoch) {
+      epoch = step / batches_per_epoch;
+      permutation = order.permutation(data_.train, epoch);
+    }
     const auto first = permutation.begin() + (step % batches_per_epoch) * train_.batch;
     const PdeBatch batch =
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
-    const double rate = train_.learning_rate * schedule_->factor(step, train_.steps);
+    const double rate = train_.learning_rate * schedule_->factor(step, train_.steps) * faults.rate_factor();
     RuleContext rule_context{[&](const BoundParameters& bound) {
                                PdeBatch bound_batch = batch;
                                bound_batch.learned = learned_.values(bound);
+                               FaultProbe::layer_done("", {});
                                return layer->loss(model_->forward(bound, input), bound_batch);
                              },
                              parameters,
                              *optimizer,
                              model_context_->tiles,
                              rate,
-                             train_.clip};
-    const StepOutcome outcome = rule_->step(rule_context);
-    if (!outcome.updated) {
-      if (train_.on_not_finite == "stop")
-        throw NumericalError(
-            "variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " +
-            std::to_string(step) + ": the loss is " + std::to_string(outcome.loss) +
-            " and the gradient's norm " + std::to_string(outcome.gradient_norm) +
-            "; lower train.learning_rate, or let train.on_not_finite: skip leave such steps out");
+                             train_.clip,
+                             step};
+    rule_context.update = [&](const Tensor& gradient, double norm) {
+      return guard.step(gradient, norm, rate);
+    };
+    StepOutcome outcome;
+    std::optional<SharedNumericalError> thrown;
+    try {
+      outcome = rule_->step(rule_context);
+    } catch (const SharedNumericalError& error) {
+      thrown = error;
+      outcome = {nan, nan, false};
+    }
+    if (outcome.updated) {
+      faults.good_step();
+    } else {
+      std::string text = "variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " +
+                         std::to_string(step) + ": something is not finite";
+      const bool looked_into = faults.reported() || train_.on_fault != "skip";
+      if (looked_into) {
+        Tensor gradient;
+        const FaultReport fault =
+            find_fault(context, {batch, input, rule_context, guard, *layer, outcome, thrown}, gradient);
+        text = report_fault(fault, batch, gradient);
+      }
+      const FaultPolicy::Action action = faults.decide(step, text);
+      if (looked_into)
+        context.log.warning(text + (action == FaultPolicy::Action::skip ? "; the step is left out" : ""));
+      if (action == FaultPolicy::Action::rewind) {
+        step = rewind(text) - 1;
+        continue;
+      }
       ++skipped_steps;
     }
     step_seconds.push_back(watch.seconds());
@@ -725,7 +825,8 @@ Metrics PdeTraining::run(RunContext& context) {
     for (int l = 0; l < learned_.size(); ++l)
       of_step.emplace_back("learned_" + learned_.names()[l], learned[l]);
     context.results.append_step(step, of_step);
-    const BatchStatistics statistics = layer->statistics();
+    // What an interrupted solve leaves depends on who solved what.
+    const BatchStatistics statistics = thrown ? BatchStatistics{} : layer->statistics();
     record_experts(context, step, statistics);
     for (const ExpertStatistics& s : statistics)
       for (int i = 0; i < solve_status_count; ++i) status_total[i] += s.status_count[i];
@@ -763,17 +864,18 @@ Metrics PdeTraining::run(RunContext& context) {
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
-  const long tail = std::max<long>(1, train_.steps / 10);
-  out.emplace_back(
-      "loss", losses.empty() ? nan : mean(std::span(losses).last(std::min<size_t>(tail, losses.size()))));
-  out.emplace_back("gradient_p99_over_median",
-                   quantile(gradient_norms, 0.99) / quantile(gradient_norms, 0.5));
+  const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
+  const std::vector<double> last_losses = finite(std::span(losses).last(tail)),
+                            norms = finite(gradient_norms);
+  out.emplace_back("loss", last_losses.empty() ? nan : mean(last_losses));
+  out.emplace_back("gradient_p99_over_median", quantile(norms, 0.99) / quantile(norms, 0.5));
   out.emplace_back("solver_iterations", test.iterations);
   const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
   for (int s = 0; s < solve_status_count; ++s)
     out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)),
                      solves > 0 ? status_total[s] / solves : 0.0);
-  out.emplace_back("samples_skipped", skipped_steps);
+  out.emplace_back("steps_skipped", skipped_steps);
+  out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
   out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
   out.insert(out.end(), inverse.begin(), inverse.end());
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));

@@ -9,12 +9,14 @@
 
 #include "src/data/pde_data.hpp"
 #include "src/experiments/experiment.hpp"
+#include "src/experiments/faults.hpp"
 #include "src/experiments/inverse.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
 #include "src/nn/model.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
+#include "src/optim/update_guard.hpp"
 #include "src/rules/learning_rule.hpp"
 
 namespace rankine {
@@ -32,7 +34,9 @@ struct TrainOptions {
   double learning_rate = 4e-3;
   double clip = 1;
   int evaluate_every = 100;
-  std::string on_not_finite = "stop";
+  std::string on_fault = "stop";
+  FaultOptions faults;
+  std::string weights, weights_of;
   int save_fields = 2;
   int polish = 0;
   void options(OptionVisitor& o);
@@ -51,6 +55,8 @@ class PdeTraining final : public Experiment {
   struct Evaluation;
   class Evaluator;
   int input_channels() const;
+  /// Those that training starts from. Collective.
+  ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
   Tensor network_input(const PdeBatch& batch) const;
   PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training,
                       const std::shared_ptr<const ObservationRows>& observations = nullptr) const;
@@ -68,6 +74,28 @@ class PdeTraining final : public Experiment {
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
+
+  /// A step that failed, and what it can be repeated with.
+  struct FailedStep {
+    const PdeBatch& batch;
+    const Tensor& input;
+    const RuleContext& rule;
+    const UpdateGuard& guard;
+    const ConstraintLayer& layer;
+    StepOutcome outcome;
+    const std::optional<SharedNumericalError>& thrown;
+  };
+  /// Repeats the step with every op watched. `gradient` takes the gradient, if the step gets that far.
+  /// Collective.
+  FaultReport find_fault(const RunContext& context, const FailedStep& failed, Tensor& gradient) const;
+  /// Tile, sample, expert, ... of a finding.
+  void place_finding(const FaultProbe::Finding& found, const PdeBatch& batch, const ParameterSet& parameters,
+                     const Communicator& communicator, FaultReport& report) const;
+  /// Frame and cell of the network's grid, and the expert whose they are.
+  void place_point(long frame, long cell, FaultReport& report) const;
+  /// Writes everything that the step depended on to a file beside the results. Root only.
+  std::string dump_fault(const RunContext& context, const FaultReport& report, const PdeBatch& batch,
+                         const ParameterSet& parameters, const Tensor& gradient) const;
 
   std::string variant_;
   std::string data_key_;

@@ -35,21 +35,39 @@ BatchStatistics summarise(const std::vector<PackedReport>& reports, int solves) 
   return out;
 }
 
-/// Ends the run on all ranks if a solve of any rank ended in a way for which the deck says stop.
+/// Throws on all ranks if a solve of any rank ended in a way for which the deck says stop: SolverStop, or
+/// what a fault throws where the solve met a NaN or an infinity.
 void stop_if_told(const Communicator& communicator, const SolverOptions& solver, const PdeBatch& batch,
                   long first_sample, const std::vector<std::vector<SolveReport>>& reports) {
   std::string complaint;
+  bool fault = false;
   for (size_t s = 0; s < reports.size(); ++s)
     for (size_t k = 0; k < reports[s].size() && complaint.empty(); ++k)
-      if (solver.policy(reports[s][k].status) == FailurePolicy::stop)
+      if (solver.policy(reports[s][k].status) == FailurePolicy::stop) {
+        fault = reports[s][k].status == SolveStatus::not_finite;
         complaint = "step " + std::to_string(batch.step) + ", sample " +
                     std::to_string(batch.ids[first_sample + s]) + ", expert " + std::to_string(k) +
                     ": the solve ended as " + to_string(reports[s][k].status) + " after " +
                     std::to_string(reports[s][k].iterations) + " steps (" + reports[s][k].reason +
                     "), for which the deck says stop; formulation.solver.on_... may say skip";
-  communicator.together([&] {
-    if (!complaint.empty()) throw NumericalError(complaint);
-  });
+      }
+  try {
+    communicator.together([&] {
+      if (!complaint.empty()) throw NumericalError(complaint);
+    });
+  } catch (const SharedNumericalError& error) {
+    if (communicator.any(fault)) throw;
+    throw SolverStop(error.what());
+  }
+}
+
+std::optional<BadSolve> first_not_finite(const std::vector<std::vector<SolveReport>>& reports,
+                                         const PdeBatch& batch, long first_sample) {
+  for (size_t s = 0; s < reports.size(); ++s)
+    for (size_t k = 0; k < reports[s].size(); ++k)
+      if (reports[s][k].status == SolveStatus::not_finite)
+        return BadSolve{batch.ids[first_sample + s], static_cast<int>(k), reports[s][k].reason};
+  return std::nullopt;
 }
 
 bool skipped(const SolverOptions& solver, const std::vector<SolveReport>& reports) {
@@ -124,6 +142,12 @@ class StorageLayer final : public ConstraintLayer {
     return out;
   }
 
+  std::optional<BadSolve> bad_solve(const PdeBatch& batch) const override {
+    if (const auto bad = first_not_finite(state_->reports, batch, first_sample(batch))) return bad;
+    if (failed_sample_ < 0) return std::nullopt;
+    return BadSolve{failed_sample_, -1, ""};
+  }
+
   BatchStatistics statistics() const override {
     if (!mixture_) return {};
     std::vector<PackedReport> local;
@@ -148,6 +172,23 @@ class StorageLayer final : public ConstraintLayer {
     Tensor whole, u;
     std::shared_ptr<std::vector<std::vector<double>>> targets;  // [local sample][frames * width]
   };
+
+  /// work(s) for each local sample, on all ranks together; a failure names its sample.
+  void each_sample(const PdeBatch& batch, std::int64_t local,
+                   const std::function<void(std::int64_t)>& work) const {
+    failed_sample_ = -1;
+    communicator_.together([&] {
+      for (std::int64_t s = 0; s < local; ++s) {
+        const long id = batch.ids[first_sample(batch) + s];
+        try {
+          work(s);
+        } catch (const NumericalError& error) {
+          failed_sample_ = id;
+          throw NumericalError("sample " + std::to_string(id) + ": " + error.what());
+        }
+      }
+    });
+  }
 
   std::int64_t first_sample(const PdeBatch& batch) const {
     return transpose_.samples(batch.size()).begin(communicator_.rank());
@@ -232,17 +273,14 @@ class StorageLayer final : public ConstraintLayer {
     out.targets = std::make_shared<std::vector<std::vector<double>>>();
     const std::int64_t local = out.whole.extent(0);
     auto problems = std::make_shared<std::vector<StorageProblem>>();
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < local; ++s) problems->push_back(make_problem(batch, s));
-    });
+    each_sample(batch, local, [&](std::int64_t s) { problems->push_back(make_problem(batch, s)); });
     problems_ = problems;
     const Shape shape{local, model_.frames(), model_.width()};
     if (o_.soft()) {
       out.u = reshape(out.whole, shape);
       if (o_.target())
-        communicator_.together([&] {
-          for (std::int64_t s = 0; s < local; ++s)
-            out.targets->push_back(corrected_target((*problems_)[s], field(out.u, s)));
+        each_sample(batch, local, [&](std::int64_t s) {
+          out.targets->push_back(corrected_target((*problems_)[s], field(out.u, s)));
         });
     } else {
       out.u = o_.target() ? fitted(out, batch, shape) : constrained(out.whole, batch, shape);
@@ -268,13 +306,11 @@ class StorageLayer final : public ConstraintLayer {
     const long points = model_.points();
     Tensor u = Tensor::empty(shape, DType::f64);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < shape[0]; ++s) {
-        const StorageProblem& sample = (*problems_)[s];
-        solutions->push_back(
-            mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
-        keep(solutions->back(), u, s);
-      }
+    each_sample(batch, shape[0], [&](std::int64_t s) {
+      const StorageProblem& sample = (*problems_)[s];
+      solutions->push_back(
+          mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
+      keep(solutions->back(), u, s);
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("constrained_solution", with_learned(whole, batch), u,
@@ -283,20 +319,18 @@ class StorageLayer final : public ConstraintLayer {
                       Tensor out = Tensor::zeros(whole.shape(), DType::f64);
                       const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
                       std::vector<double> by_sample(whole.extent(0) * learned_.size());
-                      communicator_.together([&] {
-                        for (std::int64_t s = 0; s < whole.extent(0); ++s) {
-                          const std::span<double> by_parameter =
-                              std::span(by_sample).subspan(s * learned_.size(), learned_.size());
-                          MixtureSolution& solved = (*solutions)[s];
-                          const std::span<double> to(out.data<double>() + s * points * o_.basis,
-                                                     points * o_.basis);
-                          mixture_->pull_back((*problems)[s], basis_of(whole, s), solved, field(u_bar, s), to,
-                                              by_parameter);
-                          state->reports[s] = solved.reports;
-                          if (!skipped(o_.solver, solved.reports)) continue;
-                          std::fill(to.begin(), to.end(), 0.0);
-                          std::fill(by_parameter.begin(), by_parameter.end(), 0.0);
-                        }
+                      each_sample(batch, whole.extent(0), [&](std::int64_t s) {
+                        const std::span<double> by_parameter =
+                            std::span(by_sample).subspan(s * learned_.size(), learned_.size());
+                        MixtureSolution& solved = (*solutions)[s];
+                        const std::span<double> to(out.data<double>() + s * points * o_.basis,
+                                                   points * o_.basis);
+                        mixture_->pull_back((*problems)[s], basis_of(whole, s), solved, field(u_bar, s), to,
+                                            by_parameter);
+                        state->reports[s] = solved.reports;
+                        if (!skipped(o_.solver, solved.reports)) return;
+                        std::fill(to.begin(), to.end(), 0.0);
+                        std::fill(by_parameter.begin(), by_parameter.end(), 0.0);
                       });
                       stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
                       std::vector<Tensor> gradients{out};
@@ -312,20 +346,18 @@ class StorageLayer final : public ConstraintLayer {
     Tensor u = Tensor::empty(shape, DType::f64);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
     const Tensor whole = solution.whole;
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < shape[0]; ++s) {
-        const StorageProblem& sample = (*problems_)[s];
-        std::vector<double> state = own_prediction(whole, s), target;
-        MixtureSolution solved;
-        for (int fit = 0; fit < o_.target_fits; ++fit) {
-          target = corrected_target(sample, state);
-          solved = mixture_->fit(sample, basis_of(whole, s), target, o_.target_ridge);
-          state.assign(solved.u.begin() + sample.width(), solved.u.end());
-        }
-        solutions->push_back(std::move(solved));
-        solution.targets->push_back(std::move(target));
-        keep(solutions->back(), u, s);
+    each_sample(batch, shape[0], [&](std::int64_t s) {
+      const StorageProblem& sample = (*problems_)[s];
+      std::vector<double> state = own_prediction(whole, s), target;
+      MixtureSolution solved;
+      for (int fit = 0; fit < o_.target_fits; ++fit) {
+        target = corrected_target(sample, state);
+        solved = mixture_->fit(sample, basis_of(whole, s), target, o_.target_ridge);
+        state.assign(solved.u.begin() + sample.width(), solved.u.end());
       }
+      solutions->push_back(std::move(solved));
+      solution.targets->push_back(std::move(target));
+      keep(solutions->back(), u, s);
     });
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("fitted_solution", {whole}, u,
@@ -379,25 +411,22 @@ class StorageLayer final : public ConstraintLayer {
     const std::int64_t local = u.extent(0);
     Tensor out = Tensor::empty(u.shape(), DType::f64);
     auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < local; ++s) {
-        const StorageProblem& sample = (*problems_)[s];
-        std::vector<double> full = sample.whole(field(u, s));
-        sample.correct_steps(full, options, (*states)[s]);
-        std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
-      }
+    each_sample(batch, local, [&](std::int64_t s) {
+      const StorageProblem& sample = (*problems_)[s];
+      std::vector<double> full = sample.whole(field(u, s));
+      sample.correct_steps(full, options, (*states)[s]);
+      std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
     });
     return apply_op("corrected_solution", with_learned(u, batch), out,
                     [this, problems = problems_, states, batch, options](const std::vector<Tensor>& bar,
                                                                          const VjpContext&) {
                       Tensor u_bar = bar[0].clone();
                       std::vector<double> by_sample(u_bar.extent(0) * learned_.size());
-                      communicator_.together([&] {
-                        for (std::int64_t s = 0; s < u_bar.extent(0); ++s)
-                          (*problems)[s].correct_transpose(
-                              (*states)[s], options,
-                              std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
-                              std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
+                      each_sample(batch, u_bar.extent(0), [&](std::int64_t s) {
+                        (*problems)[s].correct_transpose(
+                            (*states)[s], options,
+                            std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
+                            std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
                       });
                       std::vector<Tensor> gradients{u_bar};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
@@ -413,16 +442,14 @@ class StorageLayer final : public ConstraintLayer {
     const bool record = would_record(with_learned(u, batch));
     Tensor u_bar = Tensor::zeros(record ? u.shape() : Shape{0}, DType::f64);
     auto learned_bar = std::make_shared<std::vector<double>>(record ? local * learned_.size() : 0);
-    communicator_.together([&] {
-      for (std::int64_t s = 0; s < local; ++s) {
-        const StorageProblem& sample = (*problems_)[s];
-        const long points = model_.points();
-        norms.data<double>()[s] = sample.residual_norm(
-            o_.loss_weighting(), sample.whole(field(u, s)),
-            record ? std::span<double>(u_bar.data<double>() + s * points, points) : std::span<double>(),
-            record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size())
-                   : std::span<double>());
-      }
+    each_sample(batch, local, [&](std::int64_t s) {
+      const StorageProblem& sample = (*problems_)[s];
+      const long points = model_.points();
+      norms.data<double>()[s] = sample.residual_norm(
+          o_.loss_weighting(), sample.whole(field(u, s)),
+          record ? std::span<double>(u_bar.data<double>() + s * points, points) : std::span<double>(),
+          record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size())
+                 : std::span<double>());
     });
     return apply_op("residual_norm", with_learned(u, batch), norms,
                     [this, u_bar, learned_bar, batch](const std::vector<Tensor>& bar, const VjpContext&) {
@@ -545,6 +572,7 @@ class StorageLayer final : public ConstraintLayer {
   std::shared_ptr<State> state_ = std::make_shared<State>();
   /// Of the latest batch's local samples: schemes and marches are made once a step.
   std::shared_ptr<const std::vector<StorageProblem>> problems_;
+  mutable long failed_sample_ = -1;  // id of the sample that each_sample() failed at
 };
 
 class CollocatedLayer final : public ConstraintLayer {
@@ -577,6 +605,7 @@ class CollocatedLayer final : public ConstraintLayer {
         problem_.loss(conditions(batch), std::span<const double>(u.data<double>(), u.count()), weight,
                       record ? std::span(u_bar.data<double>(), u_bar.count()) : std::span<double>());
     TapeLoss loss;
+    value_ = value;
     loss.value = value.total;
     loss.outputs = {apply_op("collocated_loss", {u}, Tensor::scalar(value.total),
                              [u_bar](const std::vector<Tensor>& bar, const VjpContext&) {
@@ -594,6 +623,20 @@ class CollocatedLayer final : public ConstraintLayer {
     transpose_.to_samples(std::span<const double>(u.data<double>(), u.count()), std::span<double>(out),
                           batch.size(), 1);
     return out;
+  }
+
+  std::optional<BadSolve> bad_solve(const PdeBatch& batch) const override {
+    return first_not_finite(solution_->reports, batch, 0);
+  }
+
+  std::string bad_term() const override {
+    const std::pair<const char*, double> terms[] = {{"residual of the equation", value_.pde},
+                                                    {"initial condition", value_.initial},
+                                                    {"condition at the left wall", value_.left_wall},
+                                                    {"condition at the right wall", value_.right_wall}};
+    for (const auto& [name, value] : terms)
+      if (!std::isfinite(value)) return name;
+    return {};
   }
 
   BatchStatistics statistics() const override {
@@ -684,6 +727,7 @@ class CollocatedLayer final : public ConstraintLayer {
   SampleTranspose transpose_;
   CollocatedProblem problem_;
   std::uint64_t seed_;
+  CollocatedLoss value_;  // of the latest loss()
   std::shared_ptr<CollocatedSolution> solution_ = std::make_shared<CollocatedSolution>();
 };
 

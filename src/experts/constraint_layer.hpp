@@ -3,8 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "kernels/error.hpp"
 #include "src/comm/tile_tree.hpp"
 #include "src/comm/transpose.hpp"
 #include "src/experts/formulation.hpp"
@@ -30,6 +33,18 @@ struct PdeBatch {
 /// How the solves of a batch ended: [solve]; means and counts over its samples. Empty for a soft constraint.
 using BatchStatistics = std::vector<ExpertStatistics>;
 
+/// A solve of a status for which the deck says `stop`, other than not_finite. Thrown on all ranks alike.
+struct SolverStop : NumericalError {
+  using NumericalError::NumericalError;
+};
+
+/// A solve that met a NaN or an infinity, or a sample whose solve could not go on.
+struct BadSolve {
+  long sample;         ///< id
+  int solve;           ///< -1: not known
+  std::string reason;  ///< may be empty
+};
+
 class ConstraintLayer {
  public:
   virtual ~ConstraintLayer() = default;
@@ -39,14 +54,20 @@ class ConstraintLayer {
   /// Solves per sample; 0 for a soft constraint.
   virtual int solves() const = 0;
 
-  /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws NumericalError, on all
-  /// ranks, where a solve ends in a way for which the deck says `stop`.
+  /// Loss of `fields` [local tile][sample][output][frame][cell]. Collective. Throws, on all ranks, SolverStop
+  /// where a solve ends in a way for which the deck says `stop`, SharedNumericalError where a NaN or an
+  /// infinity lets a computation not go on.
   virtual TapeLoss loss(const Tensor& fields, const PdeBatch& batch) = 0;
   /// u of this rank's samples, [local sample][frames + 1][cell][unknown], the initial state included.
   /// Collective.
   virtual std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) = 0;
   /// Of the latest loss() (complete after its backward pass) or predict(). Collective.
   virtual BatchStatistics statistics() const = 0;
+
+  /// The first of this rank in the latest loss(), or in what its backward pass has done so far.
+  virtual std::optional<BadSolve> bad_solve(const PdeBatch& batch) const = 0;
+  /// The first term of the latest loss() that is not finite; empty if there is none, or only one term.
+  virtual std::string bad_term() const { return {}; }
 };
 
 /// `model`: the discretised PDE on the layer's times, which must outlive the layer. `tiles` is on the

@@ -577,6 +577,12 @@ void RunWriter::drop_evaluation(std::int64_t step) {
   if (state_) state_->run(run_).evaluations.drop_last(step);
 }
 
+void RunWriter::clear_tables() {
+  if (!state_) return;
+  io_detail::Run& run = state_->run(run_);
+  run.steps = run.evaluations = run.experts = Table();
+}
+
 void RunWriter::save(CheckpointContent& content) const {
   if (state_) io_detail::ResultsState::save(state_->run(run_), content);
 }

@@ -98,6 +98,10 @@ class RunWriter {
   void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
   void timing(const std::string& name, std::span<const double> values, const Label& label = {.unit = "s"});
 
+  /// Takes back all steps, evaluations and experts' statistics: a run that goes back to a checkpoint gives
+  /// them again.
+  void clear_tables();
+
   /// Takes back the evaluation after `step` steps, if there is one: a longer run would not have made it.
   void drop_evaluation(std::int64_t step);
 

@@ -7,6 +7,7 @@
 
 #include "src/comm/tiles.hpp"
 #include "src/core/registry.hpp"
+#include "src/tensor/fault_probe.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -36,9 +37,10 @@ class Model {
 
  protected:
   Tensor hooked(const std::string& name, const Tensor& value) const {
-    if (!hook_) return value;
-    const Tensor replaced = hook_(name, value);
-    return replaced.defined() ? replaced : value;
+    const Tensor replaced = hook_ ? hook_(name, value) : Tensor();
+    const Tensor& result = replaced.defined() ? replaced : value;
+    FaultProbe::layer_done(name, result);
+    return result;
   }
 
  private:

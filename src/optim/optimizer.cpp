@@ -55,6 +55,22 @@ double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end) 
   return sum;
 }
 
+double largest_size(const Tensor& x) {
+  double largest = 0;
+  dispatch_real(x.dtype(), "largest_size", [&](auto zero) {
+    using T = decltype(zero);
+    const T* values = x.data<T>();
+    T found = 0;
+    bool number = true;
+    for (std::int64_t i = 0; i < x.count(); ++i) {
+      found = std::max(found, std::abs(values[i]));
+      number = number && values[i] == values[i];
+    }
+    largest = number ? static_cast<double>(found) : std::numeric_limits<double>::quiet_NaN();
+  });
+  return largest;
+}
+
 double gradient_norm(const ParameterSet& parameters, const Tensor& gradient) {
   check(parameters, gradient);
   std::vector<double> sums;
@@ -92,6 +108,22 @@ void Adam::prepare(const ParameterSet& parameters) {
   const Uncounted scope;
   first_ = Tensor::zeros({parameters.count()}, DType::f64);
   second_ = Tensor::zeros({parameters.count()}, DType::f64);
+}
+
+double Adam::largest_change(double gradient_norm, double learning_rate, double largest) const {
+  // The first moment is a mean of gradients, and the root in the denominator is not negative.
+  const double correction = 1 - std::pow(options_.beta1, static_cast<double>(steps_ + 1));
+  return learning_rate * (std::max(moment_bound_, gradient_norm) / (correction * options_.epsilon) +
+                          options_.weight_decay * largest);
+}
+
+void Adam::state_changed() {
+  if (!first_.defined()) return;
+  moment_bound_ = largest_size(first_);
+  const double* v = second_.data<double>();
+  const bool usable =
+      std::all_of(v, v + second_.count(), [](double x) { return x >= 0 && std::isfinite(x); });
+  if (!usable) moment_bound_ = std::numeric_limits<double>::infinity();
 }
 
 void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
@@ -142,6 +174,13 @@ void Sgd::prepare(const ParameterSet& parameters) {
   const Uncounted scope;
   if (!velocity_.defined()) velocity_ = Tensor::zeros({parameters.count()}, DType::f64);
 }
+
+double Sgd::largest_change(double gradient_norm, double learning_rate, double largest) const {
+  const double pull = (gradient_norm + options_.weight_decay * largest) / (1 - options_.momentum);
+  return learning_rate * (velocity_bound_ + pull);
+}
+
+void Sgd::state_changed() { velocity_bound_ = velocity_.defined() ? largest_size(velocity_) : 0; }
 
 void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
   check(parameters, gradient);

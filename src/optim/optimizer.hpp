@@ -1,6 +1,7 @@
 // Optimisers act on flat parameter sets; gradients are the same bits on every rank, so the steps are too.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,8 @@ namespace rankine {
 /// Sum of squares, in double, of elements begin .. end - 1 of a flat tensor; the order depends on their
 /// number only.
 double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end);
+/// max |x| over the elements of a contiguous real tensor; NaN if one of them is.
+double largest_size(const Tensor& x);
 
 /// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count
 /// only.
@@ -30,6 +33,16 @@ class Optimizer {
   /// Registers everything that a restart needs, below `prefix`, once the parameters are known.
   virtual void register_state(StateRegistry& registry, const std::string& prefix,
                               const ParameterSet& parameters) = 0;
+  /// A bound of |change| of every parameter in the next step, where no gradient since the latest
+  /// state_changed() was longer than `gradient_norm`, no parameter larger than `largest`. While it keeps the
+  /// parameters far from overflow, a step need not be prepared to be taken back (UpdateGuard). Infinite: not
+  /// known.
+  virtual double largest_change(double gradient_norm, double learning_rate, double largest) const {
+    (void)gradient_norm, (void)learning_rate, (void)largest;
+    return std::numeric_limits<double>::infinity();
+  }
+  /// Called where the state was set from outside: what largest_change() follows from is measured again.
+  virtual void state_changed() {}
 };
 
 struct AdamOptions {
@@ -46,6 +59,8 @@ class Adam final : public Optimizer {
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
+  double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void state_changed() override;
 
  private:
   void prepare(const ParameterSet& parameters);
@@ -53,6 +68,7 @@ class Adam final : public Optimizer {
   AdamOptions options_;
   std::int64_t steps_ = 0;
   Tensor first_, second_;
+  double moment_bound_ = 0;
 };
 
 struct SgdOptions {
@@ -71,12 +87,15 @@ class Sgd final : public Optimizer {
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
+  double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void state_changed() override;
 
  private:
   void prepare(const ParameterSet& parameters);
 
   SgdOptions options_;
   Tensor velocity_;
+  double velocity_bound_ = 0;
 };
 
 const Registry<Optimizer>& optimizers();

@@ -1,5 +1,6 @@
 #include "src/rules/learning_rule.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace rankine {
@@ -17,7 +18,13 @@ StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& grad
   outcome.gradient_norm = clip_gradient(context.parameters, gradient, context.clip);
   outcome.updated = std::isfinite(outcome.gradient_norm) && std::isfinite(outcome.loss);
   outcome.gradient = gradient;
-  if (outcome.updated) context.optimizer.step(context.parameters, gradient, context.learning_rate);
+  if (!outcome.updated) return outcome;
+  const double norm =
+      context.clip > 0 ? std::min(outcome.gradient_norm, context.clip) : outcome.gradient_norm;
+  if (context.update)
+    outcome.updated = context.update(gradient, norm);
+  else
+    context.optimizer.step(context.parameters, gradient, context.learning_rate);
   return outcome;
 }
 

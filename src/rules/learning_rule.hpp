@@ -48,12 +48,16 @@ struct RuleContext {
   // Of a network; `loss` above is what backpropagation through all of it would minimise.
   const NetworkBatch* batch = nullptr;
   Pass* pass = nullptr;
+  /// Where set, apply_gradient() calls it instead of the optimiser, with a finite gradient of at most this
+  /// norm. False: the step would have made weights or the optimiser's state not finite, and nothing has
+  /// changed.
+  std::function<bool(const Tensor& gradient, double norm)> update = {};
 };
 
 struct StepOutcome {
   double loss = 0;
   double gradient_norm = 0;  ///< before clipping
-  bool updated = true;       ///< false where the gradient was not finite, and the parameters were left alone
+  bool updated = true;       ///< false where something was not finite, and the parameters were left alone
   Tensor gradient = {};      ///< [count], after clipping, where the rule formed one for the parameters
 };
 

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "src/tensor/fault_probe.hpp"
 #include "src/tensor/ops.hpp"
 
 namespace rankine {
@@ -74,6 +75,8 @@ Node::~Node() {
 
 bool recording() { return recording_now; }
 
+std::int64_t next_node_number() { return next_number; }
+
 bool would_record(const std::vector<Tensor>& inputs) {
   return recording_now &&
          std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.on_tape(); });
@@ -87,6 +90,7 @@ WithTape::~WithTape() { recording_now = before_; }
 std::vector<Tensor> apply_op(const char* name, const std::vector<Tensor>& inputs, std::vector<Tensor> outputs,
                              Vjp vjp, const OpTraits& traits) {
   count_cost(name, traits.cost);
+  FaultProbe::forward(name, outputs);
   if (!would_record(inputs)) return outputs;
   auto node = std::make_shared<Node>(name, next_number++);
   node->vjp = std::move(vjp);
@@ -181,6 +185,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
                          const std::vector<Tensor>& inputs, const GradOptions& options) {
   RANKINE_ASSERT(seeds.empty() || seeds.size() == outputs.size(), "one seed for each output");
   const Recording mode(options.create_graph);
+  const FaultProbe::Pause pause;
   const bool retain = options.retain || options.create_graph;
   const Reach reaches(outputs, inputs);
 
@@ -225,6 +230,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
       for (const Hook& hook : node->outputs[k].hooks)
         if (mine[k].defined())
           if (const Tensor replaced = hook(mine[k]); replaced.defined()) mine[k] = replaced;
+    FaultProbe::arriving(node->name, node->number, mine);
     if (const auto found = wanted.find(node.get()); found != wanted.end())
       for (const std::size_t i : found->second)
         results[i] = mine[static_cast<std::size_t>(inputs[i].node_output())];
@@ -245,6 +251,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
                        "' has no second derivative: its backward pass is a fused kernel");
     if (std::none_of(mine.begin(), mine.end(), [](const Tensor& x) { return x.defined(); })) continue;
     std::vector<Tensor> back = node->vjp(mine, VjpContext(*node, needed, options.create_graph));
+    FaultProbe::backward(node->name, node->number, back);
     mine.clear();
     RANKINE_ASSERT(back.size() == needed.size(), "op '" + node->name + "': one cotangent for each input");
     if (!retain) {

@@ -1,0 +1,20 @@
+// Weights that a run starts from, instead of random ones: the deck's `train.weights`, or `rankine run
+// --weights`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/comm/communicator.hpp"
+#include "src/tensor/parameters.hpp"
+
+namespace rankine {
+
+/// Sets every part of `parameters` from the array of its name in `path` (.npz, .safetensors, results, a
+/// checkpoint); `group` chooses a run in a results file; "{seed}" in both stands for the seed. Types float32
+/// and float64 are converted. InputError, naming the arrays, where one is missing, is left over, has another
+/// shape or type, or holds a NaN or an infinity. The root reads; collective.
+void load_weights(const Communicator& communicator, const std::string& path, const std::string& group,
+                  std::int64_t seed, ParameterSet& parameters);
+
+}  // namespace rankine

@@ -1,0 +1,65 @@
+#include "src/optim/update_guard.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "src/tensor/fault_probe.hpp"
+
+namespace rankine {
+
+UpdateGuard::UpdateGuard(Optimizer& optimizer, ParameterSet& parameters)
+    : optimizer_(optimizer), parameters_(parameters) {
+  for (const ParameterInfo& part : parameters_.parts())
+    state_.add("weights/" + part.name, StateKind::replicated, parameters_.view(part));
+  optimizer_.register_state(state_, "optimizer", parameters_);
+  state_changed();
+}
+
+void UpdateGuard::state_changed() {
+  optimizer_.state_changed();
+  largest_ = largest_size(parameters_.flat());
+  norm_ = 0;
+}
+
+std::optional<UpdateGuard::Complaint> UpdateGuard::check() const {
+  // In the order of the names: the optimiser's state, then the weights, which a step computes from it.
+  for (const auto& [name, entry] : state_.entries()) {
+    if (!is_differentiable(entry.type)) continue;
+    StateValue value = entry.get();
+    const Tensor tensor = Tensor::wrap(value.bytes.data(), Shape(value.shape), value.type).clone();
+    if (const NotFinite bad = not_finite(tensor); bad.count > 0) return Complaint{name, tensor, bad.first};
+  }
+  return std::nullopt;
+}
+
+bool UpdateGuard::safe(double learning_rate) {
+  // Far below the largest number, so that rounding and intermediate results do not matter.
+  const double limit = parameters_.dtype() == DType::f32 ? 1e30 : 1e290;
+  const auto stays = [&] {
+    return largest_ + optimizer_.largest_change(norm_, learning_rate, largest_) < limit;
+  };
+  if (stays()) return true;
+  largest_ = largest_size(parameters_.flat());  // the bound grows with every step, the values need not
+  return stays();
+}
+
+bool UpdateGuard::step(const Tensor& gradient, double norm, double learning_rate) {
+  norm_ = std::max(norm_, norm);
+  complaint_.reset();
+  const bool projected = std::any_of(parameters_.parts().begin(), parameters_.parts().end(),
+                                     [](const ParameterInfo& part) { return bool(part.projection); });
+  if (!projected && safe(learning_rate)) {
+    largest_ += optimizer_.largest_change(norm_, learning_rate, largest_);
+    optimizer_.step(parameters_, gradient, learning_rate);
+    return true;
+  }
+  ++copies_;
+  const StateSnapshot before = state_.save();
+  optimizer_.step(parameters_, gradient, learning_rate);
+  complaint_ = check();
+  if (complaint_) state_.restore(before);
+  largest_ = largest_size(parameters_.flat());
+  return !complaint_;
+}
+
+}  // namespace rankine
