@@ -5,12 +5,15 @@
 #include <iostream>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
 #include "kernels/portability.hpp"
 #include "solvers/petsc_session.hpp"
+#include "src/cli/doctor.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
+#include "src/io/inspect.hpp"
 #include "src/io/provenance.hpp"
 
 namespace rankine::cli {
@@ -66,6 +69,61 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
     }
   });
   return exit_code;
+}
+
+int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
+                  const RunArguments& arguments, const std::string& checkpoint, bool json) {
+  std::string program = arguments.argv.front();
+  const KokkosSession kokkos(program.data());
+  char* argv[] = {program.data(), nullptr};
+  const PetscSession petsc(1, argv, {});
+  int exit_code = ExitCode::done;
+  rendezvous.guard([&] {
+    const DeckRun run(world, tables.experiments, read_deck(world, arguments.deck, arguments.request),
+                      arguments.request);
+    world.on_root([&] {
+      const CheckpointSettings then = checkpoint_settings(checkpoint);
+      const std::vector<Deck::Variant>& variants = run.deck().variants();
+      const bool known = std::any_of(variants.begin(), variants.end(),
+                                     [&](const Deck::Variant& v) { return v.name == then.variant; });
+      if (!known)
+        throw InputError(checkpoint + ": belongs to variant '" + then.variant + "', which " + arguments.deck +
+                         " does not have");
+      const SettingsChange change =
+          compare_settings(then.settings, run.deck().settings(then.variant), then.step);
+      if (json) {
+        const nlohmann::ordered_json out{{"file", checkpoint},
+                                         {"deck", arguments.deck},
+                                         {"variant", then.variant},
+                                         {"may_go_on", change.refused.empty()},
+                                         {"more_steps", change.more_steps},
+                                         {"differences", change.refused}};
+        std::cout << out.dump(2) + "\n" << std::flush;
+      } else {
+        std::string text =
+            fmt::format("{}, variant {}, against {}: ", checkpoint, then.variant, arguments.deck);
+        text += change.refused.empty() ? "a restart may go on from it" : "a restart refuses it";
+        if (change.more_steps) text += ", with more steps";
+        for (const std::string& line : change.refused) text += "\n  " + line;
+        std::cout << text + "\n" << std::flush;
+      }
+      if (!change.refused.empty()) exit_code = ExitCode::expectation_false;
+    });
+    world.broadcast(exit_code);
+  });
+  return exit_code;
+}
+
+int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const std::string& program,
+               bool json) {
+  std::string name = program;
+  const KokkosSession kokkos(name.data());
+  char* argv[] = {name.data(), nullptr};
+  const PetscSession petsc(1, argv, {});
+  DoctorResult result;
+  rendezvous.guard([&] { result = doctor(world, program, json); });
+  if (world.is_root()) std::cout << result.text << std::flush;
+  return result.exit_code;
 }
 
 std::string list_text(const ProgramTables& tables, const std::string& kind) {

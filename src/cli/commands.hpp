@@ -25,6 +25,15 @@ struct RunArguments {
 int run_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
              const RunArguments& arguments);
 
+/// `info CHECKPOINT --deck DECK`: how the settings in the checkpoint differ from those of the deck, and
+/// whether a restart allows that. Exit code 4 where it does not.
+int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
+                  const RunArguments& arguments, const std::string& checkpoint, bool json);
+
+/// `doctor`. Returns the exit code.
+int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const std::string& program,
+               bool json);
+
 /// All names, or those of one kind.
 std::string list_text(const ProgramTables& tables, const std::string& kind);
 /// The decks of the catalogue below `folder`: id, name (family/deck), minutes, title. Throws InputError if

@@ -54,7 +54,15 @@ class CommandLine {
     if (!run_.petsc_options.empty() && !run_command_->parsed() && !check_command_->parsed()) {
       throw InputError("what follows '--' are PETSc options, which only run and check take");
     }
+    if (!weights_.empty()) {
+      std::string quoted;
+      for (const char c : weights_) quoted += c == '\'' ? std::string("''") : std::string(1, c);
+      run_.request.set.push_back("train.weights='" + quoted + "'");
+    }
     if (run_command_->parsed()) return cli::run_deck(world, rendezvous, tables_, run_);
+    if (info_command_->parsed() && !run_.deck.empty())
+      return cli::run_info_deck(world, rendezvous, tables_, run_, first_, json_);
+    if (doctor_command_->parsed()) return cli::run_doctor(world, rendezvous, run_.argv.front(), json_);
     if (check_command_->parsed()) {
       run_.check_only = true;
       return cli::run_deck(world, rendezvous, tables_, run_);
@@ -95,6 +103,9 @@ class CommandLine {
         "auto: go on from the newest good checkpoint of the run's folder, if there is one; "
         "PATH: from this checkpoint, or the newest good one in this folder; never (default): "
         "start afresh and keep what is in the folder in its subfolder 'previous'");
+    run_command_->add_option(
+        "--weights", weights_,
+        "Weights to start from (.npz, .safetensors, results, checkpoint): the deck's train.weights");
     run_command_->add_flag(
         "--dry-run", run_.dry_run,
         "Print the resolved deck, the partition and the estimates of memory and time; run nothing");
@@ -115,8 +126,14 @@ class CommandLine {
         ->required();
     describe_command_->add_flag("--markdown", markdown_, "As Markdown, for documentation");
 
-    info_command_ = app_.add_subcommand("info", "Show metrics, verdicts and provenance of a results file");
-    info_command_->add_option("results", first_, "results.h5")->required();
+    info_command_ = app_.add_subcommand(
+        "info",
+        "Show metrics, verdicts and provenance of a results file, or what is in a checkpoint, a folder of "
+        "checkpoints, or the file about a numerical fault");
+    info_command_->add_option("file", first_, "results.h5, or another file or folder of a run")->required();
+    info_command_->add_option("--deck", run_.deck,
+                              "Of a checkpoint: how its settings differ from this deck's; exit code 4 where "
+                              "a restart refuses that");
     info_command_->add_flag("--json", json_, "As JSON");
 
     compare_command_ = app_.add_subcommand("compare",
@@ -125,7 +142,14 @@ class CommandLine {
     compare_command_->add_option("first", first_, "results.h5")->required();
     compare_command_->add_option("second", second_, "another one")->required();
 
-    convert_command_ = app_.add_subcommand("convert", "Convert weights between .h5, .npz and .safetensors");
+    doctor_command_ = app_.add_subcommand(
+        "doctor",
+        "Say what this installation can do, warn of what slows it down here, and test it; under mpirun, "
+        "with its ranks");
+    doctor_command_->add_flag("--json", json_, "As JSON");
+
+    convert_command_ = app_.add_subcommand(
+        "convert", "Convert weights between .h5 (results, checkpoints), .npz and .safetensors");
     convert_command_->add_option("from", first_, "File to read")->required();
     convert_command_->add_option("to", second_, "File to write; its ending tells the format")->required();
     convert_command_->add_option("--group", group_,
@@ -201,9 +225,9 @@ class CommandLine {
   CLI::App app_{"Rankine trains neural networks under hard physical constraints.", "rankine"};
   CLI::App *run_command_ = nullptr, *check_command_ = nullptr, *list_command_ = nullptr,
            *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
-           *convert_command_ = nullptr;
+           *convert_command_ = nullptr, *doctor_command_ = nullptr;
   cli::RunArguments run_;
-  std::string name_, first_, second_, group_, finished_, folder_ = "inputs/catalogue";
+  std::string name_, first_, second_, group_, weights_, finished_, folder_ = "inputs/catalogue";
   bool markdown_ = false, json_ = false;
 };
 

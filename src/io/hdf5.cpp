@@ -313,6 +313,14 @@ std::string library_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
+bool parallel_library() {
+#ifdef H5_HAVE_PARALLEL
+  return true;
+#else
+  return false;
+#endif
+}
+
 // ----------------------------------------------------------------------------------------------------------
 // Handle
 

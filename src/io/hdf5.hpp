@@ -42,6 +42,8 @@ std::string shape_text(const Shape& shape);
 std::uint64_t element_count(const Shape& shape);
 /// "1.10.8": the version of the HDF5 library that runs.
 std::string library_version();
+/// Whether it was built for MPI.
+bool parallel_library();
 
 struct DatasetInfo {
   Type type;

@@ -12,6 +12,7 @@
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
+#include "src/io/inspect.hpp"
 
 namespace rankine {
 namespace {
@@ -194,10 +195,30 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
 }  // namespace
 
 std::string info_json(const std::string& results_path) {
+  switch (kind_of_file(results_path)) {
+    case FileKind::checkpoint:
+      return checkpoint_json(results_path);
+    case FileKind::checkpoint_folder:
+      return checkpoint_folder_json(results_path);
+    case FileKind::fault:
+      return fault_json(results_path);
+    case FileKind::results:
+      break;
+  }
   return describe(results_path).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string info_text(const std::string& results_path) {
+  switch (kind_of_file(results_path)) {
+    case FileKind::checkpoint:
+      return checkpoint_text(results_path);
+    case FileKind::checkpoint_folder:
+      return checkpoint_folder_text(results_path);
+    case FileKind::fault:
+      return fault_text(results_path);
+    case FileKind::results:
+      break;
+  }
   const Json info = describe(results_path);
   std::string text = fmt::format("{}: {}\n", results_path, info["title"].get<std::string>());
   const auto out = std::back_inserter(text);
@@ -390,6 +411,8 @@ class Comparison {
 }  // namespace
 
 std::vector<Difference> compare_results(const std::string& a, const std::string& b) {
+  const bool checkpoints = kind_of_file(a) == FileKind::checkpoint || kind_of_file(b) == FileKind::checkpoint;
+  if (checkpoints) return compare_checkpoints(a, b);
   const hdf5::File first = hdf5::File::open(a), second = hdf5::File::open(b);
   return Comparison(first.root(), second.root()).found;
 }

@@ -1,4 +1,5 @@
-// Looking into result files: `rankine info` and `rankine compare`.
+// Looking into result files: `rankine info` and `rankine compare`; other kinds of files go to
+// src/io/inspect.hpp.
 #pragma once
 
 #include <string>

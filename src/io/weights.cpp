@@ -13,6 +13,8 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "src/io/checkpoint.hpp"
+#include "src/io/inspect.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
@@ -164,6 +166,7 @@ WeightArray parse_npy(std::string_view bytes, const std::string& name, const std
   bool digits = false;
   for (const char c : npy_field(header, "shape", ')', path)) {
     if (c >= '0' && c <= '9') {
+      if (extent > 1'000'000'000'000'000) malformed(path, "its shape claims an impossible size");
       extent = 10 * extent + static_cast<std::uint64_t>(c - '0');
       digits = true;
     } else if (c == ',' && digits) {
@@ -257,6 +260,8 @@ WeightArrays read_npz(const std::string& path) {
                                get<std::uint16_t>(bytes, offset + 28, path);
     const std::string_view content = slice(bytes, data, size, path);
     if (crc32(content) != crc) malformed(path, fmt::format("'{}' is damaged: its checksum differs", name));
+    if (std::any_of(arrays.begin(), arrays.end(), [&](const WeightArray& a) { return a.name == name; }))
+      malformed(path, fmt::format("holds '{}' twice", name));
     arrays.push_back(parse_npy(content, name, path));
   }
   return arrays;
@@ -291,12 +296,27 @@ WeightArrays read_safetensors(const std::string& path) {
   if (length > largest_header) malformed(path, "is not a .safetensors file (its header would be too long)");
   const std::string_view text = slice(bytes, 8, length, path),
                          data = std::string_view(bytes).substr(8 + length);
-  const auto header = nlohmann::ordered_json::parse(text, nullptr, false);
+  // The parser would keep the last of two equal keys.
+  std::set<std::string> keys;
+  std::string repeated;
+  const auto look = [&](int depth, nlohmann::ordered_json::parse_event_t event, nlohmann::ordered_json& key) {
+    const bool name = event == nlohmann::ordered_json::parse_event_t::key && depth == 1;
+    if (name && !keys.insert(key.get<std::string>()).second) repeated = key.get<std::string>();
+    return true;
+  };
+  const auto header = nlohmann::ordered_json::parse(text, look, false);
   if (!header.is_object()) malformed(path, "is not a .safetensors file (its header is no JSON object)");
+  if (!repeated.empty()) malformed(path, fmt::format("holds '{}' twice", repeated));
 
   std::vector<std::pair<std::uint64_t, WeightArray>> found;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      const bool texts = entry.is_object() && std::all_of(entry.begin(), entry.end(), [](const auto& value) {
+                           return value.is_string();
+                         });
+      if (!texts) malformed(path, "its '__metadata__' must be an object of texts");
+      continue;
+    }
     try {
       const auto dtype = entry.at("dtype").get<std::string>();
       const auto type = std::find_if(type_names.begin(), type_names.end(),
@@ -396,6 +416,43 @@ WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
   return arrays;
 }
 
+hdf5::Type type_of_weights(DType type, const std::string& path, const std::string& name) {
+  switch (type) {
+    case DType::f32:
+      return Type::f32;
+    case DType::f64:
+      return Type::f64;
+    case DType::i8:
+      return Type::i8;
+    case DType::i32:
+      return Type::i32;
+    case DType::i64:
+      return Type::i64;
+    case DType::boolean:
+      return Type::boolean;
+    default:
+      malformed(path, fmt::format("'{}' holds {}, which are no weights", name, name_of(type)));
+  }
+}
+
+/// Those of the state; of a run that is done without steps, those of its results.
+WeightArrays read_checkpoint_weights(const std::string& path) {
+  const CheckpointContent content = read_checkpoint(path);
+  for (const std::string start : {"state/weights/", "results/weights/"}) {
+    WeightArrays arrays;
+    for (const auto& [name, value] : content.state) {
+      if (!name.starts_with(start)) continue;
+      const std::string own = name.substr(start.size());
+      arrays.push_back({own,
+                        type_of_weights(value.type, path, own),
+                        {value.shape.begin(), value.shape.end()},
+                        std::string(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size())});
+    }
+    if (!arrays.empty()) return arrays;
+  }
+  malformed(path, "is a checkpoint without weights");
+}
+
 template <class T>
 void write_array(hdf5::Group& group, const WeightArray& array) {
   const auto* values = reinterpret_cast<const T*>(array.bytes.data());
@@ -451,11 +508,13 @@ Format format_of(const std::string& path) {
 
 WeightArrays read_weights(const std::string& path, const std::string& group) {
   const Format format = format_of(path);
-  if (format == Format::hdf5) return read_hdf5(path, group);
+  const bool checkpoint = format == Format::hdf5 && kind_of_file(path) == FileKind::checkpoint;
+  if (format == Format::hdf5 && !checkpoint) return read_hdf5(path, group);
   if (!group.empty()) {
     throw InputError(
         fmt::format("{}: holds one set of weights only; '{}' cannot be chosen in it", path, group));
   }
+  if (checkpoint) return read_checkpoint_weights(path);
   return format == Format::npz ? read_npz(path) : read_safetensors(path);
 }
 

@@ -23,8 +23,8 @@ using WeightArrays = std::vector<WeightArray>;
 
 /// The format is told by the ending: .npz, .safetensors, .h5/.hdf5. From an HDF5 file come the arrays of
 /// `group`, which for results is runs/<variant>/seed_<s>/weights. Where `group` is "", /weights is taken,
-/// else the only run there is. InputError for a missing or malformed file, a compressed or big-endian array,
-/// a type that has no counterpart.
+/// else the only run there is. A checkpoint gives those of its state. InputError for a missing or malformed
+/// file, a compressed or big-endian array, a type that has no counterpart.
 WeightArrays read_weights(const std::string& path, const std::string& group = {});
 
 /// Writes by way of a temporary name. An HDF5 file gets them as /weights/<name>.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "src/io/checkpoint.hpp"
 #include "src/io/safe_file.hpp"
 #include "src/io/weights.hpp"
 #include "tests/unit/io/sample_results.hpp"
@@ -86,6 +87,101 @@ TEST(Weights, AnUnknownEndingIsRefusedBeforeReading) {
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), HasSubstr("known are .npz, .safetensors, .h5"));
   }
+}
+
+std::string safetensors(const std::string& header, const std::string& data) {
+  const std::uint64_t length = header.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + data;
+}
+
+TEST(Weights, HostileSafetensorsAreRefusedWithTheirFault) {
+  const Scratch scratch;
+  const std::string eight(8, '\1'), path = scratch / "w.safetensors";
+  const std::pair<std::string, const char*> files[] = {
+      {safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", ""), "do not fit"},
+      {safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", eight), "do not fit"},
+      {safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", eight + "x"),
+       "belong to no array"},
+      {safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                   R"("b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                   eight),
+       "hole or an overlap"},
+      {safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", eight), "hole or an overlap"},
+      {safetensors(R"({"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}})", eight), "has type BF16"},
+      {safetensors(R"({"a":{"dtype":"F64","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", eight),
+       "impossible size"},
+      {safetensors(R"({"a":{"dtype":"F64","shape":[-1],"data_offsets":[0,8]}})", eight), "'a'"},
+      {safetensors(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]},)"
+                   R"("a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})",
+                   eight),
+       "holds 'a' twice"},
+      {safetensors(R"({"__metadata__":{"n":1},"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", eight),
+       "__metadata__"},
+      {safetensors(R"({"a":[]})", eight), "malformed"},
+      {safetensors("[]", eight), "no JSON object"},
+      {safetensors(std::string(200000, '['), ""), "no JSON object"},
+      {std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8), "too long"},
+  };
+  for (const auto& [bytes, fault] : files) {
+    write_file(path, bytes);
+    try {
+      read_weights(path);
+      ADD_FAILURE() << "no error: " << fault;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(fault));
+      EXPECT_THAT(error.what(), HasSubstr(path));
+    }
+  }
+}
+
+TEST(Weights, AnyChangeOfBytesIsReadOrRefusedButNeverMore) {
+  const Scratch scratch;
+  std::uint64_t state = 12345;
+  const auto next = [&] {
+    return state = state * 6364136223846793005ULL + 1442695040888963407ULL, state >> 33;
+  };
+  for (const char* ending : {".npz", ".safetensors"}) {
+    const std::string path = scratch / (std::string("w") + ending);
+    write_weights(path, examples());
+    const std::string whole = read_file(path);
+    int refused = 0;
+    for (int i = 0; i < 2000; ++i) {
+      std::string bytes = whole;
+      for (std::uint64_t changes = 1 + next() % 4; changes > 0; --changes)
+        bytes[next() % bytes.size()] = static_cast<char>(next());
+      write_file(path, bytes);
+      try {
+        const WeightArrays arrays = read_weights(path);
+        for (const WeightArray& array : arrays) EXPECT_LE(array.bytes.size(), whole.size());
+      } catch (const InputError&) {
+        ++refused;
+      }
+    }
+    EXPECT_GT(refused, 500) << ending;
+  }
+}
+
+TEST(Weights, ComeOutOfCheckpoints) {
+  const Scratch scratch;
+  CheckpointContent content;
+  const WeightArrays arrays = examples();
+  for (const WeightArray& array : {arrays[0], arrays[1]}) {
+    StateValue value{array.type == hdf5::Type::f32 ? DType::f32 : DType::f64,
+                     {array.shape.begin(), array.shape.end()},
+                     std::vector<std::byte>(array.bytes.size())};
+    std::memcpy(value.bytes.data(), array.bytes.data(), array.bytes.size());
+    content.state["state/weights/" + array.name] = value;
+  }
+  content.state["state/optimizer/steps"] = {DType::i64, {}, std::vector<std::byte>(8)};
+  const std::string path = scratch / "checkpoint-00000001.h5";
+  write_checkpoint(path, content);
+  EXPECT_TRUE(read_weights(path) == (WeightArrays{arrays[1], arrays[0]}));  // in the order of the names
+  convert_weights(path, scratch / "w.npz");
+  EXPECT_TRUE(read_weights(scratch / "w.npz") == (WeightArrays{arrays[1], arrays[0]}));
+  std::string bytes = read_file(path);
+  bytes[bytes.size() / 2] ^= 1;
+  write_file(path, bytes);
+  EXPECT_THROW(read_weights(path), InputError);
 }
 
 }  // namespace

@@ -1,0 +1,148 @@
+"""Weights of a run and of its checkpoints as .npz and .safetensors, read by NumPy, and back.
+
+usage: check_convert.py RANKINE DECK [torch]
+
+With torch: read by PyTorch and the safetensors package, by the Python that RANKINE_TORCH_PYTHON names or this one. Exit code
+77 where it has them not.
+"""
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+import h5py
+import numpy
+
+RANKINE, DECK, *MODE = sys.argv[1:]
+DECK = os.path.abspath(DECK)
+RUN = "runs/moe/seed_0/weights"
+
+
+def rankine(*arguments, code=0):
+    done = subprocess.run([RANKINE, *map(str, arguments)], capture_output=True, text=True, timeout=100)
+    if done.returncode != code:
+        raise SystemExit(f"rankine {' '.join(map(str, arguments))}: exit code {done.returncode}, expected {code}\n"
+                         f"{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def check(condition, what):
+    if not condition:
+        raise SystemExit(what)
+
+
+def equal(found, wanted, what):
+    check(sorted(found) == sorted(wanted), f"{what}: {sorted(found)} instead of {sorted(wanted)}")
+    for name, values in wanted.items():
+        other = numpy.asarray(found[name])
+        check(other.dtype == values.dtype and other.shape == values.shape and other.tobytes() == values.tobytes(),
+              f"{what}: {name} differs")
+
+
+def read_safetensors(path):
+    data = pathlib.Path(path).read_bytes()
+    length, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    header.pop("__metadata__")
+    types = {"F32": "<f4", "F64": "<f8"}
+    return {name: numpy.frombuffer(data[8 + length:][slice(*entry["data_offsets"])], types[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in header.items()}
+
+
+def results(steps, *arguments):
+    rankine("run", DECK, "--only", "moe", "--set", "run.seeds=[0]", "--set", f"train.steps={steps}", *arguments)
+
+
+def weights_of(path):
+    with h5py.File(path) as file:
+        return {name: item[()] for name, item in file[RUN].items()}
+
+
+def test_numpy():
+    results(4, "--output", "r.h5")
+    trained = weights_of("r.h5")
+    rankine("convert", "r.h5", "w.npz")
+    rankine("convert", "w.npz", "w.safetensors")
+    rankine("convert", "w.safetensors", "w.h5")
+    rankine("convert", "w.h5", "again.safetensors", "--group", "weights")
+    with numpy.load("w.npz") as file:
+        equal(dict(file), trained, "npz")
+    equal(read_safetensors("w.safetensors"), trained, "safetensors")
+    equal(read_safetensors("again.safetensors"), trained, "safetensors by way of npz, safetensors and HDF5")
+    numpy.savez("numpy.npz", **trained)
+    rankine("convert", "numpy.npz", "numpy.safetensors")
+    equal(read_safetensors("numpy.safetensors"), trained, "NumPy's npz")
+
+    newest = max(pathlib.Path("r.h5.checkpoints").glob("checkpoint-*.h5"))
+    info = json.loads(rankine("info", newest, "--json"))
+    rankine("convert", newest, "c.npz")
+    with numpy.load("c.npz") as file:
+        check(sorted(file) == sorted(trained), "the checkpoint's names")
+        if info["step"] == 4:
+            equal(dict(file), trained, "the last checkpoint")
+    check("may go on" in rankine("info", newest, "--deck", DECK), "info --deck")
+    pathlib.Path("other.yaml").write_text(pathlib.Path(DECK).read_text().replace("batch: 2", "batch: 3"))
+    text = rankine("info", newest, "--deck", "other.yaml", code=4)
+    check("a restart refuses it" in text and "train.batch: 2 then, 3 now" in text, text)
+
+    # A run that starts from weights starts where the other ended.
+    results(0, "--weights", "w.safetensors", "--output", "s.h5")
+    equal(weights_of("s.h5"), trained, "the weights of a run without steps")
+    with h5py.File("r.h5") as first, h5py.File("s.h5") as second:
+        key = "runs/moe/seed_0/summary/rel_l2"
+        check(first[key][()] == second[key][()], "the errors differ")
+    results(0, "--weights", newest, "--output", "t.h5")
+    results(0, "--set", "train.weights=r.h5", "--set", "train.weights_of=moe/seed_{seed}", "--output", "u.h5")
+    equal(weights_of("u.h5"), trained, "the weights of one run of a results file")
+
+    # What does not fit is refused, by name.
+    spoilt = dict(trained)
+    spoilt["fc0.weight"] = spoilt["fc0.weight"][:1]
+    numpy.savez("shape.npz", **spoilt)
+    spoilt = dict(trained)
+    spoilt["fc1.bias"] = numpy.full_like(spoilt["fc1.bias"], numpy.nan)
+    numpy.savez("nan.npz", **spoilt)
+    spoilt = dict(trained)
+    spoilt["other"] = spoilt.pop("fc2.bias")
+    numpy.savez("names.npz", **spoilt)
+    for file, words in {"shape.npz": "fc0.weight", "nan.npz": "holds NaN at element 0", "missing.npz": "missing.npz",
+                        "names.npz": "missing: fc2.bias; unknown: other"}.items():
+        text = rankine("run", DECK, "--only", "moe", "--weights", file, "--output", "x.h5", code=1)
+        check(words in text and "Traceback" not in text, text)
+    print("npz, safetensors and HDF5 hold the same bits; runs start from them")
+
+
+def test_torch():
+    python = os.environ.get("RANKINE_TORCH_PYTHON", sys.executable)
+    have = subprocess.run([python, "-c", "import torch, safetensors.torch"], capture_output=True)
+    if have.returncode != 0:
+        print(f"{python} has no torch with safetensors: skipped; RANKINE_TORCH_PYTHON may name another Python")
+        raise SystemExit(77)
+    results(4, "--output", "r.h5")
+    rankine("convert", "r.h5", "w.safetensors")
+    code = """
+import numpy, safetensors.torch, torch
+weights = safetensors.torch.load_file("w.safetensors")
+assert all(isinstance(value, torch.Tensor) for value in weights.values())
+layer = torch.nn.Linear(weights["fc0.weight"].shape[1], weights["fc0.weight"].shape[0])
+layer.load_state_dict({"weight": weights["fc0.weight"], "bias": weights["fc0.bias"]})
+numpy.savez("seen.npz", **{name: value.numpy() for name, value in weights.items()})
+safetensors.torch.save_file(weights, "torch.safetensors", metadata={"format": "pt"})
+"""
+    subprocess.run([python, "-c", code], check=True)
+    with numpy.load("seen.npz") as file:
+        equal(dict(file), weights_of("r.h5"), "what PyTorch has read")
+    rankine("convert", "torch.safetensors", "back.npz")
+    with numpy.load("back.npz") as file:
+        equal(dict(file), weights_of("r.h5"), "what PyTorch has written")
+    results(0, "--weights", "torch.safetensors", "--output", "s.h5")
+    equal(weights_of("s.h5"), weights_of("r.h5"), "a run from PyTorch's file")
+    print("PyTorch reads and writes the same bits")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    test_torch() if MODE == ["torch"] else test_numpy()
