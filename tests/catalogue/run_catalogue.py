@@ -127,7 +127,7 @@ def main() -> int:
     parser.add_argument("--status", type=pathlib.Path)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="smoke sizes; needs --status, as it is no measurement")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.smoke and not arguments.status:
         parser.error("--smoke is no measurement: name another --status file than the catalogue's own")
     status = arguments.status or arguments.inputs / "STATUS.md"

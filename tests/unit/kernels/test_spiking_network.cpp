@@ -1,7 +1,5 @@
-// Neurons against their closed forms, plasticity against its formulas on pairs of spikes, and the whole network
-// against a slow one that visits every synapse in every step.
-#include "kernels/spiking_network.hpp"
-
+// Neurons against their closed forms, plasticity against its formulas on pairs of spikes, and the whole
+// network against a slow one that visits every synapse in every step.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -10,12 +8,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/spiking_network.hpp"
+
 namespace rankine::kernels {
 namespace {
 
 using Network = SpikingNetwork<double>;
 
-SpikeTrains silence(int inputs) { return {std::vector<std::int32_t>(static_cast<std::size_t>(inputs) + 1, 0), {}}; }
+SpikeTrains silence(int inputs) {
+  return {std::vector<std::int32_t>(static_cast<std::size_t>(inputs) + 1, 0), {}};
+}
 
 SpikingNetworkParameters small(int inputs, int neurons) {
   SpikingNetworkParameters p;
@@ -134,9 +136,10 @@ struct Pairing {
   double weight, conductance;
 };
 
-/// One neuron with the synapse under test and a second input, strong and brief, that makes it fire in `posts`.
-Pairing pair_spikes(const std::vector<std::int32_t>& inputs, int delay, const std::vector<std::int32_t>& posts,
-                    int steps) {
+/// One neuron with the synapse under test and a second input, strong and brief, that makes it fire in
+/// `posts`.
+Pairing pair_spikes(const std::vector<std::int32_t>& inputs, int delay,
+                    const std::vector<std::int32_t>& posts, int steps) {
   SpikingNetworkParameters p = small(2, 1);
   p.excitatory_time = 0.02;
   p.theta_step = 0;
@@ -289,8 +292,8 @@ struct SlowNetwork {
         ++since[j];
         ++since_i[j];
         if (since[j] > 10)
-          relax(v[j], e1 / dt * (1 - std::exp(-dt / e1)) * ge[j], e2 / dt * (1 - std::exp(-dt / e2)) * gi[j], -65, -100,
-                100, dt);
+          relax(v[j], e1 / dt * (1 - std::exp(-dt / e1)) * ge[j], e2 / dt * (1 - std::exp(-dt / e2)) * gi[j],
+                -65, -100, 100, dt);
         if (since_i[j] > 4) relax(vi[j], e1 / dt * (1 - std::exp(-dt / e1)) * gei[j], 0, -60, -85, 10, dt);
         ge[j] *= std::exp(-dt / e1);
         gi[j] *= std::exp(-dt / e2);
