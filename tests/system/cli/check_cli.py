@@ -116,7 +116,7 @@ def test_runs():
 
     code, out, err = rankine("run", "toy.yaml", environment={"TERM": "dumb"})
     check("run", code == 0 and err == "" and "error          0.25 +- 0.07  0.65 +- 0.07\n" in out, code, out, err)
-    check("verdicts", "  true   mean(error[low]) < 0.5 * mean(error[high])  (0.25 and 0.325, -0.075 apart\n" in out, out)
+    check("verdicts", "  true   mean(error[low]) < 0.5 * mean(error[high])  (0.25 and 0.325, -0.075 apart, standard error 0.025)\n" in out, out)
     check("time stamps", re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ low seed 1: step 3/3, loss 3.333e-01, 1 ms a step, 0 us "
                                    r"left$", out, re.M), out)
     check("each line once", out.count("low seed 1: done in") == 1, out)
