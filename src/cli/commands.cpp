@@ -62,7 +62,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
     } else if (arguments.dry_run) {
       log.text(run.dry_run_text());
     } else {
-      exit_code = run.run({arguments.argv, arguments.output, arguments.restart}, log);
+      exit_code = run.run({arguments.argv, arguments.output, arguments.restart, &rendezvous}, log);
       for (const std::string& option : petsc.unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }

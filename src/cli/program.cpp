@@ -1,6 +1,7 @@
 #include "src/cli/program.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <new>
@@ -9,6 +10,7 @@
 #include "src/cli/commands.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
+#include "src/experiments/merge.hpp"
 #include "src/io/info.hpp"
 #include "src/io/weights.hpp"
 
@@ -136,11 +138,17 @@ class CommandLine {
                               "a restart refuses that");
     info_command_->add_flag("--json", json_, "As JSON");
 
-    compare_command_ = app_.add_subcommand("compare",
-                                           "Compare two results files bit by bit, except for /provenance and "
-                                           "/timing; exit code 4 if they differ");
-    compare_command_->add_option("first", first_, "results.h5")->required();
-    compare_command_->add_option("second", second_, "another one")->required();
+    compare_command_ = app_.add_subcommand(
+        "compare",
+        "Compare two results files bit by bit, except for /provenance and /timing; exit code 4 if they "
+        "differ. "
+        "Or merge the files of a sweep into one table (--merge, or more than two files); exit code 4 if an "
+        "expectation of the deck is false");
+    compare_command_->add_option("files", files_, "results.h5 and another one, or all files of a sweep")
+        ->required();
+    compare_command_->add_flag(
+        "--merge", merge_, "The files hold the runs of one sweep: one table, and the deck's expectations");
+    compare_command_->add_option("--output", merged_, "With --merge: write one results file of all runs");
 
     doctor_command_ = app_.add_subcommand(
         "doctor",
@@ -164,6 +172,10 @@ class CommandLine {
     command.add_option("--only", run_.request.only, "Run this variant only; may be given again")
         ->take_all()
         ->allow_extra_args(false);
+    command.add_option(
+        "--task", task_,
+        "I/N: only the I-th of N shares of the variants and seeds, for array jobs (I from 1); the "
+        "results file is named after it, and `rankine compare --merge` puts them together");
     command.add_flag("--smoke", run_.request.smoke, "Run at the deck's smoke sizes, which take seconds");
   }
 
@@ -178,6 +190,19 @@ class CommandLine {
       finished_ = version.what();
     } catch (const CLI::ParseError& error) {
       throw InputError(explain(error, argc, argv));
+    }
+    read_task();
+  }
+
+  void read_task() {
+    if (task_.empty()) return;
+    int used = 0;
+    DeckRequest& request = run_.request;
+    const bool whole = std::sscanf(task_.c_str(), "%6d/%6d%n", &request.task, &request.tasks, &used) == 2 &&
+                       static_cast<std::size_t>(used) == task_.size();
+    if (!whole || request.task < 1 || request.task > request.tasks) {
+      throw InputError("--task " + printable(task_) +
+                       ": must be I/N with I from 1 to N, for example 3/8 for the third of eight shares");
     }
   }
 
@@ -216,8 +241,15 @@ class CommandLine {
   }
 
   int compare() const {
-    const std::vector<Difference> differences = compare_results(first_, second_);
-    std::cout << compare_text(first_, second_, differences) << std::flush;
+    if (merge_ || files_.size() > 2) {
+      Log log(std::cout, Log::style_of_stdout(true), Log::colors_wanted());
+      return merge_sweep(files_, merged_, run_.argv, log);
+    }
+    if (files_.size() != 2) throw InputError("compare needs two files, or --merge with those of a sweep");
+    if (!merged_.empty()) throw InputError("compare: --output is for --merge, which puts files together");
+    const std::string &first = files_[0], &second = files_[1];
+    const std::vector<Difference> differences = compare_results(first, second);
+    std::cout << compare_text(first, second, differences) << std::flush;
     return differences.empty() ? ExitCode::done : ExitCode::expectation_false;
   }
 
@@ -227,8 +259,10 @@ class CommandLine {
            *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
            *convert_command_ = nullptr, *doctor_command_ = nullptr;
   cli::RunArguments run_;
-  std::string name_, first_, second_, group_, weights_, finished_, folder_ = "inputs/catalogue";
-  bool markdown_ = false, json_ = false;
+  std::string name_, first_, second_, group_, weights_, task_, finished_, folder_ = "inputs/catalogue";
+  std::vector<std::string> files_;
+  std::string merged_;
+  bool markdown_ = false, json_ = false, merge_ = false;
 };
 
 }  // namespace

@@ -15,6 +15,11 @@ namespace rankine {
 Rendezvous::Rendezvous(const Communicator& communicator, Report report, double patience)
     : channel_(communicator.duplicate()), report_(std::move(report)), patience_(patience) {}
 
+Rendezvous Rendezvous::within(const Communicator& part) const {
+  return {part, [this](const std::exception& failure, int) { return report_(failure, channel_.rank()); },
+          patience_};
+}
+
 bool Rendezvous::all_meet() const {
   if (channel_.size() == 1) return true;
   using Clock = std::chrono::steady_clock;

@@ -19,6 +19,9 @@ class Rendezvous {
   using Report = std::function<int(const std::exception&, int rank)>;
   Rendezvous(const Communicator& communicator, Report report, double patience = default_patience);
 
+  /// The same for some of the ranks: who fails among them alone ends all ranks. Collective over `part`.
+  Rendezvous within(const Communicator& part) const;
+
   /// Runs `work`. If it throws on all ranks, all throw what the lowest rank threw (see
   /// Communicator::together). If it throws on some, these report it and end all ranks with the exit code.
   void guard(const std::function<void()>& work) const;

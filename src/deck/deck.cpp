@@ -147,6 +147,11 @@ void RunOptions::options(OptionVisitor& o) {
   o("experiment", experiment, {.help = "what to run; see `rankine list experiment`", .required = true});
   o("ranks", ranks,
     {.help = "number of MPI ranks that the deck is meant for; results do not depend on it", .min = 1});
+  o("concurrent", concurrent,
+    {.help = "into how many groups the ranks are split, which run different variants and seeds at the same "
+             "time (task parallelism; each run has ranks / concurrent ranks). At most one group a rank and a "
+             "run is made; results do not depend on it",
+     .min = 1});
   o("seeds", seeds, {.help = "every variant is run once for each", .min = 0, .min_size = 1});
   o("output", output, {.help = "results file"});
   o("walltime", walltime,

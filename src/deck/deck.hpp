@@ -27,6 +27,7 @@ struct AboutOptions {
 struct RunOptions {
   std::string experiment;
   int ranks = 1;
+  int concurrent = 1;
   std::vector<int> seeds = {0};
   std::string output = "results.h5";
   std::string walltime;
@@ -51,6 +52,7 @@ struct DeckRequest {
   bool smoke = false;
   std::vector<std::string> set = {};   ///< "path.to.key=value", later ones win
   std::vector<std::string> only = {};  ///< names of variants; empty: all
+  int task = 0, tasks = 0;             ///< which share of the variants and seeds, from 1; 0 of 0: all
 };
 
 /// One line of `expect:`, not yet parsed.

@@ -41,6 +41,9 @@ constexpr std::array<Harmless, 6> harmless{{
 /// Schedules whose factor depends on the step alone.
 constexpr std::array<const char*, 2> schedules_without_total{"constant", "step"};
 
+/// What a rank wants between two steps; the largest counts. A signal's number is added to the last.
+enum Wish : std::int64_t { go_on, save, wall_time, another_failed, a_signal };
+
 /// One line "key: value" a setting; line breaks inside values are written as \n.
 std::string text_of(const std::map<std::string, std::string>& settings) {
   std::string text;
@@ -78,6 +81,71 @@ bool finite_state(const CheckpointContent& content) {
     if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
   }
   return true;
+}
+
+/// A checkpoint's content as bytes for another rank of this job.
+class Packer {
+ public:
+  std::string bytes;
+  void text(std::string_view value) {
+    const auto size = static_cast<std::uint64_t>(value.size());
+    bytes.append(reinterpret_cast<const char*>(&size), sizeof size).append(value);
+  }
+};
+
+class Unpacker {
+ public:
+  explicit Unpacker(std::string_view bytes) : rest_(bytes) {}
+  bool at_end() const { return rest_.empty(); }
+  std::string_view text() {
+    std::uint64_t size = 0;
+    RANKINE_ASSERT(rest_.size() >= sizeof size, "packed results are cut off");
+    std::memcpy(&size, rest_.data(), sizeof size);
+    RANKINE_ASSERT(rest_.size() - sizeof size >= size, "packed results are cut off");
+    const std::string_view value = rest_.substr(sizeof size, size);
+    rest_.remove_prefix(sizeof size + value.size());
+    return value;
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+std::string packed(const CheckpointContent& content) {
+  Packer out;
+  out.text(std::to_string(content.texts.size()));
+  for (const auto& [name, text] : content.texts) {
+    out.text(name);
+    out.text(text);
+  }
+  for (const auto& [name, value] : content.state) {
+    out.text(name);
+    out.text({reinterpret_cast<const char*>(&value.type), sizeof value.type});
+    out.text({reinterpret_cast<const char*>(value.shape.data()), value.shape.size() * sizeof(std::int64_t)});
+    out.text({reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size()});
+  }
+  return out.bytes;
+}
+
+CheckpointContent unpacked(std::string_view bytes) {
+  Unpacker in(bytes);
+  CheckpointContent content;
+  for (long left = std::atol(std::string(in.text()).c_str()); left > 0; --left) {
+    const std::string name(in.text());
+    content.texts.emplace(name, in.text());
+  }
+  while (!in.at_end()) {
+    const std::string name(in.text());
+    StateValue value;
+    std::memcpy(&value.type, in.text().data(), sizeof value.type);
+    const std::string_view shape = in.text(), data = in.text();
+    value.shape.resize(shape.size() / sizeof(std::int64_t));
+    if (!shape.empty()) std::memcpy(value.shape.data(), shape.data(), shape.size());
+    value.bytes.resize(data.size());
+    if (!data.empty()) std::memcpy(value.bytes.data(), data.data(), data.size());
+    content.state.emplace(name, std::move(value));
+  }
+  return content;
 }
 
 /// Seconds since 1970, which is what Slurm gives.
@@ -196,16 +264,31 @@ SettingsChange compare_settings(const std::map<std::string, std::string>& then,
 // Checkpointer
 
 Checkpointer::Checkpointer(const Setup& setup, Log& log)
-    : communicator_(setup.communicator),
+    : world_(setup.communicator),
+      groups_(setup.groups),
+      communicator_(groups_ != nullptr ? groups_->group() : world_),
       deck_(setup.deck),
       options_(setup.deck.checkpoint()),
       restart_(setup.restart),
       output_(setup.output),
       smoke_(setup.smoke),
-      folder_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
+      common_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
+      folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
-  if (restart_ != "never") communicator_.on_root([&] { look(log); });
+  if (restart_ != "never") world_.on_root([&] { look(log); });
+  if (groups_ != nullptr) {
+    // Now, because what groups save later must not be taken for what an earlier run left.
+    if (world_.is_root()) {
+      try {
+        archive();
+      } catch (const std::exception& error) {
+        log_.warning(std::string("what an earlier run left stays where it is: ") + error.what());
+      }
+    }
+    world_.barrier();
+    first_write_ = false;
+  }
 }
 
 double Checkpointer::now() const { return seconds_since_epoch(); }
@@ -236,7 +319,7 @@ std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& pa
 
 void Checkpointer::look(Log& log) {
   // A folder of its own, or one that the user names; in both, damaged ones are skipped.
-  CheckpointFolder from = folder_;
+  CheckpointFolder from = common_;
   std::string only;
   if (restart_ != "auto") {
     if (!fs::exists(restart_)) {
@@ -248,14 +331,15 @@ void Checkpointer::look(Log& log) {
       from = CheckpointFolder(restart_);
     } else {
       only = restart_;
-      const std::string parent = fs::path(restart_).parent_path().string();
-      from = CheckpointFolder(parent.empty() ? "." : parent);
+      from = CheckpointFolder::holding(restart_);
     }
   }
   std::error_code same_error;
-  const bool own = fs::equivalent(from.path(), folder_.path(), same_error);
+  const bool own = fs::equivalent(from.path(), common_.path(), same_error);
+  std::vector<CheckpointFolder> parts = from.groups();
+  parts.insert(parts.begin(), from);
   if (own) {
-    folder_.remove_temporaries();
+    for (const CheckpointFolder& part : parts) part.remove_temporaries();
     first_write_ = false;
   }
   remove_stale_results(output_);
@@ -287,17 +371,16 @@ void Checkpointer::look(Log& log) {
       check(*found);
       auto& where = found->more_steps ? running_ : finished_;
       if (!found->more_steps && !own)
-        unsaved_.emplace_back(folder_.finished_path(variant.name, seed), found->content);
+        unsaved_.emplace_back(common_.finished_path(variant.name, seed), found->content);
       if (!found->more_steps) found->content = {};  // read again when it is its turn
-      where.emplace(std::pair(variant.name, static_cast<std::int64_t>(seed)), std::move(*found));
+      where.emplace(Job(variant.name, seed), std::move(*found));
       any_good_ = true;
     }
   }
-  std::vector<CheckpointFolder::Item> items = from.list();
-  if (!only.empty()) items = {{0, only}};
-  for (const CheckpointFolder::Item& item : items) {
+  // The newest good one of each group. Returns whether this is one.
+  const auto take = [&](const CheckpointFolder::Item& item) {
     std::optional<Found> found = read_good(item.path, only.empty(), log);
-    if (!found) continue;
+    if (!found) return false;
     const std::string variant = text_or(found->content, "variant");
     const std::int64_t seed = std::atol(text_or(found->content, "seed").c_str());
     const bool in_deck =
@@ -309,15 +392,24 @@ void Checkpointer::look(Log& log) {
           "{}: belongs to variant '{}', seed {}, which this run does not have", item.path, variant, seed);
       if (!only.empty()) throw InputError(what);
       log.warning("skipped the checkpoint " + what);
-      continue;
+      return false;
     }
     any_good_ = true;
-    const auto job = std::pair(variant, seed);
-    if (text_or(found->content, "finished") == "yes" || finished_.contains(job)) break;
+    const Job job(variant, seed);
+    if (text_or(found->content, "finished") == "yes" || finished_.contains(job)) return true;
     check(*found);
     const auto better = running_.find(job);
     if (better == running_.end() || better->second.step < found->step) running_[job] = std::move(*found);
-    break;
+    return true;
+  };
+  if (!only.empty()) {
+    take({0, only});
+  } else {
+    for (const CheckpointFolder& part : parts) {
+      for (const CheckpointFolder::Item& item : part.list()) {
+        if (take(item)) break;
+      }
+    }
   }
   if (another_program) {
     log.warning(
@@ -329,22 +421,64 @@ void Checkpointer::look(Log& log) {
   } else if (running_.empty()) {
     log.line(fmt::format("going on from {}: {} done", from.path(), finished_.size()));
   } else {
-    const auto& [job, found] = *running_.begin();
-    log.line(fmt::format("going on from {}: {} seed {} after {} steps, {} done before", found.path, job.first,
-                         job.second, found.step, finished_.size()));
+    for (const auto& [job, found] : running_) {
+      log.line(fmt::format("going on from {}: {} seed {} after {} steps, {} done before", found.path,
+                           job.first, job.second, found.step, finished_.size()));
+    }
   }
+}
+
+bool Checkpointer::was_done(const Job& job) const {
+  bool known = world_.is_root() && finished_.contains(job);
+  world_.broadcast(known);
+  return known;
+}
+
+void Checkpointer::hand_over(const Job& job, int group) {
+  world_.broadcast(any_good_);
+  std::string path;
+  if (world_.is_root() && running_.contains(job)) path = running_.at(job).path;
+  world_.broadcast(path);
+  const int root = groups_->root_of(group);
+  if (path.empty() || root == 0) return;
+  if (world_.is_root()) running_.erase(job);
+  world_.together([&] {
+    if (world_.rank() != root) return;
+    Found found{path, read_checkpoint(path), 0, false};
+    found.step = std::atol(text_or(found.content, "step").c_str());
+    running_[job] = std::move(found);
+  });
+}
+
+void Checkpointer::tell_failure() { groups_->tell(another_failed); }
+
+bool Checkpointer::wait_for_others(bool stopped) {
+  groups_->meet([&] {
+    if (const int signal = StopSignals::received(); signal != 0) groups_->tell(a_signal + signal);
+  });
+  stopped = world_.any(stopped);
+  if (stopped && communicator_.is_root()) flush_finished();
+  return stopped;
 }
 
 std::optional<std::map<std::string, double>> Checkpointer::finished(const std::string& variant,
                                                                     std::int64_t seed, RunWriter& results) {
-  job_ = {};
-  bool known = communicator_.is_root() && finished_.contains({variant, seed});
-  communicator_.broadcast(known);
+  const Job job(variant, seed);
+  const bool in_file = was_done(job);
+  std::vector<char> received;
+  if (!in_file && groups_ != nullptr) {
+    const auto done = completed_.extract(job);
+    const std::string bytes = done.empty() ? "" : packed(done.mapped());
+    received = world_.gather_varying(std::span<const char>(bytes));
+  }
+  bool known = in_file || !received.empty();
+  world_.broadcast(known);
   if (!known) return std::nullopt;
   std::string names;
   std::vector<double> values;
-  communicator_.on_root([&] {
-    const CheckpointContent content = read_checkpoint(finished_.at({variant, seed}).path);
+  world_.on_root([&] {
+    const CheckpointContent content =
+        in_file ? read_checkpoint(finished_.at(job).path) : unpacked({received.data(), received.size()});
     results.load(content, false);
     for (const auto& [name, value] : content.state) {
       constexpr std::string_view start = "metrics/";
@@ -354,8 +488,8 @@ std::optional<std::map<std::string, double>> Checkpointer::finished(const std::s
       std::memcpy(&values.back(), value.bytes.data(), sizeof(double));
     }
   });
-  communicator_.broadcast(names);
-  communicator_.broadcast(values);
+  world_.broadcast(names);
+  world_.broadcast(values);
   std::map<std::string, double> metrics;
   std::size_t begin = 0;
   for (const double value : values) {
@@ -408,8 +542,13 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
 /// Root only. IoError where it cannot be made ready.
 void Checkpointer::prepare_folder() {
   folder_.create();
-  if (std::exchange(first_write_, false) && folder_.archive()) {
-    log_.line("moved the checkpoints of an earlier run to " + folder_.path() + "/previous");
+  archive();
+}
+
+/// Root only: what an earlier run left makes room. IoError.
+void Checkpointer::archive() {
+  if (std::exchange(first_write_, false) && common_.archive()) {
+    log_.line("moved the checkpoints of an earlier run to " + common_.path() + "/previous");
   }
 }
 
@@ -481,7 +620,11 @@ void Checkpointer::done(const JobCheckpoint& job, const std::map<std::string, do
   }
   describe(content, job.variant_, job.seed_, step);
   content.texts["finished"] = "yes";
-  unsaved_.emplace_back(folder_.finished_path(job.variant_, job.seed_), std::move(content));
+  unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
+  if (groups_ != nullptr) {
+    CheckpointContent& kept = completed_[{job.variant_, job.seed_}] = unsaved_.back().second;
+    std::erase_if(kept.state, [](const auto& entry) { return entry.first.starts_with("state/"); });
+  }
   const bool due = options_.every_steps > 0 ||
                    (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
   if (due) {
@@ -609,8 +752,7 @@ bool JobCheckpoint::wanted() const {
 }
 
 void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
-  // The largest of what the ranks say counts; rank 0 watches the clocks.
-  enum : std::int64_t { go_on, save, wall_time, a_signal };
+  // The largest of what the ranks say counts; the root watches the clocks and the other groups.
   const Communicator& communicator = owner_.communicator_;
   std::int64_t wish = go_on;
   if (communicator.is_root()) {
@@ -622,6 +764,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
         (options.every_minutes > 0 && owner_.since_saved_.seconds() >= 60 * options.every_minutes);
     if (due && step > saved_step_) wish = save;
     if (owner_.limit_.must_stop(now)) wish = wall_time;
+    if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }
   if (const int signal = StopSignals::received(); signal != 0) wish = a_signal + signal;
   if (communicator.size() > 1) {
@@ -630,6 +773,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
     owner_.job_.agree_seconds += watch.seconds();
   }
   const bool stop = wish >= wall_time;
+  if (stop && owner_.groups_ != nullptr && communicator.is_root()) owner_.groups_->tell(wish);
   if (step == steps && !stop) {
     CheckpointContent content = owner_.collect(state_);
     content.texts["step"] = std::to_string(step);
@@ -646,8 +790,9 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
   // Without any checkpoint there is nothing to go on from.
   std::int64_t usable = communicator.is_root() && (good || owner_.any_good_) ? 1 : 0;
   communicator.broadcast(usable);
-  const std::string why = wish == wall_time
-                              ? "the wall time is nearly over"
+  const std::string why = wish == wall_time ? "the wall time is nearly over"
+                          : wish == another_failed
+                              ? "another run failed"
                               : std::string("got ") + StopSignals::name(static_cast<int>(wish - a_signal));
   if (usable == 0) {
     throw IoError(why + ", but no checkpoint could be written; see the warning above");

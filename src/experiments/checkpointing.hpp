@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "src/comm/communicator.hpp"
+#include "src/comm/rank_groups.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/log.hpp"
 #include "src/core/state_registry.hpp"
@@ -102,33 +103,51 @@ class JobCheckpoint {
   std::string parent_;                           // root: the file that this job went on from
 };
 
-/// Of all variants and seeds of one call of the program.
+/// Of all variants and seeds of one call of the program. Where groups of ranks do different ones at the same
+/// time, each group has one: it saves into a folder of its own what runs, and into the common one what is
+/// done; a request to stop reaches all.
 class Checkpointer {
  public:
   struct Setup {
-    const Communicator& communicator;
+    const Communicator& communicator;  ///< the world
     const Deck& deck;
     std::string output;   ///< results file
     std::string restart;  ///< "never", "auto", or a path
     bool smoke = false;
+    RankGroups* groups = nullptr;  ///< if there are several
   };
-  /// Collective. Looks for what to go on from; says what it skips, and why. InputError where a checkpoint was
-  /// written with settings that matter and differ.
+  /// Collective, as everything here that does not say so of a group. Looks for what to go on from; says what
+  /// it skips, and why. InputError where a checkpoint was written with settings that matter and differ.
   Checkpointer(const Setup& setup, Log& log);
 
-  /// If this variant and seed is done: restores its results and returns its metrics. Collective.
+  using Job = std::pair<std::string, std::int64_t>;  ///< variant and seed
+
+  /// If this variant and seed is done, before or by any group: restores its results and returns its metrics.
   std::optional<std::map<std::string, double>> finished(const std::string& variant, std::int64_t seed,
                                                         RunWriter& results);
+  /// Whether it was done before.
+  bool was_done(const Job& job) const;
+  /// Gives `job`, if it was running, to the group that will do it.
+  void hand_over(const Job& job, int group);
+
+  /// Where a group's work has failed: the others shall stop in good order. Not collective.
+  void tell_failure();
+  /// Waits until all groups have done what they will do, `stopped` or not. Returns whether any has stopped;
+  /// then everything that is done is saved.
+  bool wait_for_others(bool stopped);
+
   JobCheckpoint begin(const std::string& variant, std::int64_t seed, const RunWriter& results) {
+    job_ = {};
     return JobCheckpoint(*this, variant, seed, results);
   }
   /// Notes that the job is done; its results are saved at the next checkpoint, or now if saving is due after
-  /// each number of steps. Collective. `results` must have all it is going to have.
+  /// each number of steps. Collective in the group. `results` must have all it is going to have.
   void done(const JobCheckpoint& job, const std::map<std::string, double>& metrics);
 
   /// What this job spent on checkpoints, for /timing.
   void report(RunWriter& results) const;
-  /// "2 checkpoints, the last of 1.1 MiB, in 0.05 s (0.3 % of the time)"; "" if there was none. Root only.
+  /// "2 checkpoints, the last of 1.1 MiB, in 0.05 s (0.3 % of the time)"; "" if there was none. Root of the
+  /// group only.
   std::string summary() const;
 
  private:
@@ -145,6 +164,7 @@ class Checkpointer {
   };
 
   void look(Log& log);
+  void archive();
   std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log) const;
   CheckpointContent collect(const StateRegistry& state) const;
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
@@ -156,21 +176,25 @@ class Checkpointer {
   bool flush_finished();
   double now() const;
 
-  const Communicator& communicator_;
+  const Communicator& world_;
+  RankGroups* groups_;
+  const Communicator& communicator_;  // the group, or the world
   const Deck& deck_;
   const CheckpointOptions options_;
   std::string restart_, output_;
   bool smoke_;
-  CheckpointFolder folder_;
+  CheckpointFolder common_;  // of what is done
+  CheckpointFolder folder_;  // of what runs here
   Log& log_;
   StopSignals signals_;
   WallLimit limit_;
   Stopwatch since_start_;
   Stopwatch since_saved_;
   bool first_write_ = true;
-  bool any_good_ = false;  // root: a restart would find something
-  std::map<std::pair<std::string, std::int64_t>, Found> running_, finished_;  // root
-  std::vector<std::pair<std::string, CheckpointContent>> unsaved_;            // root: path, results of a job
+  bool any_good_ = false;                                           // root: a restart would find something
+  std::map<Job, Found> running_, finished_;                         // root
+  std::map<Job, CheckpointContent> completed_;                      // root, with several groups
+  std::vector<std::pair<std::string, CheckpointContent>> unsaved_;  // root: path, results of a job
   Totals totals_, job_;
 };
 

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
+#include <iostream>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -16,28 +19,36 @@
 namespace rankine {
 namespace {
 
-struct Spread {
-  double mean = 0, deviation = 0;
-};
-
-Spread spread(const std::vector<double>& values) {
-  Spread result;
-  for (const double v : values) result.mean += v / static_cast<double>(values.size());
-  for (const double v : values) result.deviation += (v - result.mean) * (v - result.mean);
-  if (values.size() > 1)
-    result.deviation = std::sqrt(result.deviation / static_cast<double>(values.size() - 1));
-  return result;
-}
-
-std::string cell(const std::vector<double>& values) {
-  if (values.empty()) return "-";
-  const Spread s = spread(values);
-  if (std::isnan(s.mean)) return "-";
-  return values.size() == 1 ? fmt::format("{:.4g}", s.mean)
-                            : fmt::format("{:.4g} +- {:.1g}", s.mean, s.deviation);
+std::string count_of(std::size_t n, const char* what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
 }  // namespace
+
+std::vector<int> deal(std::span<const double> seconds, int groups) {
+  std::vector<std::size_t> order(seconds.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto length = [&](std::size_t i) { return std::isfinite(seconds[i]) ? seconds[i] : 0.0; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return length(a) > length(b); });
+  std::vector<int> owner(seconds.size(), -1);
+  std::vector<std::pair<double, int>> load(static_cast<std::size_t>(groups));  // and the number of jobs
+  for (const std::size_t job : order) {
+    if (length(job) < 0) continue;
+    const auto least = std::min_element(load.begin(), load.end());
+    least->first += length(job);
+    least->second += 1;
+    owner[job] = static_cast<int>(least - load.begin());
+  }
+  return owner;
+}
+
+std::string path_of_task(const std::string& path, const DeckRequest& request) {
+  if (request.tasks == 0) return path;
+  const std::size_t dot = path.ends_with(".h5") ? path.size() - 3 : path.size();
+  return fmt::format("{}.task_{}_of_{}{}", path.substr(0, dot), request.task, request.tasks,
+                     path.substr(dot));
+}
 
 Deck read_deck(const Communicator& communicator, const std::string& path, const DeckRequest& request) {
   std::string text;
@@ -48,9 +59,32 @@ Deck read_deck(const Communicator& communicator, const std::string& path, const 
 
 DeckRun::DeckRun(const Communicator& communicator, const ExperimentRegistry& table, Deck deck,
                  const DeckRequest& request)
-    : communicator_(communicator), request_(request), deck_(std::move(deck)) {
+    : communicator_(communicator),
+      request_(request),
+      deck_(std::move(deck)),
+      groups_(communicator, wanted_groups()) {
   make_parts(table);
   parse_expectations();
+}
+
+int DeckRun::wanted_groups() const {
+  if (request_.tasks > 0 && static_cast<std::size_t>(request_.tasks) > all_jobs()) {
+    throw InputError(fmt::format("--task {}/{}: {} has {} runs ({} x {}); allowed: at most as many tasks",
+                                 request_.task, request_.tasks, deck_.file(), all_jobs(),
+                                 count_of(deck_.variants().size(), "variant"),
+                                 count_of(deck_.run().seeds.size(), "seed")));
+  }
+  const std::size_t tasks = request_.tasks > 0 ? static_cast<std::size_t>(request_.tasks) : 1;
+  const std::size_t jobs = (all_jobs() + tasks - 1) / tasks;
+  return static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(deck_.run().concurrent), jobs));
+}
+
+std::vector<double> DeckRun::estimated_seconds() const {
+  std::vector<double> seconds;
+  for (const Job& job : jobs_) {
+    seconds.push_back(std::max(job.part->experiment->estimate().seconds_per_seed, 0.0));
+  }
+  return seconds;
 }
 
 void DeckRun::make_parts(const ExperimentRegistry& table) {
@@ -59,8 +93,10 @@ void DeckRun::make_parts(const ExperimentRegistry& table) {
   // saw.
   communicator_.together([&] {
     for (const Deck::Variant& variant : deck_.variants()) {
-      const ExperimentSetup setup{communicator_, variant.name, seeds, request_.smoke};
-      Part part{variant.name, table.make_named(deck_.experiment_node(), variant.node, setup), {}, {}};
+      const ExperimentSetup setup{groups_.group(), variant.name, seeds, request_.smoke};
+      Part part;
+      part.variant = variant.name;
+      part.experiment = table.make_named(deck_.experiment_node(), variant.node, setup);
       part.metrics = part.experiment->metrics();
       std::set<std::string> names;
       for (const MetricInfo& metric : part.metrics) {
@@ -69,6 +105,13 @@ void DeckRun::make_parts(const ExperimentRegistry& table) {
       parts_.push_back(std::move(part));
     }
   });
+  // Dealt out one by one, so that the long variants do not all fall to one task.
+  int turn = 0;
+  for (Part& part : parts_) {
+    for (const std::int64_t seed : seeds) {
+      if (request_.tasks == 0 || turn++ % request_.tasks == request_.task - 1) jobs_.push_back({&part, seed});
+    }
+  }
 }
 
 void DeckRun::parse_expectations() {
@@ -85,30 +128,32 @@ void DeckRun::parse_expectations() {
 }
 
 std::string DeckRun::summary() const {
-  const auto count = [](std::size_t n, const char* what) {
-    return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
-  };
-  return fmt::format("{} is in order: {} x {} of {}, {}", deck_.file(), count(parts_.size(), "variant"),
-                     count(deck_.run().seeds.size(), "seed"), deck_.run().experiment,
-                     count(expectations_.size(), "expectation"));
+  return fmt::format("{} is in order: {} x {} of {}, {}", deck_.file(), count_of(parts_.size(), "variant"),
+                     count_of(deck_.run().seeds.size(), "seed"), deck_.run().experiment,
+                     count_of(expectations_.size(), "expectation"));
 }
 
 std::string DeckRun::dry_run_text() const {
-  std::string text = "# the resolved deck\n" + deck_.resolved() + "\n# the partition on " +
-                     std::to_string(communicator_.size()) +
-                     (communicator_.size() == 1 ? " rank\n" : " ranks\n");
+  std::string text = fmt::format("# the resolved deck\n{}\n# the partition on {}", deck_.resolved(),
+                                 count_of(static_cast<std::size_t>(communicator_.size()), "rank"));
+  if (groups_.count() > 1) text += fmt::format(" in {} concurrent groups; of the first", groups_.count());
+  text += "\n";
   std::string estimates = "# estimates\n";
-  const auto seeds = static_cast<double>(deck_.run().seeds.size());
-  double seconds = 0, bytes = 0, file_bytes = 0;
+  double bytes = 0, file_bytes = 0;
   for (const Part& part : parts_) {
     const RunEstimate estimate = part.experiment->estimate();
     text += part.variant + ": " + estimate.partition + "\n";
     estimates += fmt::format("{}: {} a rank, {} a seed\n", part.variant, bytes_text(estimate.bytes_per_rank),
                              duration_text(estimate.seconds_per_seed));
-    seconds += seeds * estimate.seconds_per_seed;
     bytes = std::max(bytes, estimate.bytes_per_rank);
-    file_bytes += seeds * static_cast<double>(estimate.file_bytes);
+    for (const Job& job : jobs_)
+      file_bytes += job.part == &part ? static_cast<double>(estimate.file_bytes) : 0;
   }
+  const std::vector<double> lengths = estimated_seconds();
+  const std::vector<int> owner = deal(lengths, groups_.count());
+  std::vector<double> load(static_cast<std::size_t>(groups_.count()));
+  for (std::size_t i = 0; i < owner.size(); ++i) load[static_cast<std::size_t>(owner[i])] += lengths[i];
+  const double seconds = *std::max_element(load.begin(), load.end());
   return text + "\n" + estimates +
          fmt::format("all: {} a rank, {}, results file {}\n", bytes_text(bytes), duration_text(seconds),
                      bytes_text(file_bytes));
@@ -120,31 +165,27 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
   };
   const auto began = std::chrono::steady_clock::now();
-  const std::string path = invocation.output.empty() ? deck_.run().output : invocation.output;
+  const std::string path =
+      path_of_task(invocation.output.empty() ? deck_.run().output : invocation.output, request_);
   output_ = path;
   std::uint64_t bytes_needed = 0;
-  for (const Part& part : parts_) {
-    bytes_needed += part.experiment->estimate().file_bytes * deck_.run().seeds.size();
-  }
+  for (const Job& job : jobs_) bytes_needed += job.part->experiment->estimate().file_bytes;
   ResultsWriter results;
   communicator_.on_root([&] { results = ResultsWriter(path, deck_.about().title, true, bytes_needed); });
   const std::vector<std::string> hosts = communicator_.host_names();
 
   log.line(fmt::format("{}{}", deck_.about().title.empty() ? deck_.file() : deck_.about().title,
                        request_.smoke ? " (smoke sizes)" : ""));
-  Checkpointer checkpointer({communicator_, deck_, path, invocation.restart, request_.smoke}, log);
+  // Of several groups each root speaks, in whole lines that say which run they are about.
+  const bool several = groups_.count() > 1;
+  Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
+  Log& group_log = several && (!communicator_.is_root() || log.style() == Log::Style::terminal) ? lines : log;
+  Checkpointer checkpointer(
+      {communicator_, deck_, path, invocation.restart, request_.smoke, several ? &groups_ : nullptr},
+      group_log);
   results.keep_for_checkpoints();
-  try {
-    for (Part& part : parts_) {
-      for (const int seed : deck_.run().seeds) run_one(part, seed, results, checkpointer, log);
-    }
-  } catch (const StopRequested& stop) {
-    log.clear_status();
-    if (const std::string costs = checkpointer.summary(); !costs.empty()) log.line(costs);
-    log.line(std::string(stop.what()) + "; `rankine run --restart auto` goes on from there");
-    return ExitCode::requeue;
-  }
-  log.text("\n" + table() + "\n");
+  if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
+  log.text("\n" + metrics_table(measured()) + "\n");
   const bool as_expected = check_expectations(results, log);
 
   results.provenance(collect_provenance({.arguments = invocation.arguments,
@@ -154,34 +195,123 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                                          .ranks = communicator_.size(),
                                          .hosts = hosts,
                                          .mpi_library = MpiSession::library_version(),
-                                         .start_utc = start}));
+                                         .start_utc = start,
+                                         .overrides = request_.set,
+                                         .only = request_.only,
+                                         .smoke = request_.smoke,
+                                         .task = request_.task,
+                                         .tasks = request_.tasks}));
   std::string side_file;
   communicator_.on_root([&] {
     results.finish();
     side_file = write_xdmf(path);
   });
-  if (const std::string costs = checkpointer.summary(); !costs.empty()) log.line(costs);
+  if (const std::string costs = checkpointer.summary(); !costs.empty()) group_log.line(costs);
   log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
                        duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
 }
 
-void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Checkpointer& checkpointer,
-                      Log& log) {
-  const auto began = std::chrono::steady_clock::now();
-  RunWriter writer = results.run(part.variant, seed);
-  if (const auto before = checkpointer.finished(part.variant, seed, writer)) {
-    for (const MetricInfo& info : part.metrics) {
-      const auto value = before->find(info.name);
-      part.values[info.name].push_back(value == before->end() ? std::numeric_limits<double>::quiet_NaN()
-                                                              : value->second);
+bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer,
+                       Log& log, Log& group_log) {
+  const auto say_why = [&](const StopRequested& stop) {
+    group_log.clear_status();
+    if (const std::string costs = checkpointer.summary(); !costs.empty()) group_log.line(costs);
+    group_log.line(std::string(stop.what()) + "; `rankine run --restart auto` goes on from there");
+  };
+  const auto was_done = [](const Job& job) {
+    return fmt::format("{} seed {}: was done before", job.part->variant, job.seed);
+  };
+  if (groups_.count() == 1) {
+    try {
+      for (const Job& job : jobs_) {
+        if (take_finished(job, results, checkpointer)) {
+          log.line(was_done(job));
+        } else {
+          run_one(job, results, checkpointer, log);
+        }
+      }
+      return true;
+    } catch (const StopRequested& stop) {
+      say_why(stop);
+      return false;
     }
-    results.forget(part.variant, seed);
-    log.line(fmt::format("{} seed {}: was done before", part.variant, seed));
-    return;
   }
+
+  // Every group does its share, with the results in memory; then the world's root writes them in the deck's
+  // order, as it does with those of earlier runs.
+  std::vector<double> seconds = estimated_seconds();
+  for (std::size_t i = 0; i < jobs_.size(); ++i) {
+    if (!checkpointer.was_done({jobs_[i].part->variant, jobs_[i].seed})) continue;
+    seconds[i] = -1;
+    log.line(was_done(jobs_[i]));
+  }
+  communicator_.broadcast(std::span(seconds));
+  const std::vector<int> owner = deal(seconds, groups_.count());
+  for (std::size_t i = 0; i < jobs_.size(); ++i) {
+    if (owner[i] >= 0) checkpointer.hand_over({jobs_[i].part->variant, jobs_[i].seed}, owner[i]);
+  }
+  log.line(
+      fmt::format("{} in {} concurrent groups of ranks", count_of(jobs_.size(), "run"), groups_.count()));
+  ResultsWriter own = ResultsWriter::in_memory(groups_.group().is_root());
+  bool stopped = false;
+  std::exception_ptr failure;
+  try {
+    const auto work = [&] {
+      try {
+        for (std::size_t i = 0; i < jobs_.size(); ++i) {
+          if (owner[i] == groups_.index()) run_one(jobs_[i], own, checkpointer, group_log);
+        }
+      } catch (const StopRequested& stop) {
+        say_why(stop);
+        stopped = true;
+      }
+    };
+    if (invocation.rendezvous != nullptr) {
+      invocation.rendezvous->within(groups_.group()).guard(work);
+    } else {
+      work();
+    }
+  } catch (...) {
+    group_log.clear_status();
+    failure = std::current_exception();
+    checkpointer.tell_failure();
+  }
+  const bool any_stopped = checkpointer.wait_for_others(stopped || failure != nullptr);
+  communicator_.together([&] {
+    if (failure) std::rethrow_exception(failure);
+  });
+  if (any_stopped) return false;
+  for (Part& part : parts_) part.values.clear();
+  for (const Job& job : jobs_) {
+    const bool taken = take_finished(job, results, checkpointer);
+    RANKINE_ASSERT(taken, "a run was done by no group");
+  }
+  return true;
+}
+
+/// If another group or an earlier run has done it: takes its results.
+bool DeckRun::take_finished(const Job& job, ResultsWriter& results, Checkpointer& checkpointer) {
+  Part& part = *job.part;
+  RunWriter writer = results.run(part.variant, job.seed);
+  const auto before = checkpointer.finished(part.variant, job.seed, writer);
+  if (!before) return false;
+  for (const MetricInfo& info : part.metrics) {
+    const auto value = before->find(info.name);
+    part.values[info.name].push_back(value == before->end() ? std::numeric_limits<double>::quiet_NaN()
+                                                            : value->second);
+  }
+  results.forget(part.variant, job.seed);
+  return true;
+}
+
+void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log) {
+  const auto began = std::chrono::steady_clock::now();
+  Part& part = *job.part;
+  const std::int64_t seed = job.seed;
+  RunWriter writer = results.run(part.variant, seed);
   JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
-  RunContext context{communicator_, part.variant, seed, writer, log, checkpoint, deck_, output_};
+  RunContext context{groups_.group(), part.variant, seed, writer, log, checkpoint, deck_, output_};
   const Metrics metrics = part.experiment->run(context);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   log.clear_status();
@@ -217,35 +347,12 @@ void DeckRun::run_one(Part& part, std::int64_t seed, ResultsWriter& results, Che
   log.line(fmt::format("{} seed {}: done in {}", part.variant, seed, duration_text(seconds)));
 }
 
-std::string DeckRun::table() const {
-  std::vector<std::vector<std::string>> rows{{""}};
-  for (const Part& part : parts_) rows[0].push_back(part.variant);
-  for (const Part& first : parts_) {
-    for (const MetricInfo& metric : first.metrics) {
-      const std::string label =
-          metric.unit.empty() || metric.unit == "1" ? metric.name : metric.name + " [" + metric.unit + "]";
-      const bool shown =
-          std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row[0] == label; });
-      if (shown) continue;
-      rows.push_back({label});
-      for (const Part& part : parts_) {
-        const auto values = part.values.find(metric.name);
-        rows.back().push_back(values == part.values.end() ? "-" : cell(values->second));
-      }
-    }
+std::vector<const VariantMetrics*> DeckRun::measured() const {
+  std::vector<const VariantMetrics*> variants;
+  for (const Part& part : parts_) {
+    if (!part.values.empty()) variants.push_back(&part);
   }
-  std::vector<std::size_t> widths(rows[0].size(), 0);
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line = fmt::format("{:<{}}", row[0], widths[0]);
-    for (std::size_t c = 1; c < row.size(); ++c) line += fmt::format("  {:>{}}", row[c], widths[c]);
-    text += line + "\n";
-  }
-  const std::size_t seeds = deck_.run().seeds.size();
-  return text + (seeds > 1 ? fmt::format("(mean +- standard deviation over {} seeds)\n", seeds) : "");
+  return variants;
 }
 
 bool DeckRun::check_expectations(ResultsWriter& results, Log& log) const {
@@ -253,39 +360,17 @@ bool DeckRun::check_expectations(ResultsWriter& results, Log& log) const {
     if (!expectations_.empty()) log.line("expectations are not checked at smoke sizes");
     return true;
   }
-  const auto part_of = [this](const std::string& variant) {
-    return std::find_if(parts_.begin(), parts_.end(),
-                        [&](const Part& part) { return part.variant == variant; });
-  };
-  const MetricLookup lookup = [&](const std::string& metric, const std::string& variant) {
-    const auto values = part_of(variant)->values.find(metric);
-    return values == part_of(variant)->values.end() ? std::vector<double>{} : values->second;
-  };
-  std::vector<ExpectationResult> verdicts;
-  bool all_true = true;
-  for (const Expectation& expectation : expectations_) {
-    const bool was_run =
-        std::all_of(expectation.variants().begin(), expectation.variants().end(),
-                    [&](const std::string& variant) { return part_of(variant) != parts_.end(); });
-    if (!was_run) {
-      log.text("  not checked  " + expectation.text() + "  (--only left a variant out)\n");
-      continue;
+  if (jobs_.size() < all_jobs()) {
+    if (!expectations_.empty()) {
+      log.line(fmt::format("expectations are not checked by task {} of {}; `rankine compare --merge` does",
+                           request_.task, request_.tasks));
     }
-    const Expectation::Outcome outcome = expectation.evaluate(lookup);
-    std::string sides = outcome.note;
-    if (sides.empty() && !std::isnan(outcome.left))
-      sides = fmt::format("{:.4g} and {:.4g}", outcome.left, outcome.right);
-    if (std::isfinite(outcome.standard_error))
-      sides += fmt::format(", {:.2g} apart, standard error {:.2g}", outcome.left - outcome.right,
-                           outcome.standard_error);
-    log.text(fmt::format("  {}  {}{}\n", outcome.verdict ? "true " : "FALSE", expectation.text(),
-                         sides.empty() ? "" : "  (" + sides + ")"));
-    verdicts.push_back(
-        {expectation.text(), outcome.verdict, outcome.left, outcome.right, outcome.standard_error});
-    all_true = all_true && outcome.verdict;
+    return true;
   }
-  results.expectations(verdicts);
-  return all_true;
+  const Verdicts verdicts = judge(expectations_, measured());
+  log.text(verdicts.text);
+  results.expectations(verdicts.results);
+  return verdicts.all_true;
 }
 
 }  // namespace rankine

@@ -4,14 +4,18 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "src/comm/rank_groups.hpp"
+#include "src/comm/rendezvous.hpp"
 #include "src/deck/deck.hpp"
 #include "src/deck/expect.hpp"
 #include "src/experiments/checkpointing.hpp"
 #include "src/experiments/experiment.hpp"
+#include "src/experiments/report.hpp"
 
 namespace rankine {
 
@@ -22,6 +26,13 @@ struct ExitCode {
 };
 
 /// Rank 0 reads the file, all ranks resolve the same text. Collective; throws InputError on all ranks.
+/// Which of `groups` does which job: each, the longest first, goes to the group that has the least to do.
+/// Jobs of negative length are left out (-1).
+std::vector<int> deal(std::span<const double> seconds, int groups);
+
+/// `path` of what all tasks of a sweep have: "results.h5" becomes "results.task_2_of_8.h5".
+std::string path_of_task(const std::string& path, const DeckRequest& request);
+
 Deck read_deck(const Communicator& communicator, const std::string& path, const DeckRequest& request);
 
 /// A deck whose experiments exist, that is, which has been checked as far as it can be without work.
@@ -42,29 +53,43 @@ class DeckRun {
     std::vector<std::string> arguments;  ///< argv
     std::string output;                  ///< "": as the deck says
     std::string restart = "never";       ///< "never", "auto" or the path of a checkpoint or a folder of them
+    const Rendezvous* rendezvous = nullptr;  ///< for ranks that fail alone in their group
   };
   /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
   /// or the end of the wall time stopped it.
   int run(const Invocation& invocation, Log& log);
 
  private:
-  struct Part {
-    std::string variant;
+  struct Part : VariantMetrics {
     std::unique_ptr<Experiment> experiment;
-    std::vector<MetricInfo> metrics;
-    std::map<std::string, std::vector<double>> values;  // metric -> one for each seed
   };
 
+  /// One variant and seed.
+  struct Job {
+    Part* part;
+    std::int64_t seed;
+  };
+
+  std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
+  int wanted_groups() const;
   void make_parts(const ExperimentRegistry& table);
+  std::vector<double> estimated_seconds() const;
   void parse_expectations();
-  void run_one(Part& part, std::int64_t seed, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
-  std::string table() const;
+  /// False where a signal or the wall time stopped it.
+  bool run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer, Log& log,
+                Log& group_log);
+  bool take_finished(const Job& job, ResultsWriter& results, Checkpointer& checkpointer);
+  void run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
+  /// The variants that this task has.
+  std::vector<const VariantMetrics*> measured() const;
   bool check_expectations(ResultsWriter& results, Log& log) const;
 
   const Communicator& communicator_;
   DeckRequest request_;
   Deck deck_;
+  RankGroups groups_;
   std::vector<Part> parts_;
+  std::vector<Job> jobs_;  // in the deck's order; the share of this task, if it is one of several
   std::vector<Expectation> expectations_;
   std::string output_;  // results file of this run
 };

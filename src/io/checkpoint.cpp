@@ -474,6 +474,13 @@ std::vector<fs::path> files_in(const std::string& folder) {
   return files;
 }
 
+constexpr const char* group_start = "group_";
+
+bool is_group(const fs::path& path) {
+  std::error_code ignored;
+  return path.filename().string().starts_with(group_start) && fs::is_directory(path, ignored);
+}
+
 }  // namespace
 
 CheckpointCost write_checkpoint(const Communicator& communicator, const std::string& path,
@@ -527,6 +534,24 @@ CheckpointContent read_checkpoint(const std::string& path) {
   return content;
 }
 
+CheckpointFolder CheckpointFolder::of_group(int group) const {
+  return group == 0 ? *this : CheckpointFolder(fmt::format("{}/{}{}", path_, group_start, group + 1));
+}
+
+std::vector<CheckpointFolder> CheckpointFolder::groups() const {
+  std::vector<CheckpointFolder> all;
+  for (const fs::path& file : files_in(path_)) {
+    if (is_group(file)) all.emplace_back(file.string());
+  }
+  return all;
+}
+
+CheckpointFolder CheckpointFolder::holding(const std::string& checkpoint) {
+  fs::path folder = fs::path(checkpoint).parent_path();
+  if (is_group(folder)) folder = folder.parent_path();
+  return CheckpointFolder(folder.empty() ? "." : folder.string());
+}
+
 std::vector<CheckpointFolder::Item> CheckpointFolder::list() const {
   std::vector<Item> items;
   for (const fs::path& file : files_in(path_)) {
@@ -571,7 +596,7 @@ bool CheckpointFolder::archive() const {
   bool any = false;
   std::error_code error;
   for (const fs::path& file : files_in(path_)) {
-    if (file.extension() != ".h5") continue;
+    if (file.extension() != ".h5" && !is_group(file)) continue;
     if (!any) {
       fs::remove_all(previous, error);
       fs::create_directories(previous, error);

@@ -60,6 +60,12 @@ class CheckpointFolder {
  public:
   explicit CheckpointFolder(std::string path) : path_(std::move(path)) {}
   const std::string& path() const { return path_; }
+  /// The folder below, of what a group of ranks runs: "group_2" for group 1; this one for group 0.
+  CheckpointFolder of_group(int group) const;
+  /// All of these that exist.
+  std::vector<CheckpointFolder> groups() const;
+  /// The folder, with those of its groups, that a checkpoint stands in.
+  static CheckpointFolder holding(const std::string& checkpoint);
 
   struct Item {
     std::int64_t number;

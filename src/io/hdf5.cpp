@@ -462,6 +462,52 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
 // ---------------------------------------------------------------------------------------------------------
 // Dataset
 
+void Object::copy_attributes(const Object& other) {
+  for (const std::string& name : other.attribute_names()) {
+    if (name == "DIMENSION_LIST" || name == "REFERENCE_LIST" || name == "CLASS" || name == "NAME") continue;
+    const char* doing = "copy an attribute";
+    const Handle from = open_attribute(other.handle_.get(), other.file(), other.path_, name);
+    const Handle type = owned(H5Aget_type(from.get()), other.file(), other.path_, doing);
+    const Handle space = owned(H5Aget_space(from.get()), other.file(), other.path_, doing);
+    const auto count = static_cast<std::size_t>(H5Sget_simple_extent_npoints(space.get()));
+    std::vector<std::byte> values(H5Tget_size(type.get()) * std::max<std::size_t>(count, 1));
+    checked(H5Aread(from.get(), type.get(), values.data()), other.file(), other.path_, doing);
+    const Handle made(
+        H5Acreate2(handle_.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT));
+    const herr_t written = made.get() < 0 ? -1 : H5Awrite(made.get(), type.get(), values.data());
+    H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, values.data());  // texts of variable length
+    checked(written, file(), path_, doing);
+  }
+}
+
+std::optional<std::string> Dataset::scale_name() const {
+  if (H5DSis_scale(handle_.get()) <= 0) return std::nullopt;
+  std::vector<char> name(256);
+  checked(H5DSget_scale_name(handle_.get(), name.data(), name.size()), file(), path_, "read a scale's name");
+  return std::string(name.data());
+}
+
+std::vector<std::vector<std::string>> Dataset::attached_scales() const {
+  const char* doing = "list the dimension scales";
+  const Handle space = owned(H5Dget_space(handle_.get()), file(), path_, doing);
+  std::vector<std::vector<std::string>> all(
+      static_cast<std::size_t>(checked(H5Sget_simple_extent_ndims(space.get()), file(), path_, doing)));
+  for (std::size_t dimension = 0; dimension < all.size(); ++dimension) {
+    const auto note = [](hid_t, unsigned, hid_t scale, void* out) -> herr_t {
+      std::vector<char> name(1024);
+      if (H5Iget_name(scale, name.data(), name.size()) <= 0) return -1;
+      const std::string path(name.data());
+      static_cast<std::vector<std::string>*>(out)->push_back(path.substr(path.rfind('/') + 1));
+      return 0;
+    };
+    if (H5DSget_num_scales(handle_.get(), static_cast<unsigned>(dimension)) <= 0) continue;
+    checked(
+        H5DSiterate_scales(handle_.get(), static_cast<unsigned>(dimension), nullptr, note, &all[dimension]),
+        file(), path_, doing);
+  }
+  return all;
+}
+
 void Dataset::make_scale(const std::string& name) {
   checked(H5DSset_scale(handle_.get(), name.c_str()), file(), path_, "make it a dimension scale");
 }
@@ -478,6 +524,34 @@ std::string Group::below(const std::string& name) const {
   if (!name.empty() && name.front() == '/') return name;
   if (name.empty()) return path_;
   return fmt::format("{}/{}", path_ == "/" ? "" : path_, name);
+}
+
+void Group::copy_from(const Group& other) {
+  copy_attributes(other);
+  const Handle bare = owned(H5Pcreate(H5P_OBJECT_COPY), file(), path_, "copy a group");
+  checked(H5Pset_copy_object(bare.get(), H5O_COPY_WITHOUT_ATTR_FLAG), file(), path_, "copy a group");
+  for (const std::string& name : other.names()) {
+    if (other.has_group(name)) {
+      require_group(name).copy_from(other.open_group(name));
+      continue;
+    }
+    checked(H5Ocopy(other.handle_.get(), name.c_str(), handle_.get(), name.c_str(), bare.get(), H5P_DEFAULT),
+            file(), below(name), "copy a dataset");
+    const Dataset from = other.open_dataset(name);
+    Dataset made = open_dataset(name);
+    made.copy_attributes(from);
+    if (const auto scale = from.scale_name()) made.make_scale(*scale);
+  }
+  for (const std::string& name : other.names()) {
+    if (other.has_group(name)) continue;
+    const Dataset from = other.open_dataset(name);
+    if (from.scale_name()) continue;
+    Dataset made = open_dataset(name);
+    const auto scales = from.attached_scales();
+    for (unsigned dimension = 0; dimension < scales.size(); ++dimension) {
+      for (const std::string& scale : scales[dimension]) made.attach_scale(dimension, open_dataset(scale));
+    }
+  }
 }
 
 bool Group::has(const std::string& path) const {

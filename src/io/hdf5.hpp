@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -85,6 +86,8 @@ class Object {
   std::vector<double> number_attribute(const std::string& name) const;
   /// Whether the attribute holds text (else numbers, or something this layer does not read).
   bool attribute_is_text(const std::string& name) const;
+  /// Copies all attributes except those by which dimension scales refer to each other.
+  void copy_attributes(const Object& other);
 
   /// Absolute path inside the file, and the file, for messages.
   const std::string& path() const { return path_; }
@@ -120,6 +123,10 @@ class Dataset : public Object {
   void make_scale(const std::string& name);
   /// Declares `scale` to be the coordinate of dimension `dimension` (from 0).
   void attach_scale(unsigned dimension, const Dataset& scale);
+  /// Its name as a dimension scale, if it is one.
+  std::optional<std::string> scale_name() const;
+  /// Names of the datasets attached to each dimension.
+  std::vector<std::vector<std::string>> attached_scales() const;
 
  private:
   friend class Group;
@@ -158,6 +165,10 @@ class Group : public Object {
   std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
   Dataset write_text(const std::string& name, std::string_view text);
   Dataset write_texts(const std::string& name, const std::vector<std::string>& texts);
+
+  /// Copies attributes, groups and datasets of a group of another file here, in their order, as they are;
+  /// dimension scales, which must stand in the group of the datasets that they belong to, are attached anew.
+  void copy_from(const Group& other);
 
   bool has(const std::string& path) const;
   bool has_group(const std::string& path) const;

@@ -15,9 +15,6 @@
 #include "src/io/inspect.hpp"
 
 namespace rankine {
-namespace {
-
-using Json = nlohmann::ordered_json;
 
 hdf5::File open_results(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
@@ -34,6 +31,10 @@ hdf5::File open_results(const std::string& path) {
   }
   return file;
 }
+
+namespace {
+
+using Json = nlohmann::ordered_json;
 
 Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 

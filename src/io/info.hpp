@@ -5,9 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "src/io/hdf5.hpp"
 #include "src/io/results.hpp"
 
 namespace rankine {
+
+/// Opens results.h5 for reading. InputError where the file is missing, damaged, or no results file.
+hdf5::File open_results(const std::string& path);
 
 /// The content of results.h5 as JSON text, indented by two blanks:
 ///   file, format_version, title

@@ -95,6 +95,10 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"deck_path", run.deck_path},
       {"deck", run.deck_text},
       {"resolved_deck", run.resolved_deck},
+      {"overrides", fmt::format("{}", fmt::join(run.overrides, "\n"))},
+      {"only", fmt::format("{}", fmt::join(run.only, "\n"))},
+      {"smoke", run.smoke ? "true" : "false"},
+      {"task", run.tasks > 0 ? fmt::format("{}/{}", run.task, run.tasks) : ""},
       {"start_utc", run.start_utc},
       {"stop_utc", utc_now()},
   };

@@ -25,9 +25,12 @@ struct RunDescription {
   std::string deck_path, deck_text;    ///< as the user wrote it
   std::string resolved_deck;           ///< with every default filled in
   int ranks = 1;
-  std::vector<std::string> hosts;  ///< one a rank, in rank order
-  std::string mpi_library;         ///< for example "Open MPI v4.1.4, ..."
-  std::string start_utc;           ///< utc_now() at the start
+  std::vector<std::string> hosts;                      ///< one a rank, in rank order
+  std::string mpi_library;                             ///< for example "Open MPI v4.1.4, ..."
+  std::string start_utc;                               ///< utc_now() at the start
+  std::vector<std::string> overrides = {}, only = {};  ///< --set and --only
+  bool smoke = false;
+  int task = 0, tasks = 0;  ///< --task; 0 of 0: everything
 };
 
 /// Everything of `run`, of the build, of the libraries that run and of the environment, and the time now as

@@ -202,9 +202,12 @@ struct Run {
 
 class ResultsState {
  public:
+  /// Without a file.
+  ResultsState() : keep_(true) {}
+
   ResultsState(const std::string& path, const std::string& title, std::uint64_t bytes_needed)
-      : safe_(path, bytes_needed), file_(hdf5::File::create(safe_.temporary(), path)) {
-    hdf5::Group& root = file_.root();
+      : safe_(std::in_place, path, bytes_needed), file_(hdf5::File::create(safe_->temporary(), path)) {
+    hdf5::Group& root = file_->root();
     root.attribute("format", "rankine-results");
     root.attribute("format_version", 1);
     root.attribute("title", title);
@@ -237,23 +240,26 @@ class ResultsState {
                                               .fields = {},
                                               .weights = {},
                                               .edges = {}}));
-    hdf5::Group group = run_group(*runs_.back());
-    group.attribute("variant", variant);
-    group.attribute("seed", seed);
+    if (file_) {
+      hdf5::Group group = run_group(*runs_.back());
+      group.attribute("variant", variant);
+      group.attribute("seed", seed);
+    }
     return runs_.size() - 1;
   }
 
   hdf5::Group run_group(const Run& run) {
-    return file_.root().require_group(fmt::format("runs/{}", run.path()));
+    return file_->root().require_group(fmt::format("runs/{}", run.path()));
   }
 
   template <class T>
   void write_field(Run& run, const std::string& name, std::span<const T> values,
                    const std::vector<Coordinate>& coordinates, const Label& label) {
-    hdf5::Group group = run_group(run).require_group("fields");
     if (keep_)
       run.fields.push_back(
           {name, array(values, {static_cast<std::int64_t>(values.size())}), coordinates, label});
+    if (!file_) return;
+    hdf5::Group group = run_group(run).require_group("fields");
     hdf5::Shape shape;
     for (const auto& coordinate : coordinates) shape.push_back(coordinate.values.size());
     hdf5::Dataset dataset = group.write(name, shape, values);
@@ -275,7 +281,7 @@ class ResultsState {
       dataset.attach_scale(i, scale);
     }
     // HDF5 keeps small data back and loses a failure to write them in closing the dataset: ask for it now.
-    file_.flush();
+    file_->flush();
   }
 
   template <class T>
@@ -283,13 +289,14 @@ class ResultsState {
                      const std::vector<std::uint64_t>& shape) {
     if (keep_) run.weights.push_back({name, array(values, {shape.begin(), shape.end()}), {}, {}});
     RANKINE_ASSERT(name.find('/') == std::string::npos, name);
+    if (!file_) return;
     run_group(run).require_group("weights").write(name, shape, values);
-    file_.flush();
+    file_->flush();
   }
 
   void write_edges(Run& run, const std::string& name, std::span<const double> edges) {
     if (keep_) run.edges.emplace_back(name, std::vector<double>(edges.begin(), edges.end()));
-    run_group(run).require_group("fields").attribute(name, edges);
+    if (file_) run_group(run).require_group("fields").attribute(name, edges);
   }
 
   void write_block_names(Run& run, std::span<const std::string> names) {
@@ -371,8 +378,13 @@ class ResultsState {
     }
   }
 
+  void copy(const std::string& to, const hdf5::Group& root, const std::string& from) {
+    if (root.has_group(from)) file_->root().require_group(to).copy_from(root.open_group(from));
+  }
+
   void finish() {
-    hdf5::Group& root = file_.root();
+    RANKINE_ASSERT(file_, "results without a file are finished");
+    hdf5::Group& root = file_->root();
     for (const auto& run : runs_) {
       hdf5::Group group = run_group(*run);
       const auto write_table = [&](const char* name, const Table& table, const char* second = nullptr) {
@@ -410,14 +422,14 @@ class ResultsState {
       auto [group, leaf] = below(entry.name);
       group.write(leaf, {entry.values.size()}, entry.values);
     }
-    file_.close();
-    safe_.commit();
+    file_->close();
+    safe_->commit();
   }
 
   /// Drops the temporary file. The state must not be used for writing any more.
   void abandon() {
-    file_.discard();
-    [[maybe_unused]] const SafeFile removed = std::move(safe_);
+    if (file_) file_->discard();
+    safe_.reset();
   }
 
   void set_text(const std::string& name, const std::string& text) {
@@ -468,7 +480,7 @@ class ResultsState {
   }
 
   void write_expectations() {
-    hdf5::Group group = file_.root().require_group("expectations");
+    hdf5::Group group = file_->root().require_group("expectations");
     std::vector<std::string> expressions;
     std::vector<std::int8_t> verdicts;
     std::vector<double> left, right, error;
@@ -486,8 +498,8 @@ class ResultsState {
     group.write("standard_error", {error.size()}, error);
   }
 
-  SafeFile safe_;
-  hdf5::File file_;
+  std::optional<SafeFile> safe_;
+  std::optional<hdf5::File> file_;
   std::vector<std::unique_ptr<Run>> runs_;
   std::vector<ExpectationResult> expectations_;
   std::vector<std::pair<std::string, std::string>> texts_;
@@ -611,6 +623,12 @@ ResultsWriter::ResultsWriter(const std::string& path, const std::string& title, 
   if (active) state_ = std::make_shared<io_detail::ResultsState>(path, title, bytes_needed);
 }
 
+ResultsWriter ResultsWriter::in_memory(bool active) {
+  ResultsWriter writer;
+  if (active) writer.state_ = std::make_shared<io_detail::ResultsState>();
+  return writer;
+}
+
 RunWriter ResultsWriter::run(const std::string& variant, std::int64_t seed) {
   return state_ ? RunWriter(state_, state_->find_run(variant, seed)) : RunWriter();
 }
@@ -637,6 +655,17 @@ void ResultsWriter::provenance(const std::vector<std::pair<std::string, std::str
 
 void ResultsWriter::provenance_numbers(const std::string& name, std::span<const double> values) {
   if (state_) state_->set_numbers(name, values);
+}
+
+void ResultsWriter::copy_run(const std::string& variant, std::int64_t seed, const hdf5::Group& from) {
+  for (const char* part : {"runs", "timing"}) {
+    const std::string path = fmt::format("{}/{}/seed_{}", part, variant, seed);
+    if (state_) state_->copy(path, from, path);
+  }
+}
+
+void ResultsWriter::copy_provenance(const std::string& to, const hdf5::Group& from) {
+  if (state_) state_->copy("provenance/" + to, from, "provenance");
 }
 
 void ResultsWriter::finish() {

@@ -25,6 +25,10 @@
 
 namespace rankine {
 
+namespace hdf5 {
+class Group;
+}
+
 /// Named values of one step, in the order in which they shall stand in the file.
 using Metrics = std::vector<std::pair<std::string, double>>;
 
@@ -130,6 +134,8 @@ class ResultsWriter {
   /// InputError where `path` cannot be written; IoError where fewer than `bytes_needed` are free.
   ResultsWriter(const std::string& path, const std::string& title, bool active = true,
                 std::uint64_t bytes_needed = 0);
+  /// Without a file: for results that reach their file through RunWriter::save() and load().
+  static ResultsWriter in_memory(bool active);
   ResultsWriter(ResultsWriter&&) noexcept;
   ResultsWriter& operator=(ResultsWriter&&) noexcept;
   ~ResultsWriter();
@@ -149,6 +155,10 @@ class ResultsWriter {
   void provenance(const std::string& name, const std::string& text);
   void provenance(const std::vector<std::pair<std::string, std::string>>& texts);
   void provenance_numbers(const std::string& name, std::span<const double> values);
+
+  /// Copies a run with its timing, or all of the provenance below `to`, from another results file.
+  void copy_run(const std::string& variant, std::int64_t seed, const hdf5::Group& from);
+  void copy_provenance(const std::string& to, const hdf5::Group& from);
 
   /// Writes what is collected, flushes, closes, syncs, and renames the file to its name. IoError where one of
   /// them fails: then nothing is left of it, and an older file of that name is untouched.

@@ -145,6 +145,62 @@ def test_runs():
     check("NaN makes expectations false", code == 4 and "(mean(error[low]) is NaN)" in out, code, out, err)
 
 
+def test_sweeps():
+    code, out, err = rankine("run", "toy.yaml", "--output", "whole.h5")
+    for task in (1, 2, 3):
+        code, out, err = rankine("run", "toy.yaml", "--task", f"{task}/3", "--output", "part.h5")
+        check("a task", code == 0 and f"wrote part.task_{task}_of_3.h5" in out and "not checked by task" in out, code, out, err)
+    parts = [f"part.task_{task}_of_3.h5" for task in (1, 2, 3)]
+    code, out, err = rankine("compare", *parts, "--output", "merged.h5")
+    check("merge", code == 0 and "A toy: 4 runs in 3 files\n" in out and "error  0.25 +- 0.07  0.65 +- 0.07\n" in out and
+          "true   mean(error[low]) < 0.5 * mean(error[high])" in out, code, out, err)
+    code, out, err = rankine("compare", "whole.h5", "merged.h5")
+    check("merged results are those of one run", code == 0, out, err)
+    code, out, err = rankine("info", "--json", "merged.h5")
+    check("info of merged results", code == 0 and len(json.loads(out)["runs"]) == 4 and
+          json.loads(out)["provenance"]["parts"]["2"]["task"] == "2/3", out, err)
+    expect_error("a task is missing", 1, "1 of 4 runs of the sweep are in none of the files; run them, or name their files "
+                 "too:\n  low seed 2 (task 2)", "compare", "--merge", parts[0], parts[2])
+    expect_error("a task twice", 1, f"{parts[0]} and {parts[0]} both hold low seed 1; give each run once", "compare", *parts,
+                 parts[0])
+    rankine("run", "toy.yaml", "--task", "2/3", "--output", "other.h5", "--set", "toy.steps=2")
+    expect_error("other settings", 1, f"{parts[0]} and other.task_2_of_3.h5 are not parts of one sweep:\n"
+                 "  toy.steps (variant 'low'): (not given) against 2\n  toy.steps (variant 'high'): (not given) against 2",
+                 "compare", parts[0], "other.task_2_of_3.h5", parts[2])
+    expect_error("too many tasks", 1, "--task 1/5: toy.yaml has 4 runs (2 variants x 2 seeds); allowed: at most as many tasks",
+                 "run", "toy.yaml", "--task", "1/5")
+    expect_error("no task", 1, "--task 4/3: must be I/N with I from 1 to N, for example 3/8 for the third of eight shares",
+                 "run", "toy.yaml", "--task", "4/3")
+    expect_error("one file", 1, "compare needs two files, or --merge with those of a sweep", "compare", "whole.h5")
+    expect_error("what would be written", 1, "compare: --output is for --merge, which puts files together", "compare",
+                 "whole.h5", "merged.h5", "--output", "x.h5")
+    # By variant and by seed instead; a false expectation.
+    false = ("--set", "variants.low.toy.error=0.4")
+    for variant in ("low", "high"):
+        for seed in (1, 2):
+            rankine("run", "toy.yaml", "--only", variant, "--set", f"run.seeds=[{seed}]", "--output", f"{variant}{seed}.h5", *false)
+    code, out, err = rankine("compare", "high2.h5", "low1.h5", "high1.h5", "low2.h5", "--output", "merged.h5")
+    check("a false expectation about merged files", code == 4 and "  FALSE  mean(error[low])" in out, code, out, err)
+    rankine("run", "toy.yaml", *false, "--output", "false.h5")
+    code, out, err = rankine("compare", "false.h5", "merged.h5")
+    check("merged by variant and seed", code == 0, out, err)
+
+    code, out, err = rankine("run", "toy.yaml", "--set", "run.concurrent=2", "--output", "together.h5")
+    check("groups", code == 0 and ("in 2 concurrent groups" in out) == (RANKS > 1) and
+          "error          0.25 +- 0.07  0.65 +- 0.07\n" in out, code, out, err)
+    code, out, err = rankine("compare", "whole.h5", "together.h5")
+    check("groups give the same results", code == 0, out, err)
+    if RANKS > 1:
+        code, out, err = rankine("run", "toy.yaml", "--dry-run", "--set", "run.concurrent=2")
+        check("groups, dry", code == 0 and f"on {RANKS} ranks in 2 concurrent groups" in out and "a rank, 500 ms, results" in out,
+              out, err)
+        # One group fails alike on all its ranks, the other ends: one message, and no results.
+        expect_error("failure of a group", 2, "rank 1: step 3: the loss is NaN; lower train.learning_rate", "run", "toy.yaml",
+                     "--output", "failed.h5", "--set", "run.concurrent=2", "--set", "run.seeds=[1]", "--set",
+                     "variants.high.toy.outcome=numerical")
+        check("no results after the failure of a group", not pathlib.Path("failed.h5").exists())
+
+
 def test_failures():
     def run(outcome):
         return ("run", "toy.yaml", "--output", "failed.h5", "--set", f"toy.outcome={outcome}")
@@ -167,7 +223,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         shutil.copy(DECK, "toy.yaml")
-        tests = [test_input_errors, test_runs, test_failures]
+        tests = [test_input_errors, test_runs, test_sweeps, test_failures]
         for test in tests if RANKS == 1 else [test_information, test_usage_errors, *tests]:
             test()
     print(f"{len(failures)} failures")

@@ -2,7 +2,7 @@
 
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
-TEST is kills:<number>, ranks, signals, walltime, deck, damage, or longer. FAULTS is the library of io_faults.cpp.
+TEST is kills:<number>, ranks, signals, walltime, deck, damage, longer, or groups. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -195,10 +195,10 @@ def test_kills(number):
           f"{dict(at)}), all equal; slowest end of a job after the death of a rank {slowest:.2f} s")
 
 
-def stop_after(ranks, number, sent=signal.SIGTERM, rank=0, **environment):
+def stop_after(ranks, number, sent=signal.SIGTERM, rank=0, arguments=(), **environment):
     """Runs until `number` more checkpoints are there, then signals one rank. Returns seconds until the end."""
     last = newest()
-    job = start(ranks, "--restart", "auto", **environment)
+    job = start(ranks, "--restart", "auto", *arguments, **environment)
     wait_for(lambda: job.poll() is not None or newest() >= last + number)
     if job.poll() is not None:
         raise SystemExit("the run was over before it could be stopped\n" + text_of(job))
@@ -229,6 +229,31 @@ def test_signals():
         expect(0, run(2, "--restart", "auto"))
         compare()
     print(f"longest time from a signal to the end {slowest:.2f} s")
+
+
+def test_groups():
+    """Groups of ranks that run different variants and seeds: any number of them goes on from any other."""
+    expect(0, run(1, "--output", "whole.h5"))
+    for ranks, groups, signalled in [(2, 2, 1), (4, 2, 3), (1, 1, 0), (3, 3, 2), (4, 4, 0), (2, 1, 1)]:
+        stop_after(ranks, 3, rank=signalled, arguments=("--set", f"run.concurrent={groups}"))
+    said = expect(0, run(2, "--restart", "auto", "--set", "run.concurrent=2"))
+    assert "in 2 concurrent groups of ranks" in said and "going on from" in said, said
+    compare()
+    said = expect(0, run(3, "--restart", "auto", "--set", "run.concurrent=3"))
+    assert said.count("was done before") == 4, said
+    compare()
+    said = expect(0, run(2, "--set", "run.concurrent=9"))  # more than ranks, and what was there is kept
+    assert "moved the checkpoints of an earlier run" in said, said
+    compare()
+    assert list(pathlib.Path("results.h5.checkpoints/previous").glob("group_*/checkpoint-*.h5"))
+    fresh()
+    said = expect(75, run(2, "--set", "run.concurrent=2", "--set", "run.walltime=00:00:01", "--set", "train.steps=2000"))
+    assert "wall time is nearly over" in said, said
+    fresh()
+    # Unwritable checkpoints are no reason to stop; the runs end with the same bits.
+    said = expect(0, run(2, "--set", "run.concurrent=2", LD_PRELOAD=FAULTS, RANKINE_FAULTS=".checkpoints/:28:100"))
+    assert "no checkpoint was written" in said, said
+    compare()
 
 
 def test_walltime():
