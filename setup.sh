@@ -21,6 +21,7 @@ test_packages=(
   "${report_packages[@]}" "${data_packages[@]}"
   libgtest-dev libgmock-dev hdf5-tools clang-format-14
   python3-xarray python3-h5netcdf python3-scipy python3-pytest
+  slurm-wlm munge shellcheck
 )
 
 help() {
@@ -170,6 +171,7 @@ run() {
 run_tests() {
   # The tests call programs and read data that CMake does not look for.
   if ! { python_with numpy h5py matplotlib xarray h5netcdf scipy pytest >/dev/null && have h5diff && have clang-format-14 &&
+         have shellcheck && PATH=$PATH:/usr/sbin have slurmctld && PATH=$PATH:/usr/sbin have munged &&
          [ -e /usr/share/datasets/fashion-mnist ] && [ -e /usr/lib/python3/dist-packages/sklearn/datasets/data ]; }; then
     install "${build_packages[@]}" "${test_packages[@]}"
   fi
