@@ -250,6 +250,17 @@ def test_groups():
     said = expect(75, run(2, "--set", "run.concurrent=2", "--set", "run.walltime=00:00:01", "--set", "train.steps=2000"))
     assert "wall time is nearly over" in said, said
     fresh()
+    # A dead rank of one group ends the job; what all groups had saved is taken up.
+    for victim in (0, 3):
+        job = start(4, "--restart", "auto", "--set", "run.concurrent=2")
+        last = newest()
+        wait_for(lambda: newest() >= last + 3 or job.poll() is not None)
+        os.kill(ranks_of(job)[victim], signal.SIGKILL)
+        assert finish(job, PATIENCE)[0] != 0
+    said = expect(0, run(1, "--restart", "auto"))
+    assert said.count("going on from") >= 1, said
+    compare()
+    fresh()
     # Unwritable checkpoints are no reason to stop; the runs end with the same bits.
     said = expect(0, run(2, "--set", "run.concurrent=2", LD_PRELOAD=FAULTS, RANKINE_FAULTS=".checkpoints/:28:100"))
     assert "no checkpoint was written" in said, said
