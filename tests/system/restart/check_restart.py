@@ -98,7 +98,10 @@ def checkpoints():
 
 
 def newest():
-    return max((int(path.stem[-8:]) for path in checkpoints()), default=0)
+    """Number of the newest checkpoint; with several groups of ranks the sum of theirs."""
+    folder = pathlib.Path("results.h5.checkpoints")
+    return sum(max((int(path.stem[-8:]) for path in each.glob("checkpoint-*.h5")), default=0)
+               for each in [folder, *folder.glob("group_*")])
 
 
 def compare(first="whole.h5", second="results.h5"):
@@ -233,36 +236,37 @@ def test_signals():
 
 def test_groups():
     """Groups of ranks that run different variants and seeds: any number of them goes on from any other."""
-    expect(0, run(1, "--output", "whole.h5"))
-    for ranks, groups, signalled in [(2, 2, 1), (4, 2, 3), (1, 1, 0), (3, 3, 2), (4, 4, 0), (2, 1, 1)]:
-        stop_after(ranks, 3, rank=signalled, arguments=("--set", f"run.concurrent={groups}"))
-    said = expect(0, run(2, "--restart", "auto", "--set", "run.concurrent=2"))
+    steps = ["--set", "train.steps=60"]
+
+    def groups(number):
+        return [*steps, "--set", f"run.concurrent={number}"]
+    expect(0, run(1, *steps, "--output", "whole.h5", "--set", "checkpoint.every_steps=0"))
+    for ranks, number, signalled in [(2, 2, 1), (4, 2, 3), (1, 1, 0), (3, 3, 2), (4, 4, 0), (2, 1, 1)]:
+        stop_after(ranks, 3, rank=signalled, arguments=groups(number))
+    # A dead rank of one group ends the job; what all groups had saved is taken up.
+    for victim in (0, 3):
+        last = newest()
+        job = start(4, "--restart", "auto", *groups(2))
+        wait_for(lambda: newest() >= last + 3 or job.poll() is not None)
+        os.kill(ranks_of(job)[victim], signal.SIGKILL)
+        assert finish(job, PATIENCE)[0] != 0
+    said = expect(0, run(2, "--restart", "auto", *groups(2)))
     assert "in 2 concurrent groups of ranks" in said and "going on from" in said, said
     compare()
-    said = expect(0, run(3, "--restart", "auto", "--set", "run.concurrent=3"))
+    said = expect(0, run(3, "--restart", "auto", *groups(3)))
     assert said.count("was done before") == 4, said
     compare()
-    said = expect(0, run(2, "--set", "run.concurrent=9"))  # more than ranks, and what was there is kept
+    # More groups than ranks; what was there is kept.
+    said = expect(0, run(2, *groups(9), "--set", "checkpoint.every_steps=20"))
     assert "moved the checkpoints of an earlier run" in said, said
     compare()
     assert list(pathlib.Path("results.h5.checkpoints/previous").glob("group_*/checkpoint-*.h5"))
     fresh()
-    said = expect(75, run(2, "--set", "run.concurrent=2", "--set", "run.walltime=00:00:01", "--set", "train.steps=2000"))
+    said = expect(75, run(2, *groups(2), "--set", "run.walltime=00:00:01", "--set", "train.steps=2000"))
     assert "wall time is nearly over" in said, said
     fresh()
-    # A dead rank of one group ends the job; what all groups had saved is taken up.
-    for victim in (0, 3):
-        job = start(4, "--restart", "auto", "--set", "run.concurrent=2")
-        last = newest()
-        wait_for(lambda: newest() >= last + 3 or job.poll() is not None)
-        os.kill(ranks_of(job)[victim], signal.SIGKILL)
-        assert finish(job, PATIENCE)[0] != 0
-    said = expect(0, run(1, "--restart", "auto"))
-    assert said.count("going on from") >= 1, said
-    compare()
-    fresh()
-    # Unwritable checkpoints are no reason to stop; the runs end with the same bits.
-    said = expect(0, run(2, "--set", "run.concurrent=2", LD_PRELOAD=FAULTS, RANKINE_FAULTS=".checkpoints/:28:100"))
+    # Checkpoints that cannot be written are no reason to stop.
+    said = expect(0, run(2, *groups(2), LD_PRELOAD=FAULTS, RANKINE_FAULTS=".checkpoints/:28:100"))
     assert "no checkpoint was written" in said, said
     compare()
 
