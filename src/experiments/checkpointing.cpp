@@ -666,6 +666,13 @@ std::int64_t JobCheckpoint::resume() {
     const auto found = owner_.running_.find(job);
     if (found == owner_.running_.end()) return;
     parent_ = fmt::format("{} (step {})", found->second.path, found->second.step);
+    if (!owner_.first_write_) {  // where rewind() looks for it
+      try {
+        owner_.folder_.adopt(found->second.path);
+      } catch (const IoError& error) {
+        owner_.log_.warning(error.what());
+      }
+    }
     // What an experiment gives before and after its steps it will give again.
     results_.load(found->second.content, true);
     step = found->second.step;
@@ -762,7 +769,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
     const bool due =
         (options.every_steps > 0 && step % options.every_steps == 0) ||
         (options.every_minutes > 0 && owner_.since_saved_.seconds() >= 60 * options.every_minutes);
-    if (due && step > saved_step_) wish = save;
+    if (due && step > saved_step_) wish = Wish::save;
     if (owner_.limit_.must_stop(now)) wish = wall_time;
     if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <list>
 #include <optional>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -544,6 +545,18 @@ std::vector<CheckpointFolder> CheckpointFolder::groups() const {
     if (is_group(file)) all.emplace_back(file.string());
   }
   return all;
+}
+
+void CheckpointFolder::adopt(const std::string& checkpoint) const {
+  std::error_code error;
+  const fs::path from(checkpoint);
+  if (!number_of(from.filename().string(), ".h5") || fs::equivalent(from.parent_path(), path_, error)) return;
+  create();
+  const std::string to = path_of(next_number());
+  const std::string temporary = fmt::format("{}.tmp.{}", to, ::getpid());
+  fs::copy_file(from, temporary, fs::copy_options::overwrite_existing, error);
+  if (!error) fs::rename(temporary, to, error);
+  if (error) throw IoError(fmt::format("{}: cannot be copied to {}: {}", checkpoint, to, error.message()));
 }
 
 CheckpointFolder CheckpointFolder::holding(const std::string& checkpoint) {

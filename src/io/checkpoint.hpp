@@ -62,6 +62,8 @@ class CheckpointFolder {
   const std::string& path() const { return path_; }
   /// The folder below, of what a group of ranks runs: "group_2" for group 1; this one for group 0.
   CheckpointFolder of_group(int group) const;
+  /// Copies a checkpoint of another group here, as the newest, unless it stands here. IoError.
+  void adopt(const std::string& checkpoint) const;
   /// All of these that exist.
   std::vector<CheckpointFolder> groups() const;
   /// The folder, with those of its groups, that a checkpoint stands in.
