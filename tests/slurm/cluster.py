@@ -138,7 +138,7 @@ class Cluster:
         self.start_guard()
         munge = [f"--{name}={self.folder}/munge.{ending}" for name, ending in
                  [("socket", "socket"), ("key-file", "key"), ("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed")]]
-        self.daemon("munged", "--foreground", "--force", *munge)
+        self.daemon("munged", "--foreground", "--force", "--num-threads=8", *munge)
         self.wait_until("munged", lambda: (self.folder / "munge.socket").exists())
         self.daemon("slurmctld", "-D")
         for name in self.nodes:
@@ -181,7 +181,12 @@ class Cluster:
         return text
 
     def run(self, *command, check=True, environment=None, **options):
-        done = subprocess.run(command, env={**self.environment, **(environment or {})}, capture_output=True, text=True, timeout=60, **options)
+        for _ in range(5):
+            done = subprocess.run(command, env={**self.environment, **(environment or {})}, capture_output=True, text=True,
+                                  timeout=120, **options)
+            if done.returncode >= 0:
+                break
+            time.sleep(1)  # munged gives a starved client up after two seconds, and SIGPIPE ends it
         if check and done.returncode != 0:
             raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
