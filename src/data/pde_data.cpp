@@ -151,9 +151,10 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     // Samples are read by the root and sent to all: the order in the file is the split.
     std::vector<double> values;
     communicator.on_root([&] {
-      const PdebenchFile file(options.path);
+      const long needed = options.train + options.validation + options.test;
+      const PdebenchFile file(options.path, needed);
       data.times = file.t();
-      for (long s = 0; s < options.train + options.validation + options.test; ++s) {
+      for (long s = 0; s < needed; ++s) {
         const std::vector<double> sample =
             average_cells(file.read_sample(s), static_cast<int>(file.x().size()), cells);
         values.insert(values.end(), sample.begin(), sample.end());

@@ -276,6 +276,9 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
+  communicator_.on_root([&] {
+    if (fs::exists(folder_.path())) take_folder();
+  });
   if (restart_ != "never") world_.on_root([&] { look(log); });
   if (groups_ != nullptr) {
     // Now, because what groups save later must not be taken for what an earlier run left.
@@ -346,9 +349,8 @@ void Checkpointer::look(Log& log) {
 
   bool another_program = false;
   const auto check = [&](Found& found) {
-    const SettingsChange change =
-        compare_settings(settings_of(text_or(found.content, "settings")),
-                         deck_.settings(text_or(found.content, "variant")), found.step);
+    const SettingsChange change = compare_settings(settings_of(text_or(found.content, "settings")),
+                                                   settings(text_or(found.content, "variant")), found.step);
     const bool smoke = text_or(found.content, "smoke") == "yes";
     if (!change.refused.empty() || smoke != smoke_) {
       std::string list = smoke == smoke_ ? "" : "\n  --smoke: one has it, the other not";
@@ -531,7 +533,7 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["variant"] = variant;
   content.texts["seed"] = std::to_string(seed);
   content.texts["step"] = std::to_string(step);
-  content.texts["settings"] = text_of(deck_.settings(variant));
+  content.texts["settings"] = text_of(settings(variant));
   content.texts["resolved_deck"] = deck_.resolved();
   content.texts["smoke"] = smoke_ ? "yes" : "no";
   content.texts["version"] = build.version;
@@ -539,9 +541,38 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["ranks"] = std::to_string(communicator_.size());
 }
 
+/// Root only. The deck's, and hashes of the data files that it names: a path tells nothing of what is there.
+const std::map<std::string, std::string>& Checkpointer::settings(const std::string& variant) const {
+  auto known = settings_.find(variant);
+  if (known != settings_.end()) return known->second;
+  std::map<std::string, std::string> all = deck_.settings(variant), hashes;
+  for (const auto& [key, value] : all) {
+    if (key != "path" && !key.ends_with(".path")) continue;
+    std::vector<fs::path> files;
+    std::error_code error;
+    if (fs::is_regular_file(value, error)) files.emplace_back(value);
+    for (fs::directory_iterator it(value, error), end; !error && it != end; it.increment(error)) {
+      if (it->is_regular_file()) files.push_back(it->path());
+    }
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files) {
+      hashes.emplace(fmt::format("{} (content of {})", key, file.filename().string()),
+                     xxh3_of_file(file.string()));
+    }
+  }
+  all.merge(hashes);
+  return settings_.emplace(variant, std::move(all)).first->second;
+}
+
+/// Root only. InputError where another job has the folder.
+void Checkpointer::take_folder() {
+  if (!lock_) lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+}
+
 /// Root only. IoError where it cannot be made ready.
 void Checkpointer::prepare_folder() {
   folder_.create();
+  take_folder();
   archive();
 }
 
@@ -600,6 +631,8 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
       count(cost);
       folder_.prune(options_.keep_last, options_.keep_every);
     }
+  } catch (const InputError&) {
+    throw;  // another job has the folder
   } catch (const std::exception& error) {
     if (communicator_.is_root()) log_.warning(std::string("no checkpoint was written: ") + error.what());
     job.saved_step_ = before;

@@ -20,6 +20,7 @@
 #include "src/core/stop_signals.hpp"
 #include "src/deck/deck.hpp"
 #include "src/io/checkpoint.hpp"
+#include "src/io/folder_lock.hpp"
 #include "src/io/results.hpp"
 
 namespace rankine {
@@ -170,6 +171,8 @@ class Checkpointer {
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
                 std::int64_t step) const;
   static std::vector<CheckpointPart> parts_of(const StateRegistry& state);
+  const std::map<std::string, std::string>& settings(const std::string& variant) const;
+  void take_folder();
   void prepare_folder();
   void count(const CheckpointCost& cost);
   bool save(JobCheckpoint& job, std::int64_t step);
@@ -185,6 +188,8 @@ class Checkpointer {
   bool smoke_;
   CheckpointFolder common_;  // of what is done
   CheckpointFolder folder_;  // of what runs here
+  std::optional<FolderLock> lock_;
+  mutable std::map<std::string, std::map<std::string, std::string>> settings_;  // root: by variant
   Log& log_;
   StopSignals signals_;
   WallLimit limit_;

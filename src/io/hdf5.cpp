@@ -74,6 +74,14 @@ std::string remedy(const std::string& cause) {
                             cause, remedy(cause)));
 }
 
+/// The same of a file that is only read: what cannot be read is somebody's wrong input.
+template <class Result>
+Result readable(Result result, const std::string& file, const std::string& path, const char* doing) {
+  if (result >= 0) return result;
+  throw InputError(fmt::format("{}{}{}: cannot {}, the file may be damaged: HDF5: {}", file,
+                               path.empty() ? "" : ":", path, doing, last_error()));
+}
+
 template <class Result>
 Result checked(Result result, const std::string& file, const std::string& path, const char* doing) {
   if (result < 0) fail(file, path, doing);
@@ -379,8 +387,8 @@ Handle open_attribute(hid_t object, const std::string& file, const std::string& 
   if (H5Aexists(object, name.c_str()) <= 0) {
     throw InputError(fmt::format("{}:{}: the attribute '{}' is missing", file, path, name));
   }
-  return owned(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, fmt::format("{}@{}", path, name),
-               "open the attribute");
+  return Handle(readable(H5Aopen(object, name.c_str(), H5P_DEFAULT), file, fmt::format("{}@{}", path, name),
+                         "open the attribute"));
 }
 
 }  // namespace
@@ -413,14 +421,14 @@ bool Object::has_attribute(const std::string& name) const {
 
 std::vector<std::string> Object::attribute_names() const {
   std::vector<std::string> names;
-  checked(H5Aiterate2(
-              handle_.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
-              [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
-                static_cast<std::vector<std::string>*>(out)->emplace_back(name);
-                return 0;
-              },
-              &names),
-          file(), path_, "list the attributes");
+  readable(H5Aiterate2(
+               handle_.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
+               [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
+                 static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+                 return 0;
+               },
+               &names),
+           file(), path_, "list the attributes");
   return names;
 }
 
@@ -454,8 +462,8 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
   }
   std::vector<double> values(element_count(shape_of(space.get())));
-  checked(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name),
-          "read the attribute");
+  readable(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name),
+           "read the attribute");
   return values;
 }
 
@@ -612,9 +620,9 @@ Group Group::require_group(const std::string& path) {
 Group Group::open_group(const std::string& path) const {
   if (!has(path)) throw InputError(fmt::format("{}: the group '{}' is missing", file(), below(path)));
   if (!has_group(path)) throw InputError(fmt::format("{}: '{}' must be a group", file(), below(path)));
-  return Group(
-      file_, below(path),
-      owned(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path), "open the group"));
+  return Group(file_, below(path),
+               Handle(readable(H5Gopen2(handle_.get(), path.c_str(), H5P_DEFAULT), file(), below(path),
+                               "open the group")));
 }
 
 void Dataset::fixed_text_attribute(const std::string& name, std::string_view text) {
@@ -732,8 +740,8 @@ std::vector<std::string> Group::names() const {
     H5Eclear2(H5E_DEFAULT);
     names.clear();
     position = 0;
-    checked(H5Literate(handle_.get(), H5_INDEX_NAME, H5_ITER_INC, &position, collect, &names), file(), path_,
-            "list the group");
+    readable(H5Literate(handle_.get(), H5_INDEX_NAME, H5_ITER_INC, &position, collect, &names), file(), path_,
+             "list the group");
   }
   return names;
 }
@@ -754,8 +762,30 @@ DatasetInfo Group::info(const std::string& path) const {
   return {classify(type.get()), shape_of(space.get())};
 }
 
+void Group::check_size(const std::string& path, const Dataset& dataset) const {
+  // A size in a file is a claim, which costs its author nothing. What compression can make of zeros alone is
+  // 1000 : 1.
+  constexpr std::uint64_t ratio = 64, always = std::uint64_t{1} << 20U;
+  const Handle type(H5Dget_type(dataset.handle_.get())), space(H5Dget_space(dataset.handle_.get()));
+  const Shape shape = shape_of(space.get());
+  const Handle of(H5Iget_file_id(handle_.get()));
+  hsize_t size = 0;
+  if (H5Fget_filesize(of.get(), &size) < 0) fail(file(), "", "ask for the size of the file");
+  std::uint64_t bytes = std::max<std::uint64_t>(H5Tget_size(type.get()), 1);
+  bool possible = true;
+  for (const std::uint64_t extent : shape)
+    possible = possible && !__builtin_mul_overflow(bytes, extent, &bytes);
+  if (possible && bytes <= ratio * size + always) return;
+  throw InputError(
+      fmt::format("{}: the dataset '{}' claims the shape {}, more than {} times the file's {} bytes; the "
+                  "file is damaged, or "
+                  "compressed so well that it must be repacked without compression (h5repack -f NONE)",
+                  file(), below(path), shape_text(shape), ratio, size));
+}
+
 Shape Group::check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const {
   const DatasetInfo found = info(path);
+  check_size(path, open_dataset(path));
   if (!readable_as(found.type, wanted)) {
     throw InputError(fmt::format("{}: the dataset '{}' holds {}, needed is {}", file(), below(path),
                                  type_name(found.type), type_name(wanted)));
@@ -821,6 +851,7 @@ std::vector<std::string> Group::read_texts(const std::string& path) const {
     throw InputError(fmt::format("{}: the dataset '{}' holds {}, needed is text", file(), below(path),
                                  type_name(classify(type.get()))));
   }
+  check_size(path, dataset);
   try {
     return read_all_texts(type.get(), element_count(shape_of(space.get())), [&](hid_t as, void* to) {
       return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);

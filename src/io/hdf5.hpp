@@ -209,6 +209,7 @@ class Group : public Object {
                     std::size_t size);
   Dataset write_variable_texts(const std::string& name, const Shape& shape,
                                const std::vector<std::string>& texts);
+  void check_size(const std::string& path, const Dataset& dataset) const;
   Shape check(const std::string& path, Type wanted, const Shape& expected, bool check_shape) const;
   void read_raw(const std::string& path, Type type, void* values) const;
 };

@@ -7,6 +7,7 @@
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
+#include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
@@ -38,7 +39,20 @@ PdebenchFile::PdebenchFile(PdebenchFile&&) noexcept = default;
 PdebenchFile& PdebenchFile::operator=(PdebenchFile&&) noexcept = default;
 PdebenchFile::~PdebenchFile() = default;
 
-PdebenchFile::PdebenchFile(const std::string& path) : path_(path) {
+PdebenchFile::PdebenchFile(const std::string& path, std::int64_t to_read) {
+  rehearse(path, [&] {
+    PdebenchFile file;
+    file.open(path);
+    for (std::int64_t i = 0; i < std::min(to_read, file.samples()); ++i) {
+      static_cast<void>(file.read_sample(i));
+      static_cast<void>(file.config(i));
+    }
+  });
+  open(path);
+}
+
+void PdebenchFile::open(const std::string& path) {
+  path_ = path;
   open_ = std::make_unique<Open>(Open{hdf5::File::open(path)});
   const hdf5::Group& root = open_->file.root();
   for (const auto& name : root.names()) {

@@ -19,8 +19,9 @@ namespace rankine {
 class PdebenchFile {
  public:
   /// Opens the file and checks that all samples named in it exist with equal shapes; values are checked when
-  /// read.
-  explicit PdebenchFile(const std::string& path);
+  /// read. HDF5 may crash on a damaged file: so all this, and the reading of the first `to_read` samples, is
+  /// done in a child process before (src/io/rehearsal.hpp).
+  explicit PdebenchFile(const std::string& path, std::int64_t to_read = 0);
   PdebenchFile(PdebenchFile&&) noexcept;
   PdebenchFile& operator=(PdebenchFile&&) noexcept;
   ~PdebenchFile();
@@ -36,6 +37,8 @@ class PdebenchFile {
 
  private:
   struct Open;
+  PdebenchFile() = default;
+  void open(const std::string& path);
   std::string path_;
   std::unique_ptr<Open> open_;
   std::vector<std::string> names_;

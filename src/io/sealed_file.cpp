@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,18 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 }  // namespace
 
 std::uint64_t xxh3(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+std::string xxh3_of_file(const std::string& path) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> part(std::size_t{1} << 20U);
+  XXH3_64bits_reset(state.get());
+  while (file.read(part.data(), static_cast<std::streamsize>(part.size())) || file.gcount() > 0) {
+    XXH3_64bits_update(state.get(), part.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file.eof()) throw InputError(path + ": cannot be read: " + std::strerror(errno));
+  return fmt::format("{:016x}", XXH3_64bits_digest(state.get()));
+}
 
 std::string make_seal(std::span<const SealedPiece> pieces) {
   std::string table;

@@ -31,6 +31,8 @@ struct OtherFormat : InputError {
 };
 
 std::uint64_t xxh3(std::span<const std::byte> bytes);
+/// Of a file's content, 16 hexadecimal digits. InputError where it cannot be read.
+std::string xxh3_of_file(const std::string& path);
 
 struct SealedPiece {
   std::uint64_t end;  ///< in the file; it begins where the one before ends

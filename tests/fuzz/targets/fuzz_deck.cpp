@@ -1,0 +1,85 @@
+// Decks: YAML, variants, smoke sizes, sections of the program's own, expectations, and what --set may bring.
+// The options of experiments are read by the same code.
+#include <cstdint>
+#include <regex>
+
+#include "kernels/error.hpp"
+#include "src/deck/deck.hpp"
+#include "src/deck/expect.hpp"
+#include "tests/fuzz/targets/guard.hpp"
+
+namespace {
+
+/// A section with one option of each kind.
+struct Sample {
+  bool flag = false;
+  long count = 3;
+  double rate = 1e-3;
+  std::string name = "a";
+  std::vector<int> sizes{1};
+  std::vector<double> values;
+  struct Inner {
+    double depth = 0;
+    void options(rankine::OptionVisitor& o) { o("depth", depth, {.help = "depth", .min = 0}); }
+  } inner;
+  void options(rankine::OptionVisitor& o) {
+    o("flag", flag, {.help = "flag"});
+    o("count", count, {.help = "count", .min = 1, .max = 100});
+    o("rate", rate, {.help = "rate", .min = 0, .exclusive_min = true});
+    o("name", name, {.help = "name", .choices = {"a", "b", "constant"}});
+    o("sizes", sizes, {.help = "sizes"});
+    o("values", values, {.help = "values"});
+    o.group("inner", inner, "inner");
+  }
+};
+
+void read(const std::string& text, const rankine::DeckRequest& request) {
+  try {
+    const rankine::Deck deck(text, "deck.yaml", request);
+    for (const rankine::Deck::Variant& variant : deck.variants()) {
+      try {
+        Sample sample;
+        variant.node.section("train").read(sample);
+      } catch (const rankine::InputError&) {
+      }
+      static_cast<void>(deck.settings(variant.name));
+    }
+    for (const rankine::ExpectLine& line : deck.expect()) {  // the first that is wrong ends it
+      const rankine::Expectation expectation(line.text, "expect", deck.all_variants());
+      static_cast<void>(expectation.evaluate([](const std::string&, const std::string&) {
+        return std::vector<double>{1, 2, 3};
+      }));
+    }
+    // What the program writes of a deck is a deck; but names of sections with dots, which no experiment has,
+    // are read as paths.
+    const std::string resolved = deck.resolved();
+    static const std::regex dotted("(^|\\n)[^:\\n]*\\.[^\\n]*:");
+    if (resolved.size() > 10'000 || std::regex_search(resolved, dotted)) return;
+    try {
+      static_cast<void>(rankine::Deck(resolved, "resolved.yaml"));
+    } catch (const rankine::InputError& error) {
+      std::fprintf(stderr, "ERROR: the resolved deck is no deck: %s\n%s\n", error.what(), resolved.c_str());
+      std::abort();
+    }
+  } catch (const rankine::InputError&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
+  rankine::fuzz::install_hooks();
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  rankine::fuzz::watch([&] { read(text, {}); });
+  if (size == 0 || size > 4000) return 0;
+  // The same with smoke sizes, and with its last line as an override.
+  const std::size_t line = text.rfind('\n', size - 2);
+  rankine::fuzz::watch([&] {
+    read(text, {.smoke = true, .set = {line == std::string::npos ? text : text.substr(line + 1)}});
+  });
+  return 0;
+}
