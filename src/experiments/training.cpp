@@ -82,14 +82,20 @@ void Training::describe(OptionVisitor& o) {
 Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   const DeckNode data = variant.child("data"), train = variant.section("train");
   data_ = shared_dataset(data, {setup.communicator, setup.smoke});
-  network_ = std::make_unique<Network>(read_network(variant.child("model"), data_->input_shape()));
-  loss_ =
-      losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
   const DeckNode rule = train.section("rule"), optimizer = train.section("optimizer");
   make_rule_ = [rule] { return rules().make_or("backprop", rule); };
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
+  Shape input;
+  try {
+    input = learning_rule->network_input(data_->input_shape());
+  } catch (const InputError& error) {
+    train.error_at("rule", error.what());
+  }
+  network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
+  loss_ =
+      losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
   schedule_ = schedules().make_or("constant", train.section("schedule"));
   train.read(train_);
 
@@ -181,7 +187,7 @@ RunEstimate Training::estimate() const {
   pass.update_statistics = false;
   const std::vector<std::int64_t> first{0};
   const Tensor x = in_shards(data_->examples(Split::training, first, network_->dtype()).inputs, 1);
-  const Tensor y = network_->forward(parameters.bind(pass.shards), x, pass);
+  const Tensor y = make_rule_()->predict(*network_, parameters.bind(pass.shards), x, pass);
   const double bytes = static_cast<double>(memory_account().peak - live);
   const double local =
       static_cast<double>(train_.batch) / train_.shards * static_cast<double>(shards_->local_tiles());

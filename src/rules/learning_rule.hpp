@@ -70,6 +70,9 @@ class LearningRule {
   /// Whether ranks share the blocks of the network (all have the whole batch) instead of the shards of the
   /// batch.
   virtual bool spreads_blocks() const { return false; }
+  /// The shape of what the network sees at once of a sample of this shape. Throws InputError where the rule
+  /// cannot take it apart.
+  virtual Shape network_input(const Shape& sample) const { return sample; }
   /// Throws InputError where the rule cannot train this; called before any work.
   virtual void check(const RuleSetup& setup) const { static_cast<void>(setup); }
   /// Once, before the first step and before state is restored. `parameters` are the network's fresh ones.

@@ -1,6 +1,8 @@
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
 #include "src/rules/pipeline.hpp"
+#include "src/rules/seco.hpp"
+#include "src/rules/sltt.hpp"
 
 namespace rankine {
 
@@ -11,6 +13,10 @@ const Registry<LearningRule>& rules() {
           entry<Backprop>("backprop", "gradients through network, constraint and loss"),
           entry<Pipeline>("pipeline", "backprop, blocks dealt to ranks, shards as microbatches (1F1B)"),
           entry<AugLocal>("auglocal", "each block learns from a loss of its own (AugLocal)"),
+          entry<Seco>("seco",
+                      "sequences chunk by chunk, one chunk's graph at a time (SeCO), or of a few (SpaCO)"),
+          entry<Sltt>("sltt",
+                      "spiking networks, gradients within each time step alone (SLTT), or through time"),
       });
   return table;
 }

@@ -1,0 +1,202 @@
+// What SLTT is: the gradient of a tape through time that is cut at the potentials between time steps.
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "src/core/random.hpp"
+#include "src/rules/sltt.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr std::int64_t kShards = 2, kBatch = 5, kInputs = 7;
+
+std::string blocks(const std::string& lif) {
+  return "[{name: dense, units: 16}, {name: batch_norm}, {name: lif, " + lif +
+         "}, {name: dense, units: 12}, {name: batch_norm}, {name: lif, " + lif +
+         "}, {name: dense, units: 4}]";
+}
+
+// A spiking network in double precision on two shards of one rank.
+struct Problem {
+  explicit Problem(const std::string& lif, const SlttOptions& options)
+      : network(parse_deck_text(blocks(lif), "blocks").items(), {kInputs}, DType::f64),
+        tiles(local_tile_sum(kShards)),
+        parameters(network.initial_parameters(3)),
+        rule(options) {
+    pass.shards = tiles;
+    pass.training = true;
+    pass.update_statistics = false;
+    const RandomStream random(5, "test");
+    batch.inputs = Tensor::empty({kShards, kBatch, kInputs}, DType::f64);
+    for (std::int64_t i = 0; i < batch.inputs.count(); ++i)
+      batch.inputs.data<double>()[i] = random.normal(0, 0, i);
+    batch.targets = Tensor::empty({kShards, kBatch}, DType::i32);
+    for (std::int64_t i = 0; i < batch.targets.count(); ++i)
+      batch.targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(4, 0, 0, i));
+    rule.begin({.communicator = communicator,
+                .shards = tiles,
+                .shard_count = kShards,
+                .seed = 1,
+                .network = &network,
+                .loss = &loss},
+               parameters);
+  }
+  Sltt::Gradient gradient(bool through_time, const std::vector<bool>& steps) const {
+    return rule.gradient(parameters, tiles, batch, pass, through_time, steps);
+  }
+
+  Communicator communicator = Communicator::self();
+  Network network;
+  CrossEntropy loss{CrossEntropy::Options{}};
+  SharedTileSum tiles;
+  ParameterSet parameters;
+  NetworkBatch batch;
+  Pass pass;
+  Sltt rule;
+};
+
+// One tape for all time steps; `cut`: potentials are constants to the time step after.
+std::vector<double> full_tape(const Problem& p, int steps, double lambda, bool cut, double* value) {
+  CarriedState state;
+  Pass pass = p.pass;
+  pass.state = &state;
+  const BoundParameters bound = p.parameters.bind(p.tiles);
+  Tensor total;
+  for (int t = 0; t < steps; ++t) {
+    const Tensor y = p.network.forward(bound, p.batch.inputs, pass);
+    if (cut)
+      for (auto& [name, v] : state) v = v.detach();
+    const Tensor entropy = mean(p.loss.per_sample(y, p.batch.targets, 2));
+    const Tensor distance = mean(square(add_scalar(y, -1)));
+    const Tensor loss = scale(add(scale(entropy, 1 - lambda), scale(distance, lambda)), 1.0 / steps);
+    total = total.defined() ? add(total, loss) : loss;
+  }
+  *value = total.item();
+  return grad({total}, {}, {bound.flat()}).front().to_vector();
+}
+
+double largest(const std::vector<double>& a) {
+  double m = 0;
+  for (const double v : a) m = std::max(m, std::abs(v));
+  return m;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double m = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) m = std::max(m, std::abs(a[i] - b[i]));
+  return m;
+}
+
+SlttOptions six_steps() {
+  SlttOptions options;
+  options.time_steps = 6;
+  return options;
+}
+
+TEST(Sltt, IsTheFullTapeWithPotentialsCut) {
+  for (const char* lif : {"tau: 1.1", "tau: 2, surrogate: rectangle", "tau: 1.5, reset: hard"}) {
+    const Problem p(lif, six_steps());
+    const std::vector<bool> all(6, true);
+    double value = 0;
+    const std::vector<double> cut = full_tape(p, 6, 0.05, true, &value);
+    const Sltt::Gradient sltt = p.gradient(false, all);
+    EXPECT_GT(largest(cut), 1e-3);
+    EXPECT_LE(distance(sltt.flat.to_vector(), cut), 1e-12 * largest(cut)) << lif;
+    EXPECT_NEAR(sltt.loss, value, 1e-13);
+
+    const std::vector<double> whole = full_tape(p, 6, 0.05, false, &value);
+    EXPECT_LE(distance(p.gradient(true, all).flat.to_vector(), whole), 1e-12 * largest(whole)) << lif;
+    EXPECT_GT(distance(whole, cut), 1e-3 * largest(whole)) << lif;
+  }
+}
+
+TEST(Sltt, DetachedResetsLeaveItsBitsAlone) {
+  const std::vector<bool> all(6, true);
+  const auto found = [&](const char* lif, bool through_time) {
+    return Problem(lif, six_steps()).gradient(through_time, all).flat.to_vector();
+  };
+  for (const bool hard : {false, true}) {
+    const char* kept = hard ? "tau: 1.5, reset: hard, detach_reset: false" : "tau: 1.5, detach_reset: false";
+    const char* cut = hard ? "tau: 1.5, reset: hard, detach_reset: true" : "tau: 1.5, detach_reset: true";
+    EXPECT_EQ(found(kept, false), found(cut, false));
+    EXPECT_NE(found(kept, true), found(cut, true));
+  }
+}
+
+TEST(Sltt, LeavesOutTimeSteps) {
+  const Problem p("tau: 1.1", six_steps());
+  std::vector<double> sum;
+  double loss = 0;
+  for (int t = 0; t < 6; ++t) {
+    std::vector<bool> one(6, false);
+    one[static_cast<std::size_t>(t)] = true;
+    const Sltt::Gradient g = p.gradient(false, one);
+    loss = g.loss;
+    const std::vector<double> flat = g.flat.to_vector();
+    sum.resize(flat.size());
+    for (std::size_t i = 0; i < flat.size(); ++i) sum[i] += flat[i];
+  }
+  const Sltt::Gradient all = p.gradient(false, std::vector<bool>(6, true));
+  EXPECT_LE(distance(sum, all.flat.to_vector()), 1e-14);
+  EXPECT_EQ(loss, all.loss);  // all time steps' either way
+}
+
+TEST(Sltt, MemoryDoesNotGrowWithTime) {
+  const auto peak = [](int steps, bool through_time) {
+    SlttOptions options;
+    options.time_steps = steps;
+    const Problem p("tau: 1.1", options);
+    const std::size_t live = memory_account().live;
+    reset_memory_peak();
+    p.gradient(through_time, std::vector<bool>(static_cast<std::size_t>(steps), true));
+    return static_cast<double>(memory_account().peak - live);
+  };
+  EXPECT_LE(peak(24, false), 1.02 * peak(6, false));
+  EXPECT_GE(peak(24, true), 3 * peak(6, true));
+}
+
+TEST(Sltt, PredictsTheMeanOverTimeAndReadsSequences) {
+  SlttOptions options;
+  options.time_steps = 3;
+  options.coding = "sequence";
+  Sltt rule(options);
+  EXPECT_EQ(rule.network_input({3, 7}), (Shape{7}));
+  EXPECT_THROW(rule.network_input({4, 7}), InputError);
+  EXPECT_THROW(rule.network_input({3}), InputError);
+
+  // Without memory, an output is that of its frame.
+  const Network network(parse_deck_text("[{name: dense, units: 2}]", "blocks").items(), {7}, DType::f64);
+  const SharedTileSum one = local_tile_sum(1);
+  const ParameterSet parameters = network.initial_parameters(0);
+  const BoundParameters bound = parameters.bind(one);
+  Tensor x = Tensor::zeros({1, 2, 3, 7}, DType::f64);
+  for (std::int64_t i = 0; i < x.count(); ++i) x.data<double>()[i] = std::sin(static_cast<double>(i));
+  Pass pass{.shards = one};
+  const std::vector<double> found = rule.predict(network, bound, x, pass).to_vector();
+  const std::vector<double> expected = network.forward(bound, mean(x, {2}), pass).to_vector();
+  EXPECT_LE(distance(found, expected), 1e-15);
+}
+
+TEST(Sltt, RefusesWhatItCannotDo) {
+  const auto refusal = [](SlttOptions options) {
+    const Problem p("tau: 1.1", six_steps());
+    try {
+      Sltt(options).check({.communicator = p.communicator, .network = &p.network});
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  SlttOptions options = six_steps();
+  EXPECT_EQ(refusal(options), "");
+  options.k = 7;
+  EXPECT_THAT(refusal(options), testing::HasSubstr("k: 7"));
+  options.k = 2;
+  options.mode = "bptt";
+  EXPECT_THAT(refusal(options), testing::HasSubstr("bptt"));
+}
+
+}  // namespace
+}  // namespace rankine
