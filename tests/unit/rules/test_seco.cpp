@@ -11,6 +11,10 @@
 namespace rankine {
 namespace {
 
+std::vector<DeckNode> block_list(const std::string& text) {
+  return parse_deck_text("blocks: " + text, "deck").child("blocks").items();
+}
+
 constexpr std::int64_t kShards = 2, kBatch = 2, kVocabulary = 11;
 
 std::string transformer(const std::string& block) {
@@ -22,7 +26,7 @@ const char* const kRotary = "{name: transformer, heads: 4, rotary: true}";
 
 struct Problem {
   Problem(const std::string& blocks, std::int64_t length, const SecoOptions& options)
-      : network(parse_deck_text(blocks, "blocks").items(), {length}, DType::f64),
+      : network(block_list(blocks), {length}, DType::f64),
         tiles(local_tile_sum(kShards)),
         parameters(network.initial_parameters(3)),
         rule(options) {

@@ -10,6 +10,10 @@
 namespace rankine {
 namespace {
 
+std::vector<DeckNode> block_list(const std::string& text) {
+  return parse_deck_text("blocks: " + text, "deck").child("blocks").items();
+}
+
 constexpr std::int64_t kShards = 2, kBatch = 5, kInputs = 7;
 
 std::string blocks(const std::string& lif) {
@@ -21,7 +25,7 @@ std::string blocks(const std::string& lif) {
 // A spiking network in double precision on two shards of one rank.
 struct Problem {
   explicit Problem(const std::string& lif, const SlttOptions& options)
-      : network(parse_deck_text(blocks(lif), "blocks").items(), {kInputs}, DType::f64),
+      : network(block_list(blocks(lif)), {kInputs}, DType::f64),
         tiles(local_tile_sum(kShards)),
         parameters(network.initial_parameters(3)),
         rule(options) {
@@ -167,7 +171,7 @@ TEST(Sltt, PredictsTheMeanOverTimeAndReadsSequences) {
   EXPECT_THROW(rule.network_input({3}), InputError);
 
   // Without memory, an output is that of its frame.
-  const Network network(parse_deck_text("[{name: dense, units: 2}]", "blocks").items(), {7}, DType::f64);
+  const Network network(block_list("[{name: dense, units: 2}]"), {7}, DType::f64);
   const SharedTileSum one = local_tile_sum(1);
   const ParameterSet parameters = network.initial_parameters(0);
   const BoundParameters bound = parameters.bind(one);
