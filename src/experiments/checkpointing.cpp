@@ -276,10 +276,11 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
-  communicator_.on_root([&] {
-    if (fs::exists(folder_.path())) take_folder();
+  // The root is in the first group, whose folder is that of all.
+  world_.on_root([&] {
+    if (fs::exists(common_.path())) take_folder();
+    if (restart_ != "never") look(log);
   });
-  if (restart_ != "never") world_.on_root([&] { look(log); });
   if (groups_ != nullptr) {
     // Now, because what groups save later must not be taken for what an earlier run left.
     if (world_.is_root()) {
