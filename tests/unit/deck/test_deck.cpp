@@ -125,7 +125,7 @@ TEST(DeckMessages, PointAtTheLineThatIsWrongAndNameTheVariant) {
 TEST(DeckMessages, OwnSections) {
   EXPECT_EQ(message_of("run: {experiment: toy, sedes: [1]}\n"),
             "d.yaml:1:24: unknown key 'sedes' in 'run'; did you mean 'seeds'? (keys: experiment, ranks, "
-            "seeds, output, walltime)");
+            "concurrent, seeds, output, walltime)");
   EXPECT_EQ(message_of("run: {ranks: 2}\n"), "d.yaml:1:6: key 'experiment' is missing in 'run'");
   EXPECT_EQ(message_of("rnu: {experiment: toy}\n"),
             "d.yaml:1:1: key 'run' is missing in the deck; 'rnu' stands at d.yaml:1:1: was 'run' meant?");
@@ -158,10 +158,10 @@ TEST(DeckMessages, Set) {
             "--set train.steps: must be path.to.key=value, for example train.steps=50");
   EXPECT_EQ(message_of(base, {.set = {"run.ranks=0"}}),
             "--set run.ranks: 'run.ranks': '0' is out of range; allowed: a whole number at least 1");
-  EXPECT_EQ(
-      message_of(base, {.set = {"run.rnaks=0"}}),
-      "--set run.rnaks: unknown key 'rnaks' in 'run'; did you mean 'ranks'? (keys: experiment, ranks, seeds, "
-      "output, walltime)");
+  EXPECT_EQ(message_of(base, {.set = {"run.rnaks=0"}}),
+            "--set run.rnaks: unknown key 'rnaks' in 'run'; did you mean 'ranks'? (keys: experiment, ranks, "
+            "concurrent, seeds, "
+            "output, walltime)");
   EXPECT_EQ(
       message_of(base, {.set = {"variants.sotf.train.steps=0"}}),
       "--set variants.sotf.train.steps: unknown variant 'sotf'; did you mean 'soft'? (variants: soft, hard, "
