@@ -70,10 +70,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   if (bytes.starts_with("\x1f\x8b")) {
-    attempt([&] { static_cast<void>(rankine::gunzip(bytes, "input", std::size_t{1} << 26)); });
+    attempt([&] { static_cast<void>(rankine::gunzip(std::string(bytes), "input", std::size_t{1} << 26)); });
     return 0;
   }
-  attempt([&] { static_cast<void>(rankine::parse_idx(bytes, 3, "input")); });
+  attempt([&] { static_cast<void>(rankine::parse_idx(std::string(bytes), 3, "input")); });
   attempt([&] { rankine::read_weights(stored(data, size, ".safetensors")); });
   return 0;
 }

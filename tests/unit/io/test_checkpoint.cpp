@@ -65,10 +65,10 @@ TEST(Checkpoint, KeepsEveryBitPatternOfNumbers) {
 TEST(Checkpoint, LargeArraysAreWrittenInPieces) {
   const Scratch scratch;
   CheckpointContent content = sample(2);
-  content.state.emplace("wide", value(DType::f64, {3, 3000000}, 1));
-  content.state.emplace("long", value(DType::f32, {7000001}, 2));
-  content.state.emplace("thin", value(DType::u8, {9100000, 2}, 3));
-  content.state.emplace("deep", value(DType::c64, {3, 5, 1, 700001}, 4));
+  content.state.emplace("wide", value(DType::f64, {3, 300000}, 1));
+  content.state.emplace("long", value(DType::f32, {700001}, 2));
+  content.state.emplace("thin", value(DType::u8, {1100000, 2}, 3));
+  content.state.emplace("deep", value(DType::c64, {3, 5, 1, 40001}, 4));
   content.state.emplace("a/piece", value(DType::i8, {1 << 20}, 5));
   write_checkpoint(scratch / "a.h5", content);
   EXPECT_EQ(read_checkpoint(scratch / "a.h5"), content);
@@ -79,7 +79,7 @@ TEST(Checkpoint, LargeArraysAreWrittenInPieces) {
     begin = piece.end;
   }
   EXPECT_LE(largest, std::uint64_t{1} << 20U);
-  EXPECT_GT(file.pieces().size(), 100U);
+  EXPECT_GT(file.pieces().size(), 15U);
 }
 
 TEST(Checkpoint, EqualContentsGiveEqualBytes) {

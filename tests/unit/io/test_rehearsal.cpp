@@ -58,10 +58,10 @@ TEST(Rehearsal, LimitsMemory) {
   const Scratch scratch;
   const auto work = [] {
     std::vector<std::vector<char>> all;
-    for (int i = 0; i < 300; ++i) all.emplace_back(1 << 20, 'x');
+    for (int i = 0; i < 80; ++i) all.emplace_back(1 << 20, 'x');
   };
-  EXPECT_THAT(outcome(scratch, work, {.memory = 100 << 20, .seconds = 60}),
-              ::testing::HasSubstr("more than 105 MB of memory"));
+  EXPECT_THAT(outcome(scratch, work, {.memory = 30 << 20, .seconds = 60}),
+              ::testing::HasSubstr("more than 31 MB of memory"));
   EXPECT_EQ(outcome(scratch, work, {.memory = std::uint64_t{2} << 30, .seconds = 60}), "");
 }
 #endif
