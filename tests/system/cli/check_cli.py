@@ -69,7 +69,7 @@ def test_information():
 def test_usage_errors():
     expect_error("no command", 1, "a command is missing; `rankine --help` shows all")
     expect_error("wrong command", 1, "unknown command 'rnu'; did you mean 'run'? (commands: run, check, list, describe, "
-                 "info, compare, convert)", "rnu", "toy.yaml")
+                 "info, compare, doctor, convert)", "rnu", "toy.yaml")
     expect_error("wrong flag", 1, "unknown flag '--smok'; did you mean '--smoke'? `rankine run --help` shows all",
                  "run", "toy.yaml", "--smok")
     expect_error("PETSc option in the wrong place", 1, "unknown flag '-log_view'; PETSc options go after '--'; "
