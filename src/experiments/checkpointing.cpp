@@ -278,7 +278,12 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       limit_(earliest_end(setup.deck.run())) {
   // The root is in the first group, whose folder is that of all.
   world_.on_root([&] {
-    if (fs::exists(common_.path())) take_folder();
+    try {
+      if (fs::exists(common_.path())) take_folder();
+    } catch (const IoError& error) {
+      // A folder that cannot be written to keeps no run from running; saving will ask for it again.
+      log_.warning(std::string("the folder of checkpoints is not locked: ") + error.what());
+    }
     if (restart_ != "never") look(log);
   });
   if (groups_ != nullptr) {
