@@ -11,20 +11,10 @@
 
 #include "kernels/error.hpp"
 #include "src/data/idx.hpp"
-#include "src/io/checkpoint.hpp"
 #include "src/io/data_file.hpp"
-#include "src/io/inspect.hpp"
 #include "src/io/pdebench.hpp"
 #include "src/io/weights.hpp"
 #include "tests/fuzz/targets/guard.hpp"
-
-// Checkpoints are refused by their seal before anything reads them, and are flipped bit by bit elsewhere
-// (tests/unit/io): here every file is somebody else's.
-namespace rankine {
-FileKind kind_of_file(const std::string&) { return FileKind::results; }
-CheckpointContent read_checkpoint(const std::string& path) { throw InputError(path + ": no checkpoint"); }
-const char* name_of(DType) { return "another type"; }
-}  // namespace rankine
 
 namespace {
 

@@ -1,0 +1,45 @@
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+
+#include "kernels/error.hpp"
+#include "src/core/strings.hpp"
+#include "src/io/hdf5.hpp"
+#include "src/io/inspect.hpp"
+
+namespace rankine {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool ends_with_seal(const std::string& path) {
+  constexpr std::string_view magic = "\nRANKINE CHECKPOINT SEAL";
+  constexpr int seal_bytes = 64;
+  std::ifstream file(path, std::ios::binary);
+  if (!file.seekg(-seal_bytes, std::ios::end)) return false;
+  std::array<char, magic.size()> bytes{};
+  file.read(bytes.data(), bytes.size());
+  return file && std::string_view(bytes.data(), bytes.size()) == magic;
+}
+
+bool named_like_checkpoint(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return (name.starts_with("checkpoint-") || name.starts_with("finished-")) &&
+         name.find(".h5") != std::string::npos;
+}
+
+}  // namespace
+
+FileKind kind_of_file(const std::string& path) {
+  if (!fs::exists(path)) throw InputError(printable(path, 400) + ": there is no such file or folder");
+  if (fs::is_directory(path)) return FileKind::checkpoint_folder;
+  if (ends_with_seal(path) || named_like_checkpoint(path)) return FileKind::checkpoint;
+  const hdf5::File file = hdf5::File::open(path);
+  const hdf5::Group& root = file.root();
+  const bool fault = root.has_attribute("format") && root.attribute_is_text("format") &&
+                     root.text_attribute("format") == "rankine-fault";
+  return fault ? FileKind::fault : FileKind::results;
+}
+
+}  // namespace rankine
