@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/optim/optimizer.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -55,7 +56,7 @@ GradientHealth::GradientHealth(const HealthOptions& options, const Network& netw
 
 void GradientHealth::observe(Block& block, const Tensor& value) const {
   const auto shards = static_cast<std::size_t>(value.extent(0));
-  const Tensor x = cast(value.detach(), DType::f64).clone();
+  const Tensor x = dense(cast(value.detach(), DType::f64));
   const std::int64_t per_shard = x.count() / static_cast<std::int64_t>(shards);
   Shape sample = value.shape();
   sample.erase(0);
@@ -90,7 +91,7 @@ void GradientHealth::watch(Pass& pass) {
     observe(*block, value);
     if (!value.on_tape()) return Tensor();
     on_gradient(value, [&target = *block](const Tensor& gradient) {
-      const Tensor g = cast(gradient.detach(), DType::f64).clone();
+      const Tensor g = dense(cast(gradient.detach(), DType::f64));
       const auto shards = static_cast<std::size_t>(g.extent(0));
       const std::int64_t per_shard = g.count() / static_cast<std::int64_t>(shards);
       target.gradient_square.assign(shards, 0);

@@ -1,7 +1,7 @@
 #include "src/nn/activations.hpp"
 
 #include "kernels/activations.hpp"
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -10,7 +10,7 @@ constexpr double kSeluAlpha = 1.6732632423543772, kSeluScale = 1.050700987355480
 
 template <class F>
 Tensor map_values(const char* name, const Tensor& x, F f) {
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
@@ -21,7 +21,7 @@ Tensor map_values(const char* name, const Tensor& x, F f) {
 
 template <class F>
 Tensor map_values(const char* name, const Tensor& kept, const Tensor& dy, F f) {
-  const Tensor at = dense_values(kept), from = dense_values(dy);
+  const Tensor at = dense(kept), from = dense(dy);
   Tensor dx = Tensor::empty(dy.shape(), dy.dtype());
   dispatch_real(dy.dtype(), name, [&](auto zero) {
     using T = decltype(zero);

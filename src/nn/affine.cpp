@@ -2,18 +2,13 @@
 
 #include "kernels/blas.hpp"
 #include "kernels/linear.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
 
 using blas::Op;
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
-
-double bytes_of(const Tensor& x) {
-  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
-}
 
 // One shard's slice of a parameter, which is mostly a view with stride 0 along L.
 struct ShardSlices {

@@ -5,18 +5,14 @@
 
 #include "kernels/attention.hpp"
 #include "src/nn/softmax.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
 
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 Tensor dense_or_none(const Tensor& x) { return x.defined() ? dense(x) : x; }
-
-double bytes_of(const Tensor& x) {
-  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
-}
 
 // [T, dim/2, 2]: cosine and sine of each angle; undefined if positions are off.
 Tensor angle_table(const RotaryPositions& positions, std::int64_t tokens, std::int64_t dim, DType type) {

@@ -1,7 +1,7 @@
 #include "src/nn/conv.hpp"
 
 #include "kernels/conv.hpp"
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -46,15 +46,14 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGe
               std::int64_t height, std::int64_t width) {
   Tensor y = Tensor::empty({x.extent(0), x.extent(1), w.extent(1), height, width}, x.dtype());
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
-  const Tensor in = dense_values(x), weights = dense_slices(w);
-  const Tensor offsets = bias.defined() ? dense_slices(bias) : Tensor();
+  const Tensor in = dense(x), weights = dense_slices(w);
+  const Tensor offsets = dense_slices(bias);
   const Tensor space = Tensor::empty({kernels::conv_forward_workspace(e)}, x.dtype());
   dispatch_real(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
     for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::conv_forward(e, slice_data<T>(in, l), slice_data<T>(weights, l),
-                            offsets.defined() ? slice_data<T>(offsets, l) : nullptr, slice_data<T>(y, l),
-                            space.data<T>());
+      kernels::conv_forward(e, slice_data<T>(in, l), slice_data<T>(weights, l), slice_data<T>(offsets, l),
+                            slice_data<T>(y, l), space.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(bias.defined() ? 3 : 2);
@@ -74,7 +73,7 @@ Tensor conv2d_transpose(const Tensor& y, const Tensor& w, const Tensor& bias, co
   Tensor x =
       Tensor::empty({y.extent(0), y.extent(1), w.extent(2) * geometry.groups, height, width}, y.dtype());
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
-  const Tensor from = dense_values(y), weights = dense_slices(w);
+  const Tensor from = dense(y), weights = dense_slices(w);
   const Tensor space = Tensor::empty({kernels::conv_backward_data_workspace(e)}, y.dtype());
   dispatch_real(y.dtype(), "conv2d_transpose", [&](auto zero) {
     using T = decltype(zero);
@@ -100,7 +99,7 @@ Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geom
                       x.dtype());
   }
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
-  const Tensor in = dense_values(x), from = dense_values(y);
+  const Tensor in = dense(x), from = dense(y);
   const Tensor space = Tensor::empty({kernels::conv_backward_weights_workspace(e)}, x.dtype());
   dispatch_real(x.dtype(), "conv2d_weights", [&](auto zero) {
     using T = decltype(zero);
@@ -120,7 +119,7 @@ Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geom
 Tensor sum_by_channel(const Tensor& x) {
   RANKINE_ASSERT(x.rank() >= 3, "sum_by_channel of " + x.shape().text());
   const std::int64_t shards = x.extent(0), batch = x.extent(1), channels = x.extent(2);
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y;
   {
     const Uncounted scope;

@@ -5,14 +5,13 @@
 #include <string>
 
 #include "kernels/csr.hpp"
+#include "src/tensor/op_support.hpp"
 #include "src/tensor/ragged.hpp"
 
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 Shape lead_of(const Tensor& x) {
   Shape lead = x.shape();

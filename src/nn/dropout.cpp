@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
 
 // x * factor where kept, else 0: its own adjoint.
 Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "dropout", [&](auto zero) {
     using T = decltype(zero);

@@ -2,14 +2,10 @@
 
 #include <algorithm>
 
+#include "src/tensor/op_support.hpp"
+
 namespace rankine {
 namespace {
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
-
-double bytes_of(const Tensor& x) {
-  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
-}
 
 void check(const Tensor& tokens, std::int64_t vocabulary) {
   for (std::int64_t i = 0; i < tokens.count(); ++i) {

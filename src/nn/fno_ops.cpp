@@ -5,6 +5,7 @@
 #include "kernels/blas.hpp"
 #include "kernels/mode_mixing.hpp"
 #include "kernels/pointwise.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 
@@ -34,8 +35,6 @@ namespace {
 
 using blas::Op;
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 // [L, B, C, Tt, Tx] as numbers.
 struct Extents {
@@ -103,10 +102,6 @@ class Buffer {
 double flops_of_products(const Extents& e, std::int64_t out) {
   return 2.0 * static_cast<double>(e.tiles * e.batch * e.points) * static_cast<double>(e.channels) *
          static_cast<double>(out);
-}
-
-double bytes_of(const Tensor& x) {
-  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
 }
 
 template <class T>

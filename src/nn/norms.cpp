@@ -6,7 +6,7 @@
 
 #include "kernels/norm.hpp"
 #include "src/nn/conv.hpp"
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -47,9 +47,9 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
                  "batch_norm of " + x.shape().text() + ", with gamma and beta or neither");
   const std::int64_t L = x.extent(0), B = x.extent(1), C = x.extent(2);
   const std::int64_t space = extents(x.shape(), 2) / C;
-  const Tensor in = dense_values(x);
-  const Tensor factors = gamma.defined() ? dense_slices(gamma) : Tensor();
-  const Tensor terms = beta.defined() ? dense_slices(beta) : Tensor();
+  const Tensor in = dense(x);
+  const Tensor factors = dense_slices(gamma);
+  const Tensor terms = dense_slices(beta);
   Tensor mean = Tensor::empty({L, C}, DType::f64), inverse = Tensor::empty({L, C}, DType::f64);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   double count = static_cast<double>(B * space);
@@ -120,7 +120,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
       if (!gamma.defined()) back.resize(1);
       return back;
     }
-    const Tensor dy = dense_values(g[0]);
+    const Tensor dy = dense(g[0]);
     Tensor dx = Tensor::empty(x.shape(), x.dtype()), dgamma, dbeta;
     {
       const Uncounted scope;
@@ -179,7 +179,7 @@ Tensor channel_affine(const Tensor& x, const Tensor& factor, const Tensor& term)
       x.rank() >= 3 && factor.shape() == Shape({x.extent(0), x.extent(2)}) && term.shape() == factor.shape(),
       "channel_affine of " + x.shape().text() + " with " + factor.shape().text());
   const std::int64_t C = x.extent(2);
-  const Tensor in = dense_values(x), a = dense_slices(factor), b = dense_slices(term);
+  const Tensor in = dense(x), a = dense_slices(factor), b = dense_slices(term);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "channel_affine", [&](auto zero) {
     using T = decltype(zero);
@@ -247,26 +247,23 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
   for (const Tensor& p : {gamma, beta})
     RANKINE_ASSERT(!p.defined() || (p.extent(0) == L && p.count() == L * rows.groups * rows.channels),
                    "normalise_rows of " + x.shape().text() + " with " + p.shape().text());
-  const Tensor in = dense_values(x);
-  const Tensor factors = gamma.defined() ? dense_slices(gamma) : Tensor();
-  const Tensor terms = beta.defined() ? dense_slices(beta) : Tensor();
+  const Tensor in = dense(x);
+  const Tensor factors = dense_slices(gamma);
+  const Tensor terms = dense_slices(beta);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   const Tensor inverse = Tensor::empty({L, rows.rows}, x.dtype());
   const Tensor middle = how.centred ? Tensor::empty({L, rows.rows}, x.dtype()) : Tensor();
-  const auto part = [](const Tensor& t, std::int64_t l, auto zero) -> decltype(zero)* {
-    return t.defined() ? slice_data<decltype(zero)>(t, l) : nullptr;
-  };
   dispatch_real(x.dtype(), "normalise_rows", [&](auto zero) {
     using T = decltype(zero);
     for (std::int64_t l = 0; l < L; ++l)
       kernels::row_norm_forward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                   static_cast<T>(how.epsilon), slice_data<T>(in, l), part(factors, l, zero),
-                                   part(terms, l, zero), slice_data<T>(y, l), part(middle, l, zero),
-                                   slice_data<T>(inverse, l));
+                                   static_cast<T>(how.epsilon), slice_data<T>(in, l),
+                                   slice_data<T>(factors, l), slice_data<T>(terms, l), slice_data<T>(y, l),
+                                   slice_data<T>(middle, l), slice_data<T>(inverse, l));
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (context.create_graph()) return row_norm_derivatives(x, gamma, beta, g[0], how);
-    const Tensor dy = dense_values(g[0]);
+    const Tensor dy = dense(g[0]);
     Tensor dx = Tensor::empty(x.shape(), x.dtype()), dgamma, dbeta;
     {
       const Uncounted scope;
@@ -277,9 +274,10 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
       using T = decltype(zero);
       for (std::int64_t l = 0; l < L; ++l)
         kernels::row_norm_backward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                      slice_data<T>(in, l), slice_data<T>(dy, l), part(factors, l, zero),
-                                      part(middle, l, zero), slice_data<T>(inverse, l), slice_data<T>(dx, l),
-                                      part(dgamma, l, zero), part(dbeta, l, zero));
+                                      slice_data<T>(in, l), slice_data<T>(dy, l), slice_data<T>(factors, l),
+                                      slice_data<T>(middle, l), slice_data<T>(inverse, l),
+                                      slice_data<T>(dx, l), slice_data<T>(dgamma, l),
+                                      slice_data<T>(dbeta, l));
     });
     count_cost("normalise_rows_backward", {12 * static_cast<double>(x.count()), 3 * bytes_of(x)});
     std::vector<Tensor> back{dx};

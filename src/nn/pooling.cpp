@@ -1,7 +1,7 @@
 #include "src/nn/pooling.hpp"
 
 #include "kernels/pooling.hpp"
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -41,7 +41,7 @@ Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, 
              std::int64_t width);
 
 Tensor pick(const Tensor& x, const Tensor& taps, const PoolGeometry& geometry) {
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty(taps.shape(), x.dtype());
   dispatch_real(x.dtype(), "max_pool", [&](auto zero) {
     using T = decltype(zero);
@@ -58,7 +58,7 @@ Tensor pick(const Tensor& x, const Tensor& taps, const PoolGeometry& geometry) {
 
 Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, std::int64_t height,
              std::int64_t width) {
-  const Tensor from = dense_values(y);
+  const Tensor from = dense(y);
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "max_pool", [&](auto zero) {
     using T = decltype(zero);
@@ -75,7 +75,7 @@ Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, 
 }  // namespace
 
 Tensor max_pool(const Tensor& x, const PoolGeometry& geometry, std::int64_t height, std::int64_t width) {
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_space(x, height, width), x.dtype());
   const bool narrow = geometry.kernel[0] * geometry.kernel[1] <= 256;
   const Tensor taps = Tensor::empty(y.shape(), narrow ? DType::u8 : DType::i32);
@@ -94,7 +94,7 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& geometry, std::int64_t heig
 
 Tensor sum_pool(const Tensor& x, double factor, const PoolGeometry& geometry, std::int64_t height,
                 std::int64_t width) {
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_space(x, height, width), x.dtype());
   dispatch_real(x.dtype(), "sum_pool", [&](auto zero) {
     using T = decltype(zero);
@@ -110,7 +110,7 @@ Tensor sum_pool(const Tensor& x, double factor, const PoolGeometry& geometry, st
 
 Tensor spread_pool(const Tensor& y, double factor, const PoolGeometry& geometry, std::int64_t height,
                    std::int64_t width) {
-  const Tensor from = dense_values(y);
+  const Tensor from = dense(y);
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "spread_pool", [&](auto zero) {
     using T = decltype(zero);
@@ -127,7 +127,7 @@ Tensor spread_pool(const Tensor& y, double factor, const PoolGeometry& geometry,
 Tensor global_average_pool(const Tensor& x) {
   RANKINE_ASSERT(x.rank() >= 4, "global_average_pool of " + x.shape().text());
   const std::int64_t rows = x.extent(0) * x.extent(1) * x.extent(2), n = extents(x.shape(), 3);
-  const Tensor in = dense_values(x);
+  const Tensor in = dense(x);
   Tensor y = Tensor::empty({x.extent(0), x.extent(1), x.extent(2)}, x.dtype());
   dispatch_real(x.dtype(), "global_average_pool", [&](auto zero) {
     using T = decltype(zero);

@@ -1,13 +1,12 @@
 #include "src/nn/recurrent.hpp"
 
 #include "src/tensor/composed.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 Tensor logistic(const Tensor& x) { return scale(add_scalar(tanh(scale(x, 0.5)), 1), 0.5); }
 
@@ -47,20 +46,6 @@ List in_ops(Cell cell, const List& in) {
   return out;
 }
 
-template <class T>
-T* at(const Tensor& x, std::int64_t l) {
-  return x.defined() ? x.data<T>() + l * x.strides()[0] : nullptr;
-}
-
-// [L, ...] whose slices are dense; a shared parameter keeps its stride 0.
-Tensor dense_slices(const Tensor& x) {
-  if (!x.defined()) return x;
-  Shape one = x.shape(), strides = x.strides();
-  one.erase(0);
-  strides.erase(0);
-  return x.view(one, strides).contiguous() ? x.detach() : x.clone();
-}
-
 }  // namespace
 
 RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, const Tensor& candidate_bias,
@@ -81,8 +66,10 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
   const Tensor memory = cell == Cell::rnn ? Tensor() : Tensor::empty(hidden.shape(), type);
   const auto arrays = [=](auto zero, std::int64_t l) {
     using T = decltype(zero);
-    return kernels::RecurrentArrays<T>{at<T>(w, l),           at<T>(bias, l),   at<T>(h, l),      at<T>(c, l),
-                                       at<T>(activations, l), at<T>(hidden, l), at<T>(memory, l), nullptr};
+    return kernels::RecurrentArrays<T>{slice_data<T>(w, l),           slice_data<T>(bias, l),
+                                       slice_data<T>(h, l),           slice_data<T>(c, l),
+                                       slice_data<T>(activations, l), slice_data<T>(hidden, l),
+                                       slice_data<T>(memory, l),      nullptr};
   };
   {
     const Tensor work = Tensor::empty({shape.forward_work()}, type);
@@ -118,8 +105,9 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
       for (std::int64_t l = 0; l < shards; ++l)
         kernels::recurrent_backward(
             shape, arrays(zero, l),
-            {at<T>(d_hidden, l), at<T>(d_last, l), at<T>(d_x, l), at<T>(d_weight, l), at<T>(d_bias, l),
-             at<T>(d_h0, l), at<T>(d_c0, l), at<T>(d_memory, l), work.data<T>()});
+            {slice_data<T>(d_hidden, l), slice_data<T>(d_last, l), slice_data<T>(d_x, l),
+             slice_data<T>(d_weight, l), slice_data<T>(d_bias, l), slice_data<T>(d_h0, l),
+             slice_data<T>(d_c0, l), slice_data<T>(d_memory, l), work.data<T>()});
     });
     count_cost("recurrent_backward", {2 * flops, bytes});
     return {d_x, d_weight, d_bias, d_h0, d_c0};

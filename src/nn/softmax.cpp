@@ -1,6 +1,7 @@
 #include "src/nn/softmax.hpp"
 
 #include "kernels/softmax.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -9,8 +10,6 @@ std::int64_t row_length(const Tensor& x, const char* what) {
   RANKINE_ASSERT(x.rank() >= 1 && x.extent(-1) > 0, std::string(what) + " of a tensor " + x.shape().text());
   return x.extent(-1);
 }
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 Cost row_cost(const Tensor& x) {
   const double n = static_cast<double>(x.count());

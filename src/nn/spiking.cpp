@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numbers>
 
+#include "src/tensor/op_support.hpp"
+
 namespace rankine {
 
 const std::vector<std::string> surrogate_names{"triangle", "rectangle", "atan", "sigmoid"};
@@ -17,8 +19,6 @@ namespace {
 
 using List = std::vector<Tensor>;
 using kernels::Reset;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 Cost pointwise_cost(const Tensor& x, double flops, double arrays) {
   const double n = static_cast<double>(x.count());

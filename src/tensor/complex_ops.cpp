@@ -3,13 +3,12 @@
 #include <cmath>
 
 #include "kernels/fft.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 DType complex_type(DType real) { return real == DType::f32 ? DType::c64 : DType::c128; }
 DType real_type(DType type) { return type == DType::c64 ? DType::f32 : DType::f64; }

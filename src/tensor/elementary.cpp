@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/tensor/op_support.hpp"
+
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 Cost pointwise_cost(const Tensor& x, double flops) {
   const double n = static_cast<double>(x.count());

@@ -11,8 +11,9 @@ namespace rankine {
 inline Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 /// x [L, ...] off the tape, each of its L slices row-major: parameters, which are repeated along L, are not
-/// copied.
+/// copied. An undefined tensor stays one.
 inline Tensor dense_slices(const Tensor& x) {
+  if (!x.defined()) return x;
   std::int64_t step = 1;
   for (int i = x.rank() - 1; i > 0; --i) {
     if (x.shape()[i] != 1 && x.strides()[i] != step) return x.clone();
@@ -21,10 +22,10 @@ inline Tensor dense_slices(const Tensor& x) {
   return x.detach();
 }
 
-/// Slice `l` of what dense_slices() gave.
+/// Slice `l` of what dense_slices() gave; null of an undefined tensor.
 template <class T>
 T* slice_data(const Tensor& x, std::int64_t l) {
-  return x.data<T>() + l * x.strides()[0];
+  return x.defined() ? x.data<T>() + l * x.strides()[0] : nullptr;
 }
 
 inline double bytes_of(const Tensor& x) {

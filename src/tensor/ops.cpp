@@ -8,14 +8,11 @@
 #include "kernels/activations.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/pointwise.hpp"
+#include "src/tensor/op_support.hpp"
 #include "src/tensor/strided.hpp"
 
 namespace rankine {
 namespace {
-
-double bytes_of(const Tensor& x) {
-  return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
-}
 
 void need_same_dtype(const Tensor& a, const Tensor& b, const char* what) {
   RANKINE_ASSERT(a.dtype() == b.dtype(),
@@ -51,8 +48,6 @@ Shape expanded_strides(const Tensor& x, const Shape& shape) {
   }
   return strides;
 }
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 template <class F>
 Tensor unary_real(const char* name, const Tensor& x, F f) {

@@ -4,12 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "src/tensor/op_support.hpp"
+
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
-
-Tensor dense(const Tensor& x) { return x.contiguous() ? x.detach() : x.clone(); }
 
 // x as [outer, extent, inner].
 struct Extents {

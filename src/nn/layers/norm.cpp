@@ -1,7 +1,7 @@
 #include "src/nn/layers/norm.hpp"
 
 #include "src/nn/initialisation.hpp"
-#include "src/nn/op_support.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
