@@ -96,6 +96,22 @@ Tensor ConvLayer::result(const Tensor& y) const {
   return reshape(y, {y.extent(0), y.extent(1), y.extent(2), y.extent(4)});
 }
 
+void ConvLayer::set_channels(std::int64_t channels, std::int64_t groups) {
+  channels_ = channels;
+  geometry_.groups = groups;
+  if (input()[0] % groups != 0 || channels % groups != 0)
+    misfit("its channels and the " + std::to_string(channels) + " output channels must be multiples of the " +
+           std::to_string(groups) + " groups");
+}
+
+std::int64_t ConvLayer::set_kernel(int axis, std::int64_t kernel, std::int64_t stride,
+                                   std::int64_t dilation) {
+  geometry_.stride[axis] = stride;
+  geometry_.dilation[axis] = dilation;
+  weight_[2 + axis] = kernel;
+  return dilation * (kernel - 1) + 1;
+}
+
 Tensor ConvLayer::weight(const BoundParameters& parameters) const { return parameters[name() + ".weight"]; }
 
 Tensor ConvLayer::bias(const BoundParameters& parameters) const {
@@ -108,22 +124,15 @@ Conv<rank>::Conv(const Options& options, const LayerContext& context)
   const std::int64_t C = input()[0];
   if (!options.channels && !options.depthwise)
     throw InputError(what_ + ": 'channels' (of the output) is missing");
-  channels_ = options.channels.value_or(static_cast<int>(C));
-  geometry_.groups = options.depthwise ? C : options.groups;
-  if (C % geometry_.groups != 0 || channels_ % geometry_.groups != 0)
-    misfit("its channels and the " + std::to_string(channels_) +
-           " output channels must be multiples of the " + std::to_string(geometry_.groups) + " groups");
+  set_channels(options.channels.value_or(static_cast<int>(C)), options.depthwise ? C : options.groups);
   has_bias_ = options.bias;
   initialisation_ = options.initialisation;
   const int padding = padding_of(options.padding);
   std::int64_t out[2] = {1, 1};
   weight_ = {channels_, C / geometry_.groups, 1, 1};
   for (int axis = 2 - rank; axis < 2; ++axis) {
-    const std::int64_t size = input()[axis - 2 + input().rank()], s = options.stride;
-    const std::int64_t reach = std::int64_t{options.dilation} * (options.kernel - 1) + 1;
-    geometry_.stride[axis] = s;
-    geometry_.dilation[axis] = options.dilation;
-    weight_[2 + axis] = options.kernel;
+    const std::int64_t size = input()[axis - 2 + input().rank()], s = options.stride,
+                       reach = set_kernel(axis, options.kernel, s, options.dilation);
     if (padding == kSame) {
       out[axis] = (size + s - 1) / s;
       geometry_.padding[axis] = std::max<std::int64_t>((out[axis] - 1) * s + reach - size, 0) / 2;
@@ -152,11 +161,7 @@ template <int rank>
 ConvTranspose<rank>::ConvTranspose(const Options& options, const LayerContext& context)
     : ConvLayer(context, rank, rank == 2 ? "conv_transpose2d" : "conv_transpose1d") {
   const std::int64_t C = input()[0];
-  channels_ = options.channels;
-  geometry_.groups = options.groups;
-  if (C % geometry_.groups != 0 || channels_ % geometry_.groups != 0)
-    misfit("its channels and the " + std::to_string(channels_) +
-           " output channels must be multiples of the " + std::to_string(geometry_.groups) + " groups");
+  set_channels(options.channels, options.groups);
   has_bias_ = options.bias;
   initialisation_ = options.initialisation;
   const int padding = padding_of(options.padding);
@@ -166,11 +171,8 @@ ConvTranspose<rank>::ConvTranspose(const Options& options, const LayerContext& c
   std::int64_t out[2] = {1, 1};
   weight_ = {C, channels_ / geometry_.groups, 1, 1};
   for (int axis = 2 - rank; axis < 2; ++axis) {
-    const std::int64_t size = input()[axis - 2 + input().rank()], s = options.stride;
-    const std::int64_t reach = std::int64_t{options.dilation} * (options.kernel - 1) + 1;
-    geometry_.stride[axis] = s;
-    geometry_.dilation[axis] = options.dilation;
-    weight_[2 + axis] = options.kernel;
+    const std::int64_t size = input()[axis - 2 + input().rank()], s = options.stride,
+                       reach = set_kernel(axis, options.kernel, s, options.dilation);
     if (padding == kSame) {
       out[axis] = size * s;
       geometry_.padding[axis] = std::max<std::int64_t>(reach - s, 0) / 2;

@@ -37,6 +37,10 @@ class ConvLayer : public Layer {
   /// Reads "same", "valid" or a number; -1 and -2 for the first two.
   int padding_of(const std::string& text) const;
   [[noreturn]] void misfit(const std::string& why) const;
+  /// Output channels, in `groups` that must divide them and those of the input.
+  void set_channels(std::int64_t channels, std::int64_t groups);
+  /// The kernel along one axis (0: height, 1: width); returns over how many positions it reaches.
+  std::int64_t set_kernel(int axis, std::int64_t kernel, std::int64_t stride, std::int64_t dilation);
   /// Tensors as images: signals get a height of 1.
   Tensor image(const Tensor& x) const;
   Tensor result(const Tensor& y) const;
