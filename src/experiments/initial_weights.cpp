@@ -80,4 +80,15 @@ void load_weights(const Communicator& communicator, const std::string& path, con
   });
 }
 
+void write_weights(RunWriter& results, const ParameterSet& parameters) {
+  for (const ParameterInfo& part : parameters.parts()) {
+    const std::vector<double> values = parameters.view(part).to_vector();
+    const std::vector<std::uint64_t> shape(part.shape.begin(), part.shape.end());
+    if (parameters.dtype() == DType::f32)
+      results.weights(part.name, std::vector<float>(values.begin(), values.end()), shape);
+    else
+      results.weights(part.name, values, shape);
+  }
+}
+
 }  // namespace rankine

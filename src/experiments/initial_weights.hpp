@@ -1,11 +1,12 @@
-// Weights that a run starts from, instead of random ones: the deck's `train.weights`, or `rankine run
-// --weights`.
+// Weights that a run starts from, instead of random ones (the deck's `train.weights`, or `rankine run
+// --weights`), and those that it ends with.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "src/comm/communicator.hpp"
+#include "src/io/results.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -16,5 +17,8 @@ namespace rankine {
 /// shape or type, or holds a NaN or an infinity. The root reads; collective.
 void load_weights(const Communicator& communicator, const std::string& path, const std::string& group,
                   std::int64_t seed, ParameterSet& parameters);
+
+/// Puts every part of `parameters` into the results of a run, in the precision it has.
+void write_weights(RunWriter& results, const ParameterSet& parameters);
 
 }  // namespace rankine

@@ -9,6 +9,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
+#include "src/core/statistics.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/experiments/initial_weights.hpp"
 #include "src/pde/method_of_lines.hpp"
@@ -29,28 +30,11 @@ double distance(std::span<const double> a, std::span<const double> b) {
   return std::sqrt(sum);
 }
 
-double mean(std::span<const double> a) {
-  return std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size());
-}
-
-double standard_deviation(std::span<const double> a) {
-  const double centre = mean(a);
-  double sum = 0;
-  for (double x : a) sum += (x - centre) * (x - centre);
-  return a.size() > 1 ? std::sqrt(sum / static_cast<double>(a.size() - 1)) : 0;
-}
-
 /// Without the values of steps that were left out.
 std::vector<double> finite(std::span<const double> a) {
   std::vector<double> out;
   std::copy_if(a.begin(), a.end(), std::back_inserter(out), [](double x) { return std::isfinite(x); });
   return out;
-}
-
-double quantile(std::vector<double> a, double q) {
-  if (a.empty()) return nan;
-  std::sort(a.begin(), a.end());
-  return a[static_cast<size_t>(q * static_cast<double>(a.size() - 1))];
 }
 
 /// What an evaluation measures of one sample.
@@ -867,7 +851,7 @@ Metrics PdeTraining::run(RunContext& context) {
   const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
   const std::vector<double> last_losses = finite(std::span(losses).last(tail)),
                             norms = finite(gradient_norms);
-  out.emplace_back("loss", last_losses.empty() ? nan : mean(last_losses));
+  out.emplace_back("loss", mean(last_losses));
   out.emplace_back("gradient_p99_over_median", quantile(norms, 0.99) / quantile(norms, 0.5));
   out.emplace_back("solver_iterations", test.iterations);
   const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
@@ -885,14 +869,7 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
   write_fields(context, data, save, fields);
-  for (const ParameterInfo& part : parameters.parts()) {
-    const std::vector<double> values = parameters.view(part).to_vector();
-    const std::vector<std::uint64_t> shape(part.shape.begin(), part.shape.end());
-    if (parameters.dtype() == DType::f32)
-      context.results.weights(part.name, std::vector<float>(values.begin(), values.end()), shape);
-    else
-      context.results.weights(part.name, values, shape);
-  }
+  write_weights(context.results, parameters);
   context.results.timing("step_seconds", step_seconds);
   context.results.timing("elapsed_seconds", elapsed);
   context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);

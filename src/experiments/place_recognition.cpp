@@ -12,17 +12,12 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/core/spike_trains.hpp"
+#include "src/core/statistics.hpp"
 
 namespace rankine {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-double median(std::vector<double> a) {
-  if (a.empty()) return nan;
-  std::nth_element(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(a.size() / 2), a.end());
-  return a[a.size() / 2];
-}
 
 template <class T>
 std::span<T> part(std::vector<T>& all, std::int64_t index, std::int64_t size) {
@@ -447,7 +442,7 @@ Metrics PlaceRecognition::run(RunContext& context) {
     const std::vector<double> thetas = communicator.all_gather_varying(std::span<const double>(theta_sums));
     const double theta =
         std::accumulate(thetas.begin(), thetas.end(), 0.0) / static_cast<double>(2 * network_.modules * n);
-    seconds_per_presentation = communicator.max(seconds.empty() ? 0.0 : median(seconds));
+    seconds_per_presentation = communicator.max(seconds.empty() ? 0.0 : quantile(seconds, 0.5));
     context.results.append_step(epoch,
                                 {{"spikes_per_presentation", spikes_per_presentation}, {"theta", theta}});
     if (said.seconds() > context.log.progress_interval()) {
@@ -542,7 +537,7 @@ Metrics PlaceRecognition::run(RunContext& context) {
           {"silent_queries", found.silent},
           {"spikes_per_presentation", spikes_per_presentation},
           {"seconds_per_presentation", seconds_per_presentation},
-          {"seconds_per_query", communicator.max(query_seconds.empty() ? 0.0 : median(query_seconds))},
+          {"seconds_per_query", communicator.max(query_seconds.empty() ? 0.0 : quantile(query_seconds, 0.5))},
           {"peak_memory", static_cast<double>(communicator.max(peak_memory_bytes()))}};
 }
 
@@ -591,7 +586,7 @@ Metrics PlaceRecognition::match_templates(RunContext& context) const {
   return {{"recall_at_1", recall_1 / n},
           {"recall_at_5", recall_5 / n},
           {"recall_in_region", in_region / n},
-          {"seconds_per_query", communicator.max(seconds.empty() ? 0.0 : median(seconds))},
+          {"seconds_per_query", communicator.max(seconds.empty() ? 0.0 : quantile(seconds, 0.5))},
           {"peak_memory", static_cast<double>(communicator.max(peak_memory_bytes()))}};
 }
 

@@ -12,21 +12,13 @@
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
+#include "src/core/statistics.hpp"
+#include "src/experiments/initial_weights.hpp"
 
 namespace rankine {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-double mean(std::span<const double> a) {
-  return a.empty() ? nan : std::accumulate(a.begin(), a.end(), 0.0) / static_cast<double>(a.size());
-}
-
-double median(std::vector<double> a) {
-  if (a.empty()) return nan;
-  std::nth_element(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(a.size() / 2), a.end());
-  return a[a.size() / 2];
-}
 
 /// [n, ...] as [L, n / L, ...].
 Tensor in_shards(const Tensor& x, std::int64_t shards) {
@@ -133,14 +125,17 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
 }
 
 RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t seed) const {
-  return {.communicator = communicator,
-          .shards = shards_,
-          .shard_count = train_.shards,
-          .seed = seed,
-          .steps = steps(),
-          .network = network_.get(),
-          .loss = loss_.get(),
-          .make_optimizer = make_optimizer_};
+  return {
+      .communicator = communicator,
+      .shards = shards_,
+      .shard_count = train_.shards,
+      .seed = seed,
+      .steps = steps(),
+      .network = network_.get(),
+      .inputs =
+          data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype()).inputs.dtype(),
+      .loss = loss_.get(),
+      .make_optimizer = make_optimizer_};
 }
 
 std::int64_t Training::steps() const {
@@ -363,7 +358,7 @@ Metrics Training::run(RunContext& context) {
     }
     progress.update(
         done, losses.back(), validation,
-        median({step_seconds.end() - std::min<std::int64_t>(done - start, 20), step_seconds.end()}));
+        quantile({step_seconds.end() - std::min<std::int64_t>(done - start, 20), step_seconds.end()}, 0.5));
   }
   rule->synchronise();
   context.checkpoint.between_steps(total, total);
@@ -396,19 +391,12 @@ Metrics Training::run(RunContext& context) {
   const std::vector<double> values_of_rule = rule->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);
   out.emplace_back("arena_peak", communicator.max(arena));
-  const double seconds = communicator.max(median(step_seconds));
+  const double seconds = communicator.max(quantile(step_seconds, 0.5));
   out.emplace_back("seconds_per_step", seconds);
   out.emplace_back("samples_per_second", train_.batch / seconds);
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
-  for (const ParameterInfo& part : parameters.parts()) {
-    const std::vector<double> values = parameters.view(part).to_vector();
-    const std::vector<std::uint64_t> shape(part.shape.begin(), part.shape.end());
-    if (parameters.dtype() == DType::f32)
-      context.results.weights(part.name, std::vector<float>(values.begin(), values.end()), shape);
-    else
-      context.results.weights(part.name, values, shape);
-  }
+  write_weights(context.results, parameters);
   context.results.timing("step_seconds", step_seconds);
   context.results.timing("elapsed_seconds", elapsed);
   context.results.timing("total_seconds", whole.seconds());

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
 
 #include <fmt/format.h>
 
@@ -53,9 +52,7 @@ void AugLocal::check(const RuleSetup& setup) const {
         fmt::format("auglocal: {} blocks, of which {} are the classifier, leave {} hidden ones; depth {} "
                     "needs at least {}",
                     network.size(), options_.classifier, n, options_.depth, options_.depth + 2));
-  if (setup.communicator.size() > count)
-    throw InputError(fmt::format("auglocal: {} ranks for {} modules of blocks; use at most {} ranks",
-                                 setup.communicator.size(), count, count));
+  check_stages(setup, modules(network));
   for (int l = 0; l + 1 < count; ++l) {
     const Shape out = network.block(l).output();
     if (out.rank() != 3 && out.rank() != 1)
@@ -96,7 +93,6 @@ std::unique_ptr<Network> AugLocal::auxiliary_network(const Network& network, int
 }
 
 void AugLocal::begin(const RuleSetup& setup, const ParameterSet& parameters) {
-  setup_ = std::make_unique<RuleSetup>(setup);
   const Network& network = *setup.network;
   const std::vector<int> first = modules(network);
   std::vector<ParameterSet> sets;
@@ -105,16 +101,17 @@ void AugLocal::begin(const RuleSetup& setup, const ParameterSet& parameters) {
   auxiliary_cost_ = 0;
   for (std::size_t m = 0; m < first.size(); ++m) {
     const bool last = m + 1 == first.size();
-    costs.push_back(forward_cost(network, first[m], last ? network.size() : first[m + 1]));
+    costs.push_back(
+        forward_cost(network, parameters, setup.inputs, first[m], last ? network.size() : first[m + 1]));
     if (last) break;
     auxiliary_.push_back(auxiliary_network(network, first[m], network.output().count()));
-    const double cost = forward_cost(*auxiliary_.back(), 0, auxiliary_.back()->size());
+    sets.push_back(auxiliary_.back()->initial_parameters(setup.seed));
+    const double cost =
+        forward_cost(*auxiliary_.back(), sets.back(), network.dtype(), 0, auxiliary_.back()->size());
     costs.back() += cost;
     auxiliary_cost_ += cost;
-    sets.push_back(auxiliary_.back()->initial_parameters(setup.seed));
   }
-  stages_ = std::make_unique<Stages>(*setup_, parameters, first, costs, std::move(sets));
-  seconds_ = waited_ = messages_ = bytes_ = 0;
+  deal(setup, parameters, first, costs, std::move(sets));
 }
 
 Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome) {
@@ -155,60 +152,32 @@ StepOutcome AugLocal::step(RuleContext& context) {
 
 std::vector<StepOutcome> AugLocal::steps(std::int64_t first, std::int64_t count, const StepMaker& make) {
   const Communicator& communicator = setup_->communicator;
-  const int rank = communicator.rank(), modules = stages_->size();
-  int begin = 0, end = 0;
-  for (int m = 0; m < modules; ++m) {
-    if ((*stages_)[m].owner < rank) begin = m + 1;
-    if ((*stages_)[m].owner <= rank) end = m + 1;
-  }
-  // Activations on their way to the next rank; each is kept until it has arrived.
-  struct Sent {
-    Tensor values;
-    std::unique_ptr<Exchange> exchange;
-  };
-  std::deque<Sent> under_way;
-  constexpr std::size_t queue = 4;
+  const int modules = stages_->size();
+  constexpr std::size_t queue = 4;  // activations on their way to the next rank
   std::vector<std::vector<Outcome>> outcomes(static_cast<std::size_t>(modules),
                                              std::vector<Outcome>(static_cast<std::size_t>(count)));
   const Stopwatch whole;
-  for (std::int64_t i = 0; i < count && begin < end; ++i) {
+  for (std::int64_t i = 0; i < count && begin_ < end_; ++i) {
     const std::shared_ptr<RuleContext> context = make(first + i);
     const auto tag = static_cast<int>((first + i) % 30000);
     Tensor x = context->batch->inputs;
-    if (begin > 0) {
-      const Shape sample = setup_->network->block((*stages_)[begin].begin).input();
+    if (previous_ >= 0) {
       Shape shape{x.extent(0), x.extent(1)};
-      for (int a = 0; a < sample.rank(); ++a) shape.push_back(sample[a]);
+      for (const std::int64_t extent : setup_->network->block((*stages_)[begin_].begin).input())
+        shape.push_back(extent);
       x = Tensor::empty(shape, setup_->network->dtype());
-      const Stopwatch waiting;
-      Exchange receive(communicator);
-      receive.receive(std::span(static_cast<std::byte*>(x.raw()),
-                                static_cast<std::size_t>(x.count()) * size_of(x.dtype())),
-                      (*stages_)[begin - 1].owner, tag);
-      receive.wait();
-      waited_ += waiting.seconds();
+      receive(x, previous_, tag);
     }
-    for (int m = begin; m < end; ++m)
+    for (int m = begin_; m < end_; ++m)
       x = train_module(m, *context, x, outcomes[static_cast<std::size_t>(m)][static_cast<std::size_t>(i)]);
-    if (end < modules) {
-      if (under_way.size() == queue) {
-        const Stopwatch waiting;
-        under_way.front().exchange->wait();
-        under_way.pop_front();
-        waited_ += waiting.seconds();
-      }
-      Sent sent{x.contiguous() ? x : x.clone(), std::make_unique<Exchange>(communicator)};
-      const std::span<const std::byte> bytes(static_cast<const std::byte*>(sent.values.raw()),
-                                             static_cast<std::size_t>(x.count()) * size_of(x.dtype()));
-      sent.exchange->send(bytes, (*stages_)[end].owner, tag);
-      ++messages_;
-      bytes_ += static_cast<double>(bytes.size());
-      under_way.push_back(std::move(sent));
+    if (next_ >= 0) {
+      wait_for_sent(queue - 1);
+      send(x, next_, tag);
     }
   }
-  const Stopwatch draining;
-  for (Sent& sent : under_way) sent.exchange->wait();
+  wait_for_sent();
 
+  const Stopwatch draining;
   std::vector<StepOutcome> out(static_cast<std::size_t>(count));
   std::vector<double> squares(static_cast<std::size_t>(count));
   for (int m = 0; m < modules; ++m) {
@@ -227,17 +196,16 @@ std::vector<StepOutcome> AugLocal::steps(std::int64_t first, std::int64_t count,
 }
 
 std::vector<MetricInfo> AugLocal::metrics() const {
-  return {
-      {"auxiliary_multiply_adds", "1", "of one example through all auxiliary networks, forward"},
-      {"idle_share", "1", "share of the steps' time that the rank that waits most waits for others", true},
-      {"messages_per_rank", "1", "most activations that a rank sent", true},
-      {"bytes_per_rank", "B", "most bytes of activations that a rank sent", true}};
+  std::vector<MetricInfo> all = StagedRule::metrics();
+  all.insert(all.begin(),
+             {"auxiliary_multiply_adds", "1", "of one example through all auxiliary networks, forward"});
+  return all;
 }
 
 std::vector<double> AugLocal::measured() const {
-  const Communicator& communicator = setup_->communicator;
-  return {auxiliary_cost_, communicator.max(seconds_ > 0 ? waited_ / seconds_ : 0),
-          communicator.max(messages_), communicator.max(bytes_)};
+  std::vector<double> all = StagedRule::measured();
+  all.insert(all.begin(), auxiliary_cost_);
+  return all;
 }
 
 }  // namespace rankine

@@ -32,12 +32,11 @@ struct AugLocalOptions {
 /// hidden blocks and the classifier are one module that backpropagates; each hidden block before is a module
 /// with an auxiliary network. `mirror: false` is greedy local learning: every auxiliary network is global
 /// pooling and a linear classifier. Auxiliary networks are not part of predictions.
-class AugLocal final : public LearningRule {
+class AugLocal final : public StagedRule {
  public:
   using Options = AugLocalOptions;
-  explicit AugLocal(const Options& options) : options_(options) {}
+  explicit AugLocal(const Options& options) : StagedRule("auglocal"), options_(options) {}
 
-  bool spreads_blocks() const override { return true; }
   /// InputError where a hidden block's output is neither an image nor a vector (names the edge), where there
   /// are fewer blocks than modules need, or more ranks than modules.
   void check(const RuleSetup& setup) const override;
@@ -45,12 +44,6 @@ class AugLocal final : public LearningRule {
   StepOutcome step(RuleContext& context) override;
   std::int64_t window() const override { return options_.window; }
   std::vector<StepOutcome> steps(std::int64_t first, std::int64_t count, const StepMaker& make) override;
-  int owner_of_block(int block) const override { return stages_->owner_of_block(block); }
-  void synchronise() override { stages_->synchronise(); }
-  void register_state(StateRegistry& registry, const std::string& prefix) override {
-    stages_->register_state(registry, prefix);
-  }
-
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
 
@@ -67,12 +60,8 @@ class AugLocal final : public LearningRule {
   Tensor train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome);
 
   Options options_;
-  std::unique_ptr<RuleSetup> setup_;
   std::vector<std::unique_ptr<Network>> auxiliary_;
-  std::unique_ptr<Stages> stages_;
   double auxiliary_cost_ = 0;
-  // Of this rank.
-  double seconds_ = 0, waited_ = 0, messages_ = 0, bytes_ = 0;
 };
 
 }  // namespace rankine

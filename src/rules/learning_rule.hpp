@@ -30,6 +30,7 @@ struct RuleSetup {
   std::uint64_t seed = 0;
   std::int64_t steps = 0;
   const Network* network = nullptr;  ///< null: what is trained is no list of blocks
+  DType inputs = DType::f32;         ///< of the network: its own type, or i32 for tokens
   const Loss* loss = nullptr;        ///< of the network
   /// For what the rule trains beside the network.
   std::function<std::unique_ptr<Optimizer>()> make_optimizer = {};

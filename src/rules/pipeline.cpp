@@ -2,68 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include <fmt/format.h>
+#include <numeric>
 
 #include "kernels/pointwise.hpp"
 #include "src/core/clock.hpp"
 
 namespace rankine {
-namespace {
 
-std::span<std::byte> bytes_of(const Tensor& x) {
-  return {static_cast<std::byte*>(x.raw()), static_cast<std::size_t>(x.count()) * size_of(x.dtype())};
+std::vector<int> Pipeline::stages(const Network& network) const {
+  std::vector<int> first(static_cast<std::size_t>(network.size()));
+  std::iota(first.begin(), first.end(), 0);
+  return first;
 }
 
-}  // namespace
-
 void Pipeline::check(const RuleSetup& setup) const {
-  if (setup.network == nullptr)
-    throw InputError("pipeline: trains networks that are lists of blocks (experiment: training)");
-  if (setup.communicator.size() > setup.network->size())
-    throw InputError(fmt::format("pipeline: {} ranks for {} blocks; use at most {} ranks",
-                                 setup.communicator.size(), setup.network->size(), setup.network->size()));
+  check_stages(setup, setup.network != nullptr ? stages(*setup.network) : std::vector<int>{});
 }
 
 void Pipeline::begin(const RuleSetup& setup, const ParameterSet& parameters) {
-  setup_ = std::make_unique<RuleSetup>(setup);
-  std::vector<int> first;
   std::vector<double> costs;
-  for (int b = 0; b < setup.network->size(); ++b) {
-    first.push_back(b);
-    costs.push_back(forward_cost(*setup.network, b, b + 1));
-  }
-  stages_ = std::make_unique<Stages>(*setup_, parameters, first, costs);
-  const int rank = setup.communicator.rank();
-  begin_ = end_ = 0;
-  for (int s = 0; s < stages_->size(); ++s) {
-    if ((*stages_)[s].owner < rank) begin_ = s + 1;
-    if ((*stages_)[s].owner <= rank) end_ = s + 1;
-  }
-  const bool idle = begin_ == end_;
-  previous_ = idle || begin_ == 0 ? -1 : (*stages_)[begin_ - 1].owner;
-  next_ = idle || end_ == stages_->size() ? -1 : (*stages_)[end_].owner;
-  seconds_ = waited_ = messages_ = bytes_ = 0;
+  for (int b = 0; b < setup.network->size(); ++b)
+    costs.push_back(forward_cost(*setup.network, parameters, setup.inputs, b, b + 1));
+  deal(setup, parameters, stages(*setup.network), costs);
 }
 
-void Pipeline::send(const Tensor& values, int to, int tag) {
-  Sent sent{values.contiguous() ? values.detach() : values.clone(),
-            std::make_unique<Exchange>(setup_->communicator)};
-  sent.exchange->send(std::span<const std::byte>(bytes_of(sent.values)), to, tag);
-  ++messages_;
-  bytes_ += static_cast<double>(bytes_of(sent.values).size());
-  sent_.push_back(std::move(sent));
-}
-
-Tensor Pipeline::receive(const Shape& sample, std::int64_t batch, int from, int tag) {
+Tensor Pipeline::received(const Shape& sample, std::int64_t batch, int from, int tag) {
   Shape shape{1, batch};
   for (const std::int64_t extent : sample) shape.push_back(extent);
   const Tensor x = Tensor::empty(shape, setup_->network->dtype());
-  const Stopwatch waiting;
-  Exchange exchange(setup_->communicator);
-  exchange.receive(bytes_of(x), from, tag);
-  exchange.wait();
-  waited_ += waiting.seconds();
+  receive(x, from, tag);
   return x;
 }
 
@@ -74,8 +41,8 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
   const SharedTileSum one = local_tile_sum(1);
   UnderWay now;
   now.input = previous_ < 0 ? slice(all.inputs, 0, microbatch, microbatch + 1)
-                            : variable(receive(network.block((*stages_)[begin_].begin).input(), batch,
-                                               previous_, static_cast<int>(microbatch)));
+                            : variable(received(network.block((*stages_)[begin_].begin).input(), batch,
+                                                previous_, static_cast<int>(microbatch)));
   Pass pass = *context.pass;
   pass.shards = one;
   pass.samples.assign(all.ids.begin() + microbatch * batch, all.ids.begin() + (microbatch + 1) * batch);
@@ -104,7 +71,7 @@ void Pipeline::backward(std::int64_t microbatch) {
   if (next_ >= 0) {
     output = now.output;
     seed =
-        receive(setup_->network->block((*stages_)[end_ - 1].end - 1).output(), output.extent(1), next_, tag);
+        received(setup_->network->block((*stages_)[end_ - 1].end - 1).output(), output.extent(1), next_, tag);
   } else {
     seed = Tensor::full(output.shape(), output.dtype(), 1 / static_cast<double>(setup_->shard_count));
   }
@@ -144,12 +111,11 @@ StepOutcome Pipeline::step(RuleContext& context) {
     }
     for (std::int64_t m = microbatches - ahead; m < microbatches; ++m) backward(m);
   }
-  const Stopwatch draining;
-  for (Sent& sent : sent_) sent.exchange->wait();
-  sent_.clear();
+  wait_for_sent();
 
   // The last stage's owner knows the losses, and each owner the sums of squares of its parts.
   const SharedTileSum tree = local_tile_sum(microbatches);
+  const Stopwatch draining;
   communicator.broadcast(std::span<double>(losses_), (*stages_)[stages_->size() - 1].owner);
   double loss = 0;
   tree->sum(std::span<const double>(losses_), std::span<double>(&loss, 1));
@@ -197,19 +163,6 @@ StepOutcome Pipeline::step(RuleContext& context) {
   }
   seconds_ += whole.seconds();
   return outcome;
-}
-
-std::vector<MetricInfo> Pipeline::metrics() const {
-  return {
-      {"idle_share", "1", "share of the steps' time that the rank that waits most waits for others", true},
-      {"messages_per_rank", "1", "most activations and gradients that a rank sent", true},
-      {"bytes_per_rank", "B", "most bytes of activations and gradients that a rank sent", true}};
-}
-
-std::vector<double> Pipeline::measured() const {
-  const Communicator& communicator = setup_->communicator;
-  return {communicator.max(seconds_ > 0 ? waited_ / seconds_ : 0), communicator.max(messages_),
-          communicator.max(bytes_)};
 }
 
 }  // namespace rankine

@@ -1,10 +1,35 @@
 #include "src/rules/stages.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
+#include <fmt/format.h>
+
+#include "src/core/clock.hpp"
+
 namespace rankine {
+namespace {
+
+// The parameters of blocks begin .. end - 1, which lie side by side.
+ParameterSet parameters_of(const Network& network, const ParameterSet& parameters, int begin, int end) {
+  const std::vector<ParameterInfo>& parts = parameters.parts();
+  const auto of_block = [&](std::size_t part, int block) {
+    return parts[part].name.rfind(network.block(block).name() + ".", 0) == 0;
+  };
+  std::size_t from = 0;
+  for (int b = 0; b < begin; ++b)
+    while (from < parts.size() && of_block(from, b)) ++from;
+  std::size_t to = from;
+  for (int b = begin; b < end; ++b)
+    while (to < parts.size() && of_block(to, b)) ++to;
+  return parameters.range(from, to);
+}
+
+std::span<std::byte> bytes_of(const Tensor& x) {
+  return {static_cast<std::byte*>(x.raw()), static_cast<std::size_t>(x.count()) * size_of(x.dtype())};
+}
+
+}  // namespace
 
 std::vector<int> balanced_ends(const std::vector<double>& costs, int parts) {
   // best[p][i]: smallest dearest run where the first i costs make p runs.
@@ -36,26 +61,22 @@ Stages::Stages(const RuleSetup& setup, const ParameterSet& parameters, const std
                const std::vector<double>& costs, std::vector<ParameterSet> auxiliary)
     : communicator_(setup.communicator) {
   const std::vector<int> ends = balanced_ends(costs, communicator_.size());
-  std::size_t part = 0;
+  std::int64_t count = 0;
   for (std::size_t s = 0; s < first.size(); ++s) {
     Stage stage;
     stage.begin = first[s];
     stage.end = s + 1 < first.size() ? first[s + 1] : setup.network->size();
     stage.owner =
         static_cast<int>(std::upper_bound(ends.begin(), ends.end(), static_cast<int>(s)) - ends.begin());
-    const std::size_t from = part;
-    for (int b = stage.begin; b < stage.end; ++b) {
-      const std::string prefix = setup.network->block(b).name() + ".";
-      while (part < parameters.parts().size() && parameters.parts()[part].name.rfind(prefix, 0) == 0) ++part;
-    }
-    stage.parameters = parameters.range(from, part);
+    stage.parameters = parameters_of(*setup.network, parameters, stage.begin, stage.end);
+    count += stage.parameters.count();
     stage.auxiliary = s < auxiliary.size() ? std::move(auxiliary[s]) : ParameterSet(parameters.dtype());
     stage.optimizer = setup.make_optimizer();
     stage.auxiliary_optimizer = setup.make_optimizer();
     stage.state = std::make_unique<StateRegistry>();
     stages_.push_back(std::move(stage));
   }
-  RANKINE_ASSERT(part == parameters.parts().size(), "parameters that belong to no block");
+  RANKINE_ASSERT(count == parameters.count(), "parameters that belong to no block");
   for (Stage& stage : stages_) {
     StateRegistry& state = *stage.state;
     state.add("weights", StateKind::replicated, stage.parameters.flat());
@@ -92,19 +113,90 @@ void Stages::register_state(StateRegistry& registry, const std::string& prefix) 
   }
 }
 
-std::unique_ptr<Layer> layer_from(const std::string& text, const LayerContext& context) {
-  return layers().make(parse_deck_text(text, context.name), context);
+void StagedRule::check_stages(const RuleSetup& setup, const std::vector<int>& first) const {
+  if (setup.network == nullptr)
+    throw InputError(name_ + ": trains networks that are lists of blocks (experiment: training)");
+  const Network& network = *setup.network;
+  const std::size_t count = first.size();
+  if (static_cast<std::size_t>(setup.communicator.size()) > count)
+    throw InputError(fmt::format("{0}: {1} ranks for {2} stages of the network; use at most {2} ranks", name_,
+                                 setup.communicator.size(), count));
+  const ParameterSet parameters = network.initial_parameters(setup.seed);
+  for (std::size_t s = 0; s < count; ++s) {
+    const int end = s + 1 < count ? first[s + 1] : network.size();
+    try {
+      forward_cost(network, parameters, setup.inputs, first[s], end);
+    } catch (const InputError& error) {
+      throw InputError(
+          fmt::format("{}: {} to {} cannot be trained apart from the other blocks: {}; use the "
+                      "rule backprop",
+                      name_, network.block(first[s]).name(), network.block(end - 1).name(), error.what()));
+    }
+  }
 }
 
-double forward_cost(const Network& network, int begin, int end) {
+void StagedRule::deal(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
+                      const std::vector<double>& costs, std::vector<ParameterSet> auxiliary) {
+  setup_ = std::make_unique<RuleSetup>(setup);
+  stages_ = std::make_unique<Stages>(*setup_, parameters, first, costs, std::move(auxiliary));
+  const int rank = setup.communicator.rank();
+  begin_ = end_ = 0;
+  for (int s = 0; s < stages_->size(); ++s) {
+    if ((*stages_)[s].owner < rank) begin_ = s + 1;
+    if ((*stages_)[s].owner <= rank) end_ = s + 1;
+  }
+  const bool idle = begin_ == end_;
+  previous_ = idle || begin_ == 0 ? -1 : (*stages_)[begin_ - 1].owner;
+  next_ = idle || end_ == stages_->size() ? -1 : (*stages_)[end_].owner;
+  seconds_ = waited_ = messages_ = bytes_ = 0;
+}
+
+void StagedRule::send(const Tensor& values, int to, int tag) {
+  Sent sent{values.contiguous() ? values.detach() : values.clone(),
+            std::make_unique<Exchange>(setup_->communicator)};
+  const std::span<const std::byte> bytes = bytes_of(sent.values);
+  sent.exchange->send(bytes, to, tag);
+  ++messages_;
+  bytes_ += static_cast<double>(bytes.size());
+  sent_.push_back(std::move(sent));
+}
+
+void StagedRule::receive(const Tensor& values, int from, int tag) {
+  const Stopwatch waiting;
+  Exchange exchange(setup_->communicator);
+  exchange.receive(bytes_of(values), from, tag);
+  exchange.wait();
+  waited_ += waiting.seconds();
+}
+
+void StagedRule::wait_for_sent(std::size_t left) {
+  const Stopwatch waiting;
+  for (; sent_.size() > left; sent_.pop_front()) sent_.front().exchange->wait();
+  waited_ += waiting.seconds();
+}
+
+std::vector<MetricInfo> StagedRule::metrics() const {
+  return {
+      {"idle_share", "1", "share of the steps' time that the rank that waits most waits for others", true},
+      {"messages_per_rank", "1", "most tensors that a rank sent", true},
+      {"bytes_per_rank", "B", "most bytes of tensors that a rank sent", true}};
+}
+
+std::vector<double> StagedRule::measured() const {
+  const Communicator& communicator = setup_->communicator;
+  return {communicator.max(seconds_ > 0 ? waited_ / seconds_ : 0), communicator.max(messages_),
+          communicator.max(bytes_)};
+}
+
+double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin,
+                    int end) {
   const NoGrad off;
-  const ParameterSet parameters = network.initial_parameters(0);
   Pass pass{.shards = local_tile_sum(1)};
-  const BoundParameters bound = parameters.bind(pass.shards);
+  const BoundParameters bound = parameters_of(network, parameters, begin, end).bind(pass.shards);
   Shape shape = network.block(begin).input();
   shape.insert(0, 1);
   shape.insert(0, 1);
-  const Tensor x = Tensor::zeros(shape, network.dtype());
+  const Tensor x = Tensor::zeros(shape, begin == 0 ? inputs : network.dtype());
   const CostAccount account;
   network.forward(bound, x, pass, begin, end);
   return account.total().flops / 2;

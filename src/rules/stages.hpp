@@ -3,6 +3,7 @@
 // date.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,13 +44,56 @@ class Stages {
   std::vector<Stage> stages_;
 };
 
+/// A rule whose ranks each train a run of stages and pass tensors to the ranks before and after.
+class StagedRule : public LearningRule {
+ public:
+  bool spreads_blocks() const final { return true; }
+  int owner_of_block(int block) const final { return stages_->owner_of_block(block); }
+  void synchronise() final { stages_->synchronise(); }
+  void register_state(StateRegistry& registry, const std::string& prefix) final {
+    stages_->register_state(registry, prefix);
+  }
+  std::vector<MetricInfo> metrics() const override;
+  std::vector<double> measured() const override;
+
+ protected:
+  explicit StagedRule(std::string name) : name_(std::move(name)) {}
+
+  /// Throws InputError where the network is no list of blocks, there are more ranks than stages, or the
+  /// blocks of a stage use parameters of others. `first` as for Stages.
+  void check_stages(const RuleSetup& setup, const std::vector<int>& first) const;
+  /// Deals the stages to ranks; for begin().
+  void deal(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
+            const std::vector<double>& costs, std::vector<ParameterSet> auxiliary = {});
+
+  /// Starts to send `values`, of which a copy is kept until they have arrived.
+  void send(const Tensor& values, int to, int tag);
+  /// Fills `values`, which is row-major.
+  void receive(const Tensor& values, int from, int tag);
+  /// Waits until at most `left` tensors are on their way.
+  void wait_for_sent(std::size_t left = 0);
+
+  std::string name_;
+  std::unique_ptr<RuleSetup> setup_;
+  std::unique_ptr<Stages> stages_;
+  int begin_ = 0, end_ = 0;          // stages of this rank
+  int previous_ = -1, next_ = -1;    // ranks; -1: none
+  double seconds_ = 0, waited_ = 0;  // in steps, and of those for other ranks
+
+ private:
+  struct Sent {
+    Tensor values;
+    std::unique_ptr<Exchange> exchange;
+  };
+  std::deque<Sent> sent_;
+  double messages_ = 0, bytes_ = 0;
+};
+
 /// The ends of `parts` contiguous runs of costs whose largest sum is smallest; runs may be empty, at the end.
 std::vector<int> balanced_ends(const std::vector<double>& costs, int parts);
 
-/// A layer of the table of blocks from its deck text, such as "{name: residual, channels: 8}".
-std::unique_ptr<Layer> layer_from(const std::string& text, const LayerContext& context);
-
-/// Multiply-adds of the forward pass of one sample through blocks begin .. end - 1.
-double forward_cost(const Network& network, int begin, int end);
+/// Multiply-adds of the forward pass of one sample through blocks begin .. end - 1, of whose parameters alone
+/// use is made; `parameters` are those of the network, whose inputs have type `inputs`.
+double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin, int end);
 
 }  // namespace rankine

@@ -5,22 +5,18 @@
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
 #include "src/rules/pipeline.hpp"
+#include "tests/support/rule_problem.hpp"
 
 namespace rankine {
 namespace {
 
 constexpr std::int64_t shards = 4, batch = 3;
 
-std::unique_ptr<Network> network_of(const std::vector<std::string>& texts, const Shape& input) {
-  std::vector<DeckNode> nodes;
-  for (const std::string& text : texts) nodes.push_back(parse_deck_text(text, "test"));
-  return std::make_unique<Network>(nodes, input, DType::f64);
-}
-
-std::unique_ptr<Network> perceptron() {
-  return network_of({"{name: dense, units: 7}", "{name: relu}", "{name: dense, units: 6}", "{name: relu}",
-                     "{name: dense, units: 5}", "{name: relu}", "{name: dense, units: 4}"},
-                    {8});
+Network perceptron() {
+  return testing::network_from(
+      "[{name: dense, units: 7}, {name: relu}, {name: dense, units: 6}, {name: relu}, "
+      "{name: dense, units: 5}, {name: relu}, {name: dense, units: 4}]",
+      {8});
 }
 
 Tensor drawn(const Shape& shape, std::int64_t step) {
@@ -51,6 +47,7 @@ Trained train(LearningRule& rule, const Network& network, const Communicator& co
                         .seed = 3,
                         .steps = steps,
                         .network = &network,
+                        .inputs = DType::f64,
                         .loss = &loss,
                         .make_optimizer = make_optimizer};
   rule.check(setup);
@@ -96,12 +93,12 @@ Trained train(LearningRule& rule, const Network& network, const Communicator& co
 
 TEST(Pipeline, TrainsLikeBackpropagationBitForBit) {
   const Communicator world = Communicator::world(), self = Communicator::self();
-  const std::unique_ptr<Network> network = perceptron();
+  const Network network = perceptron();
   for (const double clip : {0.0, 0.05}) {
     Backprop backprop;
     Pipeline pipeline;
-    const Trained expected = train(backprop, *network, self, 5, clip);
-    const Trained found = train(pipeline, *network, world, 5, clip);
+    const Trained expected = train(backprop, network, self, 5, clip);
+    const Trained found = train(pipeline, network, world, 5, clip);
     EXPECT_EQ(found.parameters, expected.parameters) << "clip " << clip;
     EXPECT_EQ(found.losses, expected.losses);
     EXPECT_EQ(found.norms, expected.norms);
@@ -110,12 +107,12 @@ TEST(Pipeline, TrainsLikeBackpropagationBitForBit) {
 
 TEST(AugLocal, DoesNotDependOnRanksNorOnStepsTakenTogether) {
   const Communicator world = Communicator::world(), self = Communicator::self();
-  const std::unique_ptr<Network> network = perceptron();
+  const Network network = perceptron();
   const AugLocalOptions options{.depth = 2, .classifier = 1};
   AugLocal alone(options), shared(options), windowed(options);
-  const Trained expected = train(alone, *network, self, 7, 0.5);
+  const Trained expected = train(alone, network, self, 7, 0.5);
   for (LearningRule* rule : {static_cast<LearningRule*>(&shared), static_cast<LearningRule*>(&windowed)}) {
-    const Trained found = train(*rule, *network, world, 7, 0.5, rule == &shared ? 1 : 5);
+    const Trained found = train(*rule, network, world, 7, 0.5, rule == &shared ? 1 : 5);
     EXPECT_EQ(found.parameters, expected.parameters);
     EXPECT_EQ(found.losses, expected.losses);
   }
@@ -123,15 +120,36 @@ TEST(AugLocal, DoesNotDependOnRanksNorOnStepsTakenTogether) {
 
 TEST(AugLocal, RefusesMoreRanksThanModulesAndEdgesWithoutAuxiliaryNetworks) {
   const Communicator world = Communicator::world();
-  const std::unique_ptr<Network> small =
-      network_of({"{name: dense, units: 3}", "{name: dense, units: 3}"}, {4});
+  const Network small = testing::network_from("[{name: dense, units: 3}, {name: dense, units: 3}]", {4});
   const CrossEntropy loss({});
   const RuleSetup setup{.communicator = world,
                         .shards = local_tile_sum(1),
-                        .network = small.get(),
+                        .network = &small,
+                        .inputs = DType::f64,
                         .loss = &loss,
                         .make_optimizer = [] { return std::make_unique<Sgd>(SgdOptions{}); }};
   EXPECT_THROW(AugLocal({}).check(setup), InputError);
+}
+
+TEST(Pipeline, RefusesBlocksThatShareParameters) {
+  const Communicator self = Communicator::self();
+  const Network tied = testing::network_from(
+      "[{name: embedding, vocabulary: 5, units: 4}, {name: tied_head, embedding: block0, vocabulary: 5}]",
+      {3});
+  const CrossEntropy loss({});
+  const RuleSetup setup{.communicator = self,
+                        .shards = local_tile_sum(1),
+                        .network = &tied,
+                        .inputs = DType::i32,
+                        .loss = &loss,
+                        .make_optimizer = {}};
+  try {
+    Pipeline().check(setup);
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("block1 to block1 cannot be trained apart"), std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -5,17 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/core/random.hpp"
 #include "src/rules/seco.hpp"
+#include "tests/support/rule_problem.hpp"
 
 namespace rankine {
 namespace {
 
-std::vector<DeckNode> block_list(const std::string& text) {
-  return parse_deck_text("blocks: " + text, "deck").child("blocks").items();
-}
-
-constexpr std::int64_t kShards = 2, kBatch = 2, kVocabulary = 11;
+constexpr std::int64_t kShards = testing::rule_shards, kBatch = 2, kVocabulary = 11;
 
 std::string transformer(const std::string& block) {
   return "[{name: embedding, vocabulary: 11, units: 16, deviation: 0.5}, " + block + ", " + block +
@@ -24,30 +20,12 @@ std::string transformer(const std::string& block) {
 
 const char* const kRotary = "{name: transformer, heads: 4, rotary: true}";
 
-struct Problem {
+struct Problem : testing::RuleProblem {
   Problem(const std::string& blocks, std::int64_t length, const SecoOptions& options)
-      : network(block_list(blocks), {length}, DType::f64),
-        tiles(local_tile_sum(kShards)),
-        parameters(network.initial_parameters(3)),
-        rule(options) {
-    pass.shards = tiles;
-    pass.training = true;
-    const RandomStream random(5, "test");
-    batch.inputs = Tensor::empty({kShards, kBatch, length}, DType::i32);
-    batch.targets = Tensor::empty({kShards, kBatch, length}, DType::i32);
-    for (std::int64_t i = 0; i < batch.inputs.count(); ++i) {
-      batch.inputs.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(kVocabulary, 0, 0, i));
-      batch.targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(kVocabulary, 0, 1, i));
-    }
+      : RuleProblem(blocks, {length}), rule(options) {
+    batch.inputs = drawn_integers({kShards, kBatch, length}, kVocabulary, 0);
+    batch.targets = drawn_integers({kShards, kBatch, length}, kVocabulary, 1);
     rule.begin(setup(), parameters);
-  }
-  RuleSetup setup() const {
-    return {.communicator = communicator,
-            .shards = tiles,
-            .shard_count = kShards,
-            .seed = 1,
-            .network = &network,
-            .loss = &loss};
   }
   Seco::Gradient chunked(const Seco::Plan& plan) const {
     return rule.gradient(parameters, tiles, batch, pass, plan);
@@ -59,13 +37,6 @@ struct Problem {
     return {grad(found.outputs, found.seeds, {bound.flat()}).front(), found.value};
   }
 
-  Communicator communicator = Communicator::self();
-  Network network;
-  CrossEntropy loss{CrossEntropy::Options{}};
-  SharedTileSum tiles;
-  ParameterSet parameters;
-  NetworkBatch batch;
-  Pass pass;
   Seco rule;
 };
 
@@ -203,7 +174,7 @@ TEST(Seco, RefusesWhatChunksCannotCross) {
     }
     return std::string();
   };
-  using testing::HasSubstr;
+  using ::testing::HasSubstr;
   EXPECT_EQ(refusal(transformer(kRotary), chunks_of(8)), "");
   EXPECT_THAT(refusal(transformer("{name: transformer, heads: 2, causal: false}"), chunks_of(8)),
               HasSubstr("block1 gives other values chunk by chunk"));

@@ -4,17 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/core/random.hpp"
 #include "src/rules/sltt.hpp"
+#include "tests/support/rule_problem.hpp"
 
 namespace rankine {
 namespace {
 
-std::vector<DeckNode> block_list(const std::string& text) {
-  return parse_deck_text("blocks: " + text, "deck").child("blocks").items();
-}
-
-constexpr std::int64_t kShards = 2, kBatch = 5, kInputs = 7;
+constexpr std::int64_t kShards = testing::rule_shards, kBatch = 5, kInputs = 7;
 
 std::string blocks(const std::string& lif) {
   return "[{name: dense, units: 16}, {name: batch_norm}, {name: lif, " + lif +
@@ -22,42 +18,21 @@ std::string blocks(const std::string& lif) {
          "}, {name: dense, units: 4}]";
 }
 
-// A spiking network in double precision on two shards of one rank.
-struct Problem {
+// A spiking network.
+struct Problem : testing::RuleProblem {
   explicit Problem(const std::string& lif, const SlttOptions& options)
-      : network(block_list(blocks(lif)), {kInputs}, DType::f64),
-        tiles(local_tile_sum(kShards)),
-        parameters(network.initial_parameters(3)),
-        rule(options) {
-    pass.shards = tiles;
-    pass.training = true;
+      : RuleProblem(blocks(lif), {kInputs}), rule(options) {
     pass.update_statistics = false;
-    const RandomStream random(5, "test");
     batch.inputs = Tensor::empty({kShards, kBatch, kInputs}, DType::f64);
     for (std::int64_t i = 0; i < batch.inputs.count(); ++i)
       batch.inputs.data<double>()[i] = random.normal(0, 0, i);
-    batch.targets = Tensor::empty({kShards, kBatch}, DType::i32);
-    for (std::int64_t i = 0; i < batch.targets.count(); ++i)
-      batch.targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(4, 0, 0, i));
-    rule.begin({.communicator = communicator,
-                .shards = tiles,
-                .shard_count = kShards,
-                .seed = 1,
-                .network = &network,
-                .loss = &loss},
-               parameters);
+    batch.targets = drawn_integers({kShards, kBatch}, 4, 0);
+    rule.begin(setup(), parameters);
   }
   Sltt::Gradient gradient(bool through_time, const std::vector<bool>& steps) const {
     return rule.gradient(parameters, tiles, batch, pass, through_time, steps);
   }
 
-  Communicator communicator = Communicator::self();
-  Network network;
-  CrossEntropy loss{CrossEntropy::Options{}};
-  SharedTileSum tiles;
-  ParameterSet parameters;
-  NetworkBatch batch;
-  Pass pass;
   Sltt rule;
 };
 
@@ -171,7 +146,7 @@ TEST(Sltt, PredictsTheMeanOverTimeAndReadsSequences) {
   EXPECT_THROW(rule.network_input({3}), InputError);
 
   // Without memory, an output is that of its frame.
-  const Network network(block_list("[{name: dense, units: 2}]"), {7}, DType::f64);
+  const Network network = testing::network_from("[{name: dense, units: 2}]", {7});
   const SharedTileSum one = local_tile_sum(1);
   const ParameterSet parameters = network.initial_parameters(0);
   const BoundParameters bound = parameters.bind(one);
@@ -196,10 +171,10 @@ TEST(Sltt, RefusesWhatItCannotDo) {
   SlttOptions options = six_steps();
   EXPECT_EQ(refusal(options), "");
   options.k = 7;
-  EXPECT_THAT(refusal(options), testing::HasSubstr("k: 7"));
+  EXPECT_THAT(refusal(options), ::testing::HasSubstr("k: 7"));
   options.k = 2;
   options.mode = "bptt";
-  EXPECT_THAT(refusal(options), testing::HasSubstr("bptt"));
+  EXPECT_THAT(refusal(options), ::testing::HasSubstr("bptt"));
 }
 
 }  // namespace
