@@ -125,17 +125,18 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
 }
 
 RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t seed) const {
-  return {
-      .communicator = communicator,
-      .shards = shards_,
-      .shard_count = train_.shards,
-      .seed = seed,
-      .steps = steps(),
-      .network = network_.get(),
-      .inputs =
-          data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype()).inputs.dtype(),
-      .loss = loss_.get(),
-      .make_optimizer = make_optimizer_};
+  const DType inputs =
+      data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype()).inputs.dtype();
+  return {.communicator = communicator,
+          .shards = shards_,
+          .shard_count = train_.shards,
+          .batch = train_.batch,
+          .seed = seed,
+          .steps = steps(),
+          .network = network_.get(),
+          .inputs = inputs,
+          .loss = loss_.get(),
+          .make_optimizer = make_optimizer_};
 }
 
 std::int64_t Training::steps() const {

@@ -101,15 +101,14 @@ void AugLocal::begin(const RuleSetup& setup, const ParameterSet& parameters) {
   auxiliary_cost_ = 0;
   for (std::size_t m = 0; m < first.size(); ++m) {
     const bool last = m + 1 == first.size();
-    costs.push_back(
-        forward_cost(network, parameters, setup.inputs, first[m], last ? network.size() : first[m + 1]));
+    const int end = last ? network.size() : first[m + 1];
+    costs.push_back(seconds_of(setup, network, parameters, setup.inputs, first[m], end));
     if (last) break;
     auxiliary_.push_back(auxiliary_network(network, first[m], network.output().count()));
-    sets.push_back(auxiliary_.back()->initial_parameters(setup.seed));
-    const double cost =
-        forward_cost(*auxiliary_.back(), sets.back(), network.dtype(), 0, auxiliary_.back()->size());
-    costs.back() += cost;
-    auxiliary_cost_ += cost;
+    const Network& auxiliary = *auxiliary_.back();
+    sets.push_back(auxiliary.initial_parameters(setup.seed));
+    costs.back() += seconds_of(setup, auxiliary, sets.back(), network.dtype(), 0, auxiliary.size());
+    auxiliary_cost_ += forward_cost(auxiliary, sets.back(), network.dtype(), 0, auxiliary.size());
   }
   deal(setup, parameters, first, costs, std::move(sets));
 }

@@ -27,6 +27,7 @@ struct RuleSetup {
   const Communicator& communicator;
   SharedTileSum shards;
   std::int64_t shard_count = 1;  ///< of all ranks
+  std::int64_t batch = 1;        ///< samples of all shards
   std::uint64_t seed = 0;
   std::int64_t steps = 0;
   const Network* network = nullptr;  ///< null: what is trained is no list of blocks

@@ -22,7 +22,7 @@ void Pipeline::check(const RuleSetup& setup) const {
 void Pipeline::begin(const RuleSetup& setup, const ParameterSet& parameters) {
   std::vector<double> costs;
   for (int b = 0; b < setup.network->size(); ++b)
-    costs.push_back(forward_cost(*setup.network, parameters, setup.inputs, b, b + 1));
+    costs.push_back(seconds_of(setup, *setup.network, parameters, setup.inputs, b, b + 1));
   deal(setup, parameters, stages(*setup.network), costs);
 }
 

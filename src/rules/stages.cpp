@@ -1,6 +1,7 @@
 #include "src/rules/stages.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -60,7 +61,9 @@ std::vector<int> balanced_ends(const std::vector<double>& costs, int parts) {
 Stages::Stages(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
                const std::vector<double>& costs, std::vector<ParameterSet> auxiliary)
     : communicator_(setup.communicator) {
-  const std::vector<int> ends = balanced_ends(costs, communicator_.size());
+  std::vector<double> agreed = costs;
+  communicator_.broadcast(std::span<double>(agreed), 0);
+  const std::vector<int> ends = balanced_ends(agreed, communicator_.size());
   std::int64_t count = 0;
   for (std::size_t s = 0; s < first.size(); ++s) {
     Stage stage;
@@ -133,6 +136,28 @@ void StagedRule::check_stages(const RuleSetup& setup, const std::vector<int>& fi
                       name_, network.block(first[s]).name(), network.block(end - 1).name(), error.what()));
     }
   }
+}
+
+double StagedRule::seconds_of(const RuleSetup& setup, const Network& network, const ParameterSet& parameters,
+                              DType inputs, int begin, int end) const {
+  if (setup.communicator.size() == 1 || !setup.communicator.is_root()) return 0;
+  const SharedTileSum one = local_tile_sum(1);
+  Pass pass{.shards = one, .training = true, .update_statistics = false};
+  Shape shape = network.block(begin).input();
+  shape.insert(0, setup.batch);
+  shape.insert(0, 1);
+  const ParameterSet own = parameters_of(network, parameters, begin, end);
+  double shortest = std::numeric_limits<double>::infinity();
+  for (int repetition = 0; repetition < 3; ++repetition) {
+    Tensor x = begin == 0 ? Tensor::zeros(shape, inputs) : Tensor::full(shape, network.dtype(), 0.5);
+    if (x.dtype() == network.dtype()) x = variable(x);
+    const ProcessorStopwatch watch;
+    const BoundParameters bound = own.bind(one);
+    const Tensor y = network.forward(bound, x, pass, begin, end);
+    if (y.on_tape()) grad({y}, {Tensor::full(y.shape(), y.dtype(), 1)}, {own.count() > 0 ? bound.flat() : x});
+    shortest = std::min(shortest, watch.seconds());
+  }
+  return shortest;
 }
 
 void StagedRule::deal(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,

@@ -26,8 +26,8 @@ class Stages {
   };
 
   /// Stage s covers blocks first[s] .. first[s + 1] - 1 (the last one to the end) and costs costs[s]
-  /// (any unit, at least 0). Contiguous stages are dealt to ranks so that the dearest rank is as cheap as can
-  /// be.
+  /// (any unit, at least 0; the root's count). Contiguous stages are dealt to ranks so that the dearest rank
+  /// is as cheap as can be.
   Stages(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
          const std::vector<double>& costs, std::vector<ParameterSet> auxiliary = {});
 
@@ -62,7 +62,11 @@ class StagedRule : public LearningRule {
   /// Throws InputError where the network is no list of blocks, there are more ranks than stages, or the
   /// blocks of a stage use parameters of others. `first` as for Stages.
   void check_stages(const RuleSetup& setup, const std::vector<int>& first) const;
-  /// Deals the stages to ranks; for begin().
+  /// Seconds of the root's processor for a forward and a backward pass of a step's batch through blocks
+  /// begin .. end - 1: what stages are dealt by, which is no part of the result. 0 where nothing is dealt.
+  double seconds_of(const RuleSetup& setup, const Network& network, const ParameterSet& parameters,
+                    DType inputs, int begin, int end) const;
+  /// Deals the stages to ranks; for begin(). Collective.
   void deal(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
             const std::vector<double>& costs, std::vector<ParameterSet> auxiliary = {});
 
