@@ -1,5 +1,6 @@
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
+#include "src/rules/lbfgs.hpp"
 #include "src/rules/pipeline.hpp"
 #include "src/rules/seco.hpp"
 #include "src/rules/sltt.hpp"
@@ -12,6 +13,8 @@ const Registry<LearningRule>& rules() {
       {
           entry<Backprop>("backprop", "gradients through network, constraint and loss"),
           entry<Pipeline>("pipeline", "backprop, blocks dealt to ranks, shards as microbatches (1F1B)"),
+          entry<Lbfgs>("lbfgs",
+                       "a step minimises its batch's loss by limited-memory BFGS with a line search"),
           entry<AugLocal>("auglocal", "each block learns from a loss of its own (AugLocal)"),
           entry<Seco>("seco",
                       "sequences chunk by chunk, one chunk's graph at a time (SeCO), or of a few (SpaCO)"),

@@ -4,8 +4,10 @@
 #include "src/nn/layers/dense.hpp"
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
+#include "src/rules/lbfgs.hpp"
 #include "src/rules/pipeline.hpp"
 #include "tests/support/rule_problem.hpp"
+#include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
 namespace {
@@ -150,6 +152,18 @@ TEST(Pipeline, RefusesBlocksThatShareParameters) {
     EXPECT_NE(std::string(error.what()).find("block1 to block1 cannot be trained apart"), std::string::npos)
         << error.what();
   }
+}
+
+TEST(Lbfgs, MinimisesAlikeOnAnyNumberOfRanks) {
+  const Communicator world = Communicator::world(), self = Communicator::self();
+  const Network network = perceptron();
+  Lbfgs alone({.iterations = 40}), shared({.iterations = 40});
+  const Trained expected = train(alone, network, self, 3, 0);
+  const Trained found = train(shared, network, world, 3, 0);
+  EXPECT_EQ(found.parameters, expected.parameters);
+  EXPECT_EQ(found.losses, expected.losses);
+  EXPECT_EQ(found.norms, expected.norms);
+  EXPECT_GE(shared.measured().at(0), 40);
 }
 
 }  // namespace

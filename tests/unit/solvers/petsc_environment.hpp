@@ -9,7 +9,7 @@
 
 namespace rankine {
 
-class PetscEnvironment : public testing::Environment {
+class PetscEnvironment : public ::testing::Environment {
  public:
   void SetUp() override { session_ = std::make_unique<PetscSession>(0, nullptr); }
   void TearDown() override { session_.reset(); }
@@ -18,7 +18,7 @@ class PetscEnvironment : public testing::Environment {
   std::unique_ptr<PetscSession> session_;
 };
 
-inline testing::Environment* const petsc_environment =
-    testing::AddGlobalTestEnvironment(new PetscEnvironment);
+inline ::testing::Environment* const petsc_environment =
+    ::testing::AddGlobalTestEnvironment(new PetscEnvironment);
 
 }  // namespace rankine
