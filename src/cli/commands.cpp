@@ -162,8 +162,10 @@ std::string catalogue_text(const std::string& folder) {
     const DeckNode deck = parse_deck_text(Deck::read_file(entry.path().string()), entry.path().string());
     AboutOptions about;
     about.options(*deck.section("about").reader());
-    rows.push_back({about.id, fs::relative(entry.path(), folder).replace_extension().string(),
-                    about.minutes ? fmt::format("{:g} min", *about.minutes) : "-",
+    if (about.id.empty()) continue;  // a deck that stands for no published method
+    std::string place = fs::relative(entry.path(), folder).replace_extension().string();
+    if (place.rfind("catalogue/", 0) == 0) place.erase(0, 10);
+    rows.push_back({about.id, place, about.minutes ? fmt::format("{:g} min", *about.minutes) : "-",
                     about.name.empty() ? about.title : about.name});
   }
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.place < b.place; });

@@ -118,7 +118,8 @@ class CommandLine {
 
     list_command_ = app_.add_subcommand("list", "List everything that a deck can name");
     list_command_->add_option("kind", name_, "Only this kind, for example experiment; catalogue: its decks");
-    list_command_->add_option("--folder", folder_, "Of the catalogue's decks")->capture_default_str();
+    list_command_->add_option("--folder", folder_, "Of the decks; those with an about.id are the catalogue's")
+        ->capture_default_str();
 
     describe_command_ =
         app_.add_subcommand("describe", "Explain the options of something that a deck can name");
@@ -259,7 +260,7 @@ class CommandLine {
            *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
            *convert_command_ = nullptr, *doctor_command_ = nullptr;
   cli::RunArguments run_;
-  std::string name_, first_, second_, group_, weights_, task_, finished_, folder_ = "inputs/catalogue";
+  std::string name_, first_, second_, group_, weights_, task_, finished_, folder_ = "inputs";
   std::vector<std::string> files_;
   std::string merged_;
   bool markdown_ = false, json_ = false, merge_ = false;

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs decks of the catalogue from scratch and notes what they measured in the catalogue's STATUS.md.
 
-usage: run_catalogue.py RANKINE [--launcher "mpirun -n 2"] [--inputs inputs/catalogue] [--work FOLDER]
+usage: run_catalogue.py RANKINE [--launcher "mpirun -n 2"] [--inputs inputs] [--work FOLDER]
                         [--status FILE] [--again] [NAME | FAMILY | all ...]
 
-NAME is a deck such as local/auglocal, FAMILY a folder such as local; default: all. A deck that was cut off goes on
+NAME is a deck such as local/auglocal, FAMILY a folder such as local; default: all decks with an `about.id`. A deck that was cut off goes on
 from its newest checkpoint. A deck whose results of this revision are complete is not run again, unless --again says
 so. Nothing enters the table that was not measured here.
 
@@ -106,7 +106,7 @@ def read_status(path: pathlib.Path) -> dict:
     if path.exists():
         for line in path.read_text().splitlines():
             cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            if len(cells) == 11 and "/" in cells[1]:
+            if len(cells) == 11 and re.match(r"\d", cells[0]):
                 rows[cells[1]] = line
     return rows
 
@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("rankine")
     parser.add_argument("what", nargs="*", default=["all"])
     parser.add_argument("--launcher", default="", help="such as 'mpirun -n 2'")
-    parser.add_argument("--inputs", type=pathlib.Path, default=pathlib.Path("inputs/catalogue"))
+    parser.add_argument("--inputs", type=pathlib.Path, default=pathlib.Path("inputs"))
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("results/catalogue"))
     parser.add_argument("--status", type=pathlib.Path)
     parser.add_argument("--again", action="store_true")
@@ -130,10 +130,11 @@ def main() -> int:
     arguments = parser.parse_intermixed_args()
     if arguments.smoke and not arguments.status:
         parser.error("--smoke is no measurement: name another --status file than the catalogue's own")
-    status = arguments.status or arguments.inputs / "STATUS.md"
+    status = arguments.status or arguments.inputs / "catalogue" / "STATUS.md"
 
-    decks = {str(path.relative_to(arguments.inputs).with_suffix("")): path
-             for path in sorted(arguments.inputs.rglob("*.yaml"))}
+    decks = {str(path.relative_to(arguments.inputs).with_suffix("")).removeprefix("catalogue/"): path
+             for path in sorted(arguments.inputs.rglob("*.yaml"))
+             if re.search(r"^about:(\n .*)*\n  id:", path.read_text(), re.MULTILINE)}
     chosen = [name for name in decks
               if any(what in ("all", name, name.split("/")[0], name.split("/")[-1]) for what in arguments.what)]
     unknown = [what for what in arguments.what
