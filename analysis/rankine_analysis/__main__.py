@@ -9,12 +9,19 @@ from .results import Results, ResultsError
 
 
 def report(arguments) -> int:
+    several = len(arguments.results) > 1
+    for path in map(Path, arguments.results):
+        folder = Path(arguments.output) if arguments.output else path.parent
+        one_report(path, folder / f"{path.stem}_report" if several or not arguments.output else folder)
+    return 0
+
+
+def one_report(path: Path, folder: Path) -> None:
     from . import plots  # matplotlib takes a second: only where it is needed
 
-    with Results(arguments.results) as results:
+    with Results(path) as results:
         if not results.runs:
-            raise ResultsError(f"{arguments.results}: holds no runs")
-        folder = Path(arguments.output) if arguments.output else results.path.parent / f"{results.path.stem}_report"
+            raise ResultsError(f"{path}: holds no runs")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -52,7 +59,6 @@ def report(arguments) -> int:
         print(f"\n{folder}: report.md{', metrics.csv' if rows else ''}{''.join(', ' + name for name in written)}")
         for line in left_out:
             print(f"left out: {line}")
-    return 0
 
 
 def compare(arguments) -> int:
@@ -64,9 +70,10 @@ def compare(arguments) -> int:
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="rankine-analysis", description="Tables and plots of Rankine's results.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("report", help="a table and plots of one results.h5")
-    command.add_argument("results", help="what 'rankine run' has written")
-    command.add_argument("-o", "--output", metavar="FOLDER", help="default: <results>_report beside the results")
+    command = commands.add_parser("report", help="a page for each results.h5: its table, verdicts and plots")
+    command.add_argument("results", nargs="+", help="what 'rankine run' has written")
+    command.add_argument("-o", "--output", metavar="FOLDER",
+                         help="of the page, or of several pages' folders <results>_report; default: beside the results")
     command.set_defaults(run=report)
     command = commands.add_parser("compare", help="metrics of two results.h5 side by side")
     command.add_argument("a")

@@ -1,5 +1,6 @@
 """Plots. Each function returns a figure, or None where the file lacks what it shows."""
 
+import re
 from typing import List, Optional
 
 import matplotlib
@@ -31,7 +32,17 @@ STYLE = {
 }
 
 # What to look for among the evaluations and the metrics, best first.
-ERRORS = ("rel_l2_validation", "rel_l2_test", "rel_l2", "error")
+ERRORS = ("rel_l2_validation", "rel_l2_test", "rel_l2", "error", "validation_accuracy", "validation_loss",
+          "test_accuracy", "test_loss")
+
+# Gradient health of the blocks, what is drawn of it, and whether on a logarithmic axis.
+HEALTH = {
+    "activation_rms": ("activations, root mean square", True),
+    "activation_gradient_rms": ("gradient of activations, root mean square", True),
+    "gradient_norm": ("gradient of parameters, norm", True),
+    "update_ratio": ("update / weights", True),
+    "dead_units": ("dead units, share", False),
+}
 
 # Timings that are drawn beside the errors.
 TIMES = {
@@ -48,6 +59,10 @@ def _style(index: int) -> dict:
 def _error_name(names) -> Optional[str]:
     known = [name for name in ERRORS if name in names]
     return known[0] if known else next((name for name in names if name.startswith("rel_l2")), None)
+
+
+def _label(name: str) -> str:
+    return "relative L2" if name.startswith("rel_l2") else name.replace("_", " ").removeprefix("validation ")
 
 
 def _edges_of(centres: np.ndarray) -> np.ndarray:
@@ -208,7 +223,7 @@ def plot_training(results: Results):
     names = {name for run in results.runs for name in run.evaluations}
     error = _error_name(names)
     has_loss = any("loss" in run.steps for run in results.runs)
-    panels = ([("loss", "training loss")] if has_loss else []) + ([(error, "validation error, relative L2")] if error else [])
+    panels = ([("loss", "training loss")] if has_loss else []) + ([(error, f"validation: {_label(error)}")] if error else [])
     if not panels:
         return None
     columns = 2 if with_time else 1
@@ -236,7 +251,8 @@ def plot_training(results: Results):
                 if curves:
                     drawn[column] += _spread(axes[row, column], curves, _style(i), variant, marker)
         for column in range(columns):
-            _log_if_positive(axes[row, column], drawn[column])
+            if not name.endswith("accuracy"):
+                _log_if_positive(axes[row, column], drawn[column])
             axes[row, column].set_xlabel(["training step", "training time [s]"][column])
         axes[row, 0].set_ylabel(label)
     axes[0, 0].legend(frameon=False)
@@ -249,7 +265,8 @@ def plot_training(results: Results):
 def plot_errors(results: Results):
     """Final error and time of each variant, a dot a seed."""
     names = {name for run in results.runs for name in run.summary}
-    error = _error_name(names)
+    tested = {name for name in names if not name.startswith("validation_")}
+    error = _error_name(tested)
     panels = []
     if error:
         panels.append((lambda run: run.summary.get(error), "summary", error))
@@ -262,35 +279,117 @@ def plot_errors(results: Results):
     figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 0.6 * len(variants) + 2.4), squeeze=False,
                                 sharey=True)
     for axis, (get, _, name) in zip(axes[0], panels):
-        unit, everything = "1", []
-        for i, variant in enumerate(variants):
-            metrics = [m for m in map(get, results.of(variant)) if m is not None]
-            values = np.array([m.value for m in metrics])
-            values = values[np.isfinite(values)] * (100 if name == error else 1)
-            if not values.size:
-                continue
-            unit = "%" if name == error else metrics[0].unit
-            everything.append(values)
-            axis.barh(i, values.mean(), color=PALETTE[i % len(PALETTE)], alpha=0.75, height=0.62)
-            axis.plot(values, np.full(values.size, i), linestyle="", marker="o", markersize=6, markerfacecolor="white",
-                      markeredgecolor="black", zorder=3)
-            axis.annotate(f"{values.mean():.3g}", (values.max(), i), xytext=(9, 0), textcoords="offset points", va="center")
-        if not everything:
+        percent = name == error and not name.endswith("loss")
+        found = [metric for run in results.runs if (metric := get(run)) is not None and np.isfinite(metric.value)]
+        if not found:
             axis.axis("off")
             continue
-        every = np.concatenate(everything)
-        if every.min() > 0 and every.max() > 20 * every.min():  # a bar beside a twenty times longer one is not seen
-            axis.set_xscale("log")
-            axis.set_xlim(every.min() / 2, every.max() * 4)
-        else:
-            axis.set_xlim(0, every.max() * 1.3)
-        axis.set_xlabel((TIMES.get(name) or "relative L2 error on the test samples")
+        unit = "%" if percent else found[0].unit
+        _bars(axis, variants, lambda variant: [metric.value * (100 if percent else 1)
+                                               for metric in map(get, results.of(variant)) if metric is not None])
+        axis.set_xlabel((TIMES.get(name) or ("relative L2 error on the test samples" if name.startswith("rel_l2")
+                                             else name.replace("_", " ")))
                         + ("" if unit in ("1", "") else f" [{unit}]"))
-        axis.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(range(len(variants)))
     axes[0, 0].set_yticklabels(variants)
     axes[0, 0].invert_yaxis()
     figure.suptitle("final error and cost (bar: mean, circles: seeds)", fontsize=14)
+    return figure
+
+
+def _bars(axis, variants, values_of) -> None:
+    """A bar for the mean of each variant, a circle for each seed."""
+    everything = []
+    for i, variant in enumerate(variants):
+        values = np.array(values_of(variant), dtype=float)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            continue
+        everything.append(values)
+        axis.barh(i, values.mean(), color=PALETTE[i % len(PALETTE)], alpha=0.75, height=0.62)
+        axis.plot(values, np.full(values.size, i), linestyle="", marker="o", markersize=6, markerfacecolor="white",
+                  markeredgecolor="black", zorder=3)
+        axis.annotate(f"{values.mean():.4g}", (values.max(), i), xytext=(9, 0), textcoords="offset points", va="center")
+    every = np.concatenate(everything)
+    if every.min() > 0 and every.max() > 20 * every.min():  # a bar beside a twenty times longer one is not seen
+        axis.set_xscale("log")
+        axis.set_xlim(every.min() / 2, every.max() * 4)
+    elif every.min() >= 0:
+        axis.set_xlim(0, max(every.max(), 1e-300) * 1.3)
+    axis.grid(axis="y", visible=False)
+
+
+def plot_expected(results: Results):
+    """Every number that an expectation of the deck speaks of: a bar a variant, a circle a seed."""
+    text = " ".join(e["expression"] for e in results.expectations)
+    panels = []
+    for name in dict.fromkeys(re.findall(r"\w+", text)):
+        for kind in ("summary", "timing"):
+            found = [getattr(run, kind)[name] for run in results.runs if name in getattr(run, kind)]
+            if any(np.isfinite(metric.value) for metric in found):
+                panels.append((kind, name, found[0].unit))
+    if not panels:
+        return None
+    variants, columns = results.variants, min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, (0.5 * len(variants) + 1.4) * rows + 0.6),
+                                squeeze=False, sharey=True)
+    for axis in axes.flat[len(panels):]:
+        axis.axis("off")
+    for axis, (kind, name, unit) in zip(axes.flat, panels):
+        _bars(axis, variants,
+              lambda variant: [getattr(run, kind)[name].value for run in results.of(variant) if name in getattr(run, kind)])
+        axis.set_xlabel(name.replace("_", " ") + ("" if unit in ("1", "") else f" [{unit}]"))
+    axes[0, 0].set_yticks(range(len(variants)))
+    axes[0, 0].set_yticklabels(variants)
+    axes[0, 0].invert_yaxis()
+    figure.suptitle("what the deck's expectations speak of (bar: mean, circles: seeds)", fontsize=14)
+    return figure
+
+
+def plot_blocks(results: Results):
+    """Gradient health: each block's last measurement, and the range of all of them."""
+    runs = [run for run in results.runs if run.blocks]
+    shown = [name for name in HEALTH
+             if any(name in run.blocks and np.isfinite(run.blocks[name]).any() for run in runs)]
+    if not shown:
+        return None
+    names = max((run.blocks["block"] for run in runs), key=len)
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(max(4.4, 0.42 * len(names) + 1.6) * columns, 3.8 * rows + 0.6),
+                                squeeze=False)
+    for axis in axes.flat[len(shown):]:
+        axis.axis("off")
+    for axis, name in zip(axes.flat, shown):
+        label, logarithmic = HEALTH[name]
+        for i, variant in enumerate(results.variants):
+            found = [run.blocks[name] for run in results.of(variant) if name in run.blocks]
+            # Rows are measurements; a block without parameters has no gradient, a skipped one no number.
+            every = [values for values in np.concatenate(found) if np.isfinite(values).any()] if found else []
+            if not every:
+                continue
+            with np.errstate(invalid="ignore"):
+                last = np.array([values[-1] for values in found])
+            where = np.arange(last.shape[1])
+            seen = np.isfinite(last).all(axis=0)
+            if logarithmic:
+                seen &= (last > 0).all(axis=0)
+            axis.plot(where[seen], last.mean(axis=0)[seen], label=variant, marker=MARKERS[i % len(MARKERS)], markersize=5,
+                      **_style(i))
+            bounds = np.ma.masked_invalid(np.array(every))
+            low, high = bounds.min(axis=0), bounds.max(axis=0)
+            axis.fill_between(where[seen], low[seen], high[seen], color=PALETTE[i % len(PALETTE)], alpha=0.12,
+                              linewidth=0)
+        if logarithmic:
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(-0.03, 1.03)
+        axis.set_title(label)
+        axis.set_xticks(range(len(names)))
+        axis.set_xticklabels(names, rotation=60, ha="right", fontsize=9)
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    figure.suptitle("gradient health of the blocks (line: last measurement, band: all of them)", fontsize=14)
     return figure
 
 
@@ -340,13 +439,17 @@ PLOTS = {
     "profiles": plot_profiles,
     "training": plot_training,
     "errors": plot_errors,
+    "expected": plot_expected,
+    "blocks": plot_blocks,
     "experts": plot_experts,
 }
 MISSING = {
     "fields": "no field with its reference ('u' and 'u_reference') in the file",
     "profiles": "no field with its reference ('u' and 'u_reference') in the file",
     "training": "no losses and no evaluations in the file",
-    "errors": "no relative errors and no times in the file",
+    "errors": "no errors and no times in the file",
+    "expected": "no expectation of the deck speaks of a number in the file",
+    "blocks": "no gradient health of blocks in the file (train.health.every: 0, or another experiment)",
     "experts": "no statistics of expert solves in the file",
 }
 

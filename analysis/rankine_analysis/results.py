@@ -80,6 +80,14 @@ class Run:
         return self._series("experts")
 
     @property
+    def blocks(self) -> Dict[str, np.ndarray]:
+        """Gradient health [measurement, block], the coordinate step, and the names of the blocks as `block`."""
+        series = self._series("blocks")
+        if "block" in series:
+            series["block"] = np.array([_text(name) for name in series["block"]])
+        return series
+
+    @property
     def per_sample(self) -> Dict[str, np.ndarray]:
         return self._series("per_sample")
 

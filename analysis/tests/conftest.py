@@ -26,6 +26,9 @@ def write_with_h5py(path):
                     run["experts/step"] = step
                     run["experts/iterations"] = rng.integers(3, 9, (50, 4)).astype(float)
                     run["experts/status_converged"] = np.full((50, 4), 6.0)
+                run["blocks/step"], run["blocks/block"] = step[::10], np.array([b"block0", b"block1", b"block2"])
+                run["blocks/gradient_norm"] = rng.uniform(0.1, 1, (5, 3)) * [1, np.nan, 1]
+                run["blocks/dead_units"] = np.zeros((5, 3))
                 run["summary/rel_l2"] = 0.005 / (1 + v) + 1e-4 * seed
                 run["summary/rel_l2"].attrs.update({"units": "1", "long_name": "relative L2 error"})
                 run["fields/u"], run["fields/u_reference"] = reference + 0.01, reference
@@ -36,7 +39,7 @@ def write_with_h5py(path):
                 file[f"timing/{variant}/seed_{seed}/step_seconds"] = np.full(50, 0.02)
                 file[f"timing/{variant}/seed_{seed}/step_seconds"].attrs["units"] = "s"
                 file[f"timing/{variant}/seed_{seed}/seconds_per_step"] = 0.02
-        file["expectations/expression"] = np.array([b"a < b", b"b < a"])
+        file["expectations/expression"] = np.array([b"mean(rel_l2[pi-hc-moe]) < mean(rel_l2[pi-sc])", b"b < a"])
         file["expectations/verdict"] = np.array([1, 0], np.int8)
         file["expectations/value_left"], file["expectations/value_right"] = [1.0, 2.0], [2.0, 1.0]
         file["provenance/softwareVersion"] = "0"

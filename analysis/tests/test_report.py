@@ -11,7 +11,7 @@ import pytest
 from rankine_analysis import Results, ResultsError, plots, tables
 from rankine_analysis.__main__ import main
 
-PLOTS = ["fields", "profiles", "training", "errors", "experts"]
+PLOTS = ["fields", "profiles", "training", "errors", "expected", "blocks", "experts"]
 
 
 def png_size(path):
@@ -24,7 +24,11 @@ def test_report_writes_table_and_plots(results_file, tmp_path, capsys):
     assert main(["report", str(results_file), "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "pi-hc-moe" in printed and "rel_l2" in printed and "FALSE: " in printed
+    with Results(results_file) as results:
+        whole = any(run.blocks for run in results.runs)
     for name in PLOTS:
+        if name in ("blocks", "expected") and not whole:
+            continue  # the sample of the C++ writer has neither
         width, height = png_size(tmp_path / "out" / f"{name}.png")
         assert width >= 600 and height >= 300, name
     text = (tmp_path / "out" / "report.md").read_text()
@@ -42,6 +46,26 @@ def test_default_folder_stands_beside_the_results(h5py_file, tmp_path):
     shutil.copy(h5py_file, copy)
     assert main(["report", str(copy)]) == 0
     assert (tmp_path / "run_report" / "report.md").exists()
+
+
+def test_several_results_give_a_page_each(h5py_file, tmp_path):
+    copies = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    for copy in copies:
+        shutil.copy(h5py_file, copy)
+    assert main(["report", *map(str, copies), "-o", str(tmp_path / "pages")]) == 0
+    for name in ("a", "b"):
+        page = (tmp_path / "pages" / f"{name}_report" / "report.md").read_text()
+        assert "![expected](expected.png)" in page and "![blocks](blocks.png)" in page
+
+
+def test_expected_bars_are_those_of_the_expectations(h5py_file):
+    with Results(h5py_file) as results:
+        figure = plots.draw("expected", results)
+        axes = [axis for axis in figure.axes if axis.axison]
+        assert [axis.get_xlabel() for axis in axes] == ["rel l2"]
+        widths = [bar.get_width() for bar in axes[0].patches]
+        means = [np.mean([run.summary["rel_l2"].value for run in results.of(v)]) for v in results.variants]
+        assert widths == pytest.approx(means)
 
 
 def test_equal_results_give_equal_plots(results_file, tmp_path):
