@@ -58,6 +58,8 @@ def allowed(path, patterns):
 def check_file(path, text, exists):
     """Yields (line number, message) for `path`, relative to the root and with forward slashes."""
     layer = path.split("/")[0]
+    if path.endswith(".hpp") and not re.search(r"^#pragma once$", text, re.MULTILINE):
+        yield 1, "no #pragma once: it cannot be included twice"
     for number, (line, code) in enumerate(code_lines(text), start=1):
         include = INCLUDE.match(line) if code.lstrip().startswith("#") else None
         if include:
@@ -91,8 +93,8 @@ def check_tree(root):
 def self_test():
     fine = {
         "kernels/blas.cpp": '#include <cblas.h>\n#include "kernels/a.hpp"\n#ifdef KOKKOS_ENABLE_CUDA\n#endif\n',
-        "kernels/a.hpp": "#include <Kokkos_Core.hpp>\n// #include <mpi.h> in a comment; MPI_Send( too\n",
-        "solvers/petsc.hpp": "#include <petscksp.h>\n",
+        "kernels/a.hpp": "#pragma once\n#include <Kokkos_Core.hpp>\n// #include <mpi.h> in a comment; MPI_Send( too\n",
+        "solvers/petsc.hpp": "#pragma once\n#include <petscksp.h>\n",
         "solvers/ode.cpp": '#include <petscts.h>\n#include "solvers/petsc.hpp"\n',
         "src/comm/comm.cpp": '#include <mpi.h>\nint n = MPI_Init(0, 0); const char* s = "#include <hdf5.h>";\n',
         "src/io/file.cpp": "#include <hdf5.h>\n",
@@ -101,12 +103,12 @@ def self_test():
     planted = {
         "kernels/bad_layer.cpp": '#include "src/io/file.hpp"\n',
         "kernels/bad_mpi.cpp": "#include <mpi.h>\n",
-        "kernels/bad_device.hpp": "#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
+        "kernels/bad_device.hpp": "#pragma once\n#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
         "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
         "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
-        "solvers/bad_petsc.hpp": "#include <petscvec.h>\n",
+        "solvers/bad_petsc.hpp": "#pragma once\n#include <petscvec.h>\n",
         "src/tensor/bad_mpi_call.cpp": "void f() { MPI_Barrier(0); }\n",
         "src/nn/bad_kokkos.cpp": "#include <Kokkos_Core.hpp>\n",
         "src/nn/bad_hdf5.cpp": "#include <hdf5.h>\n",
@@ -115,9 +117,10 @@ def self_test():
         "src/nn/bad_petsc_wrapper.cpp": '#include "solvers/petsc.hpp"\n',
         "src/nn/bad_fftw.cpp": "#include <fftw3.h>\n",
         "src/nn/bad_tests.cpp": '#include "tests/support/help.hpp"\n',
-        "src/deck/bad_yaml.hpp": "#include <yaml-cpp/yaml.h>\n",
+        "src/deck/bad_guard.hpp": "int once();\n",
+        "src/deck/bad_yaml.hpp": "#pragma once\n#include <yaml-cpp/yaml.h>\n",
     }
-    helpers = {"src/io/file.hpp": "", "tests/support/help.hpp": ""}
+    helpers = {"src/io/file.hpp": "#pragma once\n", "tests/support/help.hpp": ""}
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         for path, text in {**fine, **planted, **helpers}.items():
