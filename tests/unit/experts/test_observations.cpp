@@ -12,8 +12,8 @@
 #include "src/io/hdf5.hpp"
 #include "src/pde/burgers.hpp"
 #include "src/pde/diffusion_sorption.hpp"
+#include "tests/unit/experts/near_solution.hpp"
 #include "tests/unit/io/scratch.hpp"
-#include "tests/unit/nn/fno_support.hpp"
 
 namespace rankine {
 namespace {
@@ -279,7 +279,7 @@ class ObservedLossTest : public ::testing::TestWithParam<Setting> {
     const Observations data = some_observations(pde, *storage, 25, 0.05);
     for (int s = 0; s < batch_size; ++s) {
       batch.ids.push_back(s);
-      batch.initial.insert(batch.initial.end(), cells, initial(s));
+      batch.initial.insert(batch.initial.end(), cells, testing::initial_state(s));
       batch.parameters.push_back(pde.parameters()[0].value);
       batch.observations.push_back(nullptr);
     }
@@ -287,48 +287,13 @@ class ObservedLossTest : public ::testing::TestWithParam<Setting> {
         ObservationOperator(pde, storage->times(), cells, data.t, data.x, data.unknown), data, cells);
   }
 
-  static double initial(int s) { return 0.08 + 0.06 * s; }
-
-  Tensor input() const {
-    std::vector<double> values;
-    for (int s = 0; s < batch_size; ++s)
-      for (int channel = 0; channel < 3; ++channel)
-        for (int j = 1; j <= frames; ++j)
-          for (int i = 0; i < cells; ++i)
-            values.push_back(channel == 0   ? static_cast<double>(j) / frames
-                             : channel == 1 ? (i + 0.5) / cells
-                                            : 5 * initial(s));
-    const NoGrad off;
-    return testing::cut_tiles(Tensor::from(values, {batch_size, 3, frames, cells}),
-                              TilePartition(grid, 1, 0));
-  }
-
-  /// Fields near the exact discrete solution, to which the network adds a tenth of its output.
-  Tensor near_solution() const {
-    const int channels = layer->outputs();
-    std::vector<double> values;
-    for (int s = 0; s < batch_size; ++s) {
-      const std::vector<double> exact =
-          storage->sample(std::vector<double>(cells, initial(s))).solve_exactly();
-      for (int i = 0; i < channels; ++i)
-        for (int j = 1; j <= frames; ++j)
-          for (int x = 0; x < cells; ++x) {
-            const double time = static_cast<double>(j) / frames, y = (x + 0.5) / cells;
-            const double shape =
-                i == 0 ? 1 + 0.1 * std::cos(5 * y + 3 * time) : std::cos(1.3 * i * y) + 0.8 * time;
-            values.push_back((0.03 + exact[j * cells + x]) * shape);
-          }
-    }
-    const NoGrad off;
-    return testing::cut_tiles(Tensor::from(values, {batch_size, channels, frames, cells}),
-                              TilePartition(grid, 1, 0));
-  }
-
   double loss_of(const Fno2d& net, const ParameterSet& parameters, Tensor* gradient) {
     const BoundParameters bound = parameters.bind(local_tile_sum(grid.tiles()));
     PdeBatch own = batch;
     own.learned = learned.values(bound);
-    const TapeLoss loss = layer->loss(add(near_solution(), scale(net.forward(bound, input()), 0.1)), own);
+    const Tensor near = testing::near_solution(*storage, grid, batch_size, layer->outputs(), DType::f64);
+    const Tensor inputs = testing::inputs(grid, batch_size, DType::f64);
+    const TapeLoss loss = layer->loss(add(near, scale(net.forward(bound, inputs), 0.1)), own);
     if (gradient) *gradient = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
     return loss.value;
   }
@@ -344,42 +309,20 @@ class ObservedLossTest : public ::testing::TestWithParam<Setting> {
 };
 
 TEST_P(ObservedLossTest, GradientAgreesWithCentralDifferencesOfTheWholeLoss) {
-  Fno2dOptions o;
-  o.widths = {6, 6};
-  o.modes_t = o.modes_x = 3;
-  o.projection = 8;
-  o.precision = "double";
-  const Fno2d net(o, testing::serial_context(grid, 3, layer->outputs()));
+  const Fno2d net = testing::small_fno(grid, layer->outputs(), "double");
   ParameterSet parameters = net.initial_parameters(4);
   learned.add_to(parameters);
   Tensor gradient;
   loss_of(net, parameters, &gradient);
   const std::vector<double> g = gradient.to_vector();
   const auto error_along = [&](const std::vector<double>& direction) {
-    const double slope = std::inner_product(g.begin(), g.end(), direction.begin(), 0.0);
-    const auto along = [&](double h) {
-      const ParameterSet moved = parameters.clone();
-      for (std::int64_t i = 0; i < moved.count(); ++i) moved.flat().data<double>()[i] += h * direction[i];
-      return loss_of(net, moved, nullptr);
-    };
-    double error = 1;
-    for (double h : {1e-4, 2e-5, 4e-6}) {
-      const auto difference = [&](double step) { return (along(step) - along(-step)) / (2 * step); };
-      error =
-          std::min(error, std::abs((4 * difference(h) - difference(2 * h)) / 3 - slope) / std::abs(slope));
-    }
-    return error;
+    return testing::error_along(direction, g, parameters,
+                                [&](const ParameterSet& at) { return loss_of(net, at, nullptr); });
   };
   // Along the network's part of the gradient, and along the PDE's parameter.
-  const double network = static_cast<double>(parameters.count() - learned.size());
   std::vector<double> direction(g);
-  double length = 0;
-  for (size_t i = 0; i < direction.size(); ++i) {
-    if (i >= network) direction[i] = 0;
-    length += direction[i] * direction[i];
-  }
-  for (double& x : direction) x /= std::sqrt(length);
-  EXPECT_LE(error_along(direction), 1e-6);
+  std::fill(direction.end() - static_cast<std::ptrdiff_t>(learned.size()), direction.end(), 0.0);
+  EXPECT_LE(error_along(testing::unit(direction)), 1e-6);
   if (learned.empty()) return;
   std::vector<double> alone(g.size(), 0.0);
   alone.back() = 1;
