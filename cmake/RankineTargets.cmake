@@ -10,7 +10,9 @@ target_compile_options(rankine_compile_options INTERFACE
   $<$<AND:$<BOOL:${RANKINE_NATIVE}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-march=native>
   $<$<AND:$<BOOL:${RANKINE_WERROR}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-Werror>)
 if(RANKINE_SANITIZE)
-  target_compile_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE} -fno-omit-frame-pointer)
+  # A finding ends the program, or no test would notice it; the standard library checks the bounds of spans and vectors.
+  target_compile_options(rankine_compile_options INTERFACE
+    -fsanitize=${RANKINE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
   target_link_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE})
 endif()
 if(RANKINE_FUZZ)

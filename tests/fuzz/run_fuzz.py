@@ -72,7 +72,7 @@ def run(target, folder, seconds, arguments):
     program, corpus = str(folder / f"fuzz_{target}"), HERE / "corpus" / target
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16:allocator_may_return_null=0",
                    "UBSAN_OPTIONS": "print_stacktrace=1",
-                   "LSAN_OPTIONS": f"suppressions={HERE / 'lsan.supp'}:print_suppressions=0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+                   "LSAN_OPTIONS": f"suppressions={HERE.parent / 'sanitizers' / 'lsan.supp'}:print_suppressions=0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     limits = ["-timeout=300", "-rss_limit_mb=2000", f"-artifact_prefix={work}/", "-print_final_stats=1"]
 
     def call(*more):
