@@ -22,6 +22,12 @@
 namespace rankine {
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__  // AddressSanitizer maps terabytes
+constexpr bool limits_memory = false;
+#else
+constexpr bool limits_memory = true;
+#endif
+
 /// Bytes of address space that this process has; 0 where the system does not tell.
 std::uint64_t address_space() {
   std::array<char, 64> text{};
@@ -55,9 +61,8 @@ void send(int to, char kind, const std::string& message) {
   };
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, static_cast<std::uint64_t>(limits.seconds));
-#ifndef __SANITIZE_ADDRESS__  // which maps terabytes
-  if (const std::uint64_t now = address_space(); now > 0) limit(RLIMIT_AS, now + limits.memory);
-#endif
+  if (const std::uint64_t now = limits_memory ? address_space() : 0; now > 0)
+    limit(RLIMIT_AS, now + limits.memory);
   ::alarm(static_cast<unsigned>(10 * limits.seconds));  // waiting, not computing
   try {
     work();
