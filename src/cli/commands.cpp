@@ -62,7 +62,8 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
     } else if (arguments.dry_run) {
       log.text(run.dry_run_text());
     } else {
-      exit_code = run.run({arguments.argv, arguments.output, arguments.restart, &rendezvous}, log);
+      exit_code = run.run(
+          {arguments.argv, arguments.output, arguments.restart, &rendezvous, arguments.petsc_options}, log);
       for (const std::string& option : petsc.unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }
@@ -89,8 +90,8 @@ int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const
       if (!known)
         throw InputError(checkpoint + ": belongs to variant '" + then.variant + "', which " + arguments.deck +
                          " does not have");
-      const SettingsChange change =
-          compare_settings(then.settings, run.deck().settings(then.variant), then.step);
+      const SettingsChange change = compare_settings(
+          then.settings, run_settings(run.deck(), then.variant, arguments.petsc_options), then.step);
       if (json) {
         const nlohmann::ordered_json out{{"file", checkpoint},
                                          {"deck", arguments.deck},

@@ -53,8 +53,9 @@ class CommandLine {
       say(finished_);
       return ExitCode::done;
     }
-    if (!run_.petsc_options.empty() && !run_command_->parsed() && !check_command_->parsed()) {
-      throw InputError("what follows '--' are PETSc options, which only run and check take");
+    const bool with_deck = info_command_->parsed() && !run_.deck.empty();
+    if (!run_.petsc_options.empty() && !run_command_->parsed() && !check_command_->parsed() && !with_deck) {
+      throw InputError("what follows '--' are PETSc options, which only run, check and info --deck take");
     }
     if (!weights_.empty()) {
       std::string quoted;

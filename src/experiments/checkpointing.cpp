@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <signal.h>
+#include <sstream>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -73,10 +74,10 @@ std::string text_or(const CheckpointContent& content, const std::string& name) {
   return found == content.texts.end() ? "" : found->second;
 }
 
-/// Whether weights and the optimiser's state hold numbers only; metrics may hold NaN.
 bool finite_state(const CheckpointContent& content) {
   for (const auto& [name, value] : content.state) {
-    if (!name.starts_with("state/weights/") && !name.starts_with("state/optimizer/")) continue;
+    constexpr std::string_view start = "state/";
+    if (!name.starts_with(start) || !must_be_finite(name.substr(start.size()))) continue;
     std::vector<std::byte> bytes(value.bytes);
     if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
   }
@@ -216,7 +217,66 @@ void remove_stale_results(const std::string& output) {
   for (const fs::path& file : stale) fs::remove(file, error);
 }
 
+/// PETSc's options by name: "-ksp_rtol 1e-8" has the value "1e-8", a flag an empty one. Later ones win.
+std::map<std::string, std::string> petsc_options_of(const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> options;
+  std::string last;
+  for (const std::string& text : texts) {
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+      const bool is_name = word.size() > 1 && word[0] == '-' &&
+                           (std::isalpha(static_cast<unsigned char>(word[1])) || word[1] == '-');
+      if (is_name)
+        options[last = word] = "";
+      else if (!last.empty())
+        options[last] = word;
+    }
+  }
+  return options;
+}
+
+/// Whether an option of PETSc makes it print, and no more.
+bool only_prints(const std::string& option) {
+  constexpr std::array<const char*, 4> starts{"-log_", "-info", "-options_", "-malloc"};
+  constexpr std::array<const char*, 3> parts{"_monitor", "_view", "converged_reason"};
+  return std::any_of(starts.begin(), starts.end(), [&](const char* s) { return option.starts_with(s); }) ||
+         std::any_of(parts.begin(), parts.end(),
+                     [&](const char* s) { return option.find(s) != std::string::npos; });
+}
+
 }  // namespace
+
+bool must_be_finite(const std::string& state_name) {
+  return state_name.starts_with("weights/") || state_name.find("optimizer/") != std::string::npos ||
+         (state_name.starts_with("rule/") && state_name.ends_with("/auxiliary"));
+}
+
+std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
+                                                const std::vector<std::string>& petsc_options) {
+  std::map<std::string, std::string> all = deck.settings(variant), hashes;
+  for (const auto& [key, value] : all) {
+    if (key != "path" && !key.ends_with(".path")) continue;
+    std::vector<fs::path> files;
+    std::error_code error;
+    if (fs::is_regular_file(value, error)) files.emplace_back(value);
+    for (fs::directory_iterator it(value, error), end; !error && it != end; it.increment(error)) {
+      if (it->is_regular_file()) files.push_back(it->path());
+    }
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files) {
+      hashes.emplace(fmt::format("{} (content of {})", key, file.filename().string()),
+                     xxh3_of_file(file.string()));
+    }
+  }
+  all.merge(hashes);
+  all.erase("petsc_options");
+  std::vector<std::string> texts = deck.petsc_options();
+  if (const char* environment = std::getenv("PETSC_OPTIONS")) texts.emplace(texts.begin(), environment);
+  texts.insert(texts.end(), petsc_options.begin(), petsc_options.end());
+  for (const auto& [option, value] : petsc_options_of(texts))
+    if (!only_prints(option)) all["PETSc option " + option] = value.empty() ? "(given)" : value;
+  return all;
+}
 
 void WallLimit::passed(double now) {
   if (last_) longest_ = std::max(longest_, now - *last_);
@@ -272,6 +332,7 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       restart_(setup.restart),
       output_(setup.output),
       smoke_(setup.smoke),
+      petsc_options_(setup.petsc_options),
       common_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
@@ -547,27 +608,11 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["ranks"] = std::to_string(communicator_.size());
 }
 
-/// Root only. The deck's, and hashes of the data files that it names: a path tells nothing of what is there.
+/// Root only.
 const std::map<std::string, std::string>& Checkpointer::settings(const std::string& variant) const {
-  auto known = settings_.find(variant);
+  const auto known = settings_.find(variant);
   if (known != settings_.end()) return known->second;
-  std::map<std::string, std::string> all = deck_.settings(variant), hashes;
-  for (const auto& [key, value] : all) {
-    if (key != "path" && !key.ends_with(".path")) continue;
-    std::vector<fs::path> files;
-    std::error_code error;
-    if (fs::is_regular_file(value, error)) files.emplace_back(value);
-    for (fs::directory_iterator it(value, error), end; !error && it != end; it.increment(error)) {
-      if (it->is_regular_file()) files.push_back(it->path());
-    }
-    std::sort(files.begin(), files.end());
-    for (const fs::path& file : files) {
-      hashes.emplace(fmt::format("{} (content of {})", key, file.filename().string()),
-                     xxh3_of_file(file.string()));
-    }
-  }
-  all.merge(hashes);
-  return settings_.emplace(variant, std::move(all)).first->second;
+  return settings_.emplace(variant, run_settings(deck_, variant, petsc_options_)).first->second;
 }
 
 /// Root only. InputError where another job has the folder.
@@ -618,6 +663,7 @@ bool Checkpointer::flush_finished() {
 
 /// Collective. Returns whether it worked; where it did not, the root says so and the run goes on without.
 bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
+  if (job.gather_) job.gather_();
   since_saved_ = Stopwatch();
   const std::int64_t before = std::exchange(job.saved_step_, step);
   bool good = !communicator_.is_root() || flush_finished();
@@ -797,19 +843,15 @@ bool JobCheckpoint::wanted() const {
   return owner_.options_.every_steps > 0 || owner_.options_.every_minutes > 0;
 }
 
-void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
-  // The largest of what the ranks say counts; the root watches the clocks and the other groups.
+bool JobCheckpoint::due_after(std::int64_t step) const {
+  return owner_.options_.every_steps > 0 && step % owner_.options_.every_steps == 0;
+}
+
+/// The largest of what the ranks wish counts. Collective.
+std::int64_t JobCheckpoint::agree(std::int64_t wish) {
   const Communicator& communicator = owner_.communicator_;
-  std::int64_t wish = go_on;
-  if (communicator.is_root()) {
-    const CheckpointOptions& options = owner_.options_;
-    const double now = owner_.now();
-    owner_.limit_.passed(now);
-    const bool due =
-        (options.every_steps > 0 && step % options.every_steps == 0) ||
-        (options.every_minutes > 0 && owner_.since_saved_.seconds() >= 60 * options.every_minutes);
-    if (due && step > saved_step_) wish = Wish::save;
-    if (owner_.limit_.must_stop(now)) wish = wall_time;
+  if (communicator.is_root()) {  // which watches the clocks and the other groups
+    if (owner_.limit_.must_stop(owner_.now())) wish = wall_time;
     if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }
   if (const int signal = StopSignals::received(); signal != 0) wish = a_signal + signal;
@@ -818,21 +860,50 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
     wish = communicator.max(wish);
     owner_.job_.agree_seconds += watch.seconds();
   }
-  const bool stop = wish >= wall_time;
-  if (stop && owner_.groups_ != nullptr && communicator.is_root()) owner_.groups_->tell(wish);
-  if (step == steps && !stop) {
+  if (wish >= wall_time && owner_.groups_ != nullptr && communicator.is_root()) owner_.groups_->tell(wish);
+  return wish;
+}
+
+void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
+  const Communicator& communicator = owner_.communicator_;
+  std::int64_t wish = go_on;
+  if (communicator.is_root()) {
+    const CheckpointOptions& options = owner_.options_;
+    owner_.limit_.passed(owner_.now());
+    const bool due = due_after(step) || (options.every_minutes > 0 &&
+                                         owner_.since_saved_.seconds() >= 60 * options.every_minutes);
+    if (due && step > saved_step_) wish = Wish::save;
+  }
+  wish = agree(wish);
+  const bool stops = wish >= wall_time;
+  if (step == steps && !stops) {
+    if (gather_) gather_();
     CheckpointContent content = owner_.collect(state_);
     content.texts["step"] = std::to_string(step);
     if (communicator.is_root()) last_state_ = std::move(content);
   }
+  if (stops) stop(wish, step, steps, true);
   if (wish == go_on) return;
-  bool good = true;
   if (step > saved_step_) {
+    owner_.save(*this, step);
+  } else if (communicator.is_root()) {
+    owner_.flush_finished();
+  }
+}
+
+void JobCheckpoint::stop_inside(std::int64_t step, std::int64_t steps, bool may_save) {
+  if (const std::int64_t wish = agree(go_on); wish >= wall_time) stop(wish, step, steps, may_save);
+}
+
+/// Collective.
+void JobCheckpoint::stop(std::int64_t wish, std::int64_t step, std::int64_t steps, bool may_save) {
+  const Communicator& communicator = owner_.communicator_;
+  bool good = true;
+  if (may_save && step > saved_step_) {
     good = owner_.save(*this, step);
   } else if (communicator.is_root()) {
     good = owner_.flush_finished();
   }
-  if (!stop) return;
   // Without any checkpoint there is nothing to go on from.
   std::int64_t usable = communicator.is_root() && (good || owner_.any_good_) ? 1 : 0;
   communicator.broadcast(usable);
@@ -843,8 +914,11 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
   if (usable == 0) {
     throw IoError(why + ", but no checkpoint could be written; see the warning above");
   }
+  const std::string lost = may_save || step == saved_step_
+                               ? ""
+                               : fmt::format(", of which a restart repeats {}", step - saved_step_);
   throw StopRequested(
-      fmt::format("{}: stopped {} seed {} after {} of {} steps", why, variant_, seed_, step, steps));
+      fmt::format("{}: stopped {} seed {} after {} of {} steps{}", why, variant_, seed_, step, steps, lost));
 }
 
 }  // namespace rankine

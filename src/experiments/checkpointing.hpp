@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +61,17 @@ struct SettingsChange {
 SettingsChange compare_settings(const std::map<std::string, std::string>& then,
                                 const std::map<std::string, std::string>& now, std::int64_t step);
 
+/// Everything that the course of a variant depends on, by key: the deck's settings, hashes of the contents of
+/// the data files that it names (a path tells nothing of what is there), and PETSc's options from the
+/// environment, the deck and `petsc_options` (the command line), of which later ones win; those that only
+/// print are left out. Looks at files: for one rank.
+std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
+                                                const std::vector<std::string>& petsc_options);
+
+/// Whether an array of this name in the state of an experiment must hold numbers only: weights and what
+/// optimisers keep. Metrics may hold NaN.
+bool must_be_finite(const std::string& state_name);
+
 class Checkpointer;
 
 /// What one variant and seed sees of it.
@@ -78,6 +90,22 @@ class JobCheckpoint {
   /// ends.
   void between_steps(std::int64_t step, std::int64_t steps);
 
+  /// A place inside of a step, an evaluation or the making of data, where what is registered has not changed
+  /// since `step` of `steps` were done (or will be done again alike). Collective. Throws StopRequested as
+  /// between_steps() does, after saving if steps were done since the last save.
+  void within_step(std::int64_t step, std::int64_t steps) { stop_inside(step, steps, true); }
+  /// The same where it has changed, so that nothing is saved and the restart begins at the last checkpoint;
+  /// unless at most `seconds` are left to the next place between steps, which is worth waiting for.
+  void amid_step(std::int64_t step, std::int64_t steps, double seconds) {
+    if (seconds > patience) stop_inside(step, steps, false);
+  }
+  static constexpr double patience = 5;  ///< seconds
+
+  /// Called on all ranks before the state is saved: to bring together what ranks have done apart.
+  void before_saving(std::function<void()> gather) { gather_ = std::move(gather); }
+  /// Whether the deck wants a checkpoint after this many steps, whatever the clock says.
+  bool due_after(std::int64_t step) const;
+
   /// Goes back to the newest good checkpoint that this job wrote: one of those after each so many steps, if
   /// there is one, so that it depends on the deck alone; else any. Restores the state and the results so far.
   /// Returns how many steps were done then, none if there is no such checkpoint. Collective. The caller may
@@ -91,6 +119,9 @@ class JobCheckpoint {
  private:
   friend class Checkpointer;
   void restore(StateSnapshot snapshot, std::int64_t step);
+  std::int64_t agree(std::int64_t wish);
+  void stop_inside(std::int64_t step, std::int64_t steps, bool may_save);
+  [[noreturn]] void stop(std::int64_t wish, std::int64_t step, std::int64_t steps, bool may_save);
   JobCheckpoint(Checkpointer& owner, std::string variant, std::int64_t seed, RunWriter results)
       : owner_(owner), variant_(std::move(variant)), seed_(seed), results_(std::move(results)) {}
 
@@ -101,7 +132,8 @@ class JobCheckpoint {
   StateRegistry state_;
   std::int64_t saved_step_ = 0;                  // what a checkpoint holds already
   std::optional<CheckpointContent> last_state_;  // root: after the last step
-  std::string parent_;                           // root: the file that this job went on from
+  std::function<void()> gather_;
+  std::string parent_;  // root: the file that this job went on from
 };
 
 /// Of all variants and seeds of one call of the program. Where groups of ranks do different ones at the same
@@ -115,7 +147,8 @@ class Checkpointer {
     std::string output;   ///< results file
     std::string restart;  ///< "never", "auto", or a path
     bool smoke = false;
-    RankGroups* groups = nullptr;  ///< if there are several
+    RankGroups* groups = nullptr;                 ///< if there are several
+    std::vector<std::string> petsc_options = {};  ///< of the command line
   };
   /// Collective, as everything here that does not say so of a group. Looks for what to go on from; says what
   /// it skips, and why. InputError where a checkpoint was written with settings that matter and differ.
@@ -186,6 +219,7 @@ class Checkpointer {
   const CheckpointOptions options_;
   std::string restart_, output_;
   bool smoke_;
+  std::vector<std::string> petsc_options_;
   CheckpointFolder common_;  // of what is done
   CheckpointFolder folder_;  // of what runs here
   std::optional<FolderLock> lock_;

@@ -180,9 +180,9 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   const bool several = groups_.count() > 1;
   Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
   Log& group_log = several && (!communicator_.is_root() || log.style() == Log::Style::terminal) ? lines : log;
-  Checkpointer checkpointer(
-      {communicator_, deck_, path, invocation.restart, request_.smoke, several ? &groups_ : nullptr},
-      group_log);
+  Checkpointer checkpointer({communicator_, deck_, path, invocation.restart, request_.smoke,
+                             several ? &groups_ : nullptr, invocation.petsc_options},
+                            group_log);
   results.keep_for_checkpoints();
   if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
   log.text("\n" + metrics_table(measured()) + "\n");

@@ -53,7 +53,8 @@ class DeckRun {
     std::vector<std::string> arguments;  ///< argv
     std::string output;                  ///< "": as the deck says
     std::string restart = "never";       ///< "never", "auto" or the path of a checkpoint or a folder of them
-    const Rendezvous* rendezvous = nullptr;  ///< for ranks that fail alone in their group
+    const Rendezvous* rendezvous = nullptr;       ///< for ranks that fail alone in their group
+    std::vector<std::string> petsc_options = {};  ///< of the command line
   };
   /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
   /// or the end of the wall time stopped it.

@@ -2,7 +2,8 @@
 
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
-TEST is kills:<number>, ranks, signals, walltime, deck, damage, longer, or groups. FAULTS is the library of io_faults.cpp.
+TEST is kills:<number>, ranks, signals, walltime, deck, damage, longer, groups, petsc, lock, data, making,
+evaluating, or experiments. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -16,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import h5py
+import numpy
 
 TEST, RANKINE, FAULTS, DECK, *LAUNCHER = sys.argv[1:]
 PLACE = LAUNCHER.index("RANKS")
@@ -337,6 +341,182 @@ def test_damage():
         said = expect(0, run(1 + i % 2, "--restart", "auto"))
         assert f"skipped the checkpoint {newest}" in said and f"going on from {before}" in said, said
         compare()
+
+
+def test_petsc():
+    """PETSc's options change results, wherever they are given; those that print do not."""
+    def options(*words):
+        return ["--", *words]
+    stop_after(1, 5, arguments=options("-march_ksp_rtol", "1e-3"))
+    said = expect(1, run(1, "--restart", "auto"))
+    assert "PETSc option -march_ksp_rtol: 1e-3 then, (not there) now" in said, said
+    said = expect(1, run(2, "--restart", "auto", *options("-march_ksp_rtol", "1e-4", "-march_pc_type", "lu")))
+    assert "PETSc option -march_ksp_rtol: 1e-3 then, 1e-4 now" in said and said.count("rankine: error:") == 1, said
+    assert "PETSc option -march_pc_type: (not there) then, lu now" in said, said
+    at = str(checkpoints()[-1])
+    info = [RANKINE, "info", at, "--deck", DECK]
+    done = subprocess.run(info, capture_output=True, text=True)
+    assert done.returncode == 4 and "-march_ksp_rtol" in done.stdout, done
+    done = subprocess.run([*info, *options("-march_ksp_rtol", "1e-3")], capture_output=True, text=True)
+    assert done.returncode == 0, done
+    # The same from the environment, the deck, the command line; the later one wins.
+    stop_after(1, 2, PETSC_OPTIONS="-march_ksp_rtol 1e-3")
+    stop_after(1, 2, arguments=["--set", "petsc_options=['-march_ksp_rtol 1e-3']"])
+    said = expect(0, run(1, "--restart", "auto", "--set", "petsc_options=['-march_ksp_rtol 1e-9']",
+                         *options("-march_ksp_rtol", "1e-3", "-march_ksp_monitor")))
+    assert "going on from" in said, said
+    expect(0, run(1, "--output", "whole.h5"))
+    compare()
+
+
+def test_lock():
+    job = start(2, "--set", "train.steps=2000")
+    wait_for(lambda: job.poll() is not None or newest() >= 2)
+    before = sorted(str(path) for path in pathlib.Path().glob("results*"))
+    for ranks in (1, 2):
+        for how in ((), ("--restart", "auto")):
+            said = expect(1, run(ranks, *how, "--set", "train.steps=3"))
+            holder = re.search(r"another job works with this folder: process (\d+) on (\S+); wait until it ends", said)
+            assert holder and holder.group(1) == str(ranks_of(job)[0]), said
+            assert holder.group(2) == os.uname().nodename and said.count("rankine: error:") == 1, said
+    assert sorted(str(path) for path in pathlib.Path().glob("results*")) == before, "files were left behind"
+    os.kill(ranks_of(job)[0], signal.SIGTERM)
+    expect(75, finish(job, 30))
+    # It ends with the job; one that a dead job left holds nobody up.
+    job = start(1, "--restart", "auto", "--set", "train.steps=2000")
+    last = newest()
+    wait_for(lambda: job.poll() is not None or newest() >= last + 2)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    said = expect(0, run(1, "--restart", "auto", "--set", f"train.steps={newest() + 1}", "--only", "soft"))
+    assert "going on from" in said, said
+
+
+def write_data(value):
+    random_numbers = numpy.random.default_rng(1)
+    x, t = (numpy.arange(64) + 0.5) / 64, numpy.linspace(0, 500, 11)
+    with h5py.File("data.h5", "w") as file:
+        for sample in range(9):
+            begin = random_numbers.uniform(0.05, 0.2)
+            u = begin + (1 - begin) * numpy.exp(-8 * x) * numpy.minimum(1, t[:, None] / 100)
+            if sample == 8:
+                u[10, 63] = value
+            group = file.create_group(f"{sample:04d}")
+            group["data"], group["grid/x"], group["grid/t"] = u[:, :, None], x, t
+
+
+def test_data():
+    """A data file that is not what it was."""
+    file = ["--set", "data.source=pdebench", "--set", "data.path=data.h5"]
+    write_data(0.1)
+    kept = pathlib.Path("data.h5").read_bytes()
+    expect(0, run(1, *file, "--output", "whole.h5"))
+    stop_after(2, 4, arguments=file)
+    write_data(0.100001)
+    said = expect(1, run(2, "--restart", "auto", *file))
+    assert re.search(r"data\.path \(content of data\.h5\): \w{16} then, \w{16} now", said), said
+    assert said.count("rankine: error:") == 1, said
+    pathlib.Path("data.h5").write_bytes(kept)  # another time and inode, the same content
+    expect(0, run(1, "--restart", "auto", *file))
+    compare()
+
+
+def no_files(but=()):
+    left = [str(path) for path in pathlib.Path().glob("results.h5*") if str(path) not in but]
+    assert not left, f"left behind: {left}"
+
+
+def test_making():
+    """Signals while references are computed, before the first step."""
+    long = ["--set", "data.test=20000", "--set", "pde.data_cells=512", "--set", "pde.reference_rtol=1e-8"]
+    slowest = 0
+    for ranks, sent, rank in ((1, signal.SIGTERM, 0), (2, signal.SIGUSR1, 1), (2, signal.SIGINT, 0), (4, signal.SIGALRM, 3)):
+        job = start(ranks, *long)
+        wait_for(lambda: list(pathlib.Path().glob("results.h5.tmp.*")) or job.poll() is not None)
+        time.sleep(1)
+        assert job.poll() is None, text_of(job)
+        os.kill(ranks_of(job)[rank], sent)
+        began = time.monotonic()
+        said = expect(75, finish(job, 30))
+        slowest = max(slowest, time.monotonic() - began)
+        assert f"got {sent.name}: stopped soft seed 0 after 0 of 20 steps" in said, said
+        no_files()
+    assert slowest < 5, f"{slowest:.1f} s from a signal to the end"
+    said = expect(0, run(2, "--restart", "auto"))
+    assert "starting afresh" in said, said
+    print(f"longest time from a signal to the end {slowest:.2f} s")
+
+
+def test_evaluating():
+    """Signals during evaluations: the step before is saved, and the restart evaluates."""
+    slowest = 0
+    for what, steps, after, sizes in (("validation", 3, 2, ["data.validation=300", "data.test=1"]),
+                                      ("test", 1, 1, ["data.validation=1", "data.test=150"])):
+        deck = ["--only", "moe", "--set", "run.seeds=[0]", "--set", "train.evaluate_every=1", "--set",
+                f"train.steps={steps}"]
+        for size in sizes:
+            deck += ["--set", size]
+        expect(0, run(2, *deck, "--output", "whole.h5"))
+        for ranks, rank in ((1, 0), (2, 1)):
+            fresh()
+            job = start(ranks, *deck)
+            wait_for(lambda: job.poll() is not None or newest() >= 1, 120)
+            time.sleep(0.3)
+            assert job.poll() is None, text_of(job)
+            os.kill(ranks_of(job)[rank], signal.SIGTERM)
+            began = time.monotonic()
+            said = expect(75, finish(job, 30))
+            slowest = max(slowest, time.monotonic() - began)
+            assert f"got SIGTERM: stopped moe seed 0 after {after} of {steps} steps" in said, said
+            no_files(["results.h5.checkpoints"])
+            said = expect(0, run(3 - ranks, "--restart", "auto", *deck))
+            assert f"moe seed 0 after {after} steps" in said, said
+            compare()
+    print(f"longest time from a signal to the end {slowest:.2f} s")
+    assert slowest < 3
+
+
+def signal_after(seconds, ranks, rank):
+    """(text, seconds from the signal to the end)"""
+    job = start(ranks, "--restart", "auto")
+    wait_for(lambda: list(pathlib.Path().glob("results.h5.tmp.*")) or job.poll() is not None)
+    time.sleep(seconds)
+    assert job.poll() is None, text_of(job)
+    os.kill(ranks_of(job)[rank], signal.SIGTERM)
+    began = time.monotonic()
+    return expect(75, finish(job, 30)), time.monotonic() - began
+
+
+def test_experiments():
+    """Experiments whose steps are long stop inside of them."""
+    global DECK
+    DECK = "deck.yaml"
+    pathlib.Path(DECK).write_text("""
+run: {experiment: monte_carlo, seeds: [0], output: results.h5}
+inputs: {u: {uniform: [0, 1]}, v: {normal: [0, 1]}}
+expression: exp(u + v / 2)
+samples: {blocks: 40000, block: 5000, steps: 2}
+""")
+    began = time.monotonic()
+    expect(0, run(2, "--output", "whole.h5"))
+    whole = time.monotonic() - began
+    for ranks, rank, at in ((1, 0, 0.3), (2, 1, 0.5 * whole)):
+        said, seconds = signal_after(at, ranks, rank)
+        assert "got SIGTERM: stopped default seed 0 after" in said and seconds < 0.3 * whole, f"{seconds} s of {whole} s\n{said}"
+    expect(0, run(2, "--restart", "auto"))
+    compare()
+    fresh()
+    pathlib.Path(DECK).write_text("""
+run: {experiment: place_recognition, seeds: [0], output: results.h5}
+data: {name: fashion_mnist, train: 200, validation: 200, test: 0}
+places: {count: 40, reference_traverses: 8, query_traverses: 1}
+network: {modules: 1, neurons: 400}
+train: {epochs: 2, choose_every: 1, assignment_epochs: 1, hyperactive: [0, 3]}
+""")
+    for ranks, rank in ((1, 0), (2, 1)):
+        said, seconds = signal_after(2, ranks, rank)
+        assert "got SIGTERM: stopped default seed 0 after 0 of 2 steps" in said and seconds < 2, f"{seconds} s\n{said}"
+        no_files()
 
 
 def main():
