@@ -51,7 +51,8 @@ enum class Keep { fields, right_wall };
 /// Solves all samples, dealt over the ranks, at the union of both lists of times.
 void solve_references(const Pde& pde, const Communicator& communicator, int cells,
                       const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
-                      const std::vector<std::vector<double>>& numbers, PdeSplit& split) {
+                      const std::vector<std::vector<double>>& numbers, const std::function<void()>& between,
+                      PdeSplit& split) {
   std::vector<double> all(own_times);
   if (keep == Keep::fields) all.insert(all.end(), times.begin(), times.end());
   std::sort(all.begin(), all.end());
@@ -66,16 +67,20 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
   };
   const BlockPartition blocks(split.size(), communicator.size());
   std::vector<double> mine, mine_own;
-  communicator.together([&] {
-    for (auto s = blocks.begin(communicator.rank()); s < blocks.end(communicator.rank()); ++s) {
+  // The first rank has most.
+  for (long turn = 0; turn < blocks.size(0); ++turn) {
+    if (between) between();
+    communicator.together([&] {
+      if (turn >= blocks.size(communicator.rank())) return;
+      const auto s = blocks.begin(communicator.rank()) + turn;
       const size_t count = split.parameters.size() / split.size();
       const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
       const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_cells());
       const std::vector<double> solution = pde.reference(initial, parameters, cells, all);
       if (keep == Keep::fields) pick(solution, times, 0, mine);
       pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
-    }
-  });
+    });
+  }
   split.reference = communicator.all_gather_varying(std::span<const double>(mine));
   (keep == Keep::fields ? split.own_reference : split.right_wall) =
       communicator.all_gather_varying(std::span<const double>(mine_own));
@@ -140,7 +145,8 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
 }
 
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
-                      int cells, const std::vector<double>& own_times, bool train_right_wall) {
+                      int cells, const std::vector<double>& own_times, bool train_right_wall,
+                      const std::function<void()>& between) {
   PdeData data;
   data.cells = cells;
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
@@ -183,9 +189,10 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     std::vector<std::vector<double>> numbers;
     draw_samples(pde, options.seed, i * stride, sizes[i], cells, *splits[i], data.redrawn, numbers);
     if (i > 0)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, *splits[i]);
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, between,
+                       *splits[i]);
     else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers,
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers, between,
                        data.train);
   }
   return data;
@@ -207,7 +214,8 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
 
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
                                                const Pde& pde, const Communicator& communicator, int cells,
-                                               const std::vector<double>& own_times, bool train_right_wall) {
+                                               const std::vector<double>& own_times, bool train_right_wall,
+                                               const std::function<void()>& between) {
   // One entry: variants that differ in their data follow one another in a deck.
   static std::string kept_key;
   static std::shared_ptr<const PdeData> kept;
@@ -216,7 +224,7 @@ std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const Pde
   if (!kept || kept_key != full_key) {
     kept.reset();
     kept = std::make_shared<const PdeData>(
-        make_pde_data(options, pde, communicator, cells, own_times, train_right_wall));
+        make_pde_data(options, pde, communicator, cells, own_times, train_right_wall, between));
     kept_key = full_key;
   }
   return kept;

@@ -1,6 +1,7 @@
 // Initial states and reference solutions of one experiment, in three splits that share no sample.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,9 +54,11 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
                     const Communicator& communicator, int cells);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
-/// `own_times`: where the methods have frames (the initial time included). Collective.
+/// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
+/// between samples, and may end it by an exception of all ranks. Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
-                      int cells, const std::vector<double>& own_times, bool train_right_wall);
+                      int cells, const std::vector<double>& own_times, bool train_right_wall,
+                      const std::function<void()>& between = {});
 
 /// The reference of generated training sample `sample` on pde.data_cells() cells at rising `times`:
 /// [time][cell][unknown].
@@ -66,6 +69,7 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
 /// copy. `key` is a text that tells all that the data depend on besides the other arguments.
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
                                                const Pde& pde, const Communicator& communicator, int cells,
-                                               const std::vector<double>& own_times, bool train_right_wall);
+                                               const std::vector<double>& own_times, bool train_right_wall,
+                                               const std::function<void()>& between = {});
 
 }  // namespace rankine

@@ -403,7 +403,19 @@ Metrics PlaceRecognition::run(RunContext& context) {
     std::int64_t spikes = 0;
     std::vector<double> theta_sums;
     const bool counts = train_.choose_every - 1 - epoch % train_.choose_every < train_.assignment_epochs;
-    for (std::int64_t m = 0; m < all.count; ++m) {
+    const Stopwatch in_epoch;
+    // The first rank has most modules; all look together, between images, at whether to stop.
+    for (std::int64_t m = 0; m < dealt.size(0); ++m) {
+      const auto stop_if_asked = [&](std::int64_t image) {
+        const double done = static_cast<double>(m * images + image);
+        const double all_images = static_cast<double>(dealt.size(0) * images);
+        const double left = done > 0 ? in_epoch.seconds() * (all_images / done - 1) : 0;
+        context.checkpoint.amid_step(epoch, train_.epochs, communicator.max(left));
+      };
+      if (m >= all.count) {
+        for (std::int64_t image = 0; image < images; ++image) stop_if_asked(image);
+        continue;
+      }
       Network& net = nets[static_cast<std::size_t>(m)];
       const std::span<float> weights = part(all.weights, m, synapses), theta = part(all.theta, m, n);
       std::copy(weights.begin(), weights.end(), net.weights().begin());
@@ -412,6 +424,7 @@ Metrics PlaceRecognition::run(RunContext& context) {
       const std::int64_t number = all.first + m, first_place = number / 2 * own_places;
       const RandomStream stream = stream_of("training-spikes", number);
       for (std::int64_t image = 0; image < images; ++image) {
+        stop_if_asked(image);
         const std::int64_t place = image % own_places;
         const auto& view = views_of(number)[static_cast<std::size_t>(image / own_places)]
                                            [static_cast<std::size_t>(first_place + place)];
@@ -460,7 +473,10 @@ Metrics PlaceRecognition::run(RunContext& context) {
                            std::vector<std::vector<std::int32_t>>& assigned) {
     responses.clear();
     assigned.clear();
-    for (std::int64_t m = 0; m < all.count; ++m) {
+    const auto stop_if_asked = [&] { context.checkpoint.within_step(train_.epochs, train_.epochs); };
+    for (std::int64_t m = 0; m < dealt.size(0); ++m) {
+      stop_if_asked();
+      if (m >= all.count) continue;
       const std::int64_t number = all.first + m, slot = m * states + which;
       if ((number % 2 == 1) != test) continue;
       Network& net = nets[static_cast<std::size_t>(m)];
@@ -499,6 +515,7 @@ Metrics PlaceRecognition::run(RunContext& context) {
   std::vector<std::vector<std::int32_t>> assigned;
   std::int64_t best_state = 0, best_threshold = 0;
   Answer best{.recall_1 = -1};
+  std::vector<std::pair<std::int64_t, Metrics>> rows;  // given once the run cannot be stopped any more
   for (std::int64_t which = 0; which < states; ++which) {
     respond(false, which, responses, assigned);
     const std::int64_t epochs = (which + 1) * train_.choose_every;
@@ -516,12 +533,13 @@ Metrics PlaceRecognition::run(RunContext& context) {
       best_state = which;
       best_threshold = threshold;
     }
-    context.results.append_evaluation(epochs, {{"recall_calibration", best_here.recall_1},
-                                               {"foreign_spikes_calibration", best_here.foreign}});
+    rows.emplace_back(epochs, Metrics{{"recall_calibration", best_here.recall_1},
+                                      {"foreign_spikes_calibration", best_here.foreign}});
   }
   // The queries of the places to recognise are looked at once, here.
   respond(true, best_state, responses, assigned);
   const Answer found = answer(communicator, responses, assigned, best_threshold);
+  for (const auto& [epochs, row] : rows) context.results.append_evaluation(epochs, row);
   context.results.per_sample("rank", found.ranks,
                              {.long_name = "places with a better score than the right one"});
   context.results.timing("total_seconds", whole.seconds());
@@ -548,7 +566,11 @@ Metrics PlaceRecognition::match_templates(RunContext& context) const {
                      queries = places * places_.query_traverses;
   const BlockPartition dealt(queries, communicator.size());
   std::vector<double> local, seconds;
-  for (std::int64_t q = dealt.begin(communicator.rank()); q < dealt.end(communicator.rank()); ++q) {
+  // The first rank has most queries.
+  for (std::int64_t turn = 0; turn < dealt.size(0); ++turn) {
+    if (turn % 16 == 0) context.checkpoint.within_step(0, 1);
+    if (turn >= dealt.size(communicator.rank())) continue;
+    const std::int64_t q = dealt.begin(communicator.rank()) + turn;
     const ProcessorStopwatch watch;
     const auto& query = all[static_cast<std::size_t>(places_.reference_traverses + q / places)]
                            [static_cast<std::size_t>(q % places)];
