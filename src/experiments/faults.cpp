@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
+#include "src/io/provenance.hpp"
 
 namespace rankine {
 namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 /// What travels of a report besides its texts and its tensor.
 struct PackedFault {
@@ -35,8 +39,56 @@ double element_of(const Tensor& tensor, std::int64_t element) {
       return std::isfinite(z.real()) ? z.imag() : z.real();
     }
     default:
-      return std::numeric_limits<double>::quiet_NaN();
+      return nan;
   }
+}
+
+/// What the finding's own rank says about it, before `describe` has its turn.
+void note_finding(const FaultProbe::Finding& found, int rank, FaultReport& report) {
+  report.phase = found.kind == FaultProbe::Finding::Kind::output ? "forward" : "backward";
+  report.tensor = found.name;
+  report.layer = found.layer;
+  report.rank = rank;
+  name_element(found.value, found.elements, report);
+}
+
+void note_complaint(const UpdateGuard::Complaint& complaint, double learning_rate, FaultReport& report) {
+  report.phase = complaint.statistics ? "statistics" : "update";
+  report.tensor = complaint.tensor;
+  name_element(complaint.value, not_finite(complaint.value), report);
+  report.term = complaint.statistics ? "activations of this batch are too large"
+                                     : fmt::format("the learning rate of this step is {:g}", learning_rate);
+}
+
+void note_loss(const StepOutcome& outcome, const std::string& loss_term, FaultReport& report) {
+  const bool by_loss = !std::isfinite(outcome.loss);
+  if (!by_loss && std::isfinite(outcome.gradient_norm)) {
+    report.phase = "gone";
+    report.tensor = "a value";
+    report.value = nan;
+    return;
+  }
+  report.phase = "loss";
+  report.tensor = by_loss ? "the loss" : "the gradient's norm";
+  report.value = by_loss ? outcome.loss : outcome.gradient_norm;
+  report.term = by_loss ? loss_term : "its elements are numbers, but their squares overflow";
+}
+
+/// Of a rule that has looked itself.
+void read_rule_fault(const Communicator& communicator, const FailedStep& failed, FaultReport& report) {
+  const RuleFault& fault = *failed.outcome.fault;
+  if (communicator.rank() == fault.owner) {
+    if (fault.finding) {
+      note_finding(*fault.finding, fault.owner, report);
+      failed.describe(*fault.finding, fault.in_step, report);
+    } else if (fault.complaint) {
+      note_complaint(*fault.complaint, failed.context.learning_rate, report);
+    } else {
+      note_loss(failed.outcome, "", report);
+    }
+    if (report.layer.empty() && (!fault.finding || fault.in_step)) report.layer = fault.block;
+  }
+  share_fault(communicator, fault.owner, report);
 }
 
 }  // namespace
@@ -60,6 +112,8 @@ std::string FaultReport::text() const {
     out += tensor + " was not finite, but is when the step is repeated; look for a fault of the machine";
   } else if (phase == "solve") {
     out += name + " failed";
+  } else if (phase == "statistics") {
+    out += fmt::format("the step would make {} {}", name, what);
   } else if (phase == "update") {
     out += fmt::format("the update would make {} {}", name, what);
   } else if (phase == "backward") {
@@ -84,6 +138,47 @@ std::string FaultReport::text() const {
   if (!term.empty()) out += ": " + term;
   const auto number = [](double x) { return std::isnan(x) ? std::string("nan") : fmt::format("{:.6g}", x); };
   return out + "; loss " + number(loss) + ", gradient norm " + number(gradient_norm);
+}
+
+void name_element(const Tensor& tensor, const NotFinite& elements, FaultReport& report) {
+  report.element = elements.first;
+  report.value = element_of(tensor, elements.first);
+  report.count = elements.count;
+  report.content = tensor;
+}
+
+bool place_parameter(const FaultProbe::Finding& found, const ParameterSet& parameters, long tile,
+                     FaultReport& report) {
+  if (found.name != "parameters") return false;
+  // The parts of the parameter set: one output each, and one gradient of all.
+  if (found.kind == FaultProbe::Finding::Kind::input_gradient) {
+    report.rank = -1;
+    for (const ParameterInfo& part : parameters.parts()) {
+      if (found.elements.first < part.offset) continue;
+      report.tensor = "weights/" + part.name;
+      report.element = found.elements.first - part.offset;
+    }
+    return true;
+  }
+  const ParameterInfo& part = parameters.parts()[static_cast<size_t>(found.slot)];
+  report.tensor = "weights/" + part.name;
+  report.layer.clear();
+  if (!part.on_tiles) {
+    report.rank = -1;
+    return true;
+  }
+  const std::int64_t each = part.shape.count();
+  if (tile >= 0)
+    report.tile = tile + static_cast<long>(found.elements.first / each);
+  else if (found.kind == FaultProbe::Finding::Kind::output)
+    report.rank = -1;
+  report.element = found.elements.first % each;
+  Shape shape = found.value.shape(), strides = found.value.strides();
+  shape.erase(0);
+  strides.erase(0);
+  report.content =
+      found.value.view(shape, strides, found.elements.first / each * found.value.strides()[0]).clone();
+  return true;
 }
 
 void share_fault(const Communicator& communicator, int owner, FaultReport& report) {
@@ -125,19 +220,72 @@ bool agree_on_fault(const Communicator& communicator, const FaultProbe& probe,
   const std::int64_t total = communicator.sum(here ? probe.found()->elements.count : 0);
   if (communicator.rank() == owner) {
     const FaultProbe::Finding& found = *probe.found();
-    report.phase = found.kind == FaultProbe::Finding::Kind::output ? "forward" : "backward";
-    report.tensor = found.name;
-    report.layer = found.layer;
-    report.rank = owner;
-    report.element = found.elements.first;
-    report.value = element_of(found.value, found.elements.first);
+    note_finding(found, owner, report);
     report.count = total;
-    report.content = found.value;
     describe(found, report);
-    if (report.rank < 0) report.count = found.elements.count;
+    if (report.rank < 0) report.count = not_finite(report.content).count;
   }
   share_fault(communicator, owner, report);
   return true;
+}
+
+FoundFault find_fault(const Communicator& communicator, const FailedStep& failed, FaultReport report) {
+  report.loss = failed.outcome.loss;
+  report.gradient_norm = failed.outcome.gradient_norm;
+  FoundFault out{report};
+  if (failed.outcome.fault) {
+    read_rule_fault(communicator, failed, out.report);
+    return out;
+  }
+
+  FaultProbe probe;
+  if (const auto bad = failed.guard.check()) probe.check(bad->tensor, bad->value);
+  for (const auto& [name, value] : failed.inputs) probe.check(name, value);
+  const std::int64_t before = probe.checks();
+
+  // The rule's own state must not see the step twice.
+  StateRegistry rule_state;
+  failed.rule.register_state(rule_state, "rule");
+  const StateSnapshot kept = rule_state.save();
+  RuleContext again = failed.context;
+  again.update = [&](const Tensor& g, double) {
+    out.gradient = g.clone();
+    return true;
+  };
+  std::optional<SharedNumericalError> thrown;
+  StepOutcome repeated;
+  try {
+    repeated = failed.rule.step(again);
+  } catch (const SharedNumericalError& error) {
+    thrown = error;
+  }
+  rule_state.restore(kept);
+  if (!out.gradient.defined()) out.gradient = repeated.gradient;
+
+  const auto describe = [&](const FaultProbe::Finding& found, FaultReport& to) {
+    const bool about_state = found.name.starts_with("weights/") || found.name.starts_with("optimizer/");
+    if (about_state && found.number < before)
+      to.rank = -1;
+    else
+      failed.describe(found, found.number >= before, to);
+  };
+  if (agree_on_fault(communicator, probe, describe, out.report)) return out;
+  if (failed.guard.complaint()) {  // the same on all ranks
+    note_complaint(*failed.guard.complaint(), failed.context.learning_rate, out.report);
+    return out;
+  }
+  if (thrown) {
+    out.report.phase = "solve";
+    out.report.tensor = "the computation of a sample";
+    out.report.rank = thrown->rank;
+    out.report.value = nan;
+    out.report.term = thrown->own;
+    if (failed.describe_thrown) failed.describe_thrown(out.report);
+    return out;
+  }
+  const bool by_loss = !std::isfinite(repeated.loss);
+  note_loss(repeated, by_loss && failed.explain_loss ? failed.explain_loss() : "", out.report);
+  return out;
 }
 
 void FaultPolicy::register_state(StateRegistry& state) {
@@ -181,6 +329,122 @@ double FaultPolicy::rate_factor() const {
   double factor = 1;
   for (std::int64_t i = 0; i < rewinds(); ++i) factor *= o_.rewind_rate;
   return factor;
+}
+
+std::vector<double> finite(std::span<const double> values) {
+  std::vector<double> out;
+  std::copy_if(values.begin(), values.end(), std::back_inserter(out),
+               [](double x) { return std::isfinite(x); });
+  return out;
+}
+
+void FaultHandler::require_checkpoints(const RunContext& context, const std::string& policy) {
+  if (policy == "rewind" && !context.checkpoint.wanted())
+    throw InputError("variant " + context.variant +
+                     ": train.on_fault: rewind needs checkpoints to go back to; give checkpoint.every_steps "
+                     "or every_minutes");
+}
+
+FaultHandler::FaultHandler(RunContext& context, const std::string& policy, const FaultOptions& options,
+                           const ParameterSet& parameters, std::function<void()> state_changed)
+    : context_(context),
+      policy_(policy, options),
+      parameters_(parameters),
+      state_changed_(std::move(state_changed)),
+      skips_(policy == "skip") {
+  policy_.register_state(context.checkpoint.state());
+}
+
+FaultReport FaultHandler::report(std::int64_t step) const {
+  FaultReport out{.variant = context_.variant, .seed = context_.seed, .step = step};
+  out.loss = out.gradient_norm = nan;
+  return out;
+}
+
+void FaultHandler::check_start(std::int64_t step) {
+  state_changed_();
+  for (const auto& [name, entry] : context_.checkpoint.state().entries()) {
+    if (!must_be_finite(name) || !is_differentiable(entry.type)) continue;
+    StateValue value = entry.get();
+    const Tensor tensor = Tensor::wrap(value.bytes.data(), Shape(value.shape), value.type).clone();
+    const NotFinite bad = not_finite(tensor);
+    if (bad.count == 0) continue;
+    FoundFault found{report(step)};
+    found.report.phase = "start";
+    found.report.tensor = name;
+    name_element(tensor, bad, found.report);
+    policy_.reported();
+    throw NumericalError(text_of(found) +
+                         "; the run cannot start from these values: give another checkpoint or weights");
+  }
+}
+
+std::optional<std::int64_t> FaultHandler::step_failed(std::int64_t step,
+                                                      const std::function<FoundFault()>& find) {
+  std::string text = fmt::format("variant {}, seed {}, step {}: something is not finite", context_.variant,
+                                 context_.seed, step);
+  const bool looked_into = policy_.reported() || !skips_;
+  if (looked_into) text = text_of(find());
+  const FaultPolicy::Action action = policy_.decide(step, text);
+  if (looked_into)
+    context_.log.warning(text + (action == FaultPolicy::Action::skip ? "; the step is left out" : ""));
+  if (action == FaultPolicy::Action::skip) return std::nullopt;
+  return rewind(text);
+}
+
+std::int64_t FaultHandler::rewind(const std::string& fault) {
+  std::optional<std::int64_t> to;
+  policy_.keep_across([&] { to = context_.checkpoint.rewind(); });
+  if (!to)
+    throw NumericalError(fault +
+                         "; there is no good checkpoint of this run to go back to; make "
+                         "checkpoint.every_steps smaller");
+  state_changed_();
+  context_.checkpoint.save(*to);
+  context_.log.line(
+      fmt::format("{} seed {}: went back to step {}; the learning rate is {:f} times the deck's from here on",
+                  context_.variant, context_.seed, *to, rate_factor()));
+  return *to;
+}
+
+std::string FaultHandler::text_of(const FoundFault& found) {
+  std::string file;
+  if (policy_.first() && context_.communicator.is_root()) file = dump(found);
+  context_.communicator.broadcast(file);
+  return found.report.text() + (file.empty() ? "" : "; state written to " + file);
+}
+
+/// Writes everything that the step depended on to a file beside the results. Root only.
+std::string FaultHandler::dump(const FoundFault& found) const {
+  const std::string path = fmt::format("{}.fault-{}-seed_{}-step_{}.h5", context_.output, context_.variant,
+                                       context_.seed, found.report.step);
+  FaultFile file = fault_file(found.report);
+  const BuildInfo build = build_info();
+  file.texts = {{"deck", context_.deck.text()},
+                {"resolved_deck", context_.deck.resolved()},
+                {"version", build.version},
+                {"revision", build.git_revision},
+                {"ranks", std::to_string(context_.communicator.size())}};
+  for (const auto& [name, x] : found.batch)
+    if (x.defined()) file.arrays.emplace_back("batch/" + name, value_of(x));
+  const auto add_parts = [&](const std::string& group, const Tensor& flat) {
+    if (!flat.defined()) return;
+    for (const ParameterInfo& part : parameters_.parts())
+      file.arrays.emplace_back(group + "/" + part.name,
+                               value_of(flat.view(part.shape, row_major_strides(part.shape), part.offset)));
+  };
+  add_parts("weights", parameters_.flat());
+  add_parts("gradient", found.gradient);
+  for (const auto& [name, entry] : context_.checkpoint.state().entries())
+    if (name.find("optimizer/") != std::string::npos && entry.kind == StateKind::replicated)
+      file.arrays.emplace_back(name, entry.get());
+  try {
+    write_fault_file(path, file);
+  } catch (const std::exception& error) {
+    context_.log.warning(std::string("the state of the failed step could not be written: ") + error.what());
+    return {};
+  }
+  return path;
 }
 
 FaultFile fault_file(const FaultReport& report) {

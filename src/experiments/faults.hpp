@@ -6,13 +6,17 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "src/comm/communicator.hpp"
 #include "src/core/state_registry.hpp"
 #include "src/deck/options.hpp"
+#include "src/experiments/experiment.hpp"
 #include "src/io/fault_file.hpp"
+#include "src/optim/update_guard.hpp"
+#include "src/rules/learning_rule.hpp"
 #include "src/tensor/fault_probe.hpp"
 
 namespace rankine {
@@ -28,7 +32,7 @@ struct FaultOptions {
 struct FaultReport {
   std::string variant;
   std::int64_t seed = 0, step = 0;
-  std::string phase;   ///< start, forward, backward, solve, update, loss, gone
+  std::string phase;   ///< start, forward, backward, solve, update, statistics, loss, gone
   std::string tensor;  ///< of an op, a parameter ("weights/fc0.bias") or the data
   std::string layer;   ///< of the model; empty: not in one
   long tile = -1, sample = -1, expert = -1, frame = -1, cell = -1, channel = -1;  ///< -1: not known, or none
@@ -52,6 +56,40 @@ bool agree_on_fault(const Communicator& communicator, const FaultProbe& probe,
                     const DescribeFinding& describe, FaultReport& report);
 /// Makes what `owner` says about place and cause the report of all ranks. Collective.
 void share_fault(const Communicator& communicator, int owner, FaultReport& report);
+/// The first of `count` values of `tensor` that are not finite, as a report says it.
+void name_element(const Tensor& tensor, const NotFinite& elements, FaultReport& report);
+/// If the finding is about the parameters as the tape takes them up: names the part. `tile`: the number of
+/// this rank's first tile, -1 where parts on tiles are the same on all of them.
+bool place_parameter(const FaultProbe::Finding& found, const ParameterSet& parameters, long tile,
+                     FaultReport& report);
+
+/// A step that failed, and what it can be repeated with. All ranks have the same shards or samples at work;
+/// where ranks share the blocks, the rule has looked itself (StepOutcome::fault).
+struct FailedStep {
+  LearningRule& rule;
+  RuleContext context;  ///< of the repetition, which changes nothing
+  const UpdateGuard& guard;
+  StepOutcome outcome;
+  /// What the step starts from, beside weights and the optimiser's state.
+  std::vector<std::pair<std::string, Tensor>> inputs;
+  /// `in_step`: the value arose in the step, and was not there before.
+  std::function<void(const FaultProbe::Finding&, bool in_step, FaultReport&)> describe;
+  /// Where the step was ended by an exception; with what is to be said of it, on all ranks.
+  std::optional<SharedNumericalError> thrown = std::nullopt;
+  std::function<void(FaultReport&)> describe_thrown = {};
+  /// Why a loss may not be finite.
+  std::function<std::string()> explain_loss = {};
+};
+
+/// What was wrong with a step, and what is written down of it.
+struct FoundFault {
+  FaultReport report;
+  Tensor gradient = {};                                    ///< [count], if the step got that far
+  std::vector<std::pair<std::string, Tensor>> batch = {};  ///< arrays below /batch
+};
+
+/// Repeats the step with every op watched. `report` knows variant, seed, step. Collective.
+FoundFault find_fault(const Communicator& communicator, const FailedStep& failed, FaultReport report);
 
 class FaultPolicy {
  public:
@@ -60,7 +98,6 @@ class FaultPolicy {
   FaultPolicy(std::string policy, const FaultOptions& options) : policy_(std::move(policy)), o_(options) {}
 
   void register_state(StateRegistry& state);
-  bool may_rewind() const { return policy_ == "rewind"; }
   /// What to do about a fault in this step. Throws NumericalError with `text` in it where the run must end.
   Action decide(std::int64_t step, const std::string& text);
   void good_step() { in_a_row_ = 0; }
@@ -81,6 +118,44 @@ class FaultPolicy {
   std::int64_t in_a_row_ = 0, faults_ = 0;
   std::vector<std::int64_t> rewound_;  // steps whose fault led to a rewind
 };
+
+/// What a training loop does about the faults of its steps.
+class FaultHandler {
+ public:
+  /// Registers its state. `state_changed`: called where weights and state were restored. All of it outlives
+  /// the handler.
+  FaultHandler(RunContext& context, const std::string& policy, const FaultOptions& options,
+               const ParameterSet& parameters, std::function<void()> state_changed);
+
+  /// InputError where the policy needs checkpoints that the deck does not ask for.
+  static void require_checkpoints(const RunContext& context, const std::string& policy);
+  /// After the state was registered and taken up: NumericalError where it holds what is not finite.
+  void check_start(std::int64_t step);
+  void good_step() { policy_.good_step(); }
+  /// Of a step without an update. Returns the step to go on with where the run goes back to a checkpoint;
+  /// none: the step is left out. Throws NumericalError where the run must end. Collective.
+  std::optional<std::int64_t> step_failed(std::int64_t step, const std::function<FoundFault()>& find);
+  /// An empty report of this run.
+  FaultReport report(std::int64_t step) const;
+
+  double rate_factor() const { return policy_.rate_factor(); }
+  std::int64_t rewinds() const { return policy_.rewinds(); }
+
+ private:
+  /// The report's text, with the name of the file that the first one is written to.
+  std::string text_of(const FoundFault& found);
+  std::string dump(const FoundFault& found) const;
+  std::int64_t rewind(const std::string& fault);
+
+  RunContext& context_;
+  FaultPolicy policy_;
+  const ParameterSet& parameters_;
+  std::function<void()> state_changed_;
+  bool skips_;
+};
+
+/// Without the values of steps that were left out.
+std::vector<double> finite(std::span<const double> values);
 
 /// The report as a file's head.
 FaultFile fault_file(const FaultReport& report);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -54,6 +55,11 @@ GradientHealth::GradientHealth(const HealthOptions& options, const Network& netw
   }
 }
 
+std::size_t GradientHealth::place(std::size_t& next, std::size_t shards) const {
+  if (next + shards > static_cast<std::size_t>(shards_->local_tiles())) next = 0;
+  return std::exchange(next, next + shards);
+}
+
 void GradientHealth::observe(Block& block, const Tensor& value) const {
   const auto shards = static_cast<std::size_t>(value.extent(0));
   const Tensor x = dense(cast(value.detach(), DType::f64));
@@ -65,13 +71,17 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
   for (int axis = unit_axis(sample) + 1; axis < sample.rank(); ++axis) inner *= sample[axis];
   const std::int64_t units = unit_count(sample);
   block.units = units;
-  block.square.assign(shards, 0);
-  block.absolute.assign(shards * static_cast<std::size_t>(units), 0);
+  const auto all = static_cast<std::size_t>(shards_->local_tiles());
+  const std::size_t first = place(block.next, shards);
+  block.square.resize(all);
+  block.absolute.resize(all * static_cast<std::size_t>(units));
   for (std::size_t l = 0; l < shards; ++l) {
     const double* p = x.data<double>() + static_cast<std::int64_t>(l) * per_shard;
-    double* sums = block.absolute.data() + l * static_cast<std::size_t>(units);
+    double* sums = block.absolute.data() + (first + l) * static_cast<std::size_t>(units);
+    std::fill_n(sums, units, 0.0);
+    double& square = block.square[first + l] = 0;
     for (std::int64_t i = 0; i < per_shard; ++i) {
-      block.square[l] += p[i] * p[i];
+      square += p[i] * p[i];
       sums[i / inner % units] += std::abs(p[i]);
     }
   }
@@ -80,7 +90,10 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
 
 void GradientHealth::begin(const ParameterSet& parameters) {
   before_ = parameters.flat().clone();
-  for (Block& block : blocks_) block.count = block.gradient_count = 0;
+  for (Block& block : blocks_) {
+    block.count = block.gradient_count = 0;
+    block.next = block.gradient_next = 0;
+  }
 }
 
 void GradientHealth::watch(Pass& pass) {
@@ -90,14 +103,16 @@ void GradientHealth::watch(Pass& pass) {
     if (block == blocks_.end()) return Tensor();
     observe(*block, value);
     if (!value.on_tape()) return Tensor();
-    on_gradient(value, [&target = *block](const Tensor& gradient) {
+    on_gradient(value, [this, &target = *block](const Tensor& gradient) {
       const Tensor g = dense(cast(gradient.detach(), DType::f64));
       const auto shards = static_cast<std::size_t>(g.extent(0));
       const std::int64_t per_shard = g.count() / static_cast<std::int64_t>(shards);
-      target.gradient_square.assign(shards, 0);
+      const std::size_t first = place(target.gradient_next, shards);
+      target.gradient_square.resize(static_cast<std::size_t>(shards_->local_tiles()));
       for (std::size_t l = 0; l < shards; ++l)
-        target.gradient_square[l] = sum_of_squares(reshape(g, {-1}), static_cast<std::int64_t>(l) * per_shard,
-                                                   (static_cast<std::int64_t>(l) + 1) * per_shard);
+        target.gradient_square[first + l] =
+            sum_of_squares(reshape(g, {-1}), static_cast<std::int64_t>(l) * per_shard,
+                           (static_cast<std::int64_t>(l) + 1) * per_shard);
       target.gradient_count = static_cast<double>(per_shard);
       return Tensor();
     });

@@ -56,8 +56,11 @@ class GradientHealth {
     // Of the last pass, by local shard: [L] sums and [L][units] sums of absolute values.
     std::vector<double> square, gradient_square, absolute;
     double count = 0, gradient_count = 0;
+    std::size_t next = 0, gradient_next = 0;  // shard
   };
   void observe(Block& block, const Tensor& value) const;
+  /// The first local shard of a pass of `shards` of them: some rules pass them one after the other.
+  std::size_t place(std::size_t& next, std::size_t shards) const;
   void alarm(const std::string& what, const Block& block, std::int64_t step, double value, Log& log);
 
   HealthOptions options_;

@@ -30,13 +30,6 @@ double distance(std::span<const double> a, std::span<const double> b) {
   return std::sqrt(sum);
 }
 
-/// Without the values of steps that were left out.
-std::vector<double> finite(std::span<const double> a) {
-  std::vector<double> out;
-  std::copy_if(a.begin(), a.end(), std::back_inserter(out), [](double x) { return std::isfinite(x); });
-  return out;
-}
-
 /// What an evaluation measures of one sample.
 enum Measure {
   rel_l2,
@@ -453,10 +446,11 @@ class PdeTraining::Evaluator {
         model_(model),
         to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
 
-  /// The cheap form measures rel_l2 only. `fields`: takes the first `save` samples at the reference's frames
-  /// (root only).
+  /// The cheap form measures rel_l2 only. `between` is called on all ranks between the batches. `fields`:
+  /// takes the first `save` samples at the reference's frames (root only).
   Evaluation operator()(const ParameterSet& parameters, ConstraintLayer& layer, const PdeSplit& split,
-                        bool cheap, int save = 0, std::vector<double>* fields = nullptr) const {
+                        bool cheap, const std::function<void()>& between, int save = 0,
+                        std::vector<double>* fields = nullptr) const {
     const NoGrad no_grad;
     Evaluation result;
     const std::vector<double> learned = owner_.learned_.values(parameters);
@@ -464,6 +458,7 @@ class PdeTraining::Evaluator {
     double seconds = 0, solves = 0;
     Timing timing;
     for (int first = 0; first < split.size(); first += batch_size) {
+      between();
       std::vector<long> which(std::min(batch_size, split.size() - first));
       std::iota(which.begin(), which.end(), static_cast<long>(first));
       PdeBatch batch = owner_.make_batch(split, which, 0, false);
@@ -649,14 +644,11 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
 Metrics PdeTraining::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
-  FaultPolicy faults(train_.on_fault, train_.faults);
-  if (faults.may_rewind() && !context.checkpoint.wanted())
-    throw InputError("variant " + variant_ +
-                     ": train.on_fault: rewind needs checkpoints to go back to; give checkpoint.every_steps "
-                     "or every_minutes");
+  FaultHandler::require_checkpoints(context, train_.on_fault);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   const std::shared_ptr<const PdeData> shared =
-      shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall);
+      shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall,
+                      [&] { context.checkpoint.within_step(0, train_.steps); });
   const PdeData& data = *shared;
   const double data_seconds = whole.seconds();
 
@@ -680,6 +672,7 @@ Metrics PdeTraining::run(RunContext& context) {
   Progress progress(context.log, variant_, context.seed, train_.steps);
   std::vector<double> step_seconds, elapsed, losses, gradient_norms, evaluation_seconds;
   double error = nan, status_total[solve_status_count] = {}, skipped_steps = 0;
+  std::int64_t evaluated = 0;  // steps before the last evaluation
   std::vector<std::int64_t> permutation;
 
   // The order of the data and all random numbers follow from the step.
@@ -689,10 +682,14 @@ Metrics PdeTraining::run(RunContext& context) {
     state.add("weights/" + part.name, replicated, parameters.view(part));
   optimizer->register_state(state, "optimizer", parameters);
   rule_->register_state(state, "rule");
-  faults.register_state(state);
+  FaultHandler faults(context, train_.on_fault, train_.faults, parameters, [&] {
+    guard.state_changed();
+    rule_->state_changed();
+  });
   state.add("metrics/loss", replicated, losses);
   state.add("metrics/gradient_norm", replicated, gradient_norms);
   state.add("metrics/validation_error", replicated, error);
+  state.add("metrics/evaluated", replicated, evaluated);
   state.add("metrics/skipped_steps", replicated, skipped_steps);
   for (int i = 0; i < solve_status_count; ++i)
     state.add(std::string("metrics/status_") + to_string(static_cast<SolveStatus>(i)), replicated,
@@ -708,41 +705,17 @@ Metrics PdeTraining::run(RunContext& context) {
 
   const Stopwatch training;
   long epoch = -1;
-  // Goes back to a checkpoint; returns the step to go on with.
-  const auto rewind = [&](const std::string& fault) {
-    std::optional<std::int64_t> to;
-    faults.keep_across([&] { to = context.checkpoint.rewind(); });
-    if (!to)
-      throw NumericalError(fault +
-                           "; there is no good checkpoint of this run to go back to; make "
-                           "checkpoint.every_steps smaller");
-    guard.state_changed();
-    context.checkpoint.save(*to);
-    context.log.line(variant_ + " seed " + std::to_string(context.seed) + ": went back to step " +
-                     std::to_string(*to) + "; the learning rate is " + std::to_string(faults.rate_factor()) +
-                     " times the deck's from here on");
-    return static_cast<long>(*to);
+  const auto validate = [&](long done) {
+    if (train_.evaluate_every == 0 || (done % train_.evaluate_every != 0 && done != train_.steps)) return;
+    const auto between = [&] { context.checkpoint.within_step(done, train_.steps); };
+    error = mean(evaluate(parameters, *layer, data.validation, true, between).measures[rel_l2]);
+    evaluated = done;
+    context.results.append_evaluation(done, {{"rel_l2_validation", error}});
+    evaluation_seconds.push_back(elapsed_before + training.seconds());
   };
-  const auto report_fault = [&](const FaultReport& fault, const PdeBatch& batch, const Tensor& gradient) {
-    std::string file;
-    if (faults.first() && communicator.is_root())
-      file = dump_fault(context, fault, batch, parameters, gradient);
-    communicator.broadcast(file);
-    return fault.text() + (file.empty() ? "" : "; state written to " + file);
-  };
-  guard.state_changed();
-  if (const auto bad = guard.check()) {
-    FaultReport fault{.variant = variant_, .seed = context.seed, .step = start, .phase = "start"};
-    fault.tensor = bad->tensor;
-    fault.element = bad->element;
-    fault.value = bad->value.to_vector()[static_cast<size_t>(bad->element)];
-    fault.count = not_finite(bad->value).count;
-    fault.content = bad->value;
-    fault.loss = fault.gradient_norm = nan;
-    faults.reported();
-    throw NumericalError(report_fault(fault, PdeBatch{}, Tensor()) +
-                         "; the run cannot start from these values: give another checkpoint or weights");
-  }
+  faults.check_start(start);
+  // A run that was stopped during an evaluation makes it now.
+  if (start > 0 && evaluated != start) validate(start);
   for (long step = start; step < train_.steps; ++step) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
@@ -770,6 +743,7 @@ Metrics PdeTraining::run(RunContext& context) {
     rule_context.update = [&](const Tensor& gradient, double norm) {
       return guard.step(gradient, norm, rate);
     };
+    guard.begin_step();
     StepOutcome outcome;
     std::optional<SharedNumericalError> thrown;
     try {
@@ -781,20 +755,20 @@ Metrics PdeTraining::run(RunContext& context) {
     if (outcome.updated) {
       faults.good_step();
     } else {
-      std::string text = "variant " + variant_ + ", seed " + std::to_string(context.seed) + ", step " +
-                         std::to_string(step) + ": something is not finite";
-      const bool looked_into = faults.reported() || train_.on_fault != "skip";
-      if (looked_into) {
-        Tensor gradient;
-        const FaultReport fault =
-            find_fault(context, {batch, input, rule_context, guard, *layer, outcome, thrown}, gradient);
-        text = report_fault(fault, batch, gradient);
-      }
-      const FaultPolicy::Action action = faults.decide(step, text);
-      if (looked_into)
-        context.log.warning(text + (action == FaultPolicy::Action::skip ? "; the step is left out" : ""));
-      if (action == FaultPolicy::Action::rewind) {
-        step = rewind(text) - 1;
+      guard.abandon_step();
+      const std::optional<std::int64_t> back = faults.step_failed(step, [&] {
+        const FailedStep failed{.rule = *rule_,
+                                .context = rule_context,
+                                .guard = guard,
+                                .outcome = outcome,
+                                .inputs = {{"input of the network", input}},
+                                .describe = {},
+                                .thrown = thrown};
+        return find_fault(communicator, batch, *layer, failed, faults.report(step));
+      });
+      if (back) {
+        if (evaluated != *back) validate(static_cast<long>(*back));
+        step = static_cast<long>(*back) - 1;
         continue;
       }
       ++skipped_steps;
@@ -815,12 +789,7 @@ Metrics PdeTraining::run(RunContext& context) {
     for (const ExpertStatistics& s : statistics)
       for (int i = 0; i < solve_status_count; ++i) status_total[i] += s.status_count[i];
 
-    const bool last = step + 1 == train_.steps;
-    if (train_.evaluate_every > 0 && ((step + 1) % train_.evaluate_every == 0 || last)) {
-      error = mean(evaluate(parameters, *layer, data.validation, true).measures[rel_l2]);
-      context.results.append_evaluation(step + 1, {{"rel_l2_validation", error}});
-      evaluation_seconds.push_back(elapsed_before + training.seconds());
-    }
+    validate(step + 1);
     progress.update(step + 1, outcome.loss, error,
                     quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
   }
@@ -832,8 +801,9 @@ Metrics PdeTraining::run(RunContext& context) {
   // The test split is read once, here.
   std::vector<double> fields;
   const int save = std::min(train_.save_fields, data.test.size());
-  const Evaluation test = evaluate(parameters, *layer, data.test, false, save, &fields);
-  const Evaluation at_start = evaluate(untrained, *layer, data.test, true);
+  const auto between = [&] { context.checkpoint.within_step(train_.steps, train_.steps); };
+  const Evaluation test = evaluate(parameters, *layer, data.test, false, between, save, &fields);
+  const Evaluation at_start = evaluate(untrained, *layer, data.test, true, between);
 
   Metrics out;
   for (int m = 0; m < measures; ++m) {

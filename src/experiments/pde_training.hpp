@@ -75,27 +75,14 @@ class PdeTraining final : public Experiment {
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
 
-  /// A step that failed, and what it can be repeated with.
-  struct FailedStep {
-    const PdeBatch& batch;
-    const Tensor& input;
-    const RuleContext& rule;
-    const UpdateGuard& guard;
-    const ConstraintLayer& layer;
-    StepOutcome outcome;
-    const std::optional<SharedNumericalError>& thrown;
-  };
-  /// Repeats the step with every op watched. `gradient` takes the gradient, if the step gets that far.
-  /// Collective.
-  FaultReport find_fault(const RunContext& context, const FailedStep& failed, Tensor& gradient) const;
+  /// What was not finite in a step. Collective.
+  FoundFault find_fault(const Communicator& communicator, const PdeBatch& batch, const ConstraintLayer& layer,
+                        FailedStep failed, const FaultReport& report) const;
   /// Tile, sample, expert, ... of a finding.
   void place_finding(const FaultProbe::Finding& found, const PdeBatch& batch, const ParameterSet& parameters,
                      const Communicator& communicator, FaultReport& report) const;
   /// Frame and cell of the network's grid, and the expert whose they are.
   void place_point(long frame, long cell, FaultReport& report) const;
-  /// Writes everything that the step depended on to a file beside the results. Root only.
-  std::string dump_fault(const RunContext& context, const FaultReport& report, const PdeBatch& batch,
-                         const ParameterSet& parameters, const Tensor& gradient) const;
 
   std::string variant_;
   std::string data_key_;

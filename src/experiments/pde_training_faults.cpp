@@ -1,13 +1,11 @@
 // How a training step that failed numerically is repeated and read: which layer, tile, sample, expert.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/experiments/pde_training.hpp"
-#include "src/io/provenance.hpp"
 #include "src/optim/optimizer.hpp"
 
 namespace rankine {
@@ -16,8 +14,6 @@ namespace {
 // Names of what a step starts from, beside weights and the optimiser's state.
 constexpr const char* initial_states = "the initial states of the batch";
 constexpr const char* sample_parameters = "the parameters of the batch's samples";
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 /// The ops of a constraint on whole samples, whose first dimension counts this rank's samples.
 bool acts_on_samples(const std::string& op) {
@@ -64,7 +60,6 @@ void PdeTraining::place_point(long frame, long cell, FaultReport& report) const 
 void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch& batch,
                                 const ParameterSet& parameters, const Communicator& communicator,
                                 FaultReport& report) const {
-  using Kind = FaultProbe::Finding::Kind;
   const TileGrid& grid = tiles_->grid();
   const Tensor& value = found.value;
   const Shape& shape = value.shape();
@@ -72,33 +67,7 @@ void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch
   const int rank = shape.rank();
   const long samples = batch.size();
   const auto sample_id = [&](long s) { return batch.ids[static_cast<size_t>(s)]; };
-  if (found.name == "parameters") {
-    // The parts of the parameter set: one output each, and one gradient of all.
-    if (found.kind == Kind::input_gradient) {
-      report.rank = -1;
-      for (const ParameterInfo& part : parameters.parts()) {
-        if (found.elements.first < part.offset) continue;
-        report.tensor = "weights/" + part.name;
-        report.element = found.elements.first - part.offset;
-      }
-      return;
-    }
-    const ParameterInfo& part = parameters.parts()[static_cast<size_t>(found.slot)];
-    report.tensor = "weights/" + part.name;
-    report.layer.clear();
-    if (!part.on_tiles) {
-      report.rank = -1;
-      return;
-    }
-    report.tile = tiles_->begin() + at[0];
-    report.element = found.elements.first % part.shape.count();
-    report.content = row_of(value, at[0]);
-    return;
-  }
-  if (found.name.rfind("weights/", 0) == 0 || found.name.rfind("optimizer/", 0) == 0) {
-    report.rank = -1;
-    return;
-  }
+  if (place_parameter(found, parameters, tiles_->begin(), report)) return;
   if (found.name == initial_states || found.name == sample_parameters) {
     report.rank = -1;
     report.sample = sample_id(at[0]);
@@ -131,141 +100,41 @@ void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch
   }
 }
 
-FaultReport PdeTraining::find_fault(const RunContext& context, const FailedStep& failed,
-                                    Tensor& gradient) const {
-  const Communicator& communicator = context.communicator;
-  const PdeBatch& batch = failed.batch;
-  FaultReport report{.variant = variant_, .seed = context.seed, .step = batch.step};
-  report.loss = failed.outcome.loss;
-  report.gradient_norm = failed.outcome.gradient_norm;
-
-  FaultProbe probe;
-  if (const auto bad = failed.guard.check()) probe.check(bad->tensor, bad->value);
+FoundFault PdeTraining::find_fault(const Communicator& communicator, const PdeBatch& batch,
+                                   const ConstraintLayer& layer, FailedStep failed,
+                                   const FaultReport& report) const {
   const std::int64_t samples = batch.size();
-  probe.check(initial_states,
-              tensor_of(batch.initial, {samples, grid_.cells, std::int64_t{pde_->unknowns()}}));
-  probe.check(sample_parameters,
-              tensor_of(batch.parameters, {samples, static_cast<std::int64_t>(batch.parameters.size()) /
-                                                        std::max<std::int64_t>(samples, 1)}));
-  probe.check("input of the network", failed.input);
-  const std::int64_t before = probe.checks();
-
-  // The rule's own state must not see the step twice.
-  StateRegistry rule_state;
-  rule_->register_state(rule_state, "rule");
-  const StateSnapshot kept = rule_state.save();
-  RuleContext again = failed.rule;
-  again.update = [&](const Tensor& g, double) {
-    gradient = g.clone();
-    return true;
-  };
-  std::optional<SharedNumericalError> thrown;
-  StepOutcome repeated;
-  try {
-    repeated = rule_->step(again);
-  } catch (const SharedNumericalError& error) {
-    thrown = error;
-  }
-  rule_state.restore(kept);
-  if (!gradient.defined()) gradient = repeated.gradient;
-
-  const auto describe = [&](const FaultProbe::Finding& found, FaultReport& out) {
-    place_finding(found, batch, failed.rule.parameters, communicator, out);
-    if (!found.layer.empty() || found.number < before || out.phase != "forward") return;
-    out.term = failed.layer.bad_term();
-    const std::optional<BadSolve> bad = failed.layer.bad_solve(batch);
+  const Tensor initial = tensor_of(batch.initial, {samples, grid_.cells, std::int64_t{pde_->unknowns()}});
+  const Tensor parameters = tensor_of(
+      batch.parameters,
+      {samples, static_cast<std::int64_t>(batch.parameters.size()) / std::max<std::int64_t>(samples, 1)});
+  failed.inputs.insert(failed.inputs.begin(), {{initial_states, initial}, {sample_parameters, parameters}});
+  failed.describe = [&](const FaultProbe::Finding& found, bool in_step, FaultReport& out) {
+    place_finding(found, batch, failed.context.parameters, communicator, out);
+    if (!found.layer.empty() || !in_step || out.phase != "forward") return;
+    out.term = layer.bad_term();
+    const std::optional<BadSolve> bad = layer.bad_solve(batch);
     if (!bad || bad->reason.empty()) return;
     out.term = fmt::format("the solve of sample {}, expert {}: {}", bad->sample, bad->solve, bad->reason);
   };
-  if (agree_on_fault(communicator, probe, describe, report)) return report;
-
-  const std::optional<UpdateGuard::Complaint>& update = failed.guard.complaint();
-  if (update) {  // the same on all ranks
-    const NotFinite elements = not_finite(update->value);
-    report.phase = "update";
-    report.tensor = update->tensor;
-    report.element = elements.first;
-    report.count = elements.count;
-    report.value = update->value.dtype() == DType::f32 || update->value.dtype() == DType::f64
-                       ? update->value.to_vector()[static_cast<size_t>(elements.first)]
-                       : nan;
-    report.content = update->value;
-    report.term = fmt::format("the learning rate of this step is {:g}", failed.rule.learning_rate);
-    return report;
-  }
-  if (thrown) {
-    const std::optional<BadSolve> bad = failed.layer.bad_solve(batch);
+  failed.describe_thrown = [&](FaultReport& out) {
+    const std::optional<BadSolve> bad = layer.bad_solve(batch);
     const int owner = communicator.min(bad ? communicator.rank() : communicator.size());
-    report.phase = "solve";
-    report.tensor = "the computation of a sample";
-    report.rank = thrown->rank;
-    report.value = nan;
-    report.term = thrown->own;
-    if (owner < communicator.size()) {
-      if (bad) {
-        report.sample = bad->sample;
-        report.expert = bad->solve;
-        report.rank = owner;
-      }
-      share_fault(communicator, owner, report);
+    if (owner == communicator.size()) return;
+    if (bad) {
+      out.sample = bad->sample;
+      out.expert = bad->solve;
+      out.rank = owner;
     }
-    return report;
-  }
-  const bool by_loss = !std::isfinite(repeated.loss);
-  if (by_loss || !std::isfinite(repeated.gradient_norm)) {
-    report.phase = "loss";
-    report.tensor = by_loss ? "the loss" : "the gradient's norm";
-    report.value = by_loss ? repeated.loss : repeated.gradient_norm;
-    report.term = by_loss ? failed.layer.bad_term() : "its elements are numbers, but their squares overflow";
-    return report;
-  }
-  report.phase = "gone";
-  report.tensor = "a value";
-  report.value = nan;
-  return report;
-}
-
-std::string PdeTraining::dump_fault(const RunContext& context, const FaultReport& report,
-                                    const PdeBatch& batch, const ParameterSet& parameters,
-                                    const Tensor& gradient) const {
-  const std::string path =
-      fmt::format("{}.fault-{}-seed_{}-step_{}.h5", context.output, variant_, context.seed, report.step);
-  FaultFile file = fault_file(report);
-  const BuildInfo build = build_info();
-  file.texts = {{"deck", context.deck.text()},
-                {"resolved_deck", context.deck.resolved()},
-                {"version", build.version},
-                {"revision", build.git_revision},
-                {"ranks", std::to_string(context.communicator.size())}};
-  const auto add = [&](const std::string& name, const Tensor& x) {
-    if (x.defined()) file.arrays.emplace_back(name, value_of(x));
+    share_fault(communicator, owner, out);
   };
-  const std::int64_t samples = batch.size();
-  if (samples > 0) {
-    add("batch/ids", Tensor::from(std::vector<std::int64_t>(batch.ids.begin(), batch.ids.end()), {samples}));
-    add("batch/initial", tensor_of(batch.initial, {samples, grid_.cells, std::int64_t{pde_->unknowns()}}));
-    if (!batch.parameters.empty())
-      add("batch/parameters",
-          tensor_of(batch.parameters,
-                    {samples, static_cast<std::int64_t>(batch.parameters.size()) / samples}));
-  }
-  const auto add_parts = [&](const std::string& group, const Tensor& flat) {
-    if (!flat.defined()) return;
-    for (const ParameterInfo& part : parameters.parts())
-      add(group + "/" + part.name, flat.view(part.shape, row_major_strides(part.shape), part.offset));
-  };
-  add_parts("weights", parameters.flat());
-  add_parts("gradient", gradient);
-  for (const auto& [name, entry] : context.checkpoint.state().entries())
-    if (name.starts_with("optimizer/") && entry.kind == StateKind::replicated)
-      file.arrays.emplace_back(name, entry.get());
-  try {
-    write_fault_file(path, file);
-  } catch (const std::exception& error) {
-    context.log.warning(std::string("the state of the failed step could not be written: ") + error.what());
-    return {};
-  }
-  return path;
+  failed.explain_loss = [&] { return layer.bad_term(); };
+  FoundFault found = rankine::find_fault(communicator, failed, report);
+  found.batch = {
+      {"ids", Tensor::from(std::vector<std::int64_t>(batch.ids.begin(), batch.ids.end()), {samples})},
+      {"initial", initial},
+      {"parameters", parameters}};
+  return found;
 }
 
 }  // namespace rankine

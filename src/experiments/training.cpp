@@ -28,6 +28,14 @@ Tensor in_shards(const Tensor& x, std::int64_t shards) {
   return reshape(x, shape);
 }
 
+/// The local parts [L, ...] of all ranks end to end. Collective.
+Tensor gathered(const Communicator& communicator, const Tensor& local) {
+  StateValue value = value_of(local);
+  value.shape[0] = communicator.sum(value.shape[0]);
+  std::vector<std::byte> all = communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
+  return Tensor::wrap(all.data(), Shape(value.shape), value.type).clone();
+}
+
 /// Variants with the same `data:` share one data set.
 std::shared_ptr<const Dataset> shared_dataset(const DeckNode& node, const DatasetContext& context) {
   static std::map<std::string, std::weak_ptr<const Dataset>> known;
@@ -59,8 +67,13 @@ void TrainingOptions::options(OptionVisitor& o) {
      .unit = "steps",
      .min = 0});
   o("evaluation_batch", evaluation_batch, {.help = "examples that an evaluation takes at once", .min = 1});
-  o("on_not_finite", on_not_finite,
-    {.help = "a step whose loss or gradient is not finite", .choices = {"stop", "skip"}});
+  o("on_fault", on_fault,
+    {.help =
+         "a step in which a NaN or an infinity arises: end with exit code 2; leave its update out (of a "
+         "rule with local updates, those of the blocks where it arose and above); or go back to the newest "
+         "checkpoint, with a smaller learning rate",
+     .choices = {"stop", "skip", "rewind"}});
+  o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o.group("health", health, "gradient health of the blocks");
 }
 
@@ -157,6 +170,7 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"multiply_adds", "1", "multiply-adds of a training step, all ranks together", false, true});
   out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
+  out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   out.push_back({"arena_peak", "B",
@@ -201,8 +215,52 @@ NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchO
   return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
 }
 
+FoundFault Training::find_fault(const Communicator& communicator, LearningRule& rule,
+                                const UpdateGuard& guard, RuleContext& made, const StepOutcome& outcome,
+                                const FaultReport& report) const {
+  const NetworkBatch& batch = *made.batch;
+  made.pass->update_statistics = false;
+  made.pass->hook = nullptr;
+  FailedStep failed{.rule = rule, .context = made, .guard = guard, .outcome = outcome, .inputs = {}};
+  failed.inputs = {{"the inputs of the batch", batch.inputs}, {"the targets of the batch", batch.targets}};
+  const std::int64_t in_shard = batch.inputs.extent(1);
+  failed.describe = [&](const FaultProbe::Finding& found, bool in_step, FaultReport& to) {
+    if (place_parameter(found, made.parameters, -1, to)) return;
+    // [shards, samples, ...], unless it might be a parameter.
+    const Shape& shape = found.value.shape();
+    const std::int64_t shards = outcome.fault ? outcome.fault->shards : shards_->local_tiles(),
+                       first = outcome.fault ? outcome.fault->first_shard : 0;
+    if (shape.rank() < 2 || shape[0] != shards || shape[1] != in_shard) return;
+    const std::vector<ParameterInfo>& parts = made.parameters.parts();
+    Shape of_shard = shape;
+    of_shard.erase(0);
+    const bool like_parameter = std::any_of(
+        parts.begin(), parts.end(), [&](const ParameterInfo& part) { return part.shape == of_shard; });
+    if (in_step && like_parameter) return;
+    const std::int64_t each = found.value.count() / (shards * in_shard), at = found.elements.first / each;
+    to.sample = static_cast<long>(batch.ids[static_cast<std::size_t>(first * in_shard + at)]);
+    to.element = found.elements.first % each;
+    Shape sample = of_shard;
+    sample.erase(0);
+    const Tensor whole = found.value.clone();
+    to.content = whole.view(sample, row_major_strides(sample), at * each).clone();
+  };
+  FoundFault out = rankine::find_fault(communicator, failed, report);
+  rule.synchronise();                        // what is written down is the same on all ranks
+  const auto whole = [&](const Tensor& x) {  // of all shards; where ranks share the blocks all have them
+    return rule.spreads_blocks() ? x.clone() : gathered(communicator, x);
+  };
+  out.batch = {{"inputs", whole(batch.inputs)}, {"targets", whole(batch.targets)}};
+  std::vector<std::int64_t> ids =
+      rule.spreads_blocks() ? batch.ids
+                            : communicator.all_gather_varying(std::span<const std::int64_t>(batch.ids));
+  out.batch.emplace_back("ids", Tensor::from(ids, {static_cast<std::int64_t>(ids.size())}));
+  return out;
+}
+
 Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
-                                        const Communicator& communicator) const {
+                                        const Communicator& communicator,
+                                        const std::function<void()>& between) const {
   const NoGrad off;
   const std::int64_t n = data_->size(split), size = train_.evaluation_batch;
   const BlockPartition chunks((n + size - 1) / size, communicator.size());
@@ -210,8 +268,12 @@ Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& 
   const BoundParameters bound = parameters.bind(one);
   const std::size_t scores = loss_->scores().size();
   std::vector<std::vector<double>> local(1 + scores);
-  communicator.together([&] {
-    for (std::int64_t c = chunks.begin(communicator.rank()); c < chunks.end(communicator.rank()); ++c) {
+  // The first rank has most.
+  for (std::int64_t turn = 0; turn < chunks.size(0); ++turn) {
+    between();
+    communicator.together([&] {
+      if (turn >= chunks.size(communicator.rank())) return;
+      const std::int64_t c = chunks.begin(communicator.rank()) + turn;
       std::vector<std::int64_t> which(static_cast<std::size_t>(std::min(size, n - c * size)));
       std::iota(which.begin(), which.end(), c * size);
       const Examples examples = data_->examples(split, which, network_->dtype());
@@ -226,8 +288,8 @@ Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& 
       append(local[0], loss_->per_sample(outputs, targets, 2));
       const std::vector<Tensor> scored = loss_->score(outputs, targets, 2);
       for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
-    }
-  });
+    });
+  }
   Evaluation out;
   out.losses = communicator.all_gather_varying(std::span<const double>(local[0]));
   out.loss = mean(out.losses);
@@ -241,6 +303,7 @@ Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& 
 Metrics Training::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
+  FaultHandler::require_checkpoints(context, train_.on_fault);
   const auto seed = static_cast<std::uint64_t>(context.seed);
   ParameterSet parameters = network_->initial_parameters(seed);
   const std::unique_ptr<LearningRule> rule = make_rule_();
@@ -258,6 +321,8 @@ Metrics Training::run(RunContext& context) {
   Progress progress(context.log, variant_, context.seed, total);
   std::vector<double> step_seconds, elapsed, losses;
   double validation = nan, skipped = 0, multiply_adds = nan, arena = 0, alarms = 0;
+  std::int64_t evaluated = 0;  // steps before the last evaluation
+  UpdateGuard guard(*optimizer, parameters);
 
   StateRegistry& state = context.checkpoint.state();
   constexpr StateKind replicated = StateKind::replicated;
@@ -265,11 +330,17 @@ Metrics Training::run(RunContext& context) {
     state.add("weights/" + part.name, replicated, parameters.view(part));
   optimizer->register_state(state, "optimizer", parameters);
   rule->register_state(state, "rule");
+  FaultHandler faults(context, train_.on_fault, train_.faults, parameters, [&] {
+    guard.state_changed();
+    rule->state_changed();
+  });
+  context.checkpoint.before_saving([&] { rule->synchronise(); });
   state.add("metrics/loss", replicated, losses);
   state.add("metrics/validation", replicated, validation);
   state.add("metrics/steps_skipped", replicated, skipped);
   state.add("metrics/multiply_adds", replicated, multiply_adds);
   state.add("metrics/health_alarms", replicated, alarms);
+  state.add("metrics/evaluated", replicated, evaluated);
   state.add("timing/step_seconds", replicated, step_seconds);
   state.add("timing/elapsed_seconds", replicated, elapsed);
   state.add("timing/arena_peak", replicated, arena);
@@ -284,6 +355,9 @@ Metrics Training::run(RunContext& context) {
     std::unique_ptr<RuleContext> context;
   };
   bool measured = false;
+  const auto rate_of = [&](std::int64_t step) {
+    return train_.learning_rate * schedule_->factor(step, total) * faults.rate_factor();
+  };
   const StepMaker make = [&](std::int64_t step) {
     auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
     Pass& pass = made->pass;
@@ -292,15 +366,33 @@ Metrics Training::run(RunContext& context) {
     pass.step = step;
     pass.samples = made->batch.ids;
     if (measured) health.watch(pass);
-    const double rate = train_.learning_rate * schedule_->factor(step, total);
     made->context = std::make_unique<RuleContext>(RuleContext{
         [&setup, &data = *made, this](const BoundParameters& bound) {
           return mean_loss(setup, network_->forward(bound, data.batch.inputs, data.pass), data.batch);
         },
-        parameters, *optimizer, shards_, rate, train_.clip, step, &made->batch, &pass});
+        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass});
+    made->context->update = [&guard, rate = rate_of(step)](const Tensor& gradient, double norm) {
+      return guard.step(gradient, norm, rate);
+    };
     return std::shared_ptr<RuleContext>(made, made->context.get());
   };
 
+  const auto validate = [&](std::int64_t done) {
+    if (data_->size(Split::validation) == 0 || (done % evaluate_every != 0 && done != total)) return;
+    rule->synchronise();
+    const Evaluation found = evaluate(*rule, parameters, Split::validation, communicator,
+                                      [&] { context.checkpoint.within_step(done, total); });
+    validation = found.loss;
+    evaluated = done;
+    Metrics row{{"validation_loss", found.loss}};
+    for (std::size_t s = 0; s < found.scores.size(); ++s)
+      row.emplace_back("validation_" + loss_->scores()[s].first, found.scores[s]);
+    context.results.append_evaluation(done, row);
+  };
+
+  faults.check_start(start);
+  // A run that was stopped during an evaluation makes it now.
+  if (start > 0 && evaluated != start) validate(start);
   const Stopwatch training;
   for (std::int64_t step = start, count = 1; step < total; step += count) {
     context.checkpoint.between_steps(step, total);
@@ -309,13 +401,15 @@ Metrics Training::run(RunContext& context) {
     // Until something has to be looked at.
     count = measured || step == 0 ? 1 : std::min(rule->window(), total - step);
     for (std::int64_t i = 1; i < count; ++i)
-      if (health.due(step + i) || (step + i) % evaluate_every == 0) count = i;
+      if (health.due(step + i) || (step + i) % evaluate_every == 0 || context.checkpoint.due_after(step + i))
+        count = i;
 
     const Stopwatch watch;
     const std::size_t live = memory_account().live;
     reset_memory_peak();
     std::optional<CostAccount> account;
     if (step == 0) account.emplace();
+    guard.begin_step();
     std::vector<StepOutcome> outcomes = rule->steps(step, count, make);
     arena = std::max(arena, static_cast<double>(memory_account().peak - live));
     if (account)
@@ -328,38 +422,39 @@ Metrics Training::run(RunContext& context) {
       alarms = static_cast<double>(health.alarms().size());
     }
     const double seconds = watch.seconds() / static_cast<double>(count);
+    std::optional<std::int64_t> back;
     for (std::int64_t i = 0; i < count; ++i) {
       const StepOutcome& outcome = outcomes[static_cast<std::size_t>(i)];
-      if (!outcome.updated) {
-        if (train_.on_not_finite == "stop")
-          throw NumericalError(
-              fmt::format("variant {}, seed {}, step {}: the loss is {} and the gradient's norm {}; lower "
-                          "train.learning_rate, or let train.on_not_finite: skip leave such steps out",
-                          variant_, context.seed, step + i, outcome.loss, outcome.gradient_norm));
+      if (outcome.updated) {
+        faults.good_step();
+      } else {
+        if (!rule->spreads_blocks()) guard.abandon_step();
+        back = faults.step_failed(step + i, [&] {
+          const std::shared_ptr<RuleContext> made = make(step + i);
+          return find_fault(communicator, *rule, guard, *made, outcome, faults.report(step + i));
+        });
+        if (back) break;
         ++skipped;
       }
       step_seconds.push_back(seconds);
       elapsed.push_back(elapsed_before + training.seconds());
       losses.push_back(outcome.loss);
-      context.results.append_step(
-          step + i, {{"loss", outcome.loss},
-                     {"gradient_norm", outcome.gradient_norm},
-                     {"learning_rate", train_.learning_rate * schedule_->factor(step + i, total)}});
+      context.results.append_step(step + i, {{"loss", outcome.loss},
+                                             {"gradient_norm", outcome.gradient_norm},
+                                             {"learning_rate", rate_of(step + i)}});
+    }
+    if (back) {
+      step = *back;
+      count = 0;
+      if (evaluated != step) validate(step);
+      continue;
     }
 
     const std::int64_t done = step + count;
-    if (data_->size(Split::validation) > 0 && (done % evaluate_every == 0 || done == total)) {
-      rule->synchronise();
-      const Evaluation found = evaluate(*rule, parameters, Split::validation, communicator);
-      validation = found.loss;
-      Metrics row{{"validation_loss", found.loss}};
-      for (std::size_t s = 0; s < found.scores.size(); ++s)
-        row.emplace_back("validation_" + loss_->scores()[s].first, found.scores[s]);
-      context.results.append_evaluation(done, row);
-    }
+    validate(done);
     progress.update(
         done, losses.back(), validation,
-        quantile({step_seconds.end() - std::min<std::int64_t>(done - start, 20), step_seconds.end()}, 0.5));
+        quantile({step_seconds.end() - std::min<std::int64_t>(done, 20), step_seconds.end()}, 0.5));
   }
   rule->synchronise();
   context.checkpoint.between_steps(total, total);
@@ -369,7 +464,8 @@ Metrics Training::run(RunContext& context) {
   for (const Split split : {Split::test, Split::validation}) {
     if (data_->size(split) == 0) continue;
     const std::string name = name_of(split);
-    const Evaluation found = evaluate(*rule, parameters, split, communicator);
+    const Evaluation found = evaluate(*rule, parameters, split, communicator,
+                                      [&] { context.checkpoint.within_step(total, total); });
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back(name + "_" + loss_->scores()[s].first, found.scores[s]);
@@ -380,7 +476,8 @@ Metrics Training::run(RunContext& context) {
                                  {.long_name = loss_->scores()[s].second});
   }
   const std::size_t tail = std::max<std::size_t>(1, losses.size() / 10);
-  out.emplace_back("training_loss", mean(std::span(losses).last(std::min(tail, losses.size()))));
+  const std::vector<double> last_losses = finite(std::span(losses).last(std::min(tail, losses.size())));
+  out.emplace_back("training_loss", mean(last_losses));
   std::int64_t trainable = 0;
   for (const ParameterInfo& part : parameters.parts())
     if (!part.frozen) trainable += part.shape.count();
@@ -388,6 +485,7 @@ Metrics Training::run(RunContext& context) {
   out.emplace_back("multiply_adds", multiply_adds);
   out.emplace_back("health_alarms", alarms);
   out.emplace_back("steps_skipped", skipped);
+  out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
   const std::vector<MetricInfo> of_rule = rule->metrics();
   const std::vector<double> values_of_rule = rule->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);

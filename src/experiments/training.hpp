@@ -9,6 +9,7 @@
 #include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
 #include "src/experiments/experiment.hpp"
+#include "src/experiments/faults.hpp"
 #include "src/experiments/gradient_health.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
@@ -25,7 +26,8 @@ struct TrainingOptions {
   double learning_rate = 1e-3;
   double clip = 0;
   int evaluate_every = 0, evaluation_batch = 100;
-  std::string on_not_finite = "stop";
+  std::string on_fault = "stop";
+  FaultOptions faults;
   HealthOptions health;
   void options(OptionVisitor& o);
 };
@@ -53,8 +55,12 @@ class Training final : public Experiment {
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const;
+  /// `between` is called on all ranks between the batches.
   Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
-                      const Communicator& communicator) const;
+                      const Communicator& communicator, const std::function<void()>& between) const;
+  /// What was not finite in a step, whose context is made anew.
+  FoundFault find_fault(const Communicator& communicator, LearningRule& rule, const UpdateGuard& guard,
+                        RuleContext& made, const StepOutcome& outcome, const FaultReport& report) const;
 
   std::string variant_;
   TrainingOptions train_;

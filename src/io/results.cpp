@@ -592,7 +592,7 @@ void RunWriter::drop_evaluation(std::int64_t step) {
 void RunWriter::clear_tables() {
   if (!state_) return;
   io_detail::Run& run = state_->run(run_);
-  run.steps = run.evaluations = run.experts = Table();
+  run.steps = run.evaluations = run.experts = run.blocks = Table();
 }
 
 void RunWriter::save(CheckpointContent& content) const {

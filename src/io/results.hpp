@@ -102,8 +102,8 @@ class RunWriter {
   void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
   void timing(const std::string& name, std::span<const double> values, const Label& label = {.unit = "s"});
 
-  /// Takes back all steps, evaluations and experts' statistics: a run that goes back to a checkpoint gives
-  /// them again.
+  /// Takes back all steps, evaluations and statistics of experts and blocks: a run that goes back to a
+  /// checkpoint gives them again.
   void clear_tables();
 
   /// Takes back the evaluation after `step` steps, if there is one: a longer run would not have made it.

@@ -1,5 +1,7 @@
 #include "src/nn/network.hpp"
 
+#include "src/tensor/fault_probe.hpp"
+
 namespace rankine {
 
 Network::Network(const std::vector<DeckNode>& blocks, const Shape& input, DType dtype,
@@ -30,11 +32,14 @@ ParameterSet Network::initial_parameters(std::uint64_t seed) const {
 Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin,
                         int end) const {
   Tensor y = x;
+  FaultProbe::layer_done("", {});  // what came before belongs to no block
   for (int i = begin; i < (end < 0 ? size() : end); ++i) {
     y = block(i).forward(parameters, y, pass);
-    if (!pass.hook) continue;
-    const Tensor replaced = pass.hook(block(i).name(), y);
-    if (replaced.defined()) y = replaced;
+    if (pass.hook) {
+      const Tensor replaced = pass.hook(block(i).name(), y);
+      if (replaced.defined()) y = replaced;
+    }
+    FaultProbe::layer_done(block(i).name(), y);
   }
   return y;
 }

@@ -12,6 +12,8 @@ UpdateGuard::UpdateGuard(Optimizer& optimizer, ParameterSet& parameters)
   for (const ParameterInfo& part : parameters_.parts())
     state_.add("weights/" + part.name, StateKind::replicated, parameters_.view(part));
   optimizer_.register_state(state_, "optimizer", parameters_);
+  for (const ParameterInfo& part : parameters_.parts())
+    if (part.frozen && part.group == "statistics") statistics_.emplace_back(parameters_.view(part), Tensor());
   state_changed();
 }
 
@@ -43,12 +45,42 @@ bool UpdateGuard::safe(double learning_rate) {
   return stays();
 }
 
+void UpdateGuard::begin_step() {
+  complaint_.reset();
+  for (auto& [now, before] : statistics_) before = now.clone();
+}
+
+void UpdateGuard::abandon_step() {
+  for (auto& [now, before] : statistics_)
+    if (before.defined()) now.assign(before);
+}
+
+std::optional<UpdateGuard::Complaint> UpdateGuard::check_statistics() const {
+  std::size_t next = 0;
+  for (const ParameterInfo& part : parameters_.parts()) {
+    if (!part.frozen || part.group != "statistics") continue;
+    const Tensor& now = statistics_[next++].first;
+    if (const NotFinite bad = not_finite(now); bad.count > 0)
+      return Complaint{"weights/" + part.name, now.clone(), bad.first, true};
+  }
+  return std::nullopt;
+}
+
+bool UpdateGuard::projected() const {
+  return std::any_of(parameters_.parts().begin(), parameters_.parts().end(),
+                     [](const ParameterInfo& part) { return bool(part.projection); });
+}
+
+bool UpdateGuard::may_fail(double norm, double learning_rate) {
+  norm_ = std::max(norm_, norm);
+  return projected() || !safe(learning_rate) || check_statistics();
+}
+
 bool UpdateGuard::step(const Tensor& gradient, double norm, double learning_rate) {
   norm_ = std::max(norm_, norm);
-  complaint_.reset();
-  const bool projected = std::any_of(parameters_.parts().begin(), parameters_.parts().end(),
-                                     [](const ParameterInfo& part) { return bool(part.projection); });
-  if (!projected && safe(learning_rate)) {
+  complaint_ = check_statistics();
+  if (complaint_) return false;
+  if (!projected() && safe(learning_rate)) {
     largest_ += optimizer_.largest_change(norm_, learning_rate, largest_);
     optimizer_.step(parameters_, gradient, learning_rate);
     return true;

@@ -5,6 +5,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "src/optim/optimizer.hpp"
 
@@ -23,8 +25,24 @@ class UpdateGuard {
     std::string tensor;  ///< "weights/<part>" or "optimizer/<name>"
     Tensor value;
     std::int64_t element = 0;
+    bool statistics = false;  ///< a running statistic, which the forward pass has made so
   };
   std::optional<Complaint> check() const;
+
+  /// Before the first pass of a step: notes the running statistics (parts of the group "statistics"), which
+  /// passes change before it is known whether there will be a step.
+  void begin_step();
+  /// After a step that was not made: they are what they were.
+  void abandon_step();
+
+  /// Whether step() could return false. Steps of several guards that are to be made together or not at all
+  /// need a copy of each one's state where one of them may fail.
+  bool may_fail(double norm, double learning_rate);
+  StateSnapshot save() const { return state_.save(); }
+  void restore(const StateSnapshot& before) {
+    state_.restore(before);
+    state_changed();
+  }
 
   /// One step. `norm`: of `gradient`, which must be finite. False: nothing has changed, and complaint() says
   /// what would have become of it.
@@ -36,12 +54,15 @@ class UpdateGuard {
  private:
   /// Whether no parameter can leave the range of its type in this step.
   bool safe(double learning_rate);
+  bool projected() const;
+  std::optional<Complaint> check_statistics() const;
 
   Optimizer& optimizer_;
   ParameterSet& parameters_;
-  StateRegistry state_;  // weights and the optimiser's
-  double largest_ = 0;   // bound of the parameters' sizes
-  double norm_ = 0;      // longest gradient since state_changed()
+  StateRegistry state_;                                // weights and the optimiser's
+  std::vector<std::pair<Tensor, Tensor>> statistics_;  // the parts, and what they were before the step
+  double largest_ = 0;                                 // bound of the parameters' sizes
+  double norm_ = 0;                                    // longest gradient since state_changed()
   std::int64_t copies_ = 0;
   std::optional<Complaint> complaint_;
 };

@@ -113,33 +113,80 @@ void AugLocal::begin(const RuleSetup& setup, const ParameterSet& parameters) {
   deal(setup, parameters, first, costs, std::move(sets));
 }
 
-Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome) {
-  Stages::Stage& stage = (*stages_)[module];
+AugLocal::Passed AugLocal::pass_module(int module, RuleContext& context, const Tensor& x,
+                                       bool repeated) const {
+  const Stages::Stage& stage = (*stages_)[module];
   const bool last = module + 1 == stages_->size();
   const BoundParameters bound = stage.parameters.bind(context.tiles);
-  const Tensor h = setup_->network->forward(bound, x, *context.pass, stage.begin, stage.end);
+  Pass pass = *context.pass;
+  if (repeated) {
+    pass.update_statistics = false;
+    pass.hook = nullptr;
+  }
+  const Tensor h = setup_->network->forward(bound, x, pass, stage.begin, stage.end);
   std::vector<Tensor> flats{bound.flat()};
   Tensor outputs = h;
   if (!last) {
     const BoundParameters auxiliary = stage.auxiliary.bind(context.tiles);
     flats.push_back(auxiliary.flat());
-    Pass pass = *context.pass;
     pass.hook = nullptr;
     outputs = auxiliary_[static_cast<std::size_t>(module)]->forward(auxiliary, h, pass);
   }
   const TapeLoss loss = mean_loss(*setup_, outputs, *context.batch);
   outputs = Tensor();
-  const std::vector<Tensor> gradients = grad(loss.outputs, loss.seeds, flats);
-  outcome.loss = loss.value;
+  return {h.detach(), loss.value, grad(loss.outputs, loss.seeds, flats)};
+}
+
+std::shared_ptr<RuleFault> AugLocal::look_into(int module, RuleContext& context, const Tensor& x) const {
+  const Stages::Stage& stage = (*stages_)[module];
+  auto fault = std::make_shared<RuleFault>();
+  fault->owner = stage.owner;
+  fault->block = setup_->network->block(stage.begin).name();
+  fault->shards = x.extent(0);
+  FaultProbe probe;
+  if (module == 0) probe.check("the inputs of the batch", x);
+  const std::int64_t before = probe.checks();
+  pass_module(module, context, x, true);
+  fault->finding = probe.found();
+  fault->in_step = !probe.found() || probe.found()->number >= before;
+  return fault;
+}
+
+Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome) {
+  Stages::Stage& stage = (*stages_)[module];
+  const bool last = module + 1 == stages_->size();
+  stage.guard->begin_step();
+  stage.auxiliary_guard->begin_step();
+  const Passed passed = pass_module(module, context, x, false);
+  const std::vector<Tensor>& gradients = passed.gradients;
+  outcome.loss = passed.loss;
   const double norm = clip_gradient(stage.parameters, gradients[0], context.clip);
   const double auxiliary_norm = last ? 0 : clip_gradient(stage.auxiliary, gradients[1], context.clip);
   outcome.squares = norm * norm;
-  outcome.finite = std::isfinite(norm) && std::isfinite(auxiliary_norm) && std::isfinite(loss.value);
-  if (outcome.finite) {
-    stage.optimizer->step(stage.parameters, gradients[0], context.learning_rate);
-    if (!last) stage.auxiliary_optimizer->step(stage.auxiliary, gradients[1], context.learning_rate);
+  outcome.finite = std::isfinite(norm) && std::isfinite(auxiliary_norm) && std::isfinite(outcome.loss);
+  const auto clipped = [&](double size) { return context.clip > 0 ? std::min(size, context.clip) : size; };
+  std::shared_ptr<RuleFault> fault;
+  if (!outcome.finite) {
+    fault = look_into(module, context, x);
+  } else {
+    std::vector<Update> updates{{stage.guard.get(), gradients[0], clipped(norm)}};
+    if (!last) updates.push_back({stage.auxiliary_guard.get(), gradients[1], clipped(auxiliary_norm)});
+    outcome.finite = update_together(Communicator::self(), updates, context.learning_rate);
+    if (!outcome.finite) {
+      const bool own = stage.guard->complaint().has_value();
+      fault = std::make_shared<RuleFault>();
+      fault->owner = stage.owner;
+      fault->block = own ? setup_->network->block(stage.begin).name()
+                         : auxiliary_[static_cast<std::size_t>(module)]->block(0).name();
+      fault->complaint = (own ? stage.guard : stage.auxiliary_guard)->complaint();
+    }
   }
-  return h.detach();
+  if (!outcome.finite) {
+    stage.guard->abandon_step();
+    stage.auxiliary_guard->abandon_step();
+    faults_[{context.step, module}] = fault;
+  }
+  return passed.output;
 }
 
 StepOutcome AugLocal::step(RuleContext& context) {
@@ -185,9 +232,20 @@ std::vector<StepOutcome> AugLocal::steps(std::int64_t first, std::int64_t count,
     for (std::size_t i = 0; i < of_module.size(); ++i) {
       out[i].loss = of_module[i].loss;  // of the last module: the network's own
       squares[i] += of_module[i].squares;
-      out[i].updated = out[i].updated && of_module[i].finite;
+      if (of_module[i].finite || !out[i].updated) continue;
+      // The lowest module is the cause: those above it got what it made.
+      out[i].updated = false;
+      const auto known = faults_.find({first + static_cast<std::int64_t>(i), m});
+      if (known != faults_.end()) {
+        out[i].fault = known->second;
+      } else {
+        auto elsewhere = std::make_shared<RuleFault>();
+        elsewhere->owner = (*stages_)[m].owner;
+        out[i].fault = elsewhere;
+      }
     }
   }
+  faults_.clear();
   for (std::size_t i = 0; i < out.size(); ++i) out[i].gradient_norm = std::sqrt(squares[i]);
   waited_ += draining.seconds();
   seconds_ += whole.seconds();

@@ -5,7 +5,9 @@
 // pass.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "src/rules/stages.hpp"
@@ -52,16 +54,26 @@ class AugLocal final : public StagedRule {
     double loss = 0, squares = 0;
     bool finite = true;
   };
+  struct Passed {
+    Tensor output;
+    double loss;
+    std::vector<Tensor> gradients;  // of the module, of its auxiliary network
+  };
   int hidden(const Network& network) const { return network.size() - options_.classifier; }
   /// First blocks of the modules.
   std::vector<int> modules(const Network& network) const;
   std::unique_ptr<Network> auxiliary_network(const Network& network, int block, std::int64_t classes) const;
+  /// Forward and backward. `repeated`: of a step that failed.
+  Passed pass_module(int module, RuleContext& context, const Tensor& x, bool repeated) const;
   /// One module's step on its input; returns its output, detached, for the next.
   Tensor train_module(int module, RuleContext& context, const Tensor& x, Outcome& outcome);
+  /// Repeats a module's step, of which nothing has been changed, with every op watched.
+  std::shared_ptr<RuleFault> look_into(int module, RuleContext& context, const Tensor& x) const;
 
   Options options_;
   std::vector<std::unique_ptr<Network>> auxiliary_;
   double auxiliary_cost_ = 0;
+  std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RuleFault>> faults_;  // by step and module
 };
 
 }  // namespace rankine

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "src/comm/communicator.hpp"
 #include "src/core/metric_info.hpp"
@@ -12,6 +14,8 @@
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
+#include "src/optim/update_guard.hpp"
+#include "src/tensor/fault_probe.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -56,11 +60,25 @@ struct RuleContext {
   std::function<bool(const Tensor& gradient, double norm)> update = {};
 };
 
+/// What a rule whose ranks share the blocks found of a step without an update, by looking itself: the others
+/// are repeated whole with every op watched.
+struct RuleFault {
+  int owner = 0;      ///< the rank that found it, and has finding or complaint
+  std::string block;  ///< the first of those that it was at work on
+  std::optional<FaultProbe::Finding> finding = std::nullopt;
+  bool in_step = true;  ///< the finding arose in the step, and was not there before
+  std::optional<UpdateGuard::Complaint> complaint = std::nullopt;
+  /// Of the batch: shards that were looked at, and the first of them.
+  std::int64_t shards = 1, first_shard = 0;
+};
+
 struct StepOutcome {
   double loss = 0;
   double gradient_norm = 0;  ///< before clipping
   bool updated = true;       ///< false where something was not finite, and the parameters were left alone
   Tensor gradient = {};      ///< [count], after clipping, where the rule formed one for the parameters
+  /// Where ranks share the blocks and there was no update: what is known of it, on all ranks.
+  std::shared_ptr<const RuleFault> fault = nullptr;
 };
 
 /// What a step may use, by its number.
@@ -105,6 +123,8 @@ class LearningRule {
   /// Makes parameters and state the same on all ranks, where the rule trains each part on one rank only.
   /// Called before evaluations and checkpoints. Collective.
   virtual void synchronise() {}
+  /// Called where parameters or state were set from outside, as by a restart.
+  virtual void state_changed() {}
   /// Numbers of its own that the run ends with, and their values then, in that order. Collective.
   virtual std::vector<MetricInfo> metrics() const { return {}; }
   virtual std::vector<double> measured() const { return {}; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/pointwise.hpp"
@@ -45,6 +46,10 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
                                                 previous_, static_cast<int>(microbatch)));
   Pass pass = *context.pass;
   pass.shards = one;
+  if (repeating_) {
+    pass.update_statistics = false;
+    pass.hook = nullptr;
+  }
   pass.samples.assign(all.ids.begin() + microbatch * batch, all.ids.begin() + (microbatch + 1) * batch);
   now.output = now.input;
   for (int s = begin_; s < end_; ++s) {
@@ -84,9 +89,17 @@ void Pipeline::backward(std::int64_t microbatch) {
     gradients_[s].view({found[s].count()}, {1}, microbatch * found[s].count()).assign(found[s]);
 }
 
-StepOutcome Pipeline::step(RuleContext& context) {
-  const Stopwatch whole;
-  const Communicator& communicator = setup_->communicator;
+int Pipeline::ranks_after() const {
+  int after = 0;
+  for (int s = end_, owner = setup_->communicator.rank(); s < stages_->size(); ++s)
+    if ((*stages_)[s].owner != owner) {
+      owner = (*stages_)[s].owner;
+      ++after;
+    }
+  return after;
+}
+
+void Pipeline::pass_all(RuleContext& context, std::int64_t ahead) {
   const std::int64_t microbatches = setup_->shard_count;
   losses_.assign(static_cast<std::size_t>(microbatches), 0);
   gradients_.clear();
@@ -96,14 +109,6 @@ StepOutcome Pipeline::step(RuleContext& context) {
         Tensor::zeros({microbatches, (*stages_)[s].parameters.count()}, setup_->network->dtype()));
   }
   if (begin_ < end_) {
-    // Ranks after this one that have to be filled before its first backward pass.
-    int after = 0;
-    for (int s = end_, owner = communicator.rank(); s < stages_->size(); ++s)
-      if ((*stages_)[s].owner != owner) {
-        owner = (*stages_)[s].owner;
-        ++after;
-      }
-    const std::int64_t ahead = std::min<std::int64_t>(after, microbatches);
     for (std::int64_t m = 0; m < ahead; ++m) forward(m, context);
     for (std::int64_t m = ahead; m < microbatches; ++m) {
       forward(m, context);
@@ -112,6 +117,72 @@ StepOutcome Pipeline::step(RuleContext& context) {
     for (std::int64_t m = microbatches - ahead; m < microbatches; ++m) backward(m);
   }
   wait_for_sent();
+}
+
+std::shared_ptr<const RuleFault> Pipeline::look_into(RuleContext& context) {
+  const Communicator& communicator = setup_->communicator;
+  const std::int64_t ranks = communicator.size(), microbatches = setup_->shard_count;
+  constexpr std::int64_t none = std::numeric_limits<std::int64_t>::max();
+  FaultProbe probe;
+  std::int64_t first = none;
+  RuleFault mine{.owner = communicator.rank(), .block = ""};
+  const auto note = [&](std::int64_t order, std::int64_t microbatch) {
+    if (first != none || !probe.found()) return;
+    first = order;
+    mine.first_shard = microbatch;
+  };
+  repeating_ = true;
+  gradients_.clear();
+  for (int s = begin_; s < end_; ++s) {
+    const Uncounted scope;
+    gradients_.push_back(
+        Tensor::zeros({microbatches, (*stages_)[s].parameters.count()}, setup_->network->dtype()));
+  }
+  // One microbatch after the other, so that what comes first does not depend on the ranks: forward through
+  // them all, then backward.
+  for (std::int64_t m = 0; m < microbatches && begin_ < end_; ++m) {
+    if (previous_ < 0) {
+      const std::int64_t before = probe.checks();
+      const Tensor inputs = [&] {
+        const FaultProbe::Pause pause;
+        return slice(context.batch->inputs, 0, m, m + 1);
+      }();
+      probe.check("the inputs of the batch", inputs);
+      if (first == none && probe.found()) mine.in_step = probe.found()->number < before;
+    }
+    forward(m, context);
+    note(2 * m * ranks + communicator.rank(), m);
+    backward(m);
+    note((2 * m + 2) * ranks - 1 - communicator.rank(), m);
+  }
+  wait_for_sent();
+  for (std::size_t s = 0; s < gradients_.size(); ++s) {
+    const Uncounted scope;
+    FaultProbe::layer_done("", {});
+    const Tensor total = sum_over_tiles(gradients_[s], local_tile_sum(microbatches));
+    FaultProbe::layer_done(setup_->network->block((*stages_)[begin_ + static_cast<int>(s)].begin).name(),
+                           total);
+  }
+  note(2 * microbatches * ranks + communicator.rank(), 0);
+  repeating_ = false;
+
+  const std::int64_t earliest = communicator.min(first);
+  auto fault = std::make_shared<RuleFault>(mine);
+  if (earliest == none) {
+    fault->owner = 0;
+    return fault;
+  }
+  fault->owner = communicator.min(first == earliest ? communicator.rank() : communicator.size());
+  if (fault->owner == communicator.rank()) fault->finding = probe.found();
+  return fault;
+}
+
+StepOutcome Pipeline::step(RuleContext& context) {
+  const Stopwatch whole;
+  const Communicator& communicator = setup_->communicator;
+  const std::int64_t microbatches = setup_->shard_count;
+  for (int s = begin_; s < end_; ++s) (*stages_)[s].guard->begin_step();
+  pass_all(context, std::min<std::int64_t>(ranks_after(), microbatches));
 
   // The last stage's owner knows the losses, and each owner the sums of squares of its parts.
   const SharedTileSum tree = local_tile_sum(microbatches);
@@ -151,16 +222,32 @@ StepOutcome Pipeline::step(RuleContext& context) {
     const Uncounted scope;
     outcome.gradient = Tensor::zeros({context.parameters.count()}, context.parameters.dtype());
   }
+  const double norm =
+      context.clip > 0 ? std::min(outcome.gradient_norm, context.clip) : outcome.gradient_norm;
+  std::vector<Update> updates;
   for (int s = begin_; s < end_; ++s) {
-    Stages::Stage& stage = (*stages_)[s];
+    const Stages::Stage& stage = (*stages_)[s];
     if (stage.parameters.count() == 0) continue;
     const Uncounted scope;
     Tensor total = totals[static_cast<std::size_t>(s - begin_)];
     if (factor != 1) total = scale(total, factor);
     const std::int64_t offset = context.parameters.part(stage.parameters.parts()[0].name).offset;
     outcome.gradient.view({total.count()}, {1}, offset).assign(total);
-    if (outcome.updated) stage.optimizer->step(stage.parameters, total, context.learning_rate);
+    updates.push_back({stage.guard.get(), total, norm});
   }
+  if (!outcome.updated) {
+    outcome.fault = look_into(context);
+  } else if (!update_together(communicator, updates, context.learning_rate)) {
+    outcome.updated = false;
+    auto fault = std::make_shared<RuleFault>();
+    for (int s = begin_; s < end_ && !fault->complaint; ++s) {
+      fault->complaint = (*stages_)[s].guard->complaint();
+      fault->block = setup_->network->block((*stages_)[s].begin).name();
+    }
+    fault->owner = communicator.min(fault->complaint ? communicator.rank() : communicator.size());
+    outcome.fault = fault;
+  }
+  for (int s = begin_; s < end_ && !outcome.updated; ++s) (*stages_)[s].guard->abandon_step();
   seconds_ += whole.seconds();
   return outcome;
 }

@@ -33,11 +33,18 @@ class Pipeline final : public StagedRule {
   std::vector<int> stages(const Network& network) const;
   void forward(std::int64_t microbatch, RuleContext& context);
   void backward(std::int64_t microbatch);
+  /// Ranks after this one that have to be filled before its first backward pass.
+  int ranks_after() const;
+  /// All passes of a step, `ahead` microbatches being forwarded before the first one's backward pass.
+  void pass_all(RuleContext& context, std::int64_t ahead);
+  /// Repeats the passes with every op watched. Collective.
+  std::shared_ptr<const RuleFault> look_into(RuleContext& context);
   Tensor received(const Shape& sample, std::int64_t batch, int from, int tag);
 
   std::deque<UnderWay> under_way_;
   std::vector<Tensor> gradients_;  // of this rank's stages, [microbatch][count]
   std::vector<double> losses_;     // of the microbatches, on the last rank
+  bool repeating_ = false;         // a step that failed
 };
 
 }  // namespace rankine

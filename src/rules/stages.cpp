@@ -86,6 +86,8 @@ Stages::Stages(const RuleSetup& setup, const ParameterSet& parameters, const std
     state.add("auxiliary", StateKind::replicated, stage.auxiliary.flat());
     stage.optimizer->register_state(state, "optimizer", stage.parameters);
     stage.auxiliary_optimizer->register_state(state, "auxiliary_optimizer", stage.auxiliary);
+    stage.guard = std::make_unique<UpdateGuard>(*stage.optimizer, stage.parameters);
+    stage.auxiliary_guard = std::make_unique<UpdateGuard>(*stage.auxiliary_optimizer, stage.auxiliary);
   }
 }
 
@@ -114,6 +116,29 @@ void Stages::register_state(StateRegistry& registry, const std::string& prefix) 
     stage.optimizer->register_state(registry, at + "/optimizer", stage.parameters);
     stage.auxiliary_optimizer->register_state(registry, at + "/auxiliary_optimizer", stage.auxiliary);
   }
+}
+
+void Stages::state_changed() {
+  for (Stage& stage : stages_) {
+    stage.guard->state_changed();
+    stage.auxiliary_guard->state_changed();
+  }
+}
+
+bool StagedRule::update_together(const Communicator& communicator, const std::vector<Update>& updates,
+                                 double learning_rate) {
+  bool risky = false;
+  for (const Update& update : updates) risky = update.guard->may_fail(update.norm, learning_rate) || risky;
+  risky = communicator.any(risky);
+  std::vector<StateSnapshot> before;
+  if (risky)
+    for (const Update& update : updates) before.push_back(update.guard->save());
+  bool made = true;
+  for (const Update& update : updates)
+    made = update.guard->step(update.gradient, update.norm, learning_rate) && made;
+  if (!risky || communicator.all_agree(made)) return true;
+  for (std::size_t i = 0; i < updates.size(); ++i) updates[i].guard->restore(before[i]);
+  return false;
 }
 
 void StagedRule::check_stages(const RuleSetup& setup, const std::vector<int>& first) const {

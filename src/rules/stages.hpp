@@ -23,6 +23,7 @@ class Stages {
     ParameterSet auxiliary;   ///< trained with them, no part of the network
     std::unique_ptr<Optimizer> optimizer, auxiliary_optimizer;
     std::unique_ptr<StateRegistry> state;
+    std::unique_ptr<UpdateGuard> guard, auxiliary_guard;  ///< of the optimisers
   };
 
   /// Stage s covers blocks first[s] .. first[s + 1] - 1 (the last one to the end) and costs costs[s]
@@ -38,6 +39,7 @@ class Stages {
   /// Copies parameters and state of each stage from its owner to all others. Collective.
   void synchronise();
   void register_state(StateRegistry& registry, const std::string& prefix);
+  void state_changed();
 
  private:
   const Communicator& communicator_;
@@ -53,6 +55,7 @@ class StagedRule : public LearningRule {
   void register_state(StateRegistry& registry, const std::string& prefix) final {
     stages_->register_state(registry, prefix);
   }
+  void state_changed() final { stages_->state_changed(); }
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
 
@@ -69,6 +72,17 @@ class StagedRule : public LearningRule {
   /// Deals the stages to ranks; for begin(). Collective.
   void deal(const RuleSetup& setup, const ParameterSet& parameters, const std::vector<int>& first,
             const std::vector<double>& costs, std::vector<ParameterSet> auxiliary = {});
+
+  /// A step of one guard's optimiser.
+  struct Update {
+    UpdateGuard* guard;
+    Tensor gradient;  ///< finite
+    double norm;
+  };
+  /// Makes all updates of all ranks of `communicator`, or none; the latter where one of them would make
+  /// something not finite, whose guard then has a complaint. Collective.
+  static bool update_together(const Communicator& communicator, const std::vector<Update>& updates,
+                              double learning_rate);
 
   /// Starts to send `values`, of which a copy is kept until they have arrived.
   void send(const Tensor& values, int to, int tag);

@@ -90,6 +90,40 @@ TEST(UpdateGuard, NamesStateThatIsNotFiniteFromOutside) {
   }
 }
 
+TEST(UpdateGuard, RunningStatisticsBelongToTheStep) {
+  ParameterSet parameters(DType::f64);
+  parameters.add({.name = "a", .shape = {2}});
+  parameters.add({.name = "norm.running_mean", .shape = {3}, .group = "statistics", .frozen = true});
+  Sgd sgd(SgdOptions{});
+  UpdateGuard guard(sgd, parameters);
+  const Tensor gradient = Tensor::from<double>({1, 2, 0, 0, 0}, {5}),
+               mean = parameters.view("norm.running_mean");
+  guard.begin_step();
+  mean.assign(Tensor::from<double>({1, 2, 3}, {3}));  // as a forward pass does
+  EXPECT_TRUE(guard.step(gradient, 3, 0.1));
+  const std::vector<double> after = parameters.flat().to_vector();
+  EXPECT_EQ(after, (std::vector<double>{-0.1, -0.2, 1, 2, 3}));
+  // A pass whose step is not made.
+  guard.begin_step();
+  mean.assign(Tensor::from<double>({7, 8, 9}, {3}));
+  guard.abandon_step();
+  EXPECT_EQ(parameters.flat().to_vector(), after);
+  // A pass that makes a statistic infinite, though its gradient is finite.
+  guard.begin_step();
+  mean.assign(Tensor::from<double>({7, INFINITY, 9}, {3}));
+  EXPECT_TRUE(guard.may_fail(3, 0.1));
+  EXPECT_FALSE(guard.step(gradient, 3, 0.1));
+  ASSERT_TRUE(guard.complaint());
+  EXPECT_TRUE(guard.complaint()->statistics);
+  EXPECT_EQ(guard.complaint()->tensor, "weights/norm.running_mean");
+  EXPECT_EQ(guard.complaint()->element, 1);
+  guard.abandon_step();
+  EXPECT_EQ(parameters.flat().to_vector(), after);
+  guard.begin_step();
+  EXPECT_FALSE(guard.complaint());
+  EXPECT_FALSE(guard.may_fail(3, 0.1));
+}
+
 TEST(UpdateGuard, AProjectionMayFailToo) {
   Setting s(DType::f64, std::make_unique<Adam>(AdamOptions{}));
   s.parameters.parts()[1].projection = [](const Tensor& part) {
