@@ -92,7 +92,7 @@ def run(target, folder, seconds, arguments):
     said = call(*(str(file) for file in sorted((work / "large").iterdir())))
     said += call(f"-max_total_time={seconds}", f"-seed={arguments.seed}", "-max_len=100000", str(work / "found"), str(corpus))
     if arguments.keep:
-        call("-merge=1", "-max_len=3000", str(corpus), str(work / "found"))
+        call("-merge=1", "-set_cover_merge=1", "-use_counters=0", "-max_len=3000", str(corpus), str(work / "found"))
     worst = re.findall(r"slowest input ([\d.]+) s, largest ([\d.]+) MB", said)
     runs = re.findall(r"stat::number_of_executed_units: (\d+)", said)
     coverage = re.findall(r"cov: (\d+)", said)
