@@ -119,7 +119,8 @@ bool is_plain_safe(const std::string& text) {
   }
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c >= 0x7F || std::string_view(",[]{}").find(text[i]) != std::string_view::npos)
+    // In lists, yaml-cpp takes a question mark for the mark of a key wherever it stands.
+    if (c < 0x20 || c >= 0x7F || std::string_view(",[]{}?").find(text[i]) != std::string_view::npos)
       return false;
     if (c == '#' && text[i - 1] == ' ') return false;
     if (c == ':' && text[i + 1] == ' ') return false;

@@ -1,5 +1,5 @@
 // The whole deck: strict YAML, variants, smoke sizes, --set; the wording of messages is pinned.
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <random>
 
@@ -218,6 +218,21 @@ TEST(DeckYaml, TheResolvedDeckIsADeckAndResolvesToItself) {
   EXPECT_EQ(again.expect().size(), 1U);
 }
 
+TEST(DeckYaml, TextsInListsOfTheResolvedDeckAreReadAsTheyWere) {
+  for (const std::string text :
+       {"what?", "me?n(loss", "a?b", "a ? b", "a: b", "a, b", "a]", "- a", "a #b", "x:", ""}) {
+    const Deck deck("run: {experiment: x}\ntrain:\n  - \"" + text + "\"\n  - plain\n", "d.yaml");
+    const Deck again(deck.resolved(), "again.yaml");
+    const std::vector<std::string> expected{text, "plain"};
+    EXPECT_EQ(again.variants().front().node.child("train").as_texts(), expected) << deck.resolved();
+    // And where they need no quotes in the deck.
+    if (text.find_first_of(":,]#") != std::string::npos || text.empty() || text.front() == '-') continue;
+    const Deck bare("run: {experiment: x}\ntrain:\n  - " + text + "\n", "d.yaml");
+    EXPECT_EQ(Deck(bare.resolved(), "again.yaml").variants().front().node.child("train").as_texts(),
+              std::vector<std::string>{text});
+  }
+}
+
 TEST(DeckFile, UnreadableFilesAreInputErrors) {
   EXPECT_EQ(message_from([] { Deck::read_file("no/such.yaml"); }), "no/such.yaml: there is no such file");
   EXPECT_EQ(message_from([] { Deck::read_file("/"); }), "/: this is a directory; a deck is a YAML file");
@@ -225,7 +240,7 @@ TEST(DeckFile, UnreadableFilesAreInputErrors) {
 
 /// Reads everything that a text gives, as an experiment would, and expects nothing but success or InputError.
 void survive(const std::string& text) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // processor time: other programs may hold the machine
   try {
     const Deck deck(text, "fuzz.yaml", {.smoke = text.find("smoke") != std::string::npos});
     for (const auto& v : deck.variants()) static_cast<void>(v.node.yaml());
@@ -233,7 +248,7 @@ void survive(const std::string& text) {
   } catch (const InputError& error) {
     EXPECT_NE(std::string(error.what()), "");
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   EXPECT_LT(seconds, 1.0) << text.substr(0, 200);
 }
 
