@@ -10,6 +10,7 @@
 #include "src/core/random.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/io/hdf5.hpp"
+#include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
@@ -66,7 +67,9 @@ void ObservationOptions::validate(const DeckNode& node) const {
     node.error_at("write", "write is for drawn points; give source: generate, or leave it out");
 }
 
-Observations read_observations(const std::string& path, const Pde& pde, double noise) {
+namespace {
+
+Observations read_layout(const std::string& path, const Pde& pde, double noise) {
   const hdf5::File file = hdf5::File::open(path);
   const hdf5::Group& root = file.root();
   for (const char* name : {"t", "x", "value"})
@@ -121,6 +124,13 @@ Observations read_observations(const std::string& path, const Pde& pde, double n
           root.has_dataset("sigma") ? "; without the dataset data.observations.noise gives it" : ""));
   }
   return out;
+}
+
+}  // namespace
+
+Observations read_observations(const std::string& path, const Pde& pde, double noise) {
+  rehearse(path, [&] { read_layout(path, pde, noise); });
+  return read_layout(path, pde, noise);
 }
 
 void write_observations(const std::string& path, const Observations& observations, const Pde& pde) {

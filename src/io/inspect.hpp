@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace rankine {
 
 enum class FileKind { results, checkpoint, checkpoint_folder, fault };
 
+/// The same as far as it is told from outside, by the folder, the seal at a file's end and the name: none for
+/// HDF5 files that nothing guards, which are opened through rehearse() only.
+std::optional<FileKind> kind_from_outside(const std::string& path);
 /// Told by the folder, the seal at a file's end, the name, and the attribute `format`. InputError where there
 /// is no such file.
 FileKind kind_of_file(const std::string& path);

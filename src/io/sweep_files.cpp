@@ -11,6 +11,7 @@
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
+#include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
@@ -53,9 +54,7 @@ SweepFile::Run read_run(const hdf5::Group& root, const hdf5::Group& group, const
   return run;
 }
 
-}  // namespace
-
-SweepFile read_sweep_file(const std::string& path) {
+SweepFile read_runs(const std::string& path) {
   const hdf5::File file = open_results(path);
   const hdf5::Group& root = file.root();
   SweepFile out;
@@ -86,6 +85,13 @@ SweepFile read_sweep_file(const std::string& path) {
       out.runs.push_back(read_run(root, seeds.open_group(seed), variant));
   }
   return out;
+}
+
+}  // namespace
+
+SweepFile read_sweep_file(const std::string& path) {
+  rehearse(path, [&] { read_runs(path); });
+  return read_runs(path);
 }
 
 void write_merged_results(const std::string& output, const std::string& title,

@@ -143,6 +143,23 @@ safetensors.torch.save_file(weights, "torch.safetensors", metadata={"format": "p
     print("PyTorch reads and writes the same bits")
 
 
+def test_endless():
+    """A file whose groups contain each other: what reads it would never return."""
+    with h5py.File("endless.h5", "w") as file:
+        file.attrs["format"], file.attrs["format_version"] = "rankine-results", 1
+        file.create_group("runs")
+        inner = file.create_group("provenance/inner")
+        inner["outer"] = file["provenance"]
+    for command in (["info"], ["info", "--json"], ["compare", "endless.h5"]):
+        text = rankine(*command, "endless.h5", code=1)
+        check("rankine: error: endless.h5: " in text and "the file is damaged: get or make it again" in text, text)
+        check(text.count("error:") == 1, text)
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    test_torch() if MODE == ["torch"] else test_numpy()
+    if MODE == ["torch"]:
+        test_torch()
+    else:
+        test_numpy()
+        test_endless()

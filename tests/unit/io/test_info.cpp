@@ -1,8 +1,12 @@
 // The table and the comparison that people read.
+#include <fstream>
+#include <functional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "src/core/random.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "tests/unit/io/sample_results.hpp"
@@ -34,6 +38,49 @@ TEST(Info, OtherHdf5FilesAreRefused) {
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), HasSubstr("not one of Rankine's results"));
   }
+}
+
+/// Flipped bits and cuts anywhere: what `work` says of the file, if it is not InputError, is its content.
+void damage(const std::string& path, const std::function<void()>& work) {
+  std::ifstream in(path, std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(in)), {});
+  const RandomStream random(1, "damage");
+  int refused = 0;
+  for (int i = 0; i < 24; ++i) {
+    std::string bytes = whole;
+    const auto at =
+        static_cast<std::size_t>(random.integer(static_cast<std::int64_t>(whole.size()), 0, 0, i));
+    if (i % 6 == 0) {
+      bytes.resize(at);
+    } else {
+      // HDF5's own structures lie at the beginning of the file, the values behind.
+      const std::size_t early = at % std::min<std::size_t>(whole.size(), 20'000);
+      for (std::size_t k = 0; k < 4 && early + k < bytes.size(); ++k)
+        bytes[early + k] ^= static_cast<char>(1 + i);
+    }
+    std::ofstream(path, std::ios::binary) << bytes;
+    try {
+      work();
+    } catch (const InputError& error) {
+      ++refused;
+      EXPECT_THAT(error.what(), HasSubstr(path));
+    }
+  }
+  EXPECT_GE(refused, 4);
+  std::ofstream(path, std::ios::binary) << whole;
+}
+
+TEST(Info, DamagedFilesAreRefusedAndCrashNothing) {
+  const Scratch scratch;
+  testing::write_sample_results(scratch / "r.h5");
+  damage(scratch / "r.h5", [&] { info_json(scratch / "r.h5"); });
+}
+
+TEST(Compare, DamagedFilesAreRefusedAndCrashNothing) {
+  const Scratch scratch;
+  testing::write_sample_results(scratch / "a.h5");
+  testing::write_sample_results(scratch / "b.h5");
+  damage(scratch / "b.h5", [&] { compare_results(scratch / "a.h5", scratch / "b.h5"); });
 }
 
 TEST(Compare, NamesWhatIsInOneFileOnly) {
