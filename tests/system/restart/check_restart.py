@@ -450,8 +450,8 @@ def test_making():
 def test_evaluating():
     """Signals during evaluations: the step before is saved, and the restart evaluates."""
     slowest = 0
-    for what, steps, after, sizes in (("validation", 3, 2, ["data.validation=300", "data.test=1"]),
-                                      ("test", 1, 1, ["data.validation=1", "data.test=150"])):
+    for what, steps, after, sizes in (("validation", 3, 2, ["data.validation=600", "data.test=1"]),
+                                      ("test", 1, 1, ["data.validation=1", "data.test=300"])):
         deck = ["--only", "moe", "--set", "run.seeds=[0]", "--set", "train.evaluate_every=1", "--set",
                 f"train.steps={steps}"]
         for size in sizes:
@@ -460,8 +460,7 @@ def test_evaluating():
         for ranks, rank in ((1, 0), (2, 1)):
             fresh()
             job = start(ranks, *deck)
-            wait_for(lambda: job.poll() is not None or newest() >= 1, 120)
-            time.sleep(0.3)
+            wait_for(lambda: job.poll() is not None or newest() >= 1, 120)  # what follows is an evaluation
             assert job.poll() is None, text_of(job)
             os.kill(ranks_of(job)[rank], signal.SIGTERM)
             began = time.monotonic()
