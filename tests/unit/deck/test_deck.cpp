@@ -249,10 +249,10 @@ void survive(const std::string& text) {
     EXPECT_NE(std::string(error.what()), "");
   }
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-#ifndef __SANITIZE_ADDRESS__  // whose time is measured by the fuzzing, which is compiled for it
+#ifndef __SANITIZE_ADDRESS__  // with which every allocation is slow; the fuzzing limits the time there
   EXPECT_LT(seconds, 1.0) << text.substr(0, 200);
 #else
-  EXPECT_LT(seconds, 10.0) << text.substr(0, 200);
+  static_cast<void>(seconds);
 #endif
 }
 
