@@ -21,7 +21,7 @@ template <class T>
 WeightArray array(const std::string& name, hdf5::Type type, std::vector<std::uint64_t> shape,
                   std::vector<T> values) {
   std::string bytes(values.size() * sizeof(T), '\0');
-  std::memcpy(bytes.data(), values.data(), bytes.size());
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
   return {name, type, std::move(shape), bytes};
 }
 
