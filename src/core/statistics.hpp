@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -31,6 +32,14 @@ inline double quantile(std::vector<double> values, double q) {
   const auto place = values.begin() + static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), place, values.end());
   return *place;
+}
+
+/// The values that are numbers, in order: without those of steps that were left out.
+inline std::vector<double> finite(std::span<const double> values) {
+  std::vector<double> out;
+  std::copy_if(values.begin(), values.end(), std::back_inserter(out),
+               [](double x) { return std::isfinite(x); });
+  return out;
 }
 
 }  // namespace rankine

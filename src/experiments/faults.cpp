@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <limits>
 
 #include <fmt/format.h>
@@ -140,6 +139,13 @@ std::string FaultReport::text() const {
   return out + "; loss " + number(loss) + ", gradient norm " + number(gradient_norm);
 }
 
+Tensor row_of(const Tensor& x, std::int64_t index) {
+  Shape shape = x.shape(), strides = x.strides();
+  shape.erase(0);
+  strides.erase(0);
+  return x.view(shape, strides, index * x.strides()[0]).clone();
+}
+
 void name_element(const Tensor& tensor, const NotFinite& elements, FaultReport& report) {
   report.element = elements.first;
   report.value = element_of(tensor, elements.first);
@@ -173,11 +179,7 @@ bool place_parameter(const FaultProbe::Finding& found, const ParameterSet& param
   else if (found.kind == FaultProbe::Finding::Kind::output)
     report.rank = -1;
   report.element = found.elements.first % each;
-  Shape shape = found.value.shape(), strides = found.value.strides();
-  shape.erase(0);
-  strides.erase(0);
-  report.content =
-      found.value.view(shape, strides, found.elements.first / each * found.value.strides()[0]).clone();
+  report.content = row_of(found.value, found.elements.first / each);
   return true;
 }
 
@@ -329,13 +331,6 @@ double FaultPolicy::rate_factor() const {
   double factor = 1;
   for (std::int64_t i = 0; i < rewinds(); ++i) factor *= o_.rewind_rate;
   return factor;
-}
-
-std::vector<double> finite(std::span<const double> values) {
-  std::vector<double> out;
-  std::copy_if(values.begin(), values.end(), std::back_inserter(out),
-               [](double x) { return std::isfinite(x); });
-  return out;
 }
 
 void FaultHandler::require_checkpoints(const RunContext& context, const std::string& policy) {

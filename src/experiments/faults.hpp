@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +55,8 @@ bool agree_on_fault(const Communicator& communicator, const FaultProbe& probe,
                     const DescribeFinding& describe, FaultReport& report);
 /// Makes what `owner` says about place and cause the report of all ranks. Collective.
 void share_fault(const Communicator& communicator, int owner, FaultReport& report);
+/// A copy of x[index].
+Tensor row_of(const Tensor& x, std::int64_t index);
 /// The first of `count` values of `tensor` that are not finite, as a report says it.
 void name_element(const Tensor& tensor, const NotFinite& elements, FaultReport& report);
 /// If the finding is about the parameters as the tape takes them up: names the part. `tile`: the number of
@@ -153,9 +154,6 @@ class FaultHandler {
   std::function<void()> state_changed_;
   bool skips_;
 };
-
-/// Without the values of steps that were left out.
-std::vector<double> finite(std::span<const double> values);
 
 /// The report as a file's head.
 FaultFile fault_file(const FaultReport& report);

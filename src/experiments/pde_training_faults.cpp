@@ -32,14 +32,6 @@ std::vector<long> indices_of(const Shape& shape, std::int64_t element) {
   return out;
 }
 
-/// Row `index` of the first dimension.
-Tensor row_of(const Tensor& x, long index) {
-  Shape shape = x.shape(), strides = x.strides();
-  shape.erase(0);
-  strides.erase(0);
-  return x.view(shape, strides, index * x.strides()[0]).clone();
-}
-
 Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
   return values.empty() ? Tensor() : Tensor::from(values, shape);
 }

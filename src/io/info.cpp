@@ -266,10 +266,32 @@ std::string results_text(const std::string& results_path) {
   return text;
 }
 
-/// What `of_kind` says of the file, a damaged one having been read in a child process first.
-std::string told(const std::string& path, const std::function<std::string(FileKind)>& of_kind) {
-  if (const std::optional<FileKind> known = kind_from_outside(path)) return of_kind(*known);
-  const auto work = [&] { return of_kind(kind_of_file(path)); };
+/// What is told of a file of each kind.
+struct Tellers {
+  std::string (*results)(const std::string&);
+  std::string (*checkpoint)(const std::string&);
+  std::string (*folder)(const std::string&);
+  std::string (*fault)(const std::string&);
+
+  std::string operator()(FileKind kind, const std::string& path) const {
+    switch (kind) {
+      case FileKind::checkpoint:
+        return checkpoint(path);
+      case FileKind::checkpoint_folder:
+        return folder(path);
+      case FileKind::fault:
+        return fault(path);
+      case FileKind::results:
+        break;
+    }
+    return results(path);
+  }
+};
+
+/// What is told of the file, a damaged one having been read in a child process first.
+std::string told(const std::string& path, const Tellers& tell) {
+  if (const std::optional<FileKind> known = kind_from_outside(path)) return tell(*known, path);
+  const auto work = [&] { return tell(kind_of_file(path), path); };
   rehearse(path, [&] { work(); });
   return work();
 }
@@ -277,35 +299,11 @@ std::string told(const std::string& path, const std::function<std::string(FileKi
 }  // namespace
 
 std::string info_json(const std::string& path) {
-  return told(path, [&](FileKind kind) {
-    switch (kind) {
-      case FileKind::checkpoint:
-        return checkpoint_json(path);
-      case FileKind::checkpoint_folder:
-        return checkpoint_folder_json(path);
-      case FileKind::fault:
-        return fault_json(path);
-      case FileKind::results:
-        break;
-    }
-    return results_json(path);
-  });
+  return told(path, {results_json, checkpoint_json, checkpoint_folder_json, fault_json});
 }
 
 std::string info_text(const std::string& path) {
-  return told(path, [&](FileKind kind) {
-    switch (kind) {
-      case FileKind::checkpoint:
-        return checkpoint_text(path);
-      case FileKind::checkpoint_folder:
-        return checkpoint_folder_text(path);
-      case FileKind::fault:
-        return fault_text(path);
-      case FileKind::results:
-        break;
-    }
-    return results_text(path);
-  });
+  return told(path, {results_text, checkpoint_text, checkpoint_folder_text, fault_text});
 }
 
 // ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ double gradient_norm(const ParameterSet& parameters, const Tensor& gradient);
 
 /// Scales `gradient` in place so that its norm is at most `bound` (0: leaves it). Returns the norm before.
 double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, double bound);
+/// The norm after that, from the one before.
+inline double clipped_norm(double norm, double bound) { return bound > 0 && norm > bound ? bound : norm; }
 
 class Optimizer {
  public:

@@ -164,13 +164,14 @@ Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x,
   const double auxiliary_norm = last ? 0 : clip_gradient(stage.auxiliary, gradients[1], context.clip);
   outcome.squares = norm * norm;
   outcome.finite = std::isfinite(norm) && std::isfinite(auxiliary_norm) && std::isfinite(outcome.loss);
-  const auto clipped = [&](double size) { return context.clip > 0 ? std::min(size, context.clip) : size; };
   std::shared_ptr<RuleFault> fault;
   if (!outcome.finite) {
     fault = look_into(module, context, x);
   } else {
-    std::vector<Update> updates{{stage.guard.get(), gradients[0], clipped(norm)}};
-    if (!last) updates.push_back({stage.auxiliary_guard.get(), gradients[1], clipped(auxiliary_norm)});
+    std::vector<Update> updates{{stage.guard.get(), gradients[0], clipped_norm(norm, context.clip)}};
+    if (!last)
+      updates.push_back(
+          {stage.auxiliary_guard.get(), gradients[1], clipped_norm(auxiliary_norm, context.clip)});
     outcome.finite = update_together(Communicator::self(), updates, context.learning_rate);
     if (!outcome.finite) {
       const bool own = stage.guard->complaint().has_value();
@@ -207,13 +208,9 @@ std::vector<StepOutcome> AugLocal::steps(std::int64_t first, std::int64_t count,
     const std::shared_ptr<RuleContext> context = make(first + i);
     const auto tag = static_cast<int>((first + i) % 30000);
     Tensor x = context->batch->inputs;
-    if (previous_ >= 0) {
-      Shape shape{x.extent(0), x.extent(1)};
-      for (const std::int64_t extent : setup_->network->block((*stages_)[begin_].begin).input())
-        shape.push_back(extent);
-      x = Tensor::empty(shape, setup_->network->dtype());
-      receive(x, previous_, tag);
-    }
+    if (previous_ >= 0)
+      x = receive({x.extent(0), x.extent(1)}, setup_->network->block((*stages_)[begin_].begin).input(),
+                  previous_, tag);
     for (int m = begin_; m < end_; ++m)
       x = train_module(m, *context, x, outcomes[static_cast<std::size_t>(m)][static_cast<std::size_t>(i)]);
     if (next_ >= 0) {

@@ -19,8 +19,7 @@ StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& grad
   outcome.updated = std::isfinite(outcome.gradient_norm) && std::isfinite(outcome.loss);
   outcome.gradient = gradient;
   if (!outcome.updated) return outcome;
-  const double norm =
-      context.clip > 0 ? std::min(outcome.gradient_norm, context.clip) : outcome.gradient_norm;
+  const double norm = clipped_norm(outcome.gradient_norm, context.clip);
   if (context.update)
     outcome.updated = context.update(gradient, norm);
   else

@@ -27,14 +27,6 @@ void Pipeline::begin(const RuleSetup& setup, const ParameterSet& parameters) {
   deal(setup, parameters, stages(*setup.network), costs);
 }
 
-Tensor Pipeline::received(const Shape& sample, std::int64_t batch, int from, int tag) {
-  Shape shape{1, batch};
-  for (const std::int64_t extent : sample) shape.push_back(extent);
-  const Tensor x = Tensor::empty(shape, setup_->network->dtype());
-  receive(x, from, tag);
-  return x;
-}
-
 void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
   const NetworkBatch& all = *context.batch;
   const std::int64_t batch = all.inputs.extent(1);
@@ -42,8 +34,8 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
   const SharedTileSum one = local_tile_sum(1);
   UnderWay now;
   now.input = previous_ < 0 ? slice(all.inputs, 0, microbatch, microbatch + 1)
-                            : variable(received(network.block((*stages_)[begin_].begin).input(), batch,
-                                                previous_, static_cast<int>(microbatch)));
+                            : variable(receive({1, batch}, network.block((*stages_)[begin_].begin).input(),
+                                               previous_, static_cast<int>(microbatch)));
   Pass pass = *context.pass;
   pass.shards = one;
   if (repeating_) {
@@ -75,8 +67,8 @@ void Pipeline::backward(std::int64_t microbatch) {
   Tensor output = now.loss, seed;
   if (next_ >= 0) {
     output = now.output;
-    seed =
-        received(setup_->network->block((*stages_)[end_ - 1].end - 1).output(), output.extent(1), next_, tag);
+    seed = receive({1, output.extent(1)}, setup_->network->block((*stages_)[end_ - 1].end - 1).output(),
+                   next_, tag);
   } else {
     seed = Tensor::full(output.shape(), output.dtype(), 1 / static_cast<double>(setup_->shard_count));
   }
@@ -99,15 +91,18 @@ int Pipeline::ranks_after() const {
   return after;
 }
 
+void Pipeline::clear_gradients() {
+  const Uncounted scope;
+  gradients_.clear();
+  for (int s = begin_; s < end_; ++s)
+    gradients_.push_back(
+        Tensor::zeros({setup_->shard_count, (*stages_)[s].parameters.count()}, setup_->network->dtype()));
+}
+
 void Pipeline::pass_all(RuleContext& context, std::int64_t ahead) {
   const std::int64_t microbatches = setup_->shard_count;
   losses_.assign(static_cast<std::size_t>(microbatches), 0);
-  gradients_.clear();
-  for (int s = begin_; s < end_; ++s) {
-    const Uncounted scope;
-    gradients_.push_back(
-        Tensor::zeros({microbatches, (*stages_)[s].parameters.count()}, setup_->network->dtype()));
-  }
+  clear_gradients();
   if (begin_ < end_) {
     for (std::int64_t m = 0; m < ahead; ++m) forward(m, context);
     for (std::int64_t m = ahead; m < microbatches; ++m) {
@@ -132,12 +127,7 @@ std::shared_ptr<const RuleFault> Pipeline::look_into(RuleContext& context) {
     mine.first_shard = microbatch;
   };
   repeating_ = true;
-  gradients_.clear();
-  for (int s = begin_; s < end_; ++s) {
-    const Uncounted scope;
-    gradients_.push_back(
-        Tensor::zeros({microbatches, (*stages_)[s].parameters.count()}, setup_->network->dtype()));
-  }
+  clear_gradients();
   // One microbatch after the other, so that what comes first does not depend on the ranks: forward through
   // them all, then backward.
   for (std::int64_t m = 0; m < microbatches && begin_ < end_; ++m) {
@@ -222,8 +212,7 @@ StepOutcome Pipeline::step(RuleContext& context) {
     const Uncounted scope;
     outcome.gradient = Tensor::zeros({context.parameters.count()}, context.parameters.dtype());
   }
-  const double norm =
-      context.clip > 0 ? std::min(outcome.gradient_norm, context.clip) : outcome.gradient_norm;
+  const double norm = clipped_norm(outcome.gradient_norm, context.clip);
   std::vector<Update> updates;
   for (int s = begin_; s < end_; ++s) {
     const Stages::Stage& stage = (*stages_)[s];

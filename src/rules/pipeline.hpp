@@ -35,11 +35,12 @@ class Pipeline final : public StagedRule {
   void backward(std::int64_t microbatch);
   /// Ranks after this one that have to be filled before its first backward pass.
   int ranks_after() const;
+  /// Zeros for the gradients of all microbatches.
+  void clear_gradients();
   /// All passes of a step, `ahead` microbatches being forwarded before the first one's backward pass.
   void pass_all(RuleContext& context, std::int64_t ahead);
   /// Repeats the passes with every op watched. Collective.
   std::shared_ptr<const RuleFault> look_into(RuleContext& context);
-  Tensor received(const Shape& sample, std::int64_t batch, int from, int tag);
 
   std::deque<UnderWay> under_way_;
   std::vector<Tensor> gradients_;  // of this rank's stages, [microbatch][count]

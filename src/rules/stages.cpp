@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/core/clock.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -26,7 +27,7 @@ ParameterSet parameters_of(const Network& network, const ParameterSet& parameter
   return parameters.range(from, to);
 }
 
-std::span<std::byte> bytes_of(const Tensor& x) {
+std::span<std::byte> memory_of(const Tensor& x) {
   return {static_cast<std::byte*>(x.raw()), static_cast<std::size_t>(x.count()) * size_of(x.dtype())};
 }
 
@@ -202,21 +203,23 @@ void StagedRule::deal(const RuleSetup& setup, const ParameterSet& parameters, co
 }
 
 void StagedRule::send(const Tensor& values, int to, int tag) {
-  Sent sent{values.contiguous() ? values.detach() : values.clone(),
-            std::make_unique<Exchange>(setup_->communicator)};
-  const std::span<const std::byte> bytes = bytes_of(sent.values);
+  Sent sent{dense(values), std::make_unique<Exchange>(setup_->communicator)};
+  const std::span<const std::byte> bytes = memory_of(sent.values);
   sent.exchange->send(bytes, to, tag);
   ++messages_;
   bytes_ += static_cast<double>(bytes.size());
   sent_.push_back(std::move(sent));
 }
 
-void StagedRule::receive(const Tensor& values, int from, int tag) {
+Tensor StagedRule::receive(Shape lead, const Shape& sample, int from, int tag) {
+  for (const std::int64_t extent : sample) lead.push_back(extent);
+  const Tensor x = Tensor::empty(lead, setup_->network->dtype());
   const Stopwatch waiting;
   Exchange exchange(setup_->communicator);
-  exchange.receive(bytes_of(values), from, tag);
+  exchange.receive(memory_of(x), from, tag);
   exchange.wait();
   waited_ += waiting.seconds();
+  return x;
 }
 
 void StagedRule::wait_for_sent(std::size_t left) {

@@ -84,10 +84,10 @@ class StagedRule : public LearningRule {
   static bool update_together(const Communicator& communicator, const std::vector<Update>& updates,
                               double learning_rate);
 
-  /// Starts to send `values`, of which a copy is kept until they have arrived.
+  /// Starts to send `values`, which are kept until they have arrived.
   void send(const Tensor& values, int to, int tag);
-  /// Fills `values`, which is row-major.
-  void receive(const Tensor& values, int from, int tag);
+  /// Waits for a tensor [lead, sample] of the network's type.
+  Tensor receive(Shape lead, const Shape& sample, int from, int tag);
   /// Waits until at most `left` tensors are on their way.
   void wait_for_sent(std::size_t left = 0);
 

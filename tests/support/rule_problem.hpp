@@ -1,7 +1,10 @@
 // What tests of learning rules train: a network in double precision and a batch on two shards of one rank.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "src/core/random.hpp"
 #include "src/rules/learning_rule.hpp"
@@ -47,5 +50,19 @@ struct RuleProblem {
   NetworkBatch batch;
   Pass pass;
 };
+
+/// The largest |a[i]|.
+inline double largest(const std::vector<double>& a) {
+  double m = 0;
+  for (const double v : a) m = std::max(m, std::abs(v));
+  return m;
+}
+
+/// The largest |a[i] - b[i]|.
+inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double m = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) m = std::max(m, std::abs(a[i] - b[i]));
+  return m;
+}
 
 }  // namespace rankine::testing

@@ -11,6 +11,9 @@
 namespace rankine {
 namespace {
 
+using testing::distance;
+using testing::largest;
+
 constexpr std::int64_t kShards = testing::rule_shards, kBatch = 2, kVocabulary = 11;
 
 std::string transformer(const std::string& block) {
@@ -39,18 +42,6 @@ struct Problem : testing::RuleProblem {
 
   Seco rule;
 };
-
-double largest(const std::vector<double>& a) {
-  double m = 0;
-  for (const double v : a) m = std::max(m, std::abs(v));
-  return m;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double m = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) m = std::max(m, std::abs(a[i] - b[i]));
-  return m;
-}
 
 SecoOptions chunks_of(int chunk) {
   SecoOptions options;

@@ -10,6 +10,9 @@
 namespace rankine {
 namespace {
 
+using testing::distance;
+using testing::largest;
+
 constexpr std::int64_t kShards = testing::rule_shards, kBatch = 5, kInputs = 7;
 
 std::string blocks(const std::string& lif) {
@@ -54,18 +57,6 @@ std::vector<double> full_tape(const Problem& p, int steps, double lambda, bool c
   }
   *value = total.item();
   return grad({total}, {}, {bound.flat()}).front().to_vector();
-}
-
-double largest(const std::vector<double>& a) {
-  double m = 0;
-  for (const double v : a) m = std::max(m, std::abs(v));
-  return m;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double m = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) m = std::max(m, std::abs(a[i] - b[i]));
-  return m;
 }
 
 SlttOptions six_steps() {
