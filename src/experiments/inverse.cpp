@@ -135,10 +135,12 @@ std::vector<double> cramer_rao_bound(const StorageProblem& problem, const Observ
 
 std::vector<double> refine_parameters(const StorageModel& model, const ObservedSample& sample,
                                       const LearnedParameters& learned, const ObservationRows& rows,
-                                      int steps, std::vector<double> values, std::vector<double>& u) {
+                                      int steps, std::vector<double> values, std::vector<double>& u,
+                                      const std::function<void()>& between) {
   constexpr double largest = 0.6931471805599453;  // log 2
   const int n = learned.size();
   for (int step = 0; step <= steps; ++step) {
+    if (between) between();
     const StorageProblem problem = model.sample(sample.initial, learned.insert(sample.parameters, values));
     std::copy(sample.initial.begin(), sample.initial.end(), u.begin());
     const CorrectionReport report = problem.correct(u, {.steps = 20, .rtol = 1e-10, .state = "prediction"});

@@ -2,6 +2,7 @@
 // Gauss-Newton steps on them alone, and the bound that no unbiased estimate beats.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,9 +70,11 @@ struct ObservedSample {
 /// At most `steps` Gauss-Newton steps on the learned parameters alone, from `values`: each corrects u
 /// (in: the network's solution; out: the last corrected one) to the discrete equation at the values so far,
 /// and moves them by the least-squares solution of the linearised rows, in the logarithm and by at most a
-/// factor 2. Returns the new values; the old ones where the data do not tell them.
+/// factor 2. Returns the new values; the old ones where the data do not tell them. Calls `between` before
+/// each step, if given; it may throw.
 std::vector<double> refine_parameters(const StorageModel& model, const ObservedSample& sample,
                                       const LearnedParameters& learned, const ObservationRows& rows,
-                                      int steps, std::vector<double> values, std::vector<double>& u);
+                                      int steps, std::vector<double> values, std::vector<double>& u,
+                                      const std::function<void()>& between = {});
 
 }  // namespace rankine

@@ -34,6 +34,11 @@ struct Part {
     if (file.only.empty()) return {deck.all_variants().begin(), deck.all_variants().end()};
     return {file.only.begin(), file.only.end()};
   }
+
+  /// run.seeds as the deck has them, whatever the run was told.
+  std::vector<int> own_seeds() const {
+    return Deck(file.deck, file.deck_path, {.smoke = file.smoke, .set = {}, .only = {}}).run().seeds;
+  }
 };
 
 std::string listed(std::vector<std::string> lines) {
@@ -142,9 +147,7 @@ std::vector<Job> members(const std::vector<Part>& parts) {
     if (tasks) ordered.push_back(seed);
   }
   if (!tasks) {
-    const Deck plain(parts.front().file.deck, parts.front().file.deck_path,
-                     {.smoke = parts.front().file.smoke, .set = {}, .only = {}});
-    for (const std::int64_t seed : plain.run().seeds) {
+    for (const std::int64_t seed : parts.front().own_seeds()) {
       if (seeds.erase(seed) > 0) ordered.push_back(seed);
     }
     ordered.insert(ordered.end(), seeds.begin(), seeds.end());
@@ -155,6 +158,17 @@ std::vector<Job> members(const std::vector<Part>& parts) {
     for (const std::int64_t seed : ordered) all.emplace_back(variant, seed);
   }
   return all;
+}
+
+/// Seeds of the deck's own run.seeds that no file of a sweep without tasks has, joined by commas.
+std::string absent_seeds(const Part& part, const std::vector<Job>& all) {
+  if (part.file.tasks > 0) return "";
+  std::vector<std::string> absent;
+  for (const std::int64_t seed : part.own_seeds()) {
+    if (std::none_of(all.begin(), all.end(), [&](const Job& job) { return job.second == seed; }))
+      absent.push_back(std::to_string(seed));
+  }
+  return join(absent);
 }
 
 }  // namespace
@@ -198,6 +212,12 @@ int merge_sweep(const std::vector<std::string>& files, const std::string& output
   for (const VariantMetrics& variant : variants) columns.push_back(&variant);
 
   const Part& first = parts.front();
+  if (const std::string absent = absent_seeds(first, all); !absent.empty()) {
+    log.line(
+        fmt::format("the deck's run.seeds name seeds that no file holds: {}; the files of other jobs than "
+                    "tasks do not tell whether these were to be run",
+                    absent));
+  }
   log.text(fmt::format("{}: {} runs in {} files\n\n{}\n",
                        first.file.title.empty() ? first.file.deck_path : first.file.title, all.size(),
                        parts.size(), metrics_table(columns)));

@@ -605,7 +605,8 @@ void PdeTraining::record_experts(RunContext& context, long step, const BatchStat
 Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& layer,
                                     const StorageModel& model, const PdeData& data,
                                     const std::shared_ptr<const ObservationRows>& observations,
-                                    const Communicator& communicator) const {
+                                    const Communicator& communicator,
+                                    const std::function<void()>& between) const {
   const NoGrad off;
   const long which = data_.observations.sample, width = model.width();
   PdeBatch batch = make_batch(data.train, {which}, 0, true, observations);
@@ -623,8 +624,9 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
   const std::vector<double> trained = learned_.values(parameters);
   const ObservedSample sample{batch.initial, batch.parameters};
   if (train_.polish > 0)
-    learned_.assign(refine_parameters(model, sample, learned_, *observations, train_.polish, trained, u),
-                    parameters);
+    learned_.assign(
+        refine_parameters(model, sample, learned_, *observations, train_.polish, trained, u, between),
+        parameters);
   const std::vector<double> values = learned_.values(parameters);
   const std::vector<double> bounds = cramer_rao_bound(
       model.sample(sample.initial, learned_.insert(sample.parameters, learned_.truth())), *observations);
@@ -795,14 +797,17 @@ Metrics PdeTraining::run(RunContext& context) {
   }
   context.checkpoint.between_steps(train_.steps, train_.steps);
 
+  // What follows changes a copy: a stop on the way saves the parameters as training left them.
+  ParameterSet tested = parameters.clone();
+  const auto between = [&] { context.checkpoint.within_step(train_.steps, train_.steps); };
   Metrics inverse;
-  if (observations) inverse = finish_inverse(parameters, *layer, storage, data, observations, communicator);
+  if (observations)
+    inverse = finish_inverse(tested, *layer, storage, data, observations, communicator, between);
 
   // The test split is read once, here.
   std::vector<double> fields;
   const int save = std::min(train_.save_fields, data.test.size());
-  const auto between = [&] { context.checkpoint.within_step(train_.steps, train_.steps); };
-  const Evaluation test = evaluate(parameters, *layer, data.test, false, between, save, &fields);
+  const Evaluation test = evaluate(tested, *layer, data.test, false, between, save, &fields);
   const Evaluation at_start = evaluate(untrained, *layer, data.test, true, between);
 
   Metrics out;
@@ -839,7 +844,7 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
   write_fields(context, data, save, fields);
-  write_weights(context.results, parameters);
+  write_weights(context.results, tested);
   context.results.timing("step_seconds", step_seconds);
   context.results.timing("elapsed_seconds", elapsed);
   context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);

@@ -2,6 +2,7 @@
 // unseen initial states against an independent reference.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,10 +68,11 @@ class PdeTraining final : public Experiment {
   /// Reads or draws (and writes) the observations of a run. Collective.
   Observations observe(const RunContext& context) const;
   std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;
-  /// Polishes the learned parameters and measures them; the misfit of the observed sample.
+  /// Polishes the learned parameters and measures them; the misfit of the observed sample. Calls `between`
+  /// before each step of the polishing.
   Metrics finish_inverse(ParameterSet& parameters, ConstraintLayer& layer, const StorageModel& model,
                          const PdeData& data, const std::shared_ptr<const ObservationRows>& observations,
-                         const Communicator& communicator) const;
+                         const Communicator& communicator, const std::function<void()>& between) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;

@@ -184,6 +184,8 @@ def test_sweeps():
     rankine("run", "toy.yaml", *false, "--output", "false.h5")
     code, out, err = rankine("compare", "false.h5", "merged.h5")
     check("merged by variant and seed", code == 0, out, err)
+    code, out, err = rankine("compare", "--merge", "low1.h5", "high1.h5")
+    check("an absent seed", "the deck's run.seeds name seeds that no file holds: 2;" in out, out, err)
 
     code, out, err = rankine("run", "toy.yaml", "--set", "run.concurrent=2", "--output", "together.h5")
     check("groups", code == 0 and ("in 2 concurrent groups" in out) == (RANKS > 1) and

@@ -441,7 +441,7 @@ def test_making():
         slowest = max(slowest, time.monotonic() - began)
         assert f"got {sent.name}: stopped soft seed 0 after 0 of 20 steps" in said, said
         no_files()
-    assert slowest < 5, f"{slowest:.1f} s from a signal to the end"
+    assert slowest < 10, f"{slowest:.1f} s from a signal to the end"
     said = expect(0, run(2, "--restart", "auto"))
     assert "starting afresh" in said, said
     print(f"longest time from a signal to the end {slowest:.2f} s")
@@ -471,13 +471,30 @@ def test_evaluating():
             said = expect(0, run(3 - ranks, "--restart", "auto", *deck))
             assert f"moe seed 0 after {after} steps" in said, said
             compare()
+    # What is polished before the evaluation is polished again after the restart, from the same values.
+    deck = ["--only", "soft"]
+    for setting in ("run.seeds=[0]", "train.steps=3", "train.evaluate_every=3", "checkpoint.every_steps=2", "train.polish=3",
+                    "learn.diffusion.initial=1e-3", "data.observations.source=generate", "data.observations.points=20",
+                    "data.observations.noise=0.01", "data.validation=1", "data.test=300"):
+        deck += ["--set", setting]
+    expect(0, run(2, *deck, "--output", "whole.h5"))
+    fresh()
+    job = start(2, *deck)
+    wait_for(lambda: job.poll() is not None or newest() >= 1, 120)
+    time.sleep(0.5)
+    assert job.poll() is None, text_of(job)
+    os.kill(ranks_of(job)[1], signal.SIGTERM)
+    said = expect(75, finish(job, 30))
+    assert "got SIGTERM: stopped soft seed 0 after 3 of 3 steps" in said and newest() == 2, said
+    expect(0, run(1, "--restart", "auto", *deck))
+    compare()
     print(f"longest time from a signal to the end {slowest:.2f} s")
-    assert slowest < 3
+    assert slowest < 10
 
 
-def signal_after(seconds, ranks, rank):
+def signal_after(seconds, ranks, rank, *arguments):
     """(text, seconds from the signal to the end)"""
-    job = start(ranks, "--restart", "auto")
+    job = start(ranks, "--restart", "auto", *arguments)
     wait_for(lambda: list(pathlib.Path().glob("results.h5.tmp.*")) or job.poll() is not None)
     time.sleep(seconds)
     assert job.poll() is None, text_of(job)
@@ -499,12 +516,17 @@ samples: {blocks: 40000, block: 5000, steps: 2}
     began = time.monotonic()
     expect(0, run(2, "--output", "whole.h5"))
     whole = time.monotonic() - began
-    for ranks, rank, at in ((1, 0, 0.3), (2, 1, 0.5 * whole)):
+    for ranks, rank, at in ((1, 0, 0.3), (2, 1, 0.4 * whole)):
         said, seconds = signal_after(at, ranks, rank)
-        assert "got SIGTERM: stopped default seed 0 after" in said and seconds < 0.3 * whole, f"{seconds} s of {whole} s\n{said}"
+        assert "got SIGTERM: stopped default seed 0 after" in said, said
     expect(0, run(2, "--restart", "auto"))
     compare()
     fresh()
+    # A step of a minute or more.
+    for ranks, rank in ((1, 0), (2, 1)):
+        said, seconds = signal_after(2, ranks, rank, "--set", "samples.blocks=2000000")
+        assert "got SIGTERM: stopped default seed 0 after 0 of 2 steps" in said and seconds < 10, f"{seconds} s\n{said}"
+        no_files()
     # An epoch of a minute on a fast machine too: one with at most 5 s left is ended first.
     pathlib.Path(DECK).write_text("""
 run: {experiment: place_recognition, seeds: [0], output: results.h5}
@@ -515,7 +537,7 @@ train: {epochs: 2, choose_every: 1, assignment_epochs: 1, hyperactive: [0, 3]}
 """)
     for ranks, rank in ((1, 0), (2, 1)):
         said, seconds = signal_after(2, ranks, rank)
-        assert "got SIGTERM: stopped default seed 0 after 0 of 2 steps" in said and seconds < 2, f"{seconds} s\n{said}"
+        assert "got SIGTERM: stopped default seed 0 after 0 of 2 steps" in said and seconds < 10, f"{seconds} s\n{said}"
         no_files()
 
 
