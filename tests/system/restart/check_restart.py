@@ -475,7 +475,7 @@ def test_evaluating():
     deck = ["--only", "soft"]
     for setting in ("run.seeds=[0]", "train.steps=3", "train.evaluate_every=3", "checkpoint.every_steps=2", "train.polish=3",
                     "learn.diffusion.initial=1e-3", "data.observations.source=generate", "data.observations.points=20",
-                    "data.observations.noise=0.01", "data.validation=1", "data.test=300"):
+                    "data.observations.noise=0.01", "data.validation=1", "data.test=2000"):
         deck += ["--set", setting]
     expect(0, run(2, *deck, "--output", "whole.h5"))
     fresh()
