@@ -98,7 +98,7 @@ Tensor Tensor::empty(const Shape& shape, DType type) {
 
 Tensor Tensor::zeros(const Shape& shape, DType type) {
   Tensor out = empty(shape, type);
-  std::memset(out.raw(), 0, static_cast<std::size_t>(shape.count()) * size_of(type));
+  if (shape.count() > 0) std::memset(out.raw(), 0, static_cast<std::size_t>(shape.count()) * size_of(type));
   return out;
 }
 
@@ -179,6 +179,7 @@ void Tensor::assign(const Tensor& from) const {
   RANKINE_ASSERT(from.shape_ == shape_ && from.dtype_ == dtype_, "assign " + from.shape_.text() + " " +
                                                                      name_of(from.dtype_) + " to " +
                                                                      shape_.text() + " " + name_of(dtype_));
+  if (count() == 0) return;
   if (contiguous() && from.contiguous()) {
     std::memmove(raw(), from.raw(), static_cast<std::size_t>(count()) * size_of(dtype_));
     return;
