@@ -132,6 +132,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   data.read(data_);
   formulation_ = FormulationOptions::read(variant.section("formulation"));
   rule_ = rules().make_or("backprop", train.section("rule"));
+  reject_unused_options(*rule_, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();

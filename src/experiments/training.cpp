@@ -92,6 +92,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
+  reject_unused_options(*learning_rule, train);
   Shape input;
   try {
     input = learning_rule->network_input(data_->input_shape());

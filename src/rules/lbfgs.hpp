@@ -14,14 +14,17 @@ struct LbfgsOptions {
 
 /// The estimate of the Hessian starts afresh each step, so a restart between two steps continues with the
 /// same bits. The loss of a batch never grows; with `batch` the whole training set it falls to a minimum,
-/// with small batches it fits one after the other. Optimiser, learning rate, schedule and clipping play no
-/// part. Running statistics of batch norm follow the last iterate alone, frozen parameters stay. The
+/// with small batches it fits one after the other. There is no optimiser, learning rate, schedule nor
+/// clipping. Running statistics of batch norm follow the last iterate alone, frozen parameters stay. The
 /// outcome's loss and gradient norm are those before the step.
 class Lbfgs final : public LearningRule {
  public:
   using Options = LbfgsOptions;
   explicit Lbfgs(const Options& options) : options_(options) {}
 
+  std::vector<std::string> unused_options() const override {
+    return {"optimizer", "learning_rate", "schedule", "clip"};
+  }
   StepOutcome step(RuleContext& context) override;
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;

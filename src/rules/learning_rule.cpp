@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 namespace rankine {
 
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch) {
@@ -25,6 +27,16 @@ StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& grad
   else
     context.optimizer.step(context.parameters, gradient, context.learning_rate);
   return outcome;
+}
+
+void reject_unused_options(const LearningRule& rule, const DeckNode& train) {
+  for (const std::string& key : rule.unused_options()) {
+    if (train.has(key))
+      train.error_at(key,
+                     fmt::format("{}: this learning rule makes no use of it; leave it out, or give it in "
+                                 "those variants alone whose rules do",
+                                 key));
+  }
 }
 
 }  // namespace rankine

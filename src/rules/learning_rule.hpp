@@ -11,6 +11,7 @@
 #include "src/core/metric_info.hpp"
 #include "src/core/registry.hpp"
 #include "src/core/state_registry.hpp"
+#include "src/deck/node.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
@@ -93,6 +94,8 @@ class LearningRule {
   /// The shape of what the network sees at once of a sample of this shape. Throws InputError where the rule
   /// cannot take it apart.
   virtual Shape network_input(const Shape& sample) const { return sample; }
+  /// Keys of a deck's `train` that play no part in the rule's steps; a deck that gives one is refused.
+  virtual std::vector<std::string> unused_options() const { return {}; }
   /// Throws InputError where the rule cannot train this; called before any work.
   virtual void check(const RuleSetup& setup) const { static_cast<void>(setup); }
   /// Once, before the first step and before state is restored. `parameters` are the network's fresh ones.
@@ -140,6 +143,9 @@ TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkB
 
 /// Clips the gradient, and steps if it and the loss are finite.
 StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& gradient);
+
+/// Throws InputError where the deck's `train` gives an option that the rule makes no use of.
+void reject_unused_options(const LearningRule& rule, const DeckNode& train);
 
 /// The table of rules that a deck's `train.rule` can name.
 const Registry<LearningRule>& rules();

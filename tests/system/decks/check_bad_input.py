@@ -1,9 +1,10 @@
-"""What a user can get wrong in the main deck: exit code, one message, no half-written file.
+"""What a user can get wrong in the main deck and in decks of `training`: exit code, one message, no half-written file.
 
 usage: check_bad_input.py RANKINE DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 """
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -11,15 +12,79 @@ import tempfile
 import h5py
 import numpy
 
+DENSE = "[{name: flatten}, {name: dense, units: 4}, {name: relu}, {name: dense, units: 10}]"
+TEXT = ("[{name: embedding, vocabulary: 256, units: 8}, {name: transformer, heads: 2}, {name: layer_norm}, "
+        "{name: dense, units: 256}]")
+
+
+def training_deck(path, data, blocks, train="steps: 1, epochs: 0, batch: 4, shards: 4"):
+    path.write_text("run: {experiment: training, output: out.h5}\ndata: {" + data + "}\nmodel: {blocks: " + blocks +
+                    "}\ntrain: {" + train + "}\nsmoke: {run: {seeds: [0]}}\n")
+
+
+def write_images(folder, count=30, labels=None, cut=0):
+    """Fashion-MNIST's four files with `count` images; the last `cut` bytes of the training images are missing."""
+    folder.mkdir()
+    labels = numpy.arange(count) % 10 if labels is None else labels
+    for part in ("train", "t10k"):
+        images = struct.pack(">iiii", 0x803, count, 28, 28) + bytes(count * 784)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(images[:len(images) - (cut if part == "train" else 0)])
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 0x801, len(labels)) +
+                                                           bytes(labels.astype(numpy.uint8)))
+
+
+def check_training(base, check):
+    """`check(name, deck, *needed, ranks)`: a smoke run of the deck ends with one message that has the words needed."""
+    images = lambda folder: f"name: fashion_mnist, path: {folder}, train: 16, validation: 4, test: 4"
+    wrong = numpy.arange(30) % 10
+    wrong[17] = 12
+    write_images(base / "truncated", cut=100)
+    write_images(base / "count", labels=numpy.arange(29) % 10)
+    write_images(base / "label", labels=wrong)
+    write_images(base / "good")
+    deck = base / "bad.yaml"
+    for folder, *needed in (("nowhere", "dataset-fashion-mnist"), ("truncated", "train-images-idx3-ubyte"),
+                            ("count", "30 images", "29 labels"), ("label", "label 17 is 12")):
+        training_deck(deck, images(base / folder), DENSE)
+        check(f"images: {folder}", deck, str(base / folder), *needed)
+
+    rows = [f"{i},{i % 7},{i % 2}" for i in range(20)]
+    (base / "good.csv").write_text("\n".join(["a,b,class", *rows]) + "\n")
+    rows[4] = "nan,1,0"
+    (base / "nan.csv").write_text("\n".join(["a,b,class", *rows]) + "\n")
+    table = lambda name, more: f"name: table, table: file, path: {base / name}, task: classification, {more}"
+    training_deck(deck, table("nan.csv", "test: 4, validation: 2"), "[{name: dense, units: 2}]")
+    check("NaN in a table", deck, "nan.csv:6: column 1 is nan", "finite")
+    training_deck(deck, table("good.csv", "rows: {train: [0, 12], validation: [12, 15], test: [11, 20]}"),
+                  "[{name: dense, units: 2}]")
+    check("test rows among the training rows", deck, "bad.yaml:2", "training and test share examples: 11")
+
+    (base / "texts").mkdir()
+    (base / "texts" / "a").write_text("It was a dark and stormy night. " * 200)
+    text = f"name: text, path: {base / 'texts'}, length: 32, validation: 0.1, test: 0.1"
+    training_deck(deck, text, TEXT.replace("heads: 2", "heads: 2, cache_length: 8"))
+    check("sequence longer than the cache", deck, "32", "cache_length", "8")
+    training_deck(deck, text, TEXT.replace("heads: 2", "heads: 2, causal: false"),
+                  "steps: 1, epochs: 0, batch: 4, shards: 4, rule: {name: seco, chunk: 8}")
+    check("a rule that the model cannot carry", deck, "bad.yaml:4", "seco: block1", "causal attention only")
+    for rule, blocks, message in (
+            ("pipeline", "[{name: flatten}, {name: dense, units: 10}]", "pipeline: 4 ranks for 2 stages of the network"),
+            ("{name: auglocal, depth: 1}", DENSE.replace("{name: relu}", "{name: relu}, {name: relu}"),
+             "auglocal: 4 ranks for 2 stages of the network")):
+        training_deck(deck, images(base / "good"), blocks, "steps: 1, epochs: 0, batch: 4, shards: 4, rule: " + rule)
+        check("more ranks than blocks", deck, "bad.yaml:4", message, ranks=4)
+    training_deck(deck, images(base / "good"), DENSE, "steps: 1, epochs: 0, batch: 4, shards: 4, rule: lbfgs, clip: 1")
+    check("an option that the rule makes no use of", deck, "bad.yaml:4", "clip: this learning rule makes no use of it")
+
 
 def main() -> int:
-    rankine, deck, *launcher = sys.argv[1:]
+    rankine, main_deck, *launcher = sys.argv[1:]
     place = launcher.index("RANKS")
     failures = []
 
-    def run(name, ranks, arguments, code, *needed, folder):
+    def run(name, ranks, arguments, code, *needed, folder, deck=main_deck):
         before = sorted(os.listdir(folder))
-        command = launcher[:place] + [str(ranks)] + launcher[place + 1 :]
+        command = launcher[:place] + [str(ranks)] + launcher[place + 1:]
         process = subprocess.run([*command, rankine, "run", deck, "--smoke", *arguments], cwd=folder,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
         text = process.stderr
@@ -86,6 +151,7 @@ def main() -> int:
         check("polishing nothing", sets("train.polish=2"), "polish", "learn")
         check("output in a missing folder", ["--output", str(base / "nowhere" / "out.h5")], "nowhere")
         check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")
+        check_training(base, lambda name, deck, *needed, ranks=1: run(name, ranks, out, 1, *needed, folder=folder, deck=deck))
     for failure in failures:
         print(failure)
     return 1 if failures else 0
