@@ -22,10 +22,12 @@
 namespace rankine {
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__  // AddressSanitizer maps terabytes
+#ifdef __SANITIZE_ADDRESS__  // AddressSanitizer maps terabytes and takes its time
 constexpr bool limits_memory = false;
+constexpr int slower = 10;
 #else
 constexpr bool limits_memory = true;
+constexpr int slower = 1;
 #endif
 
 /// Bytes of address space that this process has; 0 where the system does not tell.
@@ -87,7 +89,7 @@ void rehearse(const std::string& path, const std::function<void()>& work, Rehear
   // HDF5 itself takes some 10 MB; what is read exists three times at most: in its cache, in a buffer, in an
   // array.
   if (limits.memory == 0) limits.memory = (std::uint64_t{192} << 20U) + 8 * size;
-  if (limits.seconds == 0) limits.seconds = 1 + static_cast<int>(size >> 23U);  // at least 8 MB a second
+  if (limits.seconds == 0) limits.seconds = slower * (1 + static_cast<int>(size >> 23U));  // 8 MB a second
   int ends[2];
   if (::pipe(ends) != 0)
     throw IoError(path + ": cannot make a pipe to read it carefully: " + std::strerror(errno));
@@ -117,10 +119,15 @@ void rehearse(const std::string& path, const std::function<void()>& work, Rehear
   if (answer == "y") return;
   if (!answer.empty() && answer.front() == 'n') throw InputError(answer.substr(1));
   const int signal = WIFSIGNALED(state) ? WTERMSIG(state) : 0;
+  if (signal == SIGALRM)
+    throw InputError(
+        fmt::format("{}: not read within {} s; where the file system is slow, try again, otherwise "
+                    "the file is damaged: get or make it again",
+                    path, 10 * limits.seconds));
   const std::string what =
       answer == "m"
           ? fmt::format("asks for more than {:.0f} MB of memory", 1e-6 * static_cast<double>(limits.memory))
-      : signal == SIGXCPU || signal == SIGALRM || signal == SIGKILL
+      : signal == SIGXCPU || signal == SIGKILL
           ? fmt::format("keeps HDF5 {} busy for more than {} s", hdf5::library_version(), limits.seconds)
           : fmt::format("makes HDF5 {} crash ({})", hdf5::library_version(),
                         signal == 0 ? "it ended" : ::strsignal(signal));
