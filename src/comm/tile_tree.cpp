@@ -72,6 +72,34 @@ void tree_sum_local(std::span<const T> values, std::int64_t count, std::span<T> 
 template void tree_sum_local<float>(std::span<const float>, std::int64_t, std::span<float>);
 template void tree_sum_local<double>(std::span<const double>, std::int64_t, std::span<double>);
 
+template <class T>
+void tree_sum_parts(std::span<const std::span<const T>> parts, std::int64_t count, std::int64_t begin,
+                    std::int64_t end, std::span<T> sum) {
+  if (count == 0) {
+    std::fill(sum.begin(), sum.end(), T(0));
+    return;
+  }
+  std::size_t at = 0;
+  for (const std::span<const T>& part : parts) {
+    const std::size_t m = part.size() / static_cast<std::size_t>(count);
+    RANKINE_ASSERT(m * static_cast<std::size_t>(count) == part.size() && at + m <= sum.size(),
+                   "tree_sum_parts got a part of " + std::to_string(part.size()) + " values for " +
+                       std::to_string(count) + " buffers, " + std::to_string(sum.size() - at) +
+                       " sums being left");
+    tree_sum_local(
+        part.subspan(static_cast<std::size_t>(begin) * m, static_cast<std::size_t>(end - begin) * m),
+        end - begin, sum.subspan(at, m));
+    at += m;
+  }
+  RANKINE_ASSERT(at == sum.size(), "tree_sum_parts got parts of " + std::to_string(at) + " values for " +
+                                       std::to_string(sum.size()) + " sums");
+}
+
+template void tree_sum_parts<float>(std::span<const std::span<const float>>, std::int64_t, std::int64_t,
+                                    std::int64_t, std::span<float>);
+template void tree_sum_parts<double>(std::span<const std::span<const double>>, std::int64_t, std::int64_t,
+                                     std::int64_t, std::span<double>);
+
 TileTree::TileTree(const Communicator& communicator, const BlockPartition& blocks)
     : communicator_(communicator),
       count_(blocks.count()),
@@ -202,28 +230,25 @@ void TileTree::plan(const BlockPartition& blocks) {
 }
 
 template <class T>
-void TileTree::sum(std::span<const T> values, std::span<T> sum) const {
+void TileTree::sum_parts(std::span<const std::span<const T>> parts, std::span<T> sum) const {
   const std::size_t m = sum.size();
-  RANKINE_ASSERT(values.size() == static_cast<std::size_t>(local_count()) * m,
-                 "TileTree::sum got " + std::to_string(values.size()) + " values for " +
+  std::size_t values = 0;
+  for (const std::span<const T>& part : parts) values += part.size();
+  RANKINE_ASSERT(values == static_cast<std::size_t>(local_count()) * m,
+                 "TileTree::sum got " + std::to_string(values) + " values for " +
                      std::to_string(local_count()) + " local tiles of " + std::to_string(m));
   if (count_ == 0 || m == 0) {
     std::fill(sum.begin(), sum.end(), T(0));
     return;
   }
-  if (local_count() == count_ && rounds_.empty()) {
-    tree_sum_local(values, count_, sum);
-    return;
-  }
-  const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(slots_) * m);
+  // The result takes shape where it is wanted, and all other partial sums beside it.
+  const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(slots_ - 1) * m);
   const auto slot = [&](int index) {
-    return std::span<T>(partial.get() + static_cast<std::size_t>(index) * m, m);
+    const auto before = static_cast<std::size_t>(index < result_slot_ ? index : index - 1);
+    return index == result_slot_ ? sum : std::span<T>(partial.get() + before * m, m);
   };
-  for (const Leaf& leaf : leaves_) {
-    const auto count = static_cast<std::size_t>(leaf.end - leaf.begin);
-    tree_sum_local(values.subspan(static_cast<std::size_t>(leaf.begin - begin_) * m, count * m),
-                   leaf.end - leaf.begin, slot(leaf.slot));
-  }
+  for (const Leaf& leaf : leaves_)
+    tree_sum_parts(parts, local_count(), leaf.begin - begin_, leaf.end - begin_, slot(leaf.slot));
   for (const Round& round : rounds_) {
     Exchange exchange(communicator_);
     for (const Message& message : round.receives)
@@ -236,11 +261,9 @@ void TileTree::sum(std::span<const T> values, std::span<T> sum) const {
       add(slot(sum_of.left).data(), slot(sum_of.right).data(), slot(sum_of.into).data(), m);
     }
   }
-  const auto result = slot(result_slot_);
-  std::copy(result.begin(), result.end(), sum.begin());
 }
 
-template void TileTree::sum<float>(std::span<const float>, std::span<float>) const;
-template void TileTree::sum<double>(std::span<const double>, std::span<double>) const;
+template void TileTree::sum_parts<float>(std::span<const std::span<const float>>, std::span<float>) const;
+template void TileTree::sum_parts<double>(std::span<const std::span<const double>>, std::span<double>) const;
 
 }  // namespace rankine

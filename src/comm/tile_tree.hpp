@@ -22,6 +22,12 @@ namespace rankine {
 template <class T>
 void tree_sum_local(std::span<const T> values, std::int64_t count, std::span<T> sum);
 
+/// The same for the buffers [begin, end) of `count` in several parts: part i holds `count` buffers of m_i
+/// values, and `sum` the m_i side by side.
+template <class T>
+void tree_sum_parts(std::span<const std::span<const T>> parts, std::int64_t count, std::int64_t begin,
+                    std::int64_t end, std::span<T> sum);
+
 /// The tree and its messages, worked out once, for any contiguous distribution of numbers over ranks.
 class TileTree {
  public:
@@ -37,7 +43,14 @@ class TileTree {
   /// `values` [local_count][m] holds one buffer for each of this rank's numbers, `sum` [m] takes the sum over
   /// all numbers on every rank. m must be the same everywhere. Collective. T: float, double.
   template <class T>
-  void sum(std::span<const T> values, std::span<T> sum) const;
+  void sum(std::span<const T> values, std::span<T> sum) const {
+    sum_parts<T>(std::span(&values, 1), sum);
+  }
+
+  /// The same for buffers in several parts: part i is [local_count][m_i], and `sum` holds the m_i side by
+  /// side.
+  template <class T>
+  void sum_parts(std::span<const std::span<const T>> parts, std::span<T> sum) const;
 
   /// The sum of one value for each number.
   template <class T>

@@ -87,23 +87,30 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
       }
       return {total};
     }
-    // Parts on tiles side by side, so that one sum over the tiles takes them all.
+    // One sum over the tiles takes all parts on tiles.
+    std::vector<Tensor> on_tiles;
     std::int64_t width = 0;
-    for (const Layout& part : layout)
-      if (part.on_tiles) width += part.count;
-    Tensor per_tile = Tensor::zeros({local, width}, type), summed = Tensor::empty({width}, type);
-    std::int64_t at = 0;
+    bool alone = true;  // these parts are the whole vector, in its order
     for (std::size_t i = 0; i < layout.size(); ++i) {
       if (!layout[i].on_tiles) continue;
-      Shape strides = row_major_strides(layout[i].shape), shape = layout[i].shape;
-      strides.insert(0, width);
-      shape.insert(0, local);
-      if (g[i].defined()) per_tile.view(shape, strides, at).assign(g[i]);
-      at += layout[i].count;
+      alone = alone && layout[i].offset == width;
+      on_tiles.push_back(g[i].defined() ? contiguous(g[i].detach())
+                                        : Tensor::zeros({local, layout[i].count}, type));
+      width += layout[i].count;
     }
+    const Tensor summed = Tensor::empty({width}, type);
+    if (width > 0) {
+      dispatch_real(type, "parameters", [&](auto zero) {
+        using T = decltype(zero);
+        std::vector<std::span<const T>> values;
+        for (const Tensor& part : on_tiles)
+          values.emplace_back(part.data<T>(), static_cast<std::size_t>(part.count()));
+        tiles->sum_parts(values, std::span<T>(summed.data<T>(), static_cast<std::size_t>(width)));
+      });
+    }
+    if (alone && width == count) return {summed};
     const Tensor total = Tensor::zeros({count}, type);
-    if (width > 0) summed = sum_over_tiles(per_tile, tiles);
-    at = 0;
+    std::int64_t at = 0;
     for (std::size_t i = 0; i < layout.size(); ++i) {
       const Layout& part = layout[i];
       const Tensor target = total.view(part.shape, row_major_strides(part.shape), part.offset);

@@ -9,11 +9,11 @@ class LocalTileSum final : public TileSum {
  public:
   explicit LocalTileSum(std::int64_t tiles) : tiles_(tiles) {}
   std::int64_t local_tiles() const override { return tiles_; }
-  void sum(std::span<const float> values, std::span<float> total) const override {
-    tree_sum_local(values, tiles_, total);
+  void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const override {
+    tree_sum_parts(parts, tiles_, 0, tiles_, total);
   }
-  void sum(std::span<const double> values, std::span<double> total) const override {
-    tree_sum_local(values, tiles_, total);
+  void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const override {
+    tree_sum_parts(parts, tiles_, 0, tiles_, total);
   }
 
  private:
@@ -24,9 +24,11 @@ class DistributedTileSum final : public TileSum {
  public:
   explicit DistributedTileSum(TileTree tree) : tree_(std::move(tree)) {}
   std::int64_t local_tiles() const override { return tree_.local_count(); }
-  void sum(std::span<const float> values, std::span<float> total) const override { tree_.sum(values, total); }
-  void sum(std::span<const double> values, std::span<double> total) const override {
-    tree_.sum(values, total);
+  void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const override {
+    tree_.sum_parts(parts, total);
+  }
+  void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const override {
+    tree_.sum_parts(parts, total);
   }
 
  private:

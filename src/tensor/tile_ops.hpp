@@ -17,8 +17,14 @@ class TileSum {
  public:
   virtual ~TileSum() = default;
   virtual std::int64_t local_tiles() const = 0;
-  virtual void sum(std::span<const float> values, std::span<float> total) const = 0;
-  virtual void sum(std::span<const double> values, std::span<double> total) const = 0;
+  /// Parts [L][m_i] to total, the m_i side by side.
+  virtual void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const = 0;
+  virtual void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const = 0;
+  /// [L][m] to [m].
+  template <class T>
+  void sum(std::span<const T> values, std::span<T> total) const {
+    sum_parts(std::span<const std::span<const T>>(&values, 1), total);
+  }
 };
 using SharedTileSum = std::shared_ptr<const TileSum>;
 

@@ -70,6 +70,17 @@ TYPED_TEST(TileTreeTest, SumHasTheBitsOfTheSerialTree) {
       EXPECT_TRUE(same_bits(sum, expected))
           << count << " tiles of " << m << " on " << world.size() << " ranks";
       EXPECT_TRUE(same_bits(local, expected)) << count << " tiles of " << m;
+
+      // The same buffers cut into three parts, one of them empty.
+      const std::size_t cut = m / 3, tiles = static_cast<std::size_t>(tile_tree.local_count());
+      std::vector<T> left(tiles * cut), right(tiles * (m - cut)), of_parts(m, T(-1));
+      for (std::size_t k = 0; k < tiles; ++k) {
+        std::copy_n(&own[k * m], cut, left.data() + k * cut);
+        std::copy_n(&own[k * m] + cut, m - cut, right.data() + k * (m - cut));
+      }
+      const std::vector<std::span<const T>> parts{left, {}, right};
+      tile_tree.sum_parts(std::span(parts), std::span<T>(of_parts));
+      EXPECT_TRUE(same_bits(of_parts, expected)) << count << " tiles of " << m << " in parts";
     }
   }
 }
