@@ -94,20 +94,10 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
     for (std::size_t i = 0; i < layout.size(); ++i) {
       if (!layout[i].on_tiles) continue;
       alone = alone && layout[i].offset == width;
-      on_tiles.push_back(g[i].defined() ? contiguous(g[i].detach())
-                                        : Tensor::zeros({local, layout[i].count}, type));
+      on_tiles.push_back(g[i].defined() ? g[i] : Tensor::zeros({local, layout[i].count}, type));
       width += layout[i].count;
     }
-    const Tensor summed = Tensor::empty({width}, type);
-    if (width > 0) {
-      dispatch_real(type, "parameters", [&](auto zero) {
-        using T = decltype(zero);
-        std::vector<std::span<const T>> values;
-        for (const Tensor& part : on_tiles)
-          values.emplace_back(part.data<T>(), static_cast<std::size_t>(part.count()));
-        tiles->sum_parts(values, std::span<T>(summed.data<T>(), static_cast<std::size_t>(width)));
-      });
-    }
+    const Tensor summed = sum_parts_over_tiles(on_tiles, type, tiles);
     if (alone && width == count) return {summed};
     const Tensor total = Tensor::zeros({count}, type);
     std::int64_t at = 0;

@@ -42,24 +42,49 @@ SharedTileSum distributed_tile_sum(TileTree tree) {
   return std::make_shared<DistributedTileSum>(std::move(tree));
 }
 
+namespace {
+
+/// Of parts [L, ...], and what it costs.
+std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles) {
+  std::int64_t width = 0, read = 0;
+  std::vector<Tensor> dense;
+  for (const Tensor& part : parts) {
+    RANKINE_ASSERT(part.rank() >= 1 && part.shape()[0] == tiles->local_tiles() && part.dtype() == type,
+                   "sum over " + std::to_string(tiles->local_tiles()) + " local tiles of a tensor " +
+                       part.shape().text() + " " + name_of(part.dtype()));
+    Shape shape = part.shape();
+    shape.erase(0);
+    width += shape.count();
+    read += part.count();
+    dense.push_back(part.contiguous() ? part.detach() : part.clone());
+  }
+  const Tensor sum = Tensor::empty({width}, type);
+  dispatch_real(type, "sum_over_tiles", [&](auto zero) {
+    using T = decltype(zero);
+    std::vector<std::span<const T>> values;
+    for (const Tensor& part : dense)
+      values.emplace_back(part.data<T>(), static_cast<std::size_t>(part.count()));
+    tiles->sum_parts(values, std::span<T>(sum.data<T>(), static_cast<std::size_t>(width)));
+  });
+  return {sum, {static_cast<double>(read), static_cast<double>((read + width) * size_of(type))}};
+}
+
+}  // namespace
+
+Tensor sum_parts_over_tiles(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles) {
+  const auto [sum, cost] = summed(parts, type, tiles);
+  count_cost("sum_over_tiles", cost);
+  return sum;
+}
+
 Tensor sum_over_tiles(const Tensor& x, const SharedTileSum& tiles) {
-  RANKINE_ASSERT(
-      x.rank() >= 1 && x.shape()[0] == tiles->local_tiles(),
-      "sum over " + std::to_string(tiles->local_tiles()) + " local tiles of a tensor " + x.shape().text());
-  const Tensor in = x.contiguous() ? x.detach() : x.clone();
+  const auto [sum, cost] = summed({x}, x.dtype(), tiles);
   Shape shape = x.shape();
   shape.erase(0);
-  Tensor y = Tensor::empty(shape, x.dtype());
-  dispatch_real(x.dtype(), "sum_over_tiles", [&](auto zero) {
-    using T = decltype(zero);
-    tiles->sum(std::span<const T>(in.data<T>(), static_cast<std::size_t>(in.count())),
-               std::span<T>(y.data<T>(), static_cast<std::size_t>(y.count())));
-  });
-  const double bytes = static_cast<double>(in.count() + y.count()) * static_cast<double>(size_of(x.dtype()));
   return apply_op(
-      "sum_over_tiles", {x}, y,
+      "sum_over_tiles", {x}, sum.view(shape, row_major_strides(shape), 0),
       [tiles](const auto& g, const auto&) { return std::vector<Tensor>{replicate_over_tiles(g[0], tiles)}; },
-      {.cost = {static_cast<double>(in.count()), bytes}});
+      {.cost = cost});
 }
 
 Tensor replicate_over_tiles(const Tensor& x, const SharedTileSum& tiles) {

@@ -33,6 +33,8 @@ SharedTileSum local_tile_sum(std::int64_t tiles);
 /// Tiles dealt to ranks; collective on the tree's communicator, which must outlive it.
 SharedTileSum distributed_tile_sum(TileTree tree);
 
+/// Parts [L, ...] of one type, not on the tape, to their sums, flat and side by side.
+Tensor sum_parts_over_tiles(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles);
 /// [L, ...] to [...].
 Tensor sum_over_tiles(const Tensor& x, const SharedTileSum& tiles);
 /// [...] to [L, ...], with stride 0.
