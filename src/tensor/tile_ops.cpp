@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "src/tensor/op_support.hpp"
+
 namespace rankine {
 namespace {
 
@@ -35,19 +37,10 @@ class DistributedTileSum final : public TileSum {
   TileTree tree_;
 };
 
-}  // namespace
-
-SharedTileSum local_tile_sum(std::int64_t tiles) { return std::make_shared<LocalTileSum>(tiles); }
-SharedTileSum distributed_tile_sum(TileTree tree) {
-  return std::make_shared<DistributedTileSum>(std::move(tree));
-}
-
-namespace {
-
 /// Of parts [L, ...], and what it costs.
 std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles) {
   std::int64_t width = 0, read = 0;
-  std::vector<Tensor> dense;
+  std::vector<Tensor> from;
   for (const Tensor& part : parts) {
     RANKINE_ASSERT(part.rank() >= 1 && part.shape()[0] == tiles->local_tiles() && part.dtype() == type,
                    "sum over " + std::to_string(tiles->local_tiles()) + " local tiles of a tensor " +
@@ -56,13 +49,13 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
     shape.erase(0);
     width += shape.count();
     read += part.count();
-    dense.push_back(part.contiguous() ? part.detach() : part.clone());
+    from.push_back(dense(part));
   }
   const Tensor sum = Tensor::empty({width}, type);
   dispatch_real(type, "sum_over_tiles", [&](auto zero) {
     using T = decltype(zero);
     std::vector<std::span<const T>> values;
-    for (const Tensor& part : dense)
+    for (const Tensor& part : from)
       values.emplace_back(part.data<T>(), static_cast<std::size_t>(part.count()));
     tiles->sum_parts(values, std::span<T>(sum.data<T>(), static_cast<std::size_t>(width)));
   });
@@ -70,6 +63,11 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
 }
 
 }  // namespace
+
+SharedTileSum local_tile_sum(std::int64_t tiles) { return std::make_shared<LocalTileSum>(tiles); }
+SharedTileSum distributed_tile_sum(TileTree tree) {
+  return std::make_shared<DistributedTileSum>(std::move(tree));
+}
 
 Tensor sum_parts_over_tiles(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles) {
   const auto [sum, cost] = summed(parts, type, tiles);

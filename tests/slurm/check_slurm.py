@@ -193,7 +193,8 @@ def chained():
     job.wait("TIMEOUT")
     say("a job hit its time limit")
     # Slurm wakes it and sends SIGTERM; whichever it sees first, the signal or the clock, it stops in order.
-    job.expect(": stopped ")
+    clock = "the wall time is nearly over"
+    job.expect((clock if clock in job.log() else "got SIGTERM") + ": stopped ")
 
     def over():
         state = job.show(successor).get("JobState")

@@ -17,9 +17,9 @@ TEXT = ("[{name: embedding, vocabulary: 256, units: 8}, {name: transformer, head
         "{name: dense, units: 256}]")
 
 
-def training_deck(path, data, blocks, train="steps: 1, epochs: 0, batch: 4, shards: 4"):
+def training_deck(path, data, blocks, more=""):
     path.write_text("run: {experiment: training, output: out.h5}\ndata: {" + data + "}\nmodel: {blocks: " + blocks +
-                    "}\ntrain: {" + train + "}\nsmoke: {run: {seeds: [0]}}\n")
+                    "}\ntrain: {steps: 1, epochs: 0, batch: 4, shards: 4" + more + "}\nsmoke: {run: {seeds: [0]}}\n")
 
 
 def write_images(folder, count=30, labels=None, cut=0):
@@ -65,15 +65,15 @@ def check_training(base, check):
     training_deck(deck, text, TEXT.replace("heads: 2", "heads: 2, cache_length: 8"))
     check("sequence longer than the cache", deck, "32", "cache_length", "8")
     training_deck(deck, text, TEXT.replace("heads: 2", "heads: 2, causal: false"),
-                  "steps: 1, epochs: 0, batch: 4, shards: 4, rule: {name: seco, chunk: 8}")
+                  ", rule: {name: seco, chunk: 8}")
     check("a rule that the model cannot carry", deck, "bad.yaml:4", "seco: block1", "causal attention only")
     for rule, blocks, message in (
             ("pipeline", "[{name: flatten}, {name: dense, units: 10}]", "pipeline: 4 ranks for 2 stages of the network"),
             ("{name: auglocal, depth: 1}", DENSE.replace("{name: relu}", "{name: relu}, {name: relu}"),
              "auglocal: 4 ranks for 2 stages of the network")):
-        training_deck(deck, images(base / "good"), blocks, "steps: 1, epochs: 0, batch: 4, shards: 4, rule: " + rule)
+        training_deck(deck, images(base / "good"), blocks, ", rule: " + rule)
         check("more ranks than blocks", deck, "bad.yaml:4", message, ranks=4)
-    training_deck(deck, images(base / "good"), DENSE, "steps: 1, epochs: 0, batch: 4, shards: 4, rule: lbfgs, clip: 1")
+    training_deck(deck, images(base / "good"), DENSE, ", rule: lbfgs, clip: 1")
     check("an option that the rule makes no use of", deck, "bad.yaml:4", "clip: this learning rule makes no use of it")
 
 
