@@ -2,15 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+
+#include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/comm/tiles.hpp"
 #include "src/core/random.hpp"
 #include "src/io/pdebench.hpp"
+#include "src/io/safe_file.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
 namespace {
+
+/// Ids of a split start at a multiple of a large number, so that no size of one split reaches another.
+constexpr long split_stride = 1'000'000;
 
 /// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
 /// that another size of a split does not change the samples of the others.
@@ -86,7 +93,47 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
       communicator.all_gather_varying(std::span<const double>(mine_own));
 }
 
+/// Solves all samples of the splits in turn and writes them at the resolution of their references.
+void write_samples(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
+                   const std::vector<double>& times, const std::function<void()>& between) {
+  PdeSplit all;
+  std::vector<std::vector<double>> numbers;
+  long redrawn = 0;
+  for (int i = 0; i < 3; ++i)
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), 1, all, redrawn, numbers);
+  const int cells = pde.data_cells();
+  std::vector<double> x(cells);
+  for (int i = 0; i < cells; ++i) x[i] = pde.length() * (i + 0.5) / cells;
+  std::optional<PdebenchWriter> writer;
+  communicator.on_root([&] { writer.emplace(options.write, times, x); });
+  const size_t count = pde.parameters().size();
+  for (long first = 0; first < all.size(); first += communicator.size()) {
+    if (between) between();
+    std::vector<double> mine;
+    communicator.together([&] {
+      const long s = first + communicator.rank();
+      if (s >= all.size()) return;
+      const std::span<const double> parameters = std::span(all.parameters).subspan(s * count, count);
+      mine = pde.reference(initial_cells(pde, numbers[s], parameters, cells), parameters, cells, times);
+    });
+    const std::vector<double> values = communicator.all_gather_varying(std::span<const double>(mine));
+    const size_t each = times.size() * cells;
+    communicator.on_root([&] {
+      for (size_t at = 0; at < values.size(); at += each) {
+        const long s = first + static_cast<long>(at / each);
+        std::string config = fmt::format("seed: {}\nsample: {}\n", options.seed, all.ids[s]);
+        for (size_t p = 0; p < count; ++p)
+          config += fmt::format("{}: {}\n", pde.parameters()[p].name, all.parameters[s * count + p]);
+        writer->append(std::span(values).subspan(at, each), config);
+      }
+    });
+  }
+  communicator.on_root([&] { writer->finish(); });
+}
+
 }  // namespace
+
+int PdeDataOptions::size(int split) const { return split == 0 ? train : split == 1 ? validation : test; }
 
 void PdeDataOptions::options(OptionVisitor& o) {
   o("source", source,
@@ -99,6 +146,9 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("test", test, {.help = "samples that the final figures come from, evaluated once", .min = 1});
   o("frames", frames, {.help = "uniform frames of the reference, the initial one included", .min = 2});
   o("seed", seed, {.help = "seed of the initial states; the same for all seeds of a run", .min = 0});
+  o("write", write,
+    {.help = "file for the computed samples in PDEBench's layout, for source: pdebench (training, validation "
+             "and test samples in this order; float32)"});
   o.group("observations", observations, "measured values of a training sample");
 }
 
@@ -106,6 +156,8 @@ void PdeDataOptions::validate(const DeckNode& node) const {
   if (source == "pdebench" && path.empty()) node.error("source: pdebench needs path, the file to read");
   if (source == "generate" && !path.empty())
     node.error_at("path", "path is given, but source: generate reads no file; write source: pdebench");
+  if (source != "generate" && !write.empty())
+    node.error_at("write", "write is for computed samples; give source: generate, or leave it out");
   observations.validate(node.section("observations"));
   if (observations.source == "generate" && source != "generate")
     node.section("observations")
@@ -125,6 +177,19 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
       node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells()) +
                  " cells, which grid.cells = " + std::to_string(cells) +
                  " does not divide; choose a divisor");
+    if (options.write.empty()) return;
+    if (!pde.collocated())
+      node.error_at("write",
+                    "write makes files of the diffusion-sorption problem, as source: pdebench reads them; "
+                    "leave it out");
+    communicator.on_root([&] {
+      const auto samples = static_cast<std::uint64_t>(options.train + options.validation + options.test);
+      try {
+        SafeFile(options.write, samples * options.frames * pde.data_cells() * sizeof(float));
+      } catch (const InputError& error) {
+        node.error_at("write", error.what());
+      }
+    });
     return;
   }
   if (!pde.collocated())
@@ -150,9 +215,6 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   PdeData data;
   data.cells = cells;
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
-  const int sizes[] = {options.train, options.validation, options.test};
-  // Ids of a split start at a multiple of a large number, so that no size of one split reaches another.
-  constexpr long stride = 1'000'000;
   if (options.source == "pdebench") {
     // Samples are read by the root and sent to all: the order in the file is the split.
     std::vector<double> values;
@@ -171,7 +233,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     const size_t each = data.times.size() * cells;
     long id = 0;
     for (int i = 0; i < 3; ++i)
-      for (int s = 0; s < sizes[i]; ++s, ++id) {
+      for (int s = 0; s < options.size(i); ++s, ++id) {
         const auto first = values.begin() + static_cast<long>(id * each);
         splits[i]->ids.push_back(id);
         splits[i]->initial.insert(splits[i]->initial.end(), first, first + cells);
@@ -185,9 +247,11 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     return data;
   }
   data.times = uniform_times(pde.duration(), options.frames);
+  if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 0; i < 3; ++i) {
     std::vector<std::vector<double>> numbers;
-    draw_samples(pde, options.seed, i * stride, sizes[i], cells, *splits[i], data.redrawn, numbers);
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
+                 numbers);
     if (i > 0)
       solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, between,
                        *splits[i]);

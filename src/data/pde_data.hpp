@@ -22,9 +22,12 @@ struct PdeDataOptions {
   int test = 52;
   int frames = 101;
   long seed = 20240507;
+  std::string write;
   ObservationOptions observations;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
+  /// Samples of split 0 (training), 1 (validation) or 2 (test).
+  int size(int split) const;
 };
 
 /// One split. Validation and test have references; training has values at the right wall, where they were
@@ -48,14 +51,16 @@ struct PdeData {
 };
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
-/// and cells that average to `cells`; and that `cells` divides the cells of generated references. Throws
-/// InputError on all ranks.
+/// and cells that average to `cells`; that `cells` divides the cells of generated references; and that there
+/// is room for a file to be written. Throws InputError or IoError on all ranks.
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
                     const Communicator& communicator, int cells);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
-/// between samples, and may end it by an exception of all ranks. Collective.
+/// between samples, and may end it by an exception of all ranks. With options.write, the samples are written
+/// first, training samples before validation and test, so that `source: pdebench` reads the same splits.
+/// Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                       int cells, const std::vector<double>& own_times, bool train_right_wall,
                       const std::function<void()>& between = {});
