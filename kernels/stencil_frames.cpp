@@ -1,86 +1,119 @@
 #include "kernels/stencil_frames.hpp"
 
-#include <algorithm>
+#include "kernels/column_lanes.hpp"
 
 namespace rankine::kernels {
 namespace {
 
-/// y[i] += factor value(i) x[i + offset] for the rows first .. last - 1 of one unknown; `value` steps by
-/// `stride`.
-template <int width>
-void add_diagonal(const double* value, int stride, double factor, const double* x, double* y, int rows) {
-  for (int i = 0; i < rows; ++i, value += stride) {
-    const double v = factor * *value;
-    for (int c = 0; c < width; ++c) y[i * width + c] += v * x[i * width + c];
+/// factor A_frame x, or factor A_frame^T x: one term of a sum.
+struct Term {
+  const StencilFrames& matrices;
+  int frame;
+  double factor;
+  const double* x;
+};
+
+/// sum + the row [cell][unknown] of a term, for `lanes` neighbouring columns.
+template <bool transposed, int lanes>
+ColumnLanes<double, lanes> add_row(const Term& term, int cell, int unknown, int columns,
+                                   ColumnLanes<double, lanes> sum) {
+  using Lanes = ColumnLanes<double, lanes>;
+  const StencilFrames& a = term.matrices;
+  const int m = a.unknowns;
+  for (int s = -a.reach; s <= a.reach; ++s) {
+    // Row i of A reads cell i + s in its block s; row i of A^T reads cell i - s in that cell's block s.
+    const int k = a.neighbour(cell, transposed ? -s : s);
+    if (k < 0) continue;
+    const double* block = a.at(term.frame, transposed ? k : cell, s);
+    const double* from = term.x + static_cast<long>(k) * m * columns;
+    for (int b = 0; b < m; ++b)
+      sum = multiply_add(term.factor * block[transposed ? b * m + unknown : unknown * m + b],
+                         Lanes::load(from + static_cast<long>(b) * columns), sum);
   }
+  return sum;
 }
 
-void add_diagonal(const double* value, int stride, double factor, const double* x, double* y, int rows,
-                  int columns) {
-  switch (columns) {
-    case 1:
-      return add_diagonal<1>(value, stride, factor, x, y, rows);
-    case 4:
-      return add_diagonal<4>(value, stride, factor, x, y, rows);
-    case 8:
-      return add_diagonal<8>(value, stride, factor, x, y, rows);
-    case 16:
-      return add_diagonal<16>(value, stride, factor, x, y, rows);
-    default:
-      for (int i = 0; i < rows; ++i, value += stride) {
-        const double v = factor * *value;
-        for (int c = 0; c < columns; ++c) y[i * columns + c] += v * x[i * columns + c];
+/// The same for one unknown and reach 1, where all neighbours are inside.
+template <bool transposed, int lanes>
+inline ColumnLanes<double, lanes> add_inner_row(const Term& term, int cell, int columns,
+                                                ColumnLanes<double, lanes> sum) {
+  using Lanes = ColumnLanes<double, lanes>;
+  const double* entry = term.matrices.at(term.frame, cell, 0);
+  const double* x = term.x + static_cast<long>(cell) * columns;
+  sum = multiply_add(term.factor * entry[transposed ? 2 : -1],
+                     Lanes::load(transposed ? x + columns : x - columns), sum);
+  sum = multiply_add(term.factor * entry[0], Lanes::load(x), sum);
+  return multiply_add(term.factor * entry[transposed ? -2 : 1],
+                      Lanes::load(transposed ? x - columns : x + columns), sum);
+}
+
+/// y += the terms, or y = the terms, for `lanes` neighbouring columns from `column` on.
+template <bool transposed, int lanes, size_t count>
+void add_block(const Term (&terms)[count], bool to_zero, int columns, int column, double* y) {
+  using Lanes = ColumnLanes<double, lanes>;
+  const int cells = terms[0].matrices.cells, m = terms[0].matrices.unknowns;
+  bool narrow = m == 1;
+  for (const Term& term : terms) narrow = narrow && term.matrices.reach == 1;
+  const auto rows = [&](int first, int last, const auto& add) {
+    for (int i = first; i < last; ++i)
+      for (int a = 0; a < m; ++a) {
+        double* to = y + (static_cast<long>(i) * m + a) * columns + column;
+        Lanes sum = to_zero ? Lanes{} : Lanes::load(to);
+        for (const Term& term : terms)
+          sum = add(Term{term.matrices, term.frame, term.factor, term.x + column}, i, a, sum);
+        sum.store(to);
       }
-  }
+  };
+  const auto any = [&](const Term& term, int i, int a, Lanes sum) {
+    return add_row<transposed, lanes>(term, i, a, columns, sum);
+  };
+  if (!narrow || cells < 3) return rows(0, cells, any);
+  rows(0, 1, any);
+  rows(1, cells - 1, [&](const Term& term, int i, int, Lanes sum) {
+    return add_inner_row<transposed, lanes>(term, i, columns, sum);
+  });
+  rows(cells - 1, cells, any);
 }
 
-/// One diagonal of single-unknown matrices: row i reads cell i + offset, in up to two runs on a ring.
-template <class Visit>
-void runs_of_rows(int cells, int offset, bool periodic, const Visit& visit) {
-  const int first = std::max(0, -offset), last = std::min(cells, cells - offset);
-  if (first < last) visit(first, last, first + offset);
-  if (!periodic || offset == 0) return;
-  if (offset > 0)
-    visit(cells - offset, cells, 0);
-  else
-    visit(0, -offset, cells + offset);
+template <bool transposed, size_t count>
+void add(const Term (&terms)[count], bool to_zero, int columns, double* y) {
+  int column = 0;
+  for (; column + 8 <= columns; column += 8) add_block<transposed, 8>(terms, to_zero, columns, column, y);
+  for (; column + 4 <= columns; column += 4) add_block<transposed, 4>(terms, to_zero, columns, column, y);
+  for (; column < columns; ++column) add_block<transposed, 1>(terms, to_zero, columns, column, y);
 }
 
 }  // namespace
 
-template <bool transposed>
-void StencilFrames::add(int frame, double factor, const double* x, int columns, double* y) const {
-  // Row i of the matrix reads column k: y_i += v x_k, or transposed y_k += v x_i.
-  const auto add_rows = [&](const double* value, int stride, long row, long column, int rows) {
-    add_diagonal(value, stride, factor, x + (transposed ? row : column) * columns,
-                 y + (transposed ? column : row) * columns, rows, columns);
-  };
-  const int m = unknowns;
-  if (m == 1 && cells > 2 * reach) {
-    for (int s = -reach; s <= reach; ++s)
-      runs_of_rows(cells, s, periodic, [&](int first, int last, int from) {
-        add_rows(at(frame, first, s), points(), first, from, last - first);
-      });
-    return;
-  }
-  for (int i = 0; i < cells; ++i)
-    for (int s = -reach; s <= reach; ++s) {
-      const int k = neighbour(i, s);
-      if (k < 0) continue;
-      const double* block = at(frame, i, s);
-      for (int a = 0; a < m; ++a)
-        for (int b = 0; b < m; ++b)
-          add_rows(block + a * m + b, 1, static_cast<long>(i) * m + a, static_cast<long>(k) * m + b, 1);
-    }
-}
-
 void StencilFrames::add_product(int frame, double factor, const double* x, int columns, double* y) const {
-  add<false>(frame, factor, x, columns, y);
+  add<false>({{*this, frame, factor, x}}, false, columns, y);
 }
 
 void StencilFrames::add_transposed_product(int frame, double factor, const double* x, int columns,
                                            double* y) const {
-  add<true>(frame, factor, x, columns, y);
+  add<true>({{*this, frame, factor, x}}, false, columns, y);
+}
+
+void march_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x, int columns,
+                   double* y) {
+  const long size = static_cast<long>(implicit.width()) * columns;
+  for (int j = 0; j < implicit.frames; ++j, x += size, y += size) {
+    if (previous && j > 0)
+      add<false>({{implicit, j, 1, x}, {*previous, j, -1, x - size}}, true, columns, y);
+    else
+      add<false>({{implicit, j, 1, x}}, true, columns, y);
+  }
+}
+
+void march_transposed_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x,
+                              int columns, double* y) {
+  const long size = static_cast<long>(implicit.width()) * columns;
+  for (int j = 0; j < implicit.frames; ++j, x += size, y += size) {
+    if (previous && j + 1 < implicit.frames)
+      add<true>({{implicit, j, 1, x}, {*previous, j + 1, -1, x + size}}, true, columns, y);
+    else
+      add<true>({{implicit, j, 1, x}}, true, columns, y);
+  }
 }
 
 }  // namespace rankine::kernels

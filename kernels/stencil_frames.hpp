@@ -42,10 +42,16 @@ struct StencilFrames {
   void add_product(int frame, double factor, const double* x, int columns, double* y) const;
   /// y += factor * A_frame^T x.
   void add_transposed_product(int frame, double factor, const double* x, int columns, double* y) const;
-
- private:
-  template <bool transposed>
-  void add(int frame, double factor, const double* x, int columns, double* y) const;
 };
+
+/// What a march solves, the product of an implicit time stepper's matrices:
+///   y_j = A_j x_j - B_j x_{j-1},   j = 0 .. frames - 1,   x_{-1} = 0,
+/// with A = implicit and B = *previous, which may be missing. x and y are [frame][cell][unknown][column] and
+/// disjoint. A column has the same bits whatever columns stand beside it.
+void march_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x, int columns,
+                   double* y);
+/// Its transpose: y_j = A_j^T x_j - B_{j+1}^T x_{j+1},   x_frames = 0.
+void march_transposed_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x,
+                              int columns, double* y);
 
 }  // namespace rankine::kernels

@@ -24,23 +24,6 @@ struct Operators {
   petsc::CallbackGuard guard;
 
   size_t size() const { return static_cast<size_t>(matrices.implicit.frames) * matrices.implicit.width(); }
-
-  /// y = P x or P^T x.
-  void multiply(const double* x, double* y, bool transposed) const {
-    const kernels::StencilFrames &a = matrices.implicit, &b = matrices.previous;
-    const size_t n = a.width();
-    std::fill(y, y + size(), 0.0);
-    for (int j = 0; j < a.frames; ++j) {
-      const double* now = x + j * n;
-      if (transposed) {
-        a.add_transposed_product(j, 1, now, 1, y + j * n);
-        if (matrices.history && j > 0) b.add_transposed_product(j, -1, now, 1, y + (j - 1) * n);
-      } else {
-        a.add_product(j, 1, now, 1, y + j * n);
-        if (matrices.history && j > 0) b.add_product(j, -1, now - n, 1, y + j * n);
-      }
-    }
-  }
 };
 
 template <class Body>
@@ -60,8 +43,10 @@ template <bool transposed>
 PetscErrorCode multiply(Mat matrix, Vec x, Vec y) {
   Operators* operators = nullptr;
   static_cast<void>(MatShellGetContext(matrix, &operators));
-  return call(*operators, x, y,
-              [&](auto from, auto to) { operators->multiply(from.data(), to.data(), transposed); });
+  return call(*operators, x, y, [&](auto from, auto to) {
+    transposed ? apply_march_transpose(operators->matrices, from, to)
+               : apply_march(operators->matrices, from, 1, to);
+  });
 }
 
 template <bool transposed>
@@ -161,7 +146,8 @@ class GmresMarch final : public LinearMarch {
     const double *x = nullptr, *b = nullptr;
     RANKINE_PETSC(VecGetArrayRead(solution_, &x));
     RANKINE_PETSC(VecGetArrayRead(rhs_, &b));
-    operators_->multiply(x, left.data(), transposed);
+    transposed ? apply_march_transpose(operators_->matrices, {x, n}, left)
+               : apply_march(operators_->matrices, {x, n}, 1, left);
     for (size_t i = 0; i < n; ++i) {
       start[i] = b[i];
       left[i] = b[i] - left[i];

@@ -42,6 +42,16 @@ std::vector<int> distinct_matrices(const kernels::StencilFrames& matrices,
   return firsts;
 }
 
+void apply_march(const MarchMatrices& march, std::span<const double> b, int columns, std::span<double> out) {
+  kernels::march_product(march.implicit, march.history ? &march.previous : nullptr, b.data(), columns,
+                         out.data());
+}
+
+void apply_march_transpose(const MarchMatrices& march, std::span<const double> s, std::span<double> out) {
+  kernels::march_transposed_product(march.implicit, march.history ? &march.previous : nullptr, s.data(), 1,
+                                    out.data());
+}
+
 LinearMarch::LinearMarch(const MarchMatrices& matrices)
     : LinearMarch(matrices.implicit.frames, matrices.implicit.cells, matrices.implicit.unknowns,
                   matrices.history) {

@@ -23,6 +23,10 @@ struct MarchMatrices {
   bool history = true;              ///< false: only the spatial factor, e_j = A_j^-1 r_j
 };
 
+/// out = P b, out_j = A_j b_j - B_j b_{j-1}, for columns [frame][cell][unknown][column]; and out = P^T s.
+void apply_march(const MarchMatrices& march, std::span<const double> b, int columns, std::span<double> out);
+void apply_march_transpose(const MarchMatrices& march, std::span<const double> s, std::span<double> out);
+
 /// P^-1, or an approximation of it, and its exact adjoint. Fields are [frame][cell][unknown][column], the
 /// column fastest. Immutable after construction. Source of the idea: rows and loss in the dual norm, the
 /// residual weighed with the inverse of the linearised problem.

@@ -129,6 +129,7 @@ const MarchMatrices& SchemePoint::linearisation() {
   linearised_ = true;
   const ConservativeScheme& s = scheme_;
   const int m = s.unknowns(), cells = s.cells();
+  const double inverse = 1 / s.scale_;
   matrices_ = {s.space_.stencil(s.frames()), s.space_.stencil(s.frames()), true};
   for (int j = 0; j < s.frames(); ++j) {
     if (s.linear_.empty()) {
@@ -138,22 +139,23 @@ const MarchMatrices& SchemePoint::linearisation() {
       const StencilFrames& g = s.linear_.front().stencil;
       double* now = &matrices_.implicit.values[j * g.frame_size()];
       double* before = &matrices_.previous.values[j * g.frame_size()];
+      const double of_now = -s.now(j) / s.scale_, of_before = s.before(j) / s.scale_;
       for (size_t k = 0; k < g.frame_size(); ++k) {
-        now[k] = -s.now(j) / s.scale_ * g.values[k];
-        before[k] = s.before(j) / s.scale_ * g.values[k];
+        now[k] = of_now * g.values[k];
+        before[k] = of_before * g.values[k];
       }
     }
-    for (int i = 0; i < cells; ++i) {
-      const long point = static_cast<long>(j) * cells + i;
-      double* now = matrices_.implicit.at(j, i, 0);
-      double* before = matrices_.previous.at(j, i, 0);
-      for (int a = 0; a < m; ++a)
-        for (int b = 0; b < m; ++b) {
-          const double* slope = storage_.by(a, b);
-          now[a * m + b] += slope[point + cells] / s.scale_;
-          before[a * m + b] += slope[point] / s.scale_;
+    for (int a = 0; a < m; ++a)
+      for (int b = 0; b < m; ++b) {
+        const double* slope = storage_.by(a, b) + static_cast<long>(j) * cells;
+        double* now = matrices_.implicit.at(j, 0, 0) + a * m + b;
+        double* before = matrices_.previous.at(j, 0, 0) + a * m + b;
+        const long stride = static_cast<long>(matrices_.implicit.points()) * m * m;
+        for (int i = 0; i < cells; ++i) {
+          now[i * stride] += inverse * slope[cells + i];
+          before[i * stride] += inverse * slope[i];
         }
-    }
+      }
   }
   return matrices_;
 }
@@ -259,25 +261,6 @@ bool SchemePoint::curvature_weight(std::span<const double> p, std::span<double> 
       weight[j * n + i] = storage_.by(0, 0, 0)[(j + 1) * n + i] *
                           (p[j * n + i] - (j + 1 == s.frames() ? 0 : p[(j + 1) * n + i])) / s.scale_;
   return true;
-}
-
-void apply_march(const MarchMatrices& march, std::span<const double> b, int columns, std::span<double> out) {
-  const long frame = static_cast<long>(march.implicit.width()) * columns;
-  for (int j = 0; j < march.implicit.frames; ++j) {
-    std::fill_n(&out[j * frame], frame, 0.0);
-    march.implicit.add_product(j, 1, &b[j * frame], columns, &out[j * frame]);
-    if (j > 0) march.previous.add_product(j, -1, &b[(j - 1) * frame], columns, &out[j * frame]);
-  }
-}
-
-void apply_march_transpose(const MarchMatrices& march, std::span<const double> s, std::span<double> out) {
-  const long frame = march.implicit.width();
-  for (int j = 0; j < march.implicit.frames; ++j) {
-    std::fill_n(&out[j * frame], frame, 0.0);
-    march.implicit.add_transposed_product(j, 1, &s[j * frame], 1, &out[j * frame]);
-    if (j + 1 < march.implicit.frames)
-      march.previous.add_transposed_product(j + 1, -1, &s[(j + 1) * frame], 1, &out[j * frame]);
-  }
 }
 
 }  // namespace rankine

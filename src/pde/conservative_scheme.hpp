@@ -185,8 +185,4 @@ class SchemePoint {
   bool linearised_ = false;
 };
 
-/// out = A_j b_j - B_j b_{j-1} for columns [frames][width][columns]; and its transpose.
-void apply_march(const MarchMatrices& march, std::span<const double> b, int columns, std::span<double> out);
-void apply_march_transpose(const MarchMatrices& march, std::span<const double> s, std::span<double> out);
-
 }  // namespace rankine

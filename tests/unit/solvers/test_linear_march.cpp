@@ -182,6 +182,30 @@ TEST_P(LinearMarchTest, BitsDoNotDependOnTheBatchAndInPlaceIsAllowed) {
   }
 }
 
+TEST_P(LinearMarchTest, TheProductUndoesTheSolve) {
+  const Shape shape = GetParam();
+  const int columns = shape.columns;
+  const MarchMatrices matrices = random_march(shape, 3);
+  const auto march = make_direct_march(matrices);
+  const size_t rows = shape.rows();
+  const auto r = random_field(rows * columns, 4);
+  std::vector<double> e(r.size()), back(r.size());
+  march->apply(r, e, columns);
+  apply_march(matrices, e, columns, back);
+  EXPECT_LT(relative_difference(back, r), 100 * eps);
+  for (int column = 0; column < columns; ++column) {
+    std::vector<double> one(rows), product(rows);
+    for (size_t i = 0; i < rows; ++i) one[i] = e[i * columns + column];
+    apply_march(matrices, one, 1, product);
+    for (size_t i = 0; i < rows; ++i)
+      ASSERT_EQ(product[i], back[i * columns + column]) << "bits must not depend on the columns beside";
+    march->apply_transpose(one, product);
+    std::vector<double> again(rows);
+    apply_march_transpose(matrices, product, again);
+    EXPECT_LT(relative_difference(again, one), 100 * eps);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LinearMarchTest,
     testing::Values(Shape{1, 1, 1, true}, Shape{5, 1, 2, true}, Shape{4, 2, 3, true}, Shape{7, 13, 29, true},
