@@ -28,12 +28,19 @@ struct DiffusionSorptionCoefficients {
     double value, slope, curvature;  ///< M(u), M'(u) = R(u), M''(u)
   };
 
-  KOKKOS_INLINE_FUNCTION Storage storage(double u) const {
-    using std::pow;
-    const double c = sorption(), n = exponent, v = (u > 0 ? u : 0) + regularisation, power = pow(v, n);
+  /// u + eps, or eps where u is negative.
+  KOKKOS_INLINE_FUNCTION double shifted(double u) const { return (u > 0 ? u : 0) + regularisation; }
+
+  /// `power` is shifted(u)^n_f and `least` eps^n_f, which callers compute for many points at once.
+  KOKKOS_INLINE_FUNCTION Storage storage(double u, double power, double least) const {
+    const double c = sorption(), n = exponent, v = shifted(u);
     const double slope = 1 + c * power / v;
     if (u <= 0) return {u * slope, slope, 0};
-    return {u + c / n * (power - pow(regularisation, n)), slope, c * (n - 1) * power / (v * v)};
+    return {u + c / n * (power - least), slope, c * (n - 1) * power / (v * v)};
+  }
+  KOKKOS_INLINE_FUNCTION Storage storage(double u) const {
+    using std::pow;
+    return storage(u, pow(shifted(u), exponent), pow(regularisation, exponent));
   }
 
   /// Retardation factor R and its derivatives; constant below u = 0.
@@ -41,12 +48,15 @@ struct DiffusionSorptionCoefficients {
     double value, slope, curvature;  ///< R(u), R'(u), R''(u)
   };
 
+  /// `power` is shifted(u)^(n_f - 1).
+  KOKKOS_INLINE_FUNCTION Retardation retardation(double u, double power) const {
+    const double n = exponent, v = shifted(u), sorbed = sorption() * power;
+    if (u <= 0) return {1 + sorbed, 0, 0};
+    return {1 + sorbed, (n - 1) * sorbed / v, (n - 1) * (n - 2) * sorbed / (v * v)};
+  }
   KOKKOS_INLINE_FUNCTION Retardation retardation(double u) const {
     using std::pow;
-    const double c = sorption(), n = exponent, v = (u > 0 ? u : 0) + regularisation;
-    const double power = c * pow(v, n - 1);
-    if (u <= 0) return {1 + power, 0, 0};
-    return {1 + power, (n - 1) * power / v, (n - 1) * (n - 2) * power / (v * v)};
+    return retardation(u, pow(shifted(u), exponent - 1));
   }
 };
 

@@ -176,10 +176,11 @@ TermValues SpatialOperator::storage(std::span<const double> times, std::span<con
   Points points;
   points.x.resize(size);
   points.t.resize(size);
-  for (long p = 0; p < size; ++p) {
-    points.x[p] = cell_centre(static_cast<int>(p % cells_));
-    points.t[p] = times[p / cells_];
-  }
+  for (size_t j = 0; j < times.size(); ++j)
+    for (int i = 0; i < cells_; ++i) {
+      points.x[j * cells_ + i] = cell_centre(i);
+      points.t[j * cells_ + i] = times[j];
+    }
   if (m > 1) {
     points.arguments.resize(m * size);
     for (long p = 0; p < size; ++p)

@@ -53,6 +53,24 @@ TEST(Pointwise, AreAccurateToAFewUlp) {
   check_all<double>();
 }
 
+TEST(Pointwise, PowersAreAccurate) {
+  const int n = 50001;
+  for (const double exponent : {0.874, -0.126, 2.5, 1.0}) {
+    std::vector<double> x(n), y(n);
+    for (int i = 0; i < n; ++i) x[i] = std::exp(-250 + 500 * (i + 0.37) / n);
+    x[0] = 1e-6, x[1] = 1, x[2] = std::nextafter(1, 0), x[3] = std::nextafter(1, 2), x[4] = std::sqrt(0.5);
+    map(Power{exponent}, n, x.data(), y.data());
+    double worst = 0;
+    for (int i = 0; i < n; ++i) {
+      const long double at = x[i], expected = std::pow(at, static_cast<long double>(exponent));
+      const long double bound = 1 + std::abs(exponent * std::log(at));
+      worst = std::max(worst, static_cast<double>(std::abs(y[i] / expected - 1) / bound));
+    }
+    EXPECT_LT(worst, 4e-16) << "exponent " << exponent;
+    EXPECT_EQ(Power{exponent}(1), 1);
+  }
+}
+
 TEST(Pointwise, AreFiniteFarOutAndKeepNan) {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(Tanh{}(1e300), 1);
