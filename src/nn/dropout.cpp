@@ -17,7 +17,7 @@ Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
     const std::uint8_t* keep = kept.data<std::uint8_t>();
     T* to = y.data<T>();
     const T scale = static_cast<T>(factor);
-    for (std::int64_t i = 0; i < in.count(); ++i) to[i] = keep[i] != 0 ? scale * from[i] : T(0);
+    for (std::int64_t i = 0, end = in.count(); i < end; ++i) to[i] = keep[i] != 0 ? scale * from[i] : T(0);
   });
   const auto vjp = [kept, factor](const std::vector<Tensor>& g, const VjpContext&) {
     return std::vector<Tensor>{masked(g[0], kept, factor)};

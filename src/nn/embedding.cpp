@@ -8,7 +8,7 @@ namespace rankine {
 namespace {
 
 void check(const Tensor& tokens, std::int64_t vocabulary) {
-  for (std::int64_t i = 0; i < tokens.count(); ++i) {
+  for (std::int64_t i = 0, end = tokens.count(); i < end; ++i) {
     const std::int32_t token = tokens.data<std::int32_t>()[i];
     if (token < 0 || token >= vocabulary)
       throw InputError("token " + std::to_string(token) + " at place " + std::to_string(i) + " of " +
@@ -34,7 +34,7 @@ Tensor embedding(const Tensor& table, const Tensor& tokens) {
   const Tensor values = table.strides()[2] == 1 || width == 1 ? table.detach() : table.clone();
   dispatch_real(table.dtype(), "embedding", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < which.count(); ++i)
+    for (std::int64_t i = 0, end = which.count(); i < end; ++i)
       std::copy_n(values.data<T>() + (i / per_shard) * values.strides()[0] +
                       which.data<std::int32_t>()[i] * values.strides()[1],
                   width, y.data<T>() + i * width);
@@ -56,7 +56,7 @@ Tensor sum_by_token(const Tensor& rows, const Tensor& tokens, std::int64_t vocab
   const std::int64_t per_shard = shards == 0 ? 0 : which.count() / shards;
   dispatch_real(rows.dtype(), "sum_by_token", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < which.count(); ++i) {
+    for (std::int64_t i = 0, end = which.count(); i < end; ++i) {
       T* to = y.data<T>() + ((i / per_shard) * vocabulary + which.data<std::int32_t>()[i]) * width;
       const T* row = from.data<T>() + i * width;
       for (std::int64_t d = 0; d < width; ++d) to[d] += row[d];

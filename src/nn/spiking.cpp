@@ -32,8 +32,9 @@ Tensor indicator(const Tensor& x, F condition) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < in.count(); ++i)
-      y.data<T>()[i] = condition(static_cast<double>(in.data<T>()[i])) ? T(1) : T(0);
+    const T* from = in.data<T>();
+    std::transform(from, from + in.count(), y.data<T>(),
+                   [&](T v) { return condition(static_cast<double>(v)) ? T(1) : T(0); });
   });
   return y;
 }
@@ -73,9 +74,9 @@ Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
                     dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
                       using T = decltype(zero);
                       kernels::with_surrogate(kind, [&](auto slope) {
-                        for (std::int64_t i = 0; i < at.count(); ++i)
-                          back.data<T>()[i] =
-                              from.data<T>()[i] * slope(at.data<T>()[i], static_cast<T>(width));
+                        const T* dy = from.data<T>();
+                        std::transform(dy, dy + from.count(), at.data<T>(), back.data<T>(),
+                                       [&](T d, T v) { return d * slope(v, static_cast<T>(width)); });
                       });
                     });
                     return {back};

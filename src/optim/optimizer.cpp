@@ -62,7 +62,7 @@ double largest_size(const Tensor& x) {
     const T* values = x.data<T>();
     T found = 0;
     bool number = true;
-    for (std::int64_t i = 0; i < x.count(); ++i) {
+    for (std::int64_t i = 0, end = x.count(); i < end; ++i) {
       found = std::max(found, std::abs(values[i]));
       number = number && values[i] == values[i];
     }
@@ -87,7 +87,7 @@ double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, dou
       using T = decltype(zero);
       const T factor = static_cast<T>(bound / norm);
       T* g = gradient.data<T>();
-      for (std::int64_t i = 0; i < gradient.count(); ++i) g[i] *= factor;
+      for (std::int64_t i = 0, end = gradient.count(); i < end; ++i) g[i] *= factor;
     });
   }
   return norm;

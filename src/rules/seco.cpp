@@ -93,12 +93,13 @@ void Seco::check(const RuleSetup& setup) const {
   const RandomStream random(0, "seco/check");
   Tensor x = Tensor::empty(shape, network.input().rank() == 1 ? DType::i32 : network.dtype());
   if (x.dtype() == DType::i32) {
-    for (std::int64_t i = 0; i < x.count(); ++i)
+    for (std::int64_t i = 0, end = x.count(); i < end; ++i)
       x.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(2, 0, 0, i));
   } else {
     dispatch_real(x.dtype(), "seco", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t i = 0; i < x.count(); ++i) x.data<T>()[i] = static_cast<T>(random.normal(0, 0, i));
+      for (std::int64_t i = 0, end = x.count(); i < end; ++i)
+        x.data<T>()[i] = static_cast<T>(random.normal(0, 0, i));
     });
   }
   const SharedTileSum one = local_tile_sum(1);

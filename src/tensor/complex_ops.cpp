@@ -1,5 +1,6 @@
 #include "src/tensor/complex_ops.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/fft.hpp"
@@ -29,7 +30,8 @@ Tensor part(const Tensor& x, std::int64_t first) {
   dispatch_real(y.dtype(), "part", [&](auto zero) {
     using T = decltype(zero);
     const T* from = static_cast<const T*>(in.raw()) + first;
-    for (std::int64_t i = 0; i < y.count(); ++i) y.data<T>()[i] = from[2 * i];
+    T* to = y.data<T>();
+    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = from[2 * i];
   });
   return y;
 }
@@ -43,8 +45,9 @@ Tensor complex_of(const Tensor& re, const Tensor& im) {
   Tensor y = Tensor::empty(re.shape(), complex_type(re.dtype()));
   dispatch_real(re.dtype(), "complex_of", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < y.count(); ++i)
-      y.data<std::complex<T>>()[i] = {a.data<T>()[i], b.data<T>()[i]};
+    const T *real = a.data<T>(), *imaginary = b.data<T>();
+    auto* to = y.data<std::complex<T>>();
+    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = {real[i], imaginary[i]};
   });
   return apply_op("complex_of", {re, im}, y,
                   [](const List& g, const auto&) {
@@ -77,7 +80,8 @@ Tensor complex_exp(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(real_type(x.dtype()), "complex_exp", [&](auto zero) {
     using C = std::complex<decltype(zero)>;
-    for (std::int64_t i = 0; i < y.count(); ++i) y.data<C>()[i] = std::exp(in.data<C>()[i]);
+    const C* from = in.data<C>();
+    std::transform(from, from + in.count(), y.data<C>(), [](C z) { return std::exp(z); });
   });
   return apply_op(
       "complex_exp", {x}, y,

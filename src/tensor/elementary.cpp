@@ -22,7 +22,8 @@ Tensor each(const char* name, const Tensor& x, F f) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < in.count(); ++i) y.data<T>()[i] = f(in.data<T>()[i]);
+    const T* from = in.data<T>();
+    std::transform(from, from + in.count(), y.data<T>(), f);
   });
   return y;
 }

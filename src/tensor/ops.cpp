@@ -146,7 +146,7 @@ Tensor scale(const Tensor& x, double factor) {
     const T* from = in.data<T>();
     T* to = y.data<T>();
     const T s = static_cast<T>(factor);
-    for (std::int64_t i = 0; i < in.count(); ++i) to[i] = s * from[i];
+    for (std::int64_t i = 0, end = in.count(); i < end; ++i) to[i] = s * from[i];
   });
   return apply_op("scale", {x}, y,
                   [factor](const auto& g, const auto&) { return std::vector<Tensor>{scale(g[0], factor)}; },
@@ -165,8 +165,9 @@ Tensor conj(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "conj", [&](auto zero) {
     using T = decltype(zero);
+    const T* from = in.data<T>();
     if constexpr (!std::is_floating_point_v<T>)
-      for (std::int64_t i = 0; i < in.count(); ++i) y.data<T>()[i] = std::conj(in.data<T>()[i]);
+      std::transform(from, from + in.count(), y.data<T>(), [](T v) { return std::conj(v); });
   });
   return apply_op("conj", {x}, y, [](const auto& g, const auto&) { return std::vector<Tensor>{conj(g[0])}; },
                   {.cost = pointwise_cost(y, 1, 0)});
@@ -258,7 +259,9 @@ Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
   dispatch_any(a.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const bool* flag = flags.data<bool>();
-    for (std::int64_t i = 0; i < y.count(); ++i) y.data<T>()[i] = flag[i] ? da.data<T>()[i] : db.data<T>()[i];
+    const T *yes = da.data<T>(), *no = db.data<T>();
+    T* to = y.data<T>();
+    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = flag[i] ? yes[i] : no[i];
   });
   return apply_op("select", {a, b}, y,
                   [flags](const auto& g, const auto&) {
@@ -284,13 +287,13 @@ Tensor cast(const Tensor& x, DType type) {
       To* target = y.data<To>();
       if constexpr (to_complex) {
         if constexpr (from_complex) {
-          for (std::int64_t i = 0; i < in.count(); ++i) target[i] = To(source[i]);
+          for (std::int64_t i = 0, end = in.count(); i < end; ++i) target[i] = To(source[i]);
         } else {
-          for (std::int64_t i = 0; i < in.count(); ++i)
+          for (std::int64_t i = 0, end = in.count(); i < end; ++i)
             target[i] = To(static_cast<typename To::value_type>(source[i]));
         }
       } else if constexpr (!from_complex) {
-        for (std::int64_t i = 0; i < in.count(); ++i) target[i] = static_cast<To>(source[i]);
+        for (std::int64_t i = 0, end = in.count(); i < end; ++i) target[i] = static_cast<To>(source[i]);
       }
     });
   });
@@ -540,7 +543,7 @@ Tensor gather(const Tensor& x, int axis, const Tensor& index) {
   Shape shape = x.shape();
   shape[axis] = rows.count();
   Tensor y = Tensor::empty(shape, x.dtype());
-  for (std::int64_t i = 0; i < rows.count(); ++i) {
+  for (std::int64_t i = 0, end = rows.count(); i < end; ++i) {
     const std::int64_t row = rows.data<std::int64_t>()[i];
     RANKINE_ASSERT(0 <= row && row < extent,
                    "gather: index " + std::to_string(row) + " of " + std::to_string(extent));
@@ -563,7 +566,7 @@ Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t 
   Tensor y = Tensor::zeros(shape, x.dtype());
   dispatch_floating(x.dtype(), "scatter_add", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < rows.count(); ++i) {
+    for (std::int64_t i = 0, end = rows.count(); i < end; ++i) {
       const std::int64_t row = rows.data<std::int64_t>()[i];
       RANKINE_ASSERT(0 <= row && row < extent,
                      "scatter_add: index " + std::to_string(row) + " of " + std::to_string(extent));

@@ -108,7 +108,7 @@ Tensor Tensor::full(const Shape& shape, DType type, double value) {
     using T = decltype(zero);
     T* data = out.data<T>();
     const T filler = static_cast<T>(value);
-    for (std::int64_t i = 0; i < out.count(); ++i) data[i] = filler;
+    for (std::int64_t i = 0, end = out.count(); i < end; ++i) data[i] = filler;
   });
   return out;
 }

@@ -32,7 +32,7 @@ Tensor Embedding::forward(const BoundParameters& parameters, const Tensor& x, Pa
                      name_of(x.dtype()) + " " + x.shape().text() +
                      "; the data set must be one of tokens, and the embedding the first block");
   const Tensor tokens = x.contiguous() ? x.detach() : x.clone();
-  for (std::int64_t i = 0; i < tokens.count(); ++i) {
+  for (std::int64_t i = 0, end = tokens.count(); i < end; ++i) {
     const std::int32_t token = tokens.data<std::int32_t>()[i];
     if (token < 0 || token >= options_.vocabulary)
       throw InputError(name() + ": token " + std::to_string(token) + " of sample " +
