@@ -183,7 +183,8 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
                     "write makes files of the diffusion-sorption problem, as source: pdebench reads them; "
                     "leave it out");
     communicator.on_root([&] {
-      const auto samples = static_cast<std::uint64_t>(options.train + options.validation + options.test);
+      std::uint64_t samples = 0;
+      for (int split = 0; split < 3; ++split) samples += options.size(split);
       try {
         SafeFile(options.write, samples * options.frames * pde.data_cells() * sizeof(float));
       } catch (const InputError& error) {

@@ -8,7 +8,6 @@
 namespace rankine {
 
 using kernels::StencilFrames;
-using kernels::TermValues;
 
 ConservativeScheme::ConservativeScheme(const Pde& pde, int cells, std::vector<double> times, double theta,
                                        int implicit_steps, SchemeParameters parameters)
