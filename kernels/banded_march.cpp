@@ -4,9 +4,9 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/column_lanes.hpp"
 #include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/stencil_row.hpp"
 
 namespace rankine::kernels {
 
@@ -20,9 +20,6 @@ BandedMarch::BandedMarch(const StencilFrames& implicit, const std::vector<int>& 
       history_(std::move(history)) {
   place_cells(implicit.periodic);
   factor(implicit, firsts);
-  if (history_.frames == 0) return;
-  for (int i = 0; i < cells_; ++i)
-    for (int s = -history_.reach; s <= history_.reach; ++s) neighbours_.push_back(history_.neighbour(i, s));
 }
 
 void BandedMarch::place_cells(bool periodic) {
@@ -143,30 +140,14 @@ void BandedMarch::sweep_transposed(int factor, double* x) const {
 }
 
 // x += B_frame previous, or B_frame^T previous; `previous` is [cell][unknown][column], x: [place][lane].
-template <int lanes>
-void BandedMarch::add_history(const double* previous, int frame, int columns, bool transposed,
-                              double* x) const {
+template <bool transposed, int lanes>
+void BandedMarch::add_history(const double* previous, int frame, int columns, double* x) const {
   using Lanes = ColumnLanes<double, lanes>;
-  const int m = unknowns_, reach = history_.reach, points = history_.points();
-  const double* matrix = history_.at(frame, 0, -reach);
-  const size_t block = history_.block();
-  for (int i = 0; i < cells_; ++i) {
-    double* to = x + static_cast<size_t>(place_[i]) * m * lanes;
-    for (int p = 0; p < points; ++p) {
-      // Row i of B reads cell i + s in its block s; row i of B^T reads cell i - s in that cell's block s.
-      const int k = neighbours_[i * points + (transposed ? points - 1 - p : p)];
-      if (k < 0) continue;
-      const double* entries = matrix + (static_cast<size_t>(transposed ? k : i) * points + p) * block;
-      const double* from = previous + static_cast<size_t>(k) * m * columns;
-      for (int a = 0; a < m; ++a) {
-        Lanes sum = Lanes::load(to + static_cast<size_t>(a) * lanes);
-        for (int b = 0; b < m; ++b)
-          sum = multiply_add(entries[transposed ? b * m + a : a * m + b],
-                             Lanes::load(from + static_cast<size_t>(b) * columns), sum);
-        sum.store(to + static_cast<size_t>(a) * lanes);
-      }
+  for (int i = 0; i < cells_; ++i)
+    for (int a = 0; a < unknowns_; ++a) {
+      double* to = x + (static_cast<size_t>(place_[i]) * unknowns_ + a) * lanes;
+      add_row<transposed, lanes>(history_, frame, 1, i, a, previous, columns, Lanes::load(to)).store(to);
     }
-  }
 }
 
 template <int lanes>
@@ -187,8 +168,8 @@ int BandedMarch::solve_blocks(int first_frame, int frames, const double* rhs, do
           Lanes::load(from + (static_cast<size_t>(i) * m + a) * columns)
               .store(&x[(static_cast<size_t>(place_[i]) * m + a) * lanes]);
       if (step > 0 && history_.frames > 0) {
-        const double* previous = transposed ? to + frame_size : to - frame_size;
-        add_history<lanes>(previous, transposed ? frame + 1 : frame, columns, transposed, x.data());
+        transposed ? add_history<true, lanes>(to + frame_size, frame + 1, columns, x.data())
+                   : add_history<false, lanes>(to - frame_size, frame, columns, x.data());
       }
       const int factor = factor_of_frame_[frame];
       transposed ? sweep_transposed<lanes>(factor, x.data()) : sweep<lanes>(factor, x.data());

@@ -30,8 +30,8 @@ class BandedMarch {
   template <int lanes>
   int solve_blocks(int first_frame, int frames, const double* rhs, double* solution, int columns,
                    bool transposed, int first_column) const;
-  template <int lanes>
-  void add_history(const double* previous, int frame, int columns, bool transposed, double* x) const;
+  template <bool transposed, int lanes>
+  void add_history(const double* previous, int frame, int columns, double* x) const;
   template <int lanes>
   void sweep(int factor, double* x) const;
   template <int lanes>
@@ -49,7 +49,6 @@ class BandedMarch {
   std::vector<int> fill_;  // [factor]: entries of U above its diagonal; no exchange, no fill-in
   std::vector<int> factor_of_frame_;
   StencilFrames history_;
-  std::vector<int> neighbours_;  // of the history: [cell][offset], -1 outside
 };
 
 }  // namespace rankine::kernels

@@ -1,6 +1,6 @@
 #include "kernels/stencil_frames.hpp"
 
-#include "kernels/column_lanes.hpp"
+#include "kernels/stencil_row.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -13,33 +13,13 @@ struct Term {
   const double* x;
 };
 
-/// sum + the row [cell][unknown] of a term, for `lanes` neighbouring columns.
+/// add_row() for one unknown and reach 1, where all neighbours are inside; `column` is the first.
 template <bool transposed, int lanes>
-ColumnLanes<double, lanes> add_row(const Term& term, int cell, int unknown, int columns,
-                                   ColumnLanes<double, lanes> sum) {
-  using Lanes = ColumnLanes<double, lanes>;
-  const StencilFrames& a = term.matrices;
-  const int m = a.unknowns;
-  for (int s = -a.reach; s <= a.reach; ++s) {
-    // Row i of A reads cell i + s in its block s; row i of A^T reads cell i - s in that cell's block s.
-    const int k = a.neighbour(cell, transposed ? -s : s);
-    if (k < 0) continue;
-    const double* block = a.at(term.frame, transposed ? k : cell, s);
-    const double* from = term.x + static_cast<long>(k) * m * columns;
-    for (int b = 0; b < m; ++b)
-      sum = multiply_add(term.factor * block[transposed ? b * m + unknown : unknown * m + b],
-                         Lanes::load(from + static_cast<long>(b) * columns), sum);
-  }
-  return sum;
-}
-
-/// The same for one unknown and reach 1, where all neighbours are inside.
-template <bool transposed, int lanes>
-inline ColumnLanes<double, lanes> add_inner_row(const Term& term, int cell, int columns,
+inline ColumnLanes<double, lanes> add_inner_row(const Term& term, int cell, int columns, int column,
                                                 ColumnLanes<double, lanes> sum) {
   using Lanes = ColumnLanes<double, lanes>;
   const double* entry = term.matrices.at(term.frame, cell, 0);
-  const double* x = term.x + static_cast<long>(cell) * columns;
+  const double* x = term.x + static_cast<long>(cell) * columns + column;
   sum = multiply_add(term.factor * entry[transposed ? 2 : -1],
                      Lanes::load(transposed ? x + columns : x - columns), sum);
   sum = multiply_add(term.factor * entry[0], Lanes::load(x), sum);
@@ -59,18 +39,18 @@ void add_block(const Term (&terms)[count], bool to_zero, int columns, int column
       for (int a = 0; a < m; ++a) {
         double* to = y + (static_cast<long>(i) * m + a) * columns + column;
         Lanes sum = to_zero ? Lanes{} : Lanes::load(to);
-        for (const Term& term : terms)
-          sum = add(Term{term.matrices, term.frame, term.factor, term.x + column}, i, a, sum);
+        for (const Term& term : terms) sum = add(term, i, a, sum);
         sum.store(to);
       }
   };
   const auto any = [&](const Term& term, int i, int a, Lanes sum) {
-    return add_row<transposed, lanes>(term, i, a, columns, sum);
+    return add_row<transposed, lanes>(term.matrices, term.frame, term.factor, i, a, term.x + column, columns,
+                                      sum);
   };
   if (!narrow || cells < 3) return rows(0, cells, any);
   rows(0, 1, any);
   rows(1, cells - 1, [&](const Term& term, int i, int, Lanes sum) {
-    return add_inner_row<transposed, lanes>(term, i, columns, sum);
+    return add_inner_row<transposed, lanes>(term, i, columns, column, sum);
   });
   rows(cells - 1, cells, any);
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "kernels/error.hpp"
-#include "kernels/pointwise.hpp"
 #include "src/data/reference.hpp"
 
 namespace rankine {
@@ -38,12 +37,11 @@ void DiffusionSorptionOptions::options(OptionVisitor& o) {
 void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   out.reset(1, 1 + static_cast<int>(at.learned.size()), order, at.size);
   const DiffusionSorptionCoefficients c = o_.coefficients;  // a copy, which no output can overlap
-  // The last one is that of u = 0.
-  std::vector<double> power(at.size + 1, c.regularisation);
-  for (long i = 0; i < at.size; ++i) power[i] = c.shifted(at.arguments[i]);
-  kernels::map(kernels::Power{c.exponent}, at.size + 1, power.data(), power.data());
+  const double zero = 0;
+  const double least = shifted_powers(c, c.exponent, {&zero, 1}).front();
+  const std::vector<double> power = shifted_powers(c, c.exponent, at.arguments.first(at.size));
   for (long i = 0; i < at.size; ++i) {
-    const auto s = c.storage(at.arguments[i], power[i], power.back());
+    const auto s = c.storage(at.arguments[i], power[i], least);
     out.value[i] = s.value;
     if (order >= 1) out.gradient[i] = s.slope;
     if (order >= 2) out.hessian[i] = s.curvature;

@@ -5,7 +5,10 @@
 #pragma once
 
 #include <cmath>
+#include <span>
+#include <vector>
 
+#include "kernels/pointwise.hpp"
 #include "kernels/portability.hpp"
 
 namespace rankine {
@@ -59,5 +62,14 @@ struct DiffusionSorptionCoefficients {
     return retardation(u, pow(shifted(u), exponent - 1));
   }
 };
+
+/// (u_i + eps)^exponent of many points, eps^exponent where u_i is negative.
+inline std::vector<double> shifted_powers(const DiffusionSorptionCoefficients& c, double exponent,
+                                          std::span<const double> u) {
+  std::vector<double> power(u.size());
+  for (size_t i = 0; i < u.size(); ++i) power[i] = c.shifted(u[i]);
+  kernels::map(kernels::Power{exponent}, static_cast<std::int64_t>(u.size()), power.data(), power.data());
+  return power;
+}
 
 }  // namespace rankine

@@ -1,7 +1,6 @@
 #include "src/pde/pdebench_diffusion_sorption.hpp"
 
 #include "kernels/error.hpp"
-#include "kernels/pointwise.hpp"
 
 namespace rankine {
 namespace {
@@ -13,22 +12,13 @@ struct Ghosts {
          right_outer = 0;  // u_n = right + right_inner u_{n-2} + right_outer u_{n-1}
 };
 
-/// (u_i + eps)^(n_f - 1), at least eps^(n_f - 1): the power in R(u_i).
-std::vector<double> retarding_powers(const DiffusionSorptionCoefficients& c, std::span<const double> u) {
-  std::vector<double> power(u.size());
-  for (size_t i = 0; i < u.size(); ++i) power[i] = c.shifted(u[i]);
-  kernels::map(kernels::Power{c.exponent - 1}, static_cast<std::int64_t>(u.size()), power.data(),
-               power.data());
-  return power;
-}
-
 // f_i = D / R(u_i) (u_{i-1} - 2 u_i + u_{i+1}) / dx^2
 void diffuse(const DiffusionSorptionCoefficients& c, double dx, const Ghosts& ghosts,
              std::span<const double> u, std::span<double> f) {
   const int n = static_cast<int>(u.size());
   const double scale = c.diffusion / (dx * dx);
   const double right_ghost = ghosts.right + ghosts.right_inner * u[n - 2] + ghosts.right_outer * u[n - 1];
-  const std::vector<double> power = retarding_powers(c, u);
+  const std::vector<double> power = shifted_powers(c, c.exponent - 1, u);
   for (int i = 0; i < n; ++i) {
     const double left = i > 0 ? u[i - 1] : ghosts.left;
     const double right = i + 1 < n ? u[i + 1] : right_ghost;
@@ -41,7 +31,7 @@ void diffuse_jacobian(const DiffusionSorptionCoefficients& c, double dx, const G
   const int n = static_cast<int>(u.size());
   const double scale = c.diffusion / (dx * dx);
   const double right_ghost = ghosts.right + ghosts.right_inner * u[n - 2] + ghosts.right_outer * u[n - 1];
-  const std::vector<double> power = retarding_powers(c, u);
+  const std::vector<double> power = shifted_powers(c, c.exponent - 1, u);
   for (int i = 0; i < n; ++i) {
     const double left = i > 0 ? u[i - 1] : ghosts.left;
     const double right = i + 1 < n ? u[i + 1] : right_ghost;
