@@ -1,14 +1,14 @@
 // Loaded before the C library (LD_PRELOAD): disturbs the calls that change files whose path has a certain
 // part.
 //   RANKINE_FAULTS = "<part of the path>:<errno>:<chance in percent>"   writing, reserving, syncing or
-//   renaming fails now and
-//                    then, as on a full or broken disk
-//   RANKINE_KILL   = "<part of the path>:<rank>:<n>:<when>:<file>"      the process of this rank is killed at
-//   its n-th such
-//                    call, whose name goes to the file; when: 0 before the call, 1 after half of it, 2 after
-//                    it
-//   RANKINE_CALLS  = "<part of the path>:<file>"                        appends a line "<rank> <number of
-//   such calls>"
+//                    renaming fails now and then, as on a full or broken disk
+//   RANKINE_KILL   = "<part of the path>:<rank>:<n>:<when>:<signal>:<file>"   the process of this rank gets
+//                    the signal's number at its n-th such call, whose name goes to the file; when: 0 before
+//                    the call, 1 after half of it, 2 after it (1 and 2 for SIGKILL only)
+//   RANKINE_CALLS  = "<part of the path>:<file>"   appends a line "<rank> <number of such calls>"
+// MPI_Allgatherv counts as such a call with the path "MPI_Allgatherv": the evaluations' progress.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -21,6 +21,8 @@
 #include <string>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include <mpi.h>
 
 namespace {
 
@@ -38,14 +40,15 @@ bool split(const char* variable, int count, std::string* parts) {
 }
 
 struct Settings {
-  std::string fault[3], kill[5], calls[2], rank = "0";
+  std::string fault[3], kill[6], calls[2], rank = "0";
   bool faults = split("RANKINE_FAULTS", 3, fault);
-  bool kills = split("RANKINE_KILL", 5, kill);
+  bool kills = split("RANKINE_KILL", 6, kill);
   bool counts = split("RANKINE_CALLS", 2, calls);
   int fault_code = faults ? std::atoi(fault[1].c_str()) : 0;
   unsigned fault_chance = faults ? static_cast<unsigned>(std::atoi(fault[2].c_str())) : 0;
   long kill_at = kills ? std::atol(kill[2].c_str()) : 0;
   int kill_when = kills ? std::atoi(kill[3].c_str()) : 0;
+  int kill_signal = kills ? std::atoi(kill[4].c_str()) : 0;
   long made = 0, made_for_kill = 0;
 
   Settings() {
@@ -81,13 +84,13 @@ auto disturb(const char* name, const char* path, Whole whole, Half half) -> decl
   const auto has = [&](const std::string& part) { return std::strstr(path, part.c_str()) != nullptr; };
   if (s.counts && has(s.calls[0])) ++s.made;
   if (s.kills && has(s.kill[0]) && ++s.made_for_kill == s.kill_at) {
-    if (std::FILE* file = std::fopen(s.kill[4].c_str(), "w")) {
+    if (std::FILE* file = std::fopen(s.kill[5].c_str(), "w")) {
       std::fputs(name, file);
       std::fclose(file);
     }
     if (s.kill_when == 1) half();
     if (s.kill_when == 2) whole();
-    ::raise(SIGKILL);
+    ::raise(s.kill_signal);
   }
   static std::minstd_rand random(static_cast<unsigned>(::getpid()));
   if (s.faults && has(s.fault[0]) && random() % 100 < s.fault_chance) {
@@ -182,5 +185,13 @@ int rename(const char* from, const char* to) {
   static auto* real = next<int(const char*, const char*)>("rename");
   return disturb(
       "rename", from, [&] { return real(from, to); }, nothing);
+}
+
+int MPI_Allgatherv(const void* send, int count, MPI_Datatype sent, void* receive, const int* counts,
+                   const int* offsets, MPI_Datatype received, MPI_Comm communicator) {
+  static auto* real = next<decltype(MPI_Allgatherv)>("MPI_Allgatherv");
+  return disturb(
+      "MPI_Allgatherv", "MPI_Allgatherv",
+      [&] { return real(send, count, sent, receive, counts, offsets, received, communicator); }, nothing);
 }
 }
