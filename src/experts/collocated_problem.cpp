@@ -90,17 +90,15 @@ class CollocatedProblem::Expert final : public LeastSquaresProblem {
   }
 
   void residual(std::span<const double> w, std::span<double> rho) override {
-    // A solver linearises where it has just tried a step: the jets, a pow() each, are there already.
+    // A solver linearises where it has just tried a step: the jets, a power each, are there already.
     const bool known = jets_at_.size() == w.size() && std::equal(w.begin(), w.end(), jets_at_.begin());
     const double scale = owner_.options_.residual_scale;
     const long count = points();
     if (!known) {
+      std::vector<PointTerms> at(count);
+      for (long p = 0; p < count; ++p) combine(w, p, at[p].data());
       jets_.resize(count);
-      for (long p = 0; p < count; ++p) {
-        double value[3];
-        combine(w, p, value);
-        jets_[p] = owner_.pde_.pointwise(value[0], value[1], value[2]);
-      }
+      owner_.pde_.pointwise(at, jets_);
       jets_at_.assign(w.begin(), w.end());
     }
     for (long p = 0; p < count; ++p) rho[p] = scale * jets_[p].value;
@@ -642,6 +640,7 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
   const int squares = 3 * size + 2;
   std::vector<double> local(tiles_.local_tiles() * squares, 0.0), sums(squares);
   std::vector<PointwiseResidual> jets(u.size());
+  std::vector<PointTerms> row(tile.nx);
   const auto right_row = [&](const double* here, long x, int s, long t, const TileExtent& extent) {
     if (by_reference) return here[0] - batch.right_reference[s * grid.nt() + extent.t_begin + t];
     const WallRow wall = pde_.right_wall();
@@ -654,17 +653,20 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
     for (int s = 0; s < size; ++s) {
       const double* field = &wide[(l * size + s) * tile.size()];
       double* sum = &local[l * squares];
-      for (long t = 0; t < tile.nt; ++t)
+      for (long t = 0; t < tile.nt; ++t) {
         for (long x = 0; x < tile.nx; ++x) {
           const double* here = field + tile.at(t, x);
           double u_t = 0, u_xx = 0;
           for (int o = -1; o <= 1; ++o)
             u_t += stencils_->t[extent.t_begin + t][o + 1] * here[o * tile.width()];
           for (int o = -2; o <= 2; ++o) u_xx += stencils_->xx[extent.x_begin + x][o + 2] * here[o];
-          PointwiseResidual& f = jets[(l * size + s) * tile_points() + t * tile.nx + x];
-          f = pde_.pointwise(here[0], u_t, u_xx);
-          sum[s] += f.value * f.value;
+          row[x] = {here[0], u_t, u_xx};
         }
+        const std::span<PointwiseResidual> found =
+            std::span(jets).subspan((l * size + s) * tile_points() + t * tile.nx, tile.nx);
+        pde_.pointwise(row, found);
+        for (const PointwiseResidual& f : found) sum[s] += f.value * f.value;
+      }
       if (extent.x_begin == 0)
         for (long t = 0; t < tile.nt; ++t) {
           const double off = field[tile.at(t, 0)] - pde_.left_wall().target;

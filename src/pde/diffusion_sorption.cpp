@@ -87,18 +87,24 @@ void DiffusionSorption::initial_state(std::span<const double> numbers, std::span
   std::fill_n(out.begin(), x.size(), numbers[0]);
 }
 
-PointwiseResidual DiffusionSorption::pointwise(double u, double u_t, double u_xx) const {
-  const auto r = o_.coefficients.retardation(u);
-  const double d = o_.coefficients.diffusion, inverse = 1 / r.value;
-  PointwiseResidual f{};
-  f.value = u_t - d * inverse * u_xx;
-  const double by_u = d * r.slope * inverse * inverse;  // d/du of -D/R
-  f.gradient[0] = by_u * u_xx;
-  f.gradient[1] = 1;
-  f.gradient[2] = -d * inverse;
-  f.hessian[0][0] = d * u_xx * inverse * inverse * (r.curvature - 2 * r.slope * r.slope * inverse);
-  f.hessian[0][2] = f.hessian[2][0] = by_u;
-  return f;
+void DiffusionSorption::pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const {
+  const DiffusionSorptionCoefficients& c = o_.coefficients;
+  std::vector<double> u(at.size());
+  for (size_t i = 0; i < at.size(); ++i) u[i] = at[i][0];
+  const std::vector<double> power = shifted_powers(c, c.exponent - 1, u);
+  for (size_t i = 0; i < at.size(); ++i) {
+    const auto [value, u_t, u_xx] = at[i];
+    const auto r = c.retardation(value, power[i]);
+    const double d = c.diffusion, inverse = 1 / r.value;
+    PointwiseResidual& f = out[i] = {};
+    f.value = u_t - d * inverse * u_xx;
+    const double by_u = d * r.slope * inverse * inverse;  // d/du of -D/R
+    f.gradient[0] = by_u * u_xx;
+    f.gradient[1] = 1;
+    f.gradient[2] = -d * inverse;
+    f.hessian[0][0] = d * u_xx * inverse * inverse * (r.curvature - 2 * r.slope * r.slope * inverse);
+    f.hessian[0][2] = f.hessian[2][0] = by_u;
+  }
 }
 
 std::vector<double> DiffusionSorption::reference(std::span<const double> initial,

@@ -56,7 +56,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
                                 int cells, std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return this; }
-  PointwiseResidual pointwise(double u, double u_t, double u_xx) const override;
+  void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;
   WallRow left_wall() const override { return {1, 0, 1}; }
   WallRow right_wall() const override { return {1, -o_.coefficients.diffusion, 0}; }
 

@@ -5,6 +5,7 @@
 // pointwise residual f(u, u_t, u_xx), which the paper's formulation uses.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,9 @@
 #include "src/core/random.hpp"
 
 namespace rankine {
+
+/// u, u_t and u_xx at a point.
+using PointTerms = std::array<double, 3>;
 
 /// A pointwise residual f(u, u_t, u_xx) with first and second derivatives. Index 0: u, 1: u_t, 2: u_xx.
 struct PointwiseResidual {
@@ -31,7 +35,8 @@ struct WallRow {
 class CollocatedPde {
  public:
   virtual ~CollocatedPde() = default;
-  virtual PointwiseResidual pointwise(double u, double u_t, double u_xx) const = 0;
+  /// One residual for each of many points.
+  virtual void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const = 0;
   virtual WallRow left_wall() const = 0;
   virtual WallRow right_wall() const = 0;
 };
