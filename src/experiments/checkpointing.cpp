@@ -693,9 +693,9 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
   return good;
 }
 
-void Checkpointer::done(const JobCheckpoint& job, const std::map<std::string, double>& metrics) {
+void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics) {
   if (!communicator_.is_root()) return;
-  CheckpointContent content = job.last_state_.value_or(CheckpointContent{});
+  CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
   const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
   job.results_.save(content);
   for (const auto& [name, value] : metrics) {
@@ -705,11 +705,13 @@ void Checkpointer::done(const JobCheckpoint& job, const std::map<std::string, do
   }
   describe(content, job.variant_, job.seed_, step);
   content.texts["finished"] = "yes";
-  unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
   if (groups_ != nullptr) {
-    CheckpointContent& kept = completed_[{job.variant_, job.seed_}] = unsaved_.back().second;
-    std::erase_if(kept.state, [](const auto& entry) { return entry.first.starts_with("state/"); });
+    CheckpointContent& kept = completed_[{job.variant_, job.seed_}];
+    kept.texts = content.texts;
+    for (const auto& [name, value] : content.state)
+      if (!name.starts_with("state/")) kept.state.emplace(name, value);
   }
+  unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
   const bool due = options_.every_steps > 0 ||
                    (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
   if (due) {

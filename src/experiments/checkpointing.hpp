@@ -176,7 +176,7 @@ class Checkpointer {
   }
   /// Notes that the job is done; its results are saved at the next checkpoint, or now if saving is due after
   /// each number of steps. Collective in the group. `results` must have all it is going to have.
-  void done(const JobCheckpoint& job, const std::map<std::string, double>& metrics);
+  void done(JobCheckpoint& job, const std::map<std::string, double>& metrics);
 
   /// What this job spent on checkpoints, for /timing.
   void report(RunWriter& results) const;

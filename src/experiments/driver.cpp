@@ -15,6 +15,7 @@
 #include "src/core/strings.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/xdmf.hpp"
+#include "src/tensor/storage.hpp"
 
 namespace rankine {
 namespace {
@@ -313,6 +314,7 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
   RunContext context{groups_.group(), part.variant, seed, writer, log, checkpoint, deck_, output_};
   const Metrics metrics = part.experiment->run(context);
+  release_cached_memory();  // room for the results
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   log.clear_status();
 

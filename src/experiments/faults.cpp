@@ -360,8 +360,9 @@ void FaultHandler::check_start(std::int64_t step) {
   state_changed_();
   for (const auto& [name, entry] : context_.checkpoint.state().entries()) {
     if (!must_be_finite(name) || !is_differentiable(entry.type)) continue;
-    StateValue value = entry.get();
-    const Tensor tensor = Tensor::wrap(value.bytes.data(), Shape(value.shape), value.type).clone();
+    const StateView view = entry.view();
+    const Tensor tensor =
+        Tensor::wrap(const_cast<std::byte*>(view.bytes.data()), Shape(view.shape), view.type);
     const NotFinite bad = not_finite(tensor);
     if (bad.count == 0) continue;
     FoundFault found{report(step)};

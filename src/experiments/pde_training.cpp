@@ -723,6 +723,7 @@ Metrics PdeTraining::run(RunContext& context) {
   faults.check_start(start);
   // A run that was stopped during an evaluation makes it now.
   if (start > 0 && evaluated != start) validate(start);
+  release_cached_memory();  // of sizes that the steps do not ask for
   for (long step = start; step < train_.steps; ++step) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
@@ -800,6 +801,7 @@ Metrics PdeTraining::run(RunContext& context) {
     progress.update(step + 1, outcome.loss, error,
                     quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
   }
+  release_cached_memory();
   context.checkpoint.between_steps(train_.steps, train_.steps);
 
   // What follows changes a copy: a stop on the way saves the parameters as training left them.

@@ -394,6 +394,7 @@ Metrics Training::run(RunContext& context) {
   faults.check_start(start);
   // A run that was stopped during an evaluation makes it now.
   if (start > 0 && evaluated != start) validate(start);
+  release_cached_memory();  // of sizes that the steps do not ask for
   const Stopwatch training;
   for (std::int64_t step = start, count = 1; step < total; step += count) {
     context.checkpoint.between_steps(step, total);
@@ -458,6 +459,7 @@ Metrics Training::run(RunContext& context) {
         quantile({step_seconds.end() - std::min<std::int64_t>(done, 20), step_seconds.end()}, 0.5));
   }
   rule->synchronise();
+  release_cached_memory();
   context.checkpoint.between_steps(total, total);
 
   Metrics out;
