@@ -706,10 +706,10 @@ void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>&
   describe(content, job.variant_, job.seed_, step);
   content.texts["finished"] = "yes";
   if (groups_ != nullptr) {
-    CheckpointContent& kept = completed_[{job.variant_, job.seed_}];
-    kept.texts = content.texts;
+    CheckpointContent kept{content.texts, {}};
     for (const auto& [name, value] : content.state)
       if (!name.starts_with("state/")) kept.state.emplace(name, value);
+    completed_.insert_or_assign({job.variant_, job.seed_}, std::move(kept));
   }
   unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
   const bool due = options_.every_steps > 0 ||

@@ -126,7 +126,7 @@ KINDS = {"small": ([], 10),
 
 
 def calls_of(part, ranks, *arguments):
-    """(how many calls change files whose path has this part, by rank; the run's seconds)"""
+    """(how many calls whose path has this part io_faults.cpp counts, by rank; the run's seconds)"""
     began = time.monotonic()
     expect(0, run(ranks, *arguments, LD_PRELOAD=FAULTS, RANKINE_CALLS=f"{part}:{os.getcwd()}/calls"))
     seconds = time.monotonic() - began
@@ -458,12 +458,12 @@ def test_evaluating():
     slowest = 0
     # Where: after this part of the calls that gather an evaluation's measures. What is polished before the test is
     # polished again after the restart, from the same values.
-    for (only, *settings), ranks, rank, where, stopped in (
-            (["moe", "train.steps=3", "data.validation=100", "data.test=1"], 1, 0, 0.5, "2 of 3"),
-            (["moe", "train.steps=3", "data.validation=100", "data.test=1"], 2, 1, 0.5, "2 of 3"),
-            (["moe", "train.steps=1", "data.validation=1", "data.test=100"], 1, 0, 0.3, "1 of 1"),
-            (["moe", "train.steps=1", "data.validation=1", "data.test=100"], 2, 1, 0.7, "1 of 1"),
-            (polish, 2, 1, 0.4, "3 of 3"), (polish, 1, 0, 0.8, "3 of 3")):
+    validation = ["moe", "train.steps=3", "data.validation=100", "data.test=1"]
+    test = ["moe", "train.steps=1", "data.validation=1", "data.test=100"]
+    for (only, *settings), ranks, rank, where, stopped, saved in (
+            (validation, 1, 0, 0.5, "2 of 3", 2), (validation, 2, 1, 0.5, "2 of 3", 2),
+            (test, 1, 0, 0.3, "1 of 1", 1), (test, 2, 1, 0.7, "1 of 1", 1),
+            (polish, 2, 1, 0.4, "3 of 3", 2), (polish, 1, 0, 0.8, "3 of 3", 2)):
         deck = ["--only", only, "--set", "run.seeds=[0]", "--set", "train.evaluate_every=1"]
         for setting in settings:
             deck += ["--set", setting]
@@ -475,13 +475,13 @@ def test_evaluating():
         said = expect(75, finish(job))
         slowest = max(slowest, time.time() - note.stat().st_mtime)
         note.unlink()
-        assert f"got SIGTERM: stopped {only} seed 0 after {stopped} steps" in said, said
+        assert f"got SIGTERM: stopped {only} seed 0 after {stopped} steps" in said and newest() == saved, said
         no_files(["results.h5.checkpoints"])
         said = expect(0, run(3 - ranks, "--restart", "auto", *deck))
         assert f"{only} seed 0 after {stopped[0]} steps" in said, said
         compare()
     print(f"longest time from a signal to the end {slowest:.2f} s")
-    assert slowest < 5  # of which mpiexec takes two
+    assert slowest < 3, f"{slowest:.1f} s from a signal to the end"
 
 
 def signal_after(seconds, ranks, rank, *arguments):
