@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "src/comm/tiles.hpp"
+#include "src/core/clock.hpp"
 #include "src/core/random.hpp"
 #include "src/io/pdebench.hpp"
 #include "src/io/safe_file.hpp"
@@ -50,6 +51,26 @@ std::vector<double> uniform_times(double duration, int frames) {
   std::vector<double> times(frames);
   for (int j = 0; j < frames; ++j) times[j] = duration * j / (frames - 1);
   return times;
+}
+
+/// The sample whose initial state has the largest value and variation.
+long most_varied(const PdeSplit& split) {
+  const size_t each = split.initial.size() / split.size();
+  double most = -1;
+  long which = 0;
+  for (int s = 0; s < split.size(); ++s) {
+    const double* u = &split.initial[s * each];
+    double largest = 0, variation = 0;
+    for (size_t i = 0; i < each; ++i) {
+      largest = std::max(largest, std::abs(u[i]));
+      if (i > 0) variation += std::abs(u[i] - u[i - 1]);
+    }
+    if (largest + variation > most) {
+      most = largest + variation;
+      which = s;
+    }
+  }
+  return which;
 }
 
 /// Which parts of the solutions a split keeps.
@@ -150,6 +171,8 @@ void PdeDataOptions::options(OptionVisitor& o) {
     {.help = "file for the computed samples in PDEBench's layout, for source: pdebench (training, validation "
              "and test samples in this order; float32)"});
   o.group("observations", observations, "measured values of a training sample");
+  o.group("reference_check", reference_check,
+          "how far repetitions of a sample's reference may differ before a run is refused");
 }
 
 void PdeDataOptions::validate(const DeckNode& node) const {
@@ -248,17 +271,55 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     return data;
   }
   data.times = uniform_times(pde.duration(), options.frames);
+  std::vector<std::vector<double>> numbers[3];
+  for (int i = 0; i < 3; ++i)
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
+                 numbers[i]);
+  const Stopwatch watch;
+  std::vector<CheckedSample> checked;
+  for (int i = 0; i < 3; ++i) {
+    const bool observed = i == 0 && options.observations.source == "generate";
+    const long s = observed ? options.observations.sample : most_varied(*splits[i]);
+    const auto count = static_cast<long>(pde.parameters().size());
+    const auto first = splits[i]->parameters.begin() + s * count;
+    constexpr const char* names[3] = {"training", "validation", "test"};
+    checked.push_back({fmt::format("{} sample {}", names[i], s), numbers[i][s], {first, first + count}});
+  }
+  data.check = check_references(pde, options.reference_check, checked, data.times, communicator, between);
+  data.check_seconds = communicator.max(watch.seconds());
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 0; i < 3; ++i) {
-    std::vector<std::vector<double>> numbers;
-    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
-                 numbers);
     if (i > 0)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, between,
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], between,
                        *splits[i]);
     else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers, between,
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[i], between,
                        data.train);
+  }
+  return data;
+}
+
+std::vector<double> unknown_scales(const Pde& pde, const PdeData& data) {
+  const int m = pde.unknowns();
+  std::vector<double> scales;
+  for (int a = 0; a < m; ++a) {
+    double sum = 0;
+    long count = 0;
+    for (const PdeSplit* split : {&data.validation, &data.test})
+      for (size_t p = a; p < split->reference.size(); p += m, ++count)
+        sum += split->reference[p] * split->reference[p];
+    const double size = count > 0 ? std::sqrt(sum / static_cast<double>(count)) : 0;
+    scales.push_back(decade_of(std::max(pde.size(a), size)));
+  }
+  return scales;
+}
+
+PdeData scaled(PdeData data, const std::vector<double>& scales) {
+  const size_t m = scales.size();
+  for (PdeSplit* split : {&data.train, &data.validation, &data.test}) {
+    for (std::vector<double>* values : {&split->initial, &split->reference, &split->own_reference})
+      for (size_t p = 0; p < values->size(); ++p) (*values)[p] /= scales[p % m];
+    for (double& value : split->right_wall) value /= scales.back();
   }
   return data;
 }

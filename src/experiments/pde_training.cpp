@@ -10,10 +10,13 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/core/statistics.hpp"
+#include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/experiments/initial_weights.hpp"
+#include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
+#include "src/pde/scaled_pde.hpp"
 
 namespace rankine {
 namespace {
@@ -68,6 +71,32 @@ constexpr MeasureInfo measure_info[measures] = {
 
 /// Whether a measure applies to the equation at all.
 bool measured(const Pde& pde, int measure) { return measure != reference_error || pde.has_exact(); }
+
+/// The scale of all unknowns where it is the same; else residuals stay in those of their unknowns.
+double common_scale(const Pde& pde) {
+  for (int a = 1; a < pde.unknowns(); ++a)
+    if (pde.scale(a) != pde.scale(0)) return 1;
+  return pde.scale(0);
+}
+
+/// What the check of computed references gives.
+struct CheckRow {
+  const char* name;
+  double ReferenceCheck::*value;
+  const char* help;
+};
+constexpr CheckRow check_rows[] = {
+    {"reference_time_error", &ReferenceCheck::time_error,
+     "relative L2 distance of a reference from the one with half the tolerance in time; largest of the "
+     "checked samples"},
+    {"reference_space_error", &ReferenceCheck::space_error, "the same from the one on half the cells"},
+    {"reference_flux_gap", &ReferenceCheck::flux_gap,
+     "the same from the one with a limited flux that satisfies the entropy condition"},
+};
+/// Whether a row applies: where references are computed, and that of the flux where it convects.
+bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects) {
+  return data.source == "generate" && (row.value != &ReferenceCheck::flux_gap || convects);
+}
 
 }  // namespace
 
@@ -126,10 +155,16 @@ void PdeTraining::describe(OptionVisitor& o) {
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
+  convects_ = has_convection(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
   grid.read(grid_);
   data.read(data_);
+  // Smoke sizes are too small to be judged, like what a deck expects.
+  if (setup.smoke) {
+    constexpr double any = std::numeric_limits<double>::infinity();
+    data_.reference_check = {any, any, any};
+  }
   formulation_ = FormulationOptions::read(variant.section("formulation"));
   rule_ = rules().make_or("backprop", train.section("rule"));
   reject_unused_options(*rule_, train);
@@ -216,6 +251,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       // A file's frames need not be the method's.
       out.back().may_be_nan = m == reference_residual && data_.source != "generate";
     }
+  for (const CheckRow& row : check_rows)
+    if (measured(row, data_, convects_)) out.push_back({row.name, "1", row.help});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -340,7 +377,7 @@ std::string PdeTraining::observation_path(const std::string& path, std::int64_t 
   return out;
 }
 
-Observations PdeTraining::observe(const RunContext& context) const {
+Observations PdeTraining::observe(const RunContext& context, const std::vector<double>& scales) const {
   const ObservationOptions& options = data_.observations;
   Observations out;
   context.communicator.on_root([&] {
@@ -358,6 +395,8 @@ Observations PdeTraining::observe(const RunContext& context) const {
   for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
     context.communicator.broadcast(*values);
   context.communicator.broadcast(out.unknown);
+  for (int i = 0; i < out.size(); ++i)
+    for (double* value : {&out.value[i], &out.sigma[i]}) *value /= scales[out.unknown[i]];
   return out;
 }
 
@@ -444,11 +483,13 @@ struct PdeTraining::Evaluation {
 class PdeTraining::Evaluator {
  public:
   Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator,
-            const StorageModel& model)
+            const StorageModel& model, const Pde& pde)
       : owner_(owner),
+        pde_(pde),
         data_(data),
         communicator_(communicator),
         model_(model),
+        unit_(common_scale(pde)),
         to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
 
   /// The cheap form measures rel_l2 only. `between` is called on all ranks between the batches. `fields`:
@@ -546,12 +587,12 @@ class PdeTraining::Evaluator {
       const CorrectionReport once =
           problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
       timing.correction += watch.seconds();
-      values[pde_residual] = once.residual_before;
+      values[pde_residual] = once.residual_before * unit_;
       values[rel_l2_corrected] = distance(to_frames_(corrected, width), reference) / size;
       const CorrectionOptions& correct = owner_.formulation_.correct;
       const CorrectionReport report = problem.correct(final_state, correct);
       values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
-      values[correction_residual] = report.residual_after;
+      values[correction_residual] = report.residual_after * unit_;
       values[correction_steps] = report.steps;
       values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
       watch = Stopwatch();
@@ -560,23 +601,25 @@ class PdeTraining::Evaluator {
       values[rel_l2_discrete] = distance(u, exact) / norm(exact);
       if (!split.own_reference.empty())
         values[reference_residual] =
-            norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) / root;
-      if (owner_.pde_->has_exact()) {
+            norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) / root * unit_;
+      if (pde_.has_exact()) {
         const std::vector<double> parameters(split.parameters.begin() + sample * count,
                                              split.parameters.begin() + (sample + 1) * count);
         std::vector<double> exact_frames;
         for (double t : data_.times) {
-          const std::vector<double> frame = exact_cells(*owner_.pde_, t, parameters, owner_.grid_.cells);
+          const std::vector<double> frame = exact_cells(pde_, t, parameters, owner_.grid_.cells);
           exact_frames.insert(exact_frames.end(), frame.begin(), frame.end());
         }
         values[reference_error] = distance(reference, exact_frames) / norm(exact_frames);
       }
       double walls = 0;
       const int m = model_.unknowns();
+      std::vector<double> difference(at_frames.size());  // in the deck's units
+      for (size_t p = 0; p < difference.size(); ++p)
+        difference[p] = (at_frames[p] - reference[p]) * pde_.scale(static_cast<int>(p) % m);
       for (size_t j = 0; j < frames; ++j)
         for (int i : {0, width - m})
-          for (int a = 0; a < m; ++a)
-            walls += std::pow(at_frames[j * width + i + a] - reference[j * width + i + a], 2);
+          for (int a = 0; a < m; ++a) walls += std::pow(difference[j * width + i + a], 2);
       values[ic_error] = distance(std::span(u).first(width), initial) / norm(initial);
       values[bc_error] = std::sqrt(walls / (2.0 * m * static_cast<double>(frames)));
       if (correct.steps > 0) u = std::move(final_state);
@@ -585,9 +628,11 @@ class PdeTraining::Evaluator {
   }
 
   const PdeTraining& owner_;
+  const Pde& pde_;  // whose unknowns the data and the network have
   const PdeData& data_;
   const Communicator& communicator_;
   const StorageModel& model_;
+  double unit_;  // of residuals, in the deck's units
   FrameInterpolation to_frames_;
 };
 
@@ -656,17 +701,25 @@ Metrics PdeTraining::run(RunContext& context) {
   const std::shared_ptr<const PdeData> shared =
       shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall,
                       [&] { context.checkpoint.within_step(0, train_.steps); });
-  const PdeData& data = *shared;
   const double data_seconds = whole.seconds();
+  // Networks and solvers work on unknowns of order one; results go back to the deck's units.
+  const std::vector<double> scales = unknown_scales(*pde_, *shared);
+  const bool plain = std::all_of(scales.begin(), scales.end(), [](double s) { return s == 1; });
+  const PdeData own_data = plain ? PdeData{} : scaled(*shared, scales);
+  const PdeData& data = plain ? *shared : own_data;
+  const ScaledPde scaled_pde(*pde_, scales);
+  const Pde& pde = plain ? *pde_ : static_cast<const Pde&>(scaled_pde);
+  for (int a = 0; a < pde.unknowns() && !plain; ++a)
+    context.log.line(variant_ + ": " + pde.symbol(a) + " is measured in " + shortest(scales[a]) + " inside");
 
-  const StorageModel storage(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
+  const StorageModel storage(pde, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
   const auto seed = static_cast<std::uint64_t>(context.seed);
   const std::unique_ptr<ConstraintLayer> layer =
       make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(), seed);
   const std::shared_ptr<const ObservationRows> observations =
-      data_.observations.none() ? nullptr : observation_rows(observe(context));
-  const Evaluator evaluate(*this, data, communicator, storage);
+      data_.observations.none() ? nullptr : observation_rows(observe(context, scales));
+  const Evaluator evaluate(*this, data, communicator, storage, pde);
 
   ParameterSet parameters = first_parameters(communicator, context.seed);
   const ParameterSet untrained = parameters.clone();
@@ -826,8 +879,10 @@ Metrics PdeTraining::run(RunContext& context) {
   std::vector<double> initial_means;
   for (int i = 0; i < data.test.size(); ++i)
     initial_means.push_back(mean(
-        std::span(data.test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
+        std::span(shared->test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
+  for (const CheckRow& row : check_rows)
+    if (measured(row, data_, convects_)) out.emplace_back(row.name, data.check.*row.value);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
@@ -850,12 +905,15 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("seconds_classical", test.seconds_classical);
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
-  write_fields(context, data, save, fields);
+  for (size_t p = 0; p < fields.size(); ++p) fields[p] *= scales[p % scales.size()];
+  write_fields(context, *shared, save, fields);
+  if (save > 0 && !plain) context.results.field_edges("unknown_scales", scales);
   write_weights(context.results, tested);
   context.results.timing("step_seconds", step_seconds);
   context.results.timing("elapsed_seconds", elapsed);
   context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);
   context.results.timing("data_seconds", data_seconds);
+  context.results.timing("reference_check_seconds", data.check_seconds);
   context.results.timing("total_seconds", whole.seconds());
   return out;
 }

@@ -65,8 +65,9 @@ class PdeTraining final : public Experiment {
   void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
   /// data.observations.`path` of a run.
   static std::string observation_path(const std::string& path, std::int64_t seed);
-  /// Reads or draws (and writes) the observations of a run. Collective.
-  Observations observe(const RunContext& context) const;
+  /// Reads or draws (and writes) the observations of a run; given back divided by the unknowns' scales.
+  /// Collective.
+  Observations observe(const RunContext& context, const std::vector<double>& scales) const;
   std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;
   /// Polishes the learned parameters and measures them; the misfit of the observed sample. Calls `between`
   /// before each step of the polishing.
@@ -89,6 +90,7 @@ class PdeTraining final : public Experiment {
   std::string variant_;
   std::string data_key_;
   std::unique_ptr<Pde> pde_;
+  bool convects_ = false;  // its flux has a convective part
   GridOptions grid_;
   TrainOptions train_;
   PdeDataOptions data_;

@@ -1,5 +1,6 @@
 #include "src/pde/burgers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -22,6 +23,8 @@ void BurgersOptions::options(OptionVisitor& o) {
   o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
 }
 
 void BurgersOptions::validate(const DeckNode& node) const {
@@ -78,6 +81,11 @@ WallCondition Burgers::wall(Side side, int, double, std::span<const double>,
                             std::span<const int> learned) const {
   const std::vector<double> zero(learned.size(), 0.0);
   return {1, 0, side == Side::left ? o_.left : o_.right, 0, zero, zero, zero};
+}
+
+double Burgers::size(int) const {
+  const double walls = periodic() ? 0 : std::max(std::abs(o_.left), std::abs(o_.right));
+  return std::max(walls, std::hypot(o_.mean, o_.amplitude));
 }
 
 std::vector<double> Burgers::draw_initial(const RandomStream& stream, long id, long&) const {

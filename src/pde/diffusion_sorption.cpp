@@ -32,6 +32,8 @@ void DiffusionSorptionOptions::options(OptionVisitor& o) {
     {.help = "cells of the reference solution; its ghost cells say where the walls are", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
 }
 
 void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {

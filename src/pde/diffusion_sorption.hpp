@@ -17,6 +17,7 @@ struct DiffusionSorptionOptions {
   double storage_slope = 3.5;
   int data_cells = 1024;
   double reference_rtol = 1e-7;
+  long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
 };
 
@@ -52,6 +53,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
                      std::span<const double> x, std::span<double> out) const override;
   int data_cells() const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
+  long reference_steps() const override { return o_.reference_steps; }
   std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
                                 int cells, std::span<const double> times) const override;
 

@@ -6,6 +6,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/pde/time_events.hpp"
 
 namespace rankine {
 namespace {
@@ -135,6 +136,8 @@ void EquationOptions::options(OptionVisitor& o) {
   o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
 }
 
 void EquationPde::describe(OptionVisitor& o) {
@@ -206,6 +209,38 @@ EquationPde::EquationPde(const DeckNode& node) {
   }
   read_typical(node);
   check_terms(node, trials);
+  measure_sizes(trials);
+  std::vector<kernels::Program> terms{flux_, source_};
+  terms.insert(terms.end(), walls_.begin(), walls_.end());
+  for (const kernels::Program& term : terms)
+    if (term.reads_time()) time_events_.push_back(term.time_events());
+}
+
+void EquationPde::measure_sizes(const std::vector<Trial>& trials) {
+  sizes_.assign(options_.unknowns.size(), 0.0);
+  for (int k = 0; k < unknowns(); ++k) {
+    double sum = 0;
+    for (const Trial& trial : trials)
+      for (int i = 0; i < trial_points; ++i) {
+        const double u = trial.arguments[static_cast<size_t>(k * trial_points + i)];
+        sum += u * u;
+      }
+    double& size = sizes_[static_cast<size_t>(k)];
+    size = std::sqrt(sum / (trial_states_count * trial_points));
+    if (periodic()) continue;
+    constexpr int wall_times = 65;
+    for (const Side side : {Side::left, Side::right})
+      for (int j = 0; j < wall_times; ++j) {
+        const WallCondition c =
+            wall(side, k, duration() * j / (wall_times - 1), trials.front().parameters, {});
+        const double value = std::abs(c.target / c.value_factor);
+        if (c.value_factor != 0 && std::isfinite(value)) size = std::max(size, value);
+      }
+  }
+}
+
+std::vector<double> EquationPde::time_events(std::span<const double> parameters) const {
+  return event_times(time_events_, parameters, duration());
 }
 
 ExpressionNames EquationPde::read_names(const DeckNode& node) {

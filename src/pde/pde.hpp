@@ -92,6 +92,9 @@ class Pde {
   virtual bool linear_flux() const { return false; }
   /// No term and no wall depends on t.
   virtual bool autonomous() const { return true; }
+  /// Times in (0, duration) at which a term or a wall jumps, kinks or turns sharply in t, as far as formulas
+  /// tell; rising.
+  virtual std::vector<double> time_events(std::span<const double> /*parameters*/) const { return {}; }
 
   virtual bool periodic() const { return false; }
   /// Not called for a periodic domain. `learned` as in TermPoints.
@@ -102,6 +105,12 @@ class Pde {
   virtual double typical_storage_slope() const = 0;
   /// The state that the frozen march linearises flux and source about.
   virtual double typical_state(int /*unknown*/) const { return 0; }
+
+  /// How large an unknown is, as far as initial states and walls tell: the larger of the root mean square of
+  /// initial states and of the values that walls hold. 0 where both are 0.
+  virtual double size(int /*unknown*/) const { return 1; }
+  /// What an unknown is measured in, in the units of the deck (src/pde/scaled_pde.hpp).
+  virtual double scale(int /*unknown*/) const { return 1; }
 
   /// The random numbers that make the initial state of sample `id`: its u0 for example, or amplitudes and
   /// phases. `redrawn` counts draws that were refused.
@@ -118,6 +127,9 @@ class Pde {
   /// Cells that reference solutions are computed on; a multiple of the cells of every deck that uses them.
   virtual int data_cells() const = 0;
   virtual double reference_rtol() const = 0;
+  /// Steps in time that a reference solution may take, over its whole duration.
+  virtual long reference_steps() const { return default_reference_steps; }
+  static constexpr long default_reference_steps = 20000;  ///< hundreds are usual
   /// The reference solution for `initial` [data_cells][unknown] at `times` (rising, from 0 on), averaged to
   /// `cells` cells: [time][cell][unknown]. Throws NumericalError where the integrator fails. By default the
   /// method of lines on data_cells() cells with PETSc's adaptive implicit integrator.

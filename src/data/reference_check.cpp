@@ -1,0 +1,177 @@
+#include "src/data/reference_check.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
+#include "src/core/strings.hpp"
+#include "src/pde/limited_flux.hpp"
+#include "src/pde/method_of_lines.hpp"
+
+namespace rankine {
+namespace {
+
+/// Which solution of a sample.
+enum Kind { reference, half_tolerance, other_cells, limited_flux };
+
+/// Solves one sample on `cells` cells: [time][cell][unknown].
+std::vector<double> solve(const Pde& pde, const CheckedSample& sample, Kind kind, int cells,
+                          std::span<const double> times) {
+  // A front that the limited flux keeps sharp makes the integrator take many small steps. The gap that is
+  // looked for is large, so that they need not be accurate.
+  constexpr double limited_rtol = 1e-4;
+  const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, cells);
+  if (kind == reference) return pde.reference(initial, sample.parameters, cells, times);
+  const double rtol = kind == half_tolerance ? 0.5 * pde.reference_rtol()
+                      : kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol())
+                                             : pde.reference_rtol();
+  return method_of_lines(pde, initial, sample.parameters, cells, cells, times,
+                         {.rtol = rtol, .limited = kind == limited_flux});
+}
+
+/// The relative L2 distance of two solutions [time][cell][unknown] on `cells` cells, each unknown in its own
+/// scale, and where they differ most.
+struct Distance {
+  double relative = 0;
+  std::string place;  // "x = .., t = ..: u = .. against .."
+};
+
+Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const double> b, int cells,
+                     std::span<const double> times) {
+  const int m = pde.unknowns();
+  std::vector<double> unit(m, 0.0);  // mean square of each unknown
+  for (size_t p = 0; p < a.size(); ++p) unit[p % m] += a[p] * a[p];
+  double most = 0, sum = 0, size = 0;
+  size_t where = 0;
+  for (size_t p = 0; p < a.size(); ++p) {
+    if (unit[p % m] == 0) continue;
+    const double d = (a[p] - b[p]) * (a[p] - b[p]) / unit[p % m];
+    sum += d;
+    if (d > most || std::isnan(d)) {
+      most = d;
+      where = p;
+    }
+  }
+  for (const double s : unit) size += s > 0 ? 1 : 0;
+  const int unknown = static_cast<int>(where) % m;
+  const size_t cell = where / m % cells, frame = where / m / cells;
+  const double x = pde.length() * (static_cast<double>(cell) + 0.5) / cells;
+  return {size > 0 ? std::sqrt(sum / size) : 0,
+          fmt::format("x = {}, t = {}, where {} is {} and {}", shortest(x), shortest(times[frame]),
+                      pde.symbol(unknown), shortest(a[where]), shortest(b[where]))};
+}
+
+struct Rule {
+  const char *done, *key, *remedy;
+};
+constexpr Rule in_time{
+    "with half the tolerance in time", "time_error",
+    "make pde.reference_rtol smaller; where the solution blows up, end before (pde.duration)"};
+constexpr Rule in_space{"on {} cells instead of {}", "space_error",
+                        "take more pde.data_cells, or let fronts be wider than some cells by more diffusion "
+                        "(-D*d(u,x) in the flux) "
+                        "or smoother initial states"};
+constexpr Rule in_flux{
+    "with a flux that satisfies the entropy condition", "flux_gap",
+    "the central flux of reference and constraint is wrong where the solution has shocks: add diffusion "
+    "(-D*d(u,x) in the flux) until fronts are wider than some cells, or take more pde.data_cells; problems "
+    "with "
+    "shocks thinner than a cell are not solved"};
+
+}  // namespace
+
+void ReferenceCheckOptions::options(OptionVisitor& o) {
+  o("time_error", time_error,
+    {.help =
+         "allowed difference from the reference with half of pde.reference_rtol (row reference_time_error)",
+     .min = 0,
+     .exclusive_min = true});
+  o("space_error", space_error,
+    {.help = "allowed difference from the reference on half of pde.data_cells (row reference_space_error)",
+     .min = 0,
+     .exclusive_min = true});
+  o("flux_gap", flux_gap,
+    {.help = "allowed difference from the reference with a limited, entropy-satisfying convective flux (row "
+             "reference_flux_gap)",
+     .min = 0,
+     .exclusive_min = true});
+}
+
+ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
+                                const std::vector<CheckedSample>& samples, std::span<const double> times,
+                                const Communicator& communicator, const std::function<void()>& between) {
+  const int cells = pde.data_cells();
+  const bool halves = cells % 2 == 0 && cells >= 8, convects = has_convection(pde);
+  const int others = halves ? cells / 2 : 2 * cells;
+  const long kinds = convects ? 4 : 3, tasks = kinds * static_cast<long>(samples.size());
+  const auto cells_of = [&](long kind) { return kind == other_cells ? others : cells; };
+  const auto length_of = [&](long task) {
+    return static_cast<long>(times.size()) * cells_of(task % kinds) * pde.unknowns();
+  };
+  // Task i on rank i modulo their number; what the ranks gather stands rank by rank.
+  const int ranks = communicator.size();
+  std::vector<double> mine;
+  for (long turn = 0; turn * ranks < tasks; ++turn) {
+    if (between) between();
+    communicator.together([&] {
+      const long task = turn * ranks + communicator.rank();
+      if (task >= tasks) return;
+      const CheckedSample& sample = samples[task / kinds];
+      const Kind kind = static_cast<Kind>(task % kinds);
+      try {
+        const std::vector<double> u = solve(pde, sample, kind, cells_of(kind), times);
+        mine.insert(mine.end(), u.begin(), u.end());
+      } catch (const NumericalError& error) {
+        const std::string how = kind == reference        ? ""
+                                : kind == half_tolerance ? std::string(" ") + in_time.done
+                                : kind == other_cells    ? fmt::format(" on {} cells", others)
+                                                         : std::string(" ") + in_flux.done;
+        throw NumericalError(sample.name + how + ": " + error.what());
+      }
+    });
+  }
+  const std::vector<double> all = communicator.all_gather_varying(std::span<const double>(mine));
+  std::vector<std::span<const double>> solutions(tasks);
+  size_t at = 0;
+  for (int rank = 0; rank < ranks; ++rank)
+    for (long task = rank; task < tasks; task += ranks) {
+      solutions[task] = std::span(all).subspan(at, length_of(task));
+      at += length_of(task);
+    }
+
+  ReferenceCheck out;
+  for (size_t s = 0; s < samples.size(); ++s) {
+    const std::span<const double>* of = &solutions[s * kinds];
+    const std::span<const double> base = of[reference];
+    std::vector<std::string> faults;
+    std::string remedy;
+    // The later checks say more of what is wrong, so that the last remedy is given.
+    const auto take = [&](const Rule& rule, const std::string& done, double allowed, const Distance& distance,
+                          double& worst) {
+      worst = std::isnan(worst) ? distance.relative : std::max(worst, distance.relative);
+      if (distance.relative <= allowed) return;
+      faults.push_back(fmt::format(
+          "{} it differs by {:.2g} (relative L2 distance; allowed: data.reference_check.{} = {}), most at {}",
+          done, distance.relative, rule.key, shortest(allowed), distance.place));
+      remedy = rule.remedy;
+    };
+    take(in_time, in_time.done, options.time_error, distance_of(pde, base, of[half_tolerance], cells, times),
+         out.time_error);
+    const int coarse = std::min(cells, others);
+    take(in_space, fmt::format(fmt::runtime(in_space.done), others, cells), options.space_error,
+         distance_of(pde, average_cells(base, cells, coarse, pde.unknowns()),
+                     average_cells(of[other_cells], others, coarse, pde.unknowns()), coarse, times),
+         out.space_error);
+    if (convects)
+      take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, base, of[limited_flux], cells, times),
+           out.flux_gap);
+    if (!faults.empty())
+      throw NumericalError("reference solution of " + samples[s].name + ": " + join(faults, "; ") + "; " +
+                           remedy);
+  }
+  return out;
+}
+
+}  // namespace rankine
