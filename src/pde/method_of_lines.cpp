@@ -69,6 +69,28 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
   return system;
 }
 
+namespace {}  // namespace
+
+std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+                           std::span<const double> u) {
+  if (pde.flux_derivatives() != 1) return {};
+  const SpatialOperator space(pde, cells, {parameters, {}});
+  const double times[1] = {t};
+  const int m = pde.unknowns();
+  const SpatialOperator::Terms terms = space.terms(times, space.ghosts(times), u, 1);
+  for (int a = 0; a < m; ++a) {
+    const double* by_slope = terms.flux.by(a, m + a);
+    const double* worst = std::max_element(by_slope, by_slope + space.faces());
+    if (*worst > 0)
+      return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " + shortest(*worst) +
+             ") at x = " + shortest(static_cast<double>(worst - by_slope) * pde.length() / cells) +
+             ", t = " + shortest(t) +
+             ": anti-diffusion, whose waves grow the faster the finer the grid; diffusion is -D u_x, D >= 0: "
+             "change the flux, or end before (pde.duration)";
+  }
+  return {};
+}
+
 namespace {
 
 /// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
@@ -91,19 +113,8 @@ std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& para
                shortest(storage.by(a, a)[i]) + ")" + place(space.cell_centre(i), u[i * m + a]) +
                "; the equation says nothing of du/dt there: give the storage a slope everywhere, such as "
                "1e-3*u more";
-  const SpatialOperator::Ghosts ghosts = space.ghosts(times);
-  const SpatialOperator::Terms terms = space.terms(times, ghosts, u, 1);
-  for (int a = 0; a < m && pde.flux_derivatives() == 1; ++a) {
-    const double* by_slope = terms.flux.by(a, m + a);
-    const double* worst = std::max_element(by_slope, by_slope + space.faces());
-    if (*worst > 0)
-      return "; the flux of " + pde.field_name(a) + " grows with its own derivative (by " + shortest(*worst) +
-             ") at x = " + shortest(static_cast<double>(worst - by_slope) * pde.length() / cells) +
-             ", t = " + shortest(t) +
-             ": anti-diffusion, whose waves grow the faster the finer the grid; diffusion is -D u_x with D "
-             ">= "
-             "0: change the flux, or end before (pde.duration)";
-  }
+  if (const std::string fault = anti_diffusion(pde, cells, parameters, t, u); !fault.empty())
+    return "; " + fault;
   std::vector<double> rate(space.width()), later(space.width());
   const OdeSystem system = semi_discrete(pde, cells, parameters);
   system.rhs(t, u, rate);
@@ -116,19 +127,19 @@ std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& para
            "; end before (pde.duration), or change the source or the initial states";
   const std::string limit = "; the limit is pde.reference_steps: " + std::to_string(options.max_steps);
   if (!pde.autonomous()) {
-    // How much of the change of the rate is due to t alone, over the time of an average step.
-    const double step = t / static_cast<double>(std::max<long>(result.steps, 1));
-    system.rhs(std::min(t + step, pde.duration()), u, later);
-    double by_time = 0, size = 0;
-    for (size_t i = 0; i < rate.size(); ++i) {
-      by_time = std::max(by_time, std::abs(later[i] - rate[i]));
-      size = std::max(size, std::abs(rate[i]));
+    // Whether the terms alone change the rate by its own size while the state stands still.
+    double size = 0;
+    for (const double r : rate) size = std::max(size, std::abs(r));
+    for (double wait = pde.duration() * 1e-9; wait < pde.duration() * 1e-2; wait *= 2) {
+      system.rhs(std::min(t + wait, pde.duration()), u, later);
+      double by_time = 0;
+      for (size_t i = 0; i < rate.size(); ++i) by_time = std::max(by_time, std::abs(later[i] - rate[i]));
+      if (by_time > 0.5 * size)
+        return "; the terms or walls that read t change du/dt from " + shortest(size) + " by " +
+               shortest(by_time) + " within " + shortest(wait) + " after t = " + shortest(t) +
+               ": they vary too fast for so few steps" + limit +
+               "; allow more, or replace what varies so fast by its mean";
     }
-    if (by_time > 0.05 * size)
-      return "; the terms or walls that read t change du/dt from " + shortest(size) + " by " +
-             shortest(by_time) + " within " + shortest(step) + " about t = " + shortest(t) +
-             ": they vary too fast for so few steps" + limit +
-             "; allow more, or replace what varies so fast by its mean";
   }
   const std::string what = "; the solution changes fastest (du/dt = " + shortest(rate[fastest]) + ")" + where;
   if (result.status == OdeStatus::step_limit) return what + limit + "; allow more steps, or smooth the terms";

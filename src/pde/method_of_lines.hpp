@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "solvers/ode.hpp"
@@ -31,6 +32,11 @@ struct LinesOptions {
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
                                     const std::vector<double>& parameters, int fine_cells, int cells,
                                     std::span<const double> times, const LinesOptions& options = {});
+
+/// A sentence that names place and remedy where a flux grows with its own unknown's derivative at the state u
+/// [cell][unknown]; empty where none does. Other unknowns' diffusion may outweigh it.
+std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+                           std::span<const double> u);
 
 /// Means over `fine / coarse` neighbouring cells of `unknowns` numbers each: [row][fine] -> [row][coarse].
 /// `coarse` must divide `fine`.
