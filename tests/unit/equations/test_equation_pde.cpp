@@ -1,4 +1,5 @@
 // Equations that a deck writes down: what they compile to, and the message for everything that is wrong.
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -10,6 +11,7 @@
 #include "src/pde/conservative_scheme.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/pde/equation_pde.hpp"
+#include "src/pde/time_events.hpp"
 
 namespace rankine {
 namespace {
@@ -450,6 +452,62 @@ TEST(EquationPde, ExplainsTerms) {
   EXPECT_THAT(pde.explain("source", {1, u, x, t, {}, {}}, 0),
               HasSubstr("division by zero in '1/(1 - u)' (source, character 1): 1 / 0 = inf (Mine)"));
   EXPECT_EQ(pde.explain("storage", {1, u, x, t, {}, {}}, 0), "");
+}
+
+TEST(EquationEvents, TimesOfConditionsPeaksAndWalls) {
+  const EquationPde pde = equation(R"yaml(
+duration: 2
+parameters: {a: 0.7}
+flux: -d(u,x)
+source: if(t > a and t < 1.3, u, 0) + exp(-((t - 0.4)/1e-5)^2) + max(0, 1 - abs(t - 1.7)/1e-6) + sin(t)*u
+walls: {left: {value: "if(t*t < 0.25, 1, 0)"}, right: {slope: 0}}
+initial: {expression: 0*x}
+)yaml");
+  const std::vector<double> parameters{0.7};
+  const std::vector<double> events = pde.time_events(parameters);
+  for (const double wanted : {0.4, 0.5, 0.7, 1.3, 1.7 - 1e-6, 1.7, 1.7 + 1e-6}) {
+    double nearest = 10;
+    for (const double t : events) nearest = std::min(nearest, std::abs(t - wanted));
+    EXPECT_LT(nearest, wanted == 0.4 ? 1e-8 : 1e-15) << wanted;
+  }
+  EXPECT_TRUE(std::is_sorted(events.begin(), events.end()));
+  EXPECT_LT(events.size(), 20U);
+  EXPECT_TRUE(equation(R"yaml(
+flux: -d(u,x)
+source: if(u > 0.5, 1, 0)
+walls: {left: {slope: 0}, right: {slope: 0}}
+initial: {expression: 0*x}
+)yaml")
+                  .time_events(parameters)
+                  .empty());
+}
+
+TEST(EquationEvents, StopsFollowWhatVariesFast) {
+  const std::vector<double> x{0.5}, u{0.0};
+  const auto stops = [&](const std::string& source) {
+    const EquationPde pde = equation("flux: -d(u,x)\nsource: \"" + source +
+                                     "\"\nwalls: {left: {slope: 0}, right: {slope: 0}}\n"
+                                     "initial: {expression: 0*x}\n");
+    return time_stops(pde, {}, x, u);
+  };
+  EXPECT_TRUE(stops("sin(2*pi*t)").empty());  // what varies slowly needs none
+  EXPECT_TRUE(stops("t*x").empty());
+  const std::vector<double> pulse = stops("1/(1 + ((x + t - 1)/0.002)^2)");  // no formula of t alone
+  ASSERT_FALSE(pulse.empty());
+  EXPECT_GE(pulse.size(), 8U);
+  for (const double t : pulse) EXPECT_NEAR(t, 0.5, 0.1);
+}
+
+TEST(EquationSize, OfInitialStatesAndWalls) {
+  const EquationPde pde = equation(R"yaml(
+unknowns: [u, v]
+source: {u: v, v: -u}
+walls: {left: {u: {value: 3*t}, v: {slope: 0}}, right: {u: {slope: 0}, v: {slope: 0}}}
+initial: {u: {expression: 0*x}, v: {fourier: {modes: 1, amplitude: 1}, expression: 1e-6*v}}
+)yaml");
+  EXPECT_DOUBLE_EQ(pde.size(0), 3);
+  EXPECT_GT(pde.size(1), 3e-7);
+  EXPECT_LT(pde.size(1), 3e-6);
 }
 
 }  // namespace
