@@ -12,7 +12,8 @@
 namespace rankine {
 
 /// du/dt = f(t, u) with u: [cell][unknown]. Row i of f reads the cells i - reach .. i + reach, round the end
-/// where periodic. Callbacks may throw; the exception reaches the caller of integrate_stiff().
+/// where periodic. Callbacks may throw: a NumericalError ends the
+/// integration with its message as the reason, anything else reaches the caller of integrate_stiff().
 struct OdeSystem {
   int cells = 0, unknowns = 1, reach = 1;
   bool periodic = false;
