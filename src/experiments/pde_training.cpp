@@ -172,15 +172,10 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
-  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells);
-  check_observations(variant, setup);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
-  if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
-    data.error_at(
-        "source",
-        "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
-        "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
-
+  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells,
+                 reads_wall ? times_ : std::vector<double>{});
+  check_observations(variant, setup);
   if (formulation_.collocated() && !pde_->collocated())
     formulation.error(
         "residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "

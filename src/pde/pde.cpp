@@ -1,9 +1,16 @@
 #include "src/pde/pde.hpp"
 
+#include <cmath>
+
 #include "kernels/error.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
+
+double PdeParameter::at(double share) const {
+  if (!sampled) return value;
+  return logarithmic ? minimum * std::pow(maximum / minimum, share) : minimum + (maximum - minimum) * share;
+}
 
 void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
