@@ -92,8 +92,6 @@ char find_separator(const std::vector<Line>& lines) {
   std::size_t votes = 0;
   for (char candidate : separators) {
     const std::size_t fields = count_fields(lines.front().text, candidate);
-    // Where a quote does not end, splitting says so.
-    if (fields == 0 && lines.front().text.find(candidate) != std::string_view::npos) return candidate;
     if (fields < 2) continue;
     std::size_t agree = 1;
     for (std::size_t i = 1; i < std::min(most, lines.size()); ++i)
@@ -103,6 +101,11 @@ char find_separator(const std::vector<Line>& lines) {
       votes = agree;
     }
   }
+  // Where a quote does not end, splitting by what is there says so.
+  for (char candidate : separators)
+    if (votes == 0 && lines.front().text.find(candidate) != std::string_view::npos &&
+        count_fields(lines.front().text, candidate) == 0)
+      return candidate;
   return best;
 }
 
