@@ -14,6 +14,7 @@
 #include "src/experiments/initial_weights.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
+#include "src/pde/wall_checks.hpp"
 
 namespace rankine {
 namespace {
@@ -172,6 +173,9 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
+  // The reference is repeated on half the cells.
+  const int in_use[] = {pde_->data_cells(), pde_->data_cells() / 2, grid_.cells, grid_.cells / 2};
+  check_walls(*pde_, variant.child("pde"), in_use);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells,
                  reads_wall ? times_ : std::vector<double>{});

@@ -353,6 +353,12 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
     if (flux_.reads_argument(count + k)) flux_derivatives_ = std::max(flux_derivatives_, 1);
     if (flux_.reads_argument(2 * count + k)) flux_derivatives_ = 2;
   }
+  for (const ExpressionText& one : flux) {
+    const kernels::Program alone = expressions.compile({one}, {.what = "flux", .derivatives = true});
+    bool reads = false;
+    for (int k = count; k < 3 * count; ++k) reads = reads || alone.reads_argument(k);
+    convective_.push_back(reads ? 0 : 1);
+  }
   has_source_ = source_.size(0).instructions > 0;
   autonomous_ = !flux_.reads_time() && !source_.reads_time();
 }
@@ -706,12 +712,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     for (size_t p = 0; p < parameters_.size(); ++p) {
       const PdeParameter& parameter = parameters_[p];
       const double r = stream.uniform(max_unknowns, s, static_cast<std::int64_t>(p));
-      double value = parameter.value;
-      if (parameter.sampled && parameter.logarithmic)
-        value = parameter.minimum * std::pow(parameter.maximum / parameter.minimum, r);
-      else if (parameter.sampled)
-        value = parameter.minimum + (parameter.maximum - parameter.minimum) * r;
-      trial.parameters.push_back(value);
+      trial.parameters.push_back(parameter.at(r));
     }
     long redrawn = 0;
     const std::vector<double> numbers = draw_initial(stream, s, redrawn);

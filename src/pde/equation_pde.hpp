@@ -50,6 +50,7 @@ class EquationPde final : public Pde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
+  bool convective(int unknown) const override { return convective_[static_cast<size_t>(unknown)] != 0; }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override { return flux_.is_linear() && !walls_read_time_; }
   bool autonomous() const override { return autonomous_; }
@@ -131,6 +132,7 @@ class EquationPde final : public Pde {
   std::vector<double> typical_state_;
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
+  std::vector<char> convective_;  // [unknown]
   bool has_source_ = false, walls_read_time_ = false, autonomous_ = true;
 };
 

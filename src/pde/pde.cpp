@@ -4,6 +4,7 @@
 
 #include "kernels/error.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/wall_checks.hpp"
 
 namespace rankine {
 
@@ -22,7 +23,10 @@ void Pde::exact(double, std::span<const double>, std::span<const double>, std::s
 
 std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters,
                                    int cells, std::span<const double> times) const {
-  return method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
+  std::vector<double> solution =
+      method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
+  check_outflow(*this, parameters, solution, cells, times);
+  return solution;
 }
 
 }  // namespace rankine

@@ -97,6 +97,8 @@ class Pde {
   virtual bool has_source() const { return false; }
   /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
   virtual int flux_derivatives() const = 0;
+  /// The flux of this unknown reads no derivative: it is carried along by characteristics.
+  virtual bool convective(int /*unknown*/) const { return flux_derivatives() == 0; }
   /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
   /// where nothing more is known than the value.
   virtual std::string explain(const std::string& /*term*/, const kernels::TermPoints& /*at*/,
