@@ -88,7 +88,9 @@ struct FieldOptions {
   double length_scale = 0.1, amplitude = 1, mean = 0;
   void options(OptionVisitor& o) {
     o("length_scale", length_scale,
-      {.help = "distance over which the field forgets: covariance amplitude^2 exp(-r^2 / (2 length_scale^2))",
+      {.help = "distance over which the field forgets: covariance amplitude^2 exp(-r^2 / (2 "
+               "length_scale^2)); on a "
+               "periodic domain the sum of this over all r + n length, scaled to amplitude^2 at r = 0",
        .min = 0,
        .exclusive_min = true});
     o("amplitude", amplitude, {.help = "standard deviation", .min = 0});
@@ -546,17 +548,23 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.kind = Initial::Kind::gaussian_random_field;
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
-    // Waves of period `length`, or twice that where the ends do not meet. Their weights are the square root
-    // of the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of the largest.
-    const double wave = 2 * std::numbers::pi / (periodic() ? length() : 2 * length());
-    const double last = std::sqrt(4 * std::log(1e8)) / (wave * options.length_scale);
+    // Waves with the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of its root's largest value: the
+    // sum of that function's images at distances of the waves' period. On a periodic domain this is the
+    // length. Between walls it is twice the length where the next image is below 1e-5 (l up to a fifth of the
+    // length), or else so long that it is below 1e-8. Beyond 1e8 lengths it is constant to rounding.
+    const double pi = std::numbers::pi, l = std::min(options.length_scale, 1e8 * length());
+    initial.wave = periodic() ? 2 * pi : pi;
+    if (!periodic() && l > 0.2 * length())
+      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length());
+    const double wave = initial.wave / length();
+    const double last = std::sqrt(4 * std::log(1e8)) / (wave * l);
     if (last > 4096)
       node.child("gaussian_random_field")
           .error_at("length_scale", "length_scale " + shortest(options.length_scale) +
                                         " is too short for the length " + shortest(length()) +
                                         "; allowed: from about length/600 on");
     for (int k = 0; k == 0 || k <= last; ++k) {
-      const double w = wave * k * options.length_scale;
+      const double w = wave * k * l;
       initial.weights.push_back(std::exp(-w * w / 4) * (k == 0 ? std::numbers::sqrt2 / 2 : 1));
     }
     initial.numbers = 2 * initial.weights.size() - 1;
@@ -636,7 +644,7 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
   const int waves = static_cast<int>(initial.weights.size()) - 1;
   const bool field = initial.kind == Initial::Kind::gaussian_random_field;
   if (periodic() || field) {
-    const double wave = periodic() ? 2 * pi : pi;
+    const double wave = field ? initial.wave : 2 * pi;
     double sum = initial.mean;
     if (field) sum += initial.weights[0] * *numbers++;
     for (int k = 1; k <= waves; ++k) {

@@ -81,7 +81,7 @@ class EquationPde final : public Pde {
     double minimum = 0, maximum = 1;            // constant
     int modes = 4;                              // fourier
     double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
-    double length_scale = 0.1;                  // gaussian_random_field
+    double wave = 0;  // gaussian_random_field: phase of the first wave along the domain
     bool formula = false;
     size_t numbers = 0;  // how many are drawn
     /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
