@@ -10,6 +10,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/core/statistics.hpp"
+#include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/experiments/initial_weights.hpp"
 #include "src/pde/method_of_lines.hpp"
@@ -132,7 +133,9 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   grid.read(grid_);
   data.read(data_);
   formulation_ = FormulationOptions::read(variant.section("formulation"));
-  rule_ = rules().make_or("backprop", train.section("rule"));
+  const DeckNode rule = train.section("rule");
+  make_rule_ = [rule] { return rules().make_or("backprop", rule); };
+  rule_ = make_rule_();
   reject_unused_options(*rule_, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
@@ -188,6 +191,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   model_context_ = ModelContext{*tiles_, sum, input_channels(),
                                 pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
+  const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
+  try {
+    rule_->check(to_train);
+  } catch (const InputError& error) {
+    train.error_at("rule", std::string(error.what()) +
+                               "; allowed with experiment: pde_training: " + join(rules_for(to_train)));
+  }
   const DeckNode model = variant.section("model");
   try {
     model_ = models().make_or("fno2d", model, *model_context_);
@@ -226,6 +236,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"steps_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  out.insert(out.end(), of_rule.begin(), of_rule.end());
   if (!data_.observations.none())
     out.push_back(
         {"observation_misfit", "1",
@@ -681,6 +693,14 @@ Metrics PdeTraining::run(RunContext& context) {
   std::int64_t evaluated = 0;  // steps before the last evaluation
   std::vector<std::int64_t> permutation;
 
+  rule_ = make_rule_();
+  rule_->begin({.communicator = communicator,
+                .shards = model_context_->tiles,
+                .seed = seed,
+                .steps = train_.steps,
+                .make_optimizer = make_optimizer_},
+               parameters);
+
   // The order of the data and all random numbers follow from the step.
   StateRegistry& state = context.checkpoint.state();
   constexpr StateKind replicated = StateKind::replicated;
@@ -842,6 +862,9 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("steps_skipped", skipped_steps);
   out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
   out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  const std::vector<double> measured_by_rule = rule_->measured();
+  for (size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, measured_by_rule[i]);
   out.insert(out.end(), inverse.begin(), inverse.end());
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);

@@ -45,6 +45,13 @@ bool is_number(const std::string& text) {
          text.find_first_of("0123456789") != std::string::npos;
 }
 
+/// Draws scale by the range, networks divide by it.
+void check_span(const DeckNode& node, double minimum, double maximum, bool logarithmic) {
+  if (!std::isfinite(logarithmic ? maximum / minimum : maximum - minimum))
+    node.error_at("maximum", "the range from " + shortest(minimum) + " to " + shortest(maximum) +
+                                 " is wider than a double holds; choose a narrower one");
+}
+
 struct SampledOptions {
   double minimum = 0, maximum = 1;
   bool logarithmic = false;
@@ -58,6 +65,7 @@ struct SampledOptions {
       node.error_at("minimum", "minimum " + shortest(minimum) + " is above maximum " + shortest(maximum));
     if (logarithmic && minimum <= 0)
       node.error_at("minimum", "minimum is " + shortest(minimum) + "; logarithmic: true needs one above 0");
+    check_span(node, minimum, maximum, logarithmic);
   }
 };
 
@@ -70,6 +78,7 @@ struct ConstantOptions {
   void validate(const DeckNode& node) const {
     if (minimum > maximum)
       node.error_at("minimum", "minimum " + shortest(minimum) + " is above maximum " + shortest(maximum));
+    check_span(node, minimum, maximum, false);
   }
 };
 
@@ -247,7 +256,8 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
       SampledOptions sampled;
       value.read(sampled);
       PdeParameter p{.name = key,
-                     .sampled = true,
+                     .value = sampled.minimum,
+                     .sampled = sampled.minimum < sampled.maximum,  // else the same for all samples
                      .minimum = sampled.minimum,
                      .maximum = sampled.maximum,
                      .logarithmic = sampled.logarithmic};
