@@ -55,10 +55,11 @@ struct PdeData {
 };
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
-/// and cells that average to `cells`; that `cells` divides the cells of generated references; and that there
-/// is room for a file to be written. Throws InputError or IoError on all ranks.
+/// solutions of this equation (src/data/pde_file.hpp) on cells that average to `cells`, and frames at
+/// `wall_times` if these are not empty; that `cells` divides the cells of generated references; and that
+/// there is room for a file to be written. Throws InputError or IoError on all ranks.
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
-                    const Communicator& communicator, int cells);
+                    const Communicator& communicator, int cells, const std::vector<double>& wall_times);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks

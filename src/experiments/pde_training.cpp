@@ -17,6 +17,7 @@
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
+#include "src/pde/wall_checks.hpp"
 
 namespace rankine {
 namespace {
@@ -166,7 +167,9 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     data_.reference_check = {any, any, any};
   }
   formulation_ = FormulationOptions::read(variant.section("formulation"));
-  rule_ = rules().make_or("backprop", train.section("rule"));
+  const DeckNode rule = train.section("rule");
+  make_rule_ = [rule] { return rules().make_or("backprop", rule); };
+  rule_ = make_rule_();
   reject_unused_options(*rule_, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
@@ -207,15 +210,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
-  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells);
-  check_observations(variant, setup);
+  // The reference is repeated on half the cells.
+  const int in_use[] = {pde_->data_cells(), pde_->data_cells() / 2, grid_.cells, grid_.cells / 2};
+  check_walls(*pde_, variant.child("pde"), in_use);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
-  if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
-    data.error_at(
-        "source",
-        "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
-        "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
-
+  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells,
+                 reads_wall ? times_ : std::vector<double>{});
+  check_observations(variant, setup);
   if (formulation_.collocated() && !pde_->collocated())
     formulation.error(
         "residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
@@ -224,6 +225,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   model_context_ = ModelContext{*tiles_, sum, input_channels(),
                                 pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
+  const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
+  try {
+    rule_->check(to_train);
+  } catch (const InputError& error) {
+    train.error_at("rule", std::string(error.what()) +
+                               "; allowed with experiment: pde_training: " + join(rules_for(to_train)));
+  }
   const DeckNode model = variant.section("model");
   try {
     model_ = models().make_or("fno2d", model, *model_context_);
@@ -264,6 +272,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"steps_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  out.insert(out.end(), of_rule.begin(), of_rule.end());
   if (!data_.observations.none())
     out.push_back(
         {"observation_misfit", "1",
@@ -735,6 +745,14 @@ Metrics PdeTraining::run(RunContext& context) {
   std::int64_t evaluated = 0;  // steps before the last evaluation
   std::vector<std::int64_t> permutation;
 
+  rule_ = make_rule_();
+  rule_->begin({.communicator = communicator,
+                .shards = model_context_->tiles,
+                .seed = seed,
+                .steps = train_.steps,
+                .make_optimizer = make_optimizer_},
+               parameters);
+
   // The order of the data and all random numbers follow from the step.
   StateRegistry& state = context.checkpoint.state();
   constexpr StateKind replicated = StateKind::replicated;
@@ -898,6 +916,9 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("steps_skipped", skipped_steps);
   out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
   out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  const std::vector<double> measured_by_rule = rule_->measured();
+  for (size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, measured_by_rule[i]);
   out.insert(out.end(), inverse.begin(), inverse.end());
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);

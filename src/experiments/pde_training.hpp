@@ -100,7 +100,8 @@ class PdeTraining final : public Experiment {
   std::optional<TilePartition> tiles_;
   std::optional<ModelContext> model_context_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<LearningRule> rule_;
+  std::function<std::unique_ptr<LearningRule>()> make_rule_;
+  std::unique_ptr<LearningRule> rule_;  // of the run
   std::unique_ptr<Schedule> schedule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
 };

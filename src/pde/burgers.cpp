@@ -32,6 +32,9 @@ void BurgersOptions::validate(const DeckNode& node) const {
     node.error_at("viscosity_minimum", "viscosity_minimum: " + std::to_string(viscosity_minimum) +
                                            " is above viscosity " + std::to_string(viscosity) +
                                            "; it is the smaller end of the range");
+  if (viscosity_minimum > 0 && !std::isfinite(viscosity / viscosity_minimum))
+    node.error_at("viscosity_minimum",
+                  "viscosity / viscosity_minimum is beyond what a double holds; choose a larger one");
   if (walls == "periodic" && (left != 0 || right != 0))
     node.error_at("walls", "walls: periodic has no walls; leave left and right out, or write walls: values");
   if (walls == "values" && mean != 0)
@@ -41,7 +44,7 @@ void BurgersOptions::validate(const DeckNode& node) const {
 
 std::vector<PdeParameter> Burgers::parameters() const {
   PdeParameter nu{.name = "viscosity", .value = o_.viscosity};
-  if (o_.viscosity_minimum > 0) {
+  if (o_.viscosity_minimum > 0 && o_.viscosity_minimum < o_.viscosity) {
     nu.sampled = nu.logarithmic = true;
     nu.minimum = o_.viscosity_minimum;
     nu.maximum = o_.viscosity;

@@ -38,6 +38,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   std::vector<PdeParameter> parameters() const override {
     return {{.name = "diffusion", .value = o_.coefficients.diffusion}};
   }
+  std::vector<PdeConstant> constants() const override;
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -61,6 +62,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;
   WallRow left_wall() const override { return {1, 0, 1}; }
   WallRow right_wall() const override { return {1, -o_.coefficients.diffusion, 0}; }
+  std::pair<double, double> bounds(double least, double greatest) const override;
 
  private:
   DiffusionSorptionOptions o_;

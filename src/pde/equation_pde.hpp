@@ -51,6 +51,7 @@ class EquationPde final : public Pde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
+  bool convective(int unknown) const override { return convective_[static_cast<size_t>(unknown)] != 0; }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override { return flux_.is_linear() && !walls_read_time_; }
   bool autonomous() const override { return autonomous_; }
@@ -84,7 +85,7 @@ class EquationPde final : public Pde {
     double minimum = 0, maximum = 1;            // constant
     int modes = 4;                              // fourier
     double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
-    double length_scale = 0.1;                  // gaussian_random_field
+    double wave = 0;  // gaussian_random_field: phase of the first wave along the domain
     bool formula = false;
     size_t numbers = 0;  // how many are drawn
     /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
@@ -139,6 +140,7 @@ class EquationPde final : public Pde {
   std::vector<double> typical_state_, sizes_;
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
+  std::vector<char> convective_;  // [unknown]
   bool has_source_ = false, walls_read_time_ = false, autonomous_ = true;
 };
 

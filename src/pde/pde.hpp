@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/terms.hpp"
@@ -39,6 +40,8 @@ class CollocatedPde {
   virtual void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const = 0;
   virtual WallRow left_wall() const = 0;
   virtual WallRow right_wall() const = 0;
+  /// Least and greatest value of a solution whose initial state lies between these (maximum principle).
+  virtual std::pair<double, double> bounds(double least, double greatest) const = 0;
 };
 
 enum class Side { left, right };
@@ -57,6 +60,16 @@ struct PdeParameter {
   bool sampled = false;  ///< drawn for each sample between minimum and maximum
   double minimum = 0, maximum = 0;
   bool logarithmic = false;  ///< drawn uniformly in its logarithm
+
+  /// The value at `share`, 0 to 1, of the range; `value` where it is not sampled.
+  double at(double share) const;
+};
+
+/// A number of the equation that data files state, too.
+struct PdeConstant {
+  std::string key;                 ///< in the deck's `pde`; empty: fixed by the equation
+  std::vector<std::string> names;  ///< what files call it, beside the key
+  double value;
 };
 
 class Pde {
@@ -74,6 +87,8 @@ class Pde {
   /// Its symbol, under which its field is stored: "u" where there is one unknown.
   virtual std::string symbol(int /*unknown*/) const { return "u"; }
   virtual std::vector<PdeParameter> parameters() const { return {}; }
+  /// Numbers that a file of solutions may state, and must then agree with.
+  virtual std::vector<PdeConstant> constants() const { return {}; }
 
   /// M, F, S with derivatives up to `order` (0, 1, 2). `out` is reset by the callee.
   virtual void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
@@ -82,6 +97,8 @@ class Pde {
   virtual bool has_source() const { return false; }
   /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
   virtual int flux_derivatives() const = 0;
+  /// The flux of this unknown reads no derivative: it is carried along by characteristics.
+  virtual bool convective(int /*unknown*/) const { return flux_derivatives() == 0; }
   /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
   /// where nothing more is known than the value.
   virtual std::string explain(const std::string& /*term*/, const kernels::TermPoints& /*at*/,

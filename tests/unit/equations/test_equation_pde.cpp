@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/pde/conservative_scheme.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/pde/equation_pde.hpp"
@@ -113,6 +114,81 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
   std::vector<double> state(3);
   written.initial_state(std::vector<double>{0.12}, values, std::vector<double>{0, 0.5, 1}, state);
   EXPECT_EQ(state, (std::vector<double>{0.12, 0.12, 0.12}));
+}
+
+/// Covariance of the random initial states at points x: [x][x]. They are linear in their numbers, which are
+/// independent and normal.
+std::vector<double> covariance(const EquationPde& pde, const std::vector<double>& x) {
+  long redrawn = 0;
+  const size_t count = pde.draw_initial(RandomStream(1, "states"), 0, redrawn).size();
+  std::vector<double> numbers(count, 0.0), mean(x.size()), state(x.size()), sum(x.size() * x.size(), 0.0);
+  pde.initial_state(numbers, {}, x, mean);
+  for (size_t n = 0; n < count; ++n) {
+    numbers.assign(count, 0.0);
+    numbers[n] = 1;
+    pde.initial_state(numbers, {}, x, state);
+    for (size_t i = 0; i < x.size(); ++i)
+      for (size_t j = 0; j < x.size(); ++j)
+        sum[i * x.size() + j] += (state[i] - mean[i]) * (state[j] - mean[j]);
+  }
+  return sum;
+}
+
+EquationPde field_equation(double length, const std::string& walls, double length_scale) {
+  return equation("length: " + shortest(length) + "\nflux: -d(u,x)\nwalls: " + walls +
+                  "\ninitial: {gaussian_random_field: {length_scale: " + shortest(length_scale) +
+                  ", amplitude: 0.5, mean: 2}}\n");
+}
+
+// The covariance that `rankine describe` promises. Between walls the next image adds at most exp(-12.5) =
+// 4e-6 of the variance (length_scale = length / 5); elsewhere terms below 1e-8 are cut off.
+TEST(EquationPde, GaussianRandomFieldsHaveThePromisedCovariance) {
+  for (const double length : {1.0, 7.0}) {
+    std::vector<double> x;
+    for (int i = 0; i <= 20; ++i) x.push_back(length * i / 20);
+    for (const double share : {0.03, 0.15, 0.2, 0.21, 0.3, 0.5, 0.6, 1.0, 3.0, 50.0, 1e7, 1e300}) {
+      const double l = share * length;
+      for (const bool periodic : {false, true}) {
+        const std::vector<double> found = covariance(
+            field_equation(length, periodic ? "periodic" : "{left: {slope: 0}, right: {slope: 0}}", l), x);
+        const auto images = [&](double r) {
+          double sum = 0;
+          const int reach = periodic ? static_cast<int>(10 * std::min(share, 100.0)) + 2 : 0;
+          for (int n = -reach; n <= reach; ++n) sum += std::exp(-std::pow((r + n * length) / l, 2) / 2);
+          return sum;
+        };
+        for (size_t i = 0; i < x.size(); ++i)
+          for (size_t j = 0; j < x.size(); ++j)
+            EXPECT_NEAR(found[i * x.size() + j], 0.25 * images(x[i] - x[j]) / images(0), 0.25 * 5e-6)
+                << "length " << length << ", length_scale " << l << (periodic ? ", ring" : "") << ", x "
+                << x[i] << " and " << x[j];
+      }
+    }
+  }
+}
+
+// The same of draws: with n of them, of a variance s^2 and a correlation c, the standard error of the
+// covariance is s^2 sqrt((1 + c^2) / n).
+TEST(EquationPde, DrawnFieldsHaveThePromisedCovariance) {
+  const std::vector<double> x{0, 0.35, 1};
+  for (const double l : {0.15, 0.7, 2.0}) {
+    const EquationPde pde = field_equation(1, "{left: {slope: 0}, right: {slope: 0}}", l);
+    const RandomStream stream(3, "states");
+    constexpr int draws = 20000;
+    std::vector<double> sum(9, 0.0), state(3);
+    for (long id = 0; id < draws; ++id) {
+      long redrawn = 0;
+      pde.initial_state(pde.draw_initial(stream, id, redrawn), {}, x, state);
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) sum[3 * i + j] += (state[i] - 2) * (state[j] - 2) / draws;
+    }
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) {
+        const double c = std::exp(-std::pow((x[i] - x[j]) / l, 2) / 2);
+        EXPECT_NEAR(sum[3 * i + j], 0.25 * c, 4 * 0.25 * std::sqrt((1 + c * c) / draws))
+            << l << " " << i << " " << j;
+      }
+  }
 }
 
 // Residual, linearisation, its adjoint, second derivatives, parameter gradient and frozen march, to 1e-13 of
