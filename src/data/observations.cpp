@@ -46,7 +46,7 @@ void ObservationOptions::options(OptionVisitor& o) {
     {.help = "none; generate: points of a reference solution with noise; file: HDF5 datasets t, x, value and "
              "optional sigma, unknown",
      .choices = {"none", "generate", "file"}});
-  o("path", path, {.help = "the file to read (source: file)"});
+  o("path", path, {.help = "the file to read (source: file)", .file = FileUse::input});
   o("points", points, {.help = "points drawn uniformly in (t, x) (source: generate)", .min = 1});
   o("noise", noise,
     {.help = "standard deviation of the noise over the root mean square of the field: of drawn points, and "
@@ -55,7 +55,9 @@ void ObservationOptions::options(OptionVisitor& o) {
      .exclusive_min = true});
   o("seed", seed, {.help = "seed of points and noise (source: generate); -1: that of the run", .min = -1});
   o("sample", sample, {.help = "training sample that was observed; its initial state is known", .min = 0});
-  o("write", write, {.help = "file for the drawn points, in the layout that source: file reads"});
+  o("write", write,
+    {.help = "file for the drawn points, in the layout that source: file reads",
+     .file = FileUse::observations_output});
 }
 
 void ObservationOptions::validate(const DeckNode& node) const {

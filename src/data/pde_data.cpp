@@ -139,7 +139,7 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("source", source,
     {.help = "where samples come from: computed here, or a file in PDEBench's layout",
      .choices = {"generate", "pdebench"}});
-  o("path", path, {.help = "the PDEBench file (source: pdebench)"});
+  o("path", path, {.help = "the PDEBench file (source: pdebench)", .file = FileUse::input});
   o("train", train, {.help = "training samples", .min = 1});
   o("validation", validation,
     {.help = "samples for choices and for the error shown during training", .min = 1});
@@ -148,7 +148,8 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("seed", seed, {.help = "seed of the initial states; the same for all seeds of a run", .min = 0});
   o("write", write,
     {.help = "file for the computed samples in PDEBench's layout, for source: pdebench (training, validation "
-             "and test samples in this order; float32)"});
+             "and test samples in this order; float32)",
+     .file = FileUse::samples_output});
   o.group("observations", observations, "measured values of a training sample");
 }
 

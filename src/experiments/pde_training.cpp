@@ -96,7 +96,8 @@ void TrainOptions::options(OptionVisitor& o) {
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o("weights", weights,
     {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
-             "random ones; {seed} stands for the seed"});
+             "random ones; {seed} stands for the seed",
+     .file = FileUse::input});
   o("weights_of", weights_of,
     {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
