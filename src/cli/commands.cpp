@@ -57,13 +57,19 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
   // for ever.
   rendezvous.guard([&] {
     DeckRun run(world, tables.experiments, std::move(deck), arguments.request);
+    const DeckRun::Invocation invocation{arguments.argv, arguments.output, arguments.restart, &rendezvous,
+                                         arguments.petsc_options};
+    if (arguments.check_only || arguments.dry_run) {
+      std::vector<std::string> warnings;
+      world.on_root([&] { warnings = run.check_files(invocation); });
+      for (const std::string& warning : warnings) log.text("warning: " + warning + "\n");
+    }
     if (arguments.check_only) {
       log.text(run.summary() + "\n");
     } else if (arguments.dry_run) {
       log.text(run.dry_run_text());
     } else {
-      exit_code = run.run(
-          {arguments.argv, arguments.output, arguments.restart, &rendezvous, arguments.petsc_options}, log);
+      exit_code = run.run(invocation, log);
       for (const std::string& option : petsc.unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }

@@ -136,7 +136,7 @@ Observations read_observations(const std::string& path, const Pde& pde, double n
 }
 
 void write_observations(const std::string& path, const Observations& observations, const Pde& pde) {
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::observations);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
   hdf5::Group& root = file.root();
   root.attribute("format", "rankine-observations");

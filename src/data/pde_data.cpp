@@ -10,7 +10,7 @@
 #include "src/comm/tiles.hpp"
 #include "src/core/random.hpp"
 #include "src/io/pdebench.hpp"
-#include "src/io/safe_file.hpp"
+#include "src/io/files.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
@@ -187,7 +187,9 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
       std::uint64_t samples = 0;
       for (int split = 0; split < 3; ++split) samples += options.size(split);
       try {
-        SafeFile(options.write, samples * options.frames * pde.data_cells() * sizeof(float));
+        const OutputFile file{"data.write", options.write, FileContent::samples,
+                              samples * options.frames * pde.data_cells() * sizeof(float)};
+        check_outputs({&file, 1}, {});
       } catch (const InputError& error) {
         node.error_at("write", error.what());
       }
@@ -198,7 +200,13 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
     node.error_at("source",
                   "source: pdebench reads the diffusion-sorption problem only; use source: generate");
   communicator.on_root([&] {
-    const PdebenchFile file(options.path);
+    std::optional<PdebenchFile> opened;
+    try {
+      opened.emplace(options.path);
+    } catch (const InputError& error) {
+      node.error_at("path", error.what());
+    }
+    const PdebenchFile& file = *opened;
     const long needed = options.train + options.validation + options.test;
     if (file.samples() < needed)
       node.error_at("path", options.path + " holds " + std::to_string(file.samples()) +

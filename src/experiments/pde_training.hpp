@@ -64,7 +64,6 @@ class PdeTraining final : public Experiment {
   /// Rules between data.observations, learn and the rest of the deck.
   void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
   /// data.observations.`path` of a run.
-  static std::string observation_path(const std::string& path, std::int64_t seed);
   /// Reads or draws (and writes) the observations of a run. Collective.
   Observations observe(const RunContext& context) const;
   std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;

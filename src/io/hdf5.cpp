@@ -18,6 +18,7 @@
 #include <hdf5_hl.h>
 
 #include "kernels/error.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine::hdf5 {
 namespace {
@@ -892,14 +893,13 @@ File File::create(const std::string& at, const std::string& called) {
 }
 
 struct File::Memory {
-  int bytes = -1, named = -1;
+  int bytes = -1;
+  std::optional<EmptyFile> named;
   Memory() = default;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   ~Memory() {
-    for (const int descriptor : {bytes, named}) {
-      if (descriptor >= 0) ::close(descriptor);
-    }
+    if (bytes >= 0) ::close(bytes);
   }
 };
 
@@ -911,31 +911,19 @@ File File::create_in_memory(const std::string& called) {
   // HDF5's own files in memory take memory for all that is reserved, and it opens no file without a name. So
   // it makes an empty file that has one, and then gets one in memory, with holes, behind its descriptor.
   const auto memory = std::make_shared<Memory>();
-  std::string name;
-  for (const char* folder : {"/dev/shm", "/tmp", "."}) {
-    name = fmt::format("{}/rankine.XXXXXX", folder);
-    memory->named = ::mkostemp(name.data(), O_CLOEXEC);
-    if (memory->named >= 0) break;
-  }
-  if (memory->named < 0) fail_with("name");
+  memory->named.emplace(called);
   const Handle access = access_properties(called);
   constexpr hsize_t page = 4096;
   checked(H5Pset_alignment(access.get(), page, page), called, "", "align datasets");
-  std::optional<File> file;
-  try {
-    file.emplace(create_with(access, name, called));
-  } catch (...) {
-    ::unlink(name.c_str());
-    throw;
-  }
-  ::unlink(name.c_str());
+  std::optional<File> file(create_with(access, memory->named->name(), called));
+  memory->named->remove_name();
   // HDF5 tells files apart by their numbers, and this one's stays taken for as long as `named` is open.
   void* descriptor = nullptr;
   std::array<char, 1 << 12> begun{};
   memory->bytes = ::memfd_create("rankine", MFD_CLOEXEC);
   if (memory->bytes < 0) fail_with("make");
   checked(H5Fget_vfd_handle(file->handle_.get(), H5P_DEFAULT, &descriptor), called, "", "find the file");
-  const ssize_t size = ::pread(memory->named, begun.data(), begun.size(), 0);
+  const ssize_t size = ::pread(memory->named->descriptor(), begun.data(), begun.size(), 0);
   if (size < 0 || ::pwrite(memory->bytes, begun.data(), static_cast<std::size_t>(size), 0) != size ||
       ::dup2(memory->bytes, *static_cast<int*>(descriptor)) < 0) {
     fail_with("make");

@@ -123,8 +123,9 @@ PdebenchWriter::~PdebenchWriter() = default;
 PdebenchWriter::PdebenchWriter(const std::string& path, std::span<const double> t, std::span<const double> x,
                                bool active) {
   if (!active) return;
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::samples);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
+  file.root().attribute("format", "rankine-samples");
   state_ = std::make_unique<State>(
       State{std::move(safe), std::move(file), {t.begin(), t.end()}, {x.begin(), x.end()}});
 }

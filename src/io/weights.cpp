@@ -225,8 +225,9 @@ void write_npz(const std::string& path, const WeightArrays& arrays) {
   put(out, static_cast<std::uint16_t>(arrays.size()));
   put(out, static_cast<std::uint32_t>(directory.size()));
   put(out, directory_offset);
-  put(out, std::uint16_t{0});
-  write_file(path, out);
+  put(out, static_cast<std::uint16_t>(npz_comment.size()));
+  out += npz_comment;
+  write_file(path, FileContent::weights, out);
 }
 
 WeightArrays read_npz(const std::string& path) {
@@ -287,7 +288,7 @@ void write_safetensors(const std::string& path, const WeightArrays& arrays) {
   put(out, static_cast<std::uint64_t>(text.size()));
   out += text;
   for (const auto& array : arrays) out += array.bytes;
-  write_file(path, out);
+  write_file(path, FileContent::weights, out);
 }
 
 /// How deep brackets stand within brackets, texts left out.
@@ -478,7 +479,7 @@ void write_array(hdf5::Group& group, const WeightArray& array) {
 }
 
 void write_hdf5(const std::string& path, const WeightArrays& arrays) {
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::weights);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
   file.root().attribute("format", "rankine-weights");
   file.root().attribute("format_version", 1);
@@ -564,7 +565,10 @@ void write_weights(const std::string& path, const WeightArrays& arrays) {
 }
 
 void convert_weights(const std::string& from, const std::string& to, const std::string& group) {
-  format_of(to);  // a wrong ending is found before a large file is read
+  format_of(to);  // a wrong ending, or place, is found before a large file is read
+  const OutputFile output{"convert's second file", to, FileContent::weights};
+  const InputFile input{"convert's first file", from};
+  const OutputClaim claim({&output, 1}, {&input, 1});
   write_weights(to, read_weights(from, group));
 }
 

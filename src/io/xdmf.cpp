@@ -101,7 +101,7 @@ void describe_run(std::string& text, const hdf5::Group& fields, const std::strin
 std::string xdmf_text(const std::string& results_path) {
   const hdf5::File file = hdf5::File::open(results_path);
   const Source source{std::filesystem::path(results_path).filename().string()};
-  std::string text = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Xdmf Version=\"3.0\">\n  <Domain>\n";
+  std::string text(xdmf_start);
   if (file.root().has_group("runs")) {
     const hdf5::Group runs = file.root().open_group("runs");
     for (const auto& variant : runs.names()) {
@@ -115,11 +115,15 @@ std::string xdmf_text(const std::string& results_path) {
   return text + "  </Domain>\n</Xdmf>\n";
 }
 
+std::string xdmf_path(const std::string& results_path) {
+  return std::filesystem::path(results_path).replace_extension(".xdmf").string();
+}
+
 std::string write_xdmf(const std::string& results_path) {
   const std::string text = xdmf_text(results_path);
   if (text.find("<Grid") == std::string::npos) return "";
-  const std::string path = std::filesystem::path(results_path).replace_extension(".xdmf").string();
-  write_file(path, text);
+  const std::string path = xdmf_path(results_path);
+  write_file(path, FileContent::side_file, text);
   return path;
 }
 
