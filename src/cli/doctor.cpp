@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sched.h>
 #include <optional>
+#include <sched.h>
 #include <set>
 #include <sys/statvfs.h>
 #include <unistd.h>

@@ -20,8 +20,8 @@ void Console::open() {
   works = ended = false;
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The lowest free number is this one. Nothing can be written to a descriptor for reading, so that printing
-    // finds out as it would have.
+    // The lowest free number is this one. Nothing can be written to a descriptor for reading, so that
+    // printing finds out as it would have.
     static_cast<void>(::open("/dev/null", O_RDONLY));
   }
   std::signal(SIGPIPE, SIG_IGN);

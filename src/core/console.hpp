@@ -9,8 +9,9 @@ namespace rankine {
 
 class Console {
  public:
-  /// To be called before anything opens a file: descriptors 0 to 2 that are closed are taken, so that no output
-  /// meets what is printed, and SIGPIPE is ignored. Only what printing itself finds out counts from here on.
+  /// To be called before anything opens a file: descriptors 0 to 2 that are closed are taken, so that no
+  /// output meets what is printed, and SIGPIPE is ignored. Only what printing itself finds out counts from
+  /// here on.
   static void open();
 
   /// Prints and flushes.

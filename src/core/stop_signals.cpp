@@ -18,7 +18,8 @@ StopSignals::StopSignals() {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM, SIGHUP, SIGXCPU}) {
     struct sigaction present {};
     // nohup starts a program so that it outlives its terminal.
-    if (signal == SIGHUP && sigaction(signal, nullptr, &present) == 0 && present.sa_handler == SIG_IGN) continue;
+    if (signal == SIGHUP && sigaction(signal, nullptr, &present) == 0 && present.sa_handler == SIG_IGN)
+      continue;
     sigaddset(&mine, signal);
     struct sigaction action {};
     action.sa_handler = note;

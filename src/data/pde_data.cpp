@@ -9,8 +9,8 @@
 #include "kernels/error.hpp"
 #include "src/comm/tiles.hpp"
 #include "src/core/random.hpp"
-#include "src/io/pdebench.hpp"
 #include "src/io/files.hpp"
+#include "src/io/pdebench.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {

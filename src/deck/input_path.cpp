@@ -48,7 +48,8 @@ bool same_bytes(const fs::path& a, const fs::path& b) {
   while (first && second) {
     first.read(one.data(), one.size());
     second.read(other.data(), other.size());
-    if (first.gcount() != second.gcount() || !std::equal(one.begin(), one.begin() + first.gcount(), other.begin()))
+    if (first.gcount() != second.gcount() ||
+        !std::equal(one.begin(), one.begin() + first.gcount(), other.begin()))
       return false;
   }
   return first.eof() && second.eof();

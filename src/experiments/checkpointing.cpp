@@ -93,7 +93,8 @@ std::map<std::string, std::map<std::string, std::string>> contents_of(
   std::map<std::string, std::map<std::string, std::string>> contents;
   for (const auto& [key, hash] : settings) {
     const std::size_t mark = key.find(content_mark);
-    if (mark != std::string::npos) contents[key.substr(0, mark)][key.substr(mark + content_mark.size())] = hash;
+    if (mark != std::string::npos)
+      contents[key.substr(0, mark)][key.substr(mark + content_mark.size())] = hash;
   }
   return contents;
 }
@@ -103,7 +104,9 @@ std::map<std::string, std::map<std::string, std::string>> contents_of(
 void leave_out_places(std::map<std::string, std::string>& then, std::map<std::string, std::string>& now) {
   const auto before = contents_of(then), after = contents_of(now);
   const auto erase_contents = [](std::map<std::string, std::string>& settings, const std::string& key) {
-    std::erase_if(settings, [&](const auto& entry) { return entry.first.starts_with(key + std::string(content_mark)); });
+    std::erase_if(settings, [&](const auto& entry) {
+      return entry.first.starts_with(key + std::string(content_mark));
+    });
   };
   for (const auto& [key, files] : before) {
     const auto other = after.find(key);
@@ -273,12 +276,15 @@ CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::
     return error ? fs::absolute(path).lexically_normal() : found;
   };
   const fs::path target(output_target(output));
-  const fs::path results = canonical(target.has_parent_path() ? target.parent_path() : ".") / target.filename();
-  return CheckpointFolder(options.directory, results.lexically_relative(canonical(options.directory)).string());
+  const fs::path results =
+      canonical(target.has_parent_path() ? target.parent_path() : ".") / target.filename();
+  return CheckpointFolder(options.directory,
+                          results.lexically_relative(canonical(options.directory)).string());
 }
 
-std::vector<std::string> check_checkpoint_folder(const CheckpointFolder& folder, bool archives,
-                                                 const std::vector<std::pair<std::string, std::int64_t>>& jobs) {
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs) {
   std::vector<std::string> finished;
   for (const auto& [variant, seed] : jobs) finished.push_back(folder.finished_path(variant, seed));
   // A restart that finds nothing of its own goes on from what another run left.
@@ -287,10 +293,11 @@ std::vector<std::string> check_checkpoint_folder(const CheckpointFolder& folder,
   if (others.empty()) return {};
   constexpr std::size_t most = 3;
   const std::vector<std::string> shown(others.begin(), others.begin() + std::min(most, others.size()));
-  return {fmt::format("checkpoint.directory: {} holds other things than checkpoints of this run: {}{}; they are left "
-                      "alone",
-                      folder.path(), join(shown),
-                      others.size() > most ? fmt::format(" and {} more", others.size() - most) : "")};
+  return {fmt::format(
+      "checkpoint.directory: {} holds other things than checkpoints of this run: {}{}; they are left "
+      "alone",
+      folder.path(), join(shown),
+      others.size() > most ? fmt::format(" and {} more", others.size() - most) : "")};
 }
 
 bool must_be_finite(const std::string& state_name) {
@@ -389,8 +396,7 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       limit_(earliest_end(setup.deck.run())) {
   // The root is in the first group, whose folder is that of all.
   world_.on_root([&] {
-    for (const std::string& warning :
-         check_checkpoint_folder(common_, restart_ == "never", setup.jobs))
+    for (const std::string& warning : check_checkpoint_folder(common_, restart_ == "never", setup.jobs))
       log_.warning(warning);
     try {
       if (fs::exists(common_.path())) take_folder();

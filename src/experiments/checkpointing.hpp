@@ -59,8 +59,8 @@ struct SettingsChange {
 
 /// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
 /// Of inputs, the contents count and not the paths: a data set may have been moved.
-SettingsChange compare_settings(std::map<std::string, std::string> then, std::map<std::string, std::string> now,
-                                std::int64_t step);
+SettingsChange compare_settings(std::map<std::string, std::string> then,
+                                std::map<std::string, std::string> now, std::int64_t step);
 
 /// Everything that the course of a variant depends on, by key: the deck's settings, hashes of the contents of
 /// the data files that it names (a path tells nothing of what is there), and PETSc's options from the
@@ -74,8 +74,9 @@ CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::
 
 /// InputError where the folder cannot serve a run of these variants and seeds (CheckpointFolder::check());
 /// else what to warn of. `archives`: the run starts afresh. Looks only.
-std::vector<std::string> check_checkpoint_folder(const CheckpointFolder& folder, bool archives,
-                                                 const std::vector<std::pair<std::string, std::int64_t>>& jobs);
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs);
 
 /// Whether an array of this name in the state of an experiment must hold numbers only: weights and what
 /// optimisers keep. Metrics may hold NaN.

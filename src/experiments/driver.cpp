@@ -172,7 +172,8 @@ std::vector<std::pair<std::string, std::int64_t>> DeckRun::job_names() const {
 
 DeckRun::Files DeckRun::files(const Invocation& invocation) const {
   Files all;
-  const std::string results = output_of(invocation), key = invocation.output.empty() ? "run.output" : "--output";
+  const std::string results = output_of(invocation),
+                    key = invocation.output.empty() ? "run.output" : "--output";
   std::uint64_t bytes = 0;
   for (const Job& job : jobs_) bytes += job.part->experiment->estimate().file_bytes;
   all.outputs.push_back({key, results, FileContent::results, bytes});

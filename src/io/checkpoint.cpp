@@ -483,7 +483,8 @@ constexpr std::string_view group_start = "group_";
 /// A folder, no link, with a name such as "group_2".
 bool is_group(const fs::path& path) {
   std::error_code ignored;
-  const std::string name = path.filename().string(), digits = name.substr(std::min(name.size(), group_start.size()));
+  const std::string name = path.filename().string(),
+                    digits = name.substr(std::min(name.size(), group_start.size()));
   return name.starts_with(group_start) && !digits.empty() &&
          digits.find_first_not_of("0123456789") == std::string::npos &&
          fs::is_directory(fs::symlink_status(path, ignored));
@@ -579,7 +580,8 @@ std::vector<CheckpointFolder::Item> CheckpointFolder::list() const {
 
 bool CheckpointFolder::is_mine(const std::string& checkpoint) const {
   if (!is_own_checkpoint(checkpoint)) return false;
-  // What is too damaged to say whose it is, or was written before checkpoints said so, is taken for this run's.
+  // What is too damaged to say whose it is, or was written before checkpoints said so, is taken for this
+  // run's.
   const std::string run = run_.empty() ? "" : run_of_checkpoint(checkpoint);
   return run.empty() || run == run_;
 }
@@ -668,7 +670,8 @@ std::vector<std::pair<std::string, std::string>> CheckpointFolder::moves() const
   const auto add = [&](const CheckpointFolder& folder, const std::string& to) {
     for (const fs::path& file : files_in(folder.path_)) {
       const std::string name = file.filename().string();
-      if (!name.ends_with(".damaged") && is_mine(file.string())) all.emplace_back(file.string(), to + "/" + name);
+      if (!name.ends_with(".damaged") && is_mine(file.string()))
+        all.emplace_back(file.string(), to + "/" + name);
     }
   };
   add(*this, previous());

@@ -57,8 +57,8 @@ CheckpointCost write_checkpoint(const std::string& path, const CheckpointContent
 CheckpointContent read_checkpoint(const std::string& path);
 
 /// Names in the folder of one run's checkpoints. The folder may hold other files, too: nothing is moved or
-/// removed that is no checkpoint (is_own_checkpoint() in files.hpp), and none that says that another run wrote
-/// it.
+/// removed that is no checkpoint (is_own_checkpoint() in files.hpp), and none that says that another run
+/// wrote it.
 class CheckpointFolder {
  public:
   /// `run`: the run's mark in its checkpoints (run_mark() in files.hpp). Empty: all checkpoints here are of
@@ -108,7 +108,8 @@ class CheckpointFolder {
   static void set_aside(const std::string& path);
   /// Removes files that a killed run left half-written.
   void remove_temporaries() const;
-  /// Keeps the newest `keep_last` of this run, and those whose number is a multiple of `keep_every` (0: none).
+  /// Keeps the newest `keep_last` of this run, and those whose number is a multiple of `keep_every` (0:
+  /// none).
   void prune(int keep_last, int keep_every) const;
 
  private:

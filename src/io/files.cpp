@@ -40,14 +40,15 @@ struct Words {
   const char* name;
   const char* format;  // the root's attribute in HDF5 files
 };
-constexpr std::array<Words, 8> words{{{FileContent::results, "results file", "rankine-results"},
-                                      {FileContent::side_file, "XDMF side file", ""},
-                                      {FileContent::fault, "file about a fault", "rankine-fault"},
-                                      {FileContent::weights, "file of weights", "rankine-weights"},
-                                      {FileContent::observations, "file of observations", "rankine-observations"},
-                                      {FileContent::samples, "file of samples", "rankine-samples"},
-                                      {FileContent::checkpoint, "checkpoint", ""},
-                                      {FileContent::scratch, "file", ""}}};
+constexpr std::array<Words, 8> words{
+    {{FileContent::results, "results file", "rankine-results"},
+     {FileContent::side_file, "XDMF side file", ""},
+     {FileContent::fault, "file about a fault", "rankine-fault"},
+     {FileContent::weights, "file of weights", "rankine-weights"},
+     {FileContent::observations, "file of observations", "rankine-observations"},
+     {FileContent::samples, "file of samples", "rankine-samples"},
+     {FileContent::checkpoint, "checkpoint", ""},
+     {FileContent::scratch, "file", ""}}};
 
 const Words& words_of(FileContent content) {
   return *std::find_if(words.begin(), words.end(), [&](const Words& w) { return w.content == content; });
@@ -185,7 +186,8 @@ std::string identity_of(const std::string& path) {
 std::string existing_folder(const std::string& path) {
   fs::path folder = fs::absolute(path).parent_path();
   std::error_code error;
-  while (folder.has_relative_path() && !fs::exists(fs::symlink_status(folder, error))) folder = folder.parent_path();
+  while (folder.has_relative_path() && !fs::exists(fs::symlink_status(folder, error)))
+    folder = folder.parent_path();
   return folder.string();
 }
 
@@ -211,7 +213,8 @@ void check_place(const OutputFile& output) {
 
 }  // namespace
 
-void check_space(const std::string& path, const std::string& folder, std::uint64_t needed, std::uint64_t left) {
+void check_space(const std::string& path, const std::string& folder, std::uint64_t needed,
+                 std::uint64_t left) {
   if (left >= needed) return;
   throw IoError(
       fmt::format("{}: no space for the output: {:.1f} MB needed, {:.1f} MB left in '{}'; free some space or "
@@ -313,13 +316,15 @@ void check_outputs(std::span<const OutputFile> outputs, std::span<const InputFil
     const std::string identity = identity_of(output_target(output.path));
     for (const Read& read : reads) {
       if (identity != read.identity) continue;
-      refuse(output, fmt::format("it is the file that {} reads{}; an output replaces no input: choose another name",
-                                 read.input->key, read.path == output.path ? "" : " as " + read.path));
+      refuse(output,
+             fmt::format("it is the file that {} reads{}; an output replaces no input: choose another name",
+                         read.input->key, read.path == output.path ? "" : " as " + read.path));
     }
     for (std::size_t i = 0; i < identities.size(); ++i) {
       if (identity != identities[i]) continue;
-      refuse(output, fmt::format("{} names the same file{}; give each output a file of its own", outputs[i].key,
-                                 outputs[i].path == output.path ? "" : " as " + outputs[i].path));
+      refuse(output,
+             fmt::format("{} names the same file{}; give each output a file of its own", outputs[i].key,
+                         outputs[i].path == output.path ? "" : " as " + outputs[i].path));
     }
     identities.push_back(identity);
     try {
@@ -379,7 +384,8 @@ void remove_stale_temporaries(const std::string& target) {
       continue;
     }
     const std::string path = folder + "/" + name;
-    if (names_dead_process(std::string_view(name).substr(ending)) && is_plain_file(path)) ::unlink(path.c_str());
+    if (names_dead_process(std::string_view(name).substr(ending)) && is_plain_file(path))
+      ::unlink(path.c_str());
   }
 }
 
@@ -410,7 +416,9 @@ std::string run_of_checkpoint(const std::string& path) {
   return end == std::string::npos ? "" : head.substr(begin, end - begin);
 }
 
-bool remove_checkpoint(const std::string& path) { return is_own_checkpoint(path) && ::unlink(path.c_str()) == 0; }
+bool remove_checkpoint(const std::string& path) {
+  return is_own_checkpoint(path) && ::unlink(path.c_str()) == 0;
+}
 
 void move_checkpoint(const std::string& from, const std::string& to) {
   const auto fail = [&](const std::string& why) {

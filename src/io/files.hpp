@@ -6,7 +6,8 @@
 //   an empty file has nothing to lose. Links are followed: the file that they lead to is replaced.
 // - A checkpoint is moved or removed only if its name and its bytes say that it is one: the seal at its end
 //   or, where that is lost, the mark at its beginning. Links are left alone.
-// - A file that a killed process left half-written, "<output>.tmp.<host>.<pid>", is removed by whoever has the
+// - A file that a killed process left half-written, "<output>.tmp.<host>.<pid>", is removed by whoever has
+// the
 //   lock of exactly that output, unless a process of that number runs here.
 #pragma once
 
@@ -51,7 +52,8 @@ std::string output_target(const std::string& path);
 void check_replaceable(const std::string& path, const std::string& target, FileContent content);
 
 /// IoError where `left` is less than `needed`, in bytes.
-void check_space(const std::string& path, const std::string& folder, std::uint64_t needed, std::uint64_t left);
+void check_space(const std::string& path, const std::string& folder, std::uint64_t needed,
+                 std::uint64_t left);
 
 /// A file that a command reads, and the key or argument that names it; a folder stands for all files in it.
 struct InputFile {
@@ -106,8 +108,8 @@ void remove_empty_folder(const std::string& path);
 /// of its results, from the folder of the checkpoints.
 std::string run_mark(const std::string& run);
 
-/// Whether a file, no link, has a checkpoint's name ("checkpoint-<digits>.h5", "finished-<variant>-seed_<n>.h5",
-/// with or without ".damaged") and the bytes of one, whole or damaged.
+/// Whether a file, no link, has a checkpoint's name ("checkpoint-<digits>.h5",
+/// "finished-<variant>-seed_<n>.h5", with or without ".damaged") and the bytes of one, whole or damaged.
 bool is_own_checkpoint(const std::string& path);
 /// The run in its mark; "" where it has none that can be read.
 std::string run_of_checkpoint(const std::string& path);

@@ -72,9 +72,10 @@ std::pair<long, long> beat_of(int descriptor) {
 
 /// Whether the descriptor's file still stands at `path`: its holder removes it at the end.
 bool stands_at(int descriptor, const std::string& path) {
-  struct stat open {}, there {};
-  return ::fstat(descriptor, &open) == 0 && ::lstat(path.c_str(), &there) == 0 && open.st_dev == there.st_dev &&
-         open.st_ino == there.st_ino;
+  struct stat open {
+  }, there{};
+  return ::fstat(descriptor, &open) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
 }
 
 /// "host/pid/start" of jobs that were waited for in vain; the same one may have left several locks.
@@ -137,7 +138,8 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
     };
     ::close(descriptor);
     throw InputError(fmt::format("{}: process {} on {}{}{}; {}", words.what, value("pid"), value("host"),
-                                 value("job") == "?" ? "" : ", Slurm job " + value("job"), why, words.remedy));
+                                 value("job") == "?" ? "" : ", Slurm job " + value("job"), why,
+                                 words.remedy));
   };
   for (;;) {
     descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
@@ -158,9 +160,11 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
     ::close(descriptor);  // its holder has ended between opening and locking
   }
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode) || (!text.empty() && !text.starts_with("host="))) {
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode) ||
+      (!text.empty() && !text.starts_with("host="))) {
     ::close(descriptor);
-    throw InputError(fmt::format("{}: stands where a lock of Rankine belongs, and is none; move it away", path));
+    throw InputError(
+        fmt::format("{}: stands where a lock of Rankine belongs, and is none; move it away", path));
   }
 
   const std::string host = settings.host.empty() ? own_host() : settings.host;

@@ -36,8 +36,8 @@ class JobLock {
   struct Words {
     std::string what, remedy;
   };
-  /// InputError, naming the holder and the remedy, if another job has the lock, or if something else stands at
-  /// `path`. May wait for missed beats; `say` is told so. IoError where the file cannot be made.
+  /// InputError, naming the holder and the remedy, if another job has the lock, or if something else stands
+  /// at `path`. May wait for missed beats; `say` is told so. IoError where the file cannot be made.
   JobLock(const std::string& path, const Words& words, const Say& say, const Settings& settings);
 
  private:
@@ -58,7 +58,8 @@ class OutputLock : public JobLock {
  public:
   OutputLock(const std::string& target, const std::string& called, const std::string& key, const Say& say,
              const Settings& settings);
-  OutputLock(const std::string& target, const std::string& called, const std::string& key, const Say& say = {})
+  OutputLock(const std::string& target, const std::string& called, const std::string& key,
+             const Say& say = {})
       : OutputLock(target, called, key, say, Settings()) {}
   /// "folder/.results.h5.rankine.lock"
   static std::string path_for(const std::string& target);

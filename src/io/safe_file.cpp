@@ -54,7 +54,8 @@ SafeFile::SafeFile(std::string path, FileContent content, std::uint64_t bytes_ne
   check_replaceable(path_, target_, content_);
   seen_ = look();
   const std::string temporary = temporary_of(target_);
-  const Descriptor descriptor(::open(temporary.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666));
+  const Descriptor descriptor(
+      ::open(temporary.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666));
   if (descriptor.get() < 0) {
     const std::string reason =
         fmt::format("{}: cannot write the output in '{}': {}", path_, folder, std::strerror(errno));
@@ -138,10 +139,10 @@ void SafeFile::keep_beside() {
     name = fmt::format("{}.kept-{}", target_, i);
   }
   if (!temporary_.empty()) ::unlink(std::exchange(temporary_, {}).c_str());
-  throw IoError(
-      fmt::format("{}: another file, which Rankine did not write, came to stand here while the program ran; it "
-                  "is left alone, and the output is in '{}'",
-                  path_, name));
+  throw IoError(fmt::format(
+      "{}: another file, which Rankine did not write, came to stand here while the program ran; it "
+      "is left alone, and the output is in '{}'",
+      path_, name));
 }
 
 FileBytes::FileBytes(const std::string& at, std::string called)

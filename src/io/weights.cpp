@@ -14,6 +14,8 @@
 
 #include "kernels/error.hpp"
 #include "src/io/checkpoint.hpp"
+#include "src/io/files.hpp"
+#include "src/io/info.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
@@ -382,13 +384,8 @@ std::string find_group(const hdf5::Group& root, const std::string& wanted, const
   }
   if (root.has_group("weights")) return "weights";
   std::vector<std::string> found;
-  if (root.has_group("runs")) {
-    const hdf5::Group runs = root.open_group("runs");
-    for (const auto& variant : runs.names()) {
-      for (const auto& seed : runs.open_group(variant).names()) {
-        if (runs.has_group(variant + "/" + seed + "/weights")) found.push_back(variant + "/" + seed);
-      }
-    }
+  for (const StoredRun& run : stored_runs(root)) {
+    if (run.group.has_group("weights")) found.push_back(fmt::format("{}/seed_{}", run.variant, run.seed));
   }
   if (found.size() == 1) return "runs/" + found.front() + "/weights";
   if (found.empty()) malformed(path, "holds no weights");
@@ -404,6 +401,7 @@ std::string raw(const std::vector<T>& values) {
 WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
   const hdf5::File file = hdf5::File::open(path);
   const hdf5::Group group = file.root().open_group(find_group(file.root(), wanted, path));
+  const bool in_results = group.path().starts_with("/runs/");
   WeightArrays arrays;
   for (const auto& name : group.names()) {
     if (!group.has_dataset(name)) continue;
@@ -427,6 +425,8 @@ WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
         array.bytes = raw(group.read<std::int8_t>(name));
         break;
       default:
+        // What people put into results for themselves is left aside.
+        if (in_results) continue;
         malformed(path, fmt::format("'{}/{}' holds {}, which are no weights", group.path(), name,
                                     hdf5::type_name(info.type)));
     }
