@@ -619,15 +619,20 @@ std::vector<std::string> CheckpointFolder::others() const {
   const auto look = [&](const CheckpointFolder& folder, const std::string& start) {
     for (const fs::path& file : files_in(folder.path_)) {
       const std::string name = file.filename().string();
+      std::error_code error;
       const bool own_folder = (start.empty() && file.string() == previous()) || is_group(file);
-      const bool lock = name.ends_with(FolderLock::name) || name == "lock";  // as versions before called it
-      const bool half_written = name.find(".h5.tmp.") != std::string::npos;
-      if (!own_folder && !lock && !half_written && !is_mine(file.string())) names.push_back(start + name);
+      const bool lock = name.ends_with(FolderLock::name) ||
+                        (name == "lock" && fs::file_size(file, error) == 0);  // as versions before left it
+      if (!own_folder && !lock && !names_half_written_checkpoint(name) && !is_mine(file.string()))
+        names.push_back(start + name);
     }
   };
+  const CheckpointFolder before(previous(), run_);
   look(*this, "");
   for (const CheckpointFolder& part : groups()) look(part, fs::path(part.path_).filename().string() + "/");
-  look(CheckpointFolder(previous(), run_), "previous/");
+  look(before, "previous/");
+  for (const CheckpointFolder& part : before.groups())
+    look(part, "previous/" + fs::path(part.path_).filename().string() + "/");
   return names;
 }
 

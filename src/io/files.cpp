@@ -143,17 +143,30 @@ bool named_like_checkpoint(std::string_view name) {
   return seed != std::string_view::npos && seed > 0 && all_digits(name.substr(seed + 6));
 }
 
-/// Whether what follows "<output>.tmp." is the name of a process that writes no more: not this one, and none
-/// that runs here.
-bool names_dead_process(std::string_view ending) {
-  const std::size_t dot = ending.rfind('.');
-  const std::string_view host = dot == std::string_view::npos ? "" : ending.substr(0, dot);
-  const std::string_view pid = dot == std::string_view::npos ? ending : ending.substr(dot + 1);
-  if (!all_digits(pid) || pid.size() > 9 || (dot != std::string_view::npos && host.empty())) return false;
-  const bool elsewhere = !host.empty() && host != host_label();
-  if (elsewhere) return true;  // this process has the lock of the output, so that one writes no more
-  const auto number = static_cast<pid_t>(std::atol(std::string(pid).c_str()));
-  return number > 0 && number != ::getpid() && ::kill(number, 0) != 0 && errno == ESRCH;
+/// The parts of "<output>.tmp.<host>.<pid>" or, as versions before wrote it, "<output>.tmp.<pid>".
+struct Temporary {
+  std::string_view output, host;
+  pid_t pid;
+};
+
+std::optional<Temporary> process_of(std::string_view name) {
+  constexpr std::string_view mark = ".tmp.";
+  const std::size_t at = name.find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = name.substr(at + mark.size());
+  const std::size_t dot = rest.rfind('.');
+  const std::string_view host = dot == std::string_view::npos ? "" : rest.substr(0, dot);
+  const std::string_view pid = dot == std::string_view::npos ? rest : rest.substr(dot + 1);
+  if (!all_digits(pid) || pid.size() > 9 || (dot != std::string_view::npos && host.empty()))
+    return std::nullopt;
+  return Temporary{name.substr(0, at), host, static_cast<pid_t>(std::atol(std::string(pid).c_str()))};
+}
+
+/// Of an output that this process has locked: not this process, and none that runs here. Those of other
+/// machines have no lock any more.
+bool writes_no_more(const Temporary& temporary) {
+  if (!temporary.host.empty() && temporary.host != host_label()) return true;
+  return temporary.pid > 0 && temporary.pid != ::getpid() && ::kill(temporary.pid, 0) != 0 && errno == ESRCH;
 }
 
 std::vector<std::string> names_in(const std::string& folder) {
@@ -371,20 +384,14 @@ std::string temporary_of(const std::string& target) {
 }
 
 void remove_stale_temporaries(const std::string& target) {
-  const std::string folder = parent_of(target), start = fs::path(target).filename().string() + ".tmp.";
-  const std::string fault_start = fs::path(target).filename().string() + ".fault-";
+  const std::string folder = parent_of(target), output = fs::path(target).filename().string();
   for (const std::string& name : names_in(folder)) {
-    std::size_t ending = start.size();
-    if (name.starts_with(fault_start)) {
-      constexpr std::string_view before = ".h5.tmp.";
-      const std::size_t at = name.rfind(before);
-      if (at == std::string::npos) continue;
-      ending = at + before.size();
-    } else if (!name.starts_with(start)) {
-      continue;
-    }
+    const std::optional<Temporary> temporary = process_of(name);
+    if (!temporary) continue;
+    const bool fault =
+        temporary->output.starts_with(output + ".fault-") && temporary->output.ends_with(".h5");
     const std::string path = folder + "/" + name;
-    if (names_dead_process(std::string_view(name).substr(ending)) && is_plain_file(path))
+    if ((fault || temporary->output == output) && writes_no_more(*temporary) && is_plain_file(path))
       ::unlink(path.c_str());
   }
 }
@@ -457,14 +464,16 @@ void copy_checkpoint(const std::string& from, const std::string& to) {
   }
 }
 
+bool names_half_written_checkpoint(const std::string& name) {
+  const auto parts = process_of(name);
+  return parts && named_like_checkpoint(parts->output);
+}
+
 void remove_checkpoint_temporaries(const std::string& folder) {
   for (const std::string& name : names_in(folder)) {
-    const std::size_t at = name.find(".tmp.");
-    if (at == std::string::npos) continue;
     const std::string path = folder + "/" + name;
-    const bool stale = named_like_checkpoint(std::string_view(name).substr(0, at)) &&
-                       names_dead_process(std::string_view(name).substr(at + 5));
-    if (stale && is_plain_file(path)) ::unlink(path.c_str());
+    if (names_half_written_checkpoint(name) && writes_no_more(*process_of(name)) && is_plain_file(path))
+      ::unlink(path.c_str());
   }
 }
 

@@ -119,6 +119,8 @@ bool remove_checkpoint(const std::string& path);
 void move_checkpoint(const std::string& from, const std::string& to);
 /// A second one with the same bytes. IoError.
 void copy_checkpoint(const std::string& from, const std::string& to);
+/// Whether a name is that of a checkpoint that is, or was, being written.
+bool names_half_written_checkpoint(const std::string& name);
 /// Removes the half-written checkpoints in a folder that this process has locked.
 void remove_checkpoint_temporaries(const std::string& folder);
 

@@ -236,6 +236,7 @@ WeightArrays read_npz(const std::string& path) {
   const std::string bytes = read_file(path);
   const auto end = bytes.rfind(std::string_view("PK\x05\x06", 4));
   if (end == std::string::npos) malformed(path, "is not a complete .npz file (no zip directory)");
+  slice(bytes, end + 22, get<std::uint16_t>(bytes, end + 20, path), path);  // its comment
   const auto count = get<std::uint16_t>(bytes, end + 10, path);
   std::uint64_t at = get<std::uint32_t>(bytes, end + 16, path);
   WeightArrays arrays;
