@@ -470,7 +470,6 @@ void Checkpointer::look(Log& log) {
   if (own) from = common_;
   const bool others_too = !own || !common_.has_mine();
   if (own) {
-    for (const CheckpointFolder& part : parts) part.remove_temporaries();
     first_write_ = false;
   }
 
@@ -679,7 +678,11 @@ const std::map<std::string, std::string>& Checkpointer::settings(const std::stri
 
 /// Root only. InputError where another job has the folder.
 void Checkpointer::take_folder() {
-  if (!lock_) lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  if (lock_) return;
+  lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  std::vector<CheckpointFolder> parts = common_.groups();
+  parts.push_back(common_);
+  for (const CheckpointFolder& part : parts) part.remove_temporaries();
 }
 
 /// Root only. IoError where it cannot be made ready.
