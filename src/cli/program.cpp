@@ -11,6 +11,7 @@
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/experiments/merge.hpp"
+#include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "src/io/weights.hpp"
 
@@ -291,6 +292,7 @@ int run_program(int argc, char** argv, const ProgramTables& tables) {
     if (world.is_root()) print_failure(message_of(failure));
     exit_code = exit_code_of(failure);
   }
+  if (hdf5::unusable()) MpiSession::abort(exit_code);
   return exit_code;
 }
 

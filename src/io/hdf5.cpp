@@ -862,12 +862,19 @@ File::File(std::shared_ptr<const std::string> path, Handle handle, Group root)
     : path_(std::move(path)), handle_(std::move(handle)), root_(std::move(root)) {}
 
 namespace {
+bool unusable_now = false;
+
 Handle access_properties(const std::string& path) {
   Handle plist = owned(H5Pcreate(H5P_FILE_ACCESS), path, "", "make a property list");
   checked(H5Pset_fclose_degree(plist.get(), H5F_CLOSE_STRONG), path, "", "set how the file is closed");
+  // Else values of small datasets are written when these are closed, by destructors, which can tell nobody
+  // that it failed.
+  checked(H5Pset_sieve_buf_size(plist.get(), 0), path, "", "write values at once");
   return plist;
 }
 }  // namespace
+
+bool unusable() { return unusable_now; }
 
 File File::create(const std::string& at, const std::string& called) {
   const std::string& path = called.empty() ? at : called;
@@ -985,7 +992,8 @@ File File::open(const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
   }
   if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
-  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access_properties(path).get()));
+  const Handle access = access_properties(path);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
   if (file.get() >= 0) return adopt(std::move(file), path);
   const std::string cause = last_error();
   if (cause.find("file signature not found") != std::string::npos) {
@@ -1022,7 +1030,9 @@ bool File::close_once() noexcept {
   // Whether or not it succeeds, HDF5 has freed the file now; its identifiers must not be used again.
   const hid_t file = handle_.release();
   root_.handle_.release();
-  return file < 0 || H5Fclose(file) >= 0;
+  if (file < 0 || H5Fclose(file) >= 0) return true;
+  unusable_now = true;
+  return false;
 }
 
 void File::discard() noexcept {

@@ -43,6 +43,9 @@ std::string shape_text(const Shape& shape);
 std::uint64_t element_count(const Shape& shape);
 /// "1.10.8": the version of the HDF5 library that runs.
 std::string library_version();
+/// Whether a file could not be closed, after which HDF5 crashes at the end of MPI: the process must end
+/// without that.
+bool unusable();
 /// Whether it was built for MPI.
 bool parallel_library();
 
