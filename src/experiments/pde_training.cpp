@@ -13,11 +13,15 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/core/statistics.hpp"
+#include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/experiments/initial_weights.hpp"
 #include "src/experiments/missing_metrics.hpp"
+#include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
+#include "src/pde/scaled_pde.hpp"
+#include "src/pde/wall_checks.hpp"
 
 namespace rankine {
 namespace {
@@ -72,6 +76,32 @@ constexpr MeasureInfo measure_info[measures] = {
 
 /// Whether a measure applies to the equation at all.
 bool measured(const Pde& pde, int measure) { return measure != reference_error || pde.has_exact(); }
+
+/// The scale of all unknowns where it is the same; else residuals stay in those of their unknowns.
+double common_scale(const Pde& pde) {
+  for (int a = 1; a < pde.unknowns(); ++a)
+    if (pde.scale(a) != pde.scale(0)) return 1;
+  return pde.scale(0);
+}
+
+/// What the check of computed references gives.
+struct CheckRow {
+  const char* name;
+  double ReferenceCheck::*value;
+  const char* help;
+};
+constexpr CheckRow check_rows[] = {
+    {"reference_time_error", &ReferenceCheck::time_error,
+     "relative L2 distance of a reference from the one with half the tolerance in time; largest of the "
+     "checked samples"},
+    {"reference_space_error", &ReferenceCheck::space_error, "the same from the one on half the cells"},
+    {"reference_flux_gap", &ReferenceCheck::flux_gap,
+     "the same from the one with a limited flux that satisfies the entropy condition"},
+};
+/// Whether a row applies: where references are computed, and that of the flux where it convects.
+bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects) {
+  return data.source == "generate" && (row.value != &ReferenceCheck::flux_gap || convects);
+}
 
 }  // namespace
 
@@ -130,12 +160,20 @@ void PdeTraining::describe(OptionVisitor& o) {
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
+  convects_ = has_convection(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
   grid.read(grid_);
   data.read(data_);
+  // Smoke sizes are too small to be judged, like what a deck expects.
+  if (setup.smoke) {
+    constexpr double any = std::numeric_limits<double>::infinity();
+    data_.reference_check = {any, any, any};
+  }
   formulation_ = FormulationOptions::read(variant.section("formulation"));
-  rule_ = rules().make_or("backprop", train.section("rule"));
+  const DeckNode rule = train.section("rule");
+  make_rule_ = [rule] { return rules().make_or("backprop", rule); };
+  rule_ = make_rule_();
   reject_unused_options(*rule_, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
@@ -176,15 +214,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
-  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells);
-  check_observations(variant, setup);
+  // The reference is repeated on half the cells.
+  const int in_use[] = {pde_->data_cells(), pde_->data_cells() / 2, grid_.cells, grid_.cells / 2};
+  check_walls(*pde_, variant.child("pde"), in_use);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
-  if (reads_wall && data_.source == "pdebench" && data_.frames != grid_.frames + 1)
-    data.error_at(
-        "source",
-        "right_bc_loss: reference reads training references on the method's own frames, which a file gives "
-        "only if data.frames = grid.frames + 1; use right_bc_loss: residual");
-
+  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells,
+                 reads_wall ? times_ : std::vector<double>{});
+  check_observations(variant, setup);
   if (formulation_.collocated() && !pde_->collocated())
     formulation.error(
         "residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
@@ -193,6 +229,13 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   model_context_ = ModelContext{*tiles_, sum, input_channels(),
                                 pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
                                 formulation_.final_activation == "gelu"};
+  const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
+  try {
+    rule_->check(to_train);
+  } catch (const InputError& error) {
+    train.error_at("rule", std::string(error.what()) +
+                               "; allowed with experiment: pde_training: " + join(rules_for(to_train)));
+  }
   const DeckNode model = variant.section("model");
   try {
     model_ = models().make_or("fno2d", model, *model_context_);
@@ -220,6 +263,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       // A file's frames need not be the method's.
       out.back().may_be_nan = m == reference_residual && data_.source != "generate";
     }
+  for (const CheckRow& row : check_rows)
+    if (measured(row, data_, convects_)) out.push_back({row.name, "1", row.help});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -231,6 +276,8 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"steps_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  out.insert(out.end(), of_rule.begin(), of_rule.end());
   if (!data_.observations.none())
     out.push_back(
         {"observation_misfit", "1",
@@ -344,7 +391,7 @@ std::string PdeTraining::observation_path(const std::string& path, std::int64_t 
   return out;
 }
 
-Observations PdeTraining::observe(const RunContext& context) const {
+Observations PdeTraining::observe(const RunContext& context, const std::vector<double>& scales) const {
   const ObservationOptions& options = data_.observations;
   Observations out;
   context.communicator.on_root([&] {
@@ -362,6 +409,8 @@ Observations PdeTraining::observe(const RunContext& context) const {
   for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
     context.communicator.broadcast(*values);
   context.communicator.broadcast(out.unknown);
+  for (int i = 0; i < out.size(); ++i)
+    for (double* value : {&out.value[i], &out.sigma[i]}) *value /= scales[out.unknown[i]];
   return out;
 }
 
@@ -460,11 +509,13 @@ struct PdeTraining::Known {
 class PdeTraining::Evaluator {
  public:
   Evaluator(const PdeTraining& owner, const PdeData& data, const Communicator& communicator,
-            const StorageModel& model)
+            const StorageModel& model, const Pde& pde)
       : owner_(owner),
+        pde_(pde),
         data_(data),
         communicator_(communicator),
         model_(model),
+        unit_(common_scale(pde)),
         to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
 
   /// What is known of the split before training. Calls `between` on all ranks between the samples.
@@ -502,7 +553,7 @@ class PdeTraining::Evaluator {
         if (!split.own_reference.empty() && owner_.learned_.empty())
           s.reference_residual =
               number(reference_residual, [&] { return residual_of(problem, split, sample); });
-        if (owner_.pde_->has_exact())
+        if (pde_.has_exact())
           s.reference_error = number(reference_error, [&] { return error_of_reference(split, sample); });
       });
     }
@@ -618,7 +669,7 @@ class PdeTraining::Evaluator {
   double residual_of(const StorageProblem& problem, const PdeSplit& split, long sample) const {
     const size_t own = owner_.times_.size() * model_.width();
     return norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) /
-           std::sqrt(static_cast<double>(problem.points()));
+           std::sqrt(static_cast<double>(problem.points())) * unit_;
   }
 
   std::span<const double> reference_of(const PdeSplit& split, long sample) const {
@@ -630,7 +681,7 @@ class PdeTraining::Evaluator {
     std::vector<double> frames;
     for (double t : data_.times) {
       const std::vector<double> frame =
-          exact_cells(*owner_.pde_, t, parameters_of(split, sample), owner_.grid_.cells);
+          exact_cells(pde_, t, parameters_of(split, sample), owner_.grid_.cells);
       frames.insert(frames.end(), frame.begin(), frame.end());
     }
     return distance(reference_of(split, sample), frames) / norm(frames);
@@ -694,19 +745,19 @@ class PdeTraining::Evaluator {
             problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
         timing.correction += watch.seconds();
         ++timing.samples;
-        values[pde_residual] = once.residual_before;
+        values[pde_residual] = once.residual_before * unit_;
         values[rel_l2_corrected] = distance(to_frames_(corrected, width), reference) / size;
       });
       if (std::isnan(values[pde_residual]))  // of a prediction that cannot be corrected
         attempt({pde_residual}, [&] {
           values[pde_residual] =
-              norm(problem.evaluate(corrected)) / std::sqrt(static_cast<double>(problem.points()));
+              norm(problem.evaluate(corrected)) / std::sqrt(static_cast<double>(problem.points())) * unit_;
         });
       const CorrectionOptions& correct = owner_.formulation_.correct;
       attempt({rel_l2_final, correction_residual, correction_steps, correction_converged}, [&] {
         const CorrectionReport report = problem.correct(final_state, correct);
         values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
-        values[correction_residual] = report.residual_after;
+        values[correction_residual] = report.residual_after * unit_;
         values[correction_steps] = report.steps;
         values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
       });
@@ -718,10 +769,12 @@ class PdeTraining::Evaluator {
                 [&] { values[reference_residual] = residual_of(problem, split, sample); });
       double walls = 0;
       const int m = model_.unknowns();
+      std::vector<double> difference(at_frames.size());  // in the deck's units
+      for (size_t p = 0; p < difference.size(); ++p)
+        difference[p] = (at_frames[p] - reference[p]) * pde_.scale(static_cast<int>(p) % m);
       for (size_t j = 0; j < frames; ++j)
         for (int i : {0, width - m})
-          for (int a = 0; a < m; ++a)
-            walls += std::pow(at_frames[j * width + i + a] - reference[j * width + i + a], 2);
+          for (int a = 0; a < m; ++a) walls += std::pow(difference[j * width + i + a], 2);
       values[ic_error] = distance(std::span(u).first(width), initial) / norm(initial);
       values[bc_error] = std::sqrt(walls / (2.0 * m * static_cast<double>(frames)));
       if (correct.steps > 0) u = std::move(final_state);
@@ -738,9 +791,11 @@ class PdeTraining::Evaluator {
   }
 
   const PdeTraining& owner_;
+  const Pde& pde_;  // whose unknowns the data and the network have
   const PdeData& data_;
   const Communicator& communicator_;
   const StorageModel& model_;
+  double unit_;  // of residuals, in the deck's units
   FrameInterpolation to_frames_;
 };
 
@@ -852,17 +907,25 @@ Metrics PdeTraining::run(RunContext& context) {
   const std::shared_ptr<const PdeData> shared =
       shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall,
                       [&] { context.checkpoint.within_step(0, train_.steps); });
-  const PdeData& data = *shared;
   const double data_seconds = whole.seconds();
+  // Networks and solvers work on unknowns of order one; results go back to the deck's units.
+  const std::vector<double> scales = unknown_scales(*pde_, *shared);
+  const bool plain = std::all_of(scales.begin(), scales.end(), [](double s) { return s == 1; });
+  const PdeData own_data = plain ? PdeData{} : scaled(*shared, scales);
+  const PdeData& data = plain ? *shared : own_data;
+  const ScaledPde scaled_pde(*pde_, scales);
+  const Pde& pde = plain ? *pde_ : static_cast<const Pde&>(scaled_pde);
+  for (int a = 0; a < pde.unknowns() && !plain; ++a)
+    context.log.line(variant_ + ": " + pde.symbol(a) + " is measured in " + shortest(scales[a]) + " inside");
 
-  const StorageModel storage(*pde_, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
+  const StorageModel storage(pde, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
   const auto seed = static_cast<std::uint64_t>(context.seed);
   const std::unique_ptr<ConstraintLayer> layer =
       make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(), seed);
   const std::shared_ptr<const ObservationRows> observations =
-      data_.observations.none() ? nullptr : observation_rows(observe(context));
-  const Evaluator evaluate(*this, data, communicator, storage);
+      data_.observations.none() ? nullptr : observation_rows(observe(context, scales));
+  const Evaluator evaluate(*this, data, communicator, storage, pde);
 
   // What the deck alone decides, so that a failure is known before training.
   const auto before_training = [&] { context.checkpoint.within_step(0, train_.steps); };
@@ -892,6 +955,14 @@ Metrics PdeTraining::run(RunContext& context) {
   double error = nan, status_total[solve_status_count] = {}, skipped_steps = 0;
   std::int64_t evaluated = 0;  // steps before the last evaluation
   std::vector<std::int64_t> permutation;
+
+  rule_ = make_rule_();
+  rule_->begin({.communicator = communicator,
+                .shards = model_context_->tiles,
+                .seed = seed,
+                .steps = train_.steps,
+                .make_optimizer = make_optimizer_},
+               parameters);
 
   // The order of the data and all random numbers follow from the step.
   StateRegistry& state = context.checkpoint.state();
@@ -1049,8 +1120,10 @@ Metrics PdeTraining::run(RunContext& context) {
   std::vector<double> initial_means;
   for (int i = 0; i < data.test.size(); ++i)
     initial_means.push_back(mean(
-        std::span(data.test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
+        std::span(shared->test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
+  for (const CheckRow& row : check_rows)
+    if (measured(row, data_, convects_)) out.emplace_back(row.name, data.check.*row.value);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
@@ -1066,6 +1139,9 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("steps_skipped", skipped_steps);
   out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
   out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  const std::vector<double> measured_by_rule = rule_->measured();
+  for (size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, measured_by_rule[i]);
   out.insert(out.end(), inverse.begin(), inverse.end());
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);
@@ -1073,12 +1149,15 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("seconds_classical", known.seconds_classical);
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
-  write_fields(context, data, save, fields);
+  for (size_t p = 0; p < fields.size(); ++p) fields[p] *= scales[p % scales.size()];
+  write_fields(context, *shared, save, fields);
+  if (save > 0 && !plain) context.results.field_edges("unknown_scales", scales);
   write_weights(context.results, tested);
   context.results.timing("step_seconds", step_seconds);
   context.results.timing("elapsed_seconds", elapsed);
   context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);
   context.results.timing("data_seconds", data_seconds);
+  context.results.timing("reference_check_seconds", data.check_seconds);
   context.results.timing("total_seconds", whole.seconds());
   return out;
 }

@@ -68,8 +68,9 @@ class PdeTraining final : public Experiment {
   void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
   /// data.observations.`path` of a run.
   static std::string observation_path(const std::string& path, std::int64_t seed);
-  /// Reads or draws (and writes) the observations of a run. Collective.
-  Observations observe(const RunContext& context) const;
+  /// Reads or draws (and writes) the observations of a run; given back divided by the unknowns' scales.
+  /// Collective.
+  Observations observe(const RunContext& context, const std::vector<double>& scales) const;
   std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;
   /// The Cramer-Rao bounds of the learned parameters, NaN where they cannot be computed.
   std::vector<double> parameter_bounds(const StorageModel& model, const PdeData& data,
@@ -98,6 +99,7 @@ class PdeTraining final : public Experiment {
   std::string variant_;
   std::string data_key_;
   std::unique_ptr<Pde> pde_;
+  bool convects_ = false;  // its flux has a convective part
   GridOptions grid_;
   TrainOptions train_;
   PdeDataOptions data_;
@@ -107,7 +109,8 @@ class PdeTraining final : public Experiment {
   std::optional<TilePartition> tiles_;
   std::optional<ModelContext> model_context_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<LearningRule> rule_;
+  std::function<std::unique_ptr<LearningRule>()> make_rule_;
+  std::unique_ptr<LearningRule> rule_;  // of the run
   std::unique_ptr<Schedule> schedule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
 };
