@@ -59,6 +59,18 @@ long most_varied(const PdeSplit& split) {
   return which;
 }
 
+constexpr const char* split_names[3] = {"training", "validation", "test"};
+
+/// What `solve` gives; a failure of it names the sample.
+template <class Solve>
+auto of_sample(int split, long sample, const Solve& solve) {
+  try {
+    return solve();
+  } catch (const NumericalError& error) {
+    throw NumericalError(fmt::format("{} sample {}: {}", split_names[split], sample, error.what()));
+  }
+}
+
 /// Which parts of the solutions a split keeps.
 enum class Keep { fields, right_wall };
 
@@ -77,11 +89,12 @@ struct Known {
   std::span<const double> solution;
 };
 
-/// Solves all samples but the known one, dealt over the ranks, at the union of both lists of times.
+/// Solves all samples of a split (`which`) but the known one, dealt over the ranks, at the union of both
+/// lists of times.
 void solve_references(const Pde& pde, const Communicator& communicator, int cells,
                       const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
                       const std::vector<std::vector<double>>& numbers, const Known& known,
-                      const std::function<void()>& between, PdeSplit& split) {
+                      const std::function<void()>& between, int which, PdeSplit& split) {
   const std::vector<double> all = keep == Keep::fields ? merged(own_times, times) : own_times;
   const long width = static_cast<long>(cells) * pde.unknowns();
   const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, long from,
@@ -103,8 +116,9 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
       const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
       const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_cells());
       const std::vector<double> solution =
-          s == known.sample ? average_cells(known.solution, pde.data_cells(), cells, pde.unknowns())
-                            : pde.reference(initial, parameters, cells, all);
+          s == known.sample
+              ? average_cells(known.solution, pde.data_cells(), cells, pde.unknowns())
+              : of_sample(which, s, [&] { return pde.reference(initial, parameters, cells, all); });
       if (keep == Keep::fields) pick(solution, times, 0, mine);
       pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
     });
@@ -316,8 +330,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     known[i].sample = observed ? options.observations.sample : most_varied(*splits[i]);
     const auto count = static_cast<long>(pde.parameters().size());
     const auto first = splits[i]->parameters.begin() + known[i].sample * count;
-    constexpr const char* names[3] = {"training", "validation", "test"};
-    checked.push_back({.name = fmt::format("{} sample {}", names[i], known[i].sample),
+    checked.push_back({.name = fmt::format("{} sample {}", split_names[i], known[i].sample),
                        .numbers = numbers[i][known[i].sample],
                        .parameters = {first, first + count},
                        .times = i == 0 ? data.times : merged(own_times, data.times)});
@@ -328,10 +341,10 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 1; i < 3; ++i)
     solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], known[i],
-                     between, *splits[i]);
+                     between, i, *splits[i]);
   if (train_right_wall)
     solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[0], {},
-                     between, data.train);
+                     between, 0, data.train);
   data.check.references.clear();
   return data;
 }
@@ -370,7 +383,9 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
   std::vector<double> from_start(times.begin(), times.end());
   const bool starts_later = from_start.empty() || from_start.front() > 0;
   if (starts_later) from_start.insert(from_start.begin(), 0.0);
-  std::vector<double> u = pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
+  std::vector<double> u = of_sample(0, sample, [&] {
+    return pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
+  });
   if (starts_later) u.erase(u.begin(), u.begin() + static_cast<long>(split.initial.size()));
   return u;
 }
