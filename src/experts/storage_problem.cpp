@@ -207,6 +207,11 @@ CorrectionReport StorageProblem::correct(std::vector<double>& u, const Correctio
   const double size = std::sqrt(static_cast<double>(points()));
   std::vector<double> error = evaluate(u);
   report.residual_before = report.residual_after = norm(error) / size;
+  // Against an infinite residual any other would be small.
+  if (!std::isfinite(report.residual_before)) {
+    report.status = CorrectionStatus::diverged;
+    return report;
+  }
   while (true) {
     if (report.residual_after <= options.rtol * report.residual_before) {
       report.status = CorrectionStatus::converged;
@@ -304,8 +309,8 @@ std::vector<double> StorageProblem::solve_exactly() const {
       std::vector<double> r = point.residual();
       make_direct_march(point.linearisation())->apply(r, r);
       for (int i = 0; i < n; ++i) pair[n + i] -= r[i];
-      converged =
-          norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + norm(std::span(pair).subspan(n)));
+      const double size = norm(std::span(pair).subspan(n));
+      converged = std::isfinite(size) && norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + size);
     }
     if (!converged)
       throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
