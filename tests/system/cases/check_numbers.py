@@ -39,6 +39,11 @@ def ranges(check):
         deck = check.deck("burgers.yaml", pde=f"{{name: burgers, viscosity: 0.1, viscosity_minimum: {minimum}, amplitude: 0.3, data_cells: 64}}")
         check.says(f"Burgers from {minimum}", check.run("run", deck, "--output", f"burgers_{minimum}.h5"), 0, never=("nan", "inf"))
     check.says("Burgers: the same", check.run("compare", "burgers_0.h5", "burgers_0.1.h5"), 0)
+    for minimum in ("0.2", "0.19999999999999998"):
+        deck = check.deck("sorption.yaml", pde=f"{{name: diffusion_sorption, data_cells: 128, initial_minimum: {minimum}, initial_maximum: 0.2}}")
+        check.says(f"diffusion-sorption from {minimum}", check.run("run", deck, timeout=60), 0, never=("nan", "inf"))
+    check.says("diffusion-sorption upside down", check.run("check", deck, "--set", "pde.initial_maximum=0.1", timeout=60), 1,
+               "sorption.yaml:3", "is above initial_maximum 0.1")
     for key, value, *needed in (
             ("a range without end", "{D: {minimum: -1e308, maximum: 1e308}, k: 2}", "wider than a double holds"),
             ("a ratio without end", "{D: {minimum: 1e-300, maximum: 1e300, logarithmic: true}, k: 2}", "wider than a double holds"),
