@@ -143,7 +143,7 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
   communicator.on_root([&] { writer.emplace(options.write, times, x, true, all.size()); });
   const std::vector<PdeParameter> parameters = pde.parameters();
   const size_t count = parameters.size();
-  std::string constants;
+  std::string constants = "pde: diffusion_sorption\n";
   for (const PdeConstant& c : pde.constants())
     if (!c.key.empty() && std::none_of(parameters.begin(), parameters.end(),
                                        [&](const PdeParameter& p) { return p.name == c.key; }))

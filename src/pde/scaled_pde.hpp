@@ -19,6 +19,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::string field_name(int unknown) const override { return pde_.field_name(unknown); }
   std::string symbol(int unknown) const override { return pde_.symbol(unknown); }
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
+  std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
   std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
@@ -27,6 +28,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return pde_.has_source(); }
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
+  bool convective(int unknown) const override { return pde_.convective(unknown); }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool convective(int unknown) const override { return pde_.convective(unknown); }
   bool linear_flux() const override { return pde_.linear_flux(); }
