@@ -323,6 +323,64 @@ bool Program::reads_parameter(int index) const { return state_->reads(Op::parame
 bool Program::reads_position() const { return state_->reads(Op::position, 0); }
 bool Program::reads_time() const { return state_->reads(Op::time, 0); }
 
+Program Program::time_events() const {
+  ExpressionGraph graph = state_->graph;
+  const std::vector<char> needed = graph.reached(state_->results);
+  const int count = graph.size();
+  std::vector<char> reads_time(count, 0), in_time_alone(count, 0);
+  for (int i = 0; i < count; ++i) {
+    const ExpressionNode& node = graph[i];
+    reads_time[i] = node.op == Op::time;
+    in_time_alone[i] = node.op == Op::time || node.uniform;
+    const int operands[] = {node.a, node.b, node.c};
+    for (int k = 0; k < operand_count(node.op); ++k) {
+      if (operands[k] >= 0 && reads_time[operands[k]]) reads_time[i] = 1;
+    }
+    if (node.uniform || operand_count(node.op) == 0) continue;
+    in_time_alone[i] = 1;
+    for (int k = 0; k < operand_count(node.op); ++k) {
+      if (operands[k] >= 0 && !in_time_alone[operands[k]]) in_time_alone[i] = 0;
+    }
+  }
+  std::vector<int> events;
+  const auto add = [&](int node) {
+    if (graph.is_constant(node) || std::find(events.begin(), events.end(), node) != events.end()) return;
+    events.push_back(node);
+  };
+  const auto usable = [&](int node) { return node < 0 || in_time_alone[node]; };
+  for (int i = 0; i < count; ++i) {
+    const ExpressionNode node = graph[i];
+    if (!needed[i] || !reads_time[i] || !usable(node.a)) continue;
+    switch (node.op) {
+      case Op::less:
+      case Op::less_equal:
+      case Op::equal:
+      case Op::not_equal:
+      case Op::minimum:
+      case Op::maximum:
+        if (usable(node.b)) add(graph.subtract(node.a, node.b));
+        break;
+      case Op::absolute:
+      case Op::sign:
+      case Op::square_root:
+      case Op::exponential:
+      case Op::hyperbolic_tangent:
+      case Op::error_function:
+      case Op::power:
+      case Op::select:  // a condition that is a number
+        if (reads_time[node.a]) add(node.a);
+        break;
+      default:
+        break;
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    const ExpressionNode node = graph[i];
+    if (needed[i] && node.op == Op::divide && in_time_alone[node.b] && reads_time[node.b]) add(node.b);
+  }
+  return Program(std::move(graph), std::move(events), {{}, state_->names.parameters});
+}
+
 bool Program::is_linear() const {
   if (reads_position() || reads_time()) return false;
   const std::vector<int>& roots = state_->plan(1, {}).roots;

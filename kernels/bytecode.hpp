@@ -41,6 +41,11 @@ class Program {
   bool reads_parameter(int index) const;
   bool reads_position() const;
   bool reads_time() const;
+  /// A program of t and the parameters alone (no arguments) whose results vanish or have an extremum where
+  /// this program may jump, kink or turn sharply in time: what comparisons compare, and the operands of
+  /// functions that are steep at a point (abs, sign, min, max, sqrt, exp, tanh, erf, quotients, powers), as
+  /// far as they read t and no argument or position. Operands come before what is made of them.
+  Program time_events() const;
   /// All results are affine in the arguments with coefficients that depend on parameters only, and nothing
   /// reads position or time.
   bool is_linear() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <petscts.h>
 
@@ -23,12 +24,19 @@ struct Integration {
   std::vector<PetscInt> row_starts, columns;  // the matrix in rows of rising columns
   std::vector<long> entry;                    // where a value of `jacobian` goes in it; -1 outside the domain
   std::vector<long> diagonal;
-  double largest_step = 0;  // since the latest output time
+  double largest_step = 0;  // since the latest output time or stop
+  // f is called with times of the open interval between two stops: at a stop it belongs to one side.
+  double first_time = 0, last_time = 0;
+  // To see a pole: the state before the step, and the largest value of each unknown at the start.
+  std::vector<double> before, size_at_start;
+  double time_before = 0;
+  bool pole = false;
 
   explicit Integration(const OdeSystem& s)
       : system(s), jacobian(1, s.cells, s.unknowns, s.reach, s.periodic) {
     set_pattern();
   }
+  double inside(double t) const { return std::clamp(t, first_time, last_time); }
 
  private:
   void set_pattern() {
@@ -80,7 +88,7 @@ PetscErrorCode implicit_function(TS, PetscReal t, Vec u, Vec u_t, Vec f, void* c
     const auto state = read(u, n), rate = read(u_t, n);
     double* result = nullptr;
     RANKINE_PETSC(VecGetArray(f, &result));
-    run.system.rhs(t, state, {result, static_cast<size_t>(n)});
+    run.system.rhs(run.inside(t), state, {result, static_cast<size_t>(n)});
     for (int i = 0; i < n; ++i) result[i] = rate[i] - result[i];
     RANKINE_PETSC(VecRestoreArray(f, &result));
     release(u_t, rate);
@@ -96,7 +104,7 @@ PetscErrorCode implicit_jacobian(TS, PetscReal t, Vec u, Vec, PetscReal shift, M
     const int n = run.system.size();
     const auto state = read(u, n);
     std::fill(run.jacobian.values.begin(), run.jacobian.values.end(), 0.0);
-    run.system.jacobian(t, state, run.jacobian);
+    run.system.jacobian(run.inside(t), state, run.jacobian);
     release(u, state);
     // The pattern is full (make_matrix), so the entries may be written in place.
     double* value = nullptr;
@@ -111,6 +119,38 @@ PetscErrorCode implicit_jacobian(TS, PetscReal t, Vec u, Vec, PetscReal shift, M
   });
 }
 
+/// Largest |u| of each unknown.
+std::vector<double> largest_values(std::span<const double> u, int unknowns) {
+  std::vector<double> largest(unknowns, 0.0);
+  for (size_t i = 0; i < u.size(); ++i)
+    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
+  return largest;
+}
+
+/// Whether the step from `run.before` went over a pole: a large value has changed its sign against its rates
+/// on both sides. An error estimate does not see that where the solution beyond the pole is smooth again.
+bool over_a_pole(const Integration& run, double t, std::span<const double> now) {
+  constexpr double growth = 30, share = 1e-6;
+  const int m = run.system.unknowns;
+  const std::vector<double> largest = largest_values(run.before, m);
+  std::vector<double> rate_before, rate_now;
+  for (size_t i = 0; i < now.size(); ++i) {
+    const double old = run.before[i], large = largest[i % m];
+    if (!(old * now[i] < 0) || large < growth * run.size_at_start[i % m] ||
+        std::min(std::abs(old), std::abs(now[i])) < share * large)
+      continue;
+    if (rate_before.empty()) {
+      rate_before.resize(now.size());
+      rate_now.resize(now.size());
+      run.system.rhs(run.inside(run.time_before), run.before, rate_before);
+      run.system.rhs(run.inside(t), now, rate_now);
+    }
+    const double change = now[i] - old;
+    if (rate_before[i] * change < 0 && rate_now[i] * change < 0) return true;
+  }
+  return false;
+}
+
 PetscErrorCode note_step(TS stepper) {
   void* context = nullptr;
   static_cast<void>(TSGetApplicationContext(stepper, &context));
@@ -120,6 +160,17 @@ PetscErrorCode note_step(TS stepper) {
     RANKINE_PETSC(TSGetTime(stepper, &now));
     RANKINE_PETSC(TSGetPrevTime(stepper, &before));
     run.largest_step = std::max(run.largest_step, now - before);
+    Vec solution = nullptr;
+    RANKINE_PETSC(TSGetSolution(stepper, &solution));
+    const auto state = read(solution, run.system.size());
+    if (over_a_pole(run, now, state)) {
+      run.pole = true;  // `before` keeps the state that makes sense
+      RANKINE_PETSC(TSSetConvergedReason(stepper, TS_CONVERGED_USER));
+    } else {
+      run.before.assign(state.begin(), state.end());
+      run.time_before = now;
+    }
+    release(solution, state);
   });
 }
 
@@ -140,10 +191,15 @@ Matrix make_matrix(const Integration& run) {
   return matrix;
 }
 
+/// The absolute tolerance of entry i of a state.
+double absolute_tolerance(const OdeOptions& options, size_t i) {
+  return options.scale.empty() ? options.atol : options.atol * options.scale[i % options.scale.size()];
+}
+
 double weighted_norm(std::span<const double> v, std::span<const double> u, const OdeOptions& options) {
   double sum = 0;
   for (size_t i = 0; i < v.size(); ++i) {
-    const double scaled = v[i] / (options.atol + options.rtol * std::abs(u[i]));
+    const double scaled = v[i] / (absolute_tolerance(options, i) + options.rtol * std::abs(u[i]));
     sum += scaled * scaled;
   }
   return std::sqrt(sum / static_cast<double>(v.size()));
@@ -174,9 +230,17 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
   const bool fourth = options.method == OdeMethod::rosenbrock4 ||
                       (options.method == OdeMethod::automatic && run.system.autonomous);
   RANKINE_PETSC(TSRosWSetType(stepper, fourth ? TSROSW4L : TSROSWRA34PW2));
-  RANKINE_PETSC(TSSetTolerances(stepper, options.atol, nullptr, options.rtol, nullptr));
+  Vector tolerances;
+  if (!options.scale.empty()) {
+    const int n = run.system.size();
+    RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, n, tolerances.out()));
+    double* values = nullptr;
+    RANKINE_PETSC(VecGetArray(tolerances, &values));
+    for (int i = 0; i < n; ++i) values[i] = absolute_tolerance(options, static_cast<size_t>(i));
+    RANKINE_PETSC(VecRestoreArray(tolerances, &values));
+  }
+  RANKINE_PETSC(TSSetTolerances(stepper, options.atol, tolerances, options.rtol, nullptr));
   RANKINE_PETSC(TSSetExactFinalTime(stepper, TS_EXACTFINALTIME_MATCHSTEP));
-  RANKINE_PETSC(TSSetMaxSteps(stepper, static_cast<PetscInt>(options.max_steps)));
   RANKINE_PETSC(TSSetMaxStepRejections(stepper, 50));
   RANKINE_PETSC(TSSetErrorIfStepFails(stepper, PETSC_FALSE));
   SNES newton = nullptr;
@@ -191,6 +255,33 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
       PCFactorSetMatOrderingType(preconditioner, run.system.periodic ? MATORDERINGRCM : MATORDERINGNATURAL));
   RANKINE_PETSC(TSSetFromOptions(stepper));
   return stepper;
+}
+
+}  // namespace
+
+namespace {
+
+/// A time that a step ends at.
+struct Target {
+  double time;
+  bool stop;         // f may jump here
+  long output = -1;  // which output time it is
+};
+
+std::vector<Target> targets_of(std::span<const double> times, const std::vector<double>& stops) {
+  std::vector<Target> targets;
+  for (size_t k = 1; k < times.size(); ++k) targets.push_back({times[k], false, static_cast<long>(k)});
+  for (const double stop : stops) {
+    if (!(stop > times.front() && stop < times.back())) continue;
+    const auto at = std::lower_bound(targets.begin(), targets.end(), stop,
+                                     [](const Target& target, double t) { return target.time < t; });
+    if (at->time == stop) {
+      at->stop = true;
+    } else {
+      targets.insert(at, {stop, true});
+    }
+  }
+  return targets;
 }
 
 }  // namespace
@@ -212,15 +303,36 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
   result.reached = 1;
   if (times.size() == 1) return result;
 
-  double step = first_step(system, u0, times[0], times[1] - times[0], options);
+  RANKINE_ASSERT(options.scale.empty() || options.scale.size() == static_cast<size_t>(system.unknowns),
+                 "one scale for each unknown");
+  RANKINE_ASSERT(std::is_sorted(options.stops.begin(), options.stops.end()), "stops must rise");
+  Integration run(system);
+  const std::vector<Target> targets = targets_of(times, options.stops);
+  // f is asked for at times between two stops, a few units in the last place inside.
+  const double inside =
+      4 * std::numeric_limits<double>::epsilon() * std::max(std::abs(times[0]), times.back());
+  const auto enter = [&](size_t from) {  // the interval that begins before target `from`
+    run.first_time = from == 0 ? times[0] : targets[from - 1].time + inside;
+    const auto end = std::find_if(targets.begin() + static_cast<long>(from), targets.end(),
+                                  [](const Target& target) { return target.stop; });
+    run.last_time = std::max(run.first_time, end == targets.end() ? times.back() : end->time - inside);
+  };
+  enter(0);
+  double step = first_step(system, u0, run.first_time, targets[0].time - times[0], options);
   if (!std::isfinite(step)) {
     result.status = OdeStatus::not_finite;
     result.reason = "the initial state or its time derivative is not finite";
     return result;
   }
-  Integration run(system);
   const Matrix matrix = make_matrix(run);
   const Stepper stepper = make_stepper(run, matrix, options);
+  run.before.assign(u0.begin(), u0.end());
+  run.time_before = times[0];
+  run.size_at_start = largest_values(u0, system.unknowns);
+  for (int a = 0; a < system.unknowns; ++a) {
+    const double scale = options.scale.empty() ? 1 : options.scale[static_cast<size_t>(a)];
+    if (run.size_at_start[static_cast<size_t>(a)] == 0) run.size_at_start[static_cast<size_t>(a)] = scale;
+  }
   Vector state;
   RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, n, state.out()));
   double* values = nullptr;
@@ -229,26 +341,29 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
   RANKINE_PETSC(VecRestoreArray(state, &values));
   RANKINE_PETSC(TSSetTime(stepper, times[0]));
 
-  for (size_t k = 1; k < times.size(); ++k) {
+  for (size_t k = 0; k < targets.size(); ++k) {
+    const double start = k == 0 ? times[0] : targets[k - 1].time;
     run.largest_step = 0;
-    RANKINE_PETSC(TSSetMaxTime(stepper, times[k]));
-    RANKINE_PETSC(TSSetTimeStep(stepper, std::min(step, times[k] - times[k - 1])));
+    RANKINE_PETSC(TSSetMaxSteps(stepper, static_cast<PetscInt>(options.max_steps + static_cast<long>(k))));
+    RANKINE_PETSC(TSSetMaxTime(stepper, targets[k].time));
+    RANKINE_PETSC(TSSetTimeStep(stepper, std::min(step, targets[k].time - start)));
     const PetscErrorCode code = TSSolve(stepper, state);
     const auto stopped = [&](OdeStatus status, std::string why) {
-      const auto last = read(state, n);
-      result.last_state.assign(last.begin(), last.end());
-      release(state, last);
-      PetscReal reached = 0;
-      RANKINE_PETSC(TSGetTime(stepper, &reached));
-      result.last_time = reached;
+      result.last_state = run.before;
+      result.last_time = run.time_before;
       result.status = status;
-      result.reason = "the integration stopped at t = " + std::to_string(reached) + " of " +
+      result.reason = "the integration stopped at t = " + std::to_string(run.time_before) + " of " +
                       std::to_string(times.back()) + ": " + std::move(why);
       return result;
     };
     if (code == PETSC_ERR_FP)
       return stopped(OdeStatus::failed, "the solution or its rate is infinite or NaN");
-    run.guard.check(code, "TSSolve");
+    try {
+      run.guard.check(code, "TSSolve");
+    } catch (const NumericalError& error) {
+      return stopped(OdeStatus::failed, error.what());
+    }
+    if (run.pole) return stopped(OdeStatus::pole, "the solution blows up there");
     TSConvergedReason reason = TS_CONVERGED_ITERATING;
     PetscInt steps = 0, rejected = 0;
     PetscReal proposed = 0;
@@ -264,12 +379,19 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
                  ? stopped(OdeStatus::step_limit, count + " were not enough")
                  : stopped(OdeStatus::failed, "after " + count + " the step size has shrunk to nothing");
     }
-    // The last step was cut to hit the output time; do not let it slow down the next interval.
+    // The last step was cut to hit the target; do not let it slow down the next interval.
     step = std::max<double>(proposed, run.largest_step);
-    const auto final_state = read(state, n);
-    std::copy(final_state.begin(), final_state.end(), result.values.begin() + static_cast<long>(k) * n);
-    release(state, final_state);
-    result.reached = static_cast<int>(k) + 1;
+    if (targets[k].output >= 0) {
+      const auto now = read(state, n);
+      std::copy(now.begin(), now.end(), result.values.begin() + targets[k].output * n);
+      release(state, now);
+      result.reached = static_cast<int>(targets[k].output) + 1;
+    }
+    if (targets[k].stop && k + 1 < targets.size()) {
+      enter(k + 1);
+      step = first_step(system, run.before, run.first_time, targets[k + 1].time - targets[k].time, options);
+      if (!std::isfinite(step)) return stopped(OdeStatus::not_finite, "the rate beyond it is not finite");
+    }
   }
   return result;
 }

@@ -12,7 +12,8 @@
 namespace rankine {
 
 /// du/dt = f(t, u) with u: [cell][unknown]. Row i of f reads the cells i - reach .. i + reach, round the end
-/// where periodic. Callbacks may throw; the exception reaches the caller of integrate_stiff().
+/// where periodic. Callbacks may throw: a NumericalError ends the
+/// integration with its message as the reason, anything else reaches the caller of integrate_stiff().
 struct OdeSystem {
   int cells = 0, unknowns = 1, reach = 1;
   bool periodic = false;
@@ -34,15 +35,23 @@ enum class OdeMethod {
 
 struct OdeOptions {
   double rtol = 1e-7;  ///< local error per step relative to each unknown ...
-  double atol = 1e-9;  ///< ... plus this
+  double atol = 1e-9;  ///< ... plus this, times the unknown's scale
+  /// What counts as small, of each unknown (positive); empty: 1.
+  std::vector<double> scale = {};
   OdeMethod method = OdeMethod::automatic;
-  long max_steps = 1000000;  ///< over the whole time span, rejected ones not counted
+  /// Over the whole time span. Rejected steps do not count, nor does the step that an output time or a stop
+  /// cuts short.
+  long max_steps = 1000000;
+  /// Rising times at which f jumps or begins to vary faster than before: a step ends there, f is taken from
+  /// each side alone, and the next step starts small.
+  std::vector<double> stops = {};
 };
 
 enum class OdeStatus {
   completed,   ///< all output times were reached
   step_limit,  ///< max_steps were used up
   not_finite,  ///< the start or its time derivative is NaN or infinite
+  pole,        ///< the solution blew up: a step went over a pole and came out with the other sign
   failed,      ///< the step size shrank to nothing or the linear solves failed
 };
 
@@ -52,7 +61,8 @@ struct OdeResult {
   long steps = 0, rejected = 0;
   OdeStatus status = OdeStatus::completed;
   std::string reason;  ///< a sentence for people; empty when completed
-  /// Where an integration that did not complete stood: time and state, for a diagnosis.
+  /// Where an integration that did not complete stood: time and state, for a diagnosis. Of a pole, those
+  /// before it.
   double last_time = 0;
   std::vector<double> last_state = {};
 };

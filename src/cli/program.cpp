@@ -12,6 +12,7 @@
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/experiments/merge.hpp"
+#include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "src/io/weights.hpp"
 
@@ -293,7 +294,9 @@ int run_program(int argc, char** argv, const ProgramTables& tables) {
     if (world.is_root()) print_failure(message_of(failure));
     exit_code = exit_code_of(failure);
   }
-  return Console::exit_code(exit_code);
+  exit_code = Console::exit_code(exit_code);
+  if (hdf5::unusable()) MpiSession::abort(exit_code);
+  return exit_code;
 }
 
 }  // namespace rankine

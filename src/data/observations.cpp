@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/core/random.hpp"
+#include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/rehearsal.hpp"
@@ -71,6 +73,25 @@ void ObservationOptions::validate(const DeckNode& node) const {
 
 namespace {
 
+/// A coordinate that float32 has rounded out of [0, size] is put back.
+double within_rounding(double value, double size) {
+  const double slack = 2 * std::numeric_limits<float>::epsilon() * size;
+  if (value < 0 && value >= -slack) return 0;
+  if (value > size && value <= size + slack) return size;
+  return value;
+}
+
+/// Throws where the file and the deck both name the unit of a coordinate, and differently.
+void check_unit(const hdf5::Group& root, const std::string& name, const std::string& unit,
+                const std::string& path) {
+  const hdf5::Dataset coordinate = root.open_dataset(name);
+  if (!coordinate.has_attribute("units") || !coordinate.attribute_is_text("units")) return;
+  const std::string given = coordinate.text_attribute("units");
+  if (given.empty() || given == "1" || unit == "1" || given == unit) return;
+  throw InputError(fmt::format("{}: '{}' is in {}, but the deck's equation has the unit {}; convert the file",
+                               path, name, printable(given), unit));
+}
+
 Observations read_layout(const std::string& path, const Pde& pde, double noise) {
   const hdf5::File file = hdf5::File::open(path);
   const hdf5::Group& root = file.root();
@@ -89,10 +110,16 @@ Observations read_layout(const std::string& path, const Pde& pde, double noise) 
   if (!fits || count == 0)
     throw InputError(fmt::format("{}: 'value' has shape {}, 't' {} and 'x' {} entries; {}", path,
                                  hdf5::shape_text(shape), t.size(), x.size(), layout_hint));
+  check_unit(root, "t", pde.time_unit(), path);
+  check_unit(root, "x", pde.length_unit(), path);
   for (size_t i = 0; i < count; ++i) {
-    out.t.push_back(t[field ? i / x.size() : i]);
-    out.x.push_back(x[field ? i % x.size() : i]);
+    out.t.push_back(within_rounding(t[field ? i / x.size() : i], pde.duration()));
+    out.x.push_back(within_rounding(x[field ? i % x.size() : i], pde.length()));
   }
+  for (size_t i = 0; i < count; ++i)
+    if (!std::isfinite(out.value[i]))
+      throw InputError(
+          fmt::format("{}: 'value' is {} at entry {}; leave such points out", path, out.value[i], i));
   if (!root.has_dataset("sigma"))
     out.sigma.assign(count, noise * root_mean_square(out.value));
   else if (root.info("sigma").shape.empty())
@@ -110,9 +137,6 @@ Observations read_layout(const std::string& path, const Pde& pde, double noise) 
     }
   }
   for (size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(out.value[i]))
-      throw InputError(
-          fmt::format("{}: 'value' is {} at entry {}; leave such points out", path, out.value[i], i));
     if (!(out.t[i] >= 0 && out.t[i] <= pde.duration()) || !(out.x[i] >= 0 && out.x[i] <= pde.length()))
       throw InputError(
           fmt::format("{}: entry {} lies at t = {}, x = {}, outside the domain [0, {}] x [0, {}]; leave it "

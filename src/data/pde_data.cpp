@@ -1,14 +1,16 @@
 #include "src/data/pde_data.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/comm/tiles.hpp"
+#include "src/core/clock.hpp"
 #include "src/core/random.hpp"
+#include "src/data/pde_file.hpp"
 #include "src/io/files.hpp"
 #include "src/io/pdebench.hpp"
 #include "src/pde/method_of_lines.hpp"
@@ -28,16 +30,7 @@ void draw_samples(const Pde& pde, long seed, long first, int count, int cells, P
   for (long id = first; id < first + count; ++id) {
     std::vector<double> parameters;
     long index = 0;
-    for (const PdeParameter& p : pde.parameters()) {
-      double value = p.value;
-      if (p.sampled) {
-        const double at = values.uniform(0, id, index);
-        value = p.logarithmic ? p.minimum * std::pow(p.maximum / p.minimum, at)
-                              : p.minimum + (p.maximum - p.minimum) * at;
-      }
-      parameters.push_back(value);
-      ++index;
-    }
+    for (const PdeParameter& p : pde.parameters()) parameters.push_back(p.at(values.uniform(0, id, index++)));
     numbers.push_back(pde.draw_initial(states, id, redrawn));
     const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, cells);
     split.ids.push_back(id);
@@ -46,10 +39,24 @@ void draw_samples(const Pde& pde, long seed, long first, int count, int cells, P
   }
 }
 
-std::vector<double> uniform_times(double duration, int frames) {
-  std::vector<double> times(frames);
-  for (int j = 0; j < frames; ++j) times[j] = duration * j / (frames - 1);
-  return times;
+/// The sample whose initial state has the largest value and variation.
+long most_varied(const PdeSplit& split) {
+  const size_t each = split.initial.size() / split.size();
+  double most = -1;
+  long which = 0;
+  for (int s = 0; s < split.size(); ++s) {
+    const double* u = &split.initial[s * each];
+    double largest = 0, variation = 0;
+    for (size_t i = 0; i < each; ++i) {
+      largest = std::max(largest, std::abs(u[i]));
+      if (i > 0) variation += std::abs(u[i] - u[i - 1]);
+    }
+    if (largest + variation > most) {
+      most = largest + variation;
+      which = s;
+    }
+  }
+  return which;
 }
 
 /// Which parts of the solutions a split keeps.
@@ -105,16 +112,22 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
   std::vector<double> x(cells);
   for (int i = 0; i < cells; ++i) x[i] = pde.length() * (i + 0.5) / cells;
   std::optional<PdebenchWriter> writer;
-  communicator.on_root([&] { writer.emplace(options.write, times, x); });
-  const size_t count = pde.parameters().size();
+  communicator.on_root([&] { writer.emplace(options.write, times, x, true, all.size()); });
+  const std::vector<PdeParameter> parameters = pde.parameters();
+  const size_t count = parameters.size();
+  std::string constants;
+  for (const PdeConstant& c : pde.constants())
+    if (!c.key.empty() && std::none_of(parameters.begin(), parameters.end(),
+                                       [&](const PdeParameter& p) { return p.name == c.key; }))
+      constants += fmt::format("{}: {}\n", c.key, c.value);
   for (long first = 0; first < all.size(); first += communicator.size()) {
     if (between) between();
     std::vector<double> mine;
     communicator.together([&] {
       const long s = first + communicator.rank();
       if (s >= all.size()) return;
-      const std::span<const double> parameters = std::span(all.parameters).subspan(s * count, count);
-      mine = pde.reference(initial_cells(pde, numbers[s], parameters, cells), parameters, cells, times);
+      const std::span<const double> own = std::span(all.parameters).subspan(s * count, count);
+      mine = pde.reference(initial_cells(pde, numbers[s], own, cells), own, cells, times);
     });
     const std::vector<double> values = communicator.all_gather_varying(std::span<const double>(mine));
     const size_t each = times.size() * cells;
@@ -123,7 +136,8 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
         const long s = first + static_cast<long>(at / each);
         std::string config = fmt::format("seed: {}\nsample: {}\n", options.seed, all.ids[s]);
         for (size_t p = 0; p < count; ++p)
-          config += fmt::format("{}: {}\n", pde.parameters()[p].name, all.parameters[s * count + p]);
+          config += fmt::format("{}: {}\n", parameters[p].name, all.parameters[s * count + p]);
+        config += constants;
         writer->append(std::span(values).subspan(at, each), config);
       }
     });
@@ -151,6 +165,8 @@ void PdeDataOptions::options(OptionVisitor& o) {
              "and test samples in this order; float32)",
      .file = FileUse::samples_output});
   o.group("observations", observations, "measured values of a training sample");
+  o.group("reference_check", reference_check,
+          "how far repetitions of a sample's reference may differ before a run is refused");
 }
 
 void PdeDataOptions::validate(const DeckNode& node) const {
@@ -172,7 +188,7 @@ void PdeDataOptions::validate(const DeckNode& node) const {
 }
 
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
-                    const Communicator& communicator, int cells) {
+                    const Communicator& communicator, int cells, const std::vector<double>& wall_times) {
   if (options.source != "pdebench") {
     if (pde.data_cells() % cells != 0)
       node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells()) +
@@ -200,14 +216,25 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
     node.error_at("source",
                   "source: pdebench reads the diffusion-sorption problem only; use source: generate");
   communicator.on_root([&] {
-    std::optional<PdebenchFile> opened;
-    try {
-      opened.emplace(options.path);
-    } catch (const InputError& error) {
-      node.error_at("path", error.what());
-    }
-    const PdebenchFile& file = *opened;
     const long needed = options.train + options.validation + options.test;
+    const std::optional<int> frames = node.has("frames") ? std::optional(options.frames) : std::nullopt;
+    // The variants of a deck that use the file alike read it once.
+    static std::string checked;
+    std::string use = fmt::format("{} {} {} {} {} {}", options.path, needed, frames.value_or(0), pde.length(),
+                                  pde.duration(), file_stamp(options.path));
+    for (const PdeConstant& c : pde.constants()) use += fmt::format(" {}", c.value);
+    const auto open = [&] {
+      try {
+        return PdebenchFile(options.path, 0, [&](const PdebenchFile& opened) {
+          if (use != checked) check_pde_file(opened, pde, needed, frames);
+        });
+      } catch (const InputError& error) {
+        const std::string what = error.what();
+        node.error_at("path", what.starts_with(options.path) ? what : options.path + ": " + what);
+      }
+    };
+    const PdebenchFile file = open();
+    checked = use;
     if (file.samples() < needed)
       node.error_at("path", options.path + " holds " + std::to_string(file.samples()) +
                                 " samples, but train + validation + test = " + std::to_string(needed) +
@@ -216,6 +243,12 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
       node.error_at("path", options.path + " has " + std::to_string(file.x().size()) +
                                 " cells, which grid.cells = " + std::to_string(cells) +
                                 " does not divide; choose a divisor");
+    if (!wall_times.empty() && !same_times(file_times(file, pde), wall_times))
+      node.error_at(
+          "source",
+          "right_bc_loss: reference reads training references on the method's own frames, which a file "
+          "gives only if it has grid.frames + 1 uniform frames; " +
+              options.path + " has others; use right_bc_loss: residual");
   });
 }
 
@@ -231,7 +264,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     communicator.on_root([&] {
       const long needed = options.train + options.validation + options.test;
       const PdebenchFile file(options.path, needed);
-      data.times = file.t();
+      data.times = file_times(file, pde);
       for (long s = 0; s < needed; ++s) {
         const std::vector<double> sample =
             average_cells(file.read_sample(s), static_cast<int>(file.x().size()), cells);
@@ -250,24 +283,62 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
         for (const PdeParameter& p : pde.parameters()) splits[i]->parameters.push_back(p.value);
         splits[i]->reference.insert(splits[i]->reference.end(), first, first + static_cast<long>(each));
       }
-    if (data.times != own_times) return data;
+    if (!same_times(data.times, own_times)) return data;
     for (PdeSplit* split : splits) split->own_reference = split->reference;
     for (size_t row = 1; row <= data.train.own_reference.size() / cells; ++row)
       data.train.right_wall.push_back(data.train.own_reference[row * cells - 1]);
     return data;
   }
   data.times = uniform_times(pde.duration(), options.frames);
+  std::vector<std::vector<double>> numbers[3];
+  for (int i = 0; i < 3; ++i)
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
+                 numbers[i]);
+  const Stopwatch watch;
+  std::vector<CheckedSample> checked;
+  for (int i = 0; i < 3; ++i) {
+    const bool observed = i == 0 && options.observations.source == "generate";
+    const long s = observed ? options.observations.sample : most_varied(*splits[i]);
+    const auto count = static_cast<long>(pde.parameters().size());
+    const auto first = splits[i]->parameters.begin() + s * count;
+    constexpr const char* names[3] = {"training", "validation", "test"};
+    checked.push_back({fmt::format("{} sample {}", names[i], s), numbers[i][s], {first, first + count}});
+  }
+  data.check = check_references(pde, options.reference_check, checked, data.times, communicator, between);
+  data.check_seconds = communicator.max(watch.seconds());
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 0; i < 3; ++i) {
-    std::vector<std::vector<double>> numbers;
-    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
-                 numbers);
     if (i > 0)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers, between,
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], between,
                        *splits[i]);
     else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers, between,
+      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[i], between,
                        data.train);
+  }
+  return data;
+}
+
+std::vector<double> unknown_scales(const Pde& pde, const PdeData& data) {
+  const int m = pde.unknowns();
+  std::vector<double> scales;
+  for (int a = 0; a < m; ++a) {
+    double sum = 0;
+    long count = 0;
+    for (const PdeSplit* split : {&data.validation, &data.test})
+      for (size_t p = a; p < split->reference.size(); p += m, ++count)
+        sum += split->reference[p] * split->reference[p];
+    const double size = count > 0 ? std::sqrt(sum / static_cast<double>(count)) : 0;
+    scales.push_back(decade_of(std::max(pde.size(a), size)));
+  }
+  return scales;
+}
+
+PdeData scaled(PdeData data, const std::vector<double>& scales) {
+  const size_t m = scales.size();
+  for (PdeSplit* split : {&data.train, &data.validation, &data.test}) {
+    for (std::vector<double>* values : {&split->initial, &split->reference, &split->own_reference})
+      for (size_t p = 0; p < values->size(); ++p) (*values)[p] /= scales[p % m];
+    for (double& value : split->right_wall) value /= scales.back();
   }
   return data;
 }

@@ -8,6 +8,7 @@
 
 #include "src/comm/communicator.hpp"
 #include "src/data/observations.hpp"
+#include "src/data/reference_check.hpp"
 #include "src/deck/node.hpp"
 #include "src/deck/options.hpp"
 #include "src/pde/pde.hpp"
@@ -24,6 +25,7 @@ struct PdeDataOptions {
   long seed = 20240507;
   std::string write;
   ObservationOptions observations;
+  ReferenceCheckOptions reference_check;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
   /// Samples of split 0 (training), 1 (validation) or 2 (test).
@@ -47,23 +49,34 @@ struct PdeData {
   std::vector<double> times;  ///< frames of the reference
   int cells = 0;
   PdeSplit train, validation, test;
-  long redrawn = 0;  ///< random initial states that the PDE refused and drew again
+  long redrawn = 0;          ///< random initial states that the PDE refused and drew again
+  ReferenceCheck check;      ///< of generated references
+  double check_seconds = 0;  ///< that it took
 };
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
-/// and cells that average to `cells`; that `cells` divides the cells of generated references; and that there
-/// is room for a file to be written. Throws InputError or IoError on all ranks.
+/// solutions of this equation (src/data/pde_file.hpp) on cells that average to `cells`, and frames at
+/// `wall_times` if these are not empty; that `cells` divides the cells of generated references; and that
+/// there is room for a file to be written. Throws InputError or IoError on all ranks.
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
-                    const Communicator& communicator, int cells);
+                    const Communicator& communicator, int cells, const std::vector<double>& wall_times);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
-/// between samples, and may end it by an exception of all ranks. With options.write, the samples are written
+/// between samples, and may end it by an exception of all ranks. Generated references are checked first
+/// (src/data/reference_check.hpp): of each split the sample that varies most, of the training split the
+/// observed one where observations are generated. With options.write, the samples are written
 /// first, training samples before validation and test, so that `source: pdebench` reads the same splits.
 /// Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                       int cells, const std::vector<double>& own_times, bool train_right_wall,
                       const std::function<void()>& between = {});
+
+/// What each unknown is measured in inside a run: the power of ten near its size, from initial states, walls
+/// and the references of validation and test split.
+std::vector<double> unknown_scales(const Pde& pde, const PdeData& data);
+/// The data in unknowns that are divided by `scales`.
+PdeData scaled(PdeData data, const std::vector<double>& scales);
 
 /// The reference of generated training sample `sample` on pde.data_cells() cells at rising `times`:
 /// [time][cell][unknown].

@@ -1,7 +1,6 @@
 #include "src/data/table.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -60,18 +59,6 @@ std::int64_t class_of(const Csv& csv, const CsvRow& row, std::size_t column, std
   return static_cast<std::int64_t>(value);
 }
 
-bool is_number(const std::string& field) {
-  double value = 0;
-  const auto [end, status] = std::from_chars(field.data(), field.data() + field.size(), value);
-  return status == std::errc() && end == field.data() + field.size() && std::isfinite(value);
-}
-
-/// How people write that they have no value.
-bool is_missing(std::string field) {
-  for (char& c : field) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return field.empty() || field == "nan" || field == "na" || field == "?" || field == "null";
-}
-
 }  // namespace
 
 void TableOptions::options(OptionVisitor& o) {
@@ -80,9 +67,9 @@ void TableOptions::options(OptionVisitor& o) {
   o("table", table,
     {.help = "one of scikit-learn's tables, or file: the table that path names", .choices = names});
   o("path", path,
-    {.help =
-         "the table (table: file), as text with comma, semicolon, tab or blanks between the fields, or the "
-         "folder with scikit-learn's",
+    {.help = "the table (table: file), as text with comma, semicolon, tab or blanks between the fields "
+             "(lines that "
+             "begin with # are comments), or the folder with scikit-learn's",
      .file = FileUse::input});
   o("target", target,
     {.help = "name or number, from 1, of the column to predict (table: file); default: the last"});
@@ -179,14 +166,14 @@ Table::Content Table::read_file(const DeckNode& node) {
   if (!std::filesystem::exists(options_.path))
     node.error_at("path", options_.path + " is missing; give an existing file");
   Csv csv = read_csv(options_.path, sources_);
+  csv.make_rectangular();
   const std::size_t fields = csv.rows.front().fields.size();
-  if (fields < 2) throw InputError(csv.name + ": has one column; a table needs a feature and a target");
-
-  // The first line is a header if none of its fields is a number.
+  if (fields < 2)
+    throw InputError(fmt::format("{}:{}: has one column between {}; a table needs a feature and a target",
+                                 csv.name, csv.rows.front().line, "blanks, commas, semicolons or tabs"));
   std::vector<std::string> names;
-  const std::vector<std::string>& first = csv.rows.front().fields;
-  if (std::none_of(first.begin(), first.end(), is_number)) {
-    names = first;
+  if (csv.has_header()) {
+    names = csv.rows.front().fields;
     csv.rows.erase(csv.rows.begin());
     if (csv.rows.empty()) throw InputError(csv.name + ": holds a header and no rows");
   }
@@ -196,6 +183,9 @@ Table::Content Table::read_file(const DeckNode& node) {
     std::size_t number = 0;
     const char* end = options_.target.data() + options_.target.size();
     const auto parsed = std::from_chars(options_.target.data(), end, number);
+    if (std::count(names.begin(), names.end(), options_.target) > 1)
+      node.error_at("target", fmt::format("{} has more than one column '{}'; give the number of the column",
+                                          csv.name, printable(options_.target)));
     if (named != names.end())
       target = static_cast<std::size_t>(named - names.begin());
     else if (parsed.ec == std::errc() && parsed.ptr == end && number >= 1 && number <= fields)
@@ -212,12 +202,17 @@ Table::Content Table::read_file(const DeckNode& node) {
   const bool regression = options_.task == "regression";
   if (!regression && !options_.classes) {
     std::vector<std::string> texts;
-    for (const CsvRow& row : csv.rows)
-      if (target < row.fields.size()) texts.push_back(row.fields[target]);
-    const bool numbers = std::all_of(texts.begin(), texts.end(), is_number);
+    for (const CsvRow& row : csv.rows) {
+      if (is_missing(row.fields[target]))
+        throw InputError(fmt::format("{} is '{}', which is no class; give one, or leave the row out",
+                                     csv.where(row, target), row.fields[target]));
+      texts.push_back(row.fields[target]);
+    }
+    const bool numbers = std::all_of(texts.begin(), texts.end(),
+                                     [](const std::string& text) { return finite_number(text).has_value(); });
     std::sort(texts.begin(), texts.end(), [&](const std::string& a, const std::string& b) {
-      if (!numbers || std::stod(a) == std::stod(b)) return a < b;
-      return std::stod(a) < std::stod(b);
+      if (!numbers || finite_number(a) == finite_number(b)) return a < b;
+      return finite_number(a) < finite_number(b);
     });
     texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
     if (texts.size() < 2 || 2 * texts.size() > csv.rows.size())
@@ -231,16 +226,12 @@ Table::Content Table::read_file(const DeckNode& node) {
     content.classes = *options_.classes;
   }
   for (const CsvRow& row : csv.rows) {
-    expect_columns(csv, row, fields);
     for (std::size_t c = 0; c < fields; ++c)
       if (c != target) content.features.push_back(csv.number(row, c));
     if (regression)
       content.target.push_back(csv.number(row, target));
     else if (options_.classes)
       content.target.push_back(static_cast<double>(class_of(csv, row, target, content.classes)));
-    else if (is_missing(row.fields[target]))
-      throw InputError(fmt::format("{} is '{}', which is no class; give one, or leave the row out",
-                                   csv.where(row, target), row.fields[target]));
     else
       content.target.push_back(static_cast<double>(classes.at(row.fields[target])));
   }
@@ -311,7 +302,7 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
   struct Scale {
     double shift = 0, width = 1;
   };
-  const auto scale_of = [&](const std::string& scaling, const auto& value) {
+  const auto scale_of = [&](const std::string& what, const std::string& scaling, const auto& value) {
     Scale scale;
     if (scaling == "none") return scale;
     double sum = 0, least = value(training[0]), most = least;
@@ -326,18 +317,30 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
       double squares = 0;
       for (const std::int64_t row : training) squares += std::pow(value(row) - scale.shift, 2);
       scale.width = std::sqrt(squares / n);
+      // Squares of small differences vanish, of large ones overflow.
+      const double span = std::max(most - scale.shift, scale.shift - least);
+      if (!(scale.width > 0) || !std::isfinite(scale.width)) {
+        squares = 0;
+        for (const std::int64_t row : training) squares += std::pow((value(row) - scale.shift) / span, 2);
+        scale.width = span * std::sqrt(squares / n);
+      }
     }
     // A column that is constant in the training rows says nothing; its mean may be off by rounding.
     if (most == least) scale = {least, 1};
+    if (!std::isfinite(scale.shift) || !std::isfinite(scale.width) || !(scale.width > 0))
+      node.error_at("path",
+                    fmt::format("{} holds numbers from {} to {}, which no double can scale; write them in "
+                                "another unit, or give scaling: none",
+                                what, least, most));
     return scale;
   };
   std::vector<Scale> scales;
   for (std::int64_t c = 0; c < columns; ++c)
-    scales.push_back(scale_of(options_.scaling, [&](std::int64_t row) {
+    scales.push_back(scale_of(fmt::format("feature {}", c + 1), options_.scaling, [&](std::int64_t row) {
       return content.features[static_cast<std::size_t>(row * columns + c)];
     }));
   const Scale target =
-      scale_of(classes_ == 0 && options_.scale_target ? "standard" : "none",
+      scale_of("the target", classes_ == 0 && options_.scale_target ? "standard" : "none",
                [&](std::int64_t row) { return content.target[static_cast<std::size_t>(row)]; });
   for (Split split : all_splits) {
     Part& part = parts_[split];

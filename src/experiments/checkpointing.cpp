@@ -423,7 +423,7 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
 double Checkpointer::now() const { return seconds_since_epoch(); }
 
 std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& path, bool may_be_damaged,
-                                                           Log& log) const {
+                                                           Log& log) {
   Found found{path, {}, 0, false};
   try {
     found.content = read_checkpoint(path);
@@ -440,6 +440,7 @@ std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& pa
   } catch (const std::exception& error) {
     if (!may_be_damaged) throw;
     log.warning(std::string("skipped the checkpoint ") + error.what());
+    unreadable_ = error.what();
     return std::nullopt;
   }
   found.step = std::atol(text_or(found.content, "step").c_str());
@@ -473,6 +474,13 @@ void Checkpointer::look(Log& log) {
     first_write_ = false;
   }
 
+  const auto refuse_unreadable = [&] {
+    if (unreadable_.empty()) return;
+    throw IoError(
+        unreadable_ +
+        "; it is there and no other takes its place: try again when the file system works, or start "
+        "afresh without --restart");
+  };
   bool another_program = false;
   const auto check = [&](Found& found) {
     const SettingsChange change = compare_settings(settings_of(text_or(found.content, "settings")),
@@ -495,6 +503,7 @@ void Checkpointer::look(Log& log) {
       const std::string path = from.finished_path(variant.name, seed);
       if (!fs::exists(path) || !(others_too || common_.is_mine(path))) continue;
       std::optional<Found> found = read_good(path, true, log);
+      refuse_unreadable();  // it may hold hours of work
       if (!found) continue;
       check(*found);
       auto& where = found->more_steps ? running_ : finished_;
@@ -540,6 +549,7 @@ void Checkpointer::look(Log& log) {
       }
     }
   }
+  if (finished_.empty() && running_.empty()) refuse_unreadable();
   if (another_program) {
     log.warning(
         "the checkpoints were written by another build of the program; the results may differ in the last "

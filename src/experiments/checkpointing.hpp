@@ -211,7 +211,7 @@ class Checkpointer {
 
   void look(Log& log);
   void archive();
-  std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log) const;
+  std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log);
   CheckpointContent collect(const StateRegistry& state) const;
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
                 std::int64_t step) const;
@@ -243,6 +243,7 @@ class Checkpointer {
   Stopwatch since_saved_;
   bool first_write_ = true;
   bool any_good_ = false;                                           // root: a restart would find something
+  std::string unreadable_;                                          // root: why one that is there was skipped
   std::map<Job, Found> running_, finished_;                         // root
   std::map<Job, CheckpointContent> completed_;                      // root, with several groups
   std::vector<std::pair<std::string, CheckpointContent>> unsaved_;  // root: path, results of a job

@@ -360,7 +360,18 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   const std::int64_t seed = job.seed;
   RunWriter writer = results.run(part.variant, seed);
   JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
-  RunContext context{groups_.group(), part.variant, seed, writer, log, checkpoint, deck_, output_};
+  const auto expectation_on = [&](const std::string& metric) {
+    const auto runs = [&](const std::string& variant) {
+      return std::any_of(parts_.begin(), parts_.end(), [&](const Part& p) { return p.variant == variant; });
+    };
+    for (const Expectation& e : expectations_) {
+      if (request_.smoke || !e.reads(metric, part.variant)) continue;
+      if (std::all_of(e.variants().begin(), e.variants().end(), runs)) return e.text();
+    }
+    return std::string();
+  };
+  RunContext context{groups_.group(), part.variant, seed,    writer,        log,
+                     checkpoint,      deck_,        output_, expectation_on};
   const Metrics metrics = part.experiment->run(context);
   release_cached_memory();  // room for the results
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

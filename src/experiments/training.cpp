@@ -100,6 +100,12 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("rule", error.what());
   }
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
+  for (int b = 0; b < network_->size(); ++b)
+    if (network_->block(b).needs_graph())
+      variant.child("model").child("blocks").items()[static_cast<std::size_t>(b)].error(fmt::format(
+          "{} works on the nodes of a graph, and no data set gives one; use blocks for vectors, images or "
+          "sequences",
+          network_->block(b).name()));
   loss_ =
       losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
   schedule_ = schedules().make_or("constant", train.section("schedule"));

@@ -76,9 +76,8 @@ std::uint64_t combined(std::span<const std::uint64_t> pieces) {
   return xxh3(std::as_bytes(pieces));
 }
 
-/// A part of an array that is one block in its dimensions and one in the file.
+/// A part of an array that one rank writes at once.
 struct Block {
-  hdf5::Shape start, extents;
   std::uint64_t begin = 0, end = 0;  // bytes from the array's first
   int writer = 0;
   std::span<const std::byte> bytes;  // on the rank that writes it
@@ -96,18 +95,10 @@ std::vector<Block> blocks_of(const hdf5::Shape& shape, std::uint64_t bytes) {
   std::vector<Block> blocks;
   std::uint64_t begin = 0;
   for (std::uint64_t i = 0; i < outer; ++i) {
-    Block block{.start = hdf5::Shape(shape.size(), 0), .extents = shape};
-    std::uint64_t rest = i;
-    for (std::size_t d = cut; d-- > 0; rest /= shape[d]) {
-      block.start[d] = rest % shape[d];
-      block.extents[d] = 1;
-    }
     for (std::uint64_t first = 0; first < shape[cut]; first += rows) {
-      block.start[cut] = first;
-      block.extents[cut] = std::min(rows, shape[cut] - first);
+      Block& block = blocks.emplace_back();
       block.begin = begin;
-      begin = block.end = begin + block.extents[cut] * row;
-      blocks.push_back(block);
+      begin = block.end = begin + std::min(rows, shape[cut] - first) * row;
     }
   }
   return blocks;
@@ -121,7 +112,7 @@ struct Item {
   std::span<const std::byte> bytes;  // what this rank has of it
   std::uint64_t size = 0;            // of the whole, in bytes
   std::vector<Block> blocks;         // empty: the root writes it at once
-  hdf5::Place place;                 // root
+  hdf5::Place place;                 // in the file, of what has blocks
 
   Item(std::string called, DType of, std::vector<std::int64_t> extents, std::span<const std::byte> held)
       : name(std::move(called)), type(of), shape(std::move(extents)), bytes(held), size(held.size()) {}
@@ -263,7 +254,11 @@ class Writing {
 
   /// Root: lays the file out in memory and makes it on the disk, all but the blocks.
   void begin() {
-    layout_.emplace(hdf5::File::create_in_memory(path_));
+    // What HDF5 needs beside values and texts: well below two pages for each, and some for its own tables.
+    std::uint64_t at_most = (64 + 2 * (items_.size() + texts_.size())) * 4096;
+    for (const Item& item : items_) at_most += item.size + item.name.size();
+    for (const auto& [name, text] : texts_) at_most += name.size() + text.size();
+    layout_.emplace(hdf5::File::create_in_memory(path_, at_most));
     hdf5::Group& root = layout_->root();
     root.attribute("format", "rankine-checkpoint");
     root.attribute("format_version", 2);
@@ -298,12 +293,10 @@ class Writing {
     safe_.emplace(path_, FileContent::checkpoint);
     file_.emplace(safe_->temporary(), path_);
     file_->resize(size);
-    if (!big_.empty()) write_rest(size);  // so that HDF5 can open it
   }
 
   /// Root: what lies between the blocks, which is small, and its hashes.
   void write_rest(std::uint64_t size) {
-    pieces_.clear();
     std::vector<std::byte> bytes;
     std::uint64_t begin = 0;
     const auto gap = [&](std::uint64_t end) {
@@ -317,59 +310,44 @@ class Writing {
       gap(offset);
       const auto& hashes = hashes_[item];
       for (std::size_t b = 0; b < item->blocks.size(); ++b) {
-        pieces_.push_back({offset + item->blocks[b].end, b < hashes.size() ? hashes[b] : 0});
+        pieces_.push_back({offset + item->blocks[b].end, hashes[b]});
       }
       begin = offset + item->size;
     }
     gap(size);
   }
 
-  /// Collective: all ranks open the file, and each writes and syncs its blocks.
+  /// Collective: each rank writes its blocks at their places in the file and syncs them. It needs no other
+  /// rank for that (no MPI, no HDF5), so that a disk that fails on one leaves all in step.
   void write_blocks() {
     std::string at = safe_ ? safe_->temporary() : "";
     communicator_.broadcast(at);
+    std::vector<hdf5::Place> places;
+    for (const Item& item : items_) places.push_back(item.place);
+    communicator_.broadcast(places);
     std::vector<BlockHash> own;
-    std::exception_ptr failure;
-    {
-      std::optional<hdf5::File> file;
-      communicator_.together([&] {
-        file.emplace(
-            hdf5::File::open_shared(at, communicator_.size() > 1 ? communicator_.native() : nullptr, path_));
-      });
-      try {
-        FileBytes bytes(at, path_);
-        for (std::size_t i = 0; i < items_.size(); ++i) {
-          const Item& item = items_[i];
-          const bool any = std::any_of(item.blocks.begin(), item.blocks.end(),
-                                       [](const Block& block) { return !block.bytes.empty(); });
-          if (!any) continue;
-          hdf5::Dataset dataset = file->root().open_dataset("state/" + item.name);
-          const hdf5::Place place = dataset.place();
-          std::uint64_t written = 0, synced = 0;  // consecutive blocks
-          for (std::size_t b = 0; b < item.blocks.size(); ++b) {
-            const Block& block = item.blocks[b];
-            if (block.bytes.empty()) continue;
-            own.push_back({i, b, xxh3(block.bytes)});
-            dataset.write_block(block.start, block.extents, stored(item.type).type, block.bytes.data());
-            if (written != block.begin) synced = block.begin;
-            written = block.end;
-            if (written - synced < sync_bytes && b + 1 < item.blocks.size()) continue;
-            bytes.start_syncing(place.offset + synced, written - synced);
-            synced = written;
-          }
-        }
-        if (!communicator_.is_root()) bytes.sync();  // the root syncs last
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      try {
-        file->close();  // collective, also where something failed
-      } catch (...) {
-        if (!failure) failure = std::current_exception();
-      }
-    }
     communicator_.together([&] {
-      if (failure) std::rethrow_exception(failure);
+      std::optional<FileBytes> opened;
+      if (!file_) opened.emplace(at, path_);
+      FileBytes& file = file_ ? *file_ : *opened;
+      for (std::size_t i = 0; i < items_.size(); ++i) {
+        const std::vector<Block>& blocks = items_[i].blocks;
+        std::uint64_t written = 0, synced = 0;  // consecutive blocks
+        for (std::size_t b = 0; b < blocks.size(); ++b) {
+          const Block& block = blocks[b];
+          if (block.bytes.empty()) continue;
+          own.push_back({i, b, xxh3(block.bytes)});
+          file.write(places[i].offset + block.begin, block.bytes);
+          if (written != block.begin) synced = block.begin;
+          written = block.end;
+          if (written - synced < sync_bytes && b + 1 < blocks.size()) continue;
+          file.start_syncing(places[i].offset + synced, written - synced);
+          synced = written;
+        }
+      }
+      if (!opened) return;  // the root syncs last
+      opened->sync();
+      opened->close();
     });
     for (const BlockHash& hash : communicator_.gather_varying(std::span<const BlockHash>(own))) {
       const Item* item = &items_[hash.item];
@@ -392,6 +370,7 @@ class Writing {
     const std::string seal = make_seal(pieces_);
     file_->resize(size + seal.size());  // HDF5 needs less after closing than before
     file_->write(size, bytes_of(seal));
+    file_->sync();
     file_->close();
     safe_->commit();
     return size + seal.size();

@@ -46,8 +46,8 @@ struct CheckpointCost {
 /// Writes under a temporary name, syncs, renames, syncs the folder, then reads and checks the file. Nothing
 /// is left under the name if this throws (IoError, on all ranks), unless an older file stood there before the
 /// rename. Collective: all ranks give the same parts; the root adds `content`, and its path counts. Arrays of
-/// at least 1 MiB are written by all ranks side by side through parallel HDF5, each in pieces of at most
-/// 1 MiB, the others by the root.
+/// at least 1 MiB are written by all ranks side by side, each in pieces of at most 1 MiB at the places that
+/// the root has laid out, the others by the root.
 CheckpointCost write_checkpoint(const Communicator& communicator, const std::string& path,
                                 const CheckpointContent& content, std::span<const CheckpointPart> parts = {});
 /// By this rank alone.

@@ -199,19 +199,11 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
-/// H5FD_SEC2 and the like.
-hid_t driver_of(hid_t file) {
-  const Handle access(H5Fget_access_plist(file));
-  return access.get() < 0 ? -1 : H5Pget_driver(access.get());
-}
-
 /// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
 /// tries to write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end
 /// of MPI.
 void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
   const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
-  // A file that several ranks have open has its room since it was laid out.
-  if (driver_of(file.get()) != H5FD_SEC2) return;
   void* descriptor = nullptr;
   hsize_t size = 0;
   struct stat status {};
@@ -723,16 +715,6 @@ Place Dataset::place() const {
   return {offset, size};
 }
 
-void Dataset::write_block(const Shape& start, const Shape& extents, Type type, const std::byte* values) {
-  const Handle space = owned(H5Dget_space(handle_.get()), file(), path_, "describe its shape");
-  const Handle memory = make_space({element_count(extents)}, file(), path_);
-  const std::vector<hsize_t> from(start.begin(), start.end()), count(extents.begin(), extents.end());
-  checked(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, from.data(), nullptr, count.data(), nullptr),
-          file(), path_, "select a block");
-  checked(H5Dwrite(handle_.get(), file_type(type), memory.get(), space.get(), H5P_DEFAULT, values), file(),
-          path_, "write a block");
-}
-
 Dataset Group::create(const std::string& name, const Shape& shape, Type type, bool at_once) {
   const std::string where = below(name);
   const Handle space = make_space(shape, file(), where);
@@ -766,6 +748,8 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
 }
 
 Dataset Group::reserve(const std::string& name, const Shape& shape, Type type) {
+  RANKINE_ASSERT(H5Tequal(file_type(type), memory_type(type)) > 0,
+                 fmt::format("{}: memory holds {} otherwise than files do", below(name), type_name(type)));
   return create(name, shape, type, true);
 }
 
@@ -959,12 +943,19 @@ File::File(std::shared_ptr<const std::string> path, Handle handle, Group root)
     : path_(std::move(path)), handle_(std::move(handle)), root_(std::move(root)) {}
 
 namespace {
+bool unusable_now = false;
+
 Handle access_properties(const std::string& path) {
   Handle plist = owned(H5Pcreate(H5P_FILE_ACCESS), path, "", "make a property list");
   checked(H5Pset_fclose_degree(plist.get(), H5F_CLOSE_STRONG), path, "", "set how the file is closed");
+  // Else values of small datasets are written when these are closed, by destructors, which can tell nobody
+  // that it failed.
+  checked(H5Pset_sieve_buf_size(plist.get(), 0), path, "", "write values at once");
   return plist;
 }
 }  // namespace
+
+bool unusable() { return unusable_now; }
 
 File File::create(const std::string& at, const std::string& called) {
   const std::string& path = called.empty() ? at : called;
@@ -983,8 +974,15 @@ struct File::Memory {
   }
 };
 
-File File::create_in_memory(const std::string& called) {
+File File::create_in_memory(const std::string& called, std::uint64_t at_most) {
   prepare_library();
+  // The limit holds for files in memory, too, and HDF5 crashes at the end of MPI when it could not write one.
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < at_most) {
+    const std::string cause = std::strerror(EFBIG);
+    throw IoError(fmt::format("{}: cannot make a file of up to {} bytes, {} are allowed (ulimit -f): {}{}",
+                              called, at_most, limit.rlim_cur, cause, remedy(cause)));
+  }
   const auto fail_with = [&](const char* doing) {
     throw IoError(fmt::format("{}: cannot {} a file in memory: {}", called, doing, std::strerror(errno)));
   };
@@ -1055,16 +1053,6 @@ File File::open_image(std::span<const std::byte> bytes, const std::string& calle
   return adopt(std::move(file), called);
 }
 
-File File::open_shared(const std::string& at, const void* communicator, const std::string& called) {
-  prepare_library();
-  const Handle access = access_properties(called);
-  if (communicator != nullptr) {
-    checked(H5Pset_fapl_mpio(access.get(), *static_cast<const MPI_Comm*>(communicator), MPI_INFO_NULL),
-            called, "", "ask for parallel input and output");
-  }
-  return open_with(access, at, called, true);
-}
-
 File File::open(const std::string& path) {
   prepare_library();
   struct stat status {};
@@ -1072,27 +1060,16 @@ File File::open(const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
   }
   if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
-  return open_with(access_properties(path), path, path);
-}
-
-File File::open_with(const Handle& access, const std::string& at, const std::string& path, bool writable) {
-  Handle file(H5Fopen(at.c_str(), writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access.get()));
-  if (file.get() < 0) {
-    const std::string cause = last_error();
-    if (writable) {
-      throw IoError(
-          fmt::format("{}: cannot open the file for writing: HDF5: {}{}", path, cause, remedy(cause)));
-    }
-    if (cause.find("file signature not found") != std::string::npos) {
-      struct stat status {};
-      ::stat(path.c_str(), &status);
-      throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
-                                   static_cast<long long>(status.st_size)));
-    }
-    throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
-                                 path, cause, remedy(cause)));
+  const Handle access = access_properties(path);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
+  if (file.get() >= 0) return adopt(std::move(file), path);
+  const std::string cause = last_error();
+  if (cause.find("file signature not found") != std::string::npos) {
+    throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
+                                 static_cast<long long>(status.st_size)));
   }
-  return adopt(std::move(file), path);
+  throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
+                               path, cause, remedy(cause)));
 }
 
 File File::adopt(Handle file, const std::string& path) {
@@ -1121,14 +1098,15 @@ bool File::close_once() noexcept {
   // Whether or not it succeeds, HDF5 has freed the file now; its identifiers must not be used again.
   const hid_t file = handle_.release();
   root_.handle_.release();
-  return file < 0 || H5Fclose(file) >= 0;
+  if (file < 0 || H5Fclose(file) >= 0) return true;
+  unusable_now = true;
+  return false;
 }
 
 void File::discard() noexcept {
   unsigned intent = 0;
   if (handle_.get() < 0) return;
-  if ((H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) ||
-      driver_of(handle_.get()) != H5FD_SEC2) {
+  if (H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) {
     close_once();
     return;
   }

@@ -76,6 +76,8 @@ class Layer {
     (void)parameters;
     (void)seed;
   }
+  /// Whether it works on the nodes of Pass::graph.
+  virtual bool needs_graph() const { return false; }
   /// x [L, B, input] to [L, B, output].
   virtual Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const = 0;
 

@@ -1,5 +1,6 @@
 #include "src/pde/burgers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -22,6 +23,8 @@ void BurgersOptions::options(OptionVisitor& o) {
   o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
 }
 
 void BurgersOptions::validate(const DeckNode& node) const {
@@ -29,6 +32,9 @@ void BurgersOptions::validate(const DeckNode& node) const {
     node.error_at("viscosity_minimum", "viscosity_minimum: " + std::to_string(viscosity_minimum) +
                                            " is above viscosity " + std::to_string(viscosity) +
                                            "; it is the smaller end of the range");
+  if (viscosity_minimum > 0 && !std::isfinite(viscosity / viscosity_minimum))
+    node.error_at("viscosity_minimum",
+                  "viscosity / viscosity_minimum is beyond what a double holds; choose a larger one");
   if (walls == "periodic" && (left != 0 || right != 0))
     node.error_at("walls", "walls: periodic has no walls; leave left and right out, or write walls: values");
   if (walls == "values" && mean != 0)
@@ -38,7 +44,7 @@ void BurgersOptions::validate(const DeckNode& node) const {
 
 std::vector<PdeParameter> Burgers::parameters() const {
   PdeParameter nu{.name = "viscosity", .value = o_.viscosity};
-  if (o_.viscosity_minimum > 0) {
+  if (o_.viscosity_minimum > 0 && o_.viscosity_minimum < o_.viscosity) {
     nu.sampled = nu.logarithmic = true;
     nu.minimum = o_.viscosity_minimum;
     nu.maximum = o_.viscosity;
@@ -78,6 +84,11 @@ WallCondition Burgers::wall(Side side, int, double, std::span<const double>,
                             std::span<const int> learned) const {
   const std::vector<double> zero(learned.size(), 0.0);
   return {1, 0, side == Side::left ? o_.left : o_.right, 0, zero, zero, zero};
+}
+
+double Burgers::size(int) const {
+  const double walls = periodic() ? 0 : std::max(std::abs(o_.left), std::abs(o_.right));
+  return std::max(walls, std::hypot(o_.mean, o_.amplitude));
 }
 
 std::vector<double> Burgers::draw_initial(const RandomStream& stream, long id, long&) const {

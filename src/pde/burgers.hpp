@@ -19,6 +19,7 @@ struct BurgersOptions {
   double mean = 0;
   int data_cells = 1024;
   double reference_rtol = 1e-7;
+  long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
 };
@@ -44,12 +45,14 @@ class Burgers final : public Pde {
                      std::span<const int> learned) const override;
   double typical_storage_slope() const override { return 1; }
   double typical_state(int) const override { return o_.mean; }
+  double size(int unknown) const override;
 
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
   int data_cells() const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
+  long reference_steps() const override { return o_.reference_steps; }
 
  private:
   BurgersOptions o_;

@@ -32,6 +32,28 @@ void DiffusionSorptionOptions::options(OptionVisitor& o) {
     {.help = "cells of the reference solution; its ghost cells say where the walls are", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
+}
+
+std::vector<PdeConstant> DiffusionSorption::constants() const {
+  const DiffusionSorptionCoefficients& c = o_.coefficients;
+  // The other names are those of PDEBench's configuration and of its paper.
+  return {{"diffusion", {"D", "diffusion_coefficient"}, c.diffusion},
+          {"porosity", {"por", "phi"}, c.porosity},
+          {"density", {"rho_s", "rho", "bulk_density"}, c.density},
+          {"freundlich", {"k_f", "kf", "k"}, c.freundlich},
+          {"exponent", {"n_f", "nf"}, c.exponent},
+          {"regularisation", {"eps"}, c.regularisation},
+          {"length", {"x_right"}, o_.length},
+          {"duration", {"t"}, o_.duration},
+          {"data_cells", {"xdim"}, static_cast<double>(o_.data_cells)},
+          {"", {"sol"}, 1},  // concentration at the left wall
+          {"", {"x_left"}, 0}};
+}
+
+std::pair<double, double> DiffusionSorption::bounds(double least, double greatest) const {
+  return {std::min(least, 0.0), std::max(greatest, 1.0)};
 }
 
 void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {

@@ -17,6 +17,7 @@ struct DiffusionSorptionOptions {
   double storage_slope = 3.5;
   int data_cells = 1024;
   double reference_rtol = 1e-7;
+  long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
 };
 
@@ -37,6 +38,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   std::vector<PdeParameter> parameters() const override {
     return {{.name = "diffusion", .value = o_.coefficients.diffusion}};
   }
+  std::vector<PdeConstant> constants() const override;
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -52,6 +54,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
                      std::span<const double> x, std::span<double> out) const override;
   int data_cells() const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
+  long reference_steps() const override { return o_.reference_steps; }
   std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
                                 int cells, std::span<const double> times) const override;
 
@@ -59,6 +62,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;
   WallRow left_wall() const override { return {1, 0, 1}; }
   WallRow right_wall() const override { return {1, -o_.coefficients.diffusion, 0}; }
+  std::pair<double, double> bounds(double least, double greatest) const override;
 
  private:
   DiffusionSorptionOptions o_;

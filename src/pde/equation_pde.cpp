@@ -6,6 +6,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/pde/time_events.hpp"
 
 namespace rankine {
 namespace {
@@ -45,6 +46,13 @@ bool is_number(const std::string& text) {
          text.find_first_of("0123456789") != std::string::npos;
 }
 
+/// Draws scale by the range, networks divide by it.
+void check_span(const DeckNode& node, double minimum, double maximum, bool logarithmic) {
+  if (!std::isfinite(logarithmic ? maximum / minimum : maximum - minimum))
+    node.error_at("maximum", "the range from " + shortest(minimum) + " to " + shortest(maximum) +
+                                 " is wider than a double holds; choose a narrower one");
+}
+
 struct SampledOptions {
   double minimum = 0, maximum = 1;
   bool logarithmic = false;
@@ -58,6 +66,7 @@ struct SampledOptions {
       node.error_at("minimum", "minimum " + shortest(minimum) + " is above maximum " + shortest(maximum));
     if (logarithmic && minimum <= 0)
       node.error_at("minimum", "minimum is " + shortest(minimum) + "; logarithmic: true needs one above 0");
+    check_span(node, minimum, maximum, logarithmic);
   }
 };
 
@@ -70,6 +79,7 @@ struct ConstantOptions {
   void validate(const DeckNode& node) const {
     if (minimum > maximum)
       node.error_at("minimum", "minimum " + shortest(minimum) + " is above maximum " + shortest(maximum));
+    check_span(node, minimum, maximum, false);
   }
 };
 
@@ -88,7 +98,9 @@ struct FieldOptions {
   double length_scale = 0.1, amplitude = 1, mean = 0;
   void options(OptionVisitor& o) {
     o("length_scale", length_scale,
-      {.help = "distance over which the field forgets: covariance amplitude^2 exp(-r^2 / (2 length_scale^2))",
+      {.help = "distance over which the field forgets: covariance amplitude^2 exp(-r^2 / (2 "
+               "length_scale^2)); on a "
+               "periodic domain the sum of this over all r + n length, scaled to amplitude^2 at r = 0",
        .min = 0,
        .exclusive_min = true});
     o("amplitude", amplitude, {.help = "standard deviation", .min = 0});
@@ -135,6 +147,8 @@ void EquationOptions::options(OptionVisitor& o) {
   o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
+  o("reference_steps", reference_steps,
+    {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
 }
 
 void EquationPde::describe(OptionVisitor& o) {
@@ -206,6 +220,38 @@ EquationPde::EquationPde(const DeckNode& node) {
   }
   read_typical(node);
   check_terms(node, trials);
+  measure_sizes(trials);
+  std::vector<kernels::Program> terms{flux_, source_};
+  terms.insert(terms.end(), walls_.begin(), walls_.end());
+  for (const kernels::Program& term : terms)
+    if (term.reads_time()) time_events_.push_back(term.time_events());
+}
+
+void EquationPde::measure_sizes(const std::vector<Trial>& trials) {
+  sizes_.assign(options_.unknowns.size(), 0.0);
+  for (int k = 0; k < unknowns(); ++k) {
+    double sum = 0;
+    for (const Trial& trial : trials)
+      for (int i = 0; i < trial_points; ++i) {
+        const double u = trial.arguments[static_cast<size_t>(k * trial_points + i)];
+        sum += u * u;
+      }
+    double& size = sizes_[static_cast<size_t>(k)];
+    size = std::sqrt(sum / (trial_states_count * trial_points));
+    if (periodic()) continue;
+    constexpr int wall_times = 65;
+    for (const Side side : {Side::left, Side::right})
+      for (int j = 0; j < wall_times; ++j) {
+        const WallCondition c =
+            wall(side, k, duration() * j / (wall_times - 1), trials.front().parameters, {});
+        const double value = std::abs(c.target / c.value_factor);
+        if (c.value_factor != 0 && std::isfinite(value)) size = std::max(size, value);
+      }
+  }
+}
+
+std::vector<double> EquationPde::time_events(std::span<const double> parameters) const {
+  return event_times(time_events_, parameters, duration());
 }
 
 ExpressionNames EquationPde::read_names(const DeckNode& node) {
@@ -245,7 +291,8 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
       SampledOptions sampled;
       value.read(sampled);
       PdeParameter p{.name = key,
-                     .sampled = true,
+                     .value = sampled.minimum,
+                     .sampled = sampled.minimum < sampled.maximum,  // else the same for all samples
                      .minimum = sampled.minimum,
                      .maximum = sampled.maximum,
                      .logarithmic = sampled.logarithmic};
@@ -352,6 +399,12 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
   for (int k = 0; k < count; ++k) {
     if (flux_.reads_argument(count + k)) flux_derivatives_ = std::max(flux_derivatives_, 1);
     if (flux_.reads_argument(2 * count + k)) flux_derivatives_ = 2;
+  }
+  for (const ExpressionText& one : flux) {
+    const kernels::Program alone = expressions.compile({one}, {.what = "flux", .derivatives = true});
+    bool reads = false;
+    for (int k = count; k < 3 * count; ++k) reads = reads || alone.reads_argument(k);
+    convective_.push_back(reads ? 0 : 1);
   }
   has_source_ = source_.size(0).instructions > 0;
   autonomous_ = !flux_.reads_time() && !source_.reads_time();
@@ -540,17 +593,23 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.kind = Initial::Kind::gaussian_random_field;
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
-    // Waves of period `length`, or twice that where the ends do not meet. Their weights are the square root
-    // of the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of the largest.
-    const double wave = 2 * std::numbers::pi / (periodic() ? length() : 2 * length());
-    const double last = std::sqrt(4 * std::log(1e8)) / (wave * options.length_scale);
+    // Waves with the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of its root's largest value: the
+    // sum of that function's images at distances of the waves' period. On a periodic domain this is the
+    // length. Between walls it is twice the length where the next image is below 1e-5 (l up to a fifth of the
+    // length), or else so long that it is below 1e-8. Beyond 1e8 lengths it is constant to rounding.
+    const double pi = std::numbers::pi, l = std::min(options.length_scale, 1e8 * length());
+    initial.wave = periodic() ? 2 * pi : pi;
+    if (!periodic() && l > 0.2 * length())
+      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length());
+    const double wave = initial.wave / length();
+    const double last = std::sqrt(4 * std::log(1e8)) / (wave * l);
     if (last > 4096)
       node.child("gaussian_random_field")
           .error_at("length_scale", "length_scale " + shortest(options.length_scale) +
                                         " is too short for the length " + shortest(length()) +
                                         "; allowed: from about length/600 on");
     for (int k = 0; k == 0 || k <= last; ++k) {
-      const double w = wave * k * options.length_scale;
+      const double w = wave * k * l;
       initial.weights.push_back(std::exp(-w * w / 4) * (k == 0 ? std::numbers::sqrt2 / 2 : 1));
     }
     initial.numbers = 2 * initial.weights.size() - 1;
@@ -630,7 +689,7 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
   const int waves = static_cast<int>(initial.weights.size()) - 1;
   const bool field = initial.kind == Initial::Kind::gaussian_random_field;
   if (periodic() || field) {
-    const double wave = periodic() ? 2 * pi : pi;
+    const double wave = field ? initial.wave : 2 * pi;
     double sum = initial.mean;
     if (field) sum += initial.weights[0] * *numbers++;
     for (int k = 1; k <= waves; ++k) {
@@ -706,12 +765,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     for (size_t p = 0; p < parameters_.size(); ++p) {
       const PdeParameter& parameter = parameters_[p];
       const double r = stream.uniform(max_unknowns, s, static_cast<std::int64_t>(p));
-      double value = parameter.value;
-      if (parameter.sampled && parameter.logarithmic)
-        value = parameter.minimum * std::pow(parameter.maximum / parameter.minimum, r);
-      else if (parameter.sampled)
-        value = parameter.minimum + (parameter.maximum - parameter.minimum) * r;
-      trial.parameters.push_back(value);
+      trial.parameters.push_back(parameter.at(r));
     }
     long redrawn = 0;
     const std::vector<double> numbers = draw_initial(stream, s, redrawn);

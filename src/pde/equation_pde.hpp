@@ -21,6 +21,7 @@ struct EquationOptions {
   std::vector<std::string> unknowns{"u"};
   int data_cells = 1024;
   double reference_rtol = 1e-7;
+  long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
 };
 
@@ -50,21 +51,25 @@ class EquationPde final : public Pde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
+  bool convective(int unknown) const override { return convective_[static_cast<size_t>(unknown)] != 0; }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override { return flux_.is_linear() && !walls_read_time_; }
   bool autonomous() const override { return autonomous_; }
+  std::vector<double> time_events(std::span<const double> parameters) const override;
 
   bool periodic() const override { return walls_.empty(); }
   WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
                      std::span<const int> learned) const override;
   double typical_storage_slope() const override { return typical_slope_; }
   double typical_state(int unknown) const override { return typical_state_[static_cast<size_t>(unknown)]; }
+  double size(int unknown) const override { return sizes_[static_cast<size_t>(unknown)]; }
 
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
   int data_cells() const override { return options_.data_cells; }
   double reference_rtol() const override { return options_.reference_rtol; }
+  long reference_steps() const override { return options_.reference_steps; }
 
   /// Whether the deck gives the exact solution.
   bool has_exact() const { return exact_.has_value(); }
@@ -80,7 +85,7 @@ class EquationPde final : public Pde {
     double minimum = 0, maximum = 1;            // constant
     int modes = 4;                              // fourier
     double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
-    double length_scale = 0.1;                  // gaussian_random_field
+    double wave = 0;  // gaussian_random_field: phase of the first wave along the domain
     bool formula = false;
     size_t numbers = 0;  // how many are drawn
     /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
@@ -101,6 +106,9 @@ class EquationPde final : public Pde {
   void read_initial(const DeckNode& node, const Expressions& expressions);
   void read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula);
   void read_typical(const DeckNode& node);
+  struct Trial;
+  /// Sets size(), from trial states and from the values that walls hold over time.
+  void measure_sizes(const std::vector<Trial>& trials);
   struct Trial {
     std::vector<double> parameters, arguments;  // arguments: u, u_x, u_xx, each [unknown][trial_points]
   };
@@ -128,9 +136,11 @@ class EquationPde final : public Pde {
   std::vector<kernels::Program>
       walls_;  // [side][unknown], results: value factor, slope factor, target, outside
   std::vector<Initial> initials_;
-  std::vector<double> typical_state_;
+  std::vector<kernels::Program> time_events_;  // of flux, source and walls
+  std::vector<double> typical_state_, sizes_;
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
+  std::vector<char> convective_;  // [unknown]
   bool has_source_ = false, walls_read_time_ = false, autonomous_ = true;
 };
 

@@ -1,46 +1,20 @@
 #include "src/pde/method_of_lines.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/pde/limited_flux.hpp"
+#include "src/pde/small_system.hpp"
+#include "src/pde/time_events.hpp"
 
 namespace rankine {
-namespace {
-
-/// Solves the m x m system a x = b in place by elimination with pivoting; m is the number of unknowns of a
-/// PDE.
-void solve_small(std::vector<double> a, int m, double* x, int columns) {
-  for (int k = 0; k < m; ++k) {
-    int pivot = k;
-    for (int i = k + 1; i < m; ++i)
-      if (std::abs(a[i * m + k]) > std::abs(a[pivot * m + k])) pivot = i;
-    if (a[pivot * m + k] == 0)
-      throw NumericalError(
-          "the storage does not increase with u: its derivative is singular, so the equation says "
-          "nothing of du/dt; change pde.storage");
-    for (int j = 0; j < m; ++j) std::swap(a[k * m + j], a[pivot * m + j]);
-    for (int c = 0; c < columns; ++c) std::swap(x[k * columns + c], x[pivot * columns + c]);
-    for (int i = k + 1; i < m; ++i) {
-      const double factor = a[i * m + k] / a[k * m + k];
-      for (int j = k; j < m; ++j) a[i * m + j] -= factor * a[k * m + j];
-      for (int c = 0; c < columns; ++c) x[i * columns + c] -= factor * x[k * columns + c];
-    }
-  }
-  for (int k = m - 1; k >= 0; --k)
-    for (int c = 0; c < columns; ++c) {
-      double sum = x[k * columns + c];
-      for (int j = k + 1; j < m; ++j) sum -= a[k * m + j] * x[j * columns + c];
-      x[k * columns + c] = sum / a[k * m + k];
-    }
-}
-
-}  // namespace
-
-OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters) {
+OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters, bool limited) {
   const auto space =
       std::make_shared<const SpatialOperator>(pde, fine_cells, SchemeParameters{parameters, {}});
+  const auto flux = limited ? std::make_shared<const LimitedFlux>(*space) : nullptr;
   const int m = pde.unknowns(), width = space->width();
   OdeSystem system;
   system.cells = fine_cells;
@@ -48,10 +22,11 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
   system.reach = space->reach();
   system.periodic = pde.periodic();
   system.autonomous = pde.autonomous();
-  system.rhs = [space, m](double t, std::span<const double> u, std::span<double> f) {
+  system.rhs = [space, flux, m](double t, std::span<const double> u, std::span<double> f) {
     const double times[1] = {t};
     const SpatialOperator::Ghosts ghosts = space->ghosts(times);
     space->value(space->terms(times, ghosts, u, 0), 0, f);
+    if (flux) flux->add_difference(t, ghosts, u, f);
     const kernels::TermValues storage = space->storage(times, u, 1);
     std::vector<double> slope(m * m);
     for (int i = 0; i < space->cells(); ++i) {
@@ -60,13 +35,15 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
       solve_small(slope, m, &f[i * m], 1);
     }
   };
-  system.jacobian = [space, m, width](double t, std::span<const double> u, kernels::StencilFrames& out) {
+  system.jacobian = [space, flux, m, width](double t, std::span<const double> u,
+                                            kernels::StencilFrames& out) {
     // d/du [M'^-1 G] = M'^-1 (G' - M''[M'^-1 G])
     const double times[1] = {t};
     const SpatialOperator::Ghosts ghosts = space->ghosts(times);
     const SpatialOperator::Terms terms = space->terms(times, ghosts, u, 1);
     std::fill(out.values.begin(), out.values.end(), 0.0);
     space->add_jacobian(terms, ghosts, 0, 1, out, 0);
+    if (flux) flux->add_jacobian(t, ghosts, u, out);
     std::vector<double> f(width), slope(m * m), row;
     space->value(terms, 0, f);
     const kernels::TermValues storage = space->storage(times, u, 2);
@@ -92,66 +69,168 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
   return system;
 }
 
-namespace {
+namespace {}  // namespace
 
-/// Why an integration stopped, as far as its last state tells.
-std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
-                      const std::vector<double>& u) {
+std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+                           std::span<const double> u) {
+  if (pde.flux_derivatives() != 1) return {};
   const SpatialOperator space(pde, cells, {parameters, {}});
   const double times[1] = {t};
+  const int m = pde.unknowns();
+  const SpatialOperator::Terms terms = space.terms(times, space.ghosts(times), u, 1);
+  for (int a = 0; a < m; ++a) {
+    const double* by_slope = terms.flux.by(a, m + a);
+    const double* worst = std::max_element(by_slope, by_slope + space.faces());
+    if (*worst > 0)
+      return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " + shortest(*worst) +
+             ") at x = " + shortest(static_cast<double>(worst - by_slope) * pde.length() / cells) +
+             ", t = " + shortest(t) +
+             ": anti-diffusion, whose waves grow the faster the finer the grid; diffusion is -D u_x, D >= 0: "
+             "change the flux, or end before (pde.duration)";
+  }
+  return {};
+}
+
+namespace {
+
+/// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
+std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters,
+                      const OdeOptions& options, const OdeResult& result) {
+  if (result.last_state.empty()) return "; change the initial states or the terms that are not finite there";
+  const std::vector<double>& u = result.last_state;
+  const double t = result.last_time;
+  const SpatialOperator space(pde, cells, {parameters, {}});
+  const double times[1] = {t};
+  const int m = pde.unknowns();
   const auto place = [&](double x, double value) {
     return " at x = " + shortest(x) + ", t = " + shortest(t) + ", where u = " + shortest(value);
   };
-  const int m = pde.unknowns();
   const kernels::TermValues storage = space.storage(times, u, 1);
   for (int a = 0; a < m; ++a)
     for (int i = 0; i < cells; ++i)
       if (!(storage.by(a, a)[i] > 1e-6 * pde.typical_storage_slope()))
-        return "the storage of " + pde.field_name(a) + " hardly rises or falls (slope " +
+        return "; the storage of " + pde.field_name(a) + " hardly rises or falls (slope " +
                shortest(storage.by(a, a)[i]) + ")" + place(space.cell_centre(i), u[i * m + a]) +
-               "; the equation says nothing of du/dt there";
-  const SpatialOperator::Ghosts ghosts = space.ghosts(times);
-  const SpatialOperator::Terms terms = space.terms(times, ghosts, u, 1);
-  for (int a = 0; a < m && pde.flux_derivatives() == 1; ++a)
-    for (int f = 0; f < space.faces(); ++f)
-      if (terms.flux.by(a, m + a)[f] > 0)
-        return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " +
-               shortest(terms.flux.by(a, m + a)[f]) + ") at x = " + shortest(f * pde.length() / cells) +
-               ", t = " + shortest(t) + ": anti-diffusion, which no grid resolves; diffusion is -D u_x";
-  std::vector<double> rate(space.width());
-  semi_discrete(pde, cells, parameters).rhs(t, u, rate);
+               "; the equation says nothing of du/dt there: give the storage a slope everywhere, such as "
+               "1e-3*u more";
+  if (const std::string fault = anti_diffusion(pde, cells, parameters, t, u); !fault.empty())
+    return "; " + fault;
+  std::vector<double> rate(space.width()), later(space.width());
+  const OdeSystem system = semi_discrete(pde, cells, parameters);
+  system.rhs(t, u, rate);
   long fastest = 0;
   for (long i = 0; i < static_cast<long>(rate.size()); ++i)
     if (std::abs(rate[i]) > std::abs(rate[fastest])) fastest = i;
-  return "the solution changes fastest (du/dt = " + shortest(rate[fastest]) + ")" +
-         place(space.cell_centre(static_cast<int>(fastest / m)), u[fastest]) +
-         "; a term that is singular there, or a solution that blows up, ends like this";
+  const std::string where = place(space.cell_centre(static_cast<int>(fastest / m)), u[fastest]);
+  if (result.status == OdeStatus::pole)
+    return where + " and du/dt = " + shortest(rate[fastest]) +
+           "; end before (pde.duration), or change the source or the initial states";
+  const std::string limit = "; the limit is pde.reference_steps: " + std::to_string(options.max_steps);
+  if (!pde.autonomous()) {
+    // Whether the terms alone change the rate by its own size while the state stands still.
+    double size = 0;
+    for (const double r : rate) size = std::max(size, std::abs(r));
+    for (double wait = pde.duration() * 1e-9; wait < pde.duration() * 1e-2; wait *= 2) {
+      system.rhs(std::min(t + wait, pde.duration()), u, later);
+      double by_time = 0;
+      for (size_t i = 0; i < rate.size(); ++i) by_time = std::max(by_time, std::abs(later[i] - rate[i]));
+      if (by_time > 0.5 * size)
+        return "; the terms or walls that read t change du/dt from " + shortest(size) + " by " +
+               shortest(by_time) + " within " + shortest(wait) + " after t = " + shortest(t) +
+               ": they vary too fast for so few steps" + limit +
+               "; allow more, or replace what varies so fast by its mean";
+    }
+  }
+  const std::string what = "; the solution changes fastest (du/dt = " + shortest(rate[fastest]) + ")" + where;
+  if (result.status == OdeStatus::step_limit) return what + limit + "; allow more steps, or smooth the terms";
+  return what +
+         "; a term that is singular there, or a solution that blows up, ends like this: change the "
+         "equation, its initial states or pde.duration";
+}
+
+}  // namespace
+
+double decade_of(double size) {
+  if (!(size > 0) || !std::isfinite(size)) return 1;
+  return std::pow(10.0, std::floor(std::log10(size / 0.15)));
+}
+
+namespace {
+
+/// Largest |u| of each unknown in [...][unknown].
+std::vector<double> largest_of(std::span<const double> u, int unknowns) {
+  std::vector<double> largest(unknowns, 0.0);
+  for (size_t i = 0; i < u.size(); ++i)
+    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
+  return largest;
+}
+
+constexpr double much_smaller = 1.0 / 30;
+
+/// What the unknowns of one sample are measured in: as the PDE says, or less where the sample is much
+/// smaller.
+std::vector<double> scales_of(const Pde& pde, std::span<const double> initial,
+                              const std::vector<double>& parameters, std::span<const double> times) {
+  const int m = pde.unknowns();
+  std::vector<double> size = largest_of(initial, m), scales;
+  for (const Side side : {Side::left, Side::right})
+    for (int a = 0; a < m && !pde.periodic(); ++a)
+      for (const double t : times) {
+        const WallCondition wall = pde.wall(side, a, t, parameters, {});
+        const double value = std::abs(wall.target / wall.value_factor);
+        if (wall.value_factor != 0 && std::isfinite(value)) size[a] = std::max(size[a], value);
+      }
+  for (int a = 0; a < m; ++a) {
+    const double scale = decade_of(pde.size(a));
+    scales.push_back(size[a] > 0 && size[a] < much_smaller * scale ? decade_of(size[a]) : scale);
+  }
+  return scales;
 }
 
 }  // namespace
 
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
                                     const std::vector<double>& parameters, int fine_cells, int cells,
-                                    std::span<const double> times) {
-  const int width = fine_cells * pde.unknowns();
+                                    std::span<const double> times, const LinesOptions& lines) {
+  const int m = pde.unknowns(), width = fine_cells * m;
   const bool starts_later = times.empty() || times.front() > 0;
-  std::vector<double> stops(times.begin(), times.end());
-  if (starts_later) stops.insert(stops.begin(), 0.0);
+  std::vector<double> moments(times.begin(), times.end());
+  if (starts_later) moments.insert(moments.begin(), 0.0);
   OdeOptions options;
-  options.rtol = pde.reference_rtol();
+  options.rtol = lines.rtol > 0 ? lines.rtol : pde.reference_rtol();
   options.atol = options.rtol * 1e-2;
-  options.max_steps = 20000;  // hundreds are usual; an equation that needs more is singular in time
-  const OdeResult result =
-      integrate_stiff(semi_discrete(pde, fine_cells, parameters), initial, stops, options);
-  if (result.status != OdeStatus::completed) {
-    std::string why;
-    if (!result.last_state.empty())
-      why = "; " + diagnosis(pde, fine_cells, parameters, result.last_time, result.last_state);
-    throw NumericalError("reference solution: " + result.reason + why +
-                         "; change the equation, its initial states or its duration");
+  options.max_steps = pde.reference_steps();
+  if (lines.limited) options.method = OdeMethod::rosenbrock3;  // which needs no exact Jacobian
+  if (!pde.autonomous()) {
+    constexpr int places = 32;
+    std::vector<double> x, u;
+    for (int i = 0; i < places; ++i) {
+      x.push_back(pde.length() * (i + 0.5) / places);
+      const long cell = static_cast<long>(i) * fine_cells / places;
+      u.insert(u.end(), initial.begin() + cell * m, initial.begin() + (cell + 1) * m);
+    }
+    options.stops = time_stops(pde, parameters, x, u);
   }
-  return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine_cells, cells,
-                       pde.unknowns());
+  const OdeSystem system = semi_discrete(pde, fine_cells, parameters, lines.limited);
+  std::vector<double> scales = scales_of(pde, initial, parameters, moments);
+  // A solution that stays much smaller than expected is computed again, with the tolerance that it needs.
+  for (;;) {
+    options.scale = scales;
+    if (std::all_of(scales.begin(), scales.end(), [](double s) { return s == 1; })) options.scale.clear();
+    const OdeResult result = integrate_stiff(system, initial, moments, options);
+    if (result.status != OdeStatus::completed)
+      throw NumericalError("reference solution: " + result.reason +
+                           diagnosis(pde, fine_cells, parameters, options, result));
+    const std::vector<double> largest = largest_of(result.values, m);
+    bool again = false;
+    for (int a = 0; a < m; ++a)
+      if (largest[a] > 1e-30 && largest[a] < much_smaller * scales[a]) {
+        scales[a] = decade_of(largest[a]);
+        again = true;
+      }
+    if (!again)
+      return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine_cells, cells, m);
+  }
 }
 
 std::vector<double> average_cells(std::span<const double> values, int fine, int coarse, int unknowns) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "solvers/ode.hpp"
@@ -10,15 +11,32 @@
 
 namespace rankine {
 
-/// du/dt = M'(u)^-1 G(u) on `fine_cells` cells. Walls that depend on t make it non-autonomous.
-OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters);
+/// du/dt = M'(u)^-1 G(u) on `fine_cells` cells. Walls that depend on t make it non-autonomous. `limited`: G
+/// with LimitedFlux, and a Jacobian that leaves out how its slopes and wave speeds change.
+OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters,
+                        bool limited = false);
+
+/// The power of ten that an unknown of this size is measured in: 1 for sizes from 0.15 to 1.5, and for 0.
+double decade_of(double size);
+
+/// How the method of lines is to differ from a PDE's reference.
+struct LinesOptions {
+  double rtol = 0;       ///< of a step in time; 0: Pde::reference_rtol()
+  bool limited = false;  ///< the convective flux by LimitedFlux (src/pde/limited_flux.hpp)
+};
 
 /// From `initial` [fine cell][unknown] at t = 0 to `times` (rising, >= 0), averaged to `cells` cells:
-/// [time][cell][unknown]. Throws NumericalError where the integrator fails, InputError where `cells` does not
-/// divide fine_cells. Needs a PetscSession.
+/// [time][cell][unknown]. A step's absolute tolerance is a hundredth of rtol times the unknown's size, which
+/// is that of initial states and walls, or of the solution where it stays much smaller. Throws NumericalError
+/// where the integrator fails, InputError where `cells` does not divide fine_cells. Needs a PetscSession.
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
                                     const std::vector<double>& parameters, int fine_cells, int cells,
-                                    std::span<const double> times);
+                                    std::span<const double> times, const LinesOptions& options = {});
+
+/// A sentence that names place and remedy where a flux grows with its own unknown's derivative at the state u
+/// [cell][unknown]; empty where none does. Other unknowns' diffusion may outweigh it.
+std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+                           std::span<const double> u);
 
 /// Means over `fine / coarse` neighbouring cells of `unknowns` numbers each: [row][fine] -> [row][coarse].
 /// `coarse` must divide `fine`.

@@ -1,9 +1,17 @@
 #include "src/pde/pde.hpp"
 
+#include <cmath>
+
 #include "kernels/error.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/wall_checks.hpp"
 
 namespace rankine {
+
+double PdeParameter::at(double share) const {
+  if (!sampled) return value;
+  return logarithmic ? minimum * std::pow(maximum / minimum, share) : minimum + (maximum - minimum) * share;
+}
 
 void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
@@ -15,7 +23,10 @@ void Pde::exact(double, std::span<const double>, std::span<const double>, std::s
 
 std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters,
                                    int cells, std::span<const double> times) const {
-  return method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
+  std::vector<double> solution =
+      method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
+  check_outflow(*this, parameters, solution, cells, times);
+  return solution;
 }
 
 }  // namespace rankine

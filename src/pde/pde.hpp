@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/terms.hpp"
@@ -39,6 +40,8 @@ class CollocatedPde {
   virtual void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const = 0;
   virtual WallRow left_wall() const = 0;
   virtual WallRow right_wall() const = 0;
+  /// Least and greatest value of a solution whose initial state lies between these (maximum principle).
+  virtual std::pair<double, double> bounds(double least, double greatest) const = 0;
 };
 
 enum class Side { left, right };
@@ -57,6 +60,16 @@ struct PdeParameter {
   bool sampled = false;  ///< drawn for each sample between minimum and maximum
   double minimum = 0, maximum = 0;
   bool logarithmic = false;  ///< drawn uniformly in its logarithm
+
+  /// The value at `share`, 0 to 1, of the range; `value` where it is not sampled.
+  double at(double share) const;
+};
+
+/// A number of the equation that data files state, too.
+struct PdeConstant {
+  std::string key;                 ///< in the deck's `pde`; empty: fixed by the equation
+  std::vector<std::string> names;  ///< what files call it, beside the key
+  double value;
 };
 
 class Pde {
@@ -74,6 +87,8 @@ class Pde {
   /// Its symbol, under which its field is stored: "u" where there is one unknown.
   virtual std::string symbol(int /*unknown*/) const { return "u"; }
   virtual std::vector<PdeParameter> parameters() const { return {}; }
+  /// Numbers that a file of solutions may state, and must then agree with.
+  virtual std::vector<PdeConstant> constants() const { return {}; }
 
   /// M, F, S with derivatives up to `order` (0, 1, 2). `out` is reset by the callee.
   virtual void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
@@ -82,6 +97,8 @@ class Pde {
   virtual bool has_source() const { return false; }
   /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
   virtual int flux_derivatives() const = 0;
+  /// The flux of this unknown reads no derivative: it is carried along by characteristics.
+  virtual bool convective(int /*unknown*/) const { return flux_derivatives() == 0; }
   /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
   /// where nothing more is known than the value.
   virtual std::string explain(const std::string& /*term*/, const kernels::TermPoints& /*at*/,
@@ -92,6 +109,9 @@ class Pde {
   virtual bool linear_flux() const { return false; }
   /// No term and no wall depends on t.
   virtual bool autonomous() const { return true; }
+  /// Times in (0, duration) at which a term or a wall jumps, kinks or turns sharply in t, as far as formulas
+  /// tell; rising.
+  virtual std::vector<double> time_events(std::span<const double> /*parameters*/) const { return {}; }
 
   virtual bool periodic() const { return false; }
   /// Not called for a periodic domain. `learned` as in TermPoints.
@@ -102,6 +122,12 @@ class Pde {
   virtual double typical_storage_slope() const = 0;
   /// The state that the frozen march linearises flux and source about.
   virtual double typical_state(int /*unknown*/) const { return 0; }
+
+  /// How large an unknown is, as far as initial states and walls tell: the larger of the root mean square of
+  /// initial states and of the values that walls hold. 0 where both are 0.
+  virtual double size(int /*unknown*/) const { return 1; }
+  /// What an unknown is measured in, in the units of the deck (src/pde/scaled_pde.hpp).
+  virtual double scale(int /*unknown*/) const { return 1; }
 
   /// The random numbers that make the initial state of sample `id`: its u0 for example, or amplitudes and
   /// phases. `redrawn` counts draws that were refused.
@@ -118,6 +144,9 @@ class Pde {
   /// Cells that reference solutions are computed on; a multiple of the cells of every deck that uses them.
   virtual int data_cells() const = 0;
   virtual double reference_rtol() const = 0;
+  /// Steps in time that a reference solution may take, over its whole duration.
+  virtual long reference_steps() const { return default_reference_steps; }
+  static constexpr long default_reference_steps = 20000;  ///< hundreds are usual
   /// The reference solution for `initial` [data_cells][unknown] at `times` (rising, from 0 on), averaged to
   /// `cells` cells: [time][cell][unknown]. Throws NumericalError where the integrator fails. By default the
   /// method of lines on data_cells() cells with PETSc's adaptive implicit integrator.

@@ -103,10 +103,10 @@ void SpatialOperator::report_not_finite(const char* term, const TermValues& valu
     for (long p = 0; p < values.size; ++p)
       if (!std::isfinite(values.at(a)[p])) {
         std::string why = pde_.explain(term, points, p);
-        throw NumericalError(std::string(term) + " of " + pde_.field_name(a) +
-                             " at x = " + shortest(points.x[p]) + ", t = " + shortest(points.t[p]) + " is " +
-                             shortest(values.at(a)[p]) + " for u = " + shortest(points.arguments[p]) +
-                             (why.empty() ? "" : ": " + why));
+        throw NumericalError(
+            std::string(term) + " of " + pde_.field_name(a) + " at x = " + shortest(points.x[p]) +
+            ", t = " + shortest(points.t[p]) + " is " + shortest(values.at(a)[p] * pde_.scale(a)) +
+            " for u = " + shortest(points.arguments[p] * pde_.scale(0)) + (why.empty() ? "" : ": " + why));
       }
   for (long k = 0; k < static_cast<long>(values.gradient.size()); ++k)
     if (!std::isfinite(values.gradient[k])) {
@@ -114,7 +114,7 @@ void SpatialOperator::report_not_finite(const char* term, const TermValues& valu
       throw NumericalError("a derivative of the " + std::string(term) + " of " +
                            pde_.field_name(static_cast<int>(k / values.size / values.arguments)) +
                            " at x = " + shortest(points.x[p]) + ", t = " + shortest(points.t[p]) +
-                           " is not finite for u = " + shortest(points.arguments[p]) +
+                           " is not finite for u = " + shortest(points.arguments[p] * pde_.scale(0)) +
                            "; write the term so that it stays differentiable there");
     }
   throw NumericalError(std::string("the ") + term + " is not finite");

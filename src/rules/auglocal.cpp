@@ -43,8 +43,7 @@ std::vector<int> AugLocal::modules(const Network& network) const {
 }
 
 void AugLocal::check(const RuleSetup& setup) const {
-  if (setup.network == nullptr)
-    throw InputError("auglocal: trains networks that are lists of blocks (experiment: training)");
+  if (setup.network == nullptr) throw InputError("auglocal: what is trained is no list of blocks");
   const Network& network = *setup.network;
   const int n = hidden(network), count = n - options_.depth;
   if (count < 2)

@@ -39,4 +39,16 @@ void reject_unused_options(const LearningRule& rule, const DeckNode& train) {
   }
 }
 
+std::vector<std::string> rules_for(const RuleSetup& setup) {
+  std::vector<std::string> out;
+  for (const std::string& name : rules().names()) {
+    try {
+      rules().make_or(name, DeckNode())->check(setup);
+      out.push_back(name);
+    } catch (const InputError&) {
+    }
+  }
+  return out;
+}
+
 }  // namespace rankine

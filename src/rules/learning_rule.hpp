@@ -147,6 +147,9 @@ StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& grad
 /// Throws InputError where the deck's `train` gives an option that the rule makes no use of.
 void reject_unused_options(const LearningRule& rule, const DeckNode& train);
 
+/// Names of the rules that, with their defaults, can train this.
+std::vector<std::string> rules_for(const RuleSetup& setup);
+
 /// The table of rules that a deck's `train.rule` can name.
 const Registry<LearningRule>& rules();
 

@@ -17,7 +17,8 @@ std::vector<int> Pipeline::stages(const Network& network) const {
 }
 
 void Pipeline::check(const RuleSetup& setup) const {
-  check_stages(setup, setup.network != nullptr ? stages(*setup.network) : std::vector<int>{});
+  if (setup.network == nullptr) throw InputError("pipeline: what is trained is no list of blocks");
+  check_stages(setup, stages(*setup.network));
 }
 
 void Pipeline::begin(const RuleSetup& setup, const ParameterSet& parameters) {

@@ -70,6 +70,10 @@ void Seco::check(const RuleSetup& setup) const {
   if (setup.network == nullptr) throw InputError("seco: what is trained is no list of blocks");
   const Network& network = *setup.network;
   if (network.input().rank() < 1) throw InputError("seco: needs sequences, [T] or [T, ...]");
+  if (network.input().rank() == 1 && setup.inputs != DType::i32)
+    throw InputError(
+        fmt::format("seco: needs sequences of tokens or [T, ...], but an example is a vector of {} numbers",
+                    network.input()[0]));
   const std::int64_t all = network.input()[0], c = options_.chunk, count = (all + c - 1) / c;
   if (options_.keep > count)
     throw InputError(fmt::format("seco: keep: {}, but sequences of {} tokens have {} chunks of {}",

@@ -25,6 +25,12 @@ void Chain::describe(OptionVisitor& o) {
   o("blocks", blocks, {.help = "layers, each a mapping as in model.blocks", .required = true, .min_size = 1});
 }
 
+bool Chain::needs_graph() const {
+  for (int b = 0; b < blocks_.size(); ++b)
+    if (blocks_.block(b).needs_graph()) return true;
+  return false;
+}
+
 void Chain::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
   for (int i = 0; i < blocks_.size(); ++i) blocks_.block(i).add_parameters(parameters, seed);
 }

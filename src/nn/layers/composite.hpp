@@ -12,6 +12,7 @@ class Chain : public Layer {
   static void describe(OptionVisitor& o);
 
   Shape output() const override { return blocks_.output(); }
+  bool needs_graph() const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 

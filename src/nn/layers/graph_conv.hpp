@@ -17,6 +17,7 @@ class GraphConv final : public Layer {
   };
   GraphConv(const Options& options, const LayerContext& context);
   Shape output() const override { return {input()[0], options_.units}; }
+  bool needs_graph() const override { return true; }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   /// Throws InputError without a graph of the sample's nodes.
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
@@ -38,6 +39,7 @@ class GraphAttention final : public Layer {
   };
   GraphAttention(const Options& options, const LayerContext& context);
   Shape output() const override { return {input()[0], options_.heads * options_.units}; }
+  bool needs_graph() const override { return true; }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 

@@ -34,6 +34,49 @@ TEST(Csv, SplitsFields) {
   EXPECT_EQ(csv.rows.at(1).line, 4);
 }
 
+TEST(Csv, FindsTheSeparatorThatTheRowsAgreeOn) {
+  const auto separator = [](const std::string& text) { return parse_csv(text, "t.csv").separator; };
+  EXPECT_EQ(separator("a,b;c,d\n1,2;3,4\n1,2;3,4\n"), ';')
+      << "three fields or two: both fit, the first is taken";
+  EXPECT_EQ(separator("a,b;c,d\n1,2,3\n4,5,6\n"), ',');
+  EXPECT_EQ(separator("\"a;b\",c\n1,2\n"), ',');
+  EXPECT_EQ(separator("a b,c\n1,2\n"), ',');
+  EXPECT_EQ(separator("a b c\n1 2 3\n"), ' ');
+}
+
+TEST(Csv, PassesOverComments) {
+  const Csv csv = parse_csv("# a;b;c\n \t# more\n1,2\r#3,4\r\n\"#5\",6", "t.csv");
+  ASSERT_EQ(csv.rows.size(), 2u);
+  EXPECT_EQ(csv.rows[0].line, 3);
+  EXPECT_THAT(csv.rows[1].fields, ElementsAre("#5", "6"));
+  EXPECT_EQ(csv.rows[1].line, 5);
+}
+
+TEST(Csv, TellsAHeaderFromNumbers) {
+  EXPECT_TRUE(parse_csv("RI,Na,Mg\n1,2,3\n", "t.csv").has_header()) << "Na is sodium here";
+  EXPECT_TRUE(parse_csv(",a,b\n0,1,2\n", "t.csv").has_header());
+  EXPECT_FALSE(parse_csv("+1,+2,yes\n", "t.csv").has_header());
+  EXPECT_FALSE(parse_csv("nan,?,yes\n", "t.csv").has_header());
+  EXPECT_FALSE(parse_csv("1e999,x,yes\n", "t.csv").has_header());
+}
+
+TEST(Csv, DropsAnEmptyLastFieldThatAllRowsHave) {
+  const auto widths = [](const std::string& text) {
+    Csv csv = parse_csv(text, "t.csv");
+    csv.make_rectangular();
+    std::vector<std::size_t> out;
+    for (const CsvRow& row : csv.rows) out.push_back(row.fields.size());
+    return out;
+  };
+  EXPECT_THAT(widths("a,b,\n1,2,\n3,4,\n"), ElementsAre(2, 2, 2));
+  EXPECT_THAT(widths("a,b\n1,2,\n3,4,\n"), ElementsAre(2, 2, 2));
+  EXPECT_THAT(widths("a,b,\n1,2\n3,4\n"), ElementsAre(2, 2, 2));
+  EXPECT_THAT(widths("1,2,\n3,4,\n"), ElementsAre(2, 2));
+  EXPECT_THAT(widths("a,b,c\n1,2,\n3,4,\n"), ElementsAre(3, 3, 3)) << "the column c has no values";
+  EXPECT_THAT([&] { widths("a,b,c\n1,2,3\n3,4,5,\n"); },
+              ThrowsMessage<InputError>(HasSubstr("t.csv:3: has 4 fields, but the rows before have 3")));
+}
+
 TEST(Csv, SaysWhatIsWrong) {
   EXPECT_THAT([] { parse_csv("\n \n", "t.csv"); },
               ThrowsMessage<InputError>(HasSubstr("t.csv: holds no rows")));

@@ -1,4 +1,5 @@
 // Equations that a deck writes down: what they compile to, and the message for everything that is wrong.
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -7,9 +8,11 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/pde/conservative_scheme.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/pde/equation_pde.hpp"
+#include "src/pde/time_events.hpp"
 
 namespace rankine {
 namespace {
@@ -111,6 +114,81 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
   std::vector<double> state(3);
   written.initial_state(std::vector<double>{0.12}, values, std::vector<double>{0, 0.5, 1}, state);
   EXPECT_EQ(state, (std::vector<double>{0.12, 0.12, 0.12}));
+}
+
+/// Covariance of the random initial states at points x: [x][x]. They are linear in their numbers, which are
+/// independent and normal.
+std::vector<double> covariance(const EquationPde& pde, const std::vector<double>& x) {
+  long redrawn = 0;
+  const size_t count = pde.draw_initial(RandomStream(1, "states"), 0, redrawn).size();
+  std::vector<double> numbers(count, 0.0), mean(x.size()), state(x.size()), sum(x.size() * x.size(), 0.0);
+  pde.initial_state(numbers, {}, x, mean);
+  for (size_t n = 0; n < count; ++n) {
+    numbers.assign(count, 0.0);
+    numbers[n] = 1;
+    pde.initial_state(numbers, {}, x, state);
+    for (size_t i = 0; i < x.size(); ++i)
+      for (size_t j = 0; j < x.size(); ++j)
+        sum[i * x.size() + j] += (state[i] - mean[i]) * (state[j] - mean[j]);
+  }
+  return sum;
+}
+
+EquationPde field_equation(double length, const std::string& walls, double length_scale) {
+  return equation("length: " + shortest(length) + "\nflux: -d(u,x)\nwalls: " + walls +
+                  "\ninitial: {gaussian_random_field: {length_scale: " + shortest(length_scale) +
+                  ", amplitude: 0.5, mean: 2}}\n");
+}
+
+// The covariance that `rankine describe` promises. Between walls the next image adds at most exp(-12.5) =
+// 4e-6 of the variance (length_scale = length / 5); elsewhere terms below 1e-8 are cut off.
+TEST(EquationPde, GaussianRandomFieldsHaveThePromisedCovariance) {
+  for (const double length : {1.0, 7.0}) {
+    std::vector<double> x;
+    for (int i = 0; i <= 20; ++i) x.push_back(length * i / 20);
+    for (const double share : {0.03, 0.15, 0.2, 0.21, 0.3, 0.5, 0.6, 1.0, 3.0, 50.0, 1e7, 1e300}) {
+      const double l = share * length;
+      for (const bool periodic : {false, true}) {
+        const std::vector<double> found = covariance(
+            field_equation(length, periodic ? "periodic" : "{left: {slope: 0}, right: {slope: 0}}", l), x);
+        const auto images = [&](double r) {
+          double sum = 0;
+          const int reach = periodic ? static_cast<int>(10 * std::min(share, 100.0)) + 2 : 0;
+          for (int n = -reach; n <= reach; ++n) sum += std::exp(-std::pow((r + n * length) / l, 2) / 2);
+          return sum;
+        };
+        for (size_t i = 0; i < x.size(); ++i)
+          for (size_t j = 0; j < x.size(); ++j)
+            EXPECT_NEAR(found[i * x.size() + j], 0.25 * images(x[i] - x[j]) / images(0), 0.25 * 5e-6)
+                << "length " << length << ", length_scale " << l << (periodic ? ", ring" : "") << ", x "
+                << x[i] << " and " << x[j];
+      }
+    }
+  }
+}
+
+// The same of draws: with n of them, of a variance s^2 and a correlation c, the standard error of the
+// covariance is s^2 sqrt((1 + c^2) / n).
+TEST(EquationPde, DrawnFieldsHaveThePromisedCovariance) {
+  const std::vector<double> x{0, 0.35, 1};
+  for (const double l : {0.15, 0.7, 2.0}) {
+    const EquationPde pde = field_equation(1, "{left: {slope: 0}, right: {slope: 0}}", l);
+    const RandomStream stream(3, "states");
+    constexpr int draws = 20000;
+    std::vector<double> sum(9, 0.0), state(3);
+    for (long id = 0; id < draws; ++id) {
+      long redrawn = 0;
+      pde.initial_state(pde.draw_initial(stream, id, redrawn), {}, x, state);
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) sum[3 * i + j] += (state[i] - 2) * (state[j] - 2) / draws;
+    }
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) {
+        const double c = std::exp(-std::pow((x[i] - x[j]) / l, 2) / 2);
+        EXPECT_NEAR(sum[3 * i + j], 0.25 * c, 4 * 0.25 * std::sqrt((1 + c * c) / draws))
+            << l << " " << i << " " << j;
+      }
+  }
 }
 
 // Residual, linearisation, its adjoint, second derivatives, parameter gradient and frozen march, to 1e-13 of
@@ -450,6 +528,62 @@ TEST(EquationPde, ExplainsTerms) {
   EXPECT_THAT(pde.explain("source", {1, u, x, t, {}, {}}, 0),
               HasSubstr("division by zero in '1/(1 - u)' (source, character 1): 1 / 0 = inf (Mine)"));
   EXPECT_EQ(pde.explain("storage", {1, u, x, t, {}, {}}, 0), "");
+}
+
+TEST(EquationEvents, TimesOfConditionsPeaksAndWalls) {
+  const EquationPde pde = equation(R"yaml(
+duration: 2
+parameters: {a: 0.7}
+flux: -d(u,x)
+source: if(t > a and t < 1.3, u, 0) + exp(-((t - 0.4)/1e-5)^2) + max(0, 1 - abs(t - 1.7)/1e-6) + sin(t)*u
+walls: {left: {value: "if(t*t < 0.25, 1, 0)"}, right: {slope: 0}}
+initial: {expression: 0*x}
+)yaml");
+  const std::vector<double> parameters{0.7};
+  const std::vector<double> events = pde.time_events(parameters);
+  for (const double wanted : {0.4, 0.5, 0.7, 1.3, 1.7 - 1e-6, 1.7, 1.7 + 1e-6}) {
+    double nearest = 10;
+    for (const double t : events) nearest = std::min(nearest, std::abs(t - wanted));
+    EXPECT_LT(nearest, wanted == 0.4 ? 1e-8 : 1e-15) << wanted;
+  }
+  EXPECT_TRUE(std::is_sorted(events.begin(), events.end()));
+  EXPECT_LT(events.size(), 20U);
+  EXPECT_TRUE(equation(R"yaml(
+flux: -d(u,x)
+source: if(u > 0.5, 1, 0)
+walls: {left: {slope: 0}, right: {slope: 0}}
+initial: {expression: 0*x}
+)yaml")
+                  .time_events(parameters)
+                  .empty());
+}
+
+TEST(EquationEvents, StopsFollowWhatVariesFast) {
+  const std::vector<double> x{0.5}, u{0.0};
+  const auto stops = [&](const std::string& source) {
+    const EquationPde pde = equation("flux: -d(u,x)\nsource: \"" + source +
+                                     "\"\nwalls: {left: {slope: 0}, right: {slope: 0}}\n"
+                                     "initial: {expression: 0*x}\n");
+    return time_stops(pde, {}, x, u);
+  };
+  EXPECT_TRUE(stops("sin(2*pi*t)").empty());  // what varies slowly needs none
+  EXPECT_TRUE(stops("t*x").empty());
+  const std::vector<double> pulse = stops("1/(1 + ((x + t - 1)/0.002)^2)");  // no formula of t alone
+  ASSERT_FALSE(pulse.empty());
+  EXPECT_GE(pulse.size(), 8U);
+  for (const double t : pulse) EXPECT_NEAR(t, 0.5, 0.1);
+}
+
+TEST(EquationSize, OfInitialStatesAndWalls) {
+  const EquationPde pde = equation(R"yaml(
+unknowns: [u, v]
+source: {u: v, v: -u}
+walls: {left: {u: {value: 3*t}, v: {slope: 0}}, right: {u: {slope: 0}, v: {slope: 0}}}
+initial: {u: {expression: 0*x}, v: {fourier: {modes: 1, amplitude: 1}, expression: 1e-6*v}}
+)yaml");
+  EXPECT_DOUBLE_EQ(pde.size(0), 3);
+  EXPECT_GT(pde.size(1), 3e-7);
+  EXPECT_LT(pde.size(1), 3e-6);
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 #include "src/experts/storage_problem.hpp"
 #include "src/pde/burgers.hpp"
 #include "src/pde/diffusion_sorption.hpp"
+#include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/scaled_pde.hpp"
 #include "tests/support/exercise_pde.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
@@ -169,14 +171,18 @@ TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
   }
 }
 
+const ExercisePde ring(true), walled(false);
+
 INSTANTIATE_TEST_SUITE_P(
     Equations, SchemeTest,
-    ::testing::Values(Case{"DiffusionSorption",
-                           std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
-                      Case{"PeriodicBurgers", std::make_shared<Burgers>(BurgersOptions{})},
-                      Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
-                      Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
-                      Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)}),
+    ::testing::Values(
+        Case{"DiffusionSorption", std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
+        Case{"PeriodicBurgers", std::make_shared<Burgers>(BurgersOptions{})},
+        Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
+        Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
+        Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)},
+        Case{"ScaledSystemOnARing", std::make_shared<ScaledPde>(ring, std::vector{0.4, 3.0})},
+        Case{"ScaledSystemBetweenWalls", std::make_shared<ScaledPde>(walled, std::vector{2.0, 0.5})}),
     [](const auto& info) { return info.param.name; });
 
 /// The same discretisation in space, integrated by PETSc: the time levels' errors fall with the second order.
@@ -203,6 +209,112 @@ TEST(Scheme, SecondOrderInTimeAgainstTheMethodOfLines) {
     errors[i] = std::sqrt(sum / 32);
   }
   EXPECT_NEAR(std::log2(errors[0] / errors[1]), 2, 0.1);
+}
+
+TEST(ScaledPde, SolvesTheSameEquation) {
+  // r(v) of the scaled equation is r(s v) / s of the plain one, whatever the scales.
+  const std::vector<double> scales{1e-6, 2e3};
+  for (const ExercisePde* pde : {&ring, &walled}) {
+    const ScaledPde scaled(*pde, scales);
+    const std::vector<double> times{0, 0.1, 0.25};
+    const SchemeParameters parameters{{0.7}, {0}};
+    const ConservativeScheme plain_scheme(*pde, cells, times, 0.5, 1, parameters),
+        scaled_scheme(scaled, cells, times, 0.5, 1, parameters);
+    const Field u = random_field(3 * cells * 2, 0.2, 0.7, 5);
+    Field v(u);
+    for (size_t p = 0; p < v.size(); ++p) v[p] /= scales[p % 2];
+    SchemePoint plain(plain_scheme, u, 1), other(scaled_scheme, v, 1);
+    const Field r = plain.residual(), q = other.residual(), by = plain.parameter_gradient(),
+                by_scaled = other.parameter_gradient();
+    for (size_t p = 0; p < r.size(); ++p) {
+      EXPECT_NEAR(q[p] * scales[p % 2], r[p], 1e-13);
+      EXPECT_NEAR(by_scaled[p] * scales[p % 2], by[p], 1e-13);
+    }
+  }
+}
+
+TEST(LimitedFlux, IsMusclWithVanLeerAndLaxFriedrichs) {
+  // Burgers on a ring against a loop of its own: slopes, face states, c = max |u| between them.
+  BurgersOptions options;
+  options.viscosity = 0.02;
+  const Burgers pde{options};
+  const int n = 24;
+  const double dx = pde.length() / n;
+  const SpatialOperator space(pde, n, {{options.viscosity}, {}});
+  const Field u = random_field(n, -1, 1, 9);
+  const double times[1] = {0};
+  Field with(n);
+  space.value(space.terms(times, {}, u, 0), 0, with);
+  LimitedFlux(space).add_difference(0, {}, u, with);
+  const auto at = [&](int i) { return u[(i + n) % n]; };
+  const auto half_slope = [&](int i) {
+    const double a = at(i) - at(i - 1), b = at(i + 1) - at(i);
+    return a * b > 0 ? a * b / (a + b) : 0.0;
+  };
+  const auto flux = [&](int f) {
+    const double l = at(f - 1) + half_slope(f - 1), r = at(f) - half_slope(f);
+    const double c = std::max(std::abs(l), std::abs(r));
+    return 0.25 * (l * l + r * r) - 0.5 * c * (r - l) - options.viscosity * (at(f) - at(f - 1)) / dx;
+  };
+  for (int i = 0; i < n; ++i) EXPECT_NEAR(with[i], -(flux(i + 1) - flux(i)) / dx, 1e-12) << i;
+}
+
+TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
+  // Inviscid Burgers by way of a viscosity too small to matter. Before the shock: u = sin(2 pi (x - u t)) by
+  // characteristics, a smooth profile. After it: the exact speed of the shock from Rankine and Hugoniot.
+  BurgersOptions options;
+  options.viscosity = 1e-12;
+  options.duration = 0.1;
+  const Burgers smooth{options};
+  const double pi = std::acos(-1.0);
+  double errors[2];
+  for (int k = 0; k < 2; ++k) {
+    const int n = 128 << k;
+    Field start(n), exact(n);
+    for (int i = 0; i < n; ++i) {
+      const double x = (i + 0.5) / n;
+      start[i] = 0.5 + 0.2 * std::sin(2 * pi * x);
+      double u = start[i];
+      for (int j = 0; j < 200; ++j) u = 0.5 + 0.2 * std::sin(2 * pi * (x - u * 0.1));
+      exact[i] = u;
+    }
+    const std::vector<double> times{0.0, 0.1};
+    const Field u =
+        method_of_lines(smooth, start, {options.viscosity}, n, n, times, {.rtol = 1e-7, .limited = true});
+    double sum = 0;
+    for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - exact[i]) / n;
+    errors[k] = sum;
+  }
+  EXPECT_GT(std::log2(errors[0] / errors[1]), 1.8);
+  BurgersOptions walls = options;
+  walls.walls = "values";
+  walls.left = 1;
+  walls.duration = 0.4;
+  const Burgers shock{walls};
+  const int n = 200;
+  Field start(n);
+  for (int i = 0; i < n; ++i) start[i] = (i + 0.5) / n < 0.3 ? 1 : 0;
+  const std::vector<double> times{0.0, 0.4};
+  const Field u =
+      method_of_lines(shock, start, {walls.viscosity}, n, n, times, {.rtol = 1e-4, .limited = true});
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - ((i + 0.5) / n < 0.5 ? 1 : 0)) / n;
+  EXPECT_LT(sum, 0.01);
+}
+
+TEST(LimitedFlux, KnowsWhatConvects) {
+  EXPECT_TRUE(has_convection(Burgers{BurgersOptions{}}));
+  EXPECT_TRUE(has_convection(ring));
+  EXPECT_FALSE(has_convection(DiffusionSorption{DiffusionSorptionOptions{}}));
+}
+
+TEST(DecadeOf, IsAPowerOfTen) {
+  EXPECT_EQ(decade_of(0), 1);
+  EXPECT_EQ(decade_of(NAN), 1);
+  for (const double size : {0.151, 0.5, 1.0, 1.49}) EXPECT_EQ(decade_of(size), 1);
+  EXPECT_EQ(decade_of(1.51), 10);
+  EXPECT_NEAR(decade_of(1e-9) / 1e-9, 1, 1e-14);
+  EXPECT_NEAR(decade_of(7e-16) / 1e-15, 1, 1e-14);
 }
 
 }  // namespace

@@ -1,0 +1,237 @@
+"""References that check themselves: the size of unknowns, switching times, poles, shocks, step limits; against SciPy.
+
+usage: check_references.py RANKINE SOURCE_DIR MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
+"""
+import math
+
+import h5py
+import numpy
+from scipy.integrate import solve_ivp
+
+from cases import main
+
+SLOPES = "walls: {left: {slope: 0}, right: {slope: 0}}"
+SOFT = {"formulation": "{method: soft, basis: 4}", "variants": None}
+CELLS = 32
+
+
+def equation(*lines, cells=CELLS):
+    return "{name: equation, data_cells: " + str(cells) + ", " + ", ".join(lines) + "}"
+
+
+def deck(cases, name, pde, cells=CELLS, **more):
+    """A deck that trains nothing and stores one reference on all of its cells."""
+    sections = {"pde": pde, "grid": f"{{cells: {cells}, frames: 20, tiles: [1, 2]}}",
+                "data": "{train: 1, validation: 1, test: 1, frames: 11}",
+                "train": "{steps: 0, batch: 1, save_fields: 1}",
+                "run": f"{{experiment: pde_training, ranks: 1, seeds: [0], output: {name}.h5}}", **SOFT, **more}
+    return cases.deck(f"{name}.yaml", **sections)
+
+
+def read(cases, name, field="u_reference"):
+    with h5py.File(cases.folder / f"{name}.h5") as file:
+        run = file["runs/default/seed_0"]
+        return run["fields"][field][0], {key: run["summary"][key][()] for key in run["summary"]}
+
+
+def reference(cases, name, pde, **more):
+    """Reference of the test sample [frame][cell] and the table's rows; None where the run failed."""
+    done = cases.run("run", deck(cases, name, pde, **more))
+    return read(cases, name) if cases.says(name, done, 0) else (None, None)
+
+
+def relative(a, b):
+    return numpy.linalg.norm(a - b) / numpy.linalg.norm(b)
+
+
+def scipy_solution(rate, start, stops=(), duration=1.0):
+    """u at 11 frames; the integration starts anew at each of `stops`."""
+    frames = numpy.linspace(0, duration, 11)
+    out, state = [start], start
+    edges = [0.0, *stops, duration]
+    for a, b in zip(edges, edges[1:]):
+        inside = frames[(frames > a) & (frames <= b)]
+        # f belongs to the open interval.
+        f = lambda t, u: rate(min(max(t, a + 1e-12), b - 1e-12), u)
+        solved = solve_ivp(f, (a, b), state, method="LSODA", rtol=1e-11, atol=1e-13 * (abs(start).max() or 1),
+                           t_eval=sorted({*inside, b}), max_step=(b - a) / 10)
+        out += [solved.y[:, list(solved.t).index(t)] for t in inside]
+        state = solved.y[:, -1]
+    return numpy.array(out)
+
+
+def sizes(cases):
+    """Unknowns of any size, alone and beside others, have references to the same relative accuracy."""
+    x = (numpy.arange(CELLS) + 0.5) / CELLS
+    D, r = 0.001, 60
+
+    def growth(t, u):
+        g = numpy.concatenate([u[:1], u, u[-1:]])
+        return D * (g[2:] - 2 * u + g[:-2]) * CELLS**2 + r * u * (1 - u)
+
+    exact = scipy_solution(growth, 1 / (1 + numpy.exp((x - 0.1) / 0.05)))
+    for size in ("1e-15", "1e-6", "1", "1e15"):
+        pde = equation("parameters: {D: 0.001, r: 60, A: " + size + "}", "flux: '-D*d(u,x)'", "source: 'r*u*(1 - u/A)'",
+                       SLOPES, "initial: {expression: 'A/(1+exp((x-0.1)/0.05))'}")
+        u, rows = reference(cases, f"growth_{size}", pde, grid=f"{{cells: {CELLS}, frames: 80, tiles: [1, 2]}}",
+                            data="{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 1}}")
+        if u is not None:
+            error = relative(u / float(size), exact)
+            cases.expect(f"growth of size {size}", error < 1e-6, f"error {error}")
+    # Two unknowns, one of them tiny; and one that starts at 0 beside walls at 0, driven by a tiny source.
+    pde = equation("unknowns: [u, v]", "source: {u: -u, v: 1e-9*u - 3*v}", "walls: periodic",
+                   "initial: {u: {expression: 1 + 0*x}, v: {expression: 0*x}}")
+    if cases.says("two sizes", cases.run("run", deck(cases, "two", pde)), 0):
+        v, _ = read(cases, "two", "v_reference")
+        t = numpy.linspace(0, 1, 11)[:, None]
+        error = relative(v, 1e-9 * (numpy.exp(-t) - numpy.exp(-3 * t)) / 2 + 0 * v)
+        cases.expect("two sizes", error < 1e-6, f"error {error}")
+
+
+def switching(cases):
+    """What acts for a short time acts, however short: conditions, smooth pulses, walls; exact integrals are known."""
+    def driven(name, source, exact, *walls, tolerance=1e-6):
+        u, _ = reference(cases, name, equation("flux: '-0.05*d(u,x)'", f"source: '{source}'", *(walls or (SLOPES,)),
+                                               "initial: {expression: 0*x}"),
+                         data="{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 1}}")
+        if u is not None:
+            error = abs(u[-1].mean() - exact) / abs(exact)
+            cases.expect(name, error < tolerance, f"mean {u[-1].mean()} at the end, right: {exact}")
+
+    driven("window", "if(t > 0.5012 and t < 0.5032, 500, 0)", 1.0)
+    driven("shorter window", "if(t >= 0.5012345 and t <= 0.5012346, 1e7, 0)", 1.0)
+    driven("two windows", "if(abs(t - 0.3) < 0.0005, 1000, if(abs(t - 0.7) < 0.0001, 5000, 0))", 2.0)
+    driven("square of the distance", "if((t - 0.45)^2 < 1e-8, 5000, 0)", 1.0)
+    driven("maximum", "max(0, 1 - abs(t - 0.613)/1e-3)*1e3", 1.0)
+    driven("smooth pulse", "exp(-((t - 0.37)/1e-4)^2)*1e4", math.sqrt(math.pi))
+    driven("rational pulse", "1e-4/((t - 0.61)^2 + 1e-8)", math.atan(0.39e4) + math.atan(0.61e4))
+    driven("in a part of space", "if(t > 0.5 and t < 0.501 and x < 0.5, 1000, 0)", 0.5)
+    driven("periodic windows", "if(sin(40*pi*t) > 0.99, 1, 0)", 20 * math.acos(0.99) / (20 * math.pi))
+
+    # A wall that opens for a thousandth of the time; SciPy with the same cells, stopped at both times.
+    def heated(t, u):
+        wall = 1000.0 if 0.4004 < t < 0.4014 else 0.0
+        g = numpy.concatenate([[2 * wall - u[0]], u, u[-1:]])
+        return 0.05 * (g[2:] - 2 * u + g[:-2]) * CELLS**2
+
+    exact = scipy_solution(heated, numpy.zeros(CELLS), (0.4004, 0.4014))
+    u, _ = reference(cases, "wall", equation("flux: '-0.05*d(u,x)'", "walls: {left: {value: 'if(t > 0.4004 and t < 0.4014, 1000, 0)'}, "
+                                             "right: {slope: 0}}", "initial: {expression: 0*x}"),
+                     data="{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 1}}")
+    if u is not None:
+        cases.expect("wall", relative(u, exact) < 1e-5, f"error {relative(u, exact)}")
+
+
+def poles(cases):
+    """A solution that blows up is named and nothing is drawn from it; one that grows fast is no fault."""
+    observed = "{train: 2, validation: 1, test: 1, frames: 11, observations: {source: generate, points: 50, noise: 1e-9, write: drawn.h5}}"
+    for name, source, initial in (("pole", "1.3*u^2", "{constant: {minimum: 1, maximum: 1.0001}}"),
+                                  ("downward pole", "-2*u^2", "{expression: -1 + 0.1*cos(pi*x)}"),
+                                  ("cubic pole", "u^3", "{expression: 1 + 0.2*cos(pi*x)}"),
+                                  ("pole of a part", "if(x < 0.5, 3*u^2, 0)", "{expression: 1 + 0*x}")):
+        done = cases.run("run", deck(cases, "pole", equation("flux: '-0.01*d(u,x)'", f"source: '{source}'", SLOPES,
+                                                             f"initial: {initial}"), data=observed))
+        cases.says(name, done, 2, "reference solution", "t = 0.", "pde.duration")
+        cases.expect(name, not (cases.folder / "drawn.h5").exists() and not (cases.folder / "pole.h5").exists(),
+                     "files were written")
+    u, _ = reference(cases, "growth", equation("source: 20*u", "walls: periodic", "initial: {expression: 1 + 0*x}"))
+    if u is not None:
+        error = abs(u[-1] / math.exp(20) - 1).max()
+        cases.expect("exponential growth", error < 1e-5, f"error {error}")
+    turn = equation("unknowns: [u, v]", "source: {u: 30*v, v: -30*u}", "walls: periodic",
+                    "initial: {u: {expression: 1 + 0*x}, v: {expression: 0*x}}")
+    u, _ = reference(cases, "turn", turn)
+    if u is not None:
+        cases.expect("a turning pair", abs(u[-1] - math.cos(30)).max() < 1e-4, str(u[-1][0]))
+
+
+def shocks(cases):
+    """Shocks that a central flux gets wrong are refused, with the check's name; smooth solutions pass."""
+    value = "walls: {left: {value: 1}, right: {slope: 0}}"
+    wrong = (("Burgers", "u^2/2", "if(x < 0.3, 1, 0)", 0.4, SLOPES),
+             ("Burgers on a ring", "u^2/2", "0.5 + 0.5*sin(2*pi*x)", 1, "walls: periodic"),
+             ("traffic", "u*(1 - u)", "if(x < 0.3, 0.2, 0.9)", 0.5, SLOPES),
+             ("two-phase flow", "u^2/(u^2 + 0.25*(1 - u)^2)", "if(x < 0.2, 1, 0)", 0.3, value),
+             ("two-phase flow from a smooth state", "u^2/(u^2 + 0.25*(1 - u)^2)", "0.5*(1 - tanh((x - 0.2)/0.03))", 0.3, value),
+             ("cubic", "u^3", "if(x < 0.5, 1, -1)", 0.1, SLOPES))
+    for name, flux, initial, duration, walls in wrong:
+        pde = equation(f"flux: '{flux}'", f"duration: {duration}", walls, f"initial: {{expression: '{initial}'}}", cells=128)
+        done = cases.run("run", deck(cases, "shock", pde, cells=128))
+        cases.says(name, done, 2, "data.reference_check.flux_gap", "reference_flux_gap"[10:], "x = ", "t = ", "pde.data_cells")
+    # The same, where the user accepts it.
+    accepted = "{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 9, flux_gap: 9}}"
+    done = cases.run("run", deck(cases, "accepted", pde, cells=128, data=accepted))
+    if cases.says("accepted", done, 0, "reference_flux_gap"):
+        cases.expect("accepted", read(cases, "accepted")[1]["reference_flux_gap"] > 0.1)
+
+    water = ("unknowns: [h, q]", "duration: 0.2", "flux: {h: q, q: 'q^2/h + 0.5*h^2'}",
+             "walls: {left: {h: {slope: 0}, q: {slope: 0}}, right: {h: {slope: 0}, q: {slope: 0}}}")
+    right = (("advection", ("flux: u", "duration: 0.5", "walls: periodic", "initial: {expression: 'sin(2*pi*x) + 0.3*cos(6*pi*x)'}")),
+             ("pulse", ("flux: 0.7*u", "walls: periodic", "initial: {expression: 'exp(-((x - 0.3)/0.1)^2)'}", "duration: 0.5")),
+             ("rarefaction", ("flux: u^2/2", "duration: 0.4", SLOPES, "initial: {expression: 'if(x < 0.3, 0, 1)'}")),
+             ("transonic rarefaction", ("flux: u^2/2", "duration: 0.3", SLOPES, "initial: {expression: 'if(x < 0.5, -1, 1)'}")),
+             ("viscous front", ("flux: 'u^2/2 - 0.01*d(u,x)'", "duration: 0.4", SLOPES, "initial: {expression: 'if(x < 0.3, 1, 0)'}")),
+             ("dam break", (*water, "initial: {h: {expression: 'if(x < 0.5, 2, 1)'}, q: {expression: 0*x}}")),
+             ("smooth dam break", (*water, "initial: {h: {expression: '1.5 - 0.5*tanh((x - 0.5)/0.05)'}, q: {expression: 0*x}}")))
+    for name, lines in right:
+        done = cases.run("run", deck(cases, "smooth", equation(*lines, cells=128), cells=128))
+        cases.says(name, done, 0, "reference_time_error", "reference_space_error", "reference_flux_gap")
+    # No convective part, no row of it.
+    done = cases.run("run", deck(cases, "diffusion", equation("flux: '-0.05*d(u,x)'", SLOPES, "initial: {expression: 'cos(pi*x)'}")))
+    cases.says("diffusion", done, 0, "reference_space_error", never=("reference_flux_gap",))
+
+
+def limits(cases):
+    """What cannot be integrated is named with its cause and place; the limit is a key; many observations are no fault."""
+    late = equation("flux: '-(0.3 - u)*d(u,x)'", "source: '2*(1 + x)'", SLOPES, "initial: {constant: {minimum: 0, maximum: 0.1}}")
+    cases.says("late anti-diffusion", cases.run("run", deck(cases, "late", late)), 2, "anti-diffusion", "flux of u", "x = ", "t = 0.")
+    timed = equation("flux: '-(0.05 - 0.1*t)*d(u,x)'", SLOPES, "initial: {expression: 'cos(pi*x)'}", "reference_steps: 5000")
+    cases.says("anti-diffusion in time", cases.run("run", deck(cases, "timed", timed)), 2, "anti-diffusion", "x = ", "t = ")
+    flat = equation("storage: tanh(5*u)", "source: 1 + 0*x", "flux: '-0.01*d(u,x)'", SLOPES, "initial: {expression: 0*x}", "duration: 2")
+    cases.says("flat storage", cases.run("run", deck(cases, "flat", flat)), 2, "storage of u", "x = ", "t = ", "slope")
+    quick = ("source: '1e4*sin(1e5*t)'", SLOPES, "initial: {expression: 0*x}")
+    done = cases.run("run", deck(cases, "quick", equation(*quick, "reference_steps: 1000")))
+    cases.says("fast oscillations", done, 2, "read t", "pde.reference_steps", "1000")
+    many = "{train: 1, validation: 1, test: 1, frames: 11, observations: {source: generate, points: 20500, noise: 1e-3}}"
+    decay = ("flux: '-0.01*d(u,x)'", "source: -u", SLOPES, "initial: {expression: '2 + cos(pi*x)'}")
+    done = cases.run("run", deck(cases, "many", equation(*decay, cells=8), cells=8, data=many,
+                                 model="{name: fno2d, widths: [4, 4], modes_t: 2, modes_x: 2, projection: 4}"))
+    cases.says("many observations", done, 0)
+
+
+def units(cases):
+    """The same deck in other units: the same relative errors to 1e-6, absolute ones in those units."""
+    rows = {}
+    for size in ("1", "1e-9", "1e6"):
+        for name, lines in (("growth", ("parameters: {U: " + size + "}", "flux: '-0.005*d(u,x)'", "source: '5*u*(1 - u/U)'", SLOPES,
+                                        "initial: {gaussian_random_field: {length_scale: 0.15, amplitude: 0.5}, expression: 'U*u^2'}")),
+                            ("walls", ("parameters: {U: " + size + "}", "flux: '-0.1*d(u,x)'",
+                                       "walls: {left: {value: U}, right: {u: 2, u_x: 1, value: 'U*t'}}",
+                                       "initial: {fourier: {modes: 2, amplitude: 0.3}, expression: 'U*(1 - x + 0.1*u*sin(pi*x))'}"))):
+            for method in ("{method: soft}", "{experts: [1, 2], basis: 4, preset: target}"):
+                key = (name, method)
+                path = deck(cases, "units", equation(*lines), formulation=method, train="{steps: 15, batch: 2, save_fields: 1}",
+                            data="{train: 4, validation: 1, test: 2, frames: 11, reference_check: {space_error: 1}}")
+                if cases.says(f"units {size} {key}", cases.run("run", path), 0):
+                    field, summary = read(cases, "units", "u")
+                    rows.setdefault(key, {})[size] = (field / float(size), summary)
+    for key, by_size in rows.items():
+        field, base = by_size["1"]
+        for size, (scaled, summary) in by_size.items():
+            cases.expect(f"field in units {size} {key}", relative(scaled, field) < 1e-6, str(relative(scaled, field)))
+            for row, value in base.items():
+                if "seconds" in row or row == "peak_memory" or (row.startswith("reference_") and "residual" not in row):
+                    continue
+                factor = float(size) if row in ("pde_residual", "reference_residual", "bc_error", "correction_residual") else 1
+                same = abs(summary[row] - factor * value) <= 1e-6 * abs(factor * value) + 1e-12 * factor
+                cases.expect(f"{row} in units {size} {key}", same or (math.isnan(value) and math.isnan(summary[row])),
+                             f"{summary[row]} against {factor} * {value}")
+
+
+def check(cases):
+    for part in (sizes, switching, poles, shocks, limits, units):
+        print(part.__name__, flush=True)
+        part(cases)
+
+
+main(check)
