@@ -64,8 +64,18 @@ def check(t):
         (home / "texts" / f"{number}.txt").write_text(f"{number}: to be or not to be. " * 40)
     t.deck("home/text.yaml", **{**TABLE, "data": "{name: text, path: texts, length: 8, validation: 0.1, test: 0.1}",
                                 "model": "{blocks: [{name: embedding, units: 8}, {name: dense, units: 256}]}"})
-    said = t.run("check", "../home/text.yaml", cwd=work)
-    t.expect("a folder beside the deck", "is no folder" not in said.stdout + said.stderr, said.stderr)
+    t.says("a folder beside the deck", t.run("check", "../home/text.yaml", cwd=work), 0)
+    # All in one folder: texts, deck, results, checkpoints. Rankine's files are none of the texts.
+    shutil.copy(home / "text.yaml", home / "texts" / "deck.yaml")
+    here = ["run", "deck.yaml", "--set", "data.path=.", "--set", "checkpoint.directory=.", "--set", "checkpoint.every_steps=1",
+            "--set", "train.schedule.name=constant"]
+    for turn in range(2):
+        t.says(f"a folder for all, {turn}", t.run(*here, cwd=home / "texts"), 0, never=["going on from"])
+    t.says("goes on there", t.run(*here, "--set", "train.steps=4", "--restart", "auto", cwd=home / "texts"), 0, "going on from")
+    (home / "texts" / "3.txt").write_text("another text, of which nobody knew " * 40)
+    t.says("another text", t.run(*here, "--set", "train.steps=6", "--restart", "auto", cwd=home / "texts"), 1,
+           "data.path (content of 3.txt)")
+    t.says("it is no output", t.run(*here, "--output", "1.txt", cwd=home / "texts"), 1, "--output", "data.path")
     said = t.run("check", "../home/text.yaml", "--set", "data.path=nothing", cwd=work)
     t.says("a folder in neither", said, 1, "is no folder", f"{work}/nothing and {home}/nothing")
 
