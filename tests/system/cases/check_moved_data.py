@@ -63,7 +63,7 @@ def check(t):
     for number in range(3):
         (home / "texts" / f"{number}.txt").write_text(f"{number}: to be or not to be. " * 40)
     t.deck("home/text.yaml", **{**TABLE, "data": "{name: text, path: texts, length: 8, validation: 0.1, test: 0.1}",
-                                "model": "{blocks: [{name: embedding, units: 8}, {name: dense, units: 256}]}"})
+                                "model": "{blocks: [{name: embedding, vocabulary: 256, units: 8}, {name: dense, units: 256}]}"})
     t.says("a folder beside the deck", t.run("check", "../home/text.yaml", cwd=work), 0)
     # All in one folder: texts, deck, results, checkpoints. Rankine's files are none of the texts.
     shutil.copy(home / "text.yaml", home / "texts" / "deck.yaml")
