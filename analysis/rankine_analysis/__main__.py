@@ -59,6 +59,8 @@ def one_report(path: Path, folder: Path) -> None:
         print(f"\n{folder}: report.md{', metrics.csv' if rows else ''}{''.join(', ' + name for name in written)}")
         for line in left_out:
             print(f"left out: {line}")
+        if results.others:
+            print(f"left aside, since it is not of Rankine's layout: {', '.join(results.others)}")
 
 
 def compare(arguments) -> int:

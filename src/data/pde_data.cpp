@@ -11,8 +11,8 @@
 #include "src/core/clock.hpp"
 #include "src/core/random.hpp"
 #include "src/data/pde_file.hpp"
+#include "src/io/files.hpp"
 #include "src/io/pdebench.hpp"
-#include "src/io/safe_file.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
@@ -161,7 +161,7 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("source", source,
     {.help = "where samples come from: computed here, or a file in PDEBench's layout",
      .choices = {"generate", "pdebench"}});
-  o("path", path, {.help = "the PDEBench file (source: pdebench)"});
+  o("path", path, {.help = "the PDEBench file (source: pdebench)", .file = FileUse::input});
   o("train", train, {.help = "training samples", .min = 1});
   o("validation", validation,
     {.help = "samples for choices and for the error shown during training", .min = 1});
@@ -170,7 +170,8 @@ void PdeDataOptions::options(OptionVisitor& o) {
   o("seed", seed, {.help = "seed of the initial states; the same for all seeds of a run", .min = 0});
   o("write", write,
     {.help = "file for the computed samples in PDEBench's layout, for source: pdebench (training, validation "
-             "and test samples in this order; float32)"});
+             "and test samples in this order; float32)",
+     .file = FileUse::samples_output});
   o.group("observations", observations, "measured values of a training sample");
   o.group("reference_check", reference_check,
           "how far repetitions of a sample's reference may differ before a run is refused");
@@ -210,7 +211,9 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
       std::uint64_t samples = 0;
       for (int split = 0; split < 3; ++split) samples += options.size(split);
       try {
-        SafeFile(options.write, samples * options.frames * pde.data_cells() * sizeof(float));
+        const OutputFile file{"data.write", options.write, FileContent::samples,
+                              samples * options.frames * pde.data_cells() * sizeof(float)};
+        check_outputs({&file, 1}, {});
       } catch (const InputError& error) {
         node.error_at("write", error.what());
       }

@@ -14,7 +14,7 @@ namespace rankine {
 namespace fs = std::filesystem;
 
 void TextOptions::options(OptionVisitor& o) {
-  o("path", path, {.help = "folder with the texts"});
+  o("path", path, {.help = "folder with the texts", .file = FileUse::input});
   o("files", files,
     {.help = "names in that folder; []: all regular files there, in alphabetical order, links followed and "
              "each text once"});

@@ -6,14 +6,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <signal.h>
+#include <set>
 #include <sstream>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/io/files.hpp"
 #include "src/io/provenance.hpp"
 #include "src/tensor/fault_probe.hpp"
 
@@ -82,6 +82,45 @@ bool finite_state(const CheckpointContent& content) {
     if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
   }
   return true;
+}
+
+/// In the settings, "data.path (content of t.csv)" has the hash of a file that data.path names.
+constexpr std::string_view content_mark = " (content of ";
+
+/// The hashes of the contents by key, each with the name of its file.
+std::map<std::string, std::map<std::string, std::string>> contents_of(
+    const std::map<std::string, std::string>& settings) {
+  std::map<std::string, std::map<std::string, std::string>> contents;
+  for (const auto& [key, hash] : settings) {
+    const std::size_t mark = key.find(content_mark);
+    if (mark != std::string::npos)
+      contents[key.substr(0, mark)][key.substr(mark + content_mark.size())] = hash;
+  }
+  return contents;
+}
+
+/// What a path leads to is compared, and not where it lies: both sides without the paths whose contents both
+/// know, and without the name of a file that is the only one.
+void leave_out_places(std::map<std::string, std::string>& then, std::map<std::string, std::string>& now) {
+  const auto before = contents_of(then), after = contents_of(now);
+  const auto erase_contents = [](std::map<std::string, std::string>& settings, const std::string& key) {
+    std::erase_if(settings, [&](const auto& entry) {
+      return entry.first.starts_with(key + std::string(content_mark));
+    });
+  };
+  for (const auto& [key, files] : before) {
+    const auto other = after.find(key);
+    if (other == after.end()) continue;
+    then.erase(key);
+    now.erase(key);
+    if (files.size() != 1 || other->second.size() != 1) continue;
+    if (files.begin()->second != other->second.begin()->second) continue;
+    erase_contents(then, key);
+    erase_contents(now, key);
+  }
+  // Before, not all paths had the hashes of their contents.
+  for (const auto& [key, files] : after)
+    if (!before.contains(key)) erase_contents(now, key);
 }
 
 /// A checkpoint's content as bytes for another rank of this job.
@@ -199,24 +238,6 @@ void broadcast(const Communicator& communicator, StateSnapshot& snapshot) {
   }
 }
 
-/// Results files that killed runs on this machine left half-written.
-void remove_stale_results(const std::string& output) {
-  const fs::path path(output);
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const std::string start = path.filename().string() + ".tmp.";
-  std::error_code error;
-  std::vector<fs::path> stale;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(start)) continue;
-    const long pid = std::atol(name.c_str() + start.size());
-    if (pid > 0 && pid != ::getpid() && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) {
-      stale.push_back(it->path());
-    }
-  }
-  for (const fs::path& file : stale) fs::remove(file, error);
-}
-
 /// PETSc's options by name: "-ksp_rtol 1e-8" has the value "1e-8", a flag an empty one. Later ones win.
 std::map<std::string, std::string> petsc_options_of(const std::vector<std::string>& texts) {
   std::map<std::string, std::string> options;
@@ -246,6 +267,39 @@ bool only_prints(const std::string& option) {
 
 }  // namespace
 
+CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::string& output) {
+  if (options.directory.empty()) return CheckpointFolder(output + ".checkpoints");
+  // Several runs may share a folder that the user names. They move as one when their common folder does.
+  const auto canonical = [](const fs::path& path) {
+    std::error_code error;
+    const fs::path found = fs::weakly_canonical(fs::absolute(path), error);
+    return error ? fs::absolute(path).lexically_normal() : found;
+  };
+  const fs::path target(output_target(output));
+  const fs::path results =
+      canonical(target.has_parent_path() ? target.parent_path() : ".") / target.filename();
+  return CheckpointFolder(options.directory,
+                          results.lexically_relative(canonical(options.directory)).string());
+}
+
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs) {
+  std::vector<std::string> finished;
+  for (const auto& [variant, seed] : jobs) finished.push_back(folder.finished_path(variant, seed));
+  // A restart that finds nothing of its own goes on from what another run left.
+  if (archives || folder.has_mine()) folder.check(finished, archives);
+  const std::vector<std::string> others = folder.others();
+  if (others.empty()) return {};
+  constexpr std::size_t most = 3;
+  const std::vector<std::string> shown(others.begin(), others.begin() + std::min(most, others.size()));
+  return {fmt::format(
+      "checkpoint.directory: {} holds other things than checkpoints of this run: {}{}; they are left "
+      "alone",
+      folder.path(), join(shown),
+      others.size() > most ? fmt::format(" and {} more", others.size() - most) : "")};
+}
+
 bool must_be_finite(const std::string& state_name) {
   return state_name.starts_with("weights/") || state_name.find("optimizer/") != std::string::npos ||
          (state_name.starts_with("rule/") && state_name.ends_with("/auxiliary"));
@@ -253,22 +307,25 @@ bool must_be_finite(const std::string& state_name) {
 
 std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
                                                 const std::vector<std::string>& petsc_options) {
-  std::map<std::string, std::string> all = deck.settings(variant), hashes;
-  for (const auto& [key, value] : all) {
-    if (key != "path" && !key.ends_with(".path")) continue;
+  std::map<std::string, std::string> all = deck.settings(variant);
+  for (const DeckFile& file : deck.files(variant)) {
+    if (file.use != FileUse::input) continue;
+    std::set<std::string> paths;  // {seed} may stand for several
+    for (const int seed : deck.run().seeds) paths.insert(with_seed(file.path, seed));
     std::vector<fs::path> files;
     std::error_code error;
-    if (fs::is_regular_file(value, error)) files.emplace_back(value);
-    for (fs::directory_iterator it(value, error), end; !error && it != end; it.increment(error)) {
-      if (it->is_regular_file()) files.push_back(it->path());
+    for (const std::string& path : paths) {
+      if (fs::is_regular_file(path, error)) files.emplace_back(path);
+      for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+        if (it->is_regular_file(error)) files.push_back(it->path());
+      }
     }
     std::sort(files.begin(), files.end());
-    for (const fs::path& file : files) {
-      hashes.emplace(fmt::format("{} (content of {})", key, file.filename().string()),
-                     xxh3_of_file(file.string()));
+    for (const fs::path& each : files) {
+      all.emplace(fmt::format("{}{}{})", file.key, content_mark, each.filename().string()),
+                  xxh3_of_file(each.string()));
     }
   }
-  all.merge(hashes);
   all.erase("petsc_options");
   std::vector<std::string> texts = deck.petsc_options();
   if (const char* environment = std::getenv("PETSC_OPTIONS")) texts.emplace(texts.begin(), environment);
@@ -283,8 +340,9 @@ void WallLimit::passed(double now) {
   last_ = now;
 }
 
-SettingsChange compare_settings(const std::map<std::string, std::string>& then,
-                                const std::map<std::string, std::string>& now, std::int64_t step) {
+SettingsChange compare_settings(std::map<std::string, std::string> then,
+                                std::map<std::string, std::string> now, std::int64_t step) {
+  leave_out_places(then, now);
   SettingsChange change;
   const auto value = [](const auto& settings, const std::string& key) {
     const auto found = settings.find(key);
@@ -330,15 +388,16 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       deck_(setup.deck),
       options_(setup.deck.checkpoint()),
       restart_(setup.restart),
-      output_(setup.output),
       smoke_(setup.smoke),
       petsc_options_(setup.petsc_options),
-      common_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
+      common_(checkpoint_folder(options_, setup.output)),
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
   // The root is in the first group, whose folder is that of all.
   world_.on_root([&] {
+    for (const std::string& warning : check_checkpoint_folder(common_, restart_ == "never", setup.jobs))
+      log_.warning(warning);
     try {
       if (fs::exists(common_.path())) take_folder();
     } catch (const IoError& error) {
@@ -409,11 +468,11 @@ void Checkpointer::look(Log& log) {
   const bool own = fs::equivalent(from.path(), common_.path(), same_error);
   std::vector<CheckpointFolder> parts = from.groups();
   parts.insert(parts.begin(), from);
+  if (own) from = common_;
+  const bool others_too = !own || !common_.has_mine();
   if (own) {
-    for (const CheckpointFolder& part : parts) part.remove_temporaries();
     first_write_ = false;
   }
-  remove_stale_results(output_);
 
   const auto refuse_unreadable = [&] {
     if (unreadable_.empty()) return;
@@ -442,7 +501,7 @@ void Checkpointer::look(Log& log) {
   for (const Deck::Variant& variant : deck_.variants()) {
     for (const int seed : deck_.run().seeds) {
       const std::string path = from.finished_path(variant.name, seed);
-      if (!fs::exists(path)) continue;
+      if (!fs::exists(path) || !(others_too || common_.is_mine(path))) continue;
       std::optional<Found> found = read_good(path, true, log);
       refuse_unreadable();  // it may hold hours of work
       if (!found) continue;
@@ -485,6 +544,7 @@ void Checkpointer::look(Log& log) {
   } else {
     for (const CheckpointFolder& part : parts) {
       for (const CheckpointFolder::Item& item : part.list()) {
+        if (!others_too && is_own_checkpoint(item.path) && !common_.is_mine(item.path)) continue;
         if (take(item)) break;
       }
     }
@@ -610,6 +670,7 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["variant"] = variant;
   content.texts["seed"] = std::to_string(seed);
   content.texts["step"] = std::to_string(step);
+  if (!common_.run().empty()) content.texts["results"] = common_.run();
   content.texts["settings"] = text_of(settings(variant));
   content.texts["resolved_deck"] = deck_.resolved();
   content.texts["smoke"] = smoke_ ? "yes" : "no";
@@ -627,7 +688,11 @@ const std::map<std::string, std::string>& Checkpointer::settings(const std::stri
 
 /// Root only. InputError where another job has the folder.
 void Checkpointer::take_folder() {
-  if (!lock_) lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  if (lock_) return;
+  lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  std::vector<CheckpointFolder> parts = common_.groups();
+  parts.push_back(common_);
+  for (const CheckpointFolder& part : parts) part.remove_temporaries();
 }
 
 /// Root only. IoError where it cannot be made ready.

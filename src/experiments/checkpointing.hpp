@@ -58,8 +58,9 @@ struct SettingsChange {
 };
 
 /// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
-SettingsChange compare_settings(const std::map<std::string, std::string>& then,
-                                const std::map<std::string, std::string>& now, std::int64_t step);
+/// Of inputs, the contents count and not the paths: a data set may have been moved.
+SettingsChange compare_settings(std::map<std::string, std::string> then,
+                                std::map<std::string, std::string> now, std::int64_t step);
 
 /// Everything that the course of a variant depends on, by key: the deck's settings, hashes of the contents of
 /// the data files that it names (a path tells nothing of what is there), and PETSc's options from the
@@ -67,6 +68,15 @@ SettingsChange compare_settings(const std::map<std::string, std::string>& then,
 /// print are left out. Looks at files: for one rank.
 std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
                                                 const std::vector<std::string>& petsc_options);
+
+/// Where the run that writes `output` has its checkpoints.
+CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::string& output);
+
+/// InputError where the folder cannot serve a run of these variants and seeds (CheckpointFolder::check());
+/// else what to warn of. `archives`: the run starts afresh. Looks only.
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs);
 
 /// Whether an array of this name in the state of an experiment must hold numbers only: weights and what
 /// optimisers keep. Metrics may hold NaN.
@@ -149,6 +159,8 @@ class Checkpointer {
     bool smoke = false;
     RankGroups* groups = nullptr;                 ///< if there are several
     std::vector<std::string> petsc_options = {};  ///< of the command line
+    /// Variants and seeds that this run does itself.
+    std::vector<std::pair<std::string, std::int64_t>> jobs = {};
   };
   /// Collective, as everything here that does not say so of a group. Looks for what to go on from; says what
   /// it skips, and why. InputError where a checkpoint was written with settings that matter and differ.
@@ -217,7 +229,7 @@ class Checkpointer {
   const Communicator& communicator_;  // the group, or the world
   const Deck& deck_;
   const CheckpointOptions options_;
-  std::string restart_, output_;
+  std::string restart_;
   bool smoke_;
   std::vector<std::string> petsc_options_;
   CheckpointFolder common_;  // of what is done

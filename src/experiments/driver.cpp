@@ -160,19 +160,67 @@ std::string DeckRun::dry_run_text() const {
                      bytes_text(file_bytes));
 }
 
+std::string DeckRun::output_of(const Invocation& invocation) const {
+  return path_of_task(invocation.output.empty() ? deck_.run().output : invocation.output, request_);
+}
+
+std::vector<std::pair<std::string, std::int64_t>> DeckRun::job_names() const {
+  std::vector<std::pair<std::string, std::int64_t>> names;
+  for (const Job& job : jobs_) names.emplace_back(job.part->variant, job.seed);
+  return names;
+}
+
+DeckRun::Files DeckRun::files(const Invocation& invocation) const {
+  Files all;
+  const std::string results = output_of(invocation),
+                    key = invocation.output.empty() ? "run.output" : "--output";
+  std::uint64_t bytes = 0;
+  for (const Job& job : jobs_) bytes += job.part->experiment->estimate().file_bytes;
+  all.outputs.push_back({key, results, FileContent::results, bytes});
+  all.outputs.push_back({"the side file of " + key, xdmf_path(results), FileContent::side_file});
+  all.inputs.push_back({"the deck", deck_.file()});
+  if (invocation.restart != "never" && invocation.restart != "auto")
+    all.inputs.push_back({"--restart", invocation.restart});
+  std::set<std::string> seen;
+  for (const Deck::Variant& variant : deck_.variants()) {
+    for (const DeckFile& file : deck_.files(variant.name)) {
+      const std::string named = fmt::format("{} ({})", file.key, file.where);
+      for (const int seed : deck_.run().seeds) {
+        const std::string path = with_seed(file.path, seed);
+        // Variants and seeds may share a file under one key.
+        if (!seen.insert(file.key + "\n" + path).second) continue;
+        if (file.use == FileUse::input) all.inputs.push_back({named, path});
+        if (file.use == FileUse::samples_output) all.outputs.push_back({named, path, FileContent::samples});
+        if (file.use == FileUse::observations_output)
+          all.outputs.push_back({named, path, FileContent::observations});
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> DeckRun::check_files(const Invocation& invocation) const {
+  const Files all = files(invocation);
+  check_outputs(all.outputs, all.inputs);
+  return check_checkpoint_folder(checkpoint_folder(deck_.checkpoint(), output_of(invocation)),
+                                 invocation.restart == "never", job_names());
+}
+
 int DeckRun::run(const Invocation& invocation, Log& log) {
   const std::string start = utc_now();
   const auto seconds_since = [](auto t) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
   };
   const auto began = std::chrono::steady_clock::now();
-  const std::string path =
-      path_of_task(invocation.output.empty() ? deck_.run().output : invocation.output, request_);
+  const std::string path = output_of(invocation);
   output_ = path;
-  std::uint64_t bytes_needed = 0;
-  for (const Job& job : jobs_) bytes_needed += job.part->experiment->estimate().file_bytes;
+  OutputClaim claim;
   ResultsWriter results;
-  communicator_.on_root([&] { results = ResultsWriter(path, deck_.about().title, true, bytes_needed); });
+  communicator_.on_root([&] {
+    const Files all = files(invocation);
+    claim = OutputClaim(all.outputs, all.inputs, [&](const std::string& text) { log.line(text); });
+    results = ResultsWriter(path, deck_.about().title, true, all.outputs.front().bytes);
+  });
   const std::vector<std::string> hosts = communicator_.host_names();
 
   log.line(fmt::format("{}{}", deck_.about().title.empty() ? deck_.file() : deck_.about().title,
@@ -182,7 +230,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
   Log& group_log = several && (!communicator_.is_root() || log.style() == Log::Style::terminal) ? lines : log;
   Checkpointer checkpointer({communicator_, deck_, path, invocation.restart, request_.smoke,
-                             several ? &groups_ : nullptr, invocation.petsc_options},
+                             several ? &groups_ : nullptr, invocation.petsc_options, job_names()},
                             group_log);
   results.keep_for_checkpoints();
   if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;

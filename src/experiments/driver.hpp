@@ -16,6 +16,7 @@
 #include "src/experiments/checkpointing.hpp"
 #include "src/experiments/experiment.hpp"
 #include "src/experiments/report.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine {
 
@@ -56,6 +57,9 @@ class DeckRun {
     const Rendezvous* rendezvous = nullptr;       ///< for ranks that fail alone in their group
     std::vector<std::string> petsc_options = {};  ///< of the command line
   };
+  /// What would keep a run of this invocation from starting or make its outputs write over inputs; else what
+  /// to warn of. Looks only; on the root. InputError, IoError.
+  std::vector<std::string> check_files(const Invocation& invocation) const;
   /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
   /// or the end of the wall time stopped it.
   int run(const Invocation& invocation, Log& log);
@@ -70,6 +74,15 @@ class DeckRun {
     Part* part;
     std::int64_t seed;
   };
+
+  /// Everything that a run reads and writes, but for checkpoints.
+  struct Files {
+    std::vector<OutputFile> outputs;
+    std::vector<InputFile> inputs;
+  };
+  Files files(const Invocation& invocation) const;
+  std::string output_of(const Invocation& invocation) const;
+  std::vector<std::pair<std::string, std::int64_t>> job_names() const;
 
   std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
   int wanted_groups() const;

@@ -130,7 +130,8 @@ void TrainOptions::options(OptionVisitor& o) {
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o("weights", weights,
     {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
-             "random ones; {seed} stands for the seed"});
+             "random ones; {seed} stands for the seed",
+     .file = FileUse::input});
   o("weights_of", weights_of,
     {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
@@ -376,19 +377,11 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
   if (data.source != "file") return;
   setup.communicator.on_root([&] {
     for (std::int64_t seed : setup.seeds) try {
-        read_observations(observation_path(data.path, seed), *pde_, data.noise);
+        read_observations(with_seed(data.path, seed), *pde_, data.noise);
       } catch (const InputError& error) {
         node.error_at("path", error.what());
       }
   });
-}
-
-std::string PdeTraining::observation_path(const std::string& path, std::int64_t seed) {
-  const std::string mark = "{seed}";
-  std::string out = path;
-  for (size_t at; (at = out.find(mark)) != std::string::npos;)
-    out.replace(at, mark.size(), std::to_string(seed));
-  return out;
 }
 
 Observations PdeTraining::observe(const RunContext& context, const std::vector<double>& scales) const {
@@ -396,7 +389,7 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
   Observations out;
   context.communicator.on_root([&] {
     if (options.source == "file") {
-      out = read_observations(observation_path(options.path, context.seed), *pde_, options.noise);
+      out = read_observations(with_seed(options.path, context.seed), *pde_, options.noise);
       return;
     }
     const auto seed = static_cast<std::uint64_t>(options.seed < 0 ? context.seed : options.seed);
@@ -404,7 +397,7 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
                             [&](std::span<const double> times) {
                               return training_reference(data_, *pde_, options.sample, times);
                             });
-    if (!options.write.empty()) write_observations(observation_path(options.write, context.seed), out, *pde_);
+    if (!options.write.empty()) write_observations(with_seed(options.write, context.seed), out, *pde_);
   });
   for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
     context.communicator.broadcast(*values);

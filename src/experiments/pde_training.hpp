@@ -66,8 +66,6 @@ class PdeTraining final : public Experiment {
                       const std::shared_ptr<const ObservationRows>& observations = nullptr) const;
   /// Rules between data.observations, learn and the rest of the deck.
   void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
-  /// data.observations.`path` of a run.
-  static std::string observation_path(const std::string& path, std::int64_t seed);
   /// Reads or draws (and writes) the observations of a run; given back divided by the unknowns' scales.
   /// Collective.
   Observations observe(const RunContext& context, const std::vector<double>& scales) const;

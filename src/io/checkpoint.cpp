@@ -7,11 +7,12 @@
 #include <filesystem>
 #include <list>
 #include <optional>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "src/core/clock.hpp"
+#include "src/io/files.hpp"
+#include "src/io/folder_lock.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
 
@@ -261,6 +262,8 @@ class Writing {
     hdf5::Group& root = layout_->root();
     root.attribute("format", "rankine-checkpoint");
     root.attribute("format_version", 2);
+    if (const auto run = texts_.find("results"); run != texts_.end())
+      root.attribute("run", run_mark(run->second));
     hdf5::Group texts = root.require_group("texts");
     for (const auto& [name, text] : texts_) {
       texts.write_bytes(name, {text.size()}, hdf5::Type::i8, bytes_of(text));
@@ -287,7 +290,7 @@ class Writing {
     }
     layout_->flush();
     const std::uint64_t size = layout_->memory_size();
-    safe_.emplace(path_);
+    safe_.emplace(path_, FileContent::checkpoint);
     file_.emplace(safe_->temporary(), path_);
     file_->resize(size);
   }
@@ -454,11 +457,16 @@ std::vector<fs::path> files_in(const std::string& folder) {
   return files;
 }
 
-constexpr const char* group_start = "group_";
+constexpr std::string_view group_start = "group_";
 
+/// A folder, no link, with a name such as "group_2".
 bool is_group(const fs::path& path) {
   std::error_code ignored;
-  return path.filename().string().starts_with(group_start) && fs::is_directory(path, ignored);
+  const std::string name = path.filename().string(),
+                    digits = name.substr(std::min(name.size(), group_start.size()));
+  return name.starts_with(group_start) && !digits.empty() &&
+         digits.find_first_not_of("0123456789") == std::string::npos &&
+         fs::is_directory(fs::symlink_status(path, ignored));
 }
 
 }  // namespace
@@ -474,8 +482,7 @@ CheckpointCost write_checkpoint(const Communicator& communicator, const std::str
     try {
       writing.verify();
     } catch (const std::exception& error) {
-      std::error_code ignored;
-      if (communicator.is_root()) fs::remove(path, ignored);
+      if (communicator.is_root()) remove_checkpoint(path);
       throw IoError(std::string(error.what()) + "; it was written just now and is removed again");
     }
   } catch (const InputError& error) {
@@ -515,13 +522,13 @@ CheckpointContent read_checkpoint(const std::string& path) {
 }
 
 CheckpointFolder CheckpointFolder::of_group(int group) const {
-  return group == 0 ? *this : CheckpointFolder(fmt::format("{}/{}{}", path_, group_start, group + 1));
+  return group == 0 ? *this : CheckpointFolder(fmt::format("{}/{}{}", path_, group_start, group + 1), run_);
 }
 
 std::vector<CheckpointFolder> CheckpointFolder::groups() const {
   std::vector<CheckpointFolder> all;
   for (const fs::path& file : files_in(path_)) {
-    if (is_group(file)) all.emplace_back(file.string());
+    if (is_group(file)) all.emplace_back(file.string(), run_);
   }
   return all;
 }
@@ -531,11 +538,7 @@ void CheckpointFolder::adopt(const std::string& checkpoint) const {
   const fs::path from(checkpoint);
   if (!number_of(from.filename().string(), ".h5") || fs::equivalent(from.parent_path(), path_, error)) return;
   create();
-  const std::string to = path_of(next_number());
-  const std::string temporary = fmt::format("{}.tmp.{}", to, ::getpid());
-  fs::copy_file(from, temporary, fs::copy_options::overwrite_existing, error);
-  if (!error) fs::rename(temporary, to, error);
-  if (error) throw IoError(fmt::format("{}: cannot be copied to {}: {}", checkpoint, to, error.message()));
+  copy_checkpoint(checkpoint, path_of(next_number()));
 }
 
 CheckpointFolder CheckpointFolder::holding(const std::string& checkpoint) {
@@ -552,6 +555,24 @@ std::vector<CheckpointFolder::Item> CheckpointFolder::list() const {
   }
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.number > b.number; });
   return items;
+}
+
+bool CheckpointFolder::is_mine(const std::string& checkpoint) const {
+  if (!is_own_checkpoint(checkpoint)) return false;
+  // What is too damaged to say whose it is, or was written before checkpoints said so, is taken for this
+  // run's.
+  const std::string run = run_.empty() ? "" : run_of_checkpoint(checkpoint);
+  return run.empty() || run == run_;
+}
+
+bool CheckpointFolder::has_mine() const {
+  const auto in = [](const CheckpointFolder& folder) {
+    const std::vector<fs::path> files = files_in(folder.path_);
+    return std::any_of(files.begin(), files.end(),
+                       [&](const fs::path& file) { return folder.is_mine(file.string()); });
+  };
+  const std::vector<CheckpointFolder> parts = groups();
+  return in(*this) || std::any_of(parts.begin(), parts.end(), in);
 }
 
 std::int64_t CheckpointFolder::next_number() const {
@@ -572,58 +593,124 @@ std::string CheckpointFolder::finished_path(const std::string& variant, std::int
   return fmt::format("{}/finished-{}-seed_{}.h5", path_, variant, seed);
 }
 
-void CheckpointFolder::create() const {
+std::vector<std::string> CheckpointFolder::others() const {
+  std::vector<std::string> names;
+  const auto look = [&](const CheckpointFolder& folder, const std::string& start) {
+    for (const fs::path& file : files_in(folder.path_)) {
+      const std::string name = file.filename().string();
+      std::error_code error;
+      const bool own_folder = (start.empty() && file.string() == previous()) || is_group(file);
+      const bool lock = name.ends_with(FolderLock::name) ||
+                        (name == "lock" && fs::file_size(file, error) == 0);  // as versions before left it
+      if (!own_folder && !lock && !names_half_written_checkpoint(name) && !is_mine(file.string()))
+        names.push_back(start + name);
+    }
+  };
+  const CheckpointFolder before(previous(), run_);
+  look(*this, "");
+  for (const CheckpointFolder& part : groups()) look(part, fs::path(part.path_).filename().string() + "/");
+  look(before, "previous/");
+  for (const CheckpointFolder& part : before.groups())
+    look(part, "previous/" + fs::path(part.path_).filename().string() + "/");
+  return names;
+}
+
+void CheckpointFolder::check(const std::vector<std::string>& finished, bool archives) const {
   std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) {
-    throw IoError(
-        fmt::format("{}: cannot make the folder for checkpoints: {}; choose another "
-                    "checkpoint.directory",
-                    path_, error.message()));
+  const fs::file_status status = fs::status(path_, error);
+  if (fs::exists(status) && !fs::is_directory(status))
+    throw InputError(path_ + ": is no folder; choose another checkpoint.directory");
+  const auto refuse = [&](const std::string& path, const std::string& what) {
+    throw InputError(fmt::format("{}: {}; move it away, or choose another checkpoint.directory", path, what));
+  };
+  const auto whose = [&](const std::string& path) {
+    return is_own_checkpoint(path) ? fmt::format("is of another run (results {})", run_of_checkpoint(path))
+                                   : std::string("is no checkpoint that Rankine wrote");
+  };
+  for (const std::string& path : finished) {
+    if (fs::exists(fs::symlink_status(path, error)) && !is_mine(path))
+      refuse(path, whose(path) + ", and has the name of one that this run will write");
   }
+  const std::vector<std::pair<std::string, std::string>> all = archives ? moves() : decltype(moves()){};
+  if (all.empty()) return;
+  const fs::file_status before = fs::symlink_status(previous(), error);
+  if (fs::exists(before) && !fs::is_directory(before))
+    refuse(previous(), "is no folder, and what an earlier run left would be moved there");
+  for (const auto& [from, to] : all) {
+    if (fs::exists(fs::symlink_status(to, error)) && !is_mine(to))
+      refuse(to, fmt::format("{}, and {} would be moved there", whose(to), from));
+    const fs::path folder = fs::path(to).parent_path();
+    const fs::file_status there = fs::symlink_status(folder, error);
+    if (fs::exists(there) && !fs::is_directory(there))
+      refuse(folder.string(), fmt::format("is no folder, and {} would be moved there", from));
+  }
+}
+
+void CheckpointFolder::create() const { make_folders(path_); }
+
+/// From where to where archive() moves.
+std::vector<std::pair<std::string, std::string>> CheckpointFolder::moves() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  const auto add = [&](const CheckpointFolder& folder, const std::string& to) {
+    for (const fs::path& file : files_in(folder.path_)) {
+      const std::string name = file.filename().string();
+      if (!name.ends_with(".damaged") && is_mine(file.string()))
+        all.emplace_back(file.string(), to + "/" + name);
+    }
+  };
+  add(*this, previous());
+  for (const CheckpointFolder& part : groups()) {
+    add(part, previous() + "/" + fs::path(part.path_).filename().string());
+  }
+  return all;
 }
 
 bool CheckpointFolder::archive() const {
-  const fs::path previous = fs::path(path_) / "previous";
-  bool any = false;
-  std::error_code error;
-  for (const fs::path& file : files_in(path_)) {
-    if (file.extension() != ".h5" && !is_group(file)) continue;
-    if (!any) {
-      fs::remove_all(previous, error);
-      fs::create_directories(previous, error);
-      any = true;
-    }
-    fs::rename(file, previous / file.filename(), error);
-    if (error) {
-      throw IoError(
-          fmt::format("{}: cannot be moved to {}: {}", file.string(), previous.string(), error.message()));
-    }
+  const std::vector<std::pair<std::string, std::string>> all = moves();
+  if (all.empty()) return false;
+  try {
+    check({}, true);
+  } catch (const InputError& error) {
+    throw IoError(error.what());
   }
-  return any;
+  const CheckpointFolder before(previous(), run_);
+  std::vector<CheckpointFolder> parts = before.groups();
+  parts.push_back(before);
+  for (const CheckpointFolder& part : parts) {
+    bool emptied = false;
+    for (const fs::path& file : files_in(part.path_)) {
+      if (is_mine(file.string()) && remove_checkpoint(file.string())) emptied = true;
+    }
+    if (emptied && part.path_ != before.path_) remove_empty_folder(part.path_);
+  }
+  for (const auto& [from, to] : all) {
+    make_folders(fs::path(to).parent_path().string());
+    move_checkpoint(from, to);
+    const std::string folder = fs::path(from).parent_path().string();
+    if (folder != path_) remove_empty_folder(folder);
+  }
+  return true;
 }
 
 void CheckpointFolder::set_aside(const std::string& path) {
-  std::error_code ignored;
-  fs::rename(path, path + ".damaged", ignored);
-}
-
-void CheckpointFolder::remove_temporaries() const {
-  std::error_code ignored;
-  for (const fs::path& file : files_in(path_)) {
-    if (file.filename().string().find(".h5.tmp.") != std::string::npos) fs::remove(file, ignored);
+  try {
+    move_checkpoint(path, path + ".damaged");
+  } catch (const IoError&) {
+    // It stays, and is skipped again.
   }
 }
+
+void CheckpointFolder::remove_temporaries() const { remove_checkpoint_temporaries(path_); }
 
 void CheckpointFolder::prune(int keep_last, int keep_every) const {
-  std::error_code ignored;
   int kept = 0;
   for (const Item& item : list()) {
+    if (!is_mine(item.path)) continue;
     if (kept++ < keep_last || (keep_every > 0 && item.number % keep_every == 0)) continue;
-    fs::remove(item.path, ignored);
+    remove_checkpoint(item.path);
   }
   for (const fs::path& file : files_in(path_)) {
-    if (file.extension() == ".damaged") fs::remove(file, ignored);
+    if (file.extension() == ".damaged" && is_mine(file.string())) remove_checkpoint(file.string());
   }
 }
 

@@ -18,6 +18,7 @@
 #include <hdf5_hl.h>
 
 #include "kernels/error.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine::hdf5 {
 namespace {
@@ -424,10 +425,47 @@ std::vector<std::string> Object::attribute_names() const {
   return names;
 }
 
+namespace {
+/// Values of any type as bytes that can be compared.
+template <class Read>
+std::optional<std::vector<std::byte>> any_bytes(hid_t type, std::uint64_t count, const std::string& file,
+                                                const std::string& where, const Read& read) {
+  if (H5Tget_class(type) == H5T_STRING) {
+    std::vector<std::byte> bytes;
+    for (const std::string& text : read_all_texts(type, count, read)) {
+      const auto begin = reinterpret_cast<const std::byte*>(text.data());
+      bytes.insert(bytes.end(), begin, begin + text.size());
+      bytes.push_back(std::byte{0});
+    }
+    return bytes;
+  }
+  for (const H5T_class_t kind : {H5T_VLEN, H5T_REFERENCE, H5T_STRING})
+    if (H5Tdetect_class(type, kind) > 0) return std::nullopt;
+  std::vector<std::byte> bytes(H5Tget_size(type) * count);
+  if (!bytes.empty() && read(type, bytes.data()) < 0)
+    throw InputError(fmt::format("{}: cannot read '{}': HDF5: {}", file, where, last_error()));
+  return bytes;
+}
+}  // namespace
+
 bool Object::attribute_is_text(const std::string& name) const {
   const Handle opened = open_attribute(handle_.get(), file(), path_, name);
-  const Handle type(H5Aget_type(opened.get()));
-  return H5Tget_class(type.get()) == H5T_STRING;
+  const Handle type(H5Aget_type(opened.get())), space(H5Aget_space(opened.get()));
+  return H5Tget_class(type.get()) == H5T_STRING && element_count(shape_of(space.get())) == 1;
+}
+
+bool Object::attribute_is_number(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Type type = classify(Handle(H5Aget_type(opened.get())).get());
+  return is_number(type) && type != Type::boolean;
+}
+
+std::optional<std::vector<std::byte>> Object::attribute_bytes(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Handle type(H5Aget_type(opened.get())), space(H5Aget_space(opened.get()));
+  return any_bytes(type.get(), element_count(shape_of(space.get())), file(),
+                   fmt::format("{}@{}", path_, name),
+                   [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); });
 }
 
 std::string Object::text_attribute(const std::string& name) const {
@@ -531,10 +569,14 @@ void Group::copy_from(const Group& other) {
   const Handle bare = owned(H5Pcreate(H5P_OBJECT_COPY), file(), path_, "copy a group");
   checked(H5Pset_copy_object(bare.get(), H5O_COPY_WITHOUT_ATTR_FLAG), file(), path_, "copy a group");
   for (const std::string& name : other.names()) {
+    // Links may lead in a circle or nowhere, and types stand with the datasets that have them: Rankine writes
+    // neither.
+    if (other.is_link(name)) continue;
     if (other.has_group(name)) {
       require_group(name).copy_from(other.open_group(name));
       continue;
     }
+    if (!other.has_dataset(name)) continue;
     checked(H5Ocopy(other.handle_.get(), name.c_str(), handle_.get(), name.c_str(), bare.get(), H5P_DEFAULT),
             file(), below(name), "copy a dataset");
     const Dataset from = other.open_dataset(name);
@@ -543,13 +585,14 @@ void Group::copy_from(const Group& other) {
     if (const auto scale = from.scale_name()) made.make_scale(*scale);
   }
   for (const std::string& name : other.names()) {
-    if (other.has_group(name)) continue;
+    if (other.is_link(name) || !other.has_dataset(name)) continue;
     const Dataset from = other.open_dataset(name);
     if (from.scale_name()) continue;
     Dataset made = open_dataset(name);
     const auto scales = from.attached_scales();
     for (unsigned dimension = 0; dimension < scales.size(); ++dimension) {
-      for (const std::string& scale : scales[dimension]) made.attach_scale(dimension, open_dataset(scale));
+      for (const std::string& scale : scales[dimension])
+        if (has_dataset(scale)) made.attach_scale(dimension, open_dataset(scale));
     }
   }
 }
@@ -582,6 +625,13 @@ bool Group::has_group(const std::string& path) const {
 
 bool Group::has_dataset(const std::string& path) const {
   return has(path) && kind_of(handle_.get(), path) == H5I_DATASET;
+}
+
+bool Group::is_link(const std::string& name) const {
+  H5L_info_t info{};
+  const bool known = H5Lget_info(handle_.get(), name.c_str(), &info, H5P_DEFAULT) >= 0;
+  H5Eclear2(H5E_DEFAULT);
+  return known && info.type != H5L_TYPE_HARD;
 }
 
 Group Group::require_group(const std::string& path) {
@@ -846,6 +896,16 @@ std::vector<std::string> Group::read_texts(const std::string& path) const {
   }
 }
 
+std::optional<std::vector<std::byte>> Group::read_any(const std::string& path) const {
+  const Dataset dataset = open_dataset(path);
+  const Handle type(H5Dget_type(dataset.handle_.get())), space(H5Dget_space(dataset.handle_.get()));
+  check_size(path, dataset);
+  return any_bytes(type.get(), element_count(shape_of(space.get())), file(), below(path),
+                   [&](hid_t as, void* to) {
+                     return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
+                   });
+}
+
 std::string Group::read_text(const std::string& path) const {
   const auto texts = read_texts(path);
   if (texts.size() != 1) {
@@ -883,14 +943,13 @@ File File::create(const std::string& at, const std::string& called) {
 }
 
 struct File::Memory {
-  int bytes = -1, named = -1;
+  int bytes = -1;
+  std::optional<EmptyFile> named;
   Memory() = default;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   ~Memory() {
-    for (const int descriptor : {bytes, named}) {
-      if (descriptor >= 0) ::close(descriptor);
-    }
+    if (bytes >= 0) ::close(bytes);
   }
 };
 
@@ -909,31 +968,19 @@ File File::create_in_memory(const std::string& called, std::uint64_t at_most) {
   // HDF5's own files in memory take memory for all that is reserved, and it opens no file without a name. So
   // it makes an empty file that has one, and then gets one in memory, with holes, behind its descriptor.
   const auto memory = std::make_shared<Memory>();
-  std::string name;
-  for (const char* folder : {"/dev/shm", "/tmp", "."}) {
-    name = fmt::format("{}/rankine.XXXXXX", folder);
-    memory->named = ::mkostemp(name.data(), O_CLOEXEC);
-    if (memory->named >= 0) break;
-  }
-  if (memory->named < 0) fail_with("name");
+  memory->named.emplace(called);
   const Handle access = access_properties(called);
   constexpr hsize_t page = 4096;
   checked(H5Pset_alignment(access.get(), page, page), called, "", "align datasets");
-  std::optional<File> file;
-  try {
-    file.emplace(create_with(access, name, called));
-  } catch (...) {
-    ::unlink(name.c_str());
-    throw;
-  }
-  ::unlink(name.c_str());
+  std::optional<File> file(create_with(access, memory->named->name(), called));
+  memory->named->remove_name();
   // HDF5 tells files apart by their numbers, and this one's stays taken for as long as `named` is open.
   void* descriptor = nullptr;
   std::array<char, 1 << 12> begun{};
   memory->bytes = ::memfd_create("rankine", MFD_CLOEXEC);
   if (memory->bytes < 0) fail_with("make");
   checked(H5Fget_vfd_handle(file->handle_.get(), H5P_DEFAULT, &descriptor), called, "", "find the file");
-  const ssize_t size = ::pread(memory->named, begun.data(), begun.size(), 0);
+  const ssize_t size = ::pread(memory->named->descriptor(), begun.data(), begun.size(), 0);
   if (size < 0 || ::pwrite(memory->bytes, begun.data(), static_cast<std::size_t>(size), 0) != size ||
       ::dup2(memory->bytes, *static_cast<int*>(descriptor)) < 0) {
     fail_with("make");

@@ -87,8 +87,12 @@ class Object {
   std::string text_attribute(const std::string& name) const;
   /// All values of a numeric attribute of any shape; InputError where it is missing or is no number.
   std::vector<double> number_attribute(const std::string& name) const;
-  /// Whether the attribute holds text (else numbers, or something this layer does not read).
+  /// Whether text_attribute() can read it, or number_attribute(); others may hold anything.
   bool attribute_is_text(const std::string& name) const;
+  bool attribute_is_number(const std::string& name) const;
+  /// Of any type, the bytes in the file; texts end with zeros. None where these are references or lists of
+  /// variable length.
+  std::optional<std::vector<std::byte>> attribute_bytes(const std::string& name) const;
   /// Copies all attributes except those by which dimension scales refer to each other.
   void copy_attributes(const Object& other);
 
@@ -163,6 +167,9 @@ class Group : public Object {
                       std::span<const std::byte> bytes);
   /// A dataset as its bytes in memory, converted to `type`.
   std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
+  /// The same without conversion, of any type; none where its bytes are references or lists of variable
+  /// length.
+  std::optional<std::vector<std::byte>> read_any(const std::string& path) const;
   Dataset write_text(const std::string& name, std::string_view text);
   Dataset write_texts(const std::string& name, const std::vector<std::string>& texts);
 
@@ -172,6 +179,8 @@ class Group : public Object {
 
   bool has(const std::string& path) const;
   bool has_group(const std::string& path) const;
+  /// Whether the name is a link to another place in the file, or to another file.
+  bool is_link(const std::string& name) const;
   bool has_dataset(const std::string& path) const;
   /// Names of the links, in order of creation where the file has tracked it, else alphabetical.
   std::vector<std::string> names() const;

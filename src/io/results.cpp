@@ -206,7 +206,8 @@ class ResultsState {
   ResultsState() : keep_(true) {}
 
   ResultsState(const std::string& path, const std::string& title, std::uint64_t bytes_needed)
-      : safe_(std::in_place, path, bytes_needed), file_(hdf5::File::create(safe_->temporary(), path)) {
+      : safe_(std::in_place, path, FileContent::results, bytes_needed),
+        file_(hdf5::File::create(safe_->temporary(), path)) {
     hdf5::Group& root = file_->root();
     root.attribute("format", "rankine-results");
     root.attribute("format_version", 1);

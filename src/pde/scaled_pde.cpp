@@ -122,4 +122,10 @@ WallRow ScaledPde::right_wall() const {
   return {row.value_factor, row.slope_factor, row.target / scales_.front()};
 }
 
+std::pair<double, double> ScaledPde::bounds(double least, double greatest) const {
+  const double s = scales_.front();
+  const auto [low, high] = pde_.collocated()->bounds(least * s, greatest * s);
+  return {low / s, high / s};
+}
+
 }  // namespace rankine

@@ -20,12 +20,15 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::string symbol(int unknown) const override { return pde_.symbol(unknown); }
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
 
+  std::vector<PdeConstant> constants() const override { return pde_.constants(); }
+
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return pde_.has_source(); }
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
+  bool convective(int unknown) const override { return pde_.convective(unknown); }
   bool linear_flux() const override { return pde_.linear_flux(); }
   bool autonomous() const override { return pde_.autonomous(); }
   std::vector<double> time_events(std::span<const double> parameters) const override {
@@ -59,6 +62,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;
   WallRow left_wall() const override;
   WallRow right_wall() const override;
+  std::pair<double, double> bounds(double least, double greatest) const override;
 
  private:
   /// Argument a of a term in the units of the PDE: which unknown it belongs to.
