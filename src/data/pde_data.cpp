@@ -145,14 +145,6 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
   communicator.on_root([&] { writer->finish(); });
 }
 
-/// Changes when the file does.
-std::string file_stamp(const std::string& path) {
-  std::error_code missing;
-  const auto size = std::filesystem::file_size(path, missing);
-  const auto time = std::filesystem::last_write_time(path, missing);
-  return fmt::format("{} {}", size, time.time_since_epoch().count());
-}
-
 }  // namespace
 
 int PdeDataOptions::size(int split) const { return split == 0 ? train : split == 1 ? validation : test; }

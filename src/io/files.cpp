@@ -235,6 +235,12 @@ void check_space(const std::string& path, const std::string& folder, std::uint64
                   path, 1e-6 * static_cast<double>(needed), 1e-6 * static_cast<double>(left), folder));
 }
 
+std::string file_stamp(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return "missing";
+  return fmt::format("{} {}.{:09}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
 std::optional<FileContent> written_content(const std::string& path) {
   const Ends ends = ends_of(path, head_bytes);
   const std::string_view head = ends.head;

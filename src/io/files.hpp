@@ -43,6 +43,8 @@ inline constexpr std::string_view safetensors_start = "{\"__metadata__\":{\"form
 /// What Rankine wrote at `path`; none where there is no file, or another one.
 std::optional<FileContent> written_content(const std::string& path);
 
+/// A text that changes when the file does: its size and the time of its last change.
+std::string file_stamp(const std::string& path);
 /// Where an output goes: `path` or, links followed, the file that it leads to, which need not exist.
 /// InputError where that is a folder, a device, a pipe or a socket, or where links lead in a circle.
 std::string output_target(const std::string& path);
