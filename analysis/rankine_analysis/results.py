@@ -202,6 +202,7 @@ class Results:
             self._file.close()
             raise ResultsError(f"{path}: has format_version {version}; this package reads 1")
         self.title = _attribute(self._file, "title")
+        self.missing = _attribute(self._file, "missing")  # runs that a failed job did not get to
         self.runs: List[Run] = []
         self.others: List[str] = []  # paths of what is not of the layout
         self._leave_aside("", self._file, TOP)

@@ -394,8 +394,11 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
+  std::error_code ignored;
+  found_folder_ = fs::exists(folder_.path(), ignored);
   // The root is in the first group, whose folder is that of all.
   world_.on_root([&] {
+    found_earlier_ = common_.has_mine();
     for (const std::string& warning : check_checkpoint_folder(common_, restart_ == "never", setup.jobs))
       log_.warning(warning);
     try {
@@ -550,6 +553,7 @@ void Checkpointer::look(Log& log) {
     }
   }
   if (finished_.empty() && running_.empty()) refuse_unreadable();
+  regular_ = own && any_good_;
   if (another_program) {
     log.warning(
         "the checkpoints were written by another build of the program; the results may differ in the last "
@@ -719,21 +723,82 @@ void Checkpointer::count(const CheckpointCost& cost) {
   any_good_ = true;
 }
 
-/// Root only. False, with a warning, where one could not be written: a run goes on without.
-bool Checkpointer::flush_finished() {
+/// Root only. Whether to write down what is done before a checkpoint is due. It always is after a minute of
+/// work; less must not cost more than a hundredth of the time, and half a second is given away. Short work
+/// does not move an earlier run's checkpoints away, and a disk that failed is tried again after a while.
+bool Checkpointer::worth_saving() const {
+  if (unsaved_.empty() || (early_failed_ && since_failed_.seconds() < 60)) return false;
+  if (since_unsaved_.seconds() >= 60) return true;
+  const double each = early_.empty() ? 0.01 : early_seconds_ / static_cast<double>(early_.size());
+  const double cost = early_seconds_ + each * static_cast<double>(unsaved_.size());
+  return cost <= std::max(0.5, 0.01 * since_start_.seconds()) && !(first_write_ && found_earlier_);
+}
+
+/// Root only. False, with a warning, where one could not be written: a run goes on without. `early`: before a
+/// checkpoint is due.
+bool Checkpointer::flush_finished(bool early) {
   bool good = true;
   auto unsaved = std::exchange(unsaved_, {});
   for (auto& [path, content] : unsaved) {
     try {
+      const Stopwatch watch;
       prepare_folder();
-      count(write_checkpoint(path, content));
+      const CheckpointCost cost = write_checkpoint(path, content);
+      if (early) {
+        early_.push_back(path);
+        early_seconds_ += watch.seconds();
+        any_good_ = true;
+      } else {
+        count(cost);
+      }
     } catch (const std::exception& error) {
       log_.warning(std::string("no checkpoint was written: ") + error.what());
-      unsaved_.emplace_back(path, std::move(content));  // at the next checkpoint again
+      unsaved_.emplace_back(path, std::move(content));  // later again
       good = false;
+      since_failed_ = Stopwatch();
     }
   }
+  early_failed_ = !good;
+  regular_ = regular_ || (!early && good && !unsaved.empty());
   return good;
+}
+
+std::vector<std::pair<Checkpointer::Job, CheckpointContent>> Checkpointer::save_what_is_done(
+    std::span<const Job> jobs) {
+  std::map<std::string, CheckpointContent> in_memory;
+  for (const auto& [path, content] : unsaved_) in_memory.emplace(path, content);
+  flush_finished();
+  std::vector<std::pair<Job, CheckpointContent>> done;
+  for (const Job& job : jobs) {
+    const std::string path = common_.finished_path(job.first, job.second);
+    const auto before = finished_.find(job);
+    try {
+      if (const auto kept = in_memory.find(path); kept != in_memory.end()) {
+        done.emplace_back(job, std::move(kept->second));
+      } else if (before != finished_.end()) {
+        done.emplace_back(job, read_checkpoint(before->second.path));
+      } else if (!first_write_ && common_.is_mine(path)) {
+        done.emplace_back(job, read_checkpoint(path));
+      }
+    } catch (const std::exception& error) {
+      log_.warning(std::string("results that were saved cannot be read: ") + error.what());
+    }
+  }
+  return done;
+}
+
+void Checkpointer::finish() {
+  const bool keeps = world_.any(communicator_.is_root() && regular_);
+  if (keeps) return;
+  const auto remove = [&](bool first) {
+    if (!communicator_.is_root() || world_.is_root() != first) return;
+    for (const std::string& path : early_) remove_checkpoint(path);
+    lock_.reset();
+    if (!found_folder_) remove_empty_folder(folder_.path());
+  };
+  remove(false);  // those of groups are below that of all
+  world_.barrier();
+  remove(true);
 }
 
 /// Collective. Returns whether it worked; where it did not, the root says so and the run goes on without.
@@ -756,6 +821,7 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
     const CheckpointCost cost = write_checkpoint(communicator_, path, content, parts_of(job.state_));
     if (communicator_.is_root()) {
       count(cost);
+      regular_ = true;
       folder_.prune(options_.keep_last, options_.keep_every);
     }
   } catch (const InputError&) {
@@ -768,31 +834,42 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
   return good;
 }
 
-void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics) {
-  if (!communicator_.is_root()) return;
-  CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
-  const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
-  job.results_.save(content);
-  for (const auto& [name, value] : metrics) {
-    StateValue stored{DType::f64, {}, std::vector<std::byte>(sizeof value)};
-    std::memcpy(stored.bytes.data(), &value, sizeof value);
-    content.state.emplace("metrics/" + name, std::move(stored));
-  }
-  describe(content, job.variant_, job.seed_, step);
-  content.texts["finished"] = "yes";
-  if (groups_ != nullptr) {
-    CheckpointContent kept{content.texts, {}};
-    for (const auto& [name, value] : content.state)
-      if (!name.starts_with("state/")) kept.state.emplace(name, value);
-    completed_.insert_or_assign({job.variant_, job.seed_}, std::move(kept));
-  }
-  unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
-  const bool due = options_.every_steps > 0 ||
-                   (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
-  if (due) {
-    flush_finished();
-    since_saved_ = Stopwatch();
-  }
+void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics,
+                        bool others_follow) {
+  communicator_.on_root([&] {
+    CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
+    const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
+    job.results_.save(content);
+    for (const auto& [name, value] : metrics) {
+      StateValue stored{DType::f64, {}, std::vector<std::byte>(sizeof value)};
+      std::memcpy(stored.bytes.data(), &value, sizeof value);
+      content.state.emplace("metrics/" + name, std::move(stored));
+    }
+    content.texts["finished"] = "yes";
+    if (groups_ != nullptr) {
+      CheckpointContent kept{content.texts, {}};
+      for (const auto& [name, value] : content.state)
+        if (!name.starts_with("state/")) kept.state.emplace(name, value);
+      completed_.insert_or_assign({job.variant_, job.seed_}, std::move(kept));
+    }
+    try {
+      describe(content, job.variant_, job.seed_, step);
+    } catch (const InputError& error) {  // the data file is gone
+      log_.warning(std::string("what is done cannot be saved: ") + error.what());
+      return;
+    }
+    if (unsaved_.empty()) since_unsaved_ = job.since_begin_;
+    unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
+    early_failed_ = false;  // the next chance
+    const bool due = options_.every_steps > 0 ||
+                     (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
+    if (due) {
+      flush_finished();
+      since_saved_ = Stopwatch();
+    } else if (others_follow && worth_saving()) {
+      flush_finished(true);
+    }
+  });
 }
 
 void Checkpointer::report(RunWriter& results) const {
@@ -928,6 +1005,7 @@ bool JobCheckpoint::due_after(std::int64_t step) const {
 std::int64_t JobCheckpoint::agree(std::int64_t wish) {
   const Communicator& communicator = owner_.communicator_;
   if (communicator.is_root()) {  // which watches the clocks and the other groups
+    if (owner_.worth_saving()) owner_.flush_finished(true);
     if (owner_.limit_.must_stop(owner_.now())) wish = wall_time;
     if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }

@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/comm/communicator.hpp"
@@ -144,6 +146,7 @@ class JobCheckpoint {
   std::optional<CheckpointContent> last_state_;  // root: after the last step
   std::function<void()> gather_;
   std::string parent_;  // root: the file that this job went on from
+  Stopwatch since_begin_;
 };
 
 /// Of all variants and seeds of one call of the program. Where groups of ranks do different ones at the same
@@ -186,9 +189,18 @@ class Checkpointer {
     job_ = {};
     return JobCheckpoint(*this, variant, seed, results);
   }
-  /// Notes that the job is done; its results are saved at the next checkpoint, or now if saving is due after
-  /// each number of steps. Collective in the group. `results` must have all it is going to have.
-  void done(JobCheckpoint& job, const std::map<std::string, double>& metrics);
+  /// Notes that the job is done; where others follow, its results are saved now, unless that costs more than
+  /// it is worth (worth_saving()), else at the next checkpoint. Collective in the group. `results` must have
+  /// all it is going to have.
+  void done(JobCheckpoint& job, const std::map<std::string, double>& metrics, bool others_follow);
+
+  /// Where the run fails: saves what is done. Returns the results of all that is done in the order of `jobs`,
+  /// as far as they can be read. Root only, throws nothing.
+  std::vector<std::pair<Job, CheckpointContent>> save_what_is_done(std::span<const Job> jobs);
+  const std::string& folder() const { return common_.path(); }
+  /// The run has ended well: what it has saved of single jobs goes again, unless there are checkpoints beside
+  /// it, and the folder with it if the run has made it. Collective.
+  void finish();
 
   /// What this job spent on checkpoints, for /timing.
   void report(RunWriter& results) const;
@@ -221,7 +233,8 @@ class Checkpointer {
   void prepare_folder();
   void count(const CheckpointCost& cost);
   bool save(JobCheckpoint& job, std::int64_t step);
-  bool flush_finished();
+  bool flush_finished(bool early = false);
+  bool worth_saving() const;
   double now() const;
 
   const Communicator& world_;
@@ -247,6 +260,12 @@ class Checkpointer {
   std::map<Job, Found> running_, finished_;                         // root
   std::map<Job, CheckpointContent> completed_;                      // root, with several groups
   std::vector<std::pair<std::string, CheckpointContent>> unsaved_;  // root: path, results of a job
+  // root, of records of jobs that were written at once
+  Stopwatch since_unsaved_, since_failed_;
+  std::vector<std::string> early_;
+  double early_seconds_ = 0;
+  bool early_failed_ = false, regular_ = false;
+  bool found_folder_ = false, found_earlier_ = false;  // before this run
   Totals totals_, job_;
 };
 

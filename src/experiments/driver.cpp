@@ -233,32 +233,72 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                              several ? &groups_ : nullptr, invocation.petsc_options, job_names()},
                             group_log);
   results.keep_for_checkpoints();
-  if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
-  log.text("\n" + metrics_table(measured()) + "\n");
-  const bool as_expected = check_expectations(results, log);
-
-  results.provenance(collect_provenance({.arguments = invocation.arguments,
-                                         .deck_path = deck_.file(),
-                                         .deck_text = deck_.text(),
-                                         .resolved_deck = deck_.resolved(),
-                                         .ranks = communicator_.size(),
-                                         .hosts = hosts,
-                                         .mpi_library = MpiSession::library_version(),
-                                         .start_utc = start,
-                                         .overrides = request_.set,
-                                         .only = request_.only,
-                                         .smoke = request_.smoke,
-                                         .task = request_.task,
-                                         .tasks = request_.tasks}));
+  const auto provenance = [&] {
+    return collect_provenance({.arguments = invocation.arguments,
+                               .deck_path = deck_.file(),
+                               .deck_text = deck_.text(),
+                               .resolved_deck = deck_.resolved(),
+                               .ranks = communicator_.size(),
+                               .hosts = hosts,
+                               .mpi_library = MpiSession::library_version(),
+                               .start_utc = start,
+                               .overrides = request_.set,
+                               .only = request_.only,
+                               .smoke = request_.smoke,
+                               .task = request_.task,
+                               .tasks = request_.tasks});
+  };
+  bool as_expected = true;
   std::string side_file;
-  communicator_.on_root([&] {
-    results.finish();
-    side_file = write_xdmf(path);
-  });
+  try {
+    if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
+    log.text("\n" + metrics_table(measured()) + "\n");
+    as_expected = check_expectations(results, log);
+    results.provenance(provenance());
+    communicator_.on_root([&] {
+      results.finish();
+      side_file = write_xdmf(path);
+    });
+  } catch (...) {
+    log.clear_status();
+    results = ResultsWriter();
+    if (communicator_.is_root()) rescue(checkpointer, provenance(), log);
+    throw;
+  }
+  checkpointer.finish();
   if (const std::string costs = checkpointer.summary(); !costs.empty()) group_log.line(costs);
   log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
                        duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
+}
+
+void DeckRun::rescue(Checkpointer& checkpointer,
+                     const std::vector<std::pair<std::string, std::string>>& provenance, Log& log) const {
+  const auto done = checkpointer.save_what_is_done(job_names());
+  if (done.empty()) return;
+  std::vector<std::string> names, missing;
+  for (const auto& [variant, seed] : job_names()) {
+    const bool is_done = std::any_of(done.begin(), done.end(), [&, v = variant, s = seed](const auto& d) {
+      return d.first == std::pair(v, s);
+    });
+    (is_done ? names : missing).push_back(fmt::format("{} seed {}", variant, seed));
+  }
+  log.warning(
+      fmt::format("the run fails with {} of {} done ({}); `rankine run --restart auto` takes them from {}",
+                  names.size(), count_of(jobs_.size(), "run"), join(names), checkpointer.folder()));
+  if (missing.empty()) return;  // it was the results file that could not be written
+  try {
+    if (!ResultsWriter::may_be_incomplete(output_)) return;
+    ResultsWriter partial(output_, deck_.about().title);
+    partial.mark_incomplete(missing);
+    for (const auto& [job, content] : done) partial.run(job.first, job.second).load(content, false);
+    partial.provenance(provenance);
+    partial.finish();
+    write_xdmf(output_);
+    log.warning(fmt::format("{} holds their results, and is marked as incomplete", output_));
+  } catch (const std::exception& error) {
+    log.warning(std::string("their results are not written: ") + error.what());
+  }
 }
 
 bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer,
@@ -403,7 +443,7 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   checkpointer.report(context.results);
   std::map<std::string, double> values;
   for (const MetricInfo& info : part.metrics) values[info.name] = part.values[info.name].back();
-  checkpointer.done(checkpoint, values);
+  checkpointer.done(checkpoint, values, &job != &jobs_.back() || groups_.count() > 1);
   results.forget(part.variant, seed);
   log.line(fmt::format("{} seed {}: done in {}", part.variant, seed, duration_text(seconds)));
 }

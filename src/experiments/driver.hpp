@@ -93,6 +93,10 @@ class DeckRun {
   bool run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer, Log& log,
                 Log& group_log);
   bool take_finished(const Job& job, ResultsWriter& results, Checkpointer& checkpointer);
+  /// Where the run fails: saves what is done, writes the results of that and says where they are. Root only,
+  /// throws nothing.
+  void rescue(Checkpointer& checkpointer, const std::vector<std::pair<std::string, std::string>>& provenance,
+              Log& log) const;
   void run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
   /// The variants that this task has.
   std::vector<const VariantMetrics*> measured() const;

@@ -228,6 +228,9 @@ Json describe(const std::string& path) {
       {"format_version", 1},
       {"title",
        root.has_attribute("title") && root.attribute_is_text("title") ? root.text_attribute("title") : ""},
+      {"missing", root.has_attribute("missing") && root.attribute_is_text("missing")
+                      ? root.text_attribute("missing")
+                      : ""},
       {"variants", variants},
       {"runs", runs},
       {"expectations", expectations},
@@ -273,6 +276,8 @@ std::string results_text(const std::string& results_path) {
   const Json info = describe(results_path);
   std::string text = fmt::format("{}: {}\n", results_path, info["title"].get<std::string>());
   const auto out = std::back_inserter(text);
+  if (const auto missing = info["missing"].get<std::string>(); !missing.empty())
+    fmt::format_to(out, "INCOMPLETE: the run failed before it had {}\n", missing);
 
   std::vector<std::string> metrics;
   for (const auto& [variant, table] : info["variants"].items()) {

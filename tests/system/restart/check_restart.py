@@ -3,7 +3,7 @@
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
 TEST is kills:<number>, failing:<number>, calls:<number>, ranks, signals, walltime, deck, damage, longer, groups, petsc, lock, data, making,
-evaluating, or experiments. FAULTS is the library of io_faults.cpp.
+evaluating, finished, or experiments. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -309,6 +309,33 @@ def test_ranks():
     expect(0, run(2, "--restart", "auto"))
     compare()
     print("one run, continued on", *order, "2 ranks: equal")
+
+
+def test_finished():
+    """Disks that fail while finished variants and seeds are saved, or the results at the end."""
+    rare = ["--set", "checkpoint.every_steps=0"]
+    expect(0, run(1, *rare, "--output", "whole.h5"))
+    assert not pathlib.Path("whole.h5.checkpoints").exists()
+    for ranks, code in ((1, errno.ENOSPC), (2, errno.EIO)):
+        fresh()
+        said = expect(0, run(ranks, *rare, LD_PRELOAD=FAULTS, RANKINE_FAULTS=f".checkpoints/:{code}:100"))
+        # Of 4 runs the first 3 are saved; each is a chance for all that are done by then.
+        assert 3 <= said.count("no checkpoint was written") <= 6, said
+        compare()
+    note = pathlib.Path("failed").absolute()
+    for ranks, groups in ((1, 1), (2, 1), (2, 2)):
+        fresh()
+        concurrent = [*rare, "--set", f"run.concurrent={groups}"]
+        # The file is written in the end; before that its fields and weights.
+        calls = calls_of("results.h5.tmp", ranks, *concurrent)[0][0]
+        fresh()
+        said = expect(3, run(ranks, *concurrent, LD_PRELOAD=FAULTS,
+                             RANKINE_FAULT_AT=f"results.h5.tmp:0:{calls - 3}:{errno.ENOSPC}:{note}"))
+        assert "the run fails with 4 of 4 runs done" in said and said.count("rankine: error:") == 1, said
+        assert not pathlib.Path("results.h5").exists()
+        said = expect(0, run(1, *rare, "--restart", "auto"))
+        assert said.count("was done before") == 4, said
+        compare()
 
 
 def test_signals():
