@@ -30,12 +30,15 @@ def one_report(path: Path, folder: Path) -> None:
         rows = tables.metric_table(results)
         verdicts = tables.verdict_lines(results)
         print(results.title)
+        lacks = f"incomplete: the run failed before it had {results.missing}" if results.missing else ""
+        if lacks:
+            print(lacks)
         if rows:
             print(f"\n{tables.text_table(rows, results.variants)}")
         if verdicts:
             print("\n" + "\n".join(verdicts))
 
-        markdown = [f"# {results.title}", ""]
+        markdown = [f"# {results.title}", ""] + ([lacks, ""] if lacks else [])
         if rows:
             markdown += [tables.markdown_table(rows, results.variants), "",
                          "Mean ± standard deviation over the seeds.", ""]
@@ -59,6 +62,8 @@ def one_report(path: Path, folder: Path) -> None:
         print(f"\n{folder}: report.md{', metrics.csv' if rows else ''}{''.join(', ' + name for name in written)}")
         for line in left_out:
             print(f"left out: {line}")
+        if results.others:
+            print(f"left aside, since it is not of Rankine's layout: {', '.join(results.others)}")
 
 
 def compare(arguments) -> int:

@@ -1,5 +1,10 @@
-"""Reading results.h5. The layout is described in src/io/results.hpp."""
+"""Reading results.h5. The layout is described in src/io/results.hpp.
 
+People put data of their own into results, at any place. What does not fit the layout is left aside; Results.others
+names it.
+"""
+
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -18,6 +23,29 @@ def _text(value):
 
 def _attribute(item, name, default=""):
     return _text(item.attrs[name]) if name in item.attrs else default
+
+
+def _group(parent, path) -> Optional[h5py.Group]:
+    """The group at `path`, or None where there is none, something else, or a link to another place."""
+    if not isinstance(parent.get(path, getlink=True), h5py.HardLink):
+        return None
+    found = parent.get(path)
+    return found if isinstance(found, h5py.Group) else None
+
+
+def _datasets(group: Optional[h5py.Group]) -> Dict[str, h5py.Dataset]:
+    """Its datasets; links that lead nowhere, groups and types left out."""
+    members = {} if group is None else {name: group.get(name) for name in group}
+    return {name: item for name, item in members.items() if isinstance(item, h5py.Dataset)}
+
+
+def _numeric(item: h5py.Dataset) -> bool:
+    return item.dtype.kind in "biuf" and item.shape is not None
+
+
+SEED = re.compile(r"seed_(0|-?[1-9]\d*)")
+TOP = ("runs", "expectations", "timing", "provenance")
+PARTS = ("steps", "evaluations", "experts", "blocks", "summary", "per_sample", "fields", "weights")
 
 
 @dataclass
@@ -59,11 +87,19 @@ class Run:
         self.variant, self.seed, self.path = variant, seed, path
         self._file = file
 
-    def _series(self, group: str) -> Dict[str, np.ndarray]:
-        if f"{self.path}/{group}" not in self._file:
+    def _series(self, group: str, first: str = "step", second: Optional[str] = None) -> Dict[str, np.ndarray]:
+        """Numbers along the coordinate `first`, and along `second` where there is one, with these coordinates."""
+        items = _datasets(_group(self._file, f"{self.path}/{group}"))
+        if first not in items or items[first].ndim != 1 or not _numeric(items[first]):
             return {}
-        return {name: item[()] for name, item in self._file[f"{self.path}/{group}"].items()
-                if isinstance(item, h5py.Dataset)}
+        shape = items[first].shape
+        if second in items and items[second].ndim == 1:
+            shape += items[second].shape
+        elif second:
+            shape += next((item.shape[1:] for item in items.values()
+                           if _numeric(item) and item.ndim == 2 and item.shape[:1] == shape), (0,))
+        return {name: item[()] for name, item in items.items()
+                if name == first or (name == second and item.ndim == 1) or (_numeric(item) and item.shape == shape)}
 
     @property
     def steps(self) -> Dict[str, np.ndarray]:
@@ -77,61 +113,62 @@ class Run:
     @property
     def experts(self) -> Dict[str, np.ndarray]:
         """Statistics [step, expert], and the coordinates step and expert."""
-        return self._series("experts")
+        return self._series("experts", second="expert")
 
     @property
     def blocks(self) -> Dict[str, np.ndarray]:
         """Gradient health [measurement, block], the coordinate step, and the names of the blocks as `block`."""
-        series = self._series("blocks")
+        series = self._series("blocks", second="block")
         if "block" in series:
             series["block"] = np.array([_text(name) for name in series["block"]])
         return series
 
     @property
     def per_sample(self) -> Dict[str, np.ndarray]:
-        return self._series("per_sample")
+        return self._series("per_sample", first="sample_id")
 
     @property
     def summary(self) -> Dict[str, Metric]:
-        return self._scalars(f"{self.path}/summary")
+        return self._scalars(f"{self.path}/summary", 0)
 
     @property
     def timing(self) -> Dict[str, Metric]:
         """Scalars; of one-dimensional timings the median."""
-        return self._scalars(f"timing/{self.variant}/seed_{self.seed}")
+        return self._scalars(f"timing/{self.variant}/seed_{self.seed}", 1)
 
-    def _scalars(self, path: str) -> Dict[str, Metric]:
-        if path not in self._file:
-            return {}
+    def _scalars(self, path: str, most_dimensions: int) -> Dict[str, Metric]:
         return {name: Metric(float(np.median(item[()])) if item.size else float("nan"),
                              _attribute(item, "units", "1"), _attribute(item, "long_name"))
-                for name, item in self._file[path].items() if isinstance(item, h5py.Dataset)}
+                for name, item in _datasets(_group(self._file, path)).items()
+                if _numeric(item) and item.ndim <= most_dimensions}
 
     def elapsed_seconds(self) -> Optional[np.ndarray]:
         """Training time after each step, or None where it was not stored."""
         count = len(self.steps.get("step", []))
-        path = f"timing/{self.variant}/seed_{self.seed}"
-        if count == 0 or path not in self._file:
+        times = {name: item for name, item in
+                 _datasets(_group(self._file, f"timing/{self.variant}/seed_{self.seed}")).items() if _numeric(item)}
+        if count == 0:
             return None
-        group = self._file[path]
-        if "step_seconds" in group and group["step_seconds"].shape == (count,):
-            return np.cumsum(group["step_seconds"][()])
+        if "step_seconds" in times and times["step_seconds"].shape == (count,):
+            return np.cumsum(times["step_seconds"][()])
         for name in ("seconds_per_step", "seconds_per_training_step"):
-            if name in group:
-                return float(group[name][()]) * np.arange(1, count + 1)
+            if name in times and times[name].shape == ():
+                return float(times[name][()]) * np.arange(1, count + 1)
         return None
 
     @property
     def fields(self) -> Optional[Fields]:
         path = f"{self.path}/fields"
-        if path not in self._file:
+        group = _group(self._file, path)
+        items = {name: item for name, item in _datasets(group).items() if _numeric(item)}
+        t, x = items.get("t"), items.get("x")
+        if t is None or x is None or t.ndim != 1 or x.ndim != 1:
             return None
-        group = self._file[path]
-        if "t" not in group or "x" not in group:
-            return None
-        t, x = group["t"], group["x"]
-        names = [name for name, item in group.items()
-                 if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.shape[1:] == (t.size, x.size)]
+        names = [name for name, item in items.items() if item.ndim == 3 and item.shape[1:] == (t.size, x.size)]
+        # Fields of one run have the same samples.
+        ids = items.get("sample_id")
+        samples = ids.size if ids is not None and ids.ndim == 1 else items[names[0]].shape[0] if names else 0
+        names = [name for name in names if items[name].shape[0] == samples]
         if not names:
             return None
 
@@ -141,8 +178,8 @@ class Run:
             return f"{label} {name}" + ("" if unit in ("1", "") else f" [{unit}]")
 
         edges = np.asarray(group.attrs.get("tile_edges_x", []), dtype=float)
-        return Fields(path, names, t[()], x[()], axis(t, "t"), axis(x, "x"), edges, group[names[0]].shape[0],
-                      {name: _attribute(group[name], "long_name") or name for name in names}, self._file)
+        return Fields(path, names, t[()], x[()], axis(t, "t"), axis(x, "x"), edges, samples,
+                      {name: _attribute(items[name], "long_name") or name for name in names}, self._file)
 
 
 class Results:
@@ -160,16 +197,31 @@ class Results:
             self._file.close()
             raise ResultsError(f"{path}: is an HDF5 file, but not one of Rankine's results "
                                "(attribute 'format' of '/')")
-        version = int(self._file.attrs.get("format_version", 0))
-        if version != 1:
+        version = _attribute(self._file, "format_version", "0")
+        if version not in ("1", "[1]"):
             self._file.close()
             raise ResultsError(f"{path}: has format_version {version}; this package reads 1")
         self.title = _attribute(self._file, "title")
+        self.missing = _attribute(self._file, "missing")  # runs that a failed job did not get to
         self.runs: List[Run] = []
-        for variant, seeds in self._file.get("runs", {}).items():
-            for name, group in seeds.items():
-                seed = int(group.attrs.get("seed", name.rsplit("_", 1)[-1]))
-                self.runs.append(Run(self._file, variant, seed, f"runs/{variant}/{name}"))
+        self.others: List[str] = []  # paths of what is not of the layout
+        self._leave_aside("", self._file, TOP)
+        for variant in _group(self._file, "runs") or ():
+            seeds = _group(self._file, f"runs/{variant}")
+            if seeds is None:
+                self.others.append(f"/runs/{variant}")
+                continue
+            for name in seeds:
+                path, seed = f"runs/{variant}/{name}", SEED.fullmatch(name)
+                group = _group(self._file, path)
+                if seed is None or group is None:
+                    self.others.append("/" + path)
+                    continue
+                self.runs.append(Run(self._file, variant, int(seed.group(1)), path))
+                self._leave_aside("/" + path, group, PARTS)
+
+    def _leave_aside(self, path: str, group: h5py.Group, known) -> None:
+        self.others += [f"{path}/{name}" for name in group if name not in known or _group(group, name) is None]
 
     def __enter__(self):
         return self
@@ -187,18 +239,19 @@ class Results:
 
     @property
     def expectations(self) -> List[dict]:
-        if "expectations/expression" not in self._file:
+        items = _datasets(_group(self._file, "expectations"))
+        columns = [items.get(name) for name in ("expression", "verdict", "value_left", "value_right")]
+        if any(column is None or column.ndim != 1 for column in columns):
             return []
-        group = self._file["expectations"]
         return [{"expression": _text(e), "verdict": bool(v), "left": float(a), "right": float(b)}
-                for e, v, a, b in zip(group["expression"][()], group["verdict"][()], group["value_left"][()],
-                                      group["value_right"][()])]
+                for e, v, a, b in zip(*(column[()] for column in columns))]
 
     @property
     def provenance(self) -> Dict[str, str]:
         found = {}
-        if "provenance" in self._file:
-            self._file["provenance"].visititems(
+        group = _group(self._file, "provenance")
+        if group is not None:
+            group.visititems(
                 lambda name, item: found.__setitem__(name, _text(item[()]))
                 if isinstance(item, h5py.Dataset) and item.shape == () else None)
         return found

@@ -11,6 +11,7 @@
 #include "kernels/portability.hpp"
 #include "solvers/petsc_session.hpp"
 #include "src/cli/doctor.hpp"
+#include "src/core/console.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/io/inspect.hpp"
@@ -57,13 +58,20 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
   // for ever.
   rendezvous.guard([&] {
     DeckRun run(world, tables.experiments, std::move(deck), arguments.request);
+    const DeckRun::Invocation invocation{arguments.argv, arguments.output, arguments.restart, &rendezvous,
+                                         arguments.petsc_options};
+    if (arguments.check_only || arguments.dry_run) {
+      std::vector<std::string> warnings;
+      world.on_root([&] { warnings = run.check_files(invocation); });
+      for (const std::string& warning : warnings) log.text("warning: " + warning + "\n");
+    }
     if (arguments.check_only) {
       log.text(run.summary() + "\n");
     } else if (arguments.dry_run) {
       log.text(run.dry_run_text());
     } else {
-      exit_code = run.run(
-          {arguments.argv, arguments.output, arguments.restart, &rendezvous, arguments.petsc_options}, log);
+      Console::work_begins();
+      exit_code = run.run(invocation, log);
       for (const std::string& option : petsc.unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }
@@ -99,14 +107,14 @@ int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const
                                          {"may_go_on", change.refused.empty()},
                                          {"more_steps", change.more_steps},
                                          {"differences", change.refused}};
-        std::cout << out.dump(2) + "\n" << std::flush;
+        Console::print(out.dump(2) + "\n");
       } else {
         std::string text =
             fmt::format("{}, variant {}, against {}: ", checkpoint, then.variant, arguments.deck);
         text += change.refused.empty() ? "a restart may go on from it" : "a restart refuses it";
         if (change.more_steps) text += ", with more steps";
         for (const std::string& line : change.refused) text += "\n  " + line;
-        std::cout << text + "\n" << std::flush;
+        Console::print(text + "\n");
       }
       if (!change.refused.empty()) exit_code = ExitCode::expectation_false;
     });
@@ -123,7 +131,7 @@ int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const st
   const PetscSession petsc(1, argv, {});
   DoctorResult result;
   rendezvous.guard([&] { result = doctor(world, program, json); });
-  if (world.is_root()) std::cout << result.text << std::flush;
+  if (world.is_root()) Console::print(result.text);
   return result.exit_code;
 }
 

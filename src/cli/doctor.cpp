@@ -7,13 +7,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <sched.h>
 #include <set>
-#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -29,6 +28,8 @@
 #include "src/experiments/driver.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/io/checkpoint.hpp"
+#include "src/io/files.hpp"
+#include "src/io/folder_lock.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/safe_file.hpp"
@@ -109,17 +110,6 @@ Json python_tools() {
     begin = std::min(end + 1, text.size());
   }
   return out;
-}
-
-/// Whether a file here can be locked, as HDF5 does; an error text where not.
-std::string locking_fails(const std::string& path) {
-  const int file = ::open(path.c_str(), O_CREAT | O_RDWR, 0600);
-  if (file < 0) return std::strerror(errno);
-  const bool locked = ::flock(file, LOCK_EX | LOCK_NB) == 0;
-  const std::string error = locked ? "" : std::strerror(errno);
-  ::close(file);
-  ::unlink(path.c_str());
-  return error;
 }
 
 // ------------------------------------------------------------------------------------- self-test
@@ -246,18 +236,18 @@ std::string test_gradient(std::vector<double>& bits) {
 }
 
 /// A checkpoint comes back as it was, and a changed bit is found.
-std::string test_checkpoint(const std::string& folder) {
+std::string test_checkpoint(ScratchFolder& folder) {
   CheckpointContent content;
   content.texts["variant"] = "doctor";
   StateValue value{DType::f64, {1000}, std::vector<std::byte>(8000)};
   for (std::size_t i = 0; i < value.bytes.size(); ++i) value.bytes[i] = static_cast<std::byte>(i * 37 % 251);
   content.state["weights"] = value;
-  const std::string path = folder + "/checkpoint.h5";
+  const std::string path = folder.file("checkpoint.h5");
   write_checkpoint(path, content);
   if (!(read_checkpoint(path) == content)) throw IoError("a checkpoint did not come back as it was written");
   std::string bytes = read_file(path);
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
-  write_file(path, bytes);
+  write_file(path, FileContent::checkpoint, bytes);
   try {
     read_checkpoint(path);
   } catch (const DamagedFile&) {
@@ -363,8 +353,7 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                         "give run.walltime in the deck, so that the job stops in good time"});
 
   // Where files go: the current folder.
-  std::string folder = fs::current_path().string() + "/.rankine-doctor." + std::to_string(::getpid());
-  world.broadcast(folder);
+  std::optional<ScratchFolder> folder;
   double bandwidth = 0;
   std::string folder_error;
   if (world.is_root()) {
@@ -378,13 +367,13 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
     const double free =
         known ? static_cast<double>(status.f_bavail) * static_cast<double>(status.f_frsize) : 0;
     try {
-      fs::create_directory(folder);
+      folder.emplace(fs::current_path().string() + "/.rankine-doctor");
       const std::string block(std::size_t{64} << 20U, 'x');
       const Stopwatch watch;
-      write_file(folder + "/bandwidth", block);
+      const std::string file = folder->file("bandwidth");
+      write_file(file, FileContent::scratch, block);
       bandwidth = static_cast<double>(block.size()) / watch.seconds();
-      fs::remove(folder + "/bandwidth");
-      const std::string locking = locking_fails(folder + "/lock");
+      const std::string locking = flock_error(file);
       if (!locking.empty())
         warnings.push_back({"files cannot be locked in this folder (" + locking + ")",
                             "export HDF5_USE_FILE_LOCKING=FALSE, or work in another folder"});
@@ -427,12 +416,12 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
       return std::string("the gradient above");
     }));
   }
-  checks.push_back(timed(world, "checkpoint", result.exit_code,
-                         [&] { return world.is_root() ? test_checkpoint(folder) : std::string(); }));
-  if (world.is_root()) {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
+  checks.push_back(timed(world, "checkpoint", result.exit_code, [&] {
+    if (!world.is_root()) return std::string();
+    if (!folder) throw IoError(folder_error);
+    return test_checkpoint(*folder);
+  }));
+  folder.reset();
   if (!world.is_root()) return result;
 
   out["warnings"] = Json::array();

@@ -8,9 +8,11 @@
 
 #include "kernels/error.hpp"
 #include "src/cli/commands.hpp"
+#include "src/core/console.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/experiments/merge.hpp"
+#include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "src/io/weights.hpp"
 
@@ -47,7 +49,7 @@ class CommandLine {
   /// Returns the exit code. Collective.
   int execute(const Communicator& world, const Rendezvous& rendezvous) {
     const auto say = [&](const std::string& text) {
-      if (world.is_root()) std::cout << text << std::flush;
+      if (world.is_root()) Console::print(text);
     };
     if (!finished_.empty()) {
       say(finished_);
@@ -251,7 +253,7 @@ class CommandLine {
     if (!merged_.empty()) throw InputError("compare: --output is for --merge, which puts files together");
     const std::string &first = files_[0], &second = files_[1];
     const std::vector<Difference> differences = compare_results(first, second);
-    std::cout << compare_text(first, second, differences) << std::flush;
+    Console::print(compare_text(first, second, differences));
     return differences.empty() ? ExitCode::done : ExitCode::expectation_false;
   }
 
@@ -278,6 +280,7 @@ int exit_code_of(const std::exception& failure) {
 }
 
 int run_program(int argc, char** argv, const ProgramTables& tables) {
+  Console::open();
   MpiSession session(argc, argv);
   const Communicator world = Communicator::world();
   const Rendezvous rendezvous(world, [](const std::exception& failure, int rank) {
@@ -291,6 +294,8 @@ int run_program(int argc, char** argv, const ProgramTables& tables) {
     if (world.is_root()) print_failure(message_of(failure));
     exit_code = exit_code_of(failure);
   }
+  exit_code = Console::exit_code(exit_code);
+  if (hdf5::unusable()) MpiSession::abort(exit_code);
   return exit_code;
 }
 

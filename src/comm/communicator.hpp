@@ -183,7 +183,7 @@ class Communicator {
   /// The machine's name of each rank.
   std::vector<std::string> host_names() const;
 
-  /// Points to the MPI_Comm: `*static_cast<const MPI_Comm*>(native())`, for the files that hand it to HDF5 or
+  /// Points to the MPI_Comm: `*static_cast<const MPI_Comm*>(native())`, for those who hand it to
   /// PETSc.
   const void* native() const;
 

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "src/core/console.hpp"
+
 namespace rankine {
 namespace {
 
@@ -59,11 +61,13 @@ bool Log::colors_wanted() {
   return off == nullptr || *off == '\0';
 }
 
+void Log::put(const std::string& text) { Console::write(out_, text); }
+
 void Log::line(const std::string& text) {
   if (style_ == Style::silent) return;
   clear_status();
-  if (style_ == Style::plain) out_ << utc_time() << ' ';
-  out_ << text << std::endl;  // a job that is killed should have written what it said
+  // At once, since a job that is killed should have written what it said.
+  put((style_ == Style::plain ? utc_time() + ' ' : "") + text + '\n');
 }
 
 void Log::warning(const std::string& text) {
@@ -74,7 +78,7 @@ void Log::warning(const std::string& text) {
 void Log::text(const std::string& block) {
   if (style_ == Style::silent) return;
   clear_status();
-  out_ << block << std::flush;
+  put(block);
 }
 
 void Log::status(const std::string& text) {
@@ -84,13 +88,13 @@ void Log::status(const std::string& text) {
     return;
   }
   // A line that wraps could not be taken back.
-  out_ << "\r\033[K" << text.substr(0, terminal_width() - 1) << std::flush;
+  put("\r\033[K" + text.substr(0, terminal_width() - 1));
   status_shown_ = true;
 }
 
 void Log::clear_status() {
   if (!status_shown_) return;
-  out_ << "\r\033[K" << std::flush;
+  put("\r\033[K");
   status_shown_ = false;
 }
 

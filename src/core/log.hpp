@@ -43,6 +43,8 @@ class Log {
   double progress_interval() const { return style_ == Style::terminal ? terminal_interval : plain_interval; }
 
  private:
+  void put(const std::string& text);
+
   std::ostream& out_;
   Style style_;
   bool colors_;

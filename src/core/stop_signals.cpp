@@ -15,7 +15,11 @@ StopSignals::StopSignals() {
   latest = 0;
   sigset_t mine;
   sigemptyset(&mine);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM, SIGHUP, SIGXCPU}) {
+    struct sigaction present {};
+    // nohup starts a program so that it outlives its terminal.
+    if (signal == SIGHUP && sigaction(signal, nullptr, &present) == 0 && present.sa_handler == SIG_IGN)
+      continue;
     sigaddset(&mine, signal);
     struct sigaction action {};
     action.sa_handler = note;
@@ -46,6 +50,10 @@ const char* StopSignals::name(int signal) {
       return "SIGUSR2";
     case SIGALRM:
       return "SIGALRM";
+    case SIGHUP:
+      return "SIGHUP";
+    case SIGXCPU:
+      return "SIGXCPU";
     default:
       return "a signal";
   }

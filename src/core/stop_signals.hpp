@@ -1,5 +1,6 @@
-// Signals that ask a run to stop in good order: TERM, INT, USR1, USR2 and ALRM. The handler sets a flag and
-// does nothing else; whoever is at a place where the run can stop asks for it.
+// Signals that ask a run to stop in good order: TERM, INT, USR1, USR2, ALRM, XCPU (the soft limit of
+// processor time) and HUP (a closed terminal; unless it is ignored, as under nohup). The handler sets a flag
+// and does nothing else; whoever is at a place where the run can stop asks for it.
 #pragma once
 
 #include <csignal>

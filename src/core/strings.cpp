@@ -54,6 +54,13 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
   return found.empty() ? "" : "; did you mean '" + found + "'?";
 }
 
+std::string with_seed(std::string text, std::int64_t seed) {
+  const std::string mark = "{seed}";
+  for (std::size_t at; (at = text.find(mark)) != std::string::npos;)
+    text.replace(at, mark.size(), std::to_string(seed));
+  return text;
+}
+
 std::string join(const std::vector<std::string>& words, std::string_view separator) {
   std::string result;
   for (std::size_t i = 0; i < words.size(); ++i) {

@@ -1,6 +1,7 @@
 // Small text helpers for messages.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 
 /// "; did you mean 'x'?", or "" if no candidate is near. To be appended to a message.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
+
+/// The text with the seed in the place of each "{seed}".
+std::string with_seed(std::string text, std::int64_t seed);
 
 /// The words in one string, with `separator` between them.
 std::string join(const std::vector<std::string>& words, std::string_view separator = ", ");

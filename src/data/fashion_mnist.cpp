@@ -62,7 +62,8 @@ void FashionMnistOptions::Augmentation::options(OptionVisitor& o) {
 }
 
 void FashionMnistOptions::options(OptionVisitor& o) {
-  o("path", path, {.help = "folder with the four IDX files, compressed by gzip or not"});
+  o("path", path,
+    {.help = "folder with the four IDX files, compressed by gzip or not", .file = FileUse::input});
   o("pool", pool,
     {.help = "side of the squares of pixels that are averaged to one; 2: 14 x 14 images",
      .min = 1,

@@ -48,7 +48,7 @@ void ObservationOptions::options(OptionVisitor& o) {
     {.help = "none; generate: points of a reference solution with noise; file: HDF5 datasets t, x, value and "
              "optional sigma, unknown",
      .choices = {"none", "generate", "file"}});
-  o("path", path, {.help = "the file to read (source: file)"});
+  o("path", path, {.help = "the file to read (source: file)", .file = FileUse::input});
   o("points", points, {.help = "points drawn uniformly in (t, x) (source: generate)", .min = 1});
   o("noise", noise,
     {.help = "standard deviation of the noise over the root mean square of the field: of drawn points, and "
@@ -57,7 +57,9 @@ void ObservationOptions::options(OptionVisitor& o) {
      .exclusive_min = true});
   o("seed", seed, {.help = "seed of points and noise (source: generate); -1: that of the run", .min = -1});
   o("sample", sample, {.help = "training sample that was observed; its initial state is known", .min = 0});
-  o("write", write, {.help = "file for the drawn points, in the layout that source: file reads"});
+  o("write", write,
+    {.help = "file for the drawn points, in the layout that source: file reads",
+     .file = FileUse::observations_output});
 }
 
 void ObservationOptions::validate(const DeckNode& node) const {
@@ -158,7 +160,7 @@ Observations read_observations(const std::string& path, const Pde& pde, double n
 }
 
 void write_observations(const std::string& path, const Observations& observations, const Pde& pde) {
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::observations);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
   hdf5::Group& root = file.root();
   root.attribute("format", "rankine-observations");

@@ -69,7 +69,8 @@ void TableOptions::options(OptionVisitor& o) {
   o("path", path,
     {.help = "the table (table: file), as text with comma, semicolon, tab or blanks between the fields "
              "(lines that "
-             "begin with # are comments), or the folder with scikit-learn's"});
+             "begin with # are comments), or the folder with scikit-learn's",
+     .file = FileUse::input});
   o("target", target,
     {.help = "name or number, from 1, of the column to predict (table: file); default: the last"});
   o("task", task, {.help = "what the target is (table: file)", .choices = {"classification", "regression"}});

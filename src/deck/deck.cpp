@@ -153,7 +153,7 @@ void RunOptions::options(OptionVisitor& o) {
              "run is made; results do not depend on it",
      .min = 1});
   o("seeds", seeds, {.help = "every variant is run once for each", .min = 0, .min_size = 1});
-  o("output", output, {.help = "results file"});
+  o("output", output, {.help = "results file", .file = FileUse::results_output});
   o("walltime", walltime,
     {.help =
          "HH:MM:SS or D-HH:MM:SS after the start the job must have stopped, with a checkpoint and exit code "
@@ -270,12 +270,14 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
   for (const Tree::Entry& entry : root.entries) {
     if (!is_own(entry.key)) sections.entries.push_back(entry);
   }
+  const std::filesystem::path parent = std::filesystem::path(file).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
   const auto add = [&](const std::string& name, const Tree* own, const std::string& context) {
     const std::shared_ptr<Tree> merged = deck::copy(sections);
     if (own != nullptr && own->kind == Tree::Kind::mapping) deck::merge(*merged, *own);
     for (const Overrides& over : overrides) merge_sections(*merged, over, name);
     variants_.push_back(
-        {name, DeckNode(merged, std::make_shared<const deck::Context>(deck::Context{context}), "")});
+        {name, DeckNode(merged, std::make_shared<const deck::Context>(deck::Context{context, folder}), "")});
   };
   for (const std::string& name : request.only) {
     if (std::find(all_variants_.begin(), all_variants_.end(), name) == all_variants_.end()) {
@@ -328,7 +330,24 @@ void flatten(const Tree& tree, const std::string& path, std::map<std::string, st
   }
 }
 
+void collect_files(const Tree& tree, const std::string& path, const std::string& variant,
+                   std::vector<DeckFile>& out) {
+  for (const Tree::Entry& entry : tree.entries)
+    collect_files(*entry.value, path.empty() ? entry.key : path + "." + entry.key, variant, out);
+  for (std::size_t i = 0; i < tree.items.size(); ++i)
+    collect_files(*tree.items[i], path + "[" + std::to_string(i) + "]", variant, out);
+  if (tree.file != FileUse::none && !tree.scalar.empty())
+    out.push_back({path, tree.scalar, tree.file, variant, tree.mark.text()});
+}
+
 }  // namespace
+
+std::vector<DeckFile> Deck::files(const std::string& variant) const {
+  std::vector<DeckFile> out;
+  for (const Variant& each : variants_)
+    if (each.name == variant) collect_files(each.node.tree(), "", variant, out);
+  return out;
+}
 
 std::map<std::string, std::string> Deck::settings(const std::string& variant) const {
   std::map<std::string, std::string> out;

@@ -55,6 +55,15 @@ struct DeckRequest {
   int task = 0, tasks = 0;             ///< which share of the variants and seeds, from 1; 0 of 0: all
 };
 
+/// A path that an experiment has read from the deck.
+struct DeckFile {
+  std::string key;  ///< "data.path"
+  std::string path;
+  FileUse use;
+  std::string variant;  ///< that has it
+  std::string where;    ///< "deck.yaml:7:10"
+};
+
 /// One line of `expect:`, not yet parsed.
 struct ExpectLine {
   std::string text;
@@ -92,6 +101,9 @@ class Deck {
   /// the key and value, numbers in one way of writing. Sections that any variant may change without another
   /// course (about, run, checkpoint, expect) are left out.
   std::map<std::string, std::string> settings(const std::string& variant) const;
+
+  /// The files of a variant that it has read the options of so far, without empty paths.
+  std::vector<DeckFile> files(const std::string& variant) const;
 
   /// The deck with all overrides merged and with the defaults of everything that was read so far. It is a
   /// deck itself.

@@ -42,6 +42,7 @@ class Parser {
       : text_(text), cursor_(text), where_(where), variants_(variants), metrics_(metrics) {}
 
   std::vector<std::string> used_variants;
+  std::vector<std::pair<std::string, std::string>> read;  // metric and variant
 
   TermPointer parse() {
     if (text_.size() > max_length) fail(0, "is longer than " + std::to_string(max_length) + " characters");
@@ -274,6 +275,7 @@ class Parser {
                              "[variant]) (variants: " + join(variants_) + ")");
     }
     expect(")", "the metric");
+    read.emplace_back(term->metric, term->variant);
     if (std::find(used_variants.begin(), used_variants.end(), term->variant) == used_variants.end()) {
       used_variants.push_back(term->variant);
     }
@@ -391,6 +393,11 @@ Expectation::Expectation(const std::string& text, const std::string& where,
   Parser parser(text_, where, variants, metrics);
   root_ = parser.parse();
   used_variants_ = parser.used_variants;
+  read_ = parser.read;
+}
+
+bool Expectation::reads(const std::string& metric, const std::string& variant) const {
+  return std::find(read_.begin(), read_.end(), std::pair(metric, variant)) != read_.end();
 }
 
 Expectation::~Expectation() = default;

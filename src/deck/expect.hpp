@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rankine {
@@ -43,6 +44,8 @@ class Expectation {
   const std::string& text() const { return text_; }
   /// Variants that it speaks of.
   const std::vector<std::string>& variants() const { return used_variants_; }
+  /// Whether it reads this metric of this variant.
+  bool reads(const std::string& metric, const std::string& variant) const;
 
   /// A value that is NaN, or missing, makes the verdict false, whatever stands around it.
   Outcome evaluate(const MetricLookup& lookup) const;
@@ -53,6 +56,7 @@ class Expectation {
   std::string text_;
   std::unique_ptr<Term> root_;
   std::vector<std::string> used_variants_;
+  std::vector<std::pair<std::string, std::string>> read_;  // metric and variant
 };
 
 }  // namespace rankine

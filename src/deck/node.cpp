@@ -6,6 +6,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/deck/input_path.hpp"
 #include "src/deck/tree.hpp"
 
 namespace rankine {
@@ -156,11 +157,14 @@ class OptionReader : public OptionVisitor {
   void value(const char* name, OptionTarget target, const OptionMeta& meta) override {
     const DeckNode& node = stack_.back();
     if (node.has(name)) {
-      read_target(node.child(name), target, meta);
+      const DeckNode given = node.child(name);
+      read_target(given, target, meta);
+      if (meta.file != FileUse::none) given.take_path(std::get<std::string*>(target), meta.file);
     } else if (meta.required) {
       static_cast<void>(node.child(name));  // throws, and says what is missing
     } else {
       node.tree().set_default(name, deck::tree_of(target));
+      node.tree().find(name)->value->file = meta.file;
     }
   }
 
@@ -377,7 +381,19 @@ void DeckNode::error(const std::string& message) const { throw_at(tree_->mark, m
 
 void DeckNode::error_at(std::string_view key, const std::string& message) const {
   const Tree::Entry* entry = is_mapping() ? tree_->find(key) : nullptr;
-  throw_at(entry != nullptr && !entry->is_default ? entry->mark : tree_->mark, message, *context_);
+  const bool given = entry != nullptr && !entry->is_default;
+  const std::string looked = given ? entry->value->looked : "";
+  throw_at(given ? entry->mark : tree_->mark, message + (looked.empty() ? "" : "; looked for " + looked),
+           *context_);
+}
+
+void DeckNode::take_path(std::string* path, FileUse use) const {
+  tree_->file = use;
+  if (use != FileUse::input || path->empty()) return;
+  const deck::InputPath found = deck::find_input(*path, context_->folder);
+  if (!found.ambiguous.empty()) error("'" + path_ + "' " + found.ambiguous);
+  tree_->looked = found.looked;
+  *path = tree_->scalar = found.path;
 }
 
 std::string DeckNode::yaml(int indent) const { return deck::write_yaml(*tree_, indent); }

@@ -75,6 +75,10 @@ class DeckNode {
   /// The same at the value of `key`, if given, else at this mapping.
   [[noreturn]] void error_at(std::string_view key, const std::string& message) const;
 
+  /// Notes that this text is a path. An input becomes the path under which it was found; InputError where two
+  /// different files could be meant.
+  void take_path(std::string* path, FileUse use) const;
+
   /// This value as YAML, including the defaults of all options read so far.
   std::string yaml(int indent = 0) const;
 

@@ -25,6 +25,11 @@ namespace rankine {
 
 class OptionVisitor;
 
+/// What a text option names in the file system. Inputs are looked for in the working folder and in that of
+/// the deck (src/deck/input_path.hpp); outputs are relative to the working folder, and their kind says which
+/// file may be replaced by them (src/io/files.hpp).
+enum class FileUse { none, input, results_output, samples_output, observations_output };
+
 /// What is known about one option besides its name, type and default.
 struct OptionMeta {
   const char* help = "";
@@ -43,6 +48,8 @@ struct OptionMeta {
   /// Number of entries of a list.
   std::size_t min_size = 0;
   std::size_t max_size = std::numeric_limits<std::size_t>::max();
+  /// Of a text: whether it is a path, and what for. {seed} in it stands for the seed of each run.
+  FileUse file = FileUse::none;
 };
 
 /// Where a value lives; the alternatives are the types an option may have.

@@ -31,6 +31,8 @@ struct Tree {
   Mark mark;
   std::string scalar;
   bool quoted = false;
+  FileUse file = FileUse::none;  // of a text that an option has read as a path
+  std::string looked;            // where an input was looked for in vain
   std::vector<std::shared_ptr<Tree>> items;
   std::vector<Entry> entries;
   std::vector<std::string> asked;  // keys that readers know, in the order of asking
@@ -43,7 +45,8 @@ struct Tree {
 };
 
 struct Context {
-  std::string variant;  // "" if the deck has no variants
+  std::string variant;       // "" if the deck has no variants
+  std::string folder = ".";  // of the deck's file
 };
 
 /// Parses one YAML document (src/deck/yaml.cpp). `mark_source`: what messages call the text; without

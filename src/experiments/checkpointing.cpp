@@ -6,14 +6,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <signal.h>
+#include <set>
 #include <sstream>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/io/files.hpp"
 #include "src/io/provenance.hpp"
 #include "src/tensor/fault_probe.hpp"
 
@@ -82,6 +82,45 @@ bool finite_state(const CheckpointContent& content) {
     if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
   }
   return true;
+}
+
+/// In the settings, "data.path (content of t.csv)" has the hash of a file that data.path names.
+constexpr std::string_view content_mark = " (content of ";
+
+/// The hashes of the contents by key, each with the name of its file.
+std::map<std::string, std::map<std::string, std::string>> contents_of(
+    const std::map<std::string, std::string>& settings) {
+  std::map<std::string, std::map<std::string, std::string>> contents;
+  for (const auto& [key, hash] : settings) {
+    const std::size_t mark = key.find(content_mark);
+    if (mark != std::string::npos)
+      contents[key.substr(0, mark)][key.substr(mark + content_mark.size())] = hash;
+  }
+  return contents;
+}
+
+/// What a path leads to is compared, and not where it lies: both sides without the paths whose contents both
+/// know, and without the name of a file that is the only one.
+void leave_out_places(std::map<std::string, std::string>& then, std::map<std::string, std::string>& now) {
+  const auto before = contents_of(then), after = contents_of(now);
+  const auto erase_contents = [](std::map<std::string, std::string>& settings, const std::string& key) {
+    std::erase_if(settings, [&](const auto& entry) {
+      return entry.first.starts_with(key + std::string(content_mark));
+    });
+  };
+  for (const auto& [key, files] : before) {
+    const auto other = after.find(key);
+    if (other == after.end()) continue;
+    then.erase(key);
+    now.erase(key);
+    if (files.size() != 1 || other->second.size() != 1) continue;
+    if (files.begin()->second != other->second.begin()->second) continue;
+    erase_contents(then, key);
+    erase_contents(now, key);
+  }
+  // Before, not all paths had the hashes of their contents.
+  for (const auto& [key, files] : after)
+    if (!before.contains(key)) erase_contents(now, key);
 }
 
 /// A checkpoint's content as bytes for another rank of this job.
@@ -199,24 +238,6 @@ void broadcast(const Communicator& communicator, StateSnapshot& snapshot) {
   }
 }
 
-/// Results files that killed runs on this machine left half-written.
-void remove_stale_results(const std::string& output) {
-  const fs::path path(output);
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const std::string start = path.filename().string() + ".tmp.";
-  std::error_code error;
-  std::vector<fs::path> stale;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(start)) continue;
-    const long pid = std::atol(name.c_str() + start.size());
-    if (pid > 0 && pid != ::getpid() && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) {
-      stale.push_back(it->path());
-    }
-  }
-  for (const fs::path& file : stale) fs::remove(file, error);
-}
-
 /// PETSc's options by name: "-ksp_rtol 1e-8" has the value "1e-8", a flag an empty one. Later ones win.
 std::map<std::string, std::string> petsc_options_of(const std::vector<std::string>& texts) {
   std::map<std::string, std::string> options;
@@ -246,6 +267,39 @@ bool only_prints(const std::string& option) {
 
 }  // namespace
 
+CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::string& output) {
+  if (options.directory.empty()) return CheckpointFolder(output + ".checkpoints");
+  // Several runs may share a folder that the user names. They move as one when their common folder does.
+  const auto canonical = [](const fs::path& path) {
+    std::error_code error;
+    const fs::path found = fs::weakly_canonical(fs::absolute(path), error);
+    return error ? fs::absolute(path).lexically_normal() : found;
+  };
+  const fs::path target(output_target(output));
+  const fs::path results =
+      canonical(target.has_parent_path() ? target.parent_path() : ".") / target.filename();
+  return CheckpointFolder(options.directory,
+                          results.lexically_relative(canonical(options.directory)).string());
+}
+
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs) {
+  std::vector<std::string> finished;
+  for (const auto& [variant, seed] : jobs) finished.push_back(folder.finished_path(variant, seed));
+  // A restart that finds nothing of its own goes on from what another run left.
+  if (archives || folder.has_mine()) folder.check(finished, archives);
+  const std::vector<std::string> others = folder.others();
+  if (others.empty()) return {};
+  constexpr std::size_t most = 3;
+  const std::vector<std::string> shown(others.begin(), others.begin() + std::min(most, others.size()));
+  return {fmt::format(
+      "checkpoint.directory: {} holds other things than checkpoints of this run: {}{}; they are left "
+      "alone",
+      folder.path(), join(shown),
+      others.size() > most ? fmt::format(" and {} more", others.size() - most) : "")};
+}
+
 bool must_be_finite(const std::string& state_name) {
   return state_name.starts_with("weights/") || state_name.find("optimizer/") != std::string::npos ||
          (state_name.starts_with("rule/") && state_name.ends_with("/auxiliary"));
@@ -253,22 +307,25 @@ bool must_be_finite(const std::string& state_name) {
 
 std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
                                                 const std::vector<std::string>& petsc_options) {
-  std::map<std::string, std::string> all = deck.settings(variant), hashes;
-  for (const auto& [key, value] : all) {
-    if (key != "path" && !key.ends_with(".path")) continue;
+  std::map<std::string, std::string> all = deck.settings(variant);
+  for (const DeckFile& file : deck.files(variant)) {
+    if (file.use != FileUse::input) continue;
+    std::set<std::string> paths;  // {seed} may stand for several
+    for (const int seed : deck.run().seeds) paths.insert(with_seed(file.path, seed));
     std::vector<fs::path> files;
     std::error_code error;
-    if (fs::is_regular_file(value, error)) files.emplace_back(value);
-    for (fs::directory_iterator it(value, error), end; !error && it != end; it.increment(error)) {
-      if (it->is_regular_file()) files.push_back(it->path());
+    for (const std::string& path : paths) {
+      if (fs::is_regular_file(path, error)) files.emplace_back(path);
+      for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+        if (it->is_regular_file(error) && !is_rankine_file(it->path().string())) files.push_back(it->path());
+      }
     }
     std::sort(files.begin(), files.end());
-    for (const fs::path& file : files) {
-      hashes.emplace(fmt::format("{} (content of {})", key, file.filename().string()),
-                     xxh3_of_file(file.string()));
+    for (const fs::path& each : files) {
+      all.emplace(fmt::format("{}{}{})", file.key, content_mark, each.filename().string()),
+                  xxh3_of_file(each.string()));
     }
   }
-  all.merge(hashes);
   all.erase("petsc_options");
   std::vector<std::string> texts = deck.petsc_options();
   if (const char* environment = std::getenv("PETSC_OPTIONS")) texts.emplace(texts.begin(), environment);
@@ -283,8 +340,9 @@ void WallLimit::passed(double now) {
   last_ = now;
 }
 
-SettingsChange compare_settings(const std::map<std::string, std::string>& then,
-                                const std::map<std::string, std::string>& now, std::int64_t step) {
+SettingsChange compare_settings(std::map<std::string, std::string> then,
+                                std::map<std::string, std::string> now, std::int64_t step) {
+  leave_out_places(then, now);
   SettingsChange change;
   const auto value = [](const auto& settings, const std::string& key) {
     const auto found = settings.find(key);
@@ -330,15 +388,19 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
       deck_(setup.deck),
       options_(setup.deck.checkpoint()),
       restart_(setup.restart),
-      output_(setup.output),
       smoke_(setup.smoke),
       petsc_options_(setup.petsc_options),
-      common_(options_.directory.empty() ? setup.output + ".checkpoints" : options_.directory),
+      common_(checkpoint_folder(options_, setup.output)),
       folder_(common_.of_group(groups_ != nullptr ? groups_->index() : 0)),
       log_(log),
       limit_(earliest_end(setup.deck.run())) {
+  std::error_code ignored;
+  found_folder_ = fs::exists(folder_.path(), ignored);
   // The root is in the first group, whose folder is that of all.
   world_.on_root([&] {
+    found_earlier_ = common_.has_mine();
+    for (const std::string& warning : check_checkpoint_folder(common_, restart_ == "never", setup.jobs))
+      log_.warning(warning);
     try {
       if (fs::exists(common_.path())) take_folder();
     } catch (const IoError& error) {
@@ -364,7 +426,7 @@ Checkpointer::Checkpointer(const Setup& setup, Log& log)
 double Checkpointer::now() const { return seconds_since_epoch(); }
 
 std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& path, bool may_be_damaged,
-                                                           Log& log) const {
+                                                           Log& log) {
   Found found{path, {}, 0, false};
   try {
     found.content = read_checkpoint(path);
@@ -381,6 +443,7 @@ std::optional<Checkpointer::Found> Checkpointer::read_good(const std::string& pa
   } catch (const std::exception& error) {
     if (!may_be_damaged) throw;
     log.warning(std::string("skipped the checkpoint ") + error.what());
+    unreadable_ = error.what();
     return std::nullopt;
   }
   found.step = std::atol(text_or(found.content, "step").c_str());
@@ -408,12 +471,19 @@ void Checkpointer::look(Log& log) {
   const bool own = fs::equivalent(from.path(), common_.path(), same_error);
   std::vector<CheckpointFolder> parts = from.groups();
   parts.insert(parts.begin(), from);
+  if (own) from = common_;
+  const bool others_too = !own || !common_.has_mine();
   if (own) {
-    for (const CheckpointFolder& part : parts) part.remove_temporaries();
     first_write_ = false;
   }
-  remove_stale_results(output_);
 
+  const auto refuse_unreadable = [&] {
+    if (unreadable_.empty()) return;
+    throw IoError(
+        unreadable_ +
+        "; it is there and no other takes its place: try again when the file system works, or start "
+        "afresh without --restart");
+  };
   bool another_program = false;
   const auto check = [&](Found& found) {
     const SettingsChange change = compare_settings(settings_of(text_or(found.content, "settings")),
@@ -434,8 +504,9 @@ void Checkpointer::look(Log& log) {
   for (const Deck::Variant& variant : deck_.variants()) {
     for (const int seed : deck_.run().seeds) {
       const std::string path = from.finished_path(variant.name, seed);
-      if (!fs::exists(path)) continue;
+      if (!fs::exists(path) || !(others_too || common_.is_mine(path))) continue;
       std::optional<Found> found = read_good(path, true, log);
+      refuse_unreadable();  // it may hold hours of work
       if (!found) continue;
       check(*found);
       auto& where = found->more_steps ? running_ : finished_;
@@ -476,10 +547,13 @@ void Checkpointer::look(Log& log) {
   } else {
     for (const CheckpointFolder& part : parts) {
       for (const CheckpointFolder::Item& item : part.list()) {
+        if (!others_too && is_own_checkpoint(item.path) && !common_.is_mine(item.path)) continue;
         if (take(item)) break;
       }
     }
   }
+  if (finished_.empty() && running_.empty()) refuse_unreadable();
+  regular_ = own && any_good_;
   if (another_program) {
     log.warning(
         "the checkpoints were written by another build of the program; the results may differ in the last "
@@ -600,6 +674,7 @@ void Checkpointer::describe(CheckpointContent& content, const std::string& varia
   content.texts["variant"] = variant;
   content.texts["seed"] = std::to_string(seed);
   content.texts["step"] = std::to_string(step);
+  if (!common_.run().empty()) content.texts["results"] = common_.run();
   content.texts["settings"] = text_of(settings(variant));
   content.texts["resolved_deck"] = deck_.resolved();
   content.texts["smoke"] = smoke_ ? "yes" : "no";
@@ -617,7 +692,11 @@ const std::map<std::string, std::string>& Checkpointer::settings(const std::stri
 
 /// Root only. InputError where another job has the folder.
 void Checkpointer::take_folder() {
-  if (!lock_) lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  if (lock_) return;
+  lock_.emplace(folder_.path(), [&](const std::string& text) { log_.line(text); });
+  std::vector<CheckpointFolder> parts = common_.groups();
+  parts.push_back(common_);
+  for (const CheckpointFolder& part : parts) part.remove_temporaries();
 }
 
 /// Root only. IoError where it cannot be made ready.
@@ -644,21 +723,82 @@ void Checkpointer::count(const CheckpointCost& cost) {
   any_good_ = true;
 }
 
-/// Root only. False, with a warning, where one could not be written: a run goes on without.
-bool Checkpointer::flush_finished() {
+/// Root only. Whether to write down what is done before a checkpoint is due. It always is after a minute of
+/// work; less must not cost more than a hundredth of the time, and half a second is given away. Short work
+/// does not move an earlier run's checkpoints away, and a disk that failed is tried again after a while.
+bool Checkpointer::worth_saving() const {
+  if (unsaved_.empty() || (early_failed_ && since_failed_.seconds() < 60)) return false;
+  if (since_unsaved_.seconds() >= 60) return true;
+  const double each = early_.empty() ? 0.01 : early_seconds_ / static_cast<double>(early_.size());
+  const double cost = early_seconds_ + each * static_cast<double>(unsaved_.size());
+  return cost <= std::max(0.5, 0.01 * since_start_.seconds()) && !(first_write_ && found_earlier_);
+}
+
+/// Root only. False, with a warning, where one could not be written: a run goes on without. `early`: before a
+/// checkpoint is due.
+bool Checkpointer::flush_finished(bool early) {
   bool good = true;
   auto unsaved = std::exchange(unsaved_, {});
   for (auto& [path, content] : unsaved) {
     try {
+      const Stopwatch watch;
       prepare_folder();
-      count(write_checkpoint(path, content));
+      const CheckpointCost cost = write_checkpoint(path, content);
+      if (early) {
+        early_.push_back(path);
+        early_seconds_ += watch.seconds();
+        any_good_ = true;
+      } else {
+        count(cost);
+      }
     } catch (const std::exception& error) {
       log_.warning(std::string("no checkpoint was written: ") + error.what());
-      unsaved_.emplace_back(path, std::move(content));  // at the next checkpoint again
+      unsaved_.emplace_back(path, std::move(content));  // later again
       good = false;
+      since_failed_ = Stopwatch();
     }
   }
+  early_failed_ = !good;
+  regular_ = regular_ || (!early && good && !unsaved.empty());
   return good;
+}
+
+std::vector<std::pair<Checkpointer::Job, CheckpointContent>> Checkpointer::save_what_is_done(
+    std::span<const Job> jobs) {
+  std::map<std::string, CheckpointContent> in_memory;
+  for (const auto& [path, content] : unsaved_) in_memory.emplace(path, content);
+  flush_finished();
+  std::vector<std::pair<Job, CheckpointContent>> done;
+  for (const Job& job : jobs) {
+    const std::string path = common_.finished_path(job.first, job.second);
+    const auto before = finished_.find(job);
+    try {
+      if (const auto kept = in_memory.find(path); kept != in_memory.end()) {
+        done.emplace_back(job, std::move(kept->second));
+      } else if (before != finished_.end()) {
+        done.emplace_back(job, read_checkpoint(before->second.path));
+      } else if (!first_write_ && common_.is_mine(path)) {
+        done.emplace_back(job, read_checkpoint(path));
+      }
+    } catch (const std::exception& error) {
+      log_.warning(std::string("results that were saved cannot be read: ") + error.what());
+    }
+  }
+  return done;
+}
+
+void Checkpointer::finish() {
+  const bool keeps = world_.any(communicator_.is_root() && regular_);
+  if (keeps) return;
+  const auto remove = [&](bool first) {
+    if (!communicator_.is_root() || world_.is_root() != first) return;
+    for (const std::string& path : early_) remove_checkpoint(path);
+    lock_.reset();
+    if (!found_folder_) remove_empty_folder(folder_.path());
+  };
+  remove(false);  // those of groups are below that of all
+  world_.barrier();
+  remove(true);
 }
 
 /// Collective. Returns whether it worked; where it did not, the root says so and the run goes on without.
@@ -681,6 +821,7 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
     const CheckpointCost cost = write_checkpoint(communicator_, path, content, parts_of(job.state_));
     if (communicator_.is_root()) {
       count(cost);
+      regular_ = true;
       folder_.prune(options_.keep_last, options_.keep_every);
     }
   } catch (const InputError&) {
@@ -693,31 +834,42 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
   return good;
 }
 
-void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics) {
-  if (!communicator_.is_root()) return;
-  CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
-  const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
-  job.results_.save(content);
-  for (const auto& [name, value] : metrics) {
-    StateValue stored{DType::f64, {}, std::vector<std::byte>(sizeof value)};
-    std::memcpy(stored.bytes.data(), &value, sizeof value);
-    content.state.emplace("metrics/" + name, std::move(stored));
-  }
-  describe(content, job.variant_, job.seed_, step);
-  content.texts["finished"] = "yes";
-  if (groups_ != nullptr) {
-    CheckpointContent kept{content.texts, {}};
-    for (const auto& [name, value] : content.state)
-      if (!name.starts_with("state/")) kept.state.emplace(name, value);
-    completed_.insert_or_assign({job.variant_, job.seed_}, std::move(kept));
-  }
-  unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
-  const bool due = options_.every_steps > 0 ||
-                   (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
-  if (due) {
-    flush_finished();
-    since_saved_ = Stopwatch();
-  }
+void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics,
+                        bool others_follow) {
+  communicator_.on_root([&] {
+    CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
+    const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
+    job.results_.save(content);
+    for (const auto& [name, value] : metrics) {
+      StateValue stored{DType::f64, {}, std::vector<std::byte>(sizeof value)};
+      std::memcpy(stored.bytes.data(), &value, sizeof value);
+      content.state.emplace("metrics/" + name, std::move(stored));
+    }
+    content.texts["finished"] = "yes";
+    if (groups_ != nullptr) {
+      CheckpointContent kept{content.texts, {}};
+      for (const auto& [name, value] : content.state)
+        if (!name.starts_with("state/")) kept.state.emplace(name, value);
+      completed_.insert_or_assign({job.variant_, job.seed_}, std::move(kept));
+    }
+    try {
+      describe(content, job.variant_, job.seed_, step);
+    } catch (const InputError& error) {  // the data file is gone
+      log_.warning(std::string("what is done cannot be saved: ") + error.what());
+      return;
+    }
+    if (unsaved_.empty()) since_unsaved_ = job.since_begin_;
+    unsaved_.emplace_back(common_.finished_path(job.variant_, job.seed_), std::move(content));
+    early_failed_ = false;  // the next chance
+    const bool due = options_.every_steps > 0 ||
+                     (options_.every_minutes > 0 && since_saved_.seconds() >= 60 * options_.every_minutes);
+    if (due) {
+      flush_finished();
+      since_saved_ = Stopwatch();
+    } else if (others_follow && worth_saving()) {
+      flush_finished(true);
+    }
+  });
 }
 
 void Checkpointer::report(RunWriter& results) const {
@@ -853,6 +1005,7 @@ bool JobCheckpoint::due_after(std::int64_t step) const {
 std::int64_t JobCheckpoint::agree(std::int64_t wish) {
   const Communicator& communicator = owner_.communicator_;
   if (communicator.is_root()) {  // which watches the clocks and the other groups
+    if (owner_.worth_saving()) owner_.flush_finished(true);
     if (owner_.limit_.must_stop(owner_.now())) wish = wall_time;
     if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }

@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/comm/communicator.hpp"
@@ -58,8 +60,9 @@ struct SettingsChange {
 };
 
 /// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
-SettingsChange compare_settings(const std::map<std::string, std::string>& then,
-                                const std::map<std::string, std::string>& now, std::int64_t step);
+/// Of inputs, the contents count and not the paths: a data set may have been moved.
+SettingsChange compare_settings(std::map<std::string, std::string> then,
+                                std::map<std::string, std::string> now, std::int64_t step);
 
 /// Everything that the course of a variant depends on, by key: the deck's settings, hashes of the contents of
 /// the data files that it names (a path tells nothing of what is there), and PETSc's options from the
@@ -67,6 +70,15 @@ SettingsChange compare_settings(const std::map<std::string, std::string>& then,
 /// print are left out. Looks at files: for one rank.
 std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
                                                 const std::vector<std::string>& petsc_options);
+
+/// Where the run that writes `output` has its checkpoints.
+CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::string& output);
+
+/// InputError where the folder cannot serve a run of these variants and seeds (CheckpointFolder::check());
+/// else what to warn of. `archives`: the run starts afresh. Looks only.
+std::vector<std::string> check_checkpoint_folder(
+    const CheckpointFolder& folder, bool archives,
+    const std::vector<std::pair<std::string, std::int64_t>>& jobs);
 
 /// Whether an array of this name in the state of an experiment must hold numbers only: weights and what
 /// optimisers keep. Metrics may hold NaN.
@@ -134,6 +146,7 @@ class JobCheckpoint {
   std::optional<CheckpointContent> last_state_;  // root: after the last step
   std::function<void()> gather_;
   std::string parent_;  // root: the file that this job went on from
+  Stopwatch since_begin_;
 };
 
 /// Of all variants and seeds of one call of the program. Where groups of ranks do different ones at the same
@@ -149,6 +162,8 @@ class Checkpointer {
     bool smoke = false;
     RankGroups* groups = nullptr;                 ///< if there are several
     std::vector<std::string> petsc_options = {};  ///< of the command line
+    /// Variants and seeds that this run does itself.
+    std::vector<std::pair<std::string, std::int64_t>> jobs = {};
   };
   /// Collective, as everything here that does not say so of a group. Looks for what to go on from; says what
   /// it skips, and why. InputError where a checkpoint was written with settings that matter and differ.
@@ -174,9 +189,18 @@ class Checkpointer {
     job_ = {};
     return JobCheckpoint(*this, variant, seed, results);
   }
-  /// Notes that the job is done; its results are saved at the next checkpoint, or now if saving is due after
-  /// each number of steps. Collective in the group. `results` must have all it is going to have.
-  void done(JobCheckpoint& job, const std::map<std::string, double>& metrics);
+  /// Notes that the job is done; where others follow, its results are saved now, unless that costs more than
+  /// it is worth (worth_saving()), else at the next checkpoint. Collective in the group. `results` must have
+  /// all it is going to have.
+  void done(JobCheckpoint& job, const std::map<std::string, double>& metrics, bool others_follow);
+
+  /// Where the run fails: saves what is done. Returns the results of all that is done in the order of `jobs`,
+  /// as far as they can be read. Root only, throws nothing.
+  std::vector<std::pair<Job, CheckpointContent>> save_what_is_done(std::span<const Job> jobs);
+  const std::string& folder() const { return common_.path(); }
+  /// The run has ended well: what it has saved of single jobs goes again, unless there are checkpoints beside
+  /// it, and the folder with it if the run has made it. Collective.
+  void finish();
 
   /// What this job spent on checkpoints, for /timing.
   void report(RunWriter& results) const;
@@ -199,7 +223,7 @@ class Checkpointer {
 
   void look(Log& log);
   void archive();
-  std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log) const;
+  std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log);
   CheckpointContent collect(const StateRegistry& state) const;
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
                 std::int64_t step) const;
@@ -209,7 +233,8 @@ class Checkpointer {
   void prepare_folder();
   void count(const CheckpointCost& cost);
   bool save(JobCheckpoint& job, std::int64_t step);
-  bool flush_finished();
+  bool flush_finished(bool early = false);
+  bool worth_saving() const;
   double now() const;
 
   const Communicator& world_;
@@ -217,7 +242,7 @@ class Checkpointer {
   const Communicator& communicator_;  // the group, or the world
   const Deck& deck_;
   const CheckpointOptions options_;
-  std::string restart_, output_;
+  std::string restart_;
   bool smoke_;
   std::vector<std::string> petsc_options_;
   CheckpointFolder common_;  // of what is done
@@ -231,9 +256,16 @@ class Checkpointer {
   Stopwatch since_saved_;
   bool first_write_ = true;
   bool any_good_ = false;                                           // root: a restart would find something
+  std::string unreadable_;                                          // root: why one that is there was skipped
   std::map<Job, Found> running_, finished_;                         // root
   std::map<Job, CheckpointContent> completed_;                      // root, with several groups
   std::vector<std::pair<std::string, CheckpointContent>> unsaved_;  // root: path, results of a job
+  // root, of records of jobs that were written at once
+  Stopwatch since_unsaved_, since_failed_;
+  std::vector<std::string> early_;
+  double early_seconds_ = 0;
+  bool early_failed_ = false, regular_ = false;
+  bool found_folder_ = false, found_earlier_ = false;  // before this run
   Totals totals_, job_;
 };
 

@@ -160,19 +160,67 @@ std::string DeckRun::dry_run_text() const {
                      bytes_text(file_bytes));
 }
 
+std::string DeckRun::output_of(const Invocation& invocation) const {
+  return path_of_task(invocation.output.empty() ? deck_.run().output : invocation.output, request_);
+}
+
+std::vector<std::pair<std::string, std::int64_t>> DeckRun::job_names() const {
+  std::vector<std::pair<std::string, std::int64_t>> names;
+  for (const Job& job : jobs_) names.emplace_back(job.part->variant, job.seed);
+  return names;
+}
+
+DeckRun::Files DeckRun::files(const Invocation& invocation) const {
+  Files all;
+  const std::string results = output_of(invocation),
+                    key = invocation.output.empty() ? "run.output" : "--output";
+  std::uint64_t bytes = 0;
+  for (const Job& job : jobs_) bytes += job.part->experiment->estimate().file_bytes;
+  all.outputs.push_back({key, results, FileContent::results, bytes});
+  all.outputs.push_back({"the side file of " + key, xdmf_path(results), FileContent::side_file});
+  all.inputs.push_back({"the deck", deck_.file()});
+  if (invocation.restart != "never" && invocation.restart != "auto")
+    all.inputs.push_back({"--restart", invocation.restart});
+  std::set<std::string> seen;
+  for (const Deck::Variant& variant : deck_.variants()) {
+    for (const DeckFile& file : deck_.files(variant.name)) {
+      const std::string named = fmt::format("{} ({})", file.key, file.where);
+      for (const int seed : deck_.run().seeds) {
+        const std::string path = with_seed(file.path, seed);
+        // Variants and seeds may share a file under one key.
+        if (!seen.insert(file.key + "\n" + path).second) continue;
+        if (file.use == FileUse::input) all.inputs.push_back({named, path});
+        if (file.use == FileUse::samples_output) all.outputs.push_back({named, path, FileContent::samples});
+        if (file.use == FileUse::observations_output)
+          all.outputs.push_back({named, path, FileContent::observations});
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> DeckRun::check_files(const Invocation& invocation) const {
+  const Files all = files(invocation);
+  check_outputs(all.outputs, all.inputs);
+  return check_checkpoint_folder(checkpoint_folder(deck_.checkpoint(), output_of(invocation)),
+                                 invocation.restart == "never", job_names());
+}
+
 int DeckRun::run(const Invocation& invocation, Log& log) {
   const std::string start = utc_now();
   const auto seconds_since = [](auto t) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
   };
   const auto began = std::chrono::steady_clock::now();
-  const std::string path =
-      path_of_task(invocation.output.empty() ? deck_.run().output : invocation.output, request_);
+  const std::string path = output_of(invocation);
   output_ = path;
-  std::uint64_t bytes_needed = 0;
-  for (const Job& job : jobs_) bytes_needed += job.part->experiment->estimate().file_bytes;
+  OutputClaim claim;
   ResultsWriter results;
-  communicator_.on_root([&] { results = ResultsWriter(path, deck_.about().title, true, bytes_needed); });
+  communicator_.on_root([&] {
+    const Files all = files(invocation);
+    claim = OutputClaim(all.outputs, all.inputs, [&](const std::string& text) { log.line(text); });
+    results = ResultsWriter(path, deck_.about().title, true, all.outputs.front().bytes);
+  });
   const std::vector<std::string> hosts = communicator_.host_names();
 
   log.line(fmt::format("{}{}", deck_.about().title.empty() ? deck_.file() : deck_.about().title,
@@ -182,35 +230,75 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
   Log& group_log = several && (!communicator_.is_root() || log.style() == Log::Style::terminal) ? lines : log;
   Checkpointer checkpointer({communicator_, deck_, path, invocation.restart, request_.smoke,
-                             several ? &groups_ : nullptr, invocation.petsc_options},
+                             several ? &groups_ : nullptr, invocation.petsc_options, job_names()},
                             group_log);
   results.keep_for_checkpoints();
-  if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
-  log.text("\n" + metrics_table(measured()) + "\n");
-  const bool as_expected = check_expectations(results, log);
-
-  results.provenance(collect_provenance({.arguments = invocation.arguments,
-                                         .deck_path = deck_.file(),
-                                         .deck_text = deck_.text(),
-                                         .resolved_deck = deck_.resolved(),
-                                         .ranks = communicator_.size(),
-                                         .hosts = hosts,
-                                         .mpi_library = MpiSession::library_version(),
-                                         .start_utc = start,
-                                         .overrides = request_.set,
-                                         .only = request_.only,
-                                         .smoke = request_.smoke,
-                                         .task = request_.task,
-                                         .tasks = request_.tasks}));
+  const auto provenance = [&] {
+    return collect_provenance({.arguments = invocation.arguments,
+                               .deck_path = deck_.file(),
+                               .deck_text = deck_.text(),
+                               .resolved_deck = deck_.resolved(),
+                               .ranks = communicator_.size(),
+                               .hosts = hosts,
+                               .mpi_library = MpiSession::library_version(),
+                               .start_utc = start,
+                               .overrides = request_.set,
+                               .only = request_.only,
+                               .smoke = request_.smoke,
+                               .task = request_.task,
+                               .tasks = request_.tasks});
+  };
+  bool as_expected = true;
   std::string side_file;
-  communicator_.on_root([&] {
-    results.finish();
-    side_file = write_xdmf(path);
-  });
+  try {
+    if (!run_jobs(invocation, results, checkpointer, log, group_log)) return ExitCode::requeue;
+    log.text("\n" + metrics_table(measured()) + "\n");
+    as_expected = check_expectations(results, log);
+    results.provenance(provenance());
+    communicator_.on_root([&] {
+      results.finish();
+      side_file = write_xdmf(path);
+    });
+  } catch (...) {
+    log.clear_status();
+    results = ResultsWriter();
+    if (communicator_.is_root()) rescue(checkpointer, provenance(), log);
+    throw;
+  }
+  checkpointer.finish();
   if (const std::string costs = checkpointer.summary(); !costs.empty()) group_log.line(costs);
   log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
                        duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
+}
+
+void DeckRun::rescue(Checkpointer& checkpointer,
+                     const std::vector<std::pair<std::string, std::string>>& provenance, Log& log) const {
+  const auto done = checkpointer.save_what_is_done(job_names());
+  if (done.empty()) return;
+  std::vector<std::string> names, missing;
+  for (const auto& [variant, seed] : job_names()) {
+    const bool is_done = std::any_of(done.begin(), done.end(), [&, v = variant, s = seed](const auto& d) {
+      return d.first == std::pair(v, s);
+    });
+    (is_done ? names : missing).push_back(fmt::format("{} seed {}", variant, seed));
+  }
+  log.warning(
+      fmt::format("the run fails with {} of {} done ({}); `rankine run --restart auto` takes them from {}",
+                  names.size(), count_of(jobs_.size(), "run"), join(names), checkpointer.folder()));
+  if (missing.empty()) return;  // it was the results file that could not be written
+  try {
+    if (!ResultsWriter::may_be_incomplete(output_)) return;
+    ResultsWriter partial(output_, deck_.about().title);
+    partial.mark_incomplete(missing);
+    for (const auto& [job, content] : done) partial.run(job.first, job.second).load(content, false);
+    partial.provenance(provenance);
+    partial.finish();
+    write_xdmf(output_);
+    log.warning(fmt::format("{} holds their results, and is marked as incomplete", output_));
+  } catch (const std::exception& error) {
+    log.warning(std::string("their results are not written: ") + error.what());
+  }
 }
 
 bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer,
@@ -312,7 +400,18 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   const std::int64_t seed = job.seed;
   RunWriter writer = results.run(part.variant, seed);
   JobCheckpoint checkpoint = checkpointer.begin(part.variant, seed, writer);
-  RunContext context{groups_.group(), part.variant, seed, writer, log, checkpoint, deck_, output_};
+  const auto expectation_on = [&](const std::string& metric) {
+    const auto runs = [&](const std::string& variant) {
+      return std::any_of(parts_.begin(), parts_.end(), [&](const Part& p) { return p.variant == variant; });
+    };
+    for (const Expectation& e : expectations_) {
+      if (request_.smoke || !e.reads(metric, part.variant)) continue;
+      if (std::all_of(e.variants().begin(), e.variants().end(), runs)) return e.text();
+    }
+    return std::string();
+  };
+  RunContext context{groups_.group(), part.variant, seed,    writer,        log,
+                     checkpoint,      deck_,        output_, expectation_on};
   const Metrics metrics = part.experiment->run(context);
   release_cached_memory();  // room for the results
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -344,7 +443,7 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   checkpointer.report(context.results);
   std::map<std::string, double> values;
   for (const MetricInfo& info : part.metrics) values[info.name] = part.values[info.name].back();
-  checkpointer.done(checkpoint, values);
+  checkpointer.done(checkpoint, values, &job != &jobs_.back() || groups_.count() > 1);
   results.forget(part.variant, seed);
   log.line(fmt::format("{} seed {}: done in {}", part.variant, seed, duration_text(seconds)));
 }

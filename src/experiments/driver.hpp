@@ -16,6 +16,7 @@
 #include "src/experiments/checkpointing.hpp"
 #include "src/experiments/experiment.hpp"
 #include "src/experiments/report.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine {
 
@@ -56,6 +57,9 @@ class DeckRun {
     const Rendezvous* rendezvous = nullptr;       ///< for ranks that fail alone in their group
     std::vector<std::string> petsc_options = {};  ///< of the command line
   };
+  /// What would keep a run of this invocation from starting or make its outputs write over inputs; else what
+  /// to warn of. Looks only; on the root. InputError, IoError.
+  std::vector<std::string> check_files(const Invocation& invocation) const;
   /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
   /// or the end of the wall time stopped it.
   int run(const Invocation& invocation, Log& log);
@@ -71,6 +75,15 @@ class DeckRun {
     std::int64_t seed;
   };
 
+  /// Everything that a run reads and writes, but for checkpoints.
+  struct Files {
+    std::vector<OutputFile> outputs;
+    std::vector<InputFile> inputs;
+  };
+  Files files(const Invocation& invocation) const;
+  std::string output_of(const Invocation& invocation) const;
+  std::vector<std::pair<std::string, std::int64_t>> job_names() const;
+
   std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
   int wanted_groups() const;
   void make_parts(const ExperimentRegistry& table);
@@ -80,6 +93,10 @@ class DeckRun {
   bool run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer, Log& log,
                 Log& group_log);
   bool take_finished(const Job& job, ResultsWriter& results, Checkpointer& checkpointer);
+  /// Where the run fails: saves what is done, writes the results of that and says where they are. Root only,
+  /// throws nothing.
+  void rescue(Checkpointer& checkpointer, const std::vector<std::pair<std::string, std::string>>& provenance,
+              Log& log) const;
   void run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
   /// The variants that this task has.
   std::vector<const VariantMetrics*> measured() const;

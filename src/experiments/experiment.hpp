@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,11 @@ struct RunContext {
   JobCheckpoint& checkpoint;
   const Deck& deck;
   std::string output = {};  ///< the results file
+  /// An expectation of the deck that reads this metric of this variant and will be judged; "" if there is
+  /// none.
+  std::function<std::string(const std::string& metric)> expectation_on = [](const std::string&) {
+    return std::string();
+  };
 };
 
 /// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the
@@ -61,7 +67,9 @@ class Experiment {
   virtual RunEstimate estimate() const = 0;
 
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
-  /// Metrics that could not be computed are NaN. Throws NumericalError where the deck says that a failure is
+  /// What depends on the deck alone is computed before the work; where that fails and an expectation reads
+  /// it, throws NumericalError. Metrics that cannot be computed otherwise are NaN, with a warning
+  /// (src/experiments/missing_metrics.hpp). Throws NumericalError too where the deck says that a failure is
   /// fatal.
   virtual Metrics run(RunContext& context) = 0;
 };

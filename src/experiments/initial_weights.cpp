@@ -12,13 +12,6 @@
 namespace rankine {
 namespace {
 
-std::string with_seed(std::string text, std::int64_t seed) {
-  const std::string mark = "{seed}";
-  for (std::size_t at; (at = text.find(mark)) != std::string::npos;)
-    text.replace(at, mark.size(), std::to_string(seed));
-  return text;
-}
-
 template <class T>
 std::vector<double> values_of(const std::string& bytes) {
   std::vector<T> typed(bytes.size() / sizeof(T));

@@ -12,6 +12,7 @@
 #include "src/deck/deck.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/experiments/report.hpp"
+#include "src/io/files.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/sweep_files.hpp"
 
@@ -175,6 +176,13 @@ std::string absent_seeds(const Part& part, const std::vector<Job>& all) {
 
 int merge_sweep(const std::vector<std::string>& files, const std::string& output,
                 const std::vector<std::string>& argv, Log& log) {
+  OutputClaim claim;
+  if (!output.empty()) {
+    const OutputFile merged{"--output", output, FileContent::results};
+    std::vector<InputFile> inputs;
+    for (const std::string& file : files) inputs.push_back({"compare --merge", file});
+    claim = OutputClaim({&merged, 1}, inputs, [&](const std::string& text) { log.line(text); });
+  }
   std::vector<Part> parts;
   for (const std::string& file : files) parts.emplace_back(file);
   check_alike(parts);

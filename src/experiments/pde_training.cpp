@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
@@ -13,6 +16,7 @@
 #include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
 #include "src/experiments/initial_weights.hpp"
+#include "src/experiments/missing_metrics.hpp"
 #include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
@@ -126,7 +130,8 @@ void TrainOptions::options(OptionVisitor& o) {
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o("weights", weights,
     {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
-             "random ones; {seed} stands for the seed"});
+             "random ones; {seed} stands for the seed",
+     .file = FileUse::input});
   o("weights_of", weights_of,
     {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
@@ -372,19 +377,11 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
   if (data.source != "file") return;
   setup.communicator.on_root([&] {
     for (std::int64_t seed : setup.seeds) try {
-        read_observations(observation_path(data.path, seed), *pde_, data.noise);
+        read_observations(with_seed(data.path, seed), *pde_, data.noise);
       } catch (const InputError& error) {
         node.error_at("path", error.what());
       }
   });
-}
-
-std::string PdeTraining::observation_path(const std::string& path, std::int64_t seed) {
-  const std::string mark = "{seed}";
-  std::string out = path;
-  for (size_t at; (at = out.find(mark)) != std::string::npos;)
-    out.replace(at, mark.size(), std::to_string(seed));
-  return out;
 }
 
 Observations PdeTraining::observe(const RunContext& context, const std::vector<double>& scales) const {
@@ -392,7 +389,7 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
   Observations out;
   context.communicator.on_root([&] {
     if (options.source == "file") {
-      out = read_observations(observation_path(options.path, context.seed), *pde_, options.noise);
+      out = read_observations(with_seed(options.path, context.seed), *pde_, options.noise);
       return;
     }
     const auto seed = static_cast<std::uint64_t>(options.seed < 0 ? context.seed : options.seed);
@@ -400,7 +397,7 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
                             [&](std::span<const double> times) {
                               return training_reference(data_, *pde_, options.sample, times);
                             });
-    if (!options.write.empty()) write_observations(observation_path(options.write, context.seed), out, *pde_);
+    if (!options.write.empty()) write_observations(with_seed(options.write, context.seed), out, *pde_);
   });
   for (std::vector<double>* values : {&out.t, &out.x, &out.value, &out.sigma})
     context.communicator.broadcast(*values);
@@ -486,8 +483,20 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
 /// Everything that an evaluation of a split gives. All ranks have the same bits, times apart.
 struct PdeTraining::Evaluation {
   std::vector<double> measures[rankine::measures];  // [measure][sample]
-  double seconds_per_sample = 0, seconds_per_correction = 0, seconds_classical = 0;
+  double seconds_per_sample = 0, seconds_per_correction = 0;
   double iterations = 0;
+  MissingMetrics missing;
+};
+
+/// What the deck alone says of the samples of a split: known before training.
+struct PdeTraining::Known {
+  struct Sample {
+    std::vector<double> exact;  // the discrete solution; empty where it cannot be computed
+    double reference_residual = nan, reference_error = nan;
+  };
+  std::map<long, Sample> samples;  // those that this rank evaluates
+  double seconds_classical = nan;
+  MissingMetrics missing;
 };
 
 class PdeTraining::Evaluator {
@@ -502,15 +511,62 @@ class PdeTraining::Evaluator {
         unit_(common_scale(pde)),
         to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
 
-  /// The cheap form measures rel_l2 only. `between` is called on all ranks between the batches. `fields`:
-  /// takes the first `save` samples at the reference's frames (root only).
+  /// What is known of the split before training. Calls `between` on all ranks between the samples.
+  Known know(const PdeSplit& split, const std::function<void()>& between) const {
+    Known known;
+    const std::vector<long> own = own_samples(split);
+    double seconds = 0;
+    int solved = 0;
+    for (std::int64_t turn = 0, turns = communicator_.max(static_cast<std::int64_t>(own.size()));
+         turn < turns; ++turn) {
+      between();
+      communicator_.together([&] {
+        if (turn >= static_cast<std::int64_t>(own.size())) return;
+        const long sample = own[turn];
+        const auto number = [&](Measure measure, const auto& compute) {
+          double value = nan;
+          try {
+            value = compute();
+            if (!std::isfinite(value))
+              known.missing.add(measure_info[measure].name, split.ids[sample], not_finite);
+          } catch (const NumericalError& error) {
+            known.missing.add(measure_info[measure].name, split.ids[sample], error.what());
+          }
+          return value;
+        };
+        Known::Sample& s = known.samples[sample];
+        const StorageProblem problem = problem_of(split, sample, {});
+        number(rel_l2_discrete, [&] {
+          const Stopwatch watch;
+          s.exact = problem.solve_exactly();
+          seconds += watch.seconds();
+          ++solved;
+          return norm(s.exact);
+        });
+        if (!split.own_reference.empty() && owner_.learned_.empty())
+          s.reference_residual =
+              number(reference_residual, [&] { return residual_of(problem, split, sample); });
+        if (pde_.has_exact())
+          s.reference_error = number(reference_error, [&] { return error_of_reference(split, sample); });
+      });
+    }
+    known.seconds_classical = communicator_.max(solved > 0 ? seconds / solved : 0);
+    if (communicator_.sum(solved) == 0) known.seconds_classical = nan;
+    known.missing.share(communicator_);
+    return known;
+  }
+
+  /// `known`: of this split; null: the cheap form, which measures rel_l2 only. `between` is called on all
+  /// ranks between the batches. `fields`: takes the first `save` samples at the reference's frames (root
+  /// only).
   Evaluation operator()(const ParameterSet& parameters, ConstraintLayer& layer, const PdeSplit& split,
-                        bool cheap, const std::function<void()>& between, int save = 0,
+                        const Known* known, const std::function<void()>& between, int save = 0,
                         std::vector<double>* fields = nullptr) const {
     const NoGrad no_grad;
     Evaluation result;
     const std::vector<double> learned = owner_.learned_.values(parameters);
     const int batch_size = owner_.train_.batch, width = model_.width();
+    const long all_frames = static_cast<long>(owner_.times_.size()) * width;
     double seconds = 0, solves = 0;
     Timing timing;
     for (int first = 0; first < split.size(); first += batch_size) {
@@ -518,26 +574,37 @@ class PdeTraining::Evaluator {
       std::vector<long> which(std::min(batch_size, split.size() - first));
       std::iota(which.begin(), which.end(), static_cast<long>(first));
       PdeBatch batch = owner_.make_batch(split, which, 0, false);
-      const Stopwatch watch;
-      const BoundParameters bound = parameters.bind(owner_.model_context_->tiles);
-      batch.learned = owner_.learned_.values(bound);
-      const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
-      const std::vector<double> u = layer.predict(outputs, batch);
-      seconds += watch.seconds();
-      for (const ExpertStatistics& s : layer.statistics()) {
-        result.iterations += s.iterations * batch.size();
-        solves += batch.size();
-      }
-
       const BlockPartition blocks(batch.size(), communicator_.size());
       const long own = blocks.size(communicator_.rank()), first_own = blocks.begin(communicator_.rank());
+      const Stopwatch watch;
+      std::vector<double> u;
+      std::string lost;
+      try {
+        const BoundParameters bound = parameters.bind(owner_.model_context_->tiles);
+        batch.learned = owner_.learned_.values(bound);
+        const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
+        u = layer.predict(outputs, batch);
+        seconds += watch.seconds();
+        for (const ExpertStatistics& s : layer.statistics()) {
+          result.iterations += s.iterations * batch.size();
+          solves += batch.size();
+        }
+      } catch (const SharedNumericalError& error) {  // on all ranks
+        lost = error.own;
+      } catch (const SolverStop& error) {
+        lost = error.what();
+      }
+      if (!lost.empty()) u.assign(static_cast<std::size_t>(own * all_frames), nan);
+
       std::vector<double> local, kept;
       communicator_.together([&] {
         for (long s = 0; s < own; ++s) {
-          std::vector<double> solution(u.begin() + s * static_cast<long>(owner_.times_.size()) * width,
-                                       u.begin() + (s + 1) * static_cast<long>(owner_.times_.size()) * width);
+          std::vector<double> solution(u.begin() + s * all_frames, u.begin() + (s + 1) * all_frames);
           const long sample = first + first_own + s;
-          measure(solution, split, sample, learned, cheap, local, timing);
+          if (lost.empty())
+            measure(solution, split, sample, learned, known, local, timing, result.missing);
+          else
+            give_up(split, sample, lost, known, local, result.missing);
           if (sample < save) {
             const std::vector<double> frames = to_frames_(solution, width);
             kept.insert(kept.end(), frames.begin(), frames.end());
@@ -553,75 +620,146 @@ class PdeTraining::Evaluator {
     }
     result.seconds_per_sample = communicator_.max(seconds) / split.size();
     result.seconds_per_correction = communicator_.max(timing.correction / std::max(1, timing.samples));
-    result.seconds_classical = communicator_.max(timing.classical / std::max(1, timing.samples));
     if (solves > 0) result.iterations /= solves;
+    result.missing.share(communicator_);
     return result;
   }
 
  private:
+  static constexpr const char* not_finite = "its value is not finite";
+
   struct Timing {
-    double correction = 0, classical = 0;
+    double correction = 0;
     int samples = 0;
   };
 
+  /// Those of a split that this rank measures: of each batch its part.
+  std::vector<long> own_samples(const PdeSplit& split) const {
+    std::vector<long> own;
+    for (int first = 0; first < split.size(); first += owner_.train_.batch) {
+      const BlockPartition blocks(std::min(owner_.train_.batch, split.size() - first), communicator_.size());
+      for (long s = 0; s < blocks.size(communicator_.rank()); ++s)
+        own.push_back(first + blocks.begin(communicator_.rank()) + s);
+    }
+    return own;
+  }
+
+  static std::vector<double> parameters_of(const PdeSplit& split, long sample) {
+    const size_t count = split.parameters.size() / split.size();
+    return {split.parameters.begin() + sample * count, split.parameters.begin() + (sample + 1) * count};
+  }
+
+  /// With the true values of the parameters, or with `learned` in their places.
+  StorageProblem problem_of(const PdeSplit& split, long sample, std::span<const double> learned) const {
+    const auto first = split.initial.begin() + sample * model_.width();
+    const std::vector<double> truth = parameters_of(split, sample);
+    return model_.sample({first, first + model_.width()},
+                         learned.empty()
+                             ? SchemeParameters{truth, {}}
+                             : SchemeParameters{owner_.learned_.insert(truth, learned).values, {}});
+  }
+
+  double residual_of(const StorageProblem& problem, const PdeSplit& split, long sample) const {
+    const size_t own = owner_.times_.size() * model_.width();
+    return norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) /
+           std::sqrt(static_cast<double>(problem.points())) * unit_;
+  }
+
+  std::span<const double> reference_of(const PdeSplit& split, long sample) const {
+    const size_t each = data_.times.size() * model_.width();
+    return {&split.reference[sample * each], each};
+  }
+
+  double error_of_reference(const PdeSplit& split, long sample) const {
+    std::vector<double> frames;
+    for (double t : data_.times) {
+      const std::vector<double> frame =
+          exact_cells(pde_, t, parameters_of(split, sample), owner_.grid_.cells);
+      frames.insert(frames.end(), frame.begin(), frame.end());
+    }
+    return distance(reference_of(split, sample), frames) / norm(frames);
+  }
+
+  /// What was known before training, for a sample's measures.
+  void recall(const Known& known, long sample, double* values) const {
+    const Known::Sample& s = known.samples.at(sample);
+    values[reference_residual] = s.reference_residual;
+    values[reference_error] = s.reference_error;
+  }
+
+  /// Appends the measures of a sample that has no prediction.
+  void give_up(const PdeSplit& split, long sample, const std::string& why, const Known* known,
+               std::vector<double>& out, MissingMetrics& missing) const {
+    double values[rankine::measures];
+    std::fill(std::begin(values), std::end(values), nan);
+    if (known) recall(*known, sample, values);
+    for (int m = 0; m < rankine::measures; ++m) {
+      const bool of_prediction =
+          m != reference_error && (m != reference_residual || !owner_.learned_.empty());
+      if (of_prediction && (known || m == rel_l2)) missing.add(measure_info[m].name, split.ids[sample], why);
+    }
+    out.insert(out.end(), std::begin(values), std::end(values));
+  }
+
   /// Appends the measures of one sample to `out`; `u` ends with the corrections that the deck asks for.
   /// Residual and corrections are those of the learned parameters, the exact solution is that of the true
-  /// ones.
+  /// ones. What cannot be computed is NaN and noted.
   void measure(std::vector<double>& u, const PdeSplit& split, long sample, std::span<const double> learned,
-               bool cheap, std::vector<double>& out, Timing& timing) const {
+               const Known* known, std::vector<double>& out, Timing& timing, MissingMetrics& missing) const {
     const int width = model_.width();
-    const size_t frames = data_.times.size(), each = frames * width, own = owner_.times_.size() * width,
-                 count = split.parameters.size() / split.size();
-    const std::span<const double> reference(&split.reference[sample * each], each);
+    const size_t frames = data_.times.size();
+    const std::span<const double> reference = reference_of(split, sample);
     const std::vector<double> at_frames = to_frames_(u, width);
     double values[rankine::measures];
     std::fill(std::begin(values), std::end(values), nan);
+    bool noted[rankine::measures] = {};
+    const auto note = [&](int m, const std::string& why) {
+      if (!std::exchange(noted[m], true)) missing.add(measure_info[m].name, split.ids[sample], why);
+    };
+    const auto attempt = [&](std::initializer_list<int> what, const auto& compute) {
+      try {
+        compute();
+      } catch (const NumericalError& error) {
+        for (int m : what) note(m, error.what());
+      }
+    };
     const double size = norm(reference);
     values[rel_l2] = distance(at_frames, reference) / size;
-    if (!cheap) {
+    if (known) {
       const std::span<const double> initial(&split.initial[sample * width], width);
-      const std::vector<double> truth(split.parameters.begin() + sample * count,
-                                      split.parameters.begin() + (sample + 1) * count);
-      const std::vector<double> start(initial.begin(), initial.end());
-      const StorageProblem true_problem = model_.sample(start, {truth, {}});
-      const StorageProblem problem =
-          learned.empty() ? true_problem
-                          : model_.sample(start, {owner_.learned_.insert(truth, learned).values, {}});
-      const double root = std::sqrt(static_cast<double>(problem.points()));
+      const StorageProblem problem = problem_of(split, sample, learned);
       // The correction and the residual know the initial state: a method's own first frame does not enter.
       std::vector<double> corrected(u);
       std::copy(initial.begin(), initial.end(), corrected.begin());
       std::vector<double> final_state(corrected);
-      ++timing.samples;
-      Stopwatch watch;
-      const CorrectionReport once =
-          problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
-      timing.correction += watch.seconds();
-      values[pde_residual] = once.residual_before * unit_;
-      values[rel_l2_corrected] = distance(to_frames_(corrected, width), reference) / size;
+      attempt({rel_l2_corrected}, [&] {
+        const Stopwatch watch;
+        const CorrectionReport once =
+            problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
+        timing.correction += watch.seconds();
+        ++timing.samples;
+        values[pde_residual] = once.residual_before * unit_;
+        values[rel_l2_corrected] = distance(to_frames_(corrected, width), reference) / size;
+      });
+      if (std::isnan(values[pde_residual]))  // of a prediction that cannot be corrected
+        attempt({pde_residual}, [&] {
+          values[pde_residual] =
+              norm(problem.evaluate(corrected)) / std::sqrt(static_cast<double>(problem.points())) * unit_;
+        });
       const CorrectionOptions& correct = owner_.formulation_.correct;
-      const CorrectionReport report = problem.correct(final_state, correct);
-      values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
-      values[correction_residual] = report.residual_after * unit_;
-      values[correction_steps] = report.steps;
-      values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
-      watch = Stopwatch();
-      const std::vector<double> exact = true_problem.solve_exactly();
-      timing.classical += watch.seconds();
-      values[rel_l2_discrete] = distance(u, exact) / norm(exact);
-      if (!split.own_reference.empty())
-        values[reference_residual] =
-            norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) / root * unit_;
-      if (pde_.has_exact()) {
-        const std::vector<double> parameters(split.parameters.begin() + sample * count,
-                                             split.parameters.begin() + (sample + 1) * count);
-        std::vector<double> exact_frames;
-        for (double t : data_.times) {
-          const std::vector<double> frame = exact_cells(pde_, t, parameters, owner_.grid_.cells);
-          exact_frames.insert(exact_frames.end(), frame.begin(), frame.end());
-        }
-        values[reference_error] = distance(reference, exact_frames) / norm(exact_frames);
-      }
+      attempt({rel_l2_final, correction_residual, correction_steps, correction_converged}, [&] {
+        const CorrectionReport report = problem.correct(final_state, correct);
+        values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
+        values[correction_residual] = report.residual_after * unit_;
+        values[correction_steps] = report.steps;
+        values[correction_converged] = report.status == CorrectionStatus::converged ? 1 : 0;
+      });
+      recall(*known, sample, values);
+      const std::vector<double>& exact = known->samples.at(sample).exact;
+      if (!exact.empty()) values[rel_l2_discrete] = distance(u, exact) / norm(exact);
+      if (!split.own_reference.empty() && !owner_.learned_.empty())
+        attempt({reference_residual},
+                [&] { values[reference_residual] = residual_of(problem, split, sample); });
       double walls = 0;
       const int m = model_.unknowns();
       std::vector<double> difference(at_frames.size());  // in the deck's units
@@ -634,6 +772,14 @@ class PdeTraining::Evaluator {
       values[bc_error] = std::sqrt(walls / (2.0 * m * static_cast<double>(frames)));
       if (correct.steps > 0) u = std::move(final_state);
     }
+    const auto expected_nan = [&](int m) {
+      if (m == rel_l2) return false;
+      if (!known) return true;
+      if (m == rel_l2_discrete) return known->samples.at(sample).exact.empty();  // noted before training
+      return m == reference_error || m == reference_residual;
+    };
+    for (int m = 0; m < rankine::measures; ++m)
+      if (!std::isfinite(values[m]) && !expected_nan(m)) note(m, not_finite);
     out.insert(out.end(), std::begin(values), std::end(values));
   }
 
@@ -662,38 +808,69 @@ void PdeTraining::record_experts(RunContext& context, long step, const BatchStat
           [i](const ExpertStatistics& s) { return s.status_count[i]; });
 }
 
+std::vector<double> PdeTraining::parameter_bounds(const StorageModel& model, const PdeData& data,
+                                                  const ObservationRows& observations,
+                                                  MissingMetrics& missing) const {
+  const PdeBatch batch = make_batch(data.train, {data_.observations.sample}, 0, true);
+  std::vector<double> bounds(learned_.size(), nan);
+  const auto miss = [&](int l, const std::string& why) {
+    missing.add("learned_" + learned_.names()[l] + "_crb", batch.ids.front(), why);
+  };
+  try {
+    bounds = cramer_rao_bound(
+        model.sample(batch.initial, learned_.insert(batch.parameters, learned_.truth())), observations);
+    for (int l = 0; l < learned_.size(); ++l)
+      if (!std::isfinite(bounds[l]))
+        miss(l, "the observations do not tell the learned parameters apart (a singular information matrix)");
+  } catch (const NumericalError& error) {
+    for (int l = 0; l < learned_.size(); ++l) miss(l, error.what());
+  }
+  return bounds;
+}
+
 Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& layer,
                                     const StorageModel& model, const PdeData& data,
                                     const std::shared_ptr<const ObservationRows>& observations,
-                                    const Communicator& communicator,
-                                    const std::function<void()>& between) const {
+                                    const Communicator& communicator, const std::function<void()>& between,
+                                    std::span<const double> bounds, MissingMetrics& missing) const {
   const NoGrad off;
   const long which = data_.observations.sample, width = model.width();
   PdeBatch batch = make_batch(data.train, {which}, 0, true, observations);
-  const BoundParameters bound = parameters.bind(model_context_->tiles);
-  batch.learned = learned_.values(bound);
-  // One sample: one rank has its solution, and all take it.
-  const std::vector<double> mine = layer.predict(model_->forward(bound, network_input(batch)), batch);
-  std::vector<double> u = communicator.all_gather_varying(std::span<const double>(mine));
-  std::copy_n(batch.initial.begin(), width, u.begin());
-  Metrics out;
-  if (learned_.empty()) {
-    out.emplace_back("observation_misfit", observations->root_mean_square(u, {}));
-    return out;
-  }
   const std::vector<double> trained = learned_.values(parameters);
-  const ObservedSample sample{batch.initial, batch.parameters};
-  if (train_.polish > 0)
-    learned_.assign(
-        refine_parameters(model, sample, learned_, *observations, train_.polish, trained, u, between),
-        parameters);
-  const std::vector<double> values = learned_.values(parameters);
-  const std::vector<double> bounds = cramer_rao_bound(
-      model.sample(sample.initial, learned_.insert(sample.parameters, learned_.truth())), *observations);
-  out.emplace_back("observation_misfit", observations->root_mean_square(u, {}));
+  std::vector<double> values = trained, u;
+  double misfit = nan;
+  std::string lost;
+  try {
+    const BoundParameters bound = parameters.bind(model_context_->tiles);
+    batch.learned = learned_.values(bound);
+    // One sample: one rank has its solution, and all take it.
+    const std::vector<double> mine = layer.predict(model_->forward(bound, network_input(batch)), batch);
+    u = communicator.all_gather_varying(std::span<const double>(mine));
+    std::copy_n(batch.initial.begin(), width, u.begin());
+    if (train_.polish > 0) {
+      // All ranks compute the same.
+      values = refine_parameters(model, {batch.initial, batch.parameters}, learned_, *observations,
+                                 train_.polish, trained, u, between);
+      learned_.assign(values, parameters);
+      values = learned_.values(parameters);
+    }
+    misfit = observations->root_mean_square(u, {});
+    if (!std::isfinite(misfit)) lost = "its value is not finite";
+  } catch (const SharedNumericalError& error) {
+    lost = error.own;
+  } catch (const NumericalError& error) {
+    lost = error.what();
+  }
+  if (!lost.empty()) missing.add("observation_misfit", batch.ids.front(), lost);
+  Metrics out{{"observation_misfit", misfit}};
   for (int l = 0; l < learned_.size(); ++l) {
     const std::string name = "learned_" + learned_.names()[l];
     const double truth = learned_.truth()[l];
+    // What could not be polished is not what the deck asks for.
+    if (!lost.empty() && train_.polish > 0) {
+      values[l] = nan;
+      for (const char* part : {"", "_error", "_deviation"}) missing.add(name + part, batch.ids.front(), lost);
+    }
     out.emplace_back(name, values[l]);
     out.emplace_back(name + "_error", std::abs(values[l] - truth) / std::abs(truth));
     out.emplace_back(name + "_deviation", (values[l] - truth) / truth);
@@ -701,6 +878,18 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
     out.emplace_back(name + "_crb", bounds[l]);
   }
   return out;
+}
+
+void PdeTraining::refuse_missing(const RunContext& context, const MissingMetrics& missing) const {
+  for (const MissingMetrics::Entry& e : missing.entries()) {
+    const std::string expectation = context.expectation_on(e.metric);
+    if (expectation.empty()) continue;
+    throw NumericalError(
+        "variant " + variant_ + ", seed " + std::to_string(context.seed) + ": the deck expects '" +
+        expectation + "', but " + e.metric + " of sample " + std::to_string(e.sample) +
+        " cannot be computed, which is known before training: " + e.why +
+        "; mend that, or leave the expectation out: then " + e.metric + " is NaN and the run goes on");
+  }
 }
 
 Metrics PdeTraining::run(RunContext& context) {
@@ -730,6 +919,21 @@ Metrics PdeTraining::run(RunContext& context) {
   const std::shared_ptr<const ObservationRows> observations =
       data_.observations.none() ? nullptr : observation_rows(observe(context, scales));
   const Evaluator evaluate(*this, data, communicator, storage, pde);
+
+  // What the deck alone decides, so that a failure is known before training.
+  const auto before_training = [&] { context.checkpoint.within_step(0, train_.steps); };
+  Known known = evaluate.know(data.test, before_training);
+  std::vector<double> bounds;
+  if (!learned_.empty()) {
+    MissingMetrics of_bounds;
+    bounds = parameter_bounds(storage, data, *observations, of_bounds);
+    if (!communicator.is_root()) of_bounds = {};  // all have the same
+    of_bounds.share(communicator);
+    of_bounds.warn(context.log, variant_, context.seed);
+    refuse_missing(context, of_bounds);
+  }
+  known.missing.warn(context.log, variant_, context.seed);
+  refuse_missing(context, known.missing);
 
   ParameterSet parameters = first_parameters(communicator, context.seed);
   const ParameterSet untrained = parameters.clone();
@@ -786,7 +990,9 @@ Metrics PdeTraining::run(RunContext& context) {
   const auto validate = [&](long done) {
     if (train_.evaluate_every == 0 || (done % train_.evaluate_every != 0 && done != train_.steps)) return;
     const auto between = [&] { context.checkpoint.within_step(done, train_.steps); };
-    error = mean(evaluate(parameters, *layer, data.validation, true, between).measures[rel_l2]);
+    const Evaluation found = evaluate(parameters, *layer, data.validation, nullptr, between);
+    found.missing.warn(context.log, variant_, context.seed);
+    error = mean(found.measures[rel_l2]);
     evaluated = done;
     context.results.append_evaluation(done, {{"rel_l2_validation", error}});
     evaluation_seconds.push_back(elapsed_before + training.seconds());
@@ -879,14 +1085,24 @@ Metrics PdeTraining::run(RunContext& context) {
   ParameterSet tested = parameters.clone();
   const auto between = [&] { context.checkpoint.within_step(train_.steps, train_.steps); };
   Metrics inverse;
-  if (observations)
-    inverse = finish_inverse(tested, *layer, storage, data, observations, communicator, between);
+  if (observations) {
+    MissingMetrics missing;
+    inverse =
+        finish_inverse(tested, *layer, storage, data, observations, communicator, between, bounds, missing);
+    if (!communicator.is_root()) missing = {};  // all have the same
+    missing.share(communicator);
+    missing.warn(context.log, variant_, context.seed);
+  }
 
   // The test split is read once, here.
   std::vector<double> fields;
   const int save = std::min(train_.save_fields, data.test.size());
-  const Evaluation test = evaluate(tested, *layer, data.test, false, between, save, &fields);
-  const Evaluation at_start = evaluate(untrained, *layer, data.test, true, between);
+  const Evaluation test = evaluate(tested, *layer, data.test, &known, between, save, &fields);
+  test.missing.warn(context.log, variant_, context.seed);
+  const Evaluation at_start = evaluate(untrained, *layer, data.test, nullptr, between);
+  if (!at_start.missing.entries().empty())
+    context.log.warning(variant_ + " seed " + std::to_string(context.seed) + ": of the untrained network " +
+                        at_start.missing.texts().front());
 
   Metrics out;
   for (int m = 0; m < measures; ++m) {
@@ -923,7 +1139,7 @@ Metrics PdeTraining::run(RunContext& context) {
   out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);
   out.emplace_back("seconds_per_correction", test.seconds_per_correction);
-  out.emplace_back("seconds_classical", test.seconds_classical);
+  out.emplace_back("seconds_classical", known.seconds_classical);
   out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
 
   for (size_t p = 0; p < fields.size(); ++p) fields[p] *= scales[p % scales.size()];

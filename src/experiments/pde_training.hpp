@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "src/experiments/experiment.hpp"
 #include "src/experiments/faults.hpp"
 #include "src/experiments/inverse.hpp"
+#include "src/experiments/missing_metrics.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
 #include "src/nn/model.hpp"
@@ -54,6 +56,7 @@ class PdeTraining final : public Experiment {
 
  private:
   struct Evaluation;
+  struct Known;
   class Evaluator;
   int input_channels() const;
   /// Those that training starts from. Collective.
@@ -63,17 +66,21 @@ class PdeTraining final : public Experiment {
                       const std::shared_ptr<const ObservationRows>& observations = nullptr) const;
   /// Rules between data.observations, learn and the rest of the deck.
   void check_observations(const DeckNode& variant, const ExperimentSetup& setup) const;
-  /// data.observations.`path` of a run.
-  static std::string observation_path(const std::string& path, std::int64_t seed);
   /// Reads or draws (and writes) the observations of a run; given back divided by the unknowns' scales.
   /// Collective.
   Observations observe(const RunContext& context, const std::vector<double>& scales) const;
   std::shared_ptr<const ObservationRows> observation_rows(const Observations& observations) const;
+  /// The Cramer-Rao bounds of the learned parameters, NaN where they cannot be computed.
+  std::vector<double> parameter_bounds(const StorageModel& model, const PdeData& data,
+                                       const ObservationRows& observations, MissingMetrics& missing) const;
   /// Polishes the learned parameters and measures them; the misfit of the observed sample. Calls `between`
-  /// before each step of the polishing.
+  /// before each step of the polishing. What cannot be computed is NaN, and `parameters` stay as they are.
   Metrics finish_inverse(ParameterSet& parameters, ConstraintLayer& layer, const StorageModel& model,
                          const PdeData& data, const std::shared_ptr<const ObservationRows>& observations,
-                         const Communicator& communicator, const std::function<void()>& between) const;
+                         const Communicator& communicator, const std::function<void()>& between,
+                         std::span<const double> bounds, MissingMetrics& missing) const;
+  /// NumericalError, on all ranks, where an expectation of the deck reads one of these.
+  void refuse_missing(const RunContext& context, const MissingMetrics& missing) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
   void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
@@ -11,6 +15,9 @@
 
 namespace rankine {
 namespace {
+
+// Of the length of a time step, and of a step of Newton's method: below this the solution counts as lost.
+constexpr double smallest_part = 1.0 / 512;
 
 double norm(std::span<const double> a) {
   return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
@@ -300,25 +307,92 @@ std::vector<double> StorageProblem::solve_exactly() const {
   const int n = width();
   std::vector<double> u(initial_);
   for (int j = 0; j < frames(); ++j) {
-    const ConservativeScheme step = scheme_->step(j);
-    std::vector<double> pair(u.end() - n, u.end());
-    pair.insert(pair.end(), u.end() - n, u.end());
-    bool converged = false;
-    for (int iteration = 0; iteration < 60 && !converged; ++iteration) {
-      SchemePoint point(step, pair, 1);
-      std::vector<double> r = point.residual();
-      make_direct_march(point.linearisation())->apply(r, r);
-      for (int i = 0; i < n; ++i) pair[n + i] -= r[i];
-      const double size = norm(std::span(pair).subspan(n));
-      converged = std::isfinite(size) && norm(r) <= 1e-14 * std::sqrt(static_cast<double>(n)) * (1 + size);
-    }
-    if (!converged)
-      throw NumericalError("exact discrete solution: Newton's method did not converge in frame " +
-                           std::to_string(j + 1) + " (t = " + std::to_string(scheme_->times()[j + 1]) +
-                           ") within 60 steps; use more frames, unless the solution itself blows up there");
-    u.insert(u.end(), pair.begin() + n, pair.end());
+    const std::vector<double> next = solve_step(j, std::span(u).last(n));
+    u.insert(u.end(), next.begin(), next.end());
   }
   return u;
+}
+
+std::vector<double> StorageProblem::solve_step(int j, std::span<const double> old) const {
+  std::vector<double> pair(old.begin(), old.end());
+  pair.insert(pair.end(), old.begin(), old.end());
+  const ConservativeScheme whole = scheme_->step(j);
+  const auto result = [&] { return std::vector<double>(pair.begin() + width(), pair.end()); };
+  if (solve_newton(whole, pair, {.steps = 60})) return result();
+
+  // Where the full steps of Newton's method go astray (kinks of a storage, fronts thinner than a cell), the
+  // solution is followed from the old state as the length of the time step grows. Each length begins on the
+  // line through the last two solutions, or where that fails at the last one, and damps its steps.
+  double reached = 0, stride = 1, reached_before = 0;
+  std::vector<double> now(old.begin(), old.end()), before(now);
+  while (reached < 1) {
+    const double at = std::min(1.0, reached + stride);
+    const bool last = at == 1;
+    const ConservativeScheme part = last ? whole : scheme_->step(j, at);
+    const auto solved_from = [&](double along) {
+      for (int i = 0; i < width(); ++i) pair[width() + i] = now[i] + along * (now[i] - before[i]);
+      return solve_newton(part, pair, {.steps = last ? 60 : 25, .damped = true, .loose = !last});
+    };
+    const bool line = reached > 0;
+    if ((line && solved_from((at - reached) / (reached - reached_before))) || solved_from(0)) {
+      before = std::exchange(now, result());
+      reached_before = std::exchange(reached, at);
+      stride *= 2;
+    } else if ((stride /= 2) < smallest_part) {
+      throw NumericalError(
+          fmt::format("the exact discrete solution is lost in frame {} (t = {:g}): Newton's method does not "
+                      "converge, and "
+                      "followed as the time step grows the solution ends at {:.3g} of the step; use more "
+                      "frames, unless the "
+                      "solution itself blows up there",
+                      j + 1, scheme_->times()[j + 1], reached));
+    }
+  }
+  return now;
+}
+
+bool StorageProblem::solve_newton(const ConservativeScheme& step, std::vector<double>& pair,
+                                  const NewtonOptions& options) {
+  const int n = step.width();
+  const double rounding = 1e-14 * std::sqrt(static_cast<double>(n));
+  try {
+    for (int iteration = 0; iteration < options.steps; ++iteration) {
+      SchemePoint point(step, pair, 1);
+      std::vector<double> r = point.residual();
+      const double size = norm(r);
+      make_direct_march(point.linearisation())->apply(r, r);
+      // Close to the solution full steps converge quadratically, and the residual is all rounding.
+      const bool close = norm(r) <= 1e-8 * (1 + norm(std::span(pair).subspan(n)));
+      const double along = options.damped && !close ? step_length(step, pair, r, size) : 1;
+      for (int i = 0; i < n; ++i) pair[n + i] -= along * r[i];
+      const double tolerance = (options.loose ? 1e-8 : rounding) * (1 + norm(std::span(pair).subspan(n)));
+      if (along == 1 && std::isfinite(tolerance) && norm(r) <= tolerance) return true;
+    }
+  } catch (const NumericalError&) {
+    // A term that is not finite, or a singular linearisation: the iteration is astray.
+  }
+  return false;
+}
+
+double StorageProblem::step_length(const ConservativeScheme& step, std::span<const double> pair,
+                                   std::span<const double> direction, double size) {
+  const int n = step.width();
+  double best = 1, least = std::numeric_limits<double>::infinity();
+  for (double along = 1; along > smallest_part; along /= 2) {
+    std::vector<double> next(pair.begin(), pair.end());
+    for (int i = 0; i < n; ++i) next[n + i] -= along * direction[i];
+    try {
+      const double after = norm(SchemePoint(step, std::move(next)).residual());
+      if (after <= (1 - 1e-4 * along) * size) return along;
+      if (after < least) {
+        least = after;
+        best = along;
+      }
+    } catch (const NumericalError&) {
+      // Too far: a term is not finite there.
+    }
+  }
+  return best;
 }
 
 StorageExpert::StorageExpert(const StorageProblem& problem, std::span<const double> basis, int columns,

@@ -99,8 +99,9 @@ class StorageProblem {
   void correct_transpose(const std::vector<std::vector<double>>& states, const CorrectionOptions& options,
                          std::span<double> u_bar, std::span<double> parameters_bar) const;
 
-  /// The exact discrete solution: Newton's method frame by frame from the initial state. Throws
-  /// NumericalError where it does not converge.
+  /// The exact discrete solution: Newton's method frame by frame from the initial state; where it does not
+  /// converge, damped and with continuation in the length of the time step. NumericalError, with the frame,
+  /// where that loses the solution.
   std::vector<double> solve_exactly() const;
   /// Q of the residual of the linear problem of the march at u = (initial, 0, 0, ...), negated: what the
   /// linear start fits, [frames][width]. In the dual norm it is that problem's solution.
@@ -113,6 +114,20 @@ class StorageProblem {
     std::shared_ptr<const LinearMarch> spatial, dual;
   };
   static std::shared_ptr<const March> make_march(MarchMatrices matrices, const MarchOptions& options);
+  /// The exact discrete solution in frame `j` + 1 from that in frame `j`.
+  std::vector<double> solve_step(int j, std::span<const double> old) const;
+  struct NewtonOptions {
+    int steps;            ///< at most
+    bool damped = false;  ///< with a line search on the residual
+    bool loose = false;   ///< to 1e-8 instead of to rounding: the start of another solve
+  };
+  /// Newton's method for the second frame of `pair` [2][width]. Returns whether it converged.
+  static bool solve_newton(const ConservativeScheme& step, std::vector<double>& pair,
+                           const NewtonOptions& options);
+  /// The largest part of a Newton step, by halving, at which |r| falls below `size`; if none does, the one at
+  /// which it is least.
+  static double step_length(const ConservativeScheme& step, std::span<const double> pair,
+                            std::span<const double> direction, double size);
   /// <s, dQ^-1/dp v> of the weighting's Q for each learned parameter, the state of P held fixed.
   std::vector<double> march_gradient(Weighting weighting, SchemePoint& at, std::span<const double> s,
                                      std::span<const double> v) const;

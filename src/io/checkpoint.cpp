@@ -7,11 +7,12 @@
 #include <filesystem>
 #include <list>
 #include <optional>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "src/core/clock.hpp"
+#include "src/io/files.hpp"
+#include "src/io/folder_lock.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
 
@@ -75,9 +76,8 @@ std::uint64_t combined(std::span<const std::uint64_t> pieces) {
   return xxh3(std::as_bytes(pieces));
 }
 
-/// A part of an array that is one block in its dimensions and one in the file.
+/// A part of an array that one rank writes at once.
 struct Block {
-  hdf5::Shape start, extents;
   std::uint64_t begin = 0, end = 0;  // bytes from the array's first
   int writer = 0;
   std::span<const std::byte> bytes;  // on the rank that writes it
@@ -95,18 +95,10 @@ std::vector<Block> blocks_of(const hdf5::Shape& shape, std::uint64_t bytes) {
   std::vector<Block> blocks;
   std::uint64_t begin = 0;
   for (std::uint64_t i = 0; i < outer; ++i) {
-    Block block{.start = hdf5::Shape(shape.size(), 0), .extents = shape};
-    std::uint64_t rest = i;
-    for (std::size_t d = cut; d-- > 0; rest /= shape[d]) {
-      block.start[d] = rest % shape[d];
-      block.extents[d] = 1;
-    }
     for (std::uint64_t first = 0; first < shape[cut]; first += rows) {
-      block.start[cut] = first;
-      block.extents[cut] = std::min(rows, shape[cut] - first);
+      Block& block = blocks.emplace_back();
       block.begin = begin;
-      begin = block.end = begin + block.extents[cut] * row;
-      blocks.push_back(block);
+      begin = block.end = begin + std::min(rows, shape[cut] - first) * row;
     }
   }
   return blocks;
@@ -120,7 +112,7 @@ struct Item {
   std::span<const std::byte> bytes;  // what this rank has of it
   std::uint64_t size = 0;            // of the whole, in bytes
   std::vector<Block> blocks;         // empty: the root writes it at once
-  hdf5::Place place;                 // root
+  hdf5::Place place;                 // in the file, of what has blocks
 
   Item(std::string called, DType of, std::vector<std::int64_t> extents, std::span<const std::byte> held)
       : name(std::move(called)), type(of), shape(std::move(extents)), bytes(held), size(held.size()) {}
@@ -262,10 +254,16 @@ class Writing {
 
   /// Root: lays the file out in memory and makes it on the disk, all but the blocks.
   void begin() {
-    layout_.emplace(hdf5::File::create_in_memory(path_));
+    // What HDF5 needs beside values and texts: well below two pages for each, and some for its own tables.
+    std::uint64_t at_most = (64 + 2 * (items_.size() + texts_.size())) * 4096;
+    for (const Item& item : items_) at_most += item.size + item.name.size();
+    for (const auto& [name, text] : texts_) at_most += name.size() + text.size();
+    layout_.emplace(hdf5::File::create_in_memory(path_, at_most));
     hdf5::Group& root = layout_->root();
     root.attribute("format", "rankine-checkpoint");
     root.attribute("format_version", 2);
+    if (const auto run = texts_.find("results"); run != texts_.end())
+      root.attribute("run", run_mark(run->second));
     hdf5::Group texts = root.require_group("texts");
     for (const auto& [name, text] : texts_) {
       texts.write_bytes(name, {text.size()}, hdf5::Type::i8, bytes_of(text));
@@ -292,15 +290,13 @@ class Writing {
     }
     layout_->flush();
     const std::uint64_t size = layout_->memory_size();
-    safe_.emplace(path_);
+    safe_.emplace(path_, FileContent::checkpoint);
     file_.emplace(safe_->temporary(), path_);
     file_->resize(size);
-    if (!big_.empty()) write_rest(size);  // so that HDF5 can open it
   }
 
   /// Root: what lies between the blocks, which is small, and its hashes.
   void write_rest(std::uint64_t size) {
-    pieces_.clear();
     std::vector<std::byte> bytes;
     std::uint64_t begin = 0;
     const auto gap = [&](std::uint64_t end) {
@@ -314,59 +310,44 @@ class Writing {
       gap(offset);
       const auto& hashes = hashes_[item];
       for (std::size_t b = 0; b < item->blocks.size(); ++b) {
-        pieces_.push_back({offset + item->blocks[b].end, b < hashes.size() ? hashes[b] : 0});
+        pieces_.push_back({offset + item->blocks[b].end, hashes[b]});
       }
       begin = offset + item->size;
     }
     gap(size);
   }
 
-  /// Collective: all ranks open the file, and each writes and syncs its blocks.
+  /// Collective: each rank writes its blocks at their places in the file and syncs them. It needs no other
+  /// rank for that (no MPI, no HDF5), so that a disk that fails on one leaves all in step.
   void write_blocks() {
     std::string at = safe_ ? safe_->temporary() : "";
     communicator_.broadcast(at);
+    std::vector<hdf5::Place> places;
+    for (const Item& item : items_) places.push_back(item.place);
+    communicator_.broadcast(places);
     std::vector<BlockHash> own;
-    std::exception_ptr failure;
-    {
-      std::optional<hdf5::File> file;
-      communicator_.together([&] {
-        file.emplace(
-            hdf5::File::open_shared(at, communicator_.size() > 1 ? communicator_.native() : nullptr, path_));
-      });
-      try {
-        FileBytes bytes(at, path_);
-        for (std::size_t i = 0; i < items_.size(); ++i) {
-          const Item& item = items_[i];
-          const bool any = std::any_of(item.blocks.begin(), item.blocks.end(),
-                                       [](const Block& block) { return !block.bytes.empty(); });
-          if (!any) continue;
-          hdf5::Dataset dataset = file->root().open_dataset("state/" + item.name);
-          const hdf5::Place place = dataset.place();
-          std::uint64_t written = 0, synced = 0;  // consecutive blocks
-          for (std::size_t b = 0; b < item.blocks.size(); ++b) {
-            const Block& block = item.blocks[b];
-            if (block.bytes.empty()) continue;
-            own.push_back({i, b, xxh3(block.bytes)});
-            dataset.write_block(block.start, block.extents, stored(item.type).type, block.bytes.data());
-            if (written != block.begin) synced = block.begin;
-            written = block.end;
-            if (written - synced < sync_bytes && b + 1 < item.blocks.size()) continue;
-            bytes.start_syncing(place.offset + synced, written - synced);
-            synced = written;
-          }
-        }
-        if (!communicator_.is_root()) bytes.sync();  // the root syncs last
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      try {
-        file->close();  // collective, also where something failed
-      } catch (...) {
-        if (!failure) failure = std::current_exception();
-      }
-    }
     communicator_.together([&] {
-      if (failure) std::rethrow_exception(failure);
+      std::optional<FileBytes> opened;
+      if (!file_) opened.emplace(at, path_);
+      FileBytes& file = file_ ? *file_ : *opened;
+      for (std::size_t i = 0; i < items_.size(); ++i) {
+        const std::vector<Block>& blocks = items_[i].blocks;
+        std::uint64_t written = 0, synced = 0;  // consecutive blocks
+        for (std::size_t b = 0; b < blocks.size(); ++b) {
+          const Block& block = blocks[b];
+          if (block.bytes.empty()) continue;
+          own.push_back({i, b, xxh3(block.bytes)});
+          file.write(places[i].offset + block.begin, block.bytes);
+          if (written != block.begin) synced = block.begin;
+          written = block.end;
+          if (written - synced < sync_bytes && b + 1 < blocks.size()) continue;
+          file.start_syncing(places[i].offset + synced, written - synced);
+          synced = written;
+        }
+      }
+      if (!opened) return;  // the root syncs last
+      opened->sync();
+      opened->close();
     });
     for (const BlockHash& hash : communicator_.gather_varying(std::span<const BlockHash>(own))) {
       const Item* item = &items_[hash.item];
@@ -389,6 +370,7 @@ class Writing {
     const std::string seal = make_seal(pieces_);
     file_->resize(size + seal.size());  // HDF5 needs less after closing than before
     file_->write(size, bytes_of(seal));
+    file_->sync();
     file_->close();
     safe_->commit();
     return size + seal.size();
@@ -475,11 +457,16 @@ std::vector<fs::path> files_in(const std::string& folder) {
   return files;
 }
 
-constexpr const char* group_start = "group_";
+constexpr std::string_view group_start = "group_";
 
+/// A folder, no link, with a name such as "group_2".
 bool is_group(const fs::path& path) {
   std::error_code ignored;
-  return path.filename().string().starts_with(group_start) && fs::is_directory(path, ignored);
+  const std::string name = path.filename().string(),
+                    digits = name.substr(std::min(name.size(), group_start.size()));
+  return name.starts_with(group_start) && !digits.empty() &&
+         digits.find_first_not_of("0123456789") == std::string::npos &&
+         fs::is_directory(fs::symlink_status(path, ignored));
 }
 
 }  // namespace
@@ -495,8 +482,7 @@ CheckpointCost write_checkpoint(const Communicator& communicator, const std::str
     try {
       writing.verify();
     } catch (const std::exception& error) {
-      std::error_code ignored;
-      if (communicator.is_root()) fs::remove(path, ignored);
+      if (communicator.is_root()) remove_checkpoint(path);
       throw IoError(std::string(error.what()) + "; it was written just now and is removed again");
     }
   } catch (const InputError& error) {
@@ -536,13 +522,13 @@ CheckpointContent read_checkpoint(const std::string& path) {
 }
 
 CheckpointFolder CheckpointFolder::of_group(int group) const {
-  return group == 0 ? *this : CheckpointFolder(fmt::format("{}/{}{}", path_, group_start, group + 1));
+  return group == 0 ? *this : CheckpointFolder(fmt::format("{}/{}{}", path_, group_start, group + 1), run_);
 }
 
 std::vector<CheckpointFolder> CheckpointFolder::groups() const {
   std::vector<CheckpointFolder> all;
   for (const fs::path& file : files_in(path_)) {
-    if (is_group(file)) all.emplace_back(file.string());
+    if (is_group(file)) all.emplace_back(file.string(), run_);
   }
   return all;
 }
@@ -552,11 +538,7 @@ void CheckpointFolder::adopt(const std::string& checkpoint) const {
   const fs::path from(checkpoint);
   if (!number_of(from.filename().string(), ".h5") || fs::equivalent(from.parent_path(), path_, error)) return;
   create();
-  const std::string to = path_of(next_number());
-  const std::string temporary = fmt::format("{}.tmp.{}", to, ::getpid());
-  fs::copy_file(from, temporary, fs::copy_options::overwrite_existing, error);
-  if (!error) fs::rename(temporary, to, error);
-  if (error) throw IoError(fmt::format("{}: cannot be copied to {}: {}", checkpoint, to, error.message()));
+  copy_checkpoint(checkpoint, path_of(next_number()));
 }
 
 CheckpointFolder CheckpointFolder::holding(const std::string& checkpoint) {
@@ -573,6 +555,24 @@ std::vector<CheckpointFolder::Item> CheckpointFolder::list() const {
   }
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.number > b.number; });
   return items;
+}
+
+bool CheckpointFolder::is_mine(const std::string& checkpoint) const {
+  if (!is_own_checkpoint(checkpoint)) return false;
+  // What is too damaged to say whose it is, or was written before checkpoints said so, is taken for this
+  // run's.
+  const std::string run = run_.empty() ? "" : run_of_checkpoint(checkpoint);
+  return run.empty() || run == run_;
+}
+
+bool CheckpointFolder::has_mine() const {
+  const auto in = [](const CheckpointFolder& folder) {
+    const std::vector<fs::path> files = files_in(folder.path_);
+    return std::any_of(files.begin(), files.end(),
+                       [&](const fs::path& file) { return folder.is_mine(file.string()); });
+  };
+  const std::vector<CheckpointFolder> parts = groups();
+  return in(*this) || std::any_of(parts.begin(), parts.end(), in);
 }
 
 std::int64_t CheckpointFolder::next_number() const {
@@ -593,58 +593,124 @@ std::string CheckpointFolder::finished_path(const std::string& variant, std::int
   return fmt::format("{}/finished-{}-seed_{}.h5", path_, variant, seed);
 }
 
-void CheckpointFolder::create() const {
+std::vector<std::string> CheckpointFolder::others() const {
+  std::vector<std::string> names;
+  const auto look = [&](const CheckpointFolder& folder, const std::string& start) {
+    for (const fs::path& file : files_in(folder.path_)) {
+      const std::string name = file.filename().string();
+      std::error_code error;
+      const bool own_folder = (start.empty() && file.string() == previous()) || is_group(file);
+      const bool lock = name.ends_with(FolderLock::name) ||
+                        (name == "lock" && fs::file_size(file, error) == 0);  // as versions before left it
+      if (!own_folder && !lock && !names_half_written_checkpoint(name) && !is_mine(file.string()))
+        names.push_back(start + name);
+    }
+  };
+  const CheckpointFolder before(previous(), run_);
+  look(*this, "");
+  for (const CheckpointFolder& part : groups()) look(part, fs::path(part.path_).filename().string() + "/");
+  look(before, "previous/");
+  for (const CheckpointFolder& part : before.groups())
+    look(part, "previous/" + fs::path(part.path_).filename().string() + "/");
+  return names;
+}
+
+void CheckpointFolder::check(const std::vector<std::string>& finished, bool archives) const {
   std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) {
-    throw IoError(
-        fmt::format("{}: cannot make the folder for checkpoints: {}; choose another "
-                    "checkpoint.directory",
-                    path_, error.message()));
+  const fs::file_status status = fs::status(path_, error);
+  if (fs::exists(status) && !fs::is_directory(status))
+    throw InputError(path_ + ": is no folder; choose another checkpoint.directory");
+  const auto refuse = [&](const std::string& path, const std::string& what) {
+    throw InputError(fmt::format("{}: {}; move it away, or choose another checkpoint.directory", path, what));
+  };
+  const auto whose = [&](const std::string& path) {
+    return is_own_checkpoint(path) ? fmt::format("is of another run (results {})", run_of_checkpoint(path))
+                                   : std::string("is no checkpoint that Rankine wrote");
+  };
+  for (const std::string& path : finished) {
+    if (fs::exists(fs::symlink_status(path, error)) && !is_mine(path))
+      refuse(path, whose(path) + ", and has the name of one that this run will write");
   }
+  const std::vector<std::pair<std::string, std::string>> all = archives ? moves() : decltype(moves()){};
+  if (all.empty()) return;
+  const fs::file_status before = fs::symlink_status(previous(), error);
+  if (fs::exists(before) && !fs::is_directory(before))
+    refuse(previous(), "is no folder, and what an earlier run left would be moved there");
+  for (const auto& [from, to] : all) {
+    if (fs::exists(fs::symlink_status(to, error)) && !is_mine(to))
+      refuse(to, fmt::format("{}, and {} would be moved there", whose(to), from));
+    const fs::path folder = fs::path(to).parent_path();
+    const fs::file_status there = fs::symlink_status(folder, error);
+    if (fs::exists(there) && !fs::is_directory(there))
+      refuse(folder.string(), fmt::format("is no folder, and {} would be moved there", from));
+  }
+}
+
+void CheckpointFolder::create() const { make_folders(path_); }
+
+/// From where to where archive() moves.
+std::vector<std::pair<std::string, std::string>> CheckpointFolder::moves() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  const auto add = [&](const CheckpointFolder& folder, const std::string& to) {
+    for (const fs::path& file : files_in(folder.path_)) {
+      const std::string name = file.filename().string();
+      if (!name.ends_with(".damaged") && is_mine(file.string()))
+        all.emplace_back(file.string(), to + "/" + name);
+    }
+  };
+  add(*this, previous());
+  for (const CheckpointFolder& part : groups()) {
+    add(part, previous() + "/" + fs::path(part.path_).filename().string());
+  }
+  return all;
 }
 
 bool CheckpointFolder::archive() const {
-  const fs::path previous = fs::path(path_) / "previous";
-  bool any = false;
-  std::error_code error;
-  for (const fs::path& file : files_in(path_)) {
-    if (file.extension() != ".h5" && !is_group(file)) continue;
-    if (!any) {
-      fs::remove_all(previous, error);
-      fs::create_directories(previous, error);
-      any = true;
-    }
-    fs::rename(file, previous / file.filename(), error);
-    if (error) {
-      throw IoError(
-          fmt::format("{}: cannot be moved to {}: {}", file.string(), previous.string(), error.message()));
-    }
+  const std::vector<std::pair<std::string, std::string>> all = moves();
+  if (all.empty()) return false;
+  try {
+    check({}, true);
+  } catch (const InputError& error) {
+    throw IoError(error.what());
   }
-  return any;
+  const CheckpointFolder before(previous(), run_);
+  std::vector<CheckpointFolder> parts = before.groups();
+  parts.push_back(before);
+  for (const CheckpointFolder& part : parts) {
+    bool emptied = false;
+    for (const fs::path& file : files_in(part.path_)) {
+      if (is_mine(file.string()) && remove_checkpoint(file.string())) emptied = true;
+    }
+    if (emptied && part.path_ != before.path_) remove_empty_folder(part.path_);
+  }
+  for (const auto& [from, to] : all) {
+    make_folders(fs::path(to).parent_path().string());
+    move_checkpoint(from, to);
+    const std::string folder = fs::path(from).parent_path().string();
+    if (folder != path_) remove_empty_folder(folder);
+  }
+  return true;
 }
 
 void CheckpointFolder::set_aside(const std::string& path) {
-  std::error_code ignored;
-  fs::rename(path, path + ".damaged", ignored);
-}
-
-void CheckpointFolder::remove_temporaries() const {
-  std::error_code ignored;
-  for (const fs::path& file : files_in(path_)) {
-    if (file.filename().string().find(".h5.tmp.") != std::string::npos) fs::remove(file, ignored);
+  try {
+    move_checkpoint(path, path + ".damaged");
+  } catch (const IoError&) {
+    // It stays, and is skipped again.
   }
 }
+
+void CheckpointFolder::remove_temporaries() const { remove_checkpoint_temporaries(path_); }
 
 void CheckpointFolder::prune(int keep_last, int keep_every) const {
-  std::error_code ignored;
   int kept = 0;
   for (const Item& item : list()) {
+    if (!is_mine(item.path)) continue;
     if (kept++ < keep_last || (keep_every > 0 && item.number % keep_every == 0)) continue;
-    fs::remove(item.path, ignored);
+    remove_checkpoint(item.path);
   }
   for (const fs::path& file : files_in(path_)) {
-    if (file.extension() == ".damaged") fs::remove(file, ignored);
+    if (file.extension() == ".damaged" && is_mine(file.string())) remove_checkpoint(file.string());
   }
 }
 

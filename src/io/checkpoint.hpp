@@ -14,6 +14,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/error.hpp"
@@ -45,8 +46,8 @@ struct CheckpointCost {
 /// Writes under a temporary name, syncs, renames, syncs the folder, then reads and checks the file. Nothing
 /// is left under the name if this throws (IoError, on all ranks), unless an older file stood there before the
 /// rename. Collective: all ranks give the same parts; the root adds `content`, and its path counts. Arrays of
-/// at least 1 MiB are written by all ranks side by side through parallel HDF5, each in pieces of at most
-/// 1 MiB, the others by the root.
+/// at least 1 MiB are written by all ranks side by side, each in pieces of at most 1 MiB at the places that
+/// the root has laid out, the others by the root.
 CheckpointCost write_checkpoint(const Communicator& communicator, const std::string& path,
                                 const CheckpointContent& content, std::span<const CheckpointPart> parts = {});
 /// By this rank alone.
@@ -55,11 +56,17 @@ CheckpointCost write_checkpoint(const std::string& path, const CheckpointContent
 /// version.
 CheckpointContent read_checkpoint(const std::string& path);
 
-/// Names in the folder of one run's checkpoints.
+/// Names in the folder of one run's checkpoints. The folder may hold other files, too: nothing is moved or
+/// removed that is no checkpoint (is_own_checkpoint() in files.hpp), and none that says that another run
+/// wrote it.
 class CheckpointFolder {
  public:
-  explicit CheckpointFolder(std::string path) : path_(std::move(path)) {}
+  /// `run`: the run's mark in its checkpoints (run_mark() in files.hpp). Empty: all checkpoints here are of
+  /// one run.
+  explicit CheckpointFolder(std::string path, std::string run = {})
+      : path_(std::move(path)), run_(std::move(run)) {}
   const std::string& path() const { return path_; }
+  const std::string& run() const { return run_; }
   /// The folder below, of what a group of ranks runs: "group_2" for group 1; this one for group 0.
   CheckpointFolder of_group(int group) const;
   /// Copies a checkpoint of another group here, as the newest, unless it stands here. IoError.
@@ -75,25 +82,41 @@ class CheckpointFolder {
   };
   /// checkpoint-<number>.h5, the newest first; empty if the folder does not exist.
   std::vector<Item> list() const;
+  /// Whether this run wrote the checkpoint.
+  bool is_mine(const std::string& checkpoint) const;
+  /// Whether any checkpoint here or in the groups' folders is this run's.
+  bool has_mine() const;
   /// The number for the next checkpoint: above all that were ever there, damaged ones included.
   std::int64_t next_number() const;
   std::string path_of(std::int64_t number) const;
   /// Results and last state of a variant and seed that is done.
   std::string finished_path(const std::string& variant, std::int64_t seed) const;
 
+  /// Names in the folder that are neither this run's checkpoints nor folders of its own.
+  std::vector<std::string> others() const;
+  /// InputError where the folder is none, where what another run or somebody else wrote stands under one of
+  /// the names in `finished` (which finished_path() gives), or, if the run will archive what it finds, in its
+  /// way there. Looks only.
+  void check(const std::vector<std::string>& finished, bool archives) const;
+
   void create() const;
-  /// Moves everything into the folder "previous" below, whose content is removed. Returns whether there was
-  /// something to move.
+  /// Moves this run's checkpoints into the folder "previous" below, from which earlier ones of this run are
+  /// removed. Returns whether there was something to move. IoError.
   bool archive() const;
-  /// So that it is not considered again; it goes with the next prune().
+  /// So that it is not considered again; it goes with the next prune(). What has lost every sign that it is a
+  /// checkpoint is left as it is.
   static void set_aside(const std::string& path);
   /// Removes files that a killed run left half-written.
   void remove_temporaries() const;
-  /// Keeps the newest `keep_last`, and those whose number is a multiple of `keep_every` (0: none).
+  /// Keeps the newest `keep_last` of this run, and those whose number is a multiple of `keep_every` (0:
+  /// none).
   void prune(int keep_last, int keep_every) const;
 
  private:
-  std::string path_;
+  std::vector<std::pair<std::string, std::string>> moves() const;
+  std::string previous() const { return path_ + "/previous"; }
+
+  std::string path_, run_;
 };
 
 }  // namespace rankine

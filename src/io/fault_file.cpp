@@ -64,7 +64,7 @@ StateValue value_of(const Tensor& tensor) {
 }
 
 void write_fault_file(const std::string& path, const FaultFile& content) {
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::fault);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
   hdf5::Group& root = file.root();
   root.attribute("format", "rankine-fault");

@@ -1,27 +1,15 @@
-#include <array>
 #include <filesystem>
-#include <fstream>
-#include <string_view>
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/inspect.hpp"
+#include "src/io/sealed_file.hpp"
 
 namespace rankine {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool ends_with_seal(const std::string& path) {
-  constexpr std::string_view magic = "\nRANKINE CHECKPOINT SEAL";
-  constexpr int seal_bytes = 64;
-  std::ifstream file(path, std::ios::binary);
-  if (!file.seekg(-seal_bytes, std::ios::end)) return false;
-  std::array<char, magic.size()> bytes{};
-  file.read(bytes.data(), bytes.size());
-  return file && std::string_view(bytes.data(), bytes.size()) == magic;
-}
 
 bool named_like_checkpoint(const std::string& path) {
   const std::string name = fs::path(path).filename().string();

@@ -1,5 +1,6 @@
 #include "src/io/folder_lock.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <condition_variable>
@@ -7,10 +8,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <set>
 #include <sstream>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -68,12 +70,27 @@ std::pair<long, long> beat_of(int descriptor) {
   return {status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
 }
 
+/// Whether the descriptor's file still stands at `path`: its holder removes it at the end.
+bool stands_at(int descriptor, const std::string& path) {
+  struct stat open {
+  }, there{};
+  return ::fstat(descriptor, &open) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
+/// "host/pid/start" of jobs that were waited for in vain; the same one may have left several locks.
+std::set<std::string>& found_dead() {
+  static std::set<std::string> jobs;
+  return jobs;
+}
+
 }  // namespace
 
 /// The descriptor, and the thread that keeps the file young.
-class FolderLock::Holder {
+class JobLock::Holder {
  public:
-  Holder(int descriptor, std::chrono::milliseconds beat) : descriptor_(descriptor) {
+  Holder(int descriptor, std::string path, std::chrono::milliseconds beat)
+      : descriptor_(descriptor), path_(std::move(path)) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
@@ -90,47 +107,69 @@ class FolderLock::Holder {
     }
     wake_.notify_one();
     thread_.join();
-    static_cast<void>(!::ftruncate(descriptor_, 0));  // an empty file: nobody has the folder
+    // Whoever has opened it meanwhile sees an empty file, and that it is gone.
+    static_cast<void>(!::ftruncate(descriptor_, 0));
+    if (stands_at(descriptor_, path_)) ::unlink(path_.c_str());
     ::close(descriptor_);
   }
 
  private:
   int descriptor_;
+  std::string path_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool done_ = false;
   std::thread thread_;
 };
 
-FolderLock::FolderLock(FolderLock&&) noexcept = default;
-FolderLock& FolderLock::operator=(FolderLock&&) noexcept = default;
-FolderLock::~FolderLock() = default;
+JobLock::JobLock(JobLock&&) noexcept = default;
+JobLock& JobLock::operator=(JobLock&&) noexcept = default;
+JobLock::~JobLock() = default;
 
-FolderLock::FolderLock(const std::string& folder, const std::function<void(const std::string&)>& say,
-                       const Settings& settings) {
-  const std::string path = folder + "/lock";
-  const int descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-  if (descriptor < 0) {
-    throw IoError(fmt::format("{}: cannot be made: {}; choose another checkpoint.directory", path,
-                              std::strerror(errno)));
-  }
-  const auto refuse = [&](const std::map<std::string, std::string>& holder, const std::string& why) {
+JobLock::JobLock(const std::string& path, const Words& words, const Say& say, const Settings& settings) {
+  using Holding = std::map<std::string, std::string>;
+  int descriptor = -1;
+  bool locked = false;
+  std::string text;
+  const auto refuse = [&](const Holding& holder, const std::string& why) {
     const auto value = [&](const char* key) {
       const auto found = holder.find(key);
       return found == holder.end() ? std::string("?") : found->second;
     };
     ::close(descriptor);
-    throw InputError(fmt::format(
-        "{}: another job works with this folder: process {} on {}{}{}; wait until it ends, or give this run "
-        "another --output or checkpoint.directory",
-        folder, value("pid"), value("host"), value("job") == "?" ? "" : ", Slurm job " + value("job"), why));
+    throw InputError(fmt::format("{}: process {} on {}{}{}; {}", words.what, value("pid"), value("host"),
+                                 value("job") == "?" ? "" : ", Slurm job " + value("job"), why,
+                                 words.remedy));
   };
+  for (;;) {
+    descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (descriptor < 0) {
+      throw IoError(fmt::format("{}: cannot be made: {}; {}", path, std::strerror(errno), words.remedy));
+    }
+    locked = settings.use_flock && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+    text = read_all(descriptor);
+    if (settings.use_flock && !locked && errno == EWOULDBLOCK) {
+      // It may not have written yet who it is.
+      for (int i = 0; i < 50 && text.empty() && stands_at(descriptor, path); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        text = read_all(descriptor);
+      }
+      if (stands_at(descriptor, path)) refuse(parse(text), "");
+    }
+    if (stands_at(descriptor, path)) break;
+    ::close(descriptor);  // its holder has ended between opening and locking
+  }
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode) ||
+      (!text.empty() && !text.starts_with("host="))) {
+    ::close(descriptor);
+    throw InputError(
+        fmt::format("{}: stands where a lock of Rankine belongs, and is none; move it away", path));
+  }
+
   const std::string host = settings.host.empty() ? own_host() : settings.host;
   const char* job = std::getenv("SLURM_JOB_ID");
-
-  const bool locked = settings.use_flock && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
-  if (settings.use_flock && !locked && errno == EWOULDBLOCK) refuse(parse(read_all(descriptor)), "");
-  const std::map<std::string, std::string> holder = parse(read_all(descriptor));
+  const Holding holder = parse(text);
   if (!holder.empty()) {
     const auto is = [&](const char* key, const std::string& expected) {
       const auto found = holder.find(key);
@@ -142,7 +181,7 @@ FolderLock::FolderLock(const std::string& folder, const std::function<void(const
       const std::string start = pid == holder.end() ? "" : start_of(pid->second);
       // With flock, a holder on this machine would have been seen.
       if (!locked && !start.empty() && is("start", start)) refuse(holder, "");
-    } else if (!same_job) {
+    } else if (!same_job && !found_dead().contains(text)) {
       const auto patience = settings.heartbeat * settings.missed_beats;
       if (say) {
         say(fmt::format("{} belongs to a job on another machine; looking for {} s whether it still runs",
@@ -154,6 +193,7 @@ FolderLock::FolderLock(const std::string& folder, const std::function<void(const
         std::this_thread::sleep_for(settings.heartbeat / 4);
         if (beat_of(descriptor) != before) refuse(holder, ", which is alive");
       }
+      found_dead().insert(text);
     }
   }
   const std::string own =
@@ -165,7 +205,38 @@ FolderLock::FolderLock(const std::string& folder, const std::function<void(const
     ::close(descriptor);
     throw IoError(path + ": cannot be written: " + why);
   }
-  holder_ = std::make_unique<Holder>(descriptor, settings.heartbeat);
+  if (!locked) {
+    // Two may have found it free at once: the one whose name stays has it.
+    std::this_thread::sleep_for(std::min(settings.heartbeat / 4, std::chrono::milliseconds(100)));
+    if (const std::string now = read_all(descriptor); now != own) refuse(parse(now), "");
+  }
+  holder_ = std::make_unique<Holder>(descriptor, path, settings.heartbeat);
+}
+
+FolderLock::FolderLock(const std::string& folder, const Say& say, const Settings& settings)
+    : JobLock(folder + "/" + name,
+              {folder + ": another job works with this folder",
+               "wait until it ends, or give this run another --output or checkpoint.directory"},
+              say, settings) {}
+
+OutputLock::OutputLock(const std::string& target, const std::string& called, const std::string& key,
+                       const Say& say, const Settings& settings)
+    : JobLock(path_for(target),
+              {fmt::format("{}: another job writes this file ({})", called, key),
+               "wait until it ends, or choose another name"},
+              say, settings) {}
+
+std::string OutputLock::path_for(const std::string& target) {
+  const std::filesystem::path path(target);
+  return (path.parent_path() / ("." + path.filename().string() + ".rankine.lock")).string();
+}
+
+std::string flock_error(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0) return std::strerror(errno);
+  const std::string error = ::flock(file, LOCK_EX | LOCK_NB) == 0 ? "" : std::strerror(errno);
+  ::close(file);
+  return error;
 }
 
 }  // namespace rankine

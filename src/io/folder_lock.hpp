@@ -1,11 +1,13 @@
-// One job at a time in a folder of checkpoints: the file `lock` in it says which. Two means, because neither
-// is enough everywhere:
+// One job at a time writes a file, or works in a folder of checkpoints: a hidden lock file beside or in it
+// says which. Two means, because neither is enough everywhere:
 // - flock(2) on the file, which the system gives up with the process, however that ends. It works on local
 //   file systems, on NFS 4, and on Lustre where it is mounted with `flock`; elsewhere it fails or holds on
 //   one machine only.
 // - a heartbeat: the holder touches the file every few seconds. A lock of another machine that flock() does
 //   not guard counts as left by a dead job once it has not been touched for some time, or at once if that was
 //   an earlier run of this Slurm job (requeued).
+// The lock file goes with its holder; one that was killed leaves it behind, and the next one takes it over. A
+// part of the module of files (files.hpp).
 #pragma once
 
 #include <chrono>
@@ -15,7 +17,7 @@
 
 namespace rankine {
 
-class FolderLock {
+class JobLock {
  public:
   struct Settings {
     std::chrono::milliseconds heartbeat{5000};
@@ -23,20 +25,47 @@ class FolderLock {
     std::string host;      ///< empty: this machine's name
     bool use_flock = true;
   };
+  using Say = std::function<void(const std::string&)>;
 
-  /// InputError, naming the holder and the remedy, if another job has the folder. May wait for missed beats;
-  /// `say` is told so. Where the folder cannot be written to, IoError.
-  FolderLock(const std::string& folder, const std::function<void(const std::string&)>& say,
-             const Settings& settings);
-  explicit FolderLock(const std::string& folder, const std::function<void(const std::string&)>& say = {})
-      : FolderLock(folder, say, Settings()) {}
-  FolderLock(FolderLock&&) noexcept;
-  FolderLock& operator=(FolderLock&&) noexcept;
-  ~FolderLock();
+  JobLock(JobLock&&) noexcept;
+  JobLock& operator=(JobLock&&) noexcept;
+  ~JobLock();
+
+ protected:
+  /// What the messages say: "<what>: process 7 on node3; <remedy>".
+  struct Words {
+    std::string what, remedy;
+  };
+  /// InputError, naming the holder and the remedy, if another job has the lock, or if something else stands
+  /// at `path`. May wait for missed beats; `say` is told so. IoError where the file cannot be made.
+  JobLock(const std::string& path, const Words& words, const Say& say, const Settings& settings);
 
  private:
   class Holder;
   std::unique_ptr<Holder> holder_;
 };
+
+/// Of a folder of checkpoints.
+class FolderLock : public JobLock {
+ public:
+  FolderLock(const std::string& folder, const Say& say, const Settings& settings);
+  explicit FolderLock(const std::string& folder, const Say& say = {}) : FolderLock(folder, say, Settings()) {}
+  static constexpr const char* name = ".rankine.lock";
+};
+
+/// Of an output, `target` being where it goes; messages call it `called`, and name the key that gives it.
+class OutputLock : public JobLock {
+ public:
+  OutputLock(const std::string& target, const std::string& called, const std::string& key, const Say& say,
+             const Settings& settings);
+  OutputLock(const std::string& target, const std::string& called, const std::string& key,
+             const Say& say = {})
+      : OutputLock(target, called, key, say, Settings()) {}
+  /// "folder/.results.h5.rankine.lock"
+  static std::string path_for(const std::string& target);
+};
+
+/// Whether a file, which is there, can be locked by flock(2); an error text where not.
+std::string flock_error(const std::string& path);
 
 }  // namespace rankine

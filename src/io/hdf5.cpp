@@ -18,6 +18,7 @@
 #include <hdf5_hl.h>
 
 #include "kernels/error.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine::hdf5 {
 namespace {
@@ -198,19 +199,11 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
-/// H5FD_SEC2 and the like.
-hid_t driver_of(hid_t file) {
-  const Handle access(H5Fget_access_plist(file));
-  return access.get() < 0 ? -1 : H5Pget_driver(access.get());
-}
-
 /// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
 /// tries to write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end
 /// of MPI.
 void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const std::string& where) {
   const Handle file = owned(H5Iget_file_id(object), path, where, "find the file");
-  // A file that several ranks have open has its room since it was laid out.
-  if (driver_of(file.get()) != H5FD_SEC2) return;
   void* descriptor = nullptr;
   hsize_t size = 0;
   struct stat status {};
@@ -432,10 +425,68 @@ std::vector<std::string> Object::attribute_names() const {
   return names;
 }
 
+namespace {
+constexpr H5T_class_t variable_parts[] = {H5T_VLEN, H5T_REFERENCE, H5T_STRING};
+
+/// Values of any type as bytes that can be compared.
+template <class Read>
+std::optional<std::vector<std::byte>> any_bytes(hid_t type, hid_t space, const std::string& file,
+                                                const std::string& where, const Read& read) {
+  const std::uint64_t count = element_count(shape_of(space));
+  std::vector<std::byte> bytes;
+  const auto add = [&](const void* from, std::size_t size) {
+    const auto* begin = static_cast<const std::byte*>(from);
+    bytes.insert(bytes.end(), begin, begin + size);
+  };
+  const auto has_parts = [](hid_t of) {
+    return std::any_of(std::begin(variable_parts), std::end(variable_parts),
+                       [&](H5T_class_t kind) { return H5Tdetect_class(of, kind) > 0; });
+  };
+  const auto check = [&](herr_t status) {
+    if (status < 0)
+      throw InputError(fmt::format("{}: cannot read '{}': HDF5: {}", file, where, last_error()));
+  };
+  if (count == 0) return bytes;
+  if (H5Tget_class(type) == H5T_STRING) {
+    for (const std::string& text : read_all_texts(type, count, read)) add(text.c_str(), text.size() + 1);
+    return bytes;
+  }
+  if (H5Tget_class(type) == H5T_VLEN) {
+    const Handle base(H5Tget_super(type));
+    if (has_parts(base.get())) return std::nullopt;
+    std::vector<hvl_t> lists(count);
+    check(read(type, lists.data()));
+    for (const hvl_t& list : lists) {
+      add(&list.len, sizeof list.len);
+      if (list.len > 0) add(list.p, list.len * H5Tget_size(base.get()));
+    }
+    H5Dvlen_reclaim(type, space, H5P_DEFAULT, lists.data());
+    return bytes;
+  }
+  if (has_parts(type)) return std::nullopt;
+  bytes.resize(H5Tget_size(type) * count);
+  check(read(type, bytes.data()));
+  return bytes;
+}
+}  // namespace
+
 bool Object::attribute_is_text(const std::string& name) const {
   const Handle opened = open_attribute(handle_.get(), file(), path_, name);
-  const Handle type(H5Aget_type(opened.get()));
-  return H5Tget_class(type.get()) == H5T_STRING;
+  const Handle type(H5Aget_type(opened.get())), space(H5Aget_space(opened.get()));
+  return H5Tget_class(type.get()) == H5T_STRING && element_count(shape_of(space.get())) == 1;
+}
+
+bool Object::attribute_is_number(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Type type = classify(Handle(H5Aget_type(opened.get())).get());
+  return is_number(type) && type != Type::boolean;
+}
+
+std::optional<std::vector<std::byte>> Object::attribute_bytes(const std::string& name) const {
+  const Handle opened = open_attribute(handle_.get(), file(), path_, name);
+  const Handle type(H5Aget_type(opened.get())), space(H5Aget_space(opened.get()));
+  return any_bytes(type.get(), space.get(), file(), fmt::format("{}@{}", path_, name),
+                   [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); });
 }
 
 std::string Object::text_attribute(const std::string& name) const {
@@ -462,6 +513,7 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
   }
   std::vector<double> values(element_count(shape_of(space.get())));
+  if (values.empty()) return values;
   readable(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name),
            "read the attribute");
   return values;
@@ -539,10 +591,14 @@ void Group::copy_from(const Group& other) {
   const Handle bare = owned(H5Pcreate(H5P_OBJECT_COPY), file(), path_, "copy a group");
   checked(H5Pset_copy_object(bare.get(), H5O_COPY_WITHOUT_ATTR_FLAG), file(), path_, "copy a group");
   for (const std::string& name : other.names()) {
+    // Links may lead in a circle or nowhere, and types stand with the datasets that have them: Rankine writes
+    // neither.
+    if (other.is_link(name)) continue;
     if (other.has_group(name)) {
       require_group(name).copy_from(other.open_group(name));
       continue;
     }
+    if (!other.has_dataset(name)) continue;
     checked(H5Ocopy(other.handle_.get(), name.c_str(), handle_.get(), name.c_str(), bare.get(), H5P_DEFAULT),
             file(), below(name), "copy a dataset");
     const Dataset from = other.open_dataset(name);
@@ -551,13 +607,14 @@ void Group::copy_from(const Group& other) {
     if (const auto scale = from.scale_name()) made.make_scale(*scale);
   }
   for (const std::string& name : other.names()) {
-    if (other.has_group(name)) continue;
+    if (other.is_link(name) || !other.has_dataset(name)) continue;
     const Dataset from = other.open_dataset(name);
     if (from.scale_name()) continue;
     Dataset made = open_dataset(name);
     const auto scales = from.attached_scales();
     for (unsigned dimension = 0; dimension < scales.size(); ++dimension) {
-      for (const std::string& scale : scales[dimension]) made.attach_scale(dimension, open_dataset(scale));
+      for (const std::string& scale : scales[dimension])
+        if (has_dataset(scale)) made.attach_scale(dimension, open_dataset(scale));
     }
   }
 }
@@ -590,6 +647,13 @@ bool Group::has_group(const std::string& path) const {
 
 bool Group::has_dataset(const std::string& path) const {
   return has(path) && kind_of(handle_.get(), path) == H5I_DATASET;
+}
+
+bool Group::is_link(const std::string& name) const {
+  H5L_info_t info{};
+  const bool known = H5Lget_info(handle_.get(), name.c_str(), &info, H5P_DEFAULT) >= 0;
+  H5Eclear2(H5E_DEFAULT);
+  return known && info.type != H5L_TYPE_HARD;
 }
 
 Group Group::require_group(const std::string& path) {
@@ -651,16 +715,6 @@ Place Dataset::place() const {
   return {offset, size};
 }
 
-void Dataset::write_block(const Shape& start, const Shape& extents, Type type, const std::byte* values) {
-  const Handle space = owned(H5Dget_space(handle_.get()), file(), path_, "describe its shape");
-  const Handle memory = make_space({element_count(extents)}, file(), path_);
-  const std::vector<hsize_t> from(start.begin(), start.end()), count(extents.begin(), extents.end());
-  checked(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, from.data(), nullptr, count.data(), nullptr),
-          file(), path_, "select a block");
-  checked(H5Dwrite(handle_.get(), file_type(type), memory.get(), space.get(), H5P_DEFAULT, values), file(),
-          path_, "write a block");
-}
-
 Dataset Group::create(const std::string& name, const Shape& shape, Type type, bool at_once) {
   const std::string where = below(name);
   const Handle space = make_space(shape, file(), where);
@@ -694,6 +748,8 @@ Dataset Group::write_raw(const std::string& name, const Shape& shape, Type type,
 }
 
 Dataset Group::reserve(const std::string& name, const Shape& shape, Type type) {
+  RANKINE_ASSERT(H5Tequal(file_type(type), memory_type(type)) > 0,
+                 fmt::format("{}: memory holds {} otherwise than files do", below(name), type_name(type)));
   return create(name, shape, type, true);
 }
 
@@ -862,6 +918,15 @@ std::vector<std::string> Group::read_texts(const std::string& path) const {
   }
 }
 
+std::optional<std::vector<std::byte>> Group::read_any(const std::string& path) const {
+  const Dataset dataset = open_dataset(path);
+  const Handle type(H5Dget_type(dataset.handle_.get())), space(H5Dget_space(dataset.handle_.get()));
+  check_size(path, dataset);
+  return any_bytes(type.get(), space.get(), file(), below(path), [&](hid_t as, void* to) {
+    return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
+  });
+}
+
 std::string Group::read_text(const std::string& path) const {
   const auto texts = read_texts(path);
   if (texts.size() != 1) {
@@ -878,12 +943,19 @@ File::File(std::shared_ptr<const std::string> path, Handle handle, Group root)
     : path_(std::move(path)), handle_(std::move(handle)), root_(std::move(root)) {}
 
 namespace {
+bool unusable_now = false;
+
 Handle access_properties(const std::string& path) {
   Handle plist = owned(H5Pcreate(H5P_FILE_ACCESS), path, "", "make a property list");
   checked(H5Pset_fclose_degree(plist.get(), H5F_CLOSE_STRONG), path, "", "set how the file is closed");
+  // Else values of small datasets are written when these are closed, by destructors, which can tell nobody
+  // that it failed.
+  checked(H5Pset_sieve_buf_size(plist.get(), 0), path, "", "write values at once");
   return plist;
 }
 }  // namespace
+
+bool unusable() { return unusable_now; }
 
 File File::create(const std::string& at, const std::string& called) {
   const std::string& path = called.empty() ? at : called;
@@ -892,50 +964,44 @@ File File::create(const std::string& at, const std::string& called) {
 }
 
 struct File::Memory {
-  int bytes = -1, named = -1;
+  int bytes = -1;
+  std::optional<EmptyFile> named;
   Memory() = default;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   ~Memory() {
-    for (const int descriptor : {bytes, named}) {
-      if (descriptor >= 0) ::close(descriptor);
-    }
+    if (bytes >= 0) ::close(bytes);
   }
 };
 
-File File::create_in_memory(const std::string& called) {
+File File::create_in_memory(const std::string& called, std::uint64_t at_most) {
   prepare_library();
+  // The limit holds for files in memory, too, and HDF5 crashes at the end of MPI when it could not write one.
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < at_most) {
+    const std::string cause = std::strerror(EFBIG);
+    throw IoError(fmt::format("{}: cannot make a file of up to {} bytes, {} are allowed (ulimit -f): {}{}",
+                              called, at_most, limit.rlim_cur, cause, remedy(cause)));
+  }
   const auto fail_with = [&](const char* doing) {
     throw IoError(fmt::format("{}: cannot {} a file in memory: {}", called, doing, std::strerror(errno)));
   };
   // HDF5's own files in memory take memory for all that is reserved, and it opens no file without a name. So
   // it makes an empty file that has one, and then gets one in memory, with holes, behind its descriptor.
   const auto memory = std::make_shared<Memory>();
-  std::string name;
-  for (const char* folder : {"/dev/shm", "/tmp", "."}) {
-    name = fmt::format("{}/rankine.XXXXXX", folder);
-    memory->named = ::mkostemp(name.data(), O_CLOEXEC);
-    if (memory->named >= 0) break;
-  }
-  if (memory->named < 0) fail_with("name");
+  memory->named.emplace(called);
   const Handle access = access_properties(called);
   constexpr hsize_t page = 4096;
   checked(H5Pset_alignment(access.get(), page, page), called, "", "align datasets");
-  std::optional<File> file;
-  try {
-    file.emplace(create_with(access, name, called));
-  } catch (...) {
-    ::unlink(name.c_str());
-    throw;
-  }
-  ::unlink(name.c_str());
+  std::optional<File> file(create_with(access, memory->named->name(), called));
+  memory->named->remove_name();
   // HDF5 tells files apart by their numbers, and this one's stays taken for as long as `named` is open.
   void* descriptor = nullptr;
   std::array<char, 1 << 12> begun{};
   memory->bytes = ::memfd_create("rankine", MFD_CLOEXEC);
   if (memory->bytes < 0) fail_with("make");
   checked(H5Fget_vfd_handle(file->handle_.get(), H5P_DEFAULT, &descriptor), called, "", "find the file");
-  const ssize_t size = ::pread(memory->named, begun.data(), begun.size(), 0);
+  const ssize_t size = ::pread(memory->named->descriptor(), begun.data(), begun.size(), 0);
   if (size < 0 || ::pwrite(memory->bytes, begun.data(), static_cast<std::size_t>(size), 0) != size ||
       ::dup2(memory->bytes, *static_cast<int*>(descriptor)) < 0) {
     fail_with("make");
@@ -987,16 +1053,6 @@ File File::open_image(std::span<const std::byte> bytes, const std::string& calle
   return adopt(std::move(file), called);
 }
 
-File File::open_shared(const std::string& at, const void* communicator, const std::string& called) {
-  prepare_library();
-  const Handle access = access_properties(called);
-  if (communicator != nullptr) {
-    checked(H5Pset_fapl_mpio(access.get(), *static_cast<const MPI_Comm*>(communicator), MPI_INFO_NULL),
-            called, "", "ask for parallel input and output");
-  }
-  return open_with(access, at, called, true);
-}
-
 File File::open(const std::string& path) {
   prepare_library();
   struct stat status {};
@@ -1004,27 +1060,16 @@ File File::open(const std::string& path) {
     throw InputError(fmt::format("{}: cannot open the file: {}", path, std::strerror(errno)));
   }
   if (S_ISDIR(status.st_mode)) throw InputError(fmt::format("{}: is a folder; an HDF5 file is needed", path));
-  return open_with(access_properties(path), path, path);
-}
-
-File File::open_with(const Handle& access, const std::string& at, const std::string& path, bool writable) {
-  Handle file(H5Fopen(at.c_str(), writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access.get()));
-  if (file.get() < 0) {
-    const std::string cause = last_error();
-    if (writable) {
-      throw IoError(
-          fmt::format("{}: cannot open the file for writing: HDF5: {}{}", path, cause, remedy(cause)));
-    }
-    if (cause.find("file signature not found") != std::string::npos) {
-      struct stat status {};
-      ::stat(path.c_str(), &status);
-      throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
-                                   static_cast<long long>(status.st_size)));
-    }
-    throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
-                                 path, cause, remedy(cause)));
+  const Handle access = access_properties(path);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
+  if (file.get() >= 0) return adopt(std::move(file), path);
+  const std::string cause = last_error();
+  if (cause.find("file signature not found") != std::string::npos) {
+    throw InputError(fmt::format("{}: is not an HDF5 file ({} bytes without its signature)", path,
+                                 static_cast<long long>(status.st_size)));
   }
-  return adopt(std::move(file), path);
+  throw InputError(fmt::format("{}: cannot open the file, which may be truncated or damaged: HDF5: {}{}",
+                               path, cause, remedy(cause)));
 }
 
 File File::adopt(Handle file, const std::string& path) {
@@ -1053,14 +1098,15 @@ bool File::close_once() noexcept {
   // Whether or not it succeeds, HDF5 has freed the file now; its identifiers must not be used again.
   const hid_t file = handle_.release();
   root_.handle_.release();
-  return file < 0 || H5Fclose(file) >= 0;
+  if (file < 0 || H5Fclose(file) >= 0) return true;
+  unusable_now = true;
+  return false;
 }
 
 void File::discard() noexcept {
   unsigned intent = 0;
   if (handle_.get() < 0) return;
-  if ((H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) ||
-      driver_of(handle_.get()) != H5FD_SEC2) {
+  if (H5Fget_intent(handle_.get(), &intent) >= 0 && intent == H5F_ACC_RDONLY) {
     close_once();
     return;
   }

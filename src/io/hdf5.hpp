@@ -43,6 +43,9 @@ std::string shape_text(const Shape& shape);
 std::uint64_t element_count(const Shape& shape);
 /// "1.10.8": the version of the HDF5 library that runs.
 std::string library_version();
+/// Whether a file could not be closed, after which HDF5 crashes at the end of MPI: the process must end
+/// without that.
+bool unusable();
 /// Whether it was built for MPI.
 bool parallel_library();
 
@@ -84,8 +87,12 @@ class Object {
   std::string text_attribute(const std::string& name) const;
   /// All values of a numeric attribute of any shape; InputError where it is missing or is no number.
   std::vector<double> number_attribute(const std::string& name) const;
-  /// Whether the attribute holds text (else numbers, or something this layer does not read).
+  /// Whether text_attribute() can read it, or number_attribute(); others may hold anything.
   bool attribute_is_text(const std::string& name) const;
+  bool attribute_is_number(const std::string& name) const;
+  /// Of any type, the bytes in the file; texts end with zeros. None where these are references or lists of
+  /// variable length.
+  std::optional<std::vector<std::byte>> attribute_bytes(const std::string& name) const;
   /// Copies all attributes except those by which dimension scales refer to each other.
   void copy_attributes(const Object& other);
 
@@ -115,9 +122,6 @@ class Dataset : public Object {
   void fixed_text_attribute(const std::string& name, std::string_view text);
   /// Of a dataset from Group::reserve().
   Place place() const;
-  /// Writes a block of a dataset that exists; `values` are those of the block, of the type in the file.
-  /// Any rank of a file that several have open may call it alone. IoError.
-  void write_block(const Shape& start, const Shape& extents, Type type, const std::byte* values);
 
   /// Turns this 1-D dataset into a dimension scale: the coordinate of the dimension `name`.
   void make_scale(const std::string& name);
@@ -156,13 +160,16 @@ class Group : public Object {
     return write_raw(name, {}, type_of<T>(), &value, 1);
   }
   /// A new contiguous dataset that has its place in the file at once. Its values are written later, by
-  /// whatever means; until then they are zeros in memory and undefined on a disk.
+  /// whatever means, as memory holds them; until then they are zeros in memory and undefined on a disk.
   Dataset reserve(const std::string& name, const Shape& shape, Type type);
   /// The same with values whose type is known at run time.
   Dataset write_bytes(const std::string& name, const Shape& shape, Type type,
                       std::span<const std::byte> bytes);
   /// A dataset as its bytes in memory, converted to `type`.
   std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
+  /// The same without conversion, of any type; none where its bytes are references or lists of variable
+  /// length.
+  std::optional<std::vector<std::byte>> read_any(const std::string& path) const;
   Dataset write_text(const std::string& name, std::string_view text);
   Dataset write_texts(const std::string& name, const std::vector<std::string>& texts);
 
@@ -172,6 +179,8 @@ class Group : public Object {
 
   bool has(const std::string& path) const;
   bool has_group(const std::string& path) const;
+  /// Whether the name is a link to another place in the file, or to another file.
+  bool is_link(const std::string& name) const;
   bool has_dataset(const std::string& path) const;
   /// Names of the links, in order of creation where the file has tracked it, else alphabetical.
   std::vector<std::string> names() const;
@@ -222,18 +231,15 @@ class File {
   /// gets later). IoError where that fails.
   static File create(const std::string& at, const std::string& called = {});
   /// A file that exists in memory only, where reserved datasets need no memory until they are written.
-  /// Datasets of at least a page are aligned to pages. `called`: its name in messages.
-  static File create_in_memory(const std::string& called);
+  /// Datasets of at least a page are aligned to pages. `called`: its name in messages. It must not get more
+  /// than `at_most` bytes; IoError where this process may not make files of that length.
+  static File create_in_memory(const std::string& called, std::uint64_t at_most);
   /// Of a file that create_in_memory() made: what flush() or close() has written so far. Its length, and a
   /// part.
   std::uint64_t memory_size() const;
   void read_memory(std::uint64_t offset, std::span<std::byte> to) const;
   /// Opens bytes, which are not copied and must outlive the file. InputError where they are no HDF5 file.
   static File open_image(std::span<const std::byte> bytes, const std::string& called);
-  /// Opens a file that exists for writing into its datasets, on all ranks of a communicator together by means
-  /// of MPI's parallel I/O, or on this process alone. `communicator` points to an MPI_Comm; null: alone.
-  /// Closing it is collective, too.
-  static File open_shared(const std::string& at, const void* communicator, const std::string& called);
   /// Opens for reading. InputError for a missing, truncated or foreign file.
   static File open(const std::string& path);
   File(File&&) noexcept = default;
@@ -253,8 +259,6 @@ class File {
  private:
   File(std::shared_ptr<const std::string> path, Handle handle, Group root);
   static File create_with(const Handle& access, const std::string& at, const std::string& path);
-  static File open_with(const Handle& access, const std::string& at, const std::string& path,
-                        bool writable = false);
   static File adopt(Handle file, const std::string& path);
   bool close_once() noexcept;
   std::shared_ptr<const std::string> path_;

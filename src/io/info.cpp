@@ -1,13 +1,16 @@
 #include "src/io/info.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <functional>
 #include <iterator>
 #include <limits>
 #include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,17 +25,70 @@ namespace rankine {
 hdf5::File open_results(const std::string& path) {
   hdf5::File file = hdf5::File::open(path);
   const hdf5::Group& root = file.root();
-  if (!root.has_attribute("format") || root.text_attribute("format") != "rankine-results") {
+  if (!root.has_attribute("format") || !root.attribute_is_text("format") ||
+      root.text_attribute("format") != "rankine-results") {
     throw InputError(
         fmt::format("{}: is an HDF5 file, but not one of Rankine's results (the attribute 'format' of '/' "
                     "must be 'rankine-results')",
                     path));
   }
-  const auto version = root.number_attribute("format_version").at(0);
-  if (version != 1) {
-    throw InputError(fmt::format("{}: has format_version {}; this program reads 1", path, version));
+  const std::vector<double> version = root.number_attribute("format_version");
+  if (version.empty() || version[0] != 1) {
+    throw InputError(fmt::format("{}: has format_version {}; this program reads 1", path,
+                                 version.empty() ? "of no number" : fmt::format("{}", version[0])));
   }
   return file;
+}
+
+namespace {
+
+/// The number in "seed_<number>", written as Rankine writes it.
+std::optional<std::int64_t> seed_of(const std::string& name) {
+  constexpr std::string_view start = "seed_";
+  std::int64_t seed = 0;
+  const char* begin = name.data() + std::min(name.size(), start.size());
+  const char* end = name.data() + name.size();
+  const bool number = name.starts_with(start) && std::from_chars(begin, end, seed).ptr == end;
+  return number && name == fmt::format("{}{}", start, seed) ? std::optional(seed) : std::nullopt;
+}
+
+}  // namespace
+
+std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others) {
+  constexpr std::array<std::string_view, 4> top{"runs", "expectations", "timing", "provenance"};
+  constexpr std::array<std::string_view, 8> parts{"steps",   "evaluations", "experts", "blocks",
+                                                  "summary", "per_sample",  "fields",  "weights"};
+  const auto note = [&](const std::string& path) {
+    if (others != nullptr) others->push_back(path);
+  };
+  const auto look = [&](const hdf5::Group& group, const std::string& path, const auto& known) {
+    for (const std::string& name : group.names())
+      if (group.is_link(name) || !group.has_group(name) ||
+          std::find(known.begin(), known.end(), name) == known.end())
+        note(path + "/" + name);
+  };
+  look(root, "", top);
+  std::vector<StoredRun> found;
+  if (!root.has_group("runs")) return found;
+  const hdf5::Group runs = root.open_group("runs");
+  for (const std::string& variant : runs.names()) {
+    if (runs.is_link(variant) || !runs.has_group(variant)) {
+      note("/runs/" + variant);
+      continue;
+    }
+    const hdf5::Group seeds = runs.open_group(variant);
+    for (const std::string& name : seeds.names()) {
+      const std::string path = fmt::format("/runs/{}/{}", variant, name);
+      const std::optional<std::int64_t> seed = seed_of(name);
+      if (!seed || seeds.is_link(name) || !seeds.has_group(name)) {
+        note(path);
+        continue;
+      }
+      found.push_back({variant, *seed, seeds.open_group(name)});
+      look(found.back().group, path, parts);
+    }
+  }
+  return found;
 }
 
 namespace {
@@ -71,10 +127,13 @@ Json statistics(const std::vector<double>& values, const std::string& unit) {
 
 bool is_numeric(hdf5::Type type) { return type != hdf5::Type::text && type != hdf5::Type::other; }
 
+/// Scalars and, of times, the medians of lists.
 Json named_values(const hdf5::Group& group, bool with_long_name) {
   Json out = Json::object();
   for (const auto& name : group.names()) {
-    if (!group.has_dataset(name) || !is_numeric(group.info(name).type)) continue;
+    if (!group.has_dataset(name)) continue;
+    const hdf5::DatasetInfo info = group.info(name);
+    if (!is_numeric(info.type) || info.shape.size() > (with_long_name ? 0 : 1)) continue;
     const hdf5::Dataset dataset = group.open_dataset(name);
     Json entry = {{"value", finite(median(group.read<double>(name)))},
                   {"unit", attribute_or(dataset, "units", "1")}};
@@ -87,11 +146,14 @@ Json named_values(const hdf5::Group& group, bool with_long_name) {
 Json provenance_of(const hdf5::Group& group) {
   Json out = Json::object();
   for (const auto& name : group.names()) {
+    if (group.is_link(name)) continue;  // it may lead in a circle
     if (group.has_group(name)) {
       out[name] = provenance_of(group.open_group(name));
-    } else if (group.info(name).type == hdf5::Type::text) {
-      out[name] = group.read_text(name);
-    } else if (is_numeric(group.info(name).type)) {
+    } else if (!group.has_dataset(name)) {
+      continue;
+    } else if (const hdf5::DatasetInfo info = group.info(name); info.type == hdf5::Type::text) {
+      if (hdf5::element_count(info.shape) == 1) out[name] = group.read_text(name);
+    } else if (is_numeric(info.type)) {
       Json numbers = Json::array();
       for (const double value : group.read<double>(name)) numbers.push_back(finite(value));
       out[name] = numbers;
@@ -104,13 +166,16 @@ Json describe(const std::string& path) {
   const hdf5::File file = open_results(path);
   const hdf5::Group& root = file.root();
   Json runs = Json::array(), variants = Json::object();
-  const hdf5::Group all = root.open_group("runs");
-  for (const auto& variant : all.names()) {
-    const hdf5::Group seeds = all.open_group(variant);
+  std::vector<std::string> others;
+  const std::vector<StoredRun> stored = stored_runs(root, &others);
+  for (auto first = stored.begin(); first != stored.end();) {
+    const std::string& variant = first->variant;
+    const auto end =
+        std::find_if(first, stored.end(), [&](const StoredRun& r) { return r.variant != variant; });
     std::vector<std::pair<std::string, std::vector<double>>> by_metric;
     std::vector<std::string> units;
-    for (const auto& name : seeds.names()) {
-      const hdf5::Group run = seeds.open_group(name);
+    for (; first != end; ++first) {
+      const hdf5::Group& run = first->group;
       Json metrics =
           run.has_group("summary") ? named_values(run.open_group("summary"), true) : Json::object();
       for (const auto& [metric, entry] : metrics.items()) {
@@ -122,10 +187,11 @@ Json describe(const std::string& path) {
         }
         known->second.push_back(entry["value"].is_null() ? std::nan("") : entry["value"].get<double>());
       }
-      const std::string timing = fmt::format("timing/{}/{}", variant, name);
+      const std::string timing = fmt::format("timing/{}/seed_{}", variant, first->seed);
+      const bool steps = run.has_dataset("steps/step") && run.info("steps/step").shape.size() == 1;
       runs.push_back({{"variant", variant},
-                      {"seed", static_cast<std::int64_t>(run.number_attribute("seed").at(0))},
-                      {"steps", run.has_dataset("steps/step") ? run.info("steps/step").shape.at(0) : 0},
+                      {"seed", first->seed},
+                      {"steps", steps ? run.info("steps/step").shape[0] : 0},
                       {"metrics", metrics},
                       {"timing", root.has_group(timing) ? named_values(root.open_group(timing), false)
                                                         : Json::object()}});
@@ -134,7 +200,7 @@ Json describe(const std::string& path) {
     for (std::size_t i = 0; i < by_metric.size(); ++i) {
       table[by_metric[i].first] = statistics(by_metric[i].second, units[i]);
     }
-    variants[variant] = table;
+    variants[stored[static_cast<std::size_t>(end - stored.begin()) - 1].variant] = table;
   }
 
   Json expectations = Json::array();
@@ -157,14 +223,20 @@ Json describe(const std::string& path) {
                               {"standard_error", finite(error[i])}});
     }
   }
-  return {{"file", path},
-          {"format_version", 1},
-          {"title", root.has_attribute("title") ? root.text_attribute("title") : ""},
-          {"variants", variants},
-          {"runs", runs},
-          {"expectations", expectations},
-          {"provenance",
-           root.has_group("provenance") ? provenance_of(root.open_group("provenance")) : Json::object()}};
+  return {
+      {"file", path},
+      {"format_version", 1},
+      {"title",
+       root.has_attribute("title") && root.attribute_is_text("title") ? root.text_attribute("title") : ""},
+      {"missing", root.has_attribute("missing") && root.attribute_is_text("missing")
+                      ? root.text_attribute("missing")
+                      : ""},
+      {"variants", variants},
+      {"runs", runs},
+      {"expectations", expectations},
+      {"provenance",
+       root.has_group("provenance") ? provenance_of(root.open_group("provenance")) : Json::object()},
+      {"others", others}};
 }
 
 std::string number_text(const Json& value) {
@@ -204,6 +276,8 @@ std::string results_text(const std::string& results_path) {
   const Json info = describe(results_path);
   std::string text = fmt::format("{}: {}\n", results_path, info["title"].get<std::string>());
   const auto out = std::back_inserter(text);
+  if (const auto missing = info["missing"].get<std::string>(); !missing.empty())
+    fmt::format_to(out, "INCOMPLETE: the run failed before it had {}\n", missing);
 
   std::vector<std::string> metrics;
   for (const auto& [variant, table] : info["variants"].items()) {
@@ -231,6 +305,12 @@ std::string results_text(const std::string& results_path) {
   }
   fmt::format_to(out, "\nMetrics (mean ± standard deviation over the seeds; {} runs)\n{}",
                  info["runs"].size(), table_text(rows));
+
+  if (!info["others"].empty()) {
+    text += "\nLeft aside, since it is not of Rankine's layout:";
+    for (const auto& path : info["others"]) text += " " + path.get<std::string>();
+    text += '\n';
+  }
 
   if (!info["expectations"].empty()) text += "\nExpectations\n";
   for (const auto& entry : info["expectations"]) {
@@ -321,8 +401,10 @@ void read_attributes(const hdf5::Object& object) {
     if (internal(name)) continue;
     if (object.attribute_is_text(name))
       object.text_attribute(name);
-    else
+    else if (object.attribute_is_number(name))
       object.number_attribute(name);
+    else
+      object.attribute_bytes(name);
   }
 }
 
@@ -330,17 +412,21 @@ void read_attributes(const hdf5::Object& object) {
 void read_all(const hdf5::Group& group) {
   read_attributes(group);
   for (const auto& name : group.names()) {
+    if (group.is_link(name)) continue;
     if (group.has_group(name)) {
       read_all(group.open_group(name));
       continue;
     }
+    if (!group.has_dataset(name)) continue;
     read_attributes(group.open_dataset(name));
     const hdf5::Type type = group.info(name).type;
     if (type == hdf5::Type::text)
       group.read_texts(name);
     else if (type == hdf5::Type::i64)
       group.read<std::int64_t>(name);
-    else if (type != hdf5::Type::other)
+    else if (type == hdf5::Type::other)
+      group.read_any(name);
+    else
       group.read<double>(name);
   }
 }
@@ -364,11 +450,16 @@ class Comparison {
       if (excluded(path)) continue;
       if (!b.has(name)) {
         found.push_back({path, "only in the first file"});
+      } else if (a.is_link(name) || b.is_link(name)) {
+        // A soft link may lead in a circle; what it leads to within the file is compared where it stands.
+        if (a.is_link(name) != b.is_link(name)) found.push_back({path, "a soft link in one of the files"});
       } else if (a.has_group(name) != b.has_group(name)) {
         found.push_back({path, "a group in one file and a dataset in the other"});
       } else if (a.has_group(name)) {
         groups(a.open_group(name), b.open_group(name));
-      } else {
+      } else if (a.has_dataset(name) != b.has_dataset(name)) {
+        found.push_back({path, "a dataset in one file and a type in the other"});
+      } else if (a.has_dataset(name)) {
         datasets(a, b, name, path);
       }
     }
@@ -391,6 +482,8 @@ class Comparison {
           found.push_back(
               {path, fmt::format("'{}' against '{}'", a.text_attribute(name), b.text_attribute(name))});
         }
+      } else if (!a.attribute_is_number(name) || !b.attribute_is_number(name)) {
+        if (a.attribute_bytes(name) != b.attribute_bytes(name)) found.push_back({path, "the bytes differ"});
       } else {
         values(path, a.number_attribute(name), b.number_attribute(name));
       }
@@ -420,7 +513,11 @@ class Comparison {
     } else if (in_a.type == hdf5::Type::i64) {
       integers(path, a.read<std::int64_t>(name), b.read<std::int64_t>(name));
     } else if (in_a.type == hdf5::Type::other) {
-      found.push_back({path, "a type that cannot be compared"});
+      const auto left = a.read_any(name), right = b.read_any(name);
+      if (!left || !right)
+        found.push_back({path, "a type that cannot be compared"});
+      else if (*left != *right)
+        found.push_back({path, "the bytes differ"});
     } else {
       values(path, a.read<double>(name), b.read<double>(name));
     }

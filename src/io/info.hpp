@@ -2,6 +2,7 @@
 // src/io/inspect.hpp.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,17 @@ namespace rankine {
 /// Opens results.h5 for reading. InputError where the file is missing, damaged, or no results file.
 hdf5::File open_results(const std::string& path);
 
+/// A run in a results file: /runs/<variant>/seed_<s>.
+struct StoredRun {
+  std::string variant;
+  std::int64_t seed;
+  hdf5::Group group;
+};
+
+/// All runs, in the file's order. People put data of their own into results, at any place: what is not of
+/// the layout in results.hpp is left aside, and its path added to `others` if that is given.
+std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others = nullptr);
+
 /// The content of results.h5 as JSON text, indented by two blanks:
 ///   file, format_version, title
 ///   variants      {<variant>: {<metric>: {mean, median, min, max, std, count, unit}}}  over the seeds
@@ -21,6 +33,7 @@ hdf5::File open_results(const std::string& path);
 ///                   median
 ///   expectations  [{expression, verdict: true|false, value_left, value_right, standard_error}]
 ///   provenance    {<name>: text or [numbers]}, nested where a name is a group
+///   others        [path of what is not of Rankine's layout]
 /// Numbers that are not finite are null. `std` is that of a sample (n - 1), null for one seed.
 /// InputError where the file is missing, damaged, or no results file.
 std::string info_json(const std::string& results_path);

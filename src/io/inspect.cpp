@@ -270,7 +270,7 @@ std::vector<Difference> compare_checkpoints(const std::string& a, const std::str
   const CheckpointContent first = read_checkpoint(a), second = read_checkpoint(b);
   std::vector<Difference> found;
   const auto about_machine = [](const std::string& name) {
-    constexpr const char* names[] = {"version", "revision", "ranks", "parent", "resolved_deck"};
+    constexpr const char* names[] = {"version", "revision", "ranks", "parent", "resolved_deck", "results"};
     return std::any_of(std::begin(names), std::end(names), [&](const char* each) { return name == each; });
   };
   const auto time = [](const std::string& name) { return name.find("timing/") != std::string::npos; };

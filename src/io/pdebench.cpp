@@ -223,8 +223,9 @@ PdebenchWriter::~PdebenchWriter() = default;
 PdebenchWriter::PdebenchWriter(const std::string& path, std::span<const double> t, std::span<const double> x,
                                bool active, std::int64_t samples) {
   if (!active) return;
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::samples);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
+  file.root().attribute("format", "rankine-samples");
   state_ =
       std::make_unique<State>(State{.safe = std::move(safe),
                                     .file = std::move(file),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/io/checkpoint.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
@@ -197,6 +199,7 @@ struct Run {
   std::vector<Coordinate> coordinates;  // of the fields written so far
   std::vector<Kept> fields, weights;    // empty unless they are kept for checkpoints
   std::vector<std::pair<std::string, std::vector<double>>> edges;
+  std::string block_names;
   std::string path() const { return fmt::format("{}/seed_{}", variant, seed); }
 };
 
@@ -206,7 +209,8 @@ class ResultsState {
   ResultsState() : keep_(true) {}
 
   ResultsState(const std::string& path, const std::string& title, std::uint64_t bytes_needed)
-      : safe_(std::in_place, path, bytes_needed), file_(hdf5::File::create(safe_->temporary(), path)) {
+      : safe_(std::in_place, path, FileContent::results, bytes_needed),
+        file_(hdf5::File::create(safe_->temporary(), path)) {
     hdf5::Group& root = file_->root();
     root.attribute("format", "rankine-results");
     root.attribute("format_version", 1);
@@ -239,7 +243,8 @@ class ResultsState {
                                               .coordinates = {},
                                               .fields = {},
                                               .weights = {},
-                                              .edges = {}}));
+                                              .edges = {},
+                                              .block_names = {}}));
     if (file_) {
       hdf5::Group group = run_group(*runs_.back());
       group.attribute("variant", variant);
@@ -302,7 +307,13 @@ class ResultsState {
   void write_block_names(Run& run, std::span<const std::string> names) {
     std::string text;
     for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;
-    run_group(run).require_group("blocks").attribute("names", text);
+    run.block_names = text;
+    if (file_) run_group(run).require_group("blocks").attribute("names", text);
+  }
+
+  void mark_incomplete(const std::vector<std::string>& missing) {
+    file_->root().attribute("complete", 0);
+    file_->root().attribute("missing", join(missing));
   }
 
   void keep() { keep_ = true; }
@@ -340,6 +351,7 @@ class ResultsState {
       content.state.emplace("results/edges/" + name, array(edges));
       layout["edges"].push_back(name);
     }
+    if (!run.block_names.empty()) layout["block_names"] = run.block_names;
     content.texts["results_layout"] = layout.dump();
   }
 
@@ -372,6 +384,10 @@ class ResultsState {
       with_values(content, "results/weights/" + name, [&](const auto& values, const hdf5::Shape& shape) {
         write_weights(run, name, std::span(values), shape);
       });
+    }
+    if (layout.contains("block_names")) {
+      const std::string names = layout.at("block_names");
+      write_block_names(run, std::span(&names, 1));
     }
     for (const json& name : layout.at("edges")) {
       write_edges(run, name, values_of<double>(content, "results/edges/" + name.get<std::string>()));
@@ -666,6 +682,19 @@ void ResultsWriter::copy_run(const std::string& variant, std::int64_t seed, cons
 
 void ResultsWriter::copy_provenance(const std::string& to, const hdf5::Group& from) {
   if (state_) state_->copy("provenance/" + to, from, "provenance");
+}
+
+void ResultsWriter::mark_incomplete(const std::vector<std::string>& missing) {
+  if (state_) state_->mark_incomplete(missing);
+}
+
+bool ResultsWriter::may_be_incomplete(const std::string& path) {
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path))) return true;
+  try {
+    return hdf5::File::open(path).root().has_attribute("complete");
+  } catch (const InputError&) {
+    return false;
+  }
 }
 
 void ResultsWriter::finish() {

@@ -1,7 +1,9 @@
 // results.h5: what a run leaves behind. Layout (format_version 1):
 //
-//   /                                   attributes format = "rankine-results", format_version, title,
-//   Conventions /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
+//   /                                    attributes format = "rankine-results", format_version, title,
+//                                        Conventions; of a run that failed, with what was done by then,
+//                                        complete = 0 and missing, which names the runs that it lacks
+//   /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
 //   /runs/<variant>/seed_<s>/evaluations/ step, ...: one value an evaluation
 //   /runs/<variant>/seed_<s>/experts/    [step, expert]: step, expert, iterations, status_<name>, ...
 //   /runs/<variant>/seed_<s>/blocks/     [step, block]: step, block, gradient_norm, activation_rms, ...
@@ -155,6 +157,12 @@ class ResultsWriter {
   void provenance(const std::string& name, const std::string& text);
   void provenance(const std::vector<std::pair<std::string, std::string>>& texts);
   void provenance_numbers(const std::string& name, std::span<const double> values);
+
+  /// Notes that the file lacks runs, such as "pi-hc seed 1": root attributes complete = 0 and missing. A file
+  /// that has them all has neither.
+  void mark_incomplete(const std::vector<std::string>& missing);
+  /// Whether incomplete results may be written to `path`: nothing stands there, or incomplete results.
+  static bool may_be_incomplete(const std::string& path);
 
   /// Copies a run with its timing, or all of the provenance below `to`, from another results file.
   void copy_run(const std::string& variant, std::int64_t seed, const hdf5::Group& from);

@@ -38,31 +38,24 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-bool is_folder(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 /// fsync, except on files that do not know it (pipes, some network file systems).
 bool synced(int descriptor) { return ::fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP; }
 
 }  // namespace
 
-SafeFile::SafeFile(std::string path, std::uint64_t bytes_needed) : path_(std::move(path)) {
-  if (path_.empty()) throw InputError("the name of the output file is empty; give one");
-  const std::string folder = folder_of(path_);
-  if (!is_folder(folder)) {
-    throw InputError(
-        fmt::format("{}: cannot write the output: the folder '{}' does not exist; create it or choose "
-                    "another place",
-                    path_, folder));
+SafeFile::SafeFile(std::string path, FileContent content, std::uint64_t bytes_needed)
+    : path_(std::move(path)), target_(output_target(path_)), content_(content) {
+  const std::string folder = folder_of(target_);
+  try {
+    make_folders(folder);
+  } catch (const IoError& error) {
+    throw InputError(fmt::format("{}: cannot write the output: {}", path_, error.what()));
   }
-  if (is_folder(path_)) {
-    throw InputError(
-        fmt::format("{}: cannot write the output: a folder of this name exists; choose another name", path_));
-  }
-  const std::string temporary = fmt::format("{}.tmp.{}", path_, ::getpid());
-  const Descriptor descriptor(::open(temporary.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0666));
+  check_replaceable(path_, target_, content_);
+  seen_ = look();
+  const std::string temporary = temporary_of(target_);
+  const Descriptor descriptor(
+      ::open(temporary.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666));
   if (descriptor.get() < 0) {
     const std::string reason =
         fmt::format("{}: cannot write the output in '{}': {}", path_, folder, std::strerror(errno));
@@ -73,24 +66,39 @@ SafeFile::SafeFile(std::string path, std::uint64_t bytes_needed) : path_(std::mo
   }
   temporary_ = temporary;
   struct statvfs space {};
-  if (bytes_needed > 0 && ::fstatvfs(descriptor.get(), &space) == 0) {
-    const std::uint64_t left = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
-    if (left < bytes_needed) {
-      ::unlink(temporary_.c_str());
-      throw IoError(fmt::format(
-          "{}: no space for the output: {:.1f} MB needed, {:.1f} MB left in '{}'; free some "
-          "space or choose another place",
-          path_, 1e-6 * static_cast<double>(bytes_needed), 1e-6 * static_cast<double>(left), folder));
-    }
+  if (bytes_needed == 0 || ::fstatvfs(descriptor.get(), &space) != 0) return;
+  try {
+    check_space(path_, folder, bytes_needed, static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize);
+  } catch (const IoError&) {
+    ::unlink(temporary_.c_str());
+    throw;
   }
 }
 
+SafeFile::Seen SafeFile::look() const {
+  struct stat status {};
+  if (::stat(target_.c_str(), &status) != 0) return {};
+  return {true,
+          static_cast<std::uint64_t>(status.st_dev),
+          static_cast<std::uint64_t>(status.st_ino),
+          static_cast<std::int64_t>(status.st_size),
+          status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
 SafeFile::SafeFile(SafeFile&& other) noexcept
-    : path_(std::move(other.path_)), temporary_(std::exchange(other.temporary_, {})) {}
+    : path_(std::move(other.path_)),
+      target_(std::move(other.target_)),
+      temporary_(std::exchange(other.temporary_, {})),
+      content_(other.content_),
+      seen_(other.seen_) {}
 
 SafeFile& SafeFile::operator=(SafeFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(target_, other.target_);
   std::swap(temporary_, other.temporary_);
+  std::swap(content_, other.content_);
+  std::swap(seen_, other.seen_);
   return *this;
 }
 
@@ -108,10 +116,33 @@ void SafeFile::commit() {
     if (file.get() < 0) fail("open its temporary file again");
     if (!synced(file.get()) || !file.close()) fail("sync it to the disk");
   }
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename the temporary file to its final name");
+  if (look() != seen_) {
+    try {
+      check_replaceable(path_, output_target(target_), content_);
+    } catch (const InputError&) {
+      keep_beside();
+    }
+  }
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("rename the temporary file to its final name");
   temporary_.clear();
-  const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor folder(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() >= 0 && !synced(folder.get())) fail("sync its folder to the disk");
+}
+
+void SafeFile::keep_beside() {
+  std::string name = target_ + ".kept";
+  for (int i = 2; ::link(temporary_.c_str(), name.c_str()) != 0; ++i) {
+    if (errno != EEXIST) {
+      name = std::exchange(temporary_, {});  // no hard links here: it stays where it is
+      break;
+    }
+    name = fmt::format("{}.kept-{}", target_, i);
+  }
+  if (!temporary_.empty()) ::unlink(std::exchange(temporary_, {}).c_str());
+  throw IoError(fmt::format(
+      "{}: another file, which Rankine did not write, came to stand here while the program ran; it "
+      "is left alone, and the output is in '{}'",
+      path_, name));
 }
 
 FileBytes::FileBytes(const std::string& at, std::string called)
@@ -162,8 +193,8 @@ void FileBytes::close() {
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("close the file");
 }
 
-void write_file(const std::string& path, std::string_view bytes) {
-  SafeFile safe(path);
+void write_file(const std::string& path, FileContent content, std::string_view bytes) {
+  SafeFile safe(path, content);
   {
     FileBytes file(safe.temporary(), path);
     file.write(0, std::as_bytes(std::span(bytes.data(), bytes.size())));

@@ -1,5 +1,5 @@
 // Files that are there completely or not at all: written beside their final name, synced, then renamed over
-// it.
+// it. A part of the module of files (files.hpp), which says what may be replaced.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +8,19 @@
 #include <string>
 #include <string_view>
 
+#include "src/io/files.hpp"
+
 namespace rankine {
 
-/// Reserves a temporary file `<path>.tmp.<pid>` beside `path`, so that an output that cannot be written is
-/// found before the work starts and not after it. Destroying it without commit() removes the temporary and
-/// leaves an older file under the final name untouched.
+/// Reserves a temporary file beside `path`, or beside the file that a link of this name leads to, so that an
+/// output that cannot be written is found before the work starts and not after it. Destroying it without
+/// commit() removes the temporary and leaves an older file under the final name untouched.
 class SafeFile {
  public:
-  /// Creates the temporary. InputError where the folder is missing or not writable, or where `path` is a
-  /// folder; IoError where the file system has fewer than `bytes_needed` bytes left.
-  explicit SafeFile(std::string path, std::uint64_t bytes_needed = 0);
+  /// Creates the temporary, and the folder where it is missing. InputError where the folder cannot be made or
+  /// written to, where `path` is no plain file, or where it is one that an output with this content must not
+  /// replace; IoError where the file system has fewer than `bytes_needed` bytes left.
+  SafeFile(std::string path, FileContent content, std::uint64_t bytes_needed = 0);
   SafeFile(SafeFile&& other) noexcept;
   SafeFile& operator=(SafeFile&& other) noexcept;
   ~SafeFile();
@@ -26,11 +29,24 @@ class SafeFile {
   const std::string& temporary() const { return temporary_; }
 
   /// Syncs the temporary to the disk, renames it over the final name and syncs the folder. Whoever wrote it
-  /// must have closed it. IoError on failure.
+  /// must have closed it. IoError on failure; where somebody else's file has come to stand in its place, that
+  /// one stays, and the message says under which name the output is.
   void commit();
 
  private:
-  std::string path_, temporary_;
+  /// Which file stood in the place of the output at the start.
+  struct Seen {
+    bool exists = false;
+    std::uint64_t device = 0, inode = 0;
+    std::int64_t size = 0, seconds = 0, nanoseconds = 0;
+    bool operator==(const Seen&) const = default;
+  };
+  Seen look() const;
+  [[noreturn]] void keep_beside();
+
+  std::string path_, target_, temporary_;
+  FileContent content_ = FileContent::scratch;
+  Seen seen_;
 };
 
 /// A file that exists, for writing at any place of it. All failures are IoError.
@@ -59,7 +75,7 @@ class FileBytes {
 };
 
 /// Writes `bytes` to `path` by way of a SafeFile.
-void write_file(const std::string& path, std::string_view bytes);
+void write_file(const std::string& path, FileContent content, std::string_view bytes);
 /// The whole file. InputError where it is missing or not readable.
 std::string read_file(const std::string& path);
 

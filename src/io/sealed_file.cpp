@@ -1,6 +1,7 @@
 #include "src/io/sealed_file.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -50,6 +51,14 @@ std::string xxh3_of_file(const std::string& path) {
   }
   if (!file.eof()) throw InputError(path + ": cannot be read: " + std::strerror(errno));
   return fmt::format("{:016x}", XXH3_64bits_digest(state.get()));
+}
+
+bool ends_with_seal(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file.seekg(-static_cast<int>(trailer_bytes), std::ios::end)) return false;
+  std::array<char, magic.size()> bytes{};
+  file.read(bytes.data(), bytes.size());
+  return file && std::string_view(bytes.data(), bytes.size()) == magic;
 }
 
 std::string make_seal(std::span<const SealedPiece> pieces) {

@@ -40,6 +40,9 @@ struct SealedPiece {
   bool operator==(const SealedPiece&) const = default;
 };
 
+/// Whether the file ends like a sealed one, whole or not. False where it cannot be read.
+bool ends_with_seal(const std::string& path);
+
 /// Table and trailer, to stand behind the content.
 std::string make_seal(std::span<const SealedPiece> pieces);
 

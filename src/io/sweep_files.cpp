@@ -32,11 +32,9 @@ std::string run_path(const std::string& variant, std::int64_t seed) {
   return fmt::format("{}/seed_{}", variant, seed);
 }
 
-SweepFile::Run read_run(const hdf5::Group& root, const hdf5::Group& group, const std::string& variant) {
-  SweepFile::Run run{.variant = variant,
-                     .seed = static_cast<std::int64_t>(group.number_attribute("seed").at(0)),
-                     .metrics = {},
-                     .values = {}};
+SweepFile::Run read_run(const hdf5::Group& root, const StoredRun& stored) {
+  const auto& [variant, seed, group] = stored;
+  SweepFile::Run run{.variant = variant, .seed = seed, .metrics = {}, .values = {}};
   const auto add = [&](const hdf5::Group& from, bool rows) {
     for (const std::string& name : from.names()) {
       if (!from.has_dataset(name) || from.info(name).type != hdf5::Type::f64 ||
@@ -44,7 +42,9 @@ SweepFile::Run read_run(const hdf5::Group& root, const hdf5::Group& group, const
         continue;
       const hdf5::Dataset dataset = from.open_dataset(name);
       if (rows)
-        run.metrics.push_back({name, dataset.has_attribute("units") ? dataset.text_attribute("units") : "1"});
+        run.metrics.push_back({name, dataset.has_attribute("units") && dataset.attribute_is_text("units")
+                                         ? dataset.text_attribute("units")
+                                         : "1"});
       run.values.emplace(name, from.read_scalar<double>(name));
     }
   };
@@ -59,7 +59,8 @@ SweepFile read_runs(const std::string& path) {
   const hdf5::Group& root = file.root();
   SweepFile out;
   out.path = path;
-  out.title = root.has_attribute("title") ? root.text_attribute("title") : "";
+  out.title =
+      root.has_attribute("title") && root.attribute_is_text("title") ? root.text_attribute("title") : "";
   const auto text = [&](const char* name) {
     const std::string at = std::string("provenance/") + name;
     if (!root.has_dataset(at)) {
@@ -78,12 +79,7 @@ SweepFile read_runs(const std::string& path) {
   out.smoke = text("smoke") == "true";
   if (const std::string task = text("task"); !task.empty())
     std::sscanf(task.c_str(), "%6d/%6d", &out.task, &out.tasks);
-  const hdf5::Group runs = root.open_group("runs");
-  for (const std::string& variant : runs.names()) {
-    const hdf5::Group seeds = runs.open_group(variant);
-    for (const std::string& seed : seeds.names())
-      out.runs.push_back(read_run(root, seeds.open_group(seed), variant));
-  }
+  for (const StoredRun& run : stored_runs(root)) out.runs.push_back(read_run(root, run));
   return out;
 }
 

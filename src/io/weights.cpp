@@ -14,6 +14,8 @@
 
 #include "kernels/error.hpp"
 #include "src/io/checkpoint.hpp"
+#include "src/io/files.hpp"
+#include "src/io/info.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
@@ -225,14 +227,16 @@ void write_npz(const std::string& path, const WeightArrays& arrays) {
   put(out, static_cast<std::uint16_t>(arrays.size()));
   put(out, static_cast<std::uint32_t>(directory.size()));
   put(out, directory_offset);
-  put(out, std::uint16_t{0});
-  write_file(path, out);
+  put(out, static_cast<std::uint16_t>(npz_comment.size()));
+  out += npz_comment;
+  write_file(path, FileContent::weights, out);
 }
 
 WeightArrays read_npz(const std::string& path) {
   const std::string bytes = read_file(path);
   const auto end = bytes.rfind(std::string_view("PK\x05\x06", 4));
   if (end == std::string::npos) malformed(path, "is not a complete .npz file (no zip directory)");
+  slice(bytes, end + 22, get<std::uint16_t>(bytes, end + 20, path), path);  // its comment
   const auto count = get<std::uint16_t>(bytes, end + 10, path);
   std::uint64_t at = get<std::uint32_t>(bytes, end + 16, path);
   WeightArrays arrays;
@@ -287,7 +291,7 @@ void write_safetensors(const std::string& path, const WeightArrays& arrays) {
   put(out, static_cast<std::uint64_t>(text.size()));
   out += text;
   for (const auto& array : arrays) out += array.bytes;
-  write_file(path, out);
+  write_file(path, FileContent::weights, out);
 }
 
 /// How deep brackets stand within brackets, texts left out.
@@ -381,13 +385,8 @@ std::string find_group(const hdf5::Group& root, const std::string& wanted, const
   }
   if (root.has_group("weights")) return "weights";
   std::vector<std::string> found;
-  if (root.has_group("runs")) {
-    const hdf5::Group runs = root.open_group("runs");
-    for (const auto& variant : runs.names()) {
-      for (const auto& seed : runs.open_group(variant).names()) {
-        if (runs.has_group(variant + "/" + seed + "/weights")) found.push_back(variant + "/" + seed);
-      }
-    }
+  for (const StoredRun& run : stored_runs(root)) {
+    if (run.group.has_group("weights")) found.push_back(fmt::format("{}/seed_{}", run.variant, run.seed));
   }
   if (found.size() == 1) return "runs/" + found.front() + "/weights";
   if (found.empty()) malformed(path, "holds no weights");
@@ -403,6 +402,7 @@ std::string raw(const std::vector<T>& values) {
 WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
   const hdf5::File file = hdf5::File::open(path);
   const hdf5::Group group = file.root().open_group(find_group(file.root(), wanted, path));
+  const bool in_results = group.path().starts_with("/runs/");
   WeightArrays arrays;
   for (const auto& name : group.names()) {
     if (!group.has_dataset(name)) continue;
@@ -426,6 +426,8 @@ WeightArrays read_hdf5(const std::string& path, const std::string& wanted) {
         array.bytes = raw(group.read<std::int8_t>(name));
         break;
       default:
+        // What people put into results for themselves is left aside.
+        if (in_results) continue;
         malformed(path, fmt::format("'{}/{}' holds {}, which are no weights", group.path(), name,
                                     hdf5::type_name(info.type)));
     }
@@ -478,7 +480,7 @@ void write_array(hdf5::Group& group, const WeightArray& array) {
 }
 
 void write_hdf5(const std::string& path, const WeightArrays& arrays) {
-  SafeFile safe(path);
+  SafeFile safe(path, FileContent::weights);
   hdf5::File file = hdf5::File::create(safe.temporary(), path);
   file.root().attribute("format", "rankine-weights");
   file.root().attribute("format_version", 1);
@@ -564,7 +566,10 @@ void write_weights(const std::string& path, const WeightArrays& arrays) {
 }
 
 void convert_weights(const std::string& from, const std::string& to, const std::string& group) {
-  format_of(to);  // a wrong ending is found before a large file is read
+  format_of(to);  // a wrong ending, or place, is found before a large file is read
+  const OutputFile output{"convert's second file", to, FileContent::weights};
+  const InputFile input{"convert's first file", from};
+  const OutputClaim claim({&output, 1}, {&input, 1});
   write_weights(to, read_weights(from, group));
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/io/hdf5.hpp"
+#include "src/io/info.hpp"
 #include "src/io/safe_file.hpp"
 
 namespace rankine {
@@ -101,25 +102,24 @@ void describe_run(std::string& text, const hdf5::Group& fields, const std::strin
 std::string xdmf_text(const std::string& results_path) {
   const hdf5::File file = hdf5::File::open(results_path);
   const Source source{std::filesystem::path(results_path).filename().string()};
-  std::string text = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Xdmf Version=\"3.0\">\n  <Domain>\n";
-  if (file.root().has_group("runs")) {
-    const hdf5::Group runs = file.root().open_group("runs");
-    for (const auto& variant : runs.names()) {
-      const hdf5::Group seeds = runs.open_group(variant);
-      for (const auto& seed : seeds.names()) {
-        if (!seeds.has_group(seed + "/fields")) continue;
-        describe_run(text, seeds.open_group(seed + "/fields"), variant + "/" + seed, source);
-      }
-    }
+  std::string text(xdmf_start);
+  for (const StoredRun& run : stored_runs(file.root())) {
+    if (run.group.has_group("fields"))
+      describe_run(text, run.group.open_group("fields"), fmt::format("{}/seed_{}", run.variant, run.seed),
+                   source);
   }
   return text + "  </Domain>\n</Xdmf>\n";
+}
+
+std::string xdmf_path(const std::string& results_path) {
+  return std::filesystem::path(results_path).replace_extension(".xdmf").string();
 }
 
 std::string write_xdmf(const std::string& results_path) {
   const std::string text = xdmf_text(results_path);
   if (text.find("<Grid") == std::string::npos) return "";
-  const std::string path = std::filesystem::path(results_path).replace_extension(".xdmf").string();
-  write_file(path, text);
+  const std::string path = xdmf_path(results_path);
+  write_file(path, FileContent::side_file, text);
   return path;
 }
 

@@ -10,7 +10,10 @@ namespace rankine {
 /// rectilinear in (x, t). The data stay in the HDF5 file, which is named relative to the XDMF file.
 std::string xdmf_text(const std::string& results_path);
 
-/// Writes it as `<results without .h5>.xdmf` and returns that name. Where no run has fields, writes nothing
+/// "results.xdmf" for "results.h5".
+std::string xdmf_path(const std::string& results_path);
+
+/// Writes it as xdmf_path() and returns that name. Where no run has fields, writes nothing
 /// and returns "". The results must be complete (ResultsWriter::finish()).
 std::string write_xdmf(const std::string& results_path);
 

@@ -26,9 +26,10 @@ ConservativeScheme::ConservativeScheme(const Pde& pde, int cells, std::vector<do
   linear_.push_back(std::move(linear));
 }
 
-ConservativeScheme ConservativeScheme::step(int step) const {
-  return ConservativeScheme(pde(), cells(), {times_[step], times_[step + 1]}, theta_[step],
-                            theta_[step] == 1 ? 1 : 0, space_.parameters());
+ConservativeScheme ConservativeScheme::step(int step, double part) const {
+  const double begin = times_[step], end = times_[step + 1];
+  return ConservativeScheme(pde(), cells(), {begin, part == 1 ? end : begin + part * (end - begin)},
+                            theta_[step], theta_[step] == 1 ? 1 : 0, space_.parameters());
 }
 
 std::vector<double> ConservativeScheme::frozen_march_gradient(std::span<const double> s,

@@ -119,8 +119,8 @@ class ConservativeScheme {
   double now(int step) const { return (times_[step + 1] - times_[step]) * theta_[step]; }
   double before(int step) const { return (times_[step + 1] - times_[step]) * (1 - theta_[step]); }
 
-  /// The scheme of the single step into frame `step` + 1.
-  ConservativeScheme step(int step) const;
+  /// The scheme of the single step into frame `step` + 1, or of the first `part` of it.
+  ConservativeScheme step(int step, double part = 1) const;
   /// The march of the linearisation about constant typical states and the typical storage slope.
   MarchMatrices frozen_march() const;
   /// <s, dP/dp v> of that march P for each learned parameter; without `history` of its spatial factor.

@@ -124,7 +124,7 @@ WallRow ScaledPde::right_wall() const {
 
 std::pair<double, double> ScaledPde::bounds(double least, double greatest) const {
   const double s = scales_.front();
-  const auto [low, high] = pde_.collocated()->bounds(s * least, s * greatest);
+  const auto [low, high] = pde_.collocated()->bounds(least * s, greatest * s);
   return {low / s, high / s};
 }
 

@@ -38,6 +38,27 @@ TOKENS = [
     (r"\bMPI_[A-Z]\w*\s*\(", ["src/comm/", "solvers/"], "MPI calls only in src/comm and solvers"),
 ]
 
+# The module that owns every write, rename and removal of files in src (src/io/files.hpp).
+FILES = [r"src/io/(files|safe_file|folder_lock)\.cpp$"]
+CALL = r"(?<![\w.>])"  # no member of a class
+FILE_TOKENS = [
+    (CALL + r"(?:std::filesystem|fs)::(?:rename|remove|remove_all|copy\w*|create_\w+|resize_file|permissions|last_write_time)\s*\(",
+     FILES),
+    # With a leading "::" or none; a function of ours of the same name would stand in a namespace.
+    (CALL + r"(?:(?<![\w>]::)::|std::)(?:rename\w*|remove|unlink\w*|rmdir|mkdir\w*|mkd?temp|mko?s?temps?|mkfifo\w*|mknod\w*|"
+     r"link\w*|symlink\w*|truncate|ftruncate|creat|fopen|freopen|tmpfile|chmod|utimensat)\s*\(", FILES),
+    # console.cpp asks whether a pipe, which it does not write to, has a reader.
+    (r"\b(?:O_WRONLY|O_RDWR)\b", [*FILES, r"src/core/console\.cpp$"]),
+    (r"\b(?:O_CREAT|O_TRUNC|O_APPEND)\b", FILES),
+    (CALL + r"(?<!::)(?:rename(?:at2?)?|unlink(?:at)?|rmdir|mkdir|mkd?temp|mko?s?temps?|ftruncate|fopen|mknod|symlink)\s*\(", FILES),
+    (r"(?<!<)\b(?:basic_)?(?:ofstream|fstream)\b(?!>)", FILES),
+    (r"\bH5Fcreate\b|\bH5F_ACC_(?:RDWR|TRUNC)\b", [r"src/io/hdf5\.cpp$"]),
+    # HDF5 writes what a SafeFile has reserved.
+    (r"\bFile::create\s*\((?!\s*\w+(?:\.|->)temporary\(\))", [r"src/io/hdf5\.[ch]pp$"]),
+]
+TOKENS += [(pattern, ["kernels/", "solvers/", *places], "files are written, moved and removed in src/io/files.hpp only")
+           for pattern, places in FILE_TOKENS]
+
 # Headers that the build writes.
 GENERATED = {"rankine_revision.hpp"}
 
@@ -99,6 +120,10 @@ def self_test():
         "src/comm/comm.cpp": '#include <mpi.h>\nint n = MPI_Init(0, 0); const char* s = "#include <hdf5.h>";\n',
         "src/io/file.cpp": "#include <hdf5.h>\n",
         "src/deck/node.cpp": "#include <yaml-cpp/yaml.h>\n",
+        "src/io/files.cpp": "void f() { ::unlink(p); fs::remove(p); ::open(p, O_CREAT | O_RDWR); std::ofstream o; }\n",
+        "src/io/hdf5.cpp": "int f() { return H5Fcreate(p, H5F_ACC_TRUNC); }\n",
+        "src/io/results.cpp": "void f() { hdf5::File::create(safe.temporary(), p); state.remove(x); ::open(p, O_RDONLY); }\n"
+                              "std::ifstream in; // fs::remove(p) and ::unlink(p) in a comment\n",
     }
     planted = {
         "kernels/bad_layer.cpp": '#include "src/io/file.hpp"\n',
@@ -119,6 +144,22 @@ def self_test():
         "src/nn/bad_tests.cpp": '#include "tests/support/help.hpp"\n',
         "src/deck/bad_guard.hpp": "int once();\n",
         "src/deck/bad_yaml.hpp": "#pragma once\n#include <yaml-cpp/yaml.h>\n",
+        "src/nn/bad_remove.cpp": "void f() { fs::remove_all(p); }\n",
+        "src/nn/bad_rename.cpp": "void f() { std::filesystem::rename(a, b); }\n",
+        "src/nn/bad_copy.cpp": "void f() { fs::copy_file(a, b); }\n",
+        "src/nn/bad_folder.cpp": "void f() { fs::create_directories(p); }\n",
+        "src/nn/bad_unlink.cpp": "void f() { ::unlink(p); }\n",
+        "src/nn/bad_bare_unlink.cpp": "void f() { if (unlink(p) != 0) return; }\n",
+        "src/nn/bad_c_remove.cpp": "void f() { std::remove(p); }\n",
+        "src/nn/bad_mkdir.cpp": "void f() { if (::mkdir (p, 0700)) return; }\n",
+        "src/nn/bad_open.cpp": "int f() { return ::open(p, O_WRONLY); }\n",
+        "src/nn/bad_create.cpp": "int f() { return ::open(p, O_CREAT); }\n",
+        "src/nn/bad_fopen.cpp": "auto f() { return std::fopen(p, w); }\n",
+        "src/nn/bad_ofstream.cpp": "void f() { std::ofstream out(p); }\n",
+        "src/nn/bad_truncate.cpp": "void f() { ::ftruncate(d, 0); }\n",
+        "src/io/bad_hdf5_file.cpp": "void f() { hdf5::File::create(path); }\n",
+        "src/io/bad_h5fcreate.cpp": "int f() { return H5Fcreate(p, flags); }\n",
+        "src/io/bad_writable.cpp": "int f() { return H5Fopen(p, H5F_ACC_RDWR); }\n",
     }
     helpers = {"src/io/file.hpp": "#pragma once\n", "tests/support/help.hpp": ""}
     with tempfile.TemporaryDirectory() as folder:

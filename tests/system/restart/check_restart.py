@@ -2,8 +2,8 @@
 
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
-TEST is kills:<number>, ranks, signals, walltime, deck, damage, longer, groups, petsc, lock, data, making,
-evaluating, or experiments. FAULTS is the library of io_faults.cpp.
+TEST is kills:<number>, failing:<number>, calls:<number>, ranks, signals, walltime, deck, damage, longer, groups, petsc, lock, data, making,
+evaluating, finished, or experiments. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -123,71 +123,94 @@ def fresh():
 # What the kills are tried on: settings, chance of a failing call in percent. Of the second, several ranks write.
 KINDS = {"small": ([], 10),
          "wide": (["--set", "model.widths=[96,96]", "--set", "train.steps=6", "--set", "run.seeds=[0]"], 2)}
+KINDS["broken"] = KINDS["wide"][0], 4
 
 
 def calls_of(part, ranks, *arguments):
-    """(how many calls whose path has this part io_faults.cpp counts, by rank; the run's seconds)"""
+    """(how many calls that change files whose path has this part, by rank; the run's seconds)"""
     began = time.monotonic()
     expect(0, run(ranks, *arguments, LD_PRELOAD=FAULTS, RANKINE_CALLS=f"{part}:{os.getcwd()}/calls"))
     seconds = time.monotonic() - began
     calls = collections.Counter()
     for line in pathlib.Path("calls").read_text().splitlines():
-        rank, count = map(int, line.split())
+        rank, count, _ = map(int, line.split())
         calls[rank] += count
     pathlib.Path("calls").unlink()
     return +calls, seconds
 
 
-def test_kills(number):
+def stacks_of(job):
+    """Where the ranks of a job that does not end are, if gdb is there."""
+    if not shutil.which("gdb"):
+        return "(no gdb to see where it hangs)\n"
+    return "".join(subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all backtrace"],
+                                  capture_output=True, text=True).stdout for pid in ranks_of(job))
+
+
+def end_of(job, seconds):
+    """Exit code; a job that takes longer hangs."""
+    try:
+        return job.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"the job hangs: {job.args}\n{stacks_of(job)}{text_of(job)}") from None
+
+
+def interrupt(number, kinds, rank_counts, failing):
+    """Runs until `number` kills in all; `failing`: the share of runs with disk writes that fail."""
     calls = {}
-    for kind in KINDS:
-        for ranks in (1, 2):
+    for kind in kinds:
+        for ranks in rank_counts:
             fresh()
             calls[kind, ranks] = calls_of(".checkpoints/", ranks, *KINDS[kind][0], "--output", f"{kind}.h5")
-    assert len(calls["wide", 2][0]) == 2, f"only {calls['wide', 2]} write"
+            assert kind == "small" or len(calls[kind, ranks][0]) == ranks, f"only {calls[kind, ranks]} write"
     chance = random.Random(int(os.environ.get("RANKINE_SEED", "1")))
     kills = faulty = cycles = slowest = 0
-    at = collections.Counter()
+    at, by_ranks, failed = collections.Counter(), collections.Counter(), collections.Counter()
     note = pathlib.Path("killed").absolute()
     while kills < number:
         cycles += 1
-        kind = chance.choice(["small", "small", "wide"])
+        kind = chance.choice(kinds)
         settings, percent = KINDS[kind]
         fresh()
         while True:
-            ranks = chance.choice([1, 1, 2])
+            ranks = chance.choice(rank_counts)
             environment = {"LD_PRELOAD": FAULTS}
-            faults = kills % 2 == 1 and kills < number
+            faults = chance.random() < failing and kills < number
             if faults:
                 code = chance.choice([errno.ENOSPC, errno.EIO])
-                environment["RANKINE_FAULTS"] = f".checkpoints/:{code}:{percent}"
+                environment["RANKINE_FAULTS"] = f".checkpoints/checkpoint:{code}:{percent}"
             known = checkpoints()
             by_rank, seconds = calls[kind, ranks]
             aimed = chance.random() < 0.75 and kills < number
-            if aimed:  # at a call that writes, syncs or renames
+            if aimed:  # at a call that changes a file
                 rank = chance.choice(sorted(by_rank))
                 environment["RANKINE_KILL"] = (f".checkpoints/:{rank}:{chance.randint(1, by_rank[rank] // 3)}:"
                                                f"{chance.choice([0, 1, 2])}:{signal.SIGKILL:d}:{note}")
             job = start(ranks, *settings, "--restart", "auto", **environment)
             killed = None
-            try:
-                code = job.wait(chance.uniform(0, 0.9 * seconds) if kills < number and not aimed else 200)
-            except subprocess.TimeoutExpired:
-                pids = ranks_of(job)
-                os.kill(chance.choice(pids) if pids else job.pid, signal.SIGKILL)
-                killed = time.time()
-                code = job.wait(PATIENCE)
-                at["any time"] += 1
+            if kills < number and not aimed:
+                try:
+                    code = job.wait(chance.uniform(0, 0.9 * seconds))
+                except subprocess.TimeoutExpired:
+                    pids = ranks_of(job)
+                    os.kill(chance.choice(pids) if pids else job.pid, signal.SIGKILL)
+                    killed = time.time()
+                    at["any time"] += 1
+            code = end_of(job, 2 * PATIENCE)
             if note.exists():
                 killed = note.stat().st_mtime
                 at[note.read_text()] += 1
                 note.unlink()
+            said = text_of(job)
+            job.log.close()
+            if faults:
+                failed["writes"] += said.count("no checkpoint was written")
+                failed["on other ranks"] += len(re.findall("no checkpoint was written: rank [1-9]", said))
             if killed:
                 slowest = max(slowest, time.time() - killed)
                 kills += 1
+                by_ranks[ranks] += 1
                 faulty += faults
-            said = text_of(job)
-            job.log.close()
             if "skipped the checkpoint" in said:
                 raise SystemExit(f"a checkpoint was damaged by a kill:\n{said}")
             taken = re.search(r"going on from (\S+checkpoint-\d+\.h5)", said)
@@ -200,8 +223,69 @@ def test_kills(number):
             if not killed:
                 raise SystemExit(f"exit code {code} without a kill:\n{said}")
         compare(f"{kind}.h5")
-    print(f"{kills} kills in {cycles} runs ({faulty} with failing writes; {number - at['any time']} inside a call: "
-          f"{dict(at)}), all equal; slowest end of a job after the death of a rank {slowest:.2f} s")
+    print(f"{kills} kills in {cycles} runs on {dict(by_ranks)} ranks ({faulty} with failing writes, of which "
+          f"{failed['writes']} failed, {failed['on other ranks']} of them on a rank above 0; "
+          f"{kills - at['any time']} inside a call: {dict(at)}), all equal; slowest end of a job after the death "
+          f"of a rank {slowest:.2f} s")
+    return failed
+
+
+def test_kills(number):
+    interrupt(number, ["small", "small", "wide"], [1, 1, 2], 0.5)
+
+
+def test_failing(number):
+    """Arrays of 1 MiB and more, which all ranks write, on disks that fail."""
+    failed = interrupt(number, ["broken"], [2, 3, 4], 1)
+    assert failed["on other ranks"] >= number / 20, f"{failed}: the disk did not fail where it should"
+
+
+def test_calls(number):
+    """Each call on a file of a run may fail, on any rank, when it reads as when it writes: the run goes on without a
+    checkpoint or ends with code 3, and a restart gives the same bits."""
+    settings = [*KINDS["wide"][0], "--set", "train.steps=3"]
+    expect(0, run(1, *settings, "--output", "whole.h5"))
+    note, kept = pathlib.Path("failed").absolute(), pathlib.Path("kept")
+    fresh()
+    died = run(2, *settings, LD_PRELOAD=FAULTS,
+               RANKINE_KILL=f".checkpoints/checkpoint-00000003.h5:0:3:0:{signal.SIGKILL:d}:{note}")
+    assert died[0] != 0 and len(checkpoints()) == 2, died
+    shutil.copytree("results.h5.checkpoints", kept)
+
+    def begin():
+        fresh()
+        shutil.copytree(kept, "results.h5.checkpoints")
+    calls = {}
+    parts = {".checkpoints/": 2, "results.h5.tmp": 1, "/dev/shm/rankine.": 1}
+    for part, ranks in parts.items():
+        begin()
+        expect(0, run(ranks, *settings, "--restart", "auto", LD_PRELOAD=FAULTS, RANKINE_CALLS=f"{part}:{os.getcwd()}/calls"))
+        for line in pathlib.Path("calls").read_text().splitlines():
+            rank, _, count = map(int, line.split())
+            calls[part, rank] = calls.get((part, rank), 0) + count
+        pathlib.Path("calls").unlink()
+    chance = random.Random(int(os.environ.get("RANKINE_SEED", "1")))
+    codes = collections.Counter()
+    for trial in range(number):
+        begin()
+        part, rank = chance.choice([key for key, count in calls.items() if count > 0])
+        # The first calls take the lock and read what is there.
+        at = chance.randint(1, 12 if chance.random() < 0.2 else calls[part, rank])
+        code = chance.choice([errno.ENOSPC, errno.EIO])
+        job = start(parts[part], *settings, "--restart", "auto", LD_PRELOAD=FAULTS,
+                    RANKINE_FAULT_AT=f"{part}:{rank}:{at}:{code}:{note}")
+        ended = end_of(job, 2 * PATIENCE)
+        said = text_of(job)
+        job.log.close()
+        what = f"call {at} of {calls[part, rank]} on {part}, rank {rank} ({note.read_text() if note.exists() else '?'})"
+        codes[f"{part} {ended}"] += 1
+        if ended not in (0, 3) or (ended == 3) != ("rankine: error:" in said):
+            raise SystemExit(f"{what}: exit code {ended}\n{said}")
+        if ended != 0:
+            said = expect(0, run(chance.choice([1, 2]), *settings, "--restart", "auto"))
+            assert "going on from" in said, f"{what}\n{said}"
+        compare()
+    print(f"{number} failing calls of {dict(calls)}; exit codes {dict(codes)}, all equal in the end")
 
 
 def stop_after(ranks, number, sent=signal.SIGTERM, rank=0, arguments=(), **environment):
@@ -225,6 +309,33 @@ def test_ranks():
     expect(0, run(2, "--restart", "auto"))
     compare()
     print("one run, continued on", *order, "2 ranks: equal")
+
+
+def test_finished():
+    """Disks that fail while finished variants and seeds are saved, or the results at the end."""
+    rare = ["--set", "checkpoint.every_steps=0"]
+    expect(0, run(1, *rare, "--output", "whole.h5"))
+    assert not pathlib.Path("whole.h5.checkpoints").exists()
+    for ranks, code in ((1, errno.ENOSPC), (2, errno.EIO)):
+        fresh()
+        said = expect(0, run(ranks, *rare, LD_PRELOAD=FAULTS, RANKINE_FAULTS=f".checkpoints/:{code}:100"))
+        # Of 4 runs the first 3 are saved; each is a chance for all that are done by then.
+        assert 3 <= said.count("no checkpoint was written") <= 6, said
+        compare()
+    note = pathlib.Path("failed").absolute()
+    for ranks, groups in ((1, 1), (2, 1), (2, 2)):
+        fresh()
+        concurrent = [*rare, "--set", f"run.concurrent={groups}"]
+        # The file is written in the end; before that its fields and weights.
+        calls = calls_of("results.h5.tmp", ranks, *concurrent)[0][0]
+        fresh()
+        said = expect(3, run(ranks, *concurrent, LD_PRELOAD=FAULTS,
+                             RANKINE_FAULT_AT=f"results.h5.tmp:0:{calls - 3}:{errno.ENOSPC}:{note}"))
+        assert "the run fails with 4 of 4 runs done" in said and said.count("rankine: error:") == 1, said
+        assert not pathlib.Path("results.h5").exists()
+        said = expect(0, run(1, *rare, "--restart", "auto"))
+        assert said.count("was done before") == 4, said
+        compare()
 
 
 def test_signals():
@@ -376,9 +487,10 @@ def test_lock():
     wait_for(lambda: job.poll() is not None or newest() >= 2)
     before = sorted(str(path) for path in pathlib.Path().glob("results*"))
     for ranks in (1, 2):
-        for how in ((), ("--restart", "auto")):
+        for how, what in (((), r"writes this file \(run\.output\)"), (("--restart", "auto"), r"writes this file \(run\.output\)"),
+                          (("--output", "other.h5", "--set", "checkpoint.directory=results.h5.checkpoints"), "works with this folder")):
             said = expect(1, run(ranks, *how, "--set", "train.steps=3"))
-            holder = re.search(r"another job works with this folder: process (\d+) on (\S+); wait until it ends", said)
+            holder = re.search(rf"another job {what}: process (\d+) on (\S+); wait until it ends", said)
             assert holder and holder.group(1) == str(ranks_of(job)[0]), said
             assert holder.group(2) == os.uname().nodename and said.count("rankine: error:") == 1, said
     assert sorted(str(path) for path in pathlib.Path().glob("results*")) == before, "files were left behind"

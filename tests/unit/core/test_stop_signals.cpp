@@ -13,12 +13,22 @@ bool is_blocked(int signal) {
 }
 
 TEST(StopSignals, NoteTheLatest) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM, SIGHUP, SIGXCPU}) {
     const StopSignals signals;
     EXPECT_EQ(StopSignals::received(), 0);
     std::raise(signal);
     EXPECT_EQ(StopSignals::received(), signal);
   }
+}
+
+TEST(StopSignals, AHangUpThatIsIgnoredStaysSo) {
+  std::signal(SIGHUP, SIG_IGN);  // as nohup leaves it
+  {
+    const StopSignals signals;
+    std::raise(SIGHUP);
+    EXPECT_EQ(StopSignals::received(), 0);
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
 TEST(StopSignals, AreHeardWhereTheParentBlockedThem) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <unistd.h>
 
@@ -31,5 +32,11 @@ class Scratch {
  private:
   std::filesystem::path folder_;
 };
+
+/// A file of any content, whatever stood there.
+inline void put_file(const std::string& path, const std::string& bytes) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 }  // namespace rankine::testing

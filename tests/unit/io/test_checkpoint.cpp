@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "src/io/checkpoint.hpp"
+#include "src/io/files.hpp"
 #include "src/io/safe_file.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -133,7 +134,7 @@ TEST(Checkpoint, RefusesOtherFormats) {
   put(hash(bytes));
   put(0);
   put(hash(seal));
-  write_file(scratch / "old.h5", bytes + seal);
+  testing::put_file(scratch / "old.h5", bytes + seal);
   try {
     read_checkpoint(scratch / "old.h5");
     ADD_FAILURE() << "it was read";
@@ -176,8 +177,9 @@ TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
   EXPECT_TRUE(folder.list().empty());
   EXPECT_EQ(folder.next_number(), 1);
   folder.create();
-  for (int i = 1; i <= 11; ++i) write_file(folder.path_of(folder.next_number()), "x");
-  write_file(folder.path_of(12) + ".tmp.77", "x");
+  for (int i = 1; i <= 11; ++i) write_checkpoint(folder.path_of(folder.next_number()), {});
+  const std::string dead = ".tmp." + host_label() + ".999999999";
+  testing::put_file(folder.path_of(12) + dead, "x");
   folder.remove_temporaries();
   CheckpointFolder::set_aside(folder.path_of(11));
   EXPECT_EQ(folder.next_number(), 12);
@@ -190,6 +192,142 @@ TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
   EXPECT_TRUE(folder.list().empty());
   EXPECT_FALSE(folder.archive());
   EXPECT_TRUE(std::filesystem::exists(scratch / "c/previous/checkpoint-00000010.h5"));
+}
+
+/// Every file below, by its path: content, or where a link leads.
+std::map<std::string, std::string> snapshot(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string name = std::filesystem::relative(entry.path(), folder).string();
+    if (entry.is_symlink())
+      files[name] = "-> " + std::filesystem::read_symlink(entry.path()).string();
+    else
+      files[name] = entry.is_directory() ? "/" : read_file(entry.path().string());
+  }
+  return files;
+}
+
+TEST(CheckpointFolder, LeavesEverythingElseAlone) {
+  const Scratch scratch;
+  const CheckpointFolder folder(scratch / "c");
+  write_checkpoint(scratch / "elsewhere.h5", {});
+  write_checkpoint(scratch / "c/copy of checkpoint-00000001.h5", {});  // not our name
+  testing::put_file(scratch / "c/checkpoint-00000001.h5", "data");     // our names, not our bytes
+  testing::put_file(scratch / "c/checkpoint-00000009.h5.damaged", "data");
+  testing::put_file(scratch / "c/finished-v-seed_0.h5", "");
+  testing::put_file(scratch / "c/checkpoint-00000001.h5.tmp.x.y", "data");
+  testing::put_file(scratch / "c/notes.h5.tmp.999999999", "data");
+  testing::put_file(scratch / "c/results.h5", "data");
+  testing::put_file(scratch / "c/lock", "data");
+  testing::put_file(scratch / "c/group_2/data.h5", "data");
+  testing::put_file(scratch / "c/group_mine/checkpoint-00000001.h5", "data");
+  testing::put_file(scratch / "c/previous/data.h5", "data");
+  testing::put_file(scratch / "c/previous/deeper/data.h5", "data");
+  testing::put_file(scratch / "c/previous/group_2/data.h5", "data");
+  std::filesystem::create_symlink(scratch / "elsewhere.h5", scratch / "c/checkpoint-00000002.h5");
+  std::filesystem::create_directory(scratch / "c/checkpoint-00000003.h5");
+  std::filesystem::create_directory(scratch / "c/group_7");
+  const auto before = snapshot(scratch.path());
+
+  folder.remove_temporaries();
+  folder.prune(1, 0);
+  CheckpointFolder::set_aside(folder.path_of(1));
+  CheckpointFolder::set_aside(folder.path_of(2));
+  EXPECT_FALSE(folder.archive());
+  EXPECT_EQ(snapshot(scratch.path()), before);
+
+  // The same with checkpoints of ours among them, twice.
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(folder.next_number(), 10);
+    write_checkpoint(folder.path_of(10), {});
+    write_checkpoint(scratch / "c/group_2/checkpoint-00000004.h5", {});
+    write_checkpoint(scratch / "c/group_3/checkpoint-00000004.h5", {});
+    EXPECT_TRUE(folder.archive());
+    auto after = snapshot(scratch.path());
+    EXPECT_EQ(after.erase("c/previous/checkpoint-00000010.h5"), 1U);
+    EXPECT_EQ(after.erase("c/previous/group_2/checkpoint-00000004.h5"), 1U);
+    EXPECT_EQ(after.erase("c/previous/group_3/checkpoint-00000004.h5"), 1U);
+    EXPECT_EQ(after.erase("c/previous/group_3"), 1U);
+    EXPECT_EQ(after, before);
+  }
+  EXPECT_EQ(folder.others().size(), 15U);
+}
+
+TEST(CheckpointFolder, RefusesWhatStandsInTheWay) {
+  const Scratch scratch;
+  const CheckpointFolder folder(scratch / "c");
+  const auto refusal = [&](const std::vector<std::string>& finished) {
+    try {
+      folder.check(finished, true);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal({folder.finished_path("v", 0)}), "");
+  testing::put_file(folder.finished_path("v", 0), "data");
+  EXPECT_THAT(refusal({folder.finished_path("v", 0)}),
+              ::testing::HasSubstr("is no checkpoint that Rankine wrote"));
+  EXPECT_EQ(refusal({folder.finished_path("v", 1)}), "");
+  testing::put_file(scratch / "c/previous", "a file");
+  EXPECT_EQ(refusal({}), "") << "there is nothing to move";
+  write_checkpoint(folder.path_of(1), {});
+  EXPECT_THAT(refusal({}), ::testing::HasSubstr("previous: is no folder"));
+  EXPECT_THROW(folder.archive(), IoError);
+  EXPECT_TRUE(std::filesystem::exists(folder.path_of(1)));
+  std::filesystem::remove(scratch / "c/previous");
+  testing::put_file(scratch / "c/previous/checkpoint-00000001.h5", "data");
+  EXPECT_THAT(refusal({}), ::testing::HasSubstr("would be moved there"));
+  EXPECT_THROW(folder.archive(), IoError);
+  EXPECT_EQ(read_file(scratch / "c/previous/checkpoint-00000001.h5"), "data");
+  std::filesystem::remove_all(scratch / "c/previous");
+  EXPECT_TRUE(folder.archive());
+}
+
+TEST(CheckpointFolder, RunsThatShareAFolderKeepTheirOwn) {
+  const Scratch scratch;
+  const CheckpointFolder mine(scratch / "c", "../mine.h5"), other(scratch / "c", "../other.h5");
+  mine.create();
+  const auto write = [&](const CheckpointFolder& folder, const std::string& path) {
+    CheckpointContent content;
+    content.texts["results"] = folder.run();
+    write_checkpoint(path, content);
+  };
+  for (int i = 0; i < 4; ++i) {
+    write(mine, mine.path_of(mine.next_number()));
+    write(other, other.path_of(other.next_number()));
+  }
+  write(other, other.finished_path("v", 0));
+  EXPECT_EQ(run_of_checkpoint(mine.path_of(1)), "../mine.h5");
+  EXPECT_EQ(mine.others().size(), 5U);
+  EXPECT_THROW(mine.check({mine.finished_path("v", 0)}, false), InputError);
+  mine.prune(1, 0);
+  EXPECT_EQ(mine.others().size(), 5U);
+  EXPECT_EQ(other.others(), (std::vector<std::string>{"checkpoint-00000007.h5"}));
+  EXPECT_TRUE(mine.archive());
+  EXPECT_FALSE(mine.has_mine());
+  EXPECT_TRUE(other.has_mine());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(other.path() + "/previous"), {}), 1);
+}
+
+TEST(CheckpointFolder, WhatIsDamagedIsStillKnown) {
+  const Scratch scratch;
+  const CheckpointFolder folder(scratch / "c");
+  CheckpointContent content;
+  content.state["x"] = {DType::f64, {4096}, std::vector<std::byte>(32768)};
+  write_checkpoint(folder.path_of(1), content);
+  const std::string whole = read_file(folder.path_of(1));
+  std::string flipped = whole;
+  flipped[whole.size() / 2] ^= 1;
+  for (const std::string& bytes : {whole.substr(0, whole.size() / 2), whole.substr(0, whole.size() - 1),
+                                   flipped, std::string(20000, '\0') + whole.substr(20000)}) {
+    testing::put_file(folder.path_of(1), bytes);
+    EXPECT_TRUE(is_own_checkpoint(folder.path_of(1)));
+    CheckpointFolder::set_aside(folder.path_of(1));
+    EXPECT_TRUE(std::filesystem::exists(folder.path_of(1) + ".damaged"));
+    folder.prune(1, 0);
+    EXPECT_FALSE(std::filesystem::exists(folder.path_of(1) + ".damaged"));
+  }
 }
 
 }  // namespace

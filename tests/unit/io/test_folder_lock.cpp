@@ -2,6 +2,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,12 +81,62 @@ TEST(FolderLock, AnotherMachineIsDeadWithoutAHeartbeat) {
 
 TEST(FolderLock, ARequeuedJobDoesNotWaitForItself) {
   const Scratch scratch;
-  std::ofstream(scratch / "lock") << "host=there\npid=1\nstart=2\njob=77\n";
+  std::ofstream(scratch / FolderLock::name) << "host=there\npid=1\nstart=2\njob=77\n";
   ::setenv("SLURM_JOB_ID", "77", 1);
   const auto before = std::chrono::steady_clock::now();
   EXPECT_EQ(refusal(scratch.path()), "");
   EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);
   ::unsetenv("SLURM_JOB_ID");
+}
+
+TEST(FolderLock, LeavesNothingBehindAndTakesNoForeignFile) {
+  const Scratch scratch;
+  EXPECT_EQ(refusal(scratch.path()), "");
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+  testing::put_file(scratch / FolderLock::name, "somebody's notes");
+  EXPECT_THAT(refusal(scratch.path()), ::testing::HasSubstr("is none; move it away"));
+  std::ifstream file(scratch / FolderLock::name);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "somebody's notes");
+}
+
+/// Processes that all start to take the same lock at once: how many get it.
+int winners(const std::string& target, bool use_flock) {
+  int start[2], result[2];
+  if (::pipe(start) != 0 || ::pipe(result) != 0) return -1;
+  constexpr int jobs = 8;
+  std::vector<pid_t> pids;
+  for (int i = 0; i < jobs; ++i) {
+    pids.push_back(::fork());
+    if (pids.back() != 0) continue;
+    char byte = 0;
+    ::close(start[1]);
+    static_cast<void>(!::read(start[0], &byte, 1));  // ends when the parent closes it
+    try {
+      const OutputLock lock(target, "out.h5", "run.output", {}, {.heartbeat = 50ms, .use_flock = use_flock});
+      static_cast<void>(!::write(result[1], "w", 1));
+      ::close(result[1]);
+      for (;;) ::pause();
+    } catch (const InputError&) {
+      static_cast<void>(!::write(result[1], "l", 1));
+    }
+    ::_exit(0);
+  }
+  ::close(start[0]);
+  ::close(start[1]);
+  int won = 0;
+  for (int i = 0; i < jobs; ++i) {
+    char byte = 0;
+    if (::read(result[0], &byte, 1) == 1 && byte == 'w') ++won;
+  }
+  for (const pid_t pid : pids) end(pid);
+  ::close(result[0]);
+  ::close(result[1]);
+  return won;
+}
+
+TEST_P(Locks, OfJobsThatStartAtOnceOneWins) {
+  const Scratch scratch;
+  for (int round = 0; round < 20; ++round) EXPECT_EQ(winners(scratch / "out.h5", GetParam()), 1) << round;
 }
 
 TEST(FolderLock, NeedsAFolderThatItCanWriteTo) { EXPECT_THROW(FolderLock("/proc/no/such/folder"), IoError); }

@@ -109,10 +109,10 @@ TEST(Hdf5, BadFilesAreInputErrors) {
               AllOf(HasSubstr("none.h5"), HasSubstr("No such file")));
   EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch.path().string()); }),
               HasSubstr("is a folder"));
-  write_file(scratch / "text.h5", "not at all HDF5");
+  testing::put_file(scratch / "text.h5", "not at all HDF5");
   EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "text.h5"); }),
               HasSubstr("is not an HDF5 file"));
-  write_file(scratch / "empty.h5", "");
+  testing::put_file(scratch / "empty.h5", "");
   EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "empty.h5"); }),
               HasSubstr("is not an HDF5 file"));
 }
@@ -126,7 +126,7 @@ TEST(Hdf5, ATruncatedFileIsRefusedWhereverItEnds) {
   }
   const std::string whole = read_file(scratch / "a.h5");
   for (std::size_t size = 1; size < whole.size(); size += whole.size() / 40) {
-    write_file(scratch / "cut.h5", whole.substr(0, size));
+    testing::put_file(scratch / "cut.h5", whole.substr(0, size));
     EXPECT_THAT(message<InputError>([&] { hdf5::File::open(scratch / "cut.h5").root().read<double>("g/u"); }),
                 HasSubstr("cut.h5"))
         << "cut at " << size << " of " << whole.size();

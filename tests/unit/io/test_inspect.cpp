@@ -65,10 +65,10 @@ TEST(Inspect, ADamagedCheckpointIsRefusedAndTheFolderSaysSo) {
   write_checkpoint(good, content());
   std::string bytes = read_file(good);
   bytes[bytes.size() / 3] ^= 4;
-  write_file(bad, bytes);
+  testing::put_file(bad, bytes);
   EXPECT_THROW(info_text(bad), InputError);
   EXPECT_THROW(compare_results(good, bad), InputError);
-  write_file(bad, bytes.substr(0, bytes.size() / 2));
+  testing::put_file(bad, bytes.substr(0, bytes.size() / 2));
   EXPECT_THROW(info_json(bad), InputError);
   CheckpointContent done = content();
   done.texts["finished"] = "yes";

@@ -61,7 +61,8 @@ def test_no_object_has_a_time_stamp(results):
 
 def test_info_json_has_the_documented_names(results):
     info = json.loads(program("json", results).stdout)
-    assert list(info) == ["file", "format_version", "title", "variants", "runs", "expectations", "provenance"]
+    assert list(info) == ["file", "format_version", "title", "missing", "variants", "runs", "expectations", "provenance",
+                          "others"]
     assert info["variants"]["pi-hc"]["rel_l2"]["count"] == 3
     run = info["runs"][0]
     assert run["variant"] == "pi-sc" and run["seed"] == 1 and run["steps"] == 200

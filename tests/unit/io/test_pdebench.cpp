@@ -214,7 +214,7 @@ TEST(Pdebench, MissingForeignAndTruncatedFilesAreInputErrors) {
   writer.append(sample(0));
   writer.finish();
   const std::string whole = read_file(scratch / "d.h5");
-  write_file(scratch / "cut.h5", whole.substr(0, whole.size() / 2));
+  testing::put_file(scratch / "cut.h5", whole.substr(0, whole.size() / 2));
   EXPECT_THROW(PdebenchFile(scratch / "cut.h5"), InputError);
 }
 

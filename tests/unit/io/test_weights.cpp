@@ -50,7 +50,7 @@ TEST_P(Formats, RefuseTruncatedFilesWhereverTheyEnd) {
   write_weights(path, examples());
   const std::string whole = read_file(path);
   for (std::size_t size = 0; size + 1 < whole.size(); size += 1 + whole.size() / 50) {
-    write_file(cut, whole.substr(0, size));
+    testing::put_file(cut, whole.substr(0, size));
     EXPECT_THROW(read_weights(cut), InputError) << size << " of " << whole.size();
   }
 }
@@ -63,7 +63,7 @@ TEST(Weights, AFlippedBitInAnNpzIsFound) {
   write_weights(scratch / "w.npz", examples());
   std::string bytes = read_file(scratch / "w.npz");
   bytes[180] ^= 1;  // in the values of the first array
-  write_file(scratch / "w.npz", bytes);
+  testing::put_file(scratch / "w.npz", bytes);
   EXPECT_THROW(read_weights(scratch / "w.npz"), InputError);
 }
 
@@ -123,7 +123,7 @@ TEST(Weights, HostileSafetensorsAreRefusedWithTheirFault) {
       {std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8), "too long"},
   };
   for (const auto& [bytes, fault] : files) {
-    write_file(path, bytes);
+    testing::put_file(path, bytes);
     try {
       read_weights(path);
       ADD_FAILURE() << "no error: " << fault;
@@ -149,7 +149,7 @@ TEST(Weights, AnyChangeOfBytesIsReadOrRefusedButNeverMore) {
       std::string bytes = whole;
       for (std::uint64_t changes = 1 + next() % 4; changes > 0; --changes)
         bytes[next() % bytes.size()] = static_cast<char>(next());
-      write_file(path, bytes);
+      testing::put_file(path, bytes);
       try {
         const WeightArrays arrays = read_weights(path);
         for (const WeightArray& array : arrays) EXPECT_LE(array.bytes.size(), whole.size());
@@ -180,7 +180,7 @@ TEST(Weights, ComeOutOfCheckpoints) {
   EXPECT_TRUE(read_weights(scratch / "w.npz") == (WeightArrays{arrays[1], arrays[0]}));
   std::string bytes = read_file(path);
   bytes[bytes.size() / 2] ^= 1;
-  write_file(path, bytes);
+  testing::put_file(path, bytes);
   EXPECT_THROW(read_weights(path), InputError);
 }
 
