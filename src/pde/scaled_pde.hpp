@@ -21,8 +21,6 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
   std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
-  std::vector<PdeConstant> constants() const override { return pde_.constants(); }
-
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -30,7 +28,6 @@ class ScaledPde final : public Pde, public CollocatedPde {
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
   bool convective(int unknown) const override { return pde_.convective(unknown); }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
-  bool convective(int unknown) const override { return pde_.convective(unknown); }
   bool linear_flux() const override { return pde_.linear_flux(); }
   bool autonomous() const override { return pde_.autonomous(); }
   std::vector<double> time_events(std::span<const double> parameters) const override {
