@@ -155,8 +155,9 @@ class GmresMarch final : public LinearMarch {
     RANKINE_PETSC(VecRestoreArrayRead(rhs_, &b));
     RANKINE_PETSC(VecRestoreArrayRead(solution_, &x));
     const double residual = precondition(left), size = precondition(start);
-    // Rounding leaves more than the recurrence says, but not a thousand times as much. A NaN fails too.
-    if (!(residual <= 1000 * std::max(options_.rtol, 1e-15) * size)) {
+    // Rounding leaves more than the recurrence says, but not a thousand times as much. What is not finite
+    // fails, too.
+    if (!std::isfinite(size) || !(residual <= 1000 * std::max(options_.rtol, 1e-15) * size)) {
       char ratio[32];
       std::snprintf(ratio, sizeof ratio, "%.1e", residual / size);
       fail(column, std::string("the solution leaves ") + ratio +

@@ -203,7 +203,8 @@ class GaussNewton final : public LeastSquaresSolver {
         system = reduce_with(problem, w, options.reduction, rows);
         report.objective = system.objective;
         report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !all_finite(system.gram))
+        if (!std::isfinite(system.objective) || !std::isfinite(report.gradient_norm) ||
+            !all_finite(system.gram))
           return not_finite(report, "the linearised system");
         if (first_gradient < 0) first_gradient = report.gradient_norm;
         if (report.gradient_norm <= options.atol + options.rtol * first_gradient) return report;
@@ -271,7 +272,8 @@ class LevenbergMarquardt final : public LeastSquaresSolver {
         system = reduce_with(problem, w, options.reduction, rows);
         report.objective = system.objective;
         report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !all_finite(system.gram))
+        if (!std::isfinite(system.objective) || !std::isfinite(report.gradient_norm) ||
+            !all_finite(system.gram))
           return not_finite(report, "the linearised system");
       }
       if (report.iterations == options.max_steps) {

@@ -145,6 +145,10 @@ class TaoBrgn final : public LeastSquaresSolver {
     double squares = 0;
     for (double g : system.gradient) squares += g * g;
     report.gradient_norm = std::sqrt(squares);
+    if (!std::isfinite(report.objective) || !std::isfinite(report.gradient_norm)) {
+      report.status = SolveStatus::not_finite;
+      report.reason = "the objective or its gradient is not finite";
+    }
     return report;
   }
 };

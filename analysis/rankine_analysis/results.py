@@ -26,7 +26,9 @@ def _attribute(item, name, default=""):
 
 
 def _group(parent, path) -> Optional[h5py.Group]:
-    """The group at `path`, or None where there is none, or something else."""
+    """The group at `path`, or None where there is none, something else, or a link to another place."""
+    if not isinstance(parent.get(path, getlink=True), h5py.HardLink):
+        return None
     found = parent.get(path)
     return found if isinstance(found, h5py.Group) else None
 

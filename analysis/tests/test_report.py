@@ -128,6 +128,32 @@ def test_infinite_and_missing_numbers_are_no_obstacle(results_file, tmp_path):
     assert main(["report", str(copy), "-o", str(tmp_path / "out")]) == 0
 
 
+def test_data_of_others_are_left_aside_and_named(results_file, tmp_path, capsys):
+    copy = tmp_path / "mine.h5"
+    shutil.copy(results_file, copy)
+    assert main(["report", str(copy), "-o", str(tmp_path / "plain")]) == 0
+    plain = capsys.readouterr().out
+    run = "runs/pi-sc/seed_1"
+    top = ["", "runs", "runs/pi-sc", run]
+    with h5py.File(copy, "r+") as file:
+        parts = [f"{run}/{name}" for name in file[run]]
+        for place in [*top, *parts, "timing", "timing/pi-sc", "timing/pi-sc/seed_1", "expectations", "provenance"]:
+            file[f"{place}/mine"] = np.array([b"a", b"b", b"c"])
+            file[f"{place}/seed_x"] = np.zeros((5, 7))
+            file[f"{place}/seed_3_old/values"] = np.arange(4)
+            file[f"{place}/compound"] = np.zeros(2, dtype=[("a", "i4"), ("b", "f8")])
+            file[f"{place}/dangling"] = h5py.SoftLink("/nowhere")
+            file[f"{place}/circle"] = h5py.SoftLink("/")
+            file[f"{place}/nothing"] = h5py.Empty("f8")
+    assert main(["report", str(copy), "-o", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.replace(str(tmp_path / "out"), str(tmp_path / "plain")).startswith(plain)
+    aside = printed.split("left aside, since it is not of Rankine's layout: ")[1].split(", ")
+    assert {f"{'/' if place else ''}{place}/mine" for place in top} <= {name.strip() for name in aside}
+    with Results(copy) as results, Results(results_file) as before:
+        assert [(r.variant, r.seed) for r in results.runs] == [(r.variant, r.seed) for r in before.runs]
+
+
 def test_compare_shows_the_ratio(results_file, tmp_path, capsys):
     other = tmp_path / "other.h5"
     shutil.copy(results_file, other)

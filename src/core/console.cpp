@@ -2,9 +2,11 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <iostream>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace rankine {
@@ -12,6 +14,20 @@ namespace {
 
 int first_error = 0;
 bool works = false, ended = false;
+
+/// Open MPI's launcher reads what its processes print, and ends the job when it cannot pass that on. Whether
+/// it has nobody to pass it on to; false where that cannot be seen, as from another machine. A line that is
+/// on its way when the reader goes still ends the job.
+bool launcher_has_no_reader() {
+  static const bool launched = std::getenv("OMPI_COMM_WORLD_RANK") != nullptr;
+  if (!launched) return false;
+  const std::string output = "/proc/" + std::to_string(::getppid()) + "/fd/1";
+  struct stat status {};
+  if (::stat(output.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode)) return false;
+  const int descriptor = ::open(output.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor >= 0) ::close(descriptor);
+  return descriptor < 0 && errno == ENXIO;  // a pipe without a reader
+}
 
 }  // namespace
 
@@ -27,14 +43,17 @@ void Console::open() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-void Console::print(const std::string& text) {
-  errno = 0;
-  std::cout << text << std::flush;
-  look_at(std::cout);
-}
+void Console::print(const std::string& text) { write(std::cout, text); }
 
-void Console::look_at(std::ostream& out) {
-  if (out || ended) return;
+void Console::write(std::ostream& out, const std::string& text) {
+  if (&out == &std::cout && !ended && launcher_has_no_reader()) {
+    ended = true;
+    if (first_error == 0) first_error = EPIPE;
+  }
+  if (&out == &std::cout && ended) return;
+  errno = 0;
+  out << text << std::flush;
+  if (out) return;
   const int error = errno == 0 ? EIO : errno;
   if (first_error == 0) first_error = error;
   // A full disk may be given room again; a reader that has gone does not come back.

@@ -16,8 +16,8 @@ class Console {
 
   /// Prints and flushes.
   static void print(const std::string& text);
-  /// Notes that `out` could not be written, if that is so, and lets it go on where that may help.
-  static void look_at(std::ostream& out);
+  /// The same on any stream, of which standard output counts.
+  static void write(std::ostream& out, const std::string& text);
 
   /// From here on the program does more than to print: its exit code does not depend on what is printed.
   static void work_begins();

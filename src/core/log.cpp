@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -62,11 +61,7 @@ bool Log::colors_wanted() {
   return off == nullptr || *off == '\0';
 }
 
-void Log::put(const std::string& text) {
-  errno = 0;
-  out_ << text << std::flush;
-  Console::look_at(out_);
-}
+void Log::put(const std::string& text) { Console::write(out_, text); }
 
 void Log::line(const std::string& text) {
   if (style_ == Style::silent) return;

@@ -59,18 +59,43 @@ long most_varied(const PdeSplit& split) {
   return which;
 }
 
+constexpr const char* split_names[3] = {"training", "validation", "test"};
+
+/// What `solve` gives; a failure of it names the sample.
+template <class Solve>
+auto of_sample(int split, long sample, const Solve& solve) {
+  try {
+    return solve();
+  } catch (const NumericalError& error) {
+    throw NumericalError(fmt::format("{} sample {}: {}", split_names[split], sample, error.what()));
+  }
+}
+
 /// Which parts of the solutions a split keeps.
 enum class Keep { fields, right_wall };
 
-/// Solves all samples, dealt over the ranks, at the union of both lists of times.
-void solve_references(const Pde& pde, const Communicator& communicator, int cells,
-                      const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
-                      const std::vector<std::vector<double>>& numbers, const std::function<void()>& between,
-                      PdeSplit& split) {
-  std::vector<double> all(own_times);
-  if (keep == Keep::fields) all.insert(all.end(), times.begin(), times.end());
+/// Both lists of times, rising.
+std::vector<double> merged(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> all(a);
+  all.insert(all.end(), b.begin(), b.end());
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+/// A reference that is known already, on pde.data_cells().
+struct Known {
+  long sample = -1;
+  std::span<const double> solution;
+};
+
+/// Solves all samples of a split (`which`) but the known one, dealt over the ranks, at the union of both
+/// lists of times.
+void solve_references(const Pde& pde, const Communicator& communicator, int cells,
+                      const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
+                      const std::vector<std::vector<double>>& numbers, const Known& known,
+                      const std::function<void()>& between, int which, PdeSplit& split) {
+  const std::vector<double> all = keep == Keep::fields ? merged(own_times, times) : own_times;
   const long width = static_cast<long>(cells) * pde.unknowns();
   const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, long from,
                         std::vector<double>& out) {
@@ -90,7 +115,10 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
       const size_t count = split.parameters.size() / split.size();
       const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
       const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_cells());
-      const std::vector<double> solution = pde.reference(initial, parameters, cells, all);
+      const std::vector<double> solution =
+          s == known.sample
+              ? average_cells(known.solution, pde.data_cells(), cells, pde.unknowns())
+              : of_sample(which, s, [&] { return pde.reference(initial, parameters, cells, all); });
       if (keep == Keep::fields) pick(solution, times, 0, mine);
       pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
     });
@@ -115,7 +143,7 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
   communicator.on_root([&] { writer.emplace(options.write, times, x, true, all.size()); });
   const std::vector<PdeParameter> parameters = pde.parameters();
   const size_t count = parameters.size();
-  std::string constants;
+  std::string constants = "pde: diffusion_sorption\n";
   for (const PdeConstant& c : pde.constants())
     if (!c.key.empty() && std::none_of(parameters.begin(), parameters.end(),
                                        [&](const PdeParameter& p) { return p.name == c.key; }))
@@ -296,25 +324,28 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
                  numbers[i]);
   const Stopwatch watch;
   std::vector<CheckedSample> checked;
+  Known known[3];
   for (int i = 0; i < 3; ++i) {
     const bool observed = i == 0 && options.observations.source == "generate";
-    const long s = observed ? options.observations.sample : most_varied(*splits[i]);
+    known[i].sample = observed ? options.observations.sample : most_varied(*splits[i]);
     const auto count = static_cast<long>(pde.parameters().size());
-    const auto first = splits[i]->parameters.begin() + s * count;
-    constexpr const char* names[3] = {"training", "validation", "test"};
-    checked.push_back({fmt::format("{} sample {}", names[i], s), numbers[i][s], {first, first + count}});
+    const auto first = splits[i]->parameters.begin() + known[i].sample * count;
+    checked.push_back({.name = fmt::format("{} sample {}", split_names[i], known[i].sample),
+                       .numbers = numbers[i][known[i].sample],
+                       .parameters = {first, first + count},
+                       .times = i == 0 ? data.times : merged(own_times, data.times)});
   }
-  data.check = check_references(pde, options.reference_check, checked, data.times, communicator, between);
+  data.check = check_references(pde, options.reference_check, checked, communicator, between);
   data.check_seconds = communicator.max(watch.seconds());
+  for (int i = 1; i < 3; ++i) known[i].solution = data.check.references[i];
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
-  for (int i = 0; i < 3; ++i) {
-    if (i > 0)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], between,
-                       *splits[i]);
-    else if (train_right_wall)
-      solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[i], between,
-                       data.train);
-  }
+  for (int i = 1; i < 3; ++i)
+    solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], known[i],
+                     between, i, *splits[i]);
+  if (train_right_wall)
+    solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[0], {},
+                     between, 0, data.train);
+  data.check.references.clear();
   return data;
 }
 
@@ -352,7 +383,9 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
   std::vector<double> from_start(times.begin(), times.end());
   const bool starts_later = from_start.empty() || from_start.front() > 0;
   if (starts_later) from_start.insert(from_start.begin(), 0.0);
-  std::vector<double> u = pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
+  std::vector<double> u = of_sample(0, sample, [&] {
+    return pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
+  });
   if (starts_later) u.erase(u.begin(), u.begin() + static_cast<long>(split.initial.size()));
   return u;
 }

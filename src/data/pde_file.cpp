@@ -1,9 +1,10 @@
 #include "src/data/pde_file.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
-#include <map>
 #include <regex>
 #include <string>
 #include <utility>
@@ -66,15 +67,25 @@ void check_times(const PdebenchFile& file, const Pde& pde, std::optional<int> fr
                                  t.size(), *frames, t.size()));
 }
 
-/// Name and value of a number that a text states.
-using Stated = std::vector<std::pair<std::string, double>>;
+/// What a text states: numbers by name, and what it calls the equation.
+struct Stated {
+  std::vector<std::pair<std::string, double>> numbers;
+  std::string equation;
+};
 
-void add_number(const std::string& name, const std::string& text, Stated& out) {
+void add(const std::string& name, const std::string& text, Stated& out) {
+  std::string lower;
+  for (const char c : text)
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const bool of_pdebench = lower.size() > 2 && lower[0] >= '1' && lower[0] <= '3' && lower[1] == 'd';
+  if ((name == "pde" || (name == "name" && of_pdebench)) && lower.find("sorp") == std::string::npos)
+    out.equation = text;
   const char* begin = text.c_str();
   char* end = nullptr;
   const double value = std::strtod(begin, &end);
   while (end != nullptr && (*end == ' ' || *end == '\t' || *end == '\r' || *end == ',')) ++end;
-  if (end != begin && *end == '\0') out.emplace_back(name, value);
+  if (end != begin && *end == '\0') out.numbers.emplace_back(name, value);
 }
 
 /// The numbers of a configuration: those at its top and in the sections that describe the simulation. A text
@@ -85,22 +96,21 @@ Stated numbers_of(const std::string& config) {
     const DeckNode root = parse_deck_text(config, "config");
     const auto add_section = [&](const DeckNode& section) {
       for (const std::string& key : section.keys())
-        if (const DeckNode value = section.child(key); value.is_scalar())
-          add_number(key, value.as_text(), out);
+        if (const DeckNode value = section.child(key); value.is_scalar()) add(key, value.as_text(), out);
     };
     add_section(root);
     for (const char* section :
          {"sim", "simulation", "pde", "equation", "physics", "parameters", "params", "args"})
       if (root.has(section) && root.child(section).is_mapping()) add_section(root.child(section));
   } catch (const InputError&) {
-    out.clear();
+    out = {};
     static const std::regex line(R"(^\s*["']?(\w+)["']?\s*[:=]\s*(.*)$)");
     std::size_t at = 0;
     while (at < config.size()) {
       const std::size_t end = std::min(config.find('\n', at), config.size());
       const std::string one = config.substr(at, std::min<std::size_t>(end - at, 1000));
       std::smatch found;
-      if (std::regex_match(one, found, line)) add_number(found[1], found[2], out);
+      if (std::regex_match(one, found, line)) add(found[1], found[2], out);
       at = end + 1;
     }
   }
@@ -114,10 +124,15 @@ void check_stated(const PdebenchFile& file, const Pde& pde, long sample) {
     if (attribute.name == "config" && !attribute.text.empty())
       stated = numbers_of(attribute.text);
     else if (!attribute.text.empty())
-      add_number(attribute.name, attribute.text, stated);
+      add(attribute.name, attribute.text, stated);
     else if (attribute.numbers.size() == 1)
-      stated.emplace_back(attribute.name, attribute.numbers.front());
-    for (const auto& [name, value] : stated)
+      stated.numbers.emplace_back(attribute.name, attribute.numbers.front());
+    if (!stated.equation.empty())
+      throw InputError(
+          fmt::format("{} calls the equation '{}', but data.source: pdebench reads solutions of "
+                      "diffusion-sorption; give another file",
+                      attribute.place, printable(stated.equation)));
+    for (const auto& [name, value] : stated.numbers)
       for (const PdeConstant& constant : constants) {
         if (name != constant.key && std::count(constant.names.begin(), constant.names.end(), name) == 0)
           continue;

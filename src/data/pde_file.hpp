@@ -16,6 +16,7 @@ namespace rankine {
 /// - an attribute, or a number in an attribute `config` (YAML or JSON), differs from the equation's constant
 ///   of that name by more than the rounding of float32. Names that the equation does not know are passed
 ///   over;
+/// - it names another equation: a `pde`, or a `name` in PDEBench's way ("1d_burgers");
 /// - a value is not finite, or a tenth of their range outside the equation's bounds.
 /// Reads all these samples.
 void check_pde_file(const PdebenchFile& file, const Pde& pde, long samples, std::optional<int> frames);

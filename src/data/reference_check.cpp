@@ -13,12 +13,18 @@
 namespace rankine {
 namespace {
 
-/// Which solution of a sample.
-enum Kind { reference, half_tolerance, other_cells, limited_flux };
+enum Kind { reference, half_tolerance, limited_flux, other_cells };
 
-/// Solves one sample on `cells` cells: [time][cell][unknown].
-std::vector<double> solve(const Pde& pde, const CheckedSample& sample, Kind kind, int cells,
-                          std::span<const double> times) {
+/// One way to solve a sample: [time][cell][unknown].
+struct Repetition {
+  Kind kind;
+  int cells;
+  std::vector<double> times;
+  size_t length(const Pde& pde) const { return times.size() * cells * pde.unknowns(); }
+};
+
+std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Repetition& how) {
+  const auto& [kind, cells, times] = how;
   // A front that the limited flux keeps sharp makes the integrator take many small steps. The gap that is
   // looked for is large, so that they need not be accurate.
   constexpr double limited_rtol = 1e-4;
@@ -110,45 +116,69 @@ void ReferenceCheckOptions::options(OptionVisitor& o) {
      .exclusive_min = true});
 }
 
+namespace {
+
+/// Solutions of one sample in all these ways, each solved by one of the ranks; all ranks get all of them.
+std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& sample,
+                                           const std::vector<Repetition>& ways,
+                                           const Communicator& communicator,
+                                           const std::function<void()>& between) {
+  const size_t ranks = communicator.size();
+  std::vector<double> mine;
+  for (size_t first = 0; first < ways.size(); first += ranks) {
+    if (between) between();
+    communicator.together([&] {
+      const size_t own = first + communicator.rank();
+      if (own >= ways.size()) return;
+      try {
+        const std::vector<double> u = solve(pde, sample, ways[own]);
+        mine.insert(mine.end(), u.begin(), u.end());
+      } catch (const NumericalError& error) {
+        std::string how;
+        if (ways[own].kind == half_tolerance) how = std::string(", ") + in_time.done;
+        if (ways[own].kind == limited_flux) how = std::string(", ") + in_flux.done;
+        if (ways[own].kind == other_cells) how = fmt::format(", on {} cells", ways[own].cells);
+        throw NumericalError(sample.name + how + ": " + error.what());
+      }
+    });
+  }
+  // What is gathered stands rank by rank.
+  const std::vector<double> all = communicator.all_gather_varying(std::span<const double>(mine));
+  std::vector<std::vector<double>> solutions(ways.size());
+  auto at = all.begin();
+  for (size_t rank = 0; rank < ranks; ++rank)
+    for (size_t i = rank; i < ways.size(); i += ranks) {
+      const auto end = at + static_cast<long>(ways[i].length(pde));
+      solutions[i].assign(at, end);
+      at = end;
+    }
+  return solutions;
+}
+
+}  // namespace
+
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
-                                const std::vector<CheckedSample>& samples, std::span<const double> times,
-                                const Communicator& communicator, const std::function<void()>& between) {
-  const int cells = pde.data_cells();
+                                const std::vector<CheckedSample>& samples, const Communicator& communicator,
+                                const std::function<void()>& between) {
+  const int cells = pde.data_cells(), m = pde.unknowns();
   const bool halves = cells % 2 == 0 && cells >= 8, convects = has_convection(pde);
   const int others = halves ? cells / 2 : 2 * cells, coarse = std::min(cells, others);
-  const int kinds = convects ? 4 : 3, ranks = communicator.size();
-  const auto cells_of = [&](int kind) { return kind == other_cells ? others : cells; };
   ReferenceCheck out;
   for (const CheckedSample& sample : samples) {
-    // Solution i on rank i modulo their number; what the ranks gather stands rank by rank.
-    std::vector<double> mine;
-    for (int first = 0; first < kinds; first += ranks) {
-      if (between) between();
-      communicator.together([&] {
-        const int kind = first + communicator.rank();
-        if (kind >= kinds) return;
-        try {
-          const std::vector<double> u = solve(pde, sample, static_cast<Kind>(kind), cells_of(kind), times);
-          mine.insert(mine.end(), u.begin(), u.end());
-        } catch (const NumericalError& error) {
-          const std::string how = kind == reference        ? ""
-                                  : kind == half_tolerance ? std::string(", ") + in_time.done
-                                  : kind == other_cells    ? fmt::format(" on {} cells", others)
-                                                           : std::string(", ") + in_flux.done;
-          throw NumericalError(sample.name + how + ": " + error.what());
-        }
-      });
-    }
-    const std::vector<double> all = communicator.all_gather_varying(std::span<const double>(mine));
-    std::vector<std::span<const double>> of(kinds);
-    size_t at = 0;
-    for (int rank = 0; rank < ranks; ++rank)
-      for (int kind = rank; kind < kinds; kind += ranks) {
-        const size_t length = times.size() * cells_of(kind) * pde.unknowns();
-        of[kind] = std::span(all).subspan(at, length);
-        at += length;
-      }
-    const std::span<const double> base = of[reference];
+    const std::vector<double>& times = sample.times;
+    std::vector<Repetition> ways{
+        {reference, cells, times}, {half_tolerance, cells, times}, {other_cells, others, times}};
+    // The limited flux takes large steps, which many frames would cut short.
+    constexpr size_t few_frames = 25;
+    const size_t stride = (times.size() + few_frames - 1) / few_frames;
+    std::vector<double> few_times;
+    for (size_t j = 0; j < times.size(); j += stride) few_times.push_back(times[j]);
+    if (convects) ways.push_back({limited_flux, cells, few_times});
+    std::vector<std::vector<double>> solutions = solve_all(pde, sample, ways, communicator, between);
+    const std::vector<double>& base = solutions.front();
+    const auto frame = [&](size_t j) {
+      return std::span(base).subspan(j * cells * m, static_cast<size_t>(cells) * m);
+    };
     std::vector<std::string> faults;
     std::string remedy;
     // The later checks say more of what is wrong, so that the last remedy is given.
@@ -161,21 +191,25 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
           done, distance.relative, rule.key, shortest(allowed), distance.place));
       remedy = rule.remedy;
     };
-    take(in_time, in_time.done, options.time_error, distance_of(pde, base, of[half_tolerance], cells, times),
+    take(in_time, in_time.done, options.time_error, distance_of(pde, base, solutions[1], cells, times),
          out.time_error);
     take(in_space, fmt::format(fmt::runtime(in_space.done), others, cells), options.space_error,
-         distance_of(pde, average_cells(base, cells, coarse, pde.unknowns()),
-                     average_cells(of[other_cells], others, coarse, pde.unknowns()), coarse, times),
+         distance_of(pde, average_cells(base, cells, coarse, m),
+                     average_cells(solutions[2], others, coarse, m), coarse, times),
          out.space_error);
-    if (convects)
-      take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, base, of[limited_flux], cells, times),
+    if (convects) {
+      std::vector<double> few;
+      for (size_t j = 0; j < times.size(); j += stride)
+        few.insert(few.end(), frame(j).begin(), frame(j).end());
+      take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, few, solutions[3], cells, few_times),
            out.flux_gap);
-    if (faults.empty()) continue;
-    const size_t width = static_cast<size_t>(cells) * pde.unknowns();
+    }
+    if (faults.empty()) {
+      out.references.push_back(std::move(solutions.front()));
+      continue;
+    }
     for (size_t j = 0; j < times.size(); ++j)
-      if (std::string why =
-              anti_diffusion(pde, cells, sample.parameters, times[j], base.subspan(j * width, width));
-          !why.empty()) {
+      if (std::string why = anti_diffusion(pde, cells, sample.parameters, times[j], frame(j)); !why.empty()) {
         remedy = std::move(why);
         break;
       }

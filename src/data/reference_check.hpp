@@ -27,20 +27,23 @@ struct ReferenceCheck {
   double time_error = std::numeric_limits<double>::quiet_NaN();   ///< half the tolerance in time
   double space_error = std::numeric_limits<double>::quiet_NaN();  ///< half the cells
   double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where the flux convects
+  /// The references themselves, of each checked sample on all of pde.data_cells: [time][cell][unknown].
+  std::vector<std::vector<double>> references = {};
 };
 
 struct CheckedSample {
   std::string name;  ///< "training sample 12", for messages
   std::vector<double> numbers, parameters;
+  std::vector<double> times;  ///< of its reference, rising from 0
 };
 
-/// Repeats the references of these samples at `times`: with half of pde.reference_rtol; on half of
+/// Repeats the references of these samples: with half of pde.reference_rtol; on half of
 /// pde.data_cells (where these are odd or fewer than 8: on twice as many); and, where the flux has a
 /// convective part, with the limited flux. The solutions are dealt over the ranks; all ranks have the result.
 /// Throws NumericalError on all ranks where a solution fails or differs by more than `options` allow; it
 /// names the check, place, time and remedy. `between` is called on all ranks between solutions. Collective.
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
-                                const std::vector<CheckedSample>& samples, std::span<const double> times,
-                                const Communicator& communicator, const std::function<void()>& between = {});
+                                const std::vector<CheckedSample>& samples, const Communicator& communicator,
+                                const std::function<void()>& between = {});
 
 }  // namespace rankine

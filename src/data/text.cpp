@@ -8,6 +8,7 @@
 
 #include "src/core/strings.hpp"
 #include "src/io/data_file.hpp"
+#include "src/io/files.hpp"
 
 namespace rankine {
 
@@ -16,8 +17,9 @@ namespace fs = std::filesystem;
 void TextOptions::options(OptionVisitor& o) {
   o("path", path, {.help = "folder with the texts", .file = FileUse::input});
   o("files", files,
-    {.help = "names in that folder; []: all regular files there, in alphabetical order, links followed and "
-             "each text once"});
+    {.help = "names in that folder; []: all regular files there but for outputs of Rankine, in alphabetical "
+             "order, "
+             "links followed and each text once"});
   o("length", length, {.help = "bytes of a window", .min = 1});
   o("stride", stride,
     {.help = "distance of the training windows' starts (0: length); those of the other splits do not overlap",
@@ -61,7 +63,8 @@ std::vector<std::string> Text::files_of(const DeckNode& node) const {
     return found;
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(options_.path))
-    if (fs::is_regular_file(entry.path(), error)) found.push_back(fs::canonical(entry.path()).string());
+    if (fs::is_regular_file(entry.path(), error) && !is_rankine_file(entry.path().string()))
+      found.push_back(fs::canonical(entry.path()).string());
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   if (found.empty()) node.error_at("path", fmt::format("{} holds no files; {}", options_.path, remedy));

@@ -317,7 +317,7 @@ std::map<std::string, std::string> run_settings(const Deck& deck, const std::str
     for (const std::string& path : paths) {
       if (fs::is_regular_file(path, error)) files.emplace_back(path);
       for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-        if (it->is_regular_file(error)) files.push_back(it->path());
+        if (it->is_regular_file(error) && !is_rankine_file(it->path().string())) files.push_back(it->path());
       }
     }
     std::sort(files.begin(), files.end());

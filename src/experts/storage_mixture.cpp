@@ -197,10 +197,13 @@ MixtureSolution StorageMixture::fit(const StorageProblem& problem, std::span<con
       const int first = (k * unknowns_ + a) * basis_;
       const std::span<double> w = std::span(solution.coefficients).subspan(first, basis_);
       const bool finite = std::all_of(w.begin(), w.end(), [](double x) { return std::isfinite(x); });
-      if (finite && fits.solve(first, w)) continue;
+      if (finite && fits.solve(first, w) &&
+          std::all_of(w.begin(), w.end(), [](double x) { return std::isfinite(x); }))
+        continue;
       std::fill(w.begin(), w.end(), 0.0);
       report.status = SolveStatus::not_finite;
-      report.reason = finite ? "the fit's matrix is singular" : "the target or the fields are not finite";
+      report.reason =
+          finite ? "the fit's matrix is singular to rounding" : "the target or the fields are not finite";
     }
   }
   solution.u = assemble(problem.initial(), fields, solution.coefficients);

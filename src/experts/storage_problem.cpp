@@ -214,6 +214,11 @@ CorrectionReport StorageProblem::correct(std::vector<double>& u, const Correctio
   const double size = std::sqrt(static_cast<double>(points()));
   std::vector<double> error = evaluate(u);
   report.residual_before = report.residual_after = norm(error) / size;
+  // Against an infinite residual any other would be small.
+  if (!std::isfinite(report.residual_before)) {
+    report.status = CorrectionStatus::diverged;
+    return report;
+  }
   while (true) {
     if (report.residual_after <= options.rtol * report.residual_before) {
       report.status = CorrectionStatus::converged;
@@ -361,7 +366,7 @@ bool StorageProblem::solve_newton(const ConservativeScheme& step, std::vector<do
       const double along = options.damped && !close ? step_length(step, pair, r, size) : 1;
       for (int i = 0; i < n; ++i) pair[n + i] -= along * r[i];
       const double tolerance = (options.loose ? 1e-8 : rounding) * (1 + norm(std::span(pair).subspan(n)));
-      if (along == 1 && norm(r) <= tolerance) return true;
+      if (along == 1 && std::isfinite(tolerance) && norm(r) <= tolerance) return true;
     }
   } catch (const NumericalError&) {
     // A term that is not finite, or a singular linearisation: the iteration is astray.

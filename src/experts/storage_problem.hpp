@@ -40,6 +40,7 @@ struct MarchOptions {
 };
 
 /// What a correction of a prediction reached.
+/// diverged: a correction raised the residual or made it not finite, or it was not finite before the first.
 enum class CorrectionStatus { converged, step_limit, diverged };
 const char* to_string(CorrectionStatus status);
 

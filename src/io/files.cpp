@@ -260,6 +260,12 @@ std::optional<FileContent> written_content(const std::string& path) {
   return std::nullopt;
 }
 
+bool is_rankine_file(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return process_of(name) || (name.starts_with('.') && name.ends_with(FolderLock::name)) ||
+         written_content(path);
+}
+
 std::string output_target(const std::string& path) {
   if (path.empty()) throw InputError("the name of the output file is empty; give one");
   const auto fail = [&](const std::string& why) {
@@ -316,6 +322,7 @@ void check_outputs(std::span<const OutputFile> outputs, std::span<const InputFil
   struct Read {
     const InputFile* input;
     std::string path, identity;
+    bool in_folder = false;
   };
   std::vector<Read> reads;
   for (const InputFile& input : inputs) {
@@ -326,7 +333,7 @@ void check_outputs(std::span<const OutputFile> outputs, std::span<const InputFil
     }
     for (const std::string& name : names_in(input.path)) {
       const std::string file = (fs::path(input.path) / name).string();
-      if (fs::is_regular_file(file, error)) reads.push_back({&input, file, identity_of(file)});
+      if (fs::is_regular_file(file, error)) reads.push_back({&input, file, identity_of(file), true});
     }
   }
   std::vector<std::string> identities;
@@ -335,6 +342,8 @@ void check_outputs(std::span<const OutputFile> outputs, std::span<const InputFil
     const std::string identity = identity_of(output_target(output.path));
     for (const Read& read : reads) {
       if (identity != read.identity) continue;
+      // An output that an earlier run left in a folder of data is none of these.
+      if (read.in_folder && written_content(read.path) == output.content) continue;
       refuse(output,
              fmt::format("it is the file that {} reads{}; an output replaces no input: choose another name",
                          read.input->key, read.path == output.path ? "" : " as " + read.path));

@@ -45,6 +45,10 @@ std::optional<FileContent> written_content(const std::string& path);
 
 /// A text that changes when the file does: its size and the time of its last change.
 std::string file_stamp(const std::string& path);
+/// Whether Rankine wrote the file, is writing it, or has left it half-written; so it is no data of the
+/// user's, where a folder stands for all files in it.
+bool is_rankine_file(const std::string& path);
+
 /// Where an output goes: `path` or, links followed, the file that it leads to, which need not exist.
 /// InputError where that is a folder, a device, a pipe or a socket, or where links lead in a circle.
 std::string output_target(const std::string& path);

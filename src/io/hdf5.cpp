@@ -426,24 +426,46 @@ std::vector<std::string> Object::attribute_names() const {
 }
 
 namespace {
+constexpr H5T_class_t variable_parts[] = {H5T_VLEN, H5T_REFERENCE, H5T_STRING};
+
 /// Values of any type as bytes that can be compared.
 template <class Read>
-std::optional<std::vector<std::byte>> any_bytes(hid_t type, std::uint64_t count, const std::string& file,
+std::optional<std::vector<std::byte>> any_bytes(hid_t type, hid_t space, const std::string& file,
                                                 const std::string& where, const Read& read) {
+  const std::uint64_t count = element_count(shape_of(space));
+  std::vector<std::byte> bytes;
+  const auto add = [&](const void* from, std::size_t size) {
+    const auto* begin = static_cast<const std::byte*>(from);
+    bytes.insert(bytes.end(), begin, begin + size);
+  };
+  const auto has_parts = [](hid_t of) {
+    return std::any_of(std::begin(variable_parts), std::end(variable_parts),
+                       [&](H5T_class_t kind) { return H5Tdetect_class(of, kind) > 0; });
+  };
+  const auto check = [&](herr_t status) {
+    if (status < 0)
+      throw InputError(fmt::format("{}: cannot read '{}': HDF5: {}", file, where, last_error()));
+  };
+  if (count == 0) return bytes;
   if (H5Tget_class(type) == H5T_STRING) {
-    std::vector<std::byte> bytes;
-    for (const std::string& text : read_all_texts(type, count, read)) {
-      const auto begin = reinterpret_cast<const std::byte*>(text.data());
-      bytes.insert(bytes.end(), begin, begin + text.size());
-      bytes.push_back(std::byte{0});
-    }
+    for (const std::string& text : read_all_texts(type, count, read)) add(text.c_str(), text.size() + 1);
     return bytes;
   }
-  for (const H5T_class_t kind : {H5T_VLEN, H5T_REFERENCE, H5T_STRING})
-    if (H5Tdetect_class(type, kind) > 0) return std::nullopt;
-  std::vector<std::byte> bytes(H5Tget_size(type) * count);
-  if (!bytes.empty() && read(type, bytes.data()) < 0)
-    throw InputError(fmt::format("{}: cannot read '{}': HDF5: {}", file, where, last_error()));
+  if (H5Tget_class(type) == H5T_VLEN) {
+    const Handle base(H5Tget_super(type));
+    if (has_parts(base.get())) return std::nullopt;
+    std::vector<hvl_t> lists(count);
+    check(read(type, lists.data()));
+    for (const hvl_t& list : lists) {
+      add(&list.len, sizeof list.len);
+      if (list.len > 0) add(list.p, list.len * H5Tget_size(base.get()));
+    }
+    H5Dvlen_reclaim(type, space, H5P_DEFAULT, lists.data());
+    return bytes;
+  }
+  if (has_parts(type)) return std::nullopt;
+  bytes.resize(H5Tget_size(type) * count);
+  check(read(type, bytes.data()));
   return bytes;
 }
 }  // namespace
@@ -463,8 +485,7 @@ bool Object::attribute_is_number(const std::string& name) const {
 std::optional<std::vector<std::byte>> Object::attribute_bytes(const std::string& name) const {
   const Handle opened = open_attribute(handle_.get(), file(), path_, name);
   const Handle type(H5Aget_type(opened.get())), space(H5Aget_space(opened.get()));
-  return any_bytes(type.get(), element_count(shape_of(space.get())), file(),
-                   fmt::format("{}@{}", path_, name),
+  return any_bytes(type.get(), space.get(), file(), fmt::format("{}@{}", path_, name),
                    [&](hid_t as, void* to) { return H5Aread(opened.get(), as, to); });
 }
 
@@ -492,6 +513,7 @@ std::vector<double> Object::number_attribute(const std::string& name) const {
     throw InputError(fmt::format("{}:{}: the attribute '{}' must be a number", file(), path_, name));
   }
   std::vector<double> values(element_count(shape_of(space.get())));
+  if (values.empty()) return values;
   readable(H5Aread(opened.get(), H5T_NATIVE_DOUBLE, values.data()), file(), fmt::format("{}@{}", path_, name),
            "read the attribute");
   return values;
@@ -900,10 +922,9 @@ std::optional<std::vector<std::byte>> Group::read_any(const std::string& path) c
   const Dataset dataset = open_dataset(path);
   const Handle type(H5Dget_type(dataset.handle_.get())), space(H5Dget_space(dataset.handle_.get()));
   check_size(path, dataset);
-  return any_bytes(type.get(), element_count(shape_of(space.get())), file(), below(path),
-                   [&](hid_t as, void* to) {
-                     return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
-                   });
+  return any_bytes(type.get(), space.get(), file(), below(path), [&](hid_t as, void* to) {
+    return H5Dread(dataset.handle_.get(), as, H5S_ALL, H5S_ALL, H5P_DEFAULT, to);
+  });
 }
 
 std::string Group::read_text(const std::string& path) const {

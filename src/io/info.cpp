@@ -63,7 +63,8 @@ std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::str
   };
   const auto look = [&](const hdf5::Group& group, const std::string& path, const auto& known) {
     for (const std::string& name : group.names())
-      if (!group.has_group(name) || std::find(known.begin(), known.end(), name) == known.end())
+      if (group.is_link(name) || !group.has_group(name) ||
+          std::find(known.begin(), known.end(), name) == known.end())
         note(path + "/" + name);
   };
   look(root, "", top);
@@ -71,7 +72,7 @@ std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::str
   if (!root.has_group("runs")) return found;
   const hdf5::Group runs = root.open_group("runs");
   for (const std::string& variant : runs.names()) {
-    if (!runs.has_group(variant)) {
+    if (runs.is_link(variant) || !runs.has_group(variant)) {
       note("/runs/" + variant);
       continue;
     }
@@ -79,7 +80,7 @@ std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::str
     for (const std::string& name : seeds.names()) {
       const std::string path = fmt::format("/runs/{}/{}", variant, name);
       const std::optional<std::int64_t> seed = seed_of(name);
-      if (!seed || !seeds.has_group(name)) {
+      if (!seed || seeds.is_link(name) || !seeds.has_group(name)) {
         note(path);
         continue;
       }
@@ -145,6 +146,7 @@ Json named_values(const hdf5::Group& group, bool with_long_name) {
 Json provenance_of(const hdf5::Group& group) {
   Json out = Json::object();
   for (const auto& name : group.names()) {
+    if (group.is_link(name)) continue;  // it may lead in a circle
     if (group.has_group(name)) {
       out[name] = provenance_of(group.open_group(name));
     } else if (!group.has_dataset(name)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/data/reference.hpp"
 
 namespace rankine {
@@ -34,6 +35,13 @@ void DiffusionSorptionOptions::options(OptionVisitor& o) {
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
   o("reference_steps", reference_steps,
     {.help = "steps in time that a reference solution may take; hundreds are usual", .min = 1});
+}
+
+void DiffusionSorptionOptions::validate(const DeckNode& node) const {
+  if (initial_minimum > initial_maximum)
+    node.error_at("initial_minimum", "initial_minimum " + shortest(initial_minimum) +
+                                         " is above initial_maximum " + shortest(initial_maximum) +
+                                         "; it is the smaller end of the range");
 }
 
 std::vector<PdeConstant> DiffusionSorption::constants() const {
@@ -97,6 +105,8 @@ WallCondition DiffusionSorption::wall(Side side, int, double, std::span<const do
 
 std::vector<double> DiffusionSorption::draw_initial(const RandomStream& stream, long id,
                                                     long& redrawn) const {
+  if (o_.initial_minimum > 0.9 * o_.initial_maximum)
+    return {stream.uniform(o_.initial_minimum, o_.initial_maximum, 0, id, 0)};
   for (long attempt = 0;; ++attempt) {
     const double value = o_.initial_maximum * stream.uniform(0, id, attempt);
     if (value >= o_.initial_minimum) return {value};

@@ -2,6 +2,7 @@
 // 2022).
 #pragma once
 
+#include "src/deck/node.hpp"
 #include "src/deck/options.hpp"
 #include "src/pde/diffusion_sorption_coefficients.hpp"
 #include "src/pde/pde.hpp"
@@ -19,6 +20,7 @@ struct DiffusionSorptionOptions {
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
+  void validate(const DeckNode& node) const;
 };
 
 /// du/dt R(u) = D u_xx on [0, length]; u = 1 at the left wall, u = D u_x at the right one; u(0, x) = u0.
@@ -48,7 +50,8 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
                      std::span<const int> learned) const override;
   double typical_storage_slope() const override { return o_.storage_slope; }
 
-  /// One number, u0: uniform in (0, initial_maximum), drawn again below initial_minimum.
+  /// One number, u0: uniform in (0, initial_maximum), drawn again below initial_minimum; straight between
+  /// them where few draws would pass.
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;

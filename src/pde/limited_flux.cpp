@@ -26,7 +26,6 @@ double limited_slope(double left, double right) {
 
 /// An upper bound of the largest |eigenvalue| of an m x m matrix, a few per cent above it: ||A^32||^(1/32).
 double spectral_radius(std::vector<double> a, int m) {
-  if (m == 1) return std::abs(a[0]);
   double logarithm = 0, power = 1;
   std::vector<double> square(a.size());
   for (int round = 0;; ++round) {
@@ -124,6 +123,11 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
     if (!inner(f)) continue;
     const long first = static_cast<long>(f) * states, last = first + states - 1;
     for (int s = 1; s < states; ++s) {
+      if (m == 1) {
+        out.speed[f] =
+            std::max(out.speed[f], std::abs(flux.by(0, 0)[first + s] / storage.by(0, 0)[first + s]));
+        continue;
+      }
       for (int a = 0; a < m; ++a)
         for (int b = 0; b < m; ++b) {
           slopes[a * m + b] = storage.by(a, b)[first + s];

@@ -19,7 +19,6 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::string field_name(int unknown) const override { return pde_.field_name(unknown); }
   std::string symbol(int unknown) const override { return pde_.symbol(unknown); }
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
-
   std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -27,8 +26,8 @@ class ScaledPde final : public Pde, public CollocatedPde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return pde_.has_source(); }
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
-  std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool convective(int unknown) const override { return pde_.convective(unknown); }
+  std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override { return pde_.linear_flux(); }
   bool autonomous() const override { return pde_.autonomous(); }
   std::vector<double> time_events(std::span<const double> parameters) const override {

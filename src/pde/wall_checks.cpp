@@ -45,10 +45,19 @@ std::vector<Trial> draw_trials(const Pde& pde) {
   return trials;
 }
 
-/// 0 alone where nothing depends on time.
-std::vector<double> moments_of(const Pde& pde) {
+/// Equally spaced, and between the events of terms and walls, however near to each other these are; 0 alone
+/// where nothing depends on time.
+std::vector<double> moments_of(const Pde& pde, const Trial& trial) {
   std::vector<double> times{0};
-  for (int j = 1; j < moments && !pde.autonomous(); ++j) times.push_back(pde.duration() * j / (moments - 1));
+  if (pde.autonomous()) return times;
+  for (int j = 1; j < moments; ++j) times.push_back(pde.duration() * j / (moments - 1));
+  double before = 0;
+  for (const double event : pde.time_events(trial.parameters)) {
+    times.push_back(event);
+    times.push_back(0.5 * (before + event));
+    before = event;
+  }
+  std::sort(times.begin(), times.end());
   return times;
 }
 
@@ -220,7 +229,7 @@ void check_ring(const Pde& pde, const DeckNode& node, const std::vector<Trial>& 
     for (int j = 1; j <= 16; ++j) few.push_back(pde.duration() * j / 16);
   for (size_t s = 0; s < trials.size(); ++s) {
     // The whole course of time for one sample.
-    const std::vector<double>& times = s == 0 ? moments_of(pde) : few;
+    const std::vector<double> times = s == 0 ? moments_of(pde, trials[s]) : few;
     check_ring_term(pde, node, trials[s], times, &Pde::flux, "flux");
     if (pde.has_source()) check_ring_term(pde, node, trials[s], times, &Pde::source, "source");
   }
@@ -411,14 +420,14 @@ void check_walls(const Pde& pde, const DeckNode& node, std::span<const int> cell
     check_ring(pde, node, trials);
     return;
   }
-  const std::vector<double> times = moments_of(pde);
-  for (const Side side : {Side::left, Side::right}) {
-    for (int k = 0; k < pde.unknowns(); ++k)
-      for (const Trial& trial : trials)
-        for (const double t : times) {
+  for (const Trial& trial : trials) {
+    const std::vector<double> times = moments_of(pde, trial);
+    for (const Side side : {Side::left, Side::right}) {
+      for (int k = 0; k < pde.unknowns(); ++k)
+        for (const double t : times)
           check_condition(pde, node, side, k, t, pde.wall(side, k, t, trial.parameters, {}), cells);
-        }
-    for (const Trial& trial : trials) check_characteristics(pde, node, trial, side, times);
+      check_characteristics(pde, node, trial, side, times);
+    }
   }
 }
 

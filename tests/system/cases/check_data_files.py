@@ -107,6 +107,8 @@ def check_use(check, base):
          each(lambda sample: sample.attrs.__setitem__("config", '{"D": 1e-3, "seed": 4}')), "says D = 0.001"),
         ("another D in a text that is no YAML", each(lambda sample: sample.attrs.__setitem__("config", "[sim]\nD = 1e-3\n: ]\n")),
          "says D = 0.001"),
+        ("another equation", config("diffusion_sorption", "burgers"), "calls the equation 'burgers'"),
+        ("another equation of PDEBench", pdebench_config("name: 1d_burgers\nsim:\n  nu: 0.1\n"), "calls the equation '1d_burgers'"),
         ("NaN", data("0005", spoilt(np.nan)), "'/0005/data' holds nan at [t 3, x 7, 0] (t = 150, x = 0.1171875)"),
         ("infinity", data("0002", spoilt(np.inf)), "'/0002/data' holds inf at [t 3, x 7, 0]"),
         ("values in other units", data("0001", lambda u: np.concatenate([u[:1], 1000 * u[1:]])), "'/0001/data' holds",

@@ -149,7 +149,7 @@ def main() -> int:
               sets("learn.diffusion.initial=1e-3", "data.observations.source=generate",
                    "variants.pi-hc-moe-paper.formulation.preset=target"), "observations.corrections above 0")
         check("polishing nothing", sets("train.polish=2"), "polish", "learn")
-        check("output in a missing folder", ["--output", str(base / "nowhere" / "out.h5")], "nowhere")
+        check("output below a file", ["--output", str(base / "short.h5" / "out.h5")], "short.h5' is no folder")
         check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")
         check_training(base, lambda name, deck, *needed, ranks=1: run(name, ranks, out, 1, *needed, folder=folder, deck=deck))
     for failure in failures:

@@ -59,7 +59,7 @@ def main() -> int:
             assert (0 < difference).all() and (difference < 1e-6).all(), f"{time}: relative difference {difference}"
 
         for sets, wanted in [
-            ([f"data.write={base}/nowhere/samples.h5"], "nowhere"),
+            ([f"data.write={base}/read.h5/samples.h5"], "read.h5' is no folder"),
             (["data.source=pdebench", f"data.path={base}/samples_1.h5", "data.write=again.h5"], "computed samples"),
         ]:
             said = run("refused.h5", 2, *sets, code=1)

@@ -487,9 +487,10 @@ def test_lock():
     wait_for(lambda: job.poll() is not None or newest() >= 2)
     before = sorted(str(path) for path in pathlib.Path().glob("results*"))
     for ranks in (1, 2):
-        for how in ((), ("--restart", "auto")):
+        for how, what in (((), r"writes this file \(run\.output\)"), (("--restart", "auto"), r"writes this file \(run\.output\)"),
+                          (("--output", "other.h5", "--set", "checkpoint.directory=results.h5.checkpoints"), "works with this folder")):
             said = expect(1, run(ranks, *how, "--set", "train.steps=3"))
-            holder = re.search(r"another job works with this folder: process (\d+) on (\S+); wait until it ends", said)
+            holder = re.search(rf"another job {what}: process (\d+) on (\S+); wait until it ends", said)
             assert holder and holder.group(1) == str(ranks_of(job)[0]), said
             assert holder.group(2) == os.uname().nodename and said.count("rankine: error:") == 1, said
     assert sorted(str(path) for path in pathlib.Path().glob("results*")) == before, "files were left behind"

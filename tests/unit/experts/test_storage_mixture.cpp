@@ -1,6 +1,7 @@
 // The experts of the default formulation: derivatives of the residual, the solve, and the whole loss through
 // the implicit gradient against central differences, all in double.
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -89,6 +90,22 @@ TEST_F(StorageProblemTest, DerivativesOfTheResidualAgreeWithDifferences) {
   EXPECT_NEAR((dot(s, at_plus) - dot(s, at_minus)) / (2 * h), exact, 1e-6 * std::abs(exact));
   point.second(s, v, back);
   EXPECT_NEAR(dot(back, w), exact, 1e-13 * std::abs(exact));
+}
+
+// Against an infinite residual every residual is small.
+TEST_F(StorageProblemTest, ACorrectionThatStartsFromNothingFiniteHasDiverged) {
+  for (const double start : {1e200, -1e200, std::numeric_limits<double>::max()}) {
+    for (const int steps : {0, 1, 30}) {
+      std::vector<double> u(cells * (frames + 1), u0);
+      std::fill(u.begin() + cells, u.end(), start);
+      const std::vector<double> before(u);
+      const CorrectionReport report = problem.correct(u, {.steps = steps, .rtol = 1e-8});
+      EXPECT_EQ(report.status, CorrectionStatus::diverged) << start << ", " << steps << " steps";
+      EXPECT_FALSE(std::isfinite(report.residual_after));
+      EXPECT_EQ(report.steps, 0);
+      EXPECT_EQ(u, before);
+    }
+  }
 }
 
 TEST_F(StorageProblemTest, ExactSolutionHasNoResidualAndCorrectionConvergesToIt) {

@@ -118,7 +118,9 @@ TEST(Files, OutputsAreNoInputs) {
     EXPECT_THAT(refusal(scratch / name, FileContent::results, {{"data.path", scratch / "a.h5"}}),
                 AllOf(HasSubstr("run.output"), HasSubstr("it is the file that data.path reads")))
         << name;
-    EXPECT_THAT(refusal(scratch / name, FileContent::results, {{"data.path", scratch / "folder"}}),
+    EXPECT_EQ(refusal(scratch / name, FileContent::results, {{"data.path", scratch / "folder"}}), "")
+        << "results in a folder of data are no data";
+    EXPECT_THAT(refusal(scratch / name, FileContent::weights, {{"data.path", scratch / "folder"}}),
                 HasSubstr("folder/in.h5"));
   }
   EXPECT_EQ(refusal(scratch / "b.h5", FileContent::results, {{"data.path", scratch / "a.h5"}}), "");

@@ -149,6 +149,27 @@ TEST_P(EverySolver, SaysThatTheStartIsNotFinite) {
   EXPECT_FALSE(report.reason.empty());
 }
 
+// A gradient whose norm overflows is not below any share of itself.
+TEST_P(EverySolver, ANormThatOverflowsIsNotConvergence) {
+  const Problem problem{"large",
+                        1,
+                        1,
+                        [](auto w, auto rho, auto jacobian) {
+                          rho[0] = 1e150 * w[0];
+                          if (!jacobian.empty()) jacobian[0] = 1e150;
+                        },
+                        {1e3},
+                        {0}};
+  FromFunction rows(problem);
+  Vector w = problem.start;
+  const SolveReport report = GetParam().make()->solve(rows, w, {.max_steps = 5, .rtol = 1e-8});
+  if (report.status == SolveStatus::converged) {
+    EXPECT_LT(report.gradient_norm, 1e300);
+    EXPECT_LT(std::abs(w[0]), 1e-3);
+  }
+  EXPECT_TRUE(std::isfinite(w[0]));
+}
+
 TEST_P(EverySolver, LetsAnExceptionOfTheProblemThrough) {
   Problem problem = rosenbrock();
   problem.rows = [](auto, auto, auto) { throw InputError("from the problem"); };

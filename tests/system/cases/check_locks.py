@@ -1,0 +1,61 @@
+"""Two jobs with one output: the second is told at its start. What a killed job leaves is taken over and cleared."""
+import os
+import signal
+import subprocess
+
+import cases
+
+
+def check(t):
+    t.deck()
+    (t.folder / "sub").mkdir()
+    (t.folder / "sub" / "here").symlink_to("..")
+    t.says("a run", t.run("run", "deck.yaml"), 0)
+    # --- 13: two jobs with one output
+    more = ["--set", "train.steps=100000"]
+    for arguments, words in ((["--output", "busy.h5"], "busy.h5: another job writes this file (--output)"),
+                             (["--output", "sub/here/busy.h5"], "busy.h5: another job writes this file (--output)"),
+                             (["--set", "data.write=busy_s.h5", "--output", "busy_2.h5"], "busy_s.h5: another job"),
+                             (["--task", "1/1", "--output", "busy_t.h5"], "another job writes this file")):
+        own = ["--output", "busy.h5", "--set", "data.write=busy_s.h5"] if "--task" not in arguments else arguments
+        job = subprocess.Popen(t.command("run", "deck.yaml", *own, *more), cwd=t.folder, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        for line in job.stdout:
+            if ": step " in line:
+                break
+        process = t.run("run", "deck.yaml", *arguments)
+        t.says(f"the second job, {arguments}", process, 1, words, f"process {job.pid} on", "wait until it ends")
+        if "busy.h5" in arguments:
+            t.says("merge", t.run("compare", "--merge", "out.h5", "--output", "busy.h5"), 1, f"process {job.pid} on")
+        if "--task" not in arguments:
+            job.kill()  # what it leaves is taken over
+            job.wait()
+            t.expect("its lock is there", (t.folder / ".busy.h5.rankine.lock").exists())
+            t.says("after a kill", t.run("run", "deck.yaml", *own), 0, "wrote busy.h5")
+            t.expect("nothing is left", not list(t.folder.glob("*busy*.tmp.*")) and not list(t.folder.rglob("*.lock")))
+        else:
+            job.send_signal(signal.SIGTERM)
+            t.expect("it ends in good order", job.wait() == 75, str(job.returncode))
+    for turn in range(5):
+        jobs = [subprocess.Popen(t.command("run", "deck.yaml", "--output", "race.h5", "--set", "train.steps=4000"),
+                                 cwd=t.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(3)]
+        said = [job.communicate(timeout=120)[1] for job in jobs]
+        codes = [job.returncode for job in jobs]
+        t.expect(f"one of three wins, {turn}", sorted(codes) == [0, 1, 1], f"{codes} {said}")
+        t.expect("the others are told", sum("another job writes this file" in text for text in said) == 2, str(said))
+
+    # --- stale temporaries of this output go, all others stay
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    stale, other = f"out.h5.tmp.{gone.pid}", f"out.h5.tmp.{os.getpid()}"
+    others = [other, f"my.h5.tmp.{gone.pid}", "out.h5.tmp.txt"]
+    for name in (stale, *others):
+        (t.folder / name).write_text("x")
+    t.says("with stale files", t.run("run", "deck.yaml"), 0)
+    t.expect("the stale one is gone", not (t.folder / stale).exists())
+    t.expect("the others stay", all((t.folder / name).exists() for name in others))
+
+
+if __name__ == "__main__":
+    cases.main(check)
