@@ -112,6 +112,10 @@ std::vector<std::string> PetscSession::unused_options() const {
   return unused;
 }
 
+void PetscSession::check_options(const std::vector<std::string>& options) {
+  static_cast<void>(split_options(options));
+}
+
 std::string PetscSession::version() {
   PetscInt major = 0, minor = 0, patch = 0;
   static_cast<void>(PetscGetVersionNumber(&major, &minor, &patch, nullptr));

@@ -24,6 +24,8 @@ class PetscSession {
   /// say so.
   std::vector<std::string> unused_options() const;
 
+  /// InputError where a session would refuse these options. Needs neither PETSc nor MPI.
+  static void check_options(const std::vector<std::string>& options);
   /// "3.18.5": the library that runs, not the headers.
   static std::string version();
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -45,13 +46,18 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
              const RunArguments& arguments) {
   Log log(std::cout, Log::style_of_stdout(world.is_root()), Log::colors_wanted());
   std::string program = arguments.argv.front();
-  const KokkosSession kokkos(program.data());
+  // A deck is checked without either: what needs Kokkos starts it, and nothing solves.
+  const bool works = !arguments.check_only && !arguments.dry_run;
+  std::optional<KokkosSession> kokkos;
+  if (works) kokkos.emplace(program.data());
   // PETSc's options stand in the deck, which is therefore read once before PETSc starts.
   Deck deck = read_deck(world, arguments.deck, arguments.request);
   std::vector<std::string> options = deck.petsc_options();
   options.insert(options.end(), arguments.petsc_options.begin(), arguments.petsc_options.end());
+  PetscSession::check_options(options);
   char* argv[] = {program.data(), nullptr};
-  const PetscSession petsc(1, argv, options);
+  std::optional<PetscSession> petsc;
+  if (works) petsc.emplace(1, argv, options);
 
   int exit_code = ExitCode::done;
   // Guarded here too: a rank that fails alone must not reach the ends of PETSc and MPI, where it would wait
@@ -72,7 +78,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
     } else {
       Console::work_begins();
       exit_code = run.run(invocation, log);
-      for (const std::string& option : petsc.unused_options()) {
+      for (const std::string& option : petsc->unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");
       }
     }
@@ -82,10 +88,6 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
 
 int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
                   const RunArguments& arguments, const std::string& checkpoint, bool json) {
-  std::string program = arguments.argv.front();
-  const KokkosSession kokkos(program.data());
-  char* argv[] = {program.data(), nullptr};
-  const PetscSession petsc(1, argv, {});
   int exit_code = ExitCode::done;
   rendezvous.guard([&] {
     const DeckRun run(world, tables.experiments, read_deck(world, arguments.deck, arguments.request),

@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <iostream>
 #include <new>
+#include <optional>
 
 #include "kernels/error.hpp"
 #include "src/cli/commands.hpp"
@@ -44,6 +46,11 @@ class CommandLine {
     }
     declare();
     parse(count, argv);
+  }
+
+  /// Whether it does work. All else only reads and says something, and is over sooner than MPI starts.
+  bool works() const {
+    return finished_.empty() && ((run_command_->parsed() && !run_.dry_run) || doctor_command_->parsed());
   }
 
   /// Returns the exit code. Collective.
@@ -281,15 +288,26 @@ int exit_code_of(const std::exception& failure) {
 
 int run_program(int argc, char** argv, const ProgramTables& tables) {
   Console::open();
-  MpiSession session(argc, argv);
-  const Communicator world = Communicator::world();
+  std::optional<CommandLine> command;
+  std::exception_ptr wrong;
+  try {
+    command.emplace(argc, argv, tables);
+  } catch (...) {
+    wrong = std::current_exception();  // the ranks of a launcher say it together
+  }
+  std::optional<MpiSession> session;
+  if (MpiSession::launched() || (command && command->works())) session.emplace(argc, argv);
+  const Communicator world = session ? Communicator::world() : Communicator::alone();
   const Rendezvous rendezvous(world, [](const std::exception& failure, int rank) {
     print_failure("rank " + std::to_string(rank) + ": " + message_of(failure));
     return exit_code_of(failure);
   });
   int exit_code = ExitCode::done;
   try {
-    rendezvous.guard([&] { exit_code = CommandLine(argc, argv, tables).execute(world, rendezvous); });
+    rendezvous.guard([&] {
+      if (wrong) std::rethrow_exception(wrong);
+      exit_code = command->execute(world, rendezvous);
+    });
   } catch (const std::exception& failure) {  // on all ranks
     if (world.is_root()) print_failure(message_of(failure));
     exit_code = exit_code_of(failure);

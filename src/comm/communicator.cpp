@@ -11,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <unistd.h>
 #include <utility>
 
 #include <mpi.h>
@@ -87,6 +88,19 @@ MpiSession::~MpiSession() {
   session_owns_mpi = false;
 }
 
+bool MpiSession::launched() {
+  const auto given = [](const char* name) { return std::getenv(name) != nullptr; };
+  // Open MPI; PMI and PMIx (MPICH, Intel MPI, srun); MVAPICH; Cray; Flux; IBM's jsrun.
+  for (const char* name :
+       {"OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE",
+        "PALS_RANKID", "ALPS_APP_PE", "FLUX_TASK_RANK", "JSM_NAMESPACE_SIZE"}) {
+    if (given(name)) return true;
+  }
+  // A batch script has Slurm's variables too; only the steps that srun starts have several tasks.
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  return given("SLURM_PROCID") && tasks != nullptr && std::atol(tasks) > 1;
+}
+
 void MpiSession::abort(int exit_code) {
   std::cout.flush();
   std::cerr.flush();
@@ -142,7 +156,7 @@ struct Communicator::Handle {
 
   Handle(MPI_Comm communicator, bool owns) : comm(communicator), owned(owns) {
     // MPI's default handler ends the program before check() can say what happened.
-    RANKINE_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+    if (comm != MPI_COMM_NULL) RANKINE_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   }
   ~Handle() {
     if (owned && MpiSession::running()) MPI_Comm_free(&comm);
@@ -152,6 +166,7 @@ struct Communicator::Handle {
 };
 
 Communicator::Communicator(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {
+  if (without_mpi()) return;
   RANKINE_MPI(MPI_Comm_rank(handle_->comm, &rank_));
   RANKINE_MPI(MPI_Comm_size(handle_->comm, &size_));
 }
@@ -170,14 +185,20 @@ Communicator Communicator::self() {
   return Communicator(std::make_unique<Handle>(MPI_COMM_SELF, false));
 }
 
+Communicator Communicator::alone() { return Communicator(std::make_unique<Handle>(MPI_COMM_NULL, false)); }
+
+bool Communicator::without_mpi() const { return handle_->comm == MPI_COMM_NULL; }
+
 Communicator Communicator::split(int color, int key) const {
   RANKINE_ASSERT(color >= 0, "the colour of a split is negative: " + std::to_string(color));
+  if (without_mpi()) return alone();
   MPI_Comm part = MPI_COMM_NULL;
   RANKINE_MPI(MPI_Comm_split(handle_->comm, color, key, &part));
   return Communicator(std::make_unique<Handle>(part, true));
 }
 
 Communicator Communicator::duplicate() const {
+  if (without_mpi()) return alone();
   MPI_Comm copy = MPI_COMM_NULL;
   RANKINE_MPI(MPI_Comm_dup(handle_->comm, &copy));
   return Communicator(std::make_unique<Handle>(copy, true));
@@ -195,6 +216,7 @@ std::size_t Communicator::piece_bytes() { return piece_limit; }
 
 void Communicator::barrier() const {
   count_collective(0);
+  if (without_mpi()) return;
   RANKINE_MPI(MPI_Barrier(handle_->comm));
 }
 
@@ -220,6 +242,10 @@ void Communicator::all_gather_bytes(const void* send, void* receive, std::size_t
   RANKINE_ASSERT(bytes <= static_cast<std::size_t>(INT_MAX), "all_gather of a value above 2 GiB");
   const int count = static_cast<int>(bytes);
   count_collective(bytes);
+  if (without_mpi()) {
+    std::copy_n(as_bytes(send), bytes, as_bytes(receive));
+    return;
+  }
   RANKINE_MPI(MPI_Allgather(send, count, MPI_BYTE, receive, count, MPI_BYTE, handle_->comm));
 }
 
@@ -255,6 +281,10 @@ void Communicator::all_gather_bytes_varying(const void* send, void* receive,
   std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
   const int own = counts[static_cast<std::size_t>(rank_)];
   count_collective(static_cast<std::size_t>(own));
+  if (without_mpi()) {
+    std::copy_n(as_bytes(send), total, as_bytes(receive));
+    return;
+  }
   RANKINE_MPI(
       MPI_Allgatherv(send, own, MPI_BYTE, receive, counts.data(), offsets.data(), MPI_BYTE, handle_->comm));
 }
@@ -314,6 +344,7 @@ namespace {
 std::int64_t reduce(std::int64_t value, MPI_Op operation, MPI_Comm comm) {
   std::int64_t result = 0;
   count_collective(sizeof(value));
+  if (comm == MPI_COMM_NULL) return value;  // alone
   RANKINE_MPI(MPI_Allreduce(&value, &result, 1, MPI_INT64_T, operation, comm));
   return result;
 }
@@ -335,6 +366,7 @@ double Communicator::max(double value) const {
 double Communicator::min(double value) const { return -max(-value); }
 
 void Communicator::sum(std::span<std::int64_t> values) const {
+  if (without_mpi()) return;
   const std::size_t piece = std::max<std::size_t>(piece_limit / sizeof(std::int64_t), 1);
   for (std::size_t first = 0; first < values.size(); first += piece) {
     const std::size_t count = std::min(piece, values.size() - first);
@@ -400,6 +432,10 @@ void Communicator::on_root(const std::function<void()>& work) const {
 
 std::vector<std::string> Communicator::host_names() const {
   char name[MPI_MAX_PROCESSOR_NAME] = "";
+  if (without_mpi()) {
+    ::gethostname(name, sizeof name - 1);
+    return {name};
+  }
   int length = 0;
   RANKINE_MPI(MPI_Get_processor_name(name, &length));
   return all_gather_text(std::string(name, static_cast<std::size_t>(length)));
@@ -449,6 +485,7 @@ void Exchange::receive_bytes(void* data, std::size_t bytes, int from, int tag) {
 }
 
 void Exchange::wait() {
+  if (pending_->requests.empty()) return;
   std::vector<MPI_Status> statuses(pending_->requests.size());
   const int error =
       MPI_Waitall(static_cast<int>(statuses.size()), pending_->requests.data(), statuses.data());

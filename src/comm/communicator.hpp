@@ -57,6 +57,9 @@ class MpiSession {
 
   static constexpr int exit_code_on_exception = 70;
 
+  /// Whether a launcher of MPI programs (mpirun, srun, ...) has started this process, so that there may be
+  /// other ranks. Looks at the environment only.
+  static bool launched();
   /// Ends all ranks at once, from any rank. Output streams are flushed first.
   [[noreturn]] static void abort(int exit_code);
   /// Between MPI's start and its end.
@@ -75,6 +78,8 @@ class Communicator {
   static Communicator world();
   /// This rank alone.
   static Communicator self();
+  /// The same without MPI, which need not run: for commands that no launcher has started.
+  static Communicator alone();
 
   ~Communicator();
   Communicator(Communicator&& other) noexcept;
@@ -205,6 +210,8 @@ class Communicator {
   void all_to_all_bytes(const void* send, std::span<const std::size_t> send_counts, std::size_t send_total,
                         void* receive, std::span<const std::size_t> receive_counts, std::size_t receive_total,
                         std::size_t value_bytes) const;
+
+  bool without_mpi() const;
 
   std::unique_ptr<Handle> handle_;
   int rank_ = 0;

@@ -170,12 +170,17 @@ std::vector<std::pair<std::string, std::int64_t>> DeckRun::job_names() const {
   return names;
 }
 
-DeckRun::Files DeckRun::files(const Invocation& invocation) const {
+DeckRun::Files DeckRun::files(const Invocation& invocation, bool runs) const {
   Files all;
   const std::string results = output_of(invocation),
                     key = invocation.output.empty() ? "run.output" : "--output";
   std::uint64_t bytes = 0;
-  for (const Job& job : jobs_) bytes += job.part->experiment->estimate().file_bytes;
+  for (const Part& part : parts_) {
+    const auto jobs =
+        std::count_if(jobs_.begin(), jobs_.end(), [&](const Job& j) { return j.part == &part; });
+    // Estimates take time, and the space that matters is what is there when the deck is run.
+    if (runs && jobs > 0) bytes += static_cast<std::uint64_t>(jobs) * part.experiment->estimate().file_bytes;
+  }
   all.outputs.push_back({key, results, FileContent::results, bytes});
   all.outputs.push_back({"the side file of " + key, xdmf_path(results), FileContent::side_file});
   all.inputs.push_back({"the deck", deck_.file()});
@@ -200,7 +205,7 @@ DeckRun::Files DeckRun::files(const Invocation& invocation) const {
 }
 
 std::vector<std::string> DeckRun::check_files(const Invocation& invocation) const {
-  const Files all = files(invocation);
+  const Files all = files(invocation, false);
   check_outputs(all.outputs, all.inputs);
   return check_checkpoint_folder(checkpoint_folder(deck_.checkpoint(), output_of(invocation)),
                                  invocation.restart == "never", job_names());
@@ -217,7 +222,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   OutputClaim claim;
   ResultsWriter results;
   communicator_.on_root([&] {
-    const Files all = files(invocation);
+    const Files all = files(invocation, true);
     claim = OutputClaim(all.outputs, all.inputs, [&](const std::string& text) { log.line(text); });
     results = ResultsWriter(path, deck_.about().title, true, all.outputs.front().bytes);
   });

@@ -80,7 +80,8 @@ class DeckRun {
     std::vector<OutputFile> outputs;
     std::vector<InputFile> inputs;
   };
-  Files files(const Invocation& invocation) const;
+  /// `runs`: with the space that the outputs take.
+  Files files(const Invocation& invocation, bool runs) const;
   std::string output_of(const Invocation& invocation) const;
   std::vector<std::pair<std::string, std::int64_t>> job_names() const;
 

@@ -219,5 +219,34 @@ TEST(Communicator, KnowsLibraryAndHosts) {
   EXPECT_FALSE(hosts.back().empty());
 }
 
+TEST_P(CommunicatorTest, AloneNeedsNoMpi) {
+  const Communicator alone = Communicator::alone();
+  EXPECT_EQ(alone.rank(), 0);
+  EXPECT_EQ(alone.size(), 1);
+  alone.barrier();
+  std::string text = "a text longer than a piece";
+  alone.broadcast(text);
+  EXPECT_EQ(text, "a text longer than a piece");
+  const std::vector<int> values{1, 2, 3, 4, 5};
+  EXPECT_EQ(alone.gather_varying(std::span<const int>(values)), values);
+  EXPECT_EQ(alone.all_gather_varying(std::span<const int>(values)), values);
+  EXPECT_EQ(alone.all_gather(7), std::vector<int>{7});
+  EXPECT_EQ(alone.all_gather_text("x"), std::vector<std::string>{"x"});
+  const std::vector<std::size_t> counts{values.size()};
+  std::vector<int> received(values.size());
+  alone.all_to_all<int>(values, counts, received, counts);
+  EXPECT_EQ(received, values);
+  EXPECT_EQ(alone.sum(3), 3);
+  EXPECT_EQ(alone.max(-1.5), -1.5);
+  std::vector<std::int64_t> sums{4, 5};
+  alone.sum(std::span(sums));
+  EXPECT_THAT(sums, ElementsAre(4, 5));
+  EXPECT_EQ(alone.split(3, 0).size(), 1);
+  EXPECT_EQ(alone.duplicate().size(), 1);
+  EXPECT_FALSE(alone.host_names().front().empty());
+  EXPECT_THROW(alone.together([] { throw InputError("wrong"); }), InputError);
+  EXPECT_THROW(alone.on_root([] { throw IoError("broken"); }), IoError);
+}
+
 }  // namespace
 }  // namespace rankine

@@ -85,6 +85,14 @@ TEST(Expect, NanOrMissingValuesMakeItFalseAndSaySo) {
   EXPECT_EQ(outcome("sqrt(0 - 1) < 1").note, "sqrt of -1 is NaN");
 }
 
+TEST(Expect, TellsWhatItReads) {
+  const Expectation both("mean(rel_l2[pi-hc]) < 1 or max(seconds[pi-sc]) < 2", "here", variants, metrics);
+  EXPECT_TRUE(both.reads("rel_l2", "pi-hc"));
+  EXPECT_TRUE(both.reads("seconds", "pi-sc"));
+  EXPECT_FALSE(both.reads("rel_l2", "pi-sc"));
+  EXPECT_FALSE(both.reads("failed", "pi-hc"));
+}
+
 TEST(Expect, OneVariantNeedsNotBeNamed) {
   const Expectation expectation("mean(rel_l2) < 1", "d", {"default"}, metrics);
 
