@@ -153,7 +153,7 @@ void RunOptions::options(OptionVisitor& o) {
              "run is made; results do not depend on it",
      .min = 1});
   o("seeds", seeds, {.help = "every variant is run once for each", .min = 0, .min_size = 1});
-  o("output", output, {.help = "results file", .file = FileUse::results_output});
+  o("output", output, {.help = "results file; missing folders are made", .file = FileUse::results_output});
   o("walltime", walltime,
     {.help =
          "HH:MM:SS or D-HH:MM:SS after the start the job must have stopped, with a checkpoint and exit code "
@@ -181,7 +181,9 @@ std::optional<double> RunOptions::walltime_seconds() const {
 
 void CheckpointOptions::options(OptionVisitor& o) {
   o("directory", directory,
-    {.help = "folder for checkpoints, made when the first is written; empty: <results file>.checkpoints"});
+    {.help = "folder for checkpoints, made when the first is written, in which everything else is left "
+             "alone; empty: "
+             "<results file>.checkpoints"});
   o("every_steps", every_steps,
     {.help = "steps between checkpoints; 0: none for the number of steps", .unit = "steps", .min = 0});
   o("every_minutes", every_minutes,
