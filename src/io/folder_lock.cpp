@@ -131,6 +131,7 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
   int descriptor = -1;
   bool locked = false;
   std::string text;
+  constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   const auto refuse = [&](const Holding& holder, const std::string& why) {
     const auto value = [&](const char* key) {
       const auto found = holder.find(key);
@@ -142,20 +143,27 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
                                  words.remedy));
   };
   for (;;) {
-    descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    // Of those who start at once, one makes the file, also where the file system knows no locks.
+    descriptor = ::open(path.c_str(), flags | O_CREAT | O_EXCL, 0666);
+    const bool made = descriptor >= 0;
+    if (!made && errno == EEXIST) {
+      descriptor = ::open(path.c_str(), flags);
+      if (descriptor < 0 && errno == ENOENT) continue;
+    }
     if (descriptor < 0) {
       throw IoError(fmt::format("{}: cannot be made: {}; {}", path, std::strerror(errno), words.remedy));
     }
     locked = settings.use_flock && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+    const bool held = settings.use_flock && !locked && errno == EWOULDBLOCK;
     text = read_all(descriptor);
-    if (settings.use_flock && !locked && errno == EWOULDBLOCK) {
+    if (held || (!made && !locked)) {
       // It may not have written yet who it is.
       for (int i = 0; i < 50 && text.empty() && stands_at(descriptor, path); ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         text = read_all(descriptor);
       }
-      if (stands_at(descriptor, path)) refuse(parse(text), "");
     }
+    if (held && stands_at(descriptor, path)) refuse(parse(text), "");
     if (stands_at(descriptor, path)) break;
     ::close(descriptor);  // its holder has ended between opening and locking
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -21,75 +20,6 @@
 #include "src/io/rehearsal.hpp"
 
 namespace rankine {
-
-hdf5::File open_results(const std::string& path) {
-  hdf5::File file = hdf5::File::open(path);
-  const hdf5::Group& root = file.root();
-  if (!root.has_attribute("format") || !root.attribute_is_text("format") ||
-      root.text_attribute("format") != "rankine-results") {
-    throw InputError(
-        fmt::format("{}: is an HDF5 file, but not one of Rankine's results (the attribute 'format' of '/' "
-                    "must be 'rankine-results')",
-                    path));
-  }
-  const std::vector<double> version = root.number_attribute("format_version");
-  if (version.empty() || version[0] != 1) {
-    throw InputError(fmt::format("{}: has format_version {}; this program reads 1", path,
-                                 version.empty() ? "of no number" : fmt::format("{}", version[0])));
-  }
-  return file;
-}
-
-namespace {
-
-/// The number in "seed_<number>", written as Rankine writes it.
-std::optional<std::int64_t> seed_of(const std::string& name) {
-  constexpr std::string_view start = "seed_";
-  std::int64_t seed = 0;
-  const char* begin = name.data() + std::min(name.size(), start.size());
-  const char* end = name.data() + name.size();
-  const bool number = name.starts_with(start) && std::from_chars(begin, end, seed).ptr == end;
-  return number && name == fmt::format("{}{}", start, seed) ? std::optional(seed) : std::nullopt;
-}
-
-}  // namespace
-
-std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others) {
-  constexpr std::array<std::string_view, 4> top{"runs", "expectations", "timing", "provenance"};
-  constexpr std::array<std::string_view, 8> parts{"steps",   "evaluations", "experts", "blocks",
-                                                  "summary", "per_sample",  "fields",  "weights"};
-  const auto note = [&](const std::string& path) {
-    if (others != nullptr) others->push_back(path);
-  };
-  const auto look = [&](const hdf5::Group& group, const std::string& path, const auto& known) {
-    for (const std::string& name : group.names())
-      if (group.is_link(name) || !group.has_group(name) ||
-          std::find(known.begin(), known.end(), name) == known.end())
-        note(path + "/" + name);
-  };
-  look(root, "", top);
-  std::vector<StoredRun> found;
-  if (!root.has_group("runs")) return found;
-  const hdf5::Group runs = root.open_group("runs");
-  for (const std::string& variant : runs.names()) {
-    if (runs.is_link(variant) || !runs.has_group(variant)) {
-      note("/runs/" + variant);
-      continue;
-    }
-    const hdf5::Group seeds = runs.open_group(variant);
-    for (const std::string& name : seeds.names()) {
-      const std::string path = fmt::format("/runs/{}/{}", variant, name);
-      const std::optional<std::int64_t> seed = seed_of(name);
-      if (!seed || seeds.is_link(name) || !seeds.has_group(name)) {
-        note(path);
-        continue;
-      }
-      found.push_back({variant, *seed, seeds.open_group(name)});
-      look(found.back().group, path, parts);
-    }
-  }
-  return found;
-}
 
 namespace {
 
@@ -180,7 +110,7 @@ Json describe(const std::string& path) {
           run.has_group("summary") ? named_values(run.open_group("summary"), true) : Json::object();
       for (const auto& [metric, entry] : metrics.items()) {
         auto known = std::find_if(by_metric.begin(), by_metric.end(),
-                                  [&](const auto& m) { return m.first == metric; });
+                                  [&metric = metric](const auto& m) { return m.first == metric; });
         if (known == by_metric.end()) {
           known = by_metric.emplace(by_metric.end(), metric, std::vector<double>());
           units.push_back(entry["unit"]);

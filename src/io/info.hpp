@@ -6,24 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "src/io/hdf5.hpp"
-#include "src/io/results.hpp"
+#include "src/io/stored_runs.hpp"
 
 namespace rankine {
-
-/// Opens results.h5 for reading. InputError where the file is missing, damaged, or no results file.
-hdf5::File open_results(const std::string& path);
-
-/// A run in a results file: /runs/<variant>/seed_<s>.
-struct StoredRun {
-  std::string variant;
-  std::int64_t seed;
-  hdf5::Group group;
-};
-
-/// All runs, in the file's order. People put data of their own into results, at any place: what is not of
-/// the layout in results.hpp is left aside, and its path added to `others` if that is given.
-std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others = nullptr);
 
 /// The content of results.h5 as JSON text, indented by two blanks:
 ///   file, format_version, title

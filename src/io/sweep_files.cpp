@@ -10,9 +10,9 @@
 
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
-#include "src/io/info.hpp"
 #include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
+#include "src/io/stored_runs.hpp"
 
 namespace rankine {
 namespace {

@@ -15,10 +15,10 @@
 #include "kernels/error.hpp"
 #include "src/io/checkpoint.hpp"
 #include "src/io/files.hpp"
-#include "src/io/info.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/rehearsal.hpp"
 #include "src/io/safe_file.hpp"
+#include "src/io/stored_runs.hpp"
 
 namespace rankine {
 namespace {

@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "src/io/hdf5.hpp"
-#include "src/io/info.hpp"
 #include "src/io/safe_file.hpp"
+#include "src/io/stored_runs.hpp"
 
 namespace rankine {
 namespace {

@@ -262,6 +262,11 @@ void check_condition(const Pde& pde, const DeckNode& node, Side side, int unknow
     // The denominator of the ghost value, see SpatialOperator::ghosts().
     const double h = pde.length() / n / 2 + c.outside,
                  pull = (side == Side::left ? -1 : 1) * c.slope_factor / h;
+    const double ghost = c.target / (c.value_factor + pull);
+    if (!std::isfinite(ghost) && c.value_factor + pull != 0)
+      wall_error(pde, node, side, unknown,
+                 where + "asks for the value " + shortest(ghost) + " on a grid of " + std::to_string(n) +
+                     " cells; write it in numbers of common size");
     // Opposite signs feed u by itself, du/dn = |a / b| u, which a grid resolves where h is below |b / a|.
     if (c.value_factor * pull >= 0 || std::abs(c.value_factor) < 0.9 * std::abs(pull)) continue;
     const double reach = std::abs(c.slope_factor / c.value_factor);
@@ -279,6 +284,35 @@ void check_condition(const Pde& pde, const DeckNode& node, Side side, int unknow
                        ": give more cells (all of pde.data_cells, grid.cells and half of them above " +
                        std::to_string(needed) + ")"
                  : std::string(", and where it feeds it, the condition must stand nearer to the edge")));
+  }
+}
+
+/// The one factor of a condition that has no other; NaN for both.
+double only_factor(const WallCondition& c) {
+  if (c.slope_factor == 0) return c.value_factor;
+  return c.value_factor == 0 ? c.slope_factor : std::nan("");
+}
+
+/// All conditions of a wall over time. A factor that passes through 0 between two moments is small at one of
+/// them; one that jumps to the other sign is not.
+void check_conditions(const Pde& pde, const DeckNode& node, Side side, int unknown, const Trial& trial,
+                      const std::vector<double>& times, std::span<const int> cells) {
+  std::vector<double> factors;
+  double largest = 0;
+  for (const double t : times) {
+    const WallCondition c = pde.wall(side, unknown, t, trial.parameters, {});
+    check_condition(pde, node, side, unknown, t, c, cells);
+    factors.push_back(only_factor(c));
+    if (!std::isnan(factors.back())) largest = std::max(largest, std::abs(factors.back()));
+  }
+  for (size_t j = 1; j < times.size(); ++j) {
+    const double before = factors[j - 1], after = factors[j];
+    if (!(before * after < 0) || std::min(std::abs(before), std::abs(after)) > 0.01 * largest) continue;
+    wall_error(pde, node, side, unknown,
+               "the " + std::string(name_of(side)) + " wall of '" + pde.symbol(unknown) +
+                   "' says nothing between t = " + shortest(times[j - 1]) + " and " + shortest(times[j]) +
+                   ", where its only factor goes from " + shortest(before) + " through 0 to " +
+                   shortest(after) + "; keep it away from 0");
   }
 }
 
@@ -423,9 +457,7 @@ void check_walls(const Pde& pde, const DeckNode& node, std::span<const int> cell
   for (const Trial& trial : trials) {
     const std::vector<double> times = moments_of(pde, trial);
     for (const Side side : {Side::left, Side::right}) {
-      for (int k = 0; k < pde.unknowns(); ++k)
-        for (const double t : times)
-          check_condition(pde, node, side, k, t, pde.wall(side, k, t, trial.parameters, {}), cells);
+      for (int k = 0; k < pde.unknowns(); ++k) check_conditions(pde, node, side, k, trial, times, cells);
       check_characteristics(pde, node, trial, side, times);
     }
   }

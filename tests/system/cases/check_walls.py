@@ -105,6 +105,10 @@ def main(check):
     refused("the wrong sign", robin % ("slope: 0", "u: -1000, u_x: 1, value: 1"), "right wall of 'u'", singular, "the same sign at the right")
     refused("no condition for a while", robin % ('u: "if(t < 0.5, 1, 0)", u_x: 0, value: 1', "slope: 0"),
             "left wall of 'u' at t = 0.5", "both factors are 0")
+    refused("a factor that passes through 0", robin % ('u: "t - 0.33333", value: 1', "slope: 0"), "left wall of 'u'",
+            "says nothing between t = 0.333 and 0.334")
+    refused("a value beyond all numbers", robin % ("slope: 0", "u_x: 1e-320, value: 1"), "right wall of 'u'", "asks for the value inf")
+    accepted("a factor that jumps to the other sign", robin % ('u: "if(t < 0.33333, -1, 1)", value: 1', "slope: 0"))
     refused("a factor that is not finite", robin % ('u: "1/abs(t - 0.5)", u_x: -1, value: 1', "slope: 0"), "left wall of 'u' at t = 0.5", "not finite")
     refused("a value that is not finite", robin % ("slope: 0", 'value: "log(0.3 - t)"'), "right wall of 'u' at t = 0.3", "not finite")
     refused("outside of no domain", "parameters: {a: {minimum: -1, maximum: 1}}, " + robin % ('value: 1, outside: "a"', "slope: 0"),
