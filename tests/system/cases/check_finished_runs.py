@@ -144,7 +144,26 @@ def nothing_is_left(check):
     check.expect("they stay", before == after and before, (sorted(before), sorted(after)))
 
 
+def names_of_blocks(check):
+    """What health of gradients adds to the results goes through records and groups too."""
+    clean(check)
+    deck = check.folder / "mlp.yaml"
+    text = (check.source / "inputs/mlp.yaml").read_text()
+    deck.write_text(text.replace("  run: {seeds: [0]}", "  run: {seeds: [0, 1]}"))
+    check.expect("two seeds", deck.read_text() != text)
+    health = ("--smoke", "--set", "train.health.every=1")
+    check.says("one after the other", check.run("run", deck, *health, "--output", "one.h5"), 0)
+    check.says("in groups", check.run("run", deck, *health, "--output", "groups.h5", "--set", "run.concurrent=2", ranks=2), 0)
+    same(check, "groups", "one.h5", "groups.h5")
+    check.says("with records", check.run("run", deck, *health, "--output", "two.h5", "--set", "checkpoint.every_steps=1"), 0)
+    (check.folder / "two.h5").unlink()
+    check.says("from records", check.run("run", deck, *health, "--output", "two.h5", "--set", "checkpoint.every_steps=1",
+                                         "--restart", "auto"), 0, "was done before")
+    same(check, "records", "one.h5", "two.h5")
+
+
 def run(check):
+    names_of_blocks(check)
     later_variants_fail(check)
     kills(check)
     nothing_is_left(check)

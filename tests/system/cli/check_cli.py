@@ -196,11 +196,15 @@ def test_sweeps():
         code, out, err = rankine("run", "toy.yaml", "--dry-run", "--set", "run.concurrent=2")
         check("groups, dry", code == 0 and f"on {RANKS} ranks in 2 concurrent groups" in out and "a rank, 500 ms, results" in out,
               out, err)
-        # One group fails alike on all its ranks, the other ends: one message, and no results.
+        # One group fails alike on all its ranks, the other ends: one message, and the results of what is done.
         expect_error("failure of a group", 2, "rank 1: step 3: the loss is NaN; lower train.learning_rate", "run", "toy.yaml",
                      "--output", "failed.h5", "--set", "run.concurrent=2", "--set", "run.seeds=[1]", "--set",
                      "variants.high.toy.outcome=numerical")
-        check("no results after the failure of a group", not pathlib.Path("failed.h5").exists())
+        code, out, err = rankine("info", "failed.h5")
+        check("what the other group has done", code == 0 and "INCOMPLETE: the run failed before it had high seed 1" in out
+              and " 1 runs)" in out, code, out, err)
+        for left in ("failed.h5", "failed.xdmf", "failed.h5.checkpoints/finished-low-seed_1.h5"):
+            pathlib.Path(left).unlink(missing_ok=left.endswith(".xdmf"))
 
 
 def test_failures():
