@@ -267,7 +267,11 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   } catch (...) {
     log.clear_status();
     results = ResultsWriter();
-    if (communicator_.is_root()) rescue(checkpointer, provenance(), log);
+    if (communicator_.is_root()) {
+      rescue(checkpointer, provenance(), log);
+    } else if (groups_.group().is_root()) {
+      checkpointer.save_what_is_done({});
+    }
     throw;
   }
   checkpointer.finish();

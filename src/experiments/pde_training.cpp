@@ -551,7 +551,11 @@ class PdeTraining::Evaluator {
       });
     }
     known.seconds_classical = communicator_.max(solved > 0 ? seconds / solved : 0);
-    if (communicator_.sum(solved) == 0) known.seconds_classical = nan;
+    if (communicator_.sum(solved) == 0) {
+      known.seconds_classical = nan;
+      if (communicator_.is_root())
+        known.missing.add("seconds_classical", -1, "no sample has an exact discrete solution");
+    }
     known.missing.share(communicator_);
     return known;
   }
@@ -886,7 +890,7 @@ void PdeTraining::refuse_missing(const RunContext& context, const MissingMetrics
     if (expectation.empty()) continue;
     throw NumericalError(
         "variant " + variant_ + ", seed " + std::to_string(context.seed) + ": the deck expects '" +
-        expectation + "', but " + e.metric + " of sample " + std::to_string(e.sample) +
+        expectation + "', but " + e.metric + (e.sample < 0 ? "" : " of sample " + std::to_string(e.sample)) +
         " cannot be computed, which is known before training: " + e.why +
         "; mend that, or leave the expectation out: then " + e.metric + " is NaN and the run goes on");
   }

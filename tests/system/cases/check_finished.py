@@ -104,6 +104,11 @@ def missing_metrics(check):
     clean(check)
     check.says("another expectation", check.run("run", check.deck(**GROWTH, expect="['max(rel_l2[a]) <= 1e-9']")), 4,
                warning)
+    clean(check)
+    never = {**GROWTH, "pde": GROWTH["pde"].replace("minimum: 0.2", "minimum: 0.45")}
+    check.says("no sample has one", check.run("run", check.deck(**never, expect="['max(seconds_classical[a]) <= 1']")), 2,
+               "but seconds_classical cannot be computed, which is known before training: no sample has an exact",
+               never=("sample -1", "a seed 0: step"))
     check.says("not of what is left out",
                check.run("run", check.deck(**GROWTH, expect="['max(rel_l2_discrete[b]) <= rel_l2[a]']".replace(
                    "rel_l2[a]", "max(rel_l2[a])")), "--only", "b"), 0, "not checked")
