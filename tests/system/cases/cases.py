@@ -2,6 +2,7 @@
 
 usage of a check: check_<group>.py RANKINE SOURCE_DIR MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 """
+import json
 import os
 import pathlib
 import subprocess
@@ -70,6 +71,28 @@ class Cases:
         self.scratch.cleanup()
         print(f"{len(self.failures)} failures")
         return 1 if self.failures else 0
+
+
+def metrics(check, path="out.h5"):
+    """(variant, seed) -> metric -> value; null where it is not finite."""
+    info = json.loads(check.run("info", path, "--json").stdout)
+    return {(run["variant"], run["seed"]): {name: entry["value"] for name, entry in run["metrics"].items()}
+            for run in info["runs"]}, info
+
+
+def clean(check):
+    """Removes everything but decks from the scratch folder."""
+    for path in sorted(check.folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        elif path.suffix != ".yaml":
+            path.unlink()
+
+
+def same(check, what, first, second):
+    """Two results files hold the same bits."""
+    process = check.run("compare", first, second)
+    check.expect(what, process.returncode == 0, process.stdout)
 
 
 def main(check):

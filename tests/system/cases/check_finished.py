@@ -1,11 +1,11 @@
 """Metrics that cannot be computed are NaN and named, and those that the deck alone decides are known before training."""
-import json
 import math
 import os
 import subprocess
 import sys
 
 import cases
+from cases import clean, metrics, same
 
 # These references cannot pass their own check, which is not what is looked at here.
 ANY = "reference_check: {time_error: 1e9, space_error: 1e9, flux_gap: 1e9}"
@@ -41,26 +41,6 @@ ROOT = dict(
         " initial: {constant: {minimum: 0.2, maximum: 0.5}}, data_cells: 64}",
     grid="{cells: 32, frames: 16, tiles: [1, 2]}",
     formulation="{method: soft, time: uniform}", train="{steps: 0, batch: 2}", variants=None)
-
-def metrics(check, path="out.h5"):
-    """(variant, seed) -> metric -> value; null where it is not finite."""
-    info = json.loads(check.run("info", path, "--json").stdout)
-    return {(run["variant"], run["seed"]): {name: entry["value"] for name, entry in run["metrics"].items()}
-            for run in info["runs"]}, info
-
-
-def clean(check):
-    for path in sorted(check.folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            path.rmdir()
-        elif path.suffix != ".yaml":
-            path.unlink()
-
-
-def same(check, what, first, second):
-    process = check.run("compare", first, second)
-    check.expect(what, process.returncode == 0, process.stdout)
-
 
 def exact_solutions(check):
     for name, deck in (("case 01", FRONTS), ("a melting front", STEFAN)):

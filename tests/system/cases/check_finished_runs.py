@@ -1,5 +1,4 @@
 """Finished variants and seeds are saved at once: a later one that fails or is killed takes none of them along."""
-import json
 import os
 import pathlib
 import signal
@@ -7,6 +6,7 @@ import subprocess
 import time
 
 import cases
+from cases import clean, metrics, same
 
 # Case 23 with two seeds: the second variant fails in its first step.
 FAILS = dict(
@@ -18,26 +18,6 @@ FAILS = dict(
     formulation="{preset: target, time: uniform, time_input: linear, initial_input_scale: 1, basis: 4}",
     train="{steps: 4, batch: 2, learning_rate: 4e-3}",
     variants="{good: {formulation: {experts: [1, 2]}}, bad: {train: {learning_rate: 1e300}}}")
-
-
-def metrics(check, path="out.h5"):
-    """(variant, seed) -> metric -> value; null where it is not finite."""
-    info = json.loads(check.run("info", path, "--json").stdout)
-    return {(run["variant"], run["seed"]): {name: entry["value"] for name, entry in run["metrics"].items()}
-            for run in info["runs"]}, info
-
-
-def clean(check):
-    for path in sorted(check.folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            path.rmdir()
-        elif path.suffix != ".yaml":
-            path.unlink()
-
-
-def same(check, what, first, second):
-    process = check.run("compare", first, second)
-    check.expect(what, process.returncode == 0, process.stdout)
 
 
 def kill_all(check, job):
