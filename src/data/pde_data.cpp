@@ -39,20 +39,45 @@ void draw_samples(const Pde& pde, long seed, long first, int count, int cells, P
   }
 }
 
-/// The sample whose initial state has the largest value and variation.
-long most_varied(const PdeSplit& split) {
-  const size_t each = split.initial.size() / split.size();
+/// How much convection outweighs diffusion on a cell, at the initial state of a sample [cell][unknown]: the
+/// largest |dF/du| dx / |dF/du_x|; 0 without convection.
+double cell_peclet(const Pde& pde, const double* u, long cells, std::span<const double> parameters) {
+  const int m = pde.unknowns();
+  std::vector<double> arguments(3 * m * cells, 0.0), x(cells), t(cells, 0.0);
+  for (long i = 0; i < cells; ++i) {
+    x[i] = pde.length() * (static_cast<double>(i) + 0.5) / static_cast<double>(cells);
+    for (int a = 0; a < m; ++a) arguments[a * cells + i] = u[i * m + a];
+  }
+  kernels::TermValues flux;
+  pde.flux({cells, arguments, x, t, parameters, {}}, 1, flux);
+  double largest = 0;
+  for (long i = 0; i < cells; ++i)
+    for (int a = 0; a < m; ++a)
+      for (int b = 0; b < m; ++b) {
+        const double speed = std::abs(flux.by(a, b)[i]) * pde.length() / pde.data_cells();
+        if (speed > 0) largest = std::max(largest, speed / (std::abs(flux.by(a, m + a)[i]) + 1e-9 * speed));
+      }
+  return largest;
+}
+
+/// The sample that is hardest for a reference: of the largest value and variation of the initial state, times
+/// the largest cell Peclet number.
+long most_demanding(const Pde& pde, const PdeSplit& split) {
+  const size_t each = split.initial.size() / split.size(), count = split.parameters.size() / split.size();
   double most = -1;
   long which = 0;
   for (int s = 0; s < split.size(); ++s) {
     const double* u = &split.initial[s * each];
-    double largest = 0, variation = 0;
+    double demand = 0, variation = 0;
     for (size_t i = 0; i < each; ++i) {
-      largest = std::max(largest, std::abs(u[i]));
+      demand = std::max(demand, std::abs(u[i]));
       if (i > 0) variation += std::abs(u[i] - u[i - 1]);
     }
-    if (largest + variation > most) {
-      most = largest + variation;
+    const double peclet = cell_peclet(pde, u, static_cast<long>(each) / pde.unknowns(),
+                                      std::span(split.parameters).subspan(s * count, count));
+    demand = (demand + variation) * (1 + (std::isfinite(peclet) ? peclet : 0));
+    if (demand > most) {
+      most = demand;
       which = s;
     }
   }
@@ -327,7 +352,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   Known known[3];
   for (int i = 0; i < 3; ++i) {
     const bool observed = i == 0 && options.observations.source == "generate";
-    known[i].sample = observed ? options.observations.sample : most_varied(*splits[i]);
+    known[i].sample = observed ? options.observations.sample : most_demanding(pde, *splits[i]);
     const auto count = static_cast<long>(pde.parameters().size());
     const auto first = splits[i]->parameters.begin() + known[i].sample * count;
     checked.push_back({.name = fmt::format("{} sample {}", split_names[i], known[i].sample),

@@ -64,7 +64,7 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
 /// between samples, and may end it by an exception of all ranks. Generated references are checked first
-/// (src/data/reference_check.hpp): of each split the sample that varies most, of the training split the
+/// (src/data/reference_check.hpp): of each split the most demanding sample, of the training split the
 /// observed one where observations are generated. With options.write, the samples are written
 /// first, training samples before validation and test, so that `source: pdebench` reads the same splits.
 /// Collective.

@@ -14,11 +14,13 @@
 
 namespace rankine {
 
-/// How far the repetitions may differ from the reference, as relative L2 distances over all frames.
+/// How far the repetitions may differ from the reference, as relative L2 distances over all frames. Infinite:
+/// not judged.
 struct ReferenceCheckOptions {
   double time_error = 1e-3;
   double space_error = 0.1;
   double flux_gap = 0.1;
+  double flux_limit = 0.015;
   void options(OptionVisitor& o);
 };
 
@@ -27,6 +29,7 @@ struct ReferenceCheck {
   double time_error = std::numeric_limits<double>::quiet_NaN();   ///< half the tolerance in time
   double space_error = std::numeric_limits<double>::quiet_NaN();  ///< half the cells
   double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where the flux convects
+  double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< what is left of it on fine grids
   /// The references themselves, of each checked sample on all of pde.data_cells: [time][cell][unknown].
   std::vector<std::vector<double>> references = {};
 };
@@ -39,9 +42,10 @@ struct CheckedSample {
 
 /// Repeats the references of these samples: with half of pde.reference_rtol; on half of
 /// pde.data_cells (where these are odd or fewer than 8: on twice as many); and, where the flux has a
-/// convective part, with the limited flux. The solutions are dealt over the ranks; all ranks have the result.
-/// Throws NumericalError on all ranks where a solution fails or differs by more than `options` allow; it
-/// names the check, place, time and remedy. `between` is called on all ranks between solutions. Collective.
+/// convective part, with the limited flux, on both grids. The solutions are dealt over the ranks; all ranks
+/// have the result. Throws NumericalError on all ranks where a solution fails or differs by more than
+/// `options` allow; it names the check, place, time and remedy. `between` is called on all ranks between
+/// solutions. Collective.
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
                                 const std::vector<CheckedSample>& samples, const Communicator& communicator,
                                 const std::function<void()>& between = {});

@@ -97,10 +97,13 @@ constexpr CheckRow check_rows[] = {
     {"reference_space_error", &ReferenceCheck::space_error, "the same from the one on half the cells"},
     {"reference_flux_gap", &ReferenceCheck::flux_gap,
      "the same from the one with a limited flux that satisfies the entropy condition"},
+    {"reference_flux_limit", &ReferenceCheck::flux_limit,
+     "what is left of that on infinitely fine grids, as far as two grids tell"},
 };
 /// Whether a row applies: where references are computed, and that of the flux where it convects.
 bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects) {
-  return data.source == "generate" && (row.value != &ReferenceCheck::flux_gap || convects);
+  const bool of_flux = row.value == &ReferenceCheck::flux_gap || row.value == &ReferenceCheck::flux_limit;
+  return data.source == "generate" && (!of_flux || convects);
 }
 
 }  // namespace
@@ -169,7 +172,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   // Smoke sizes are too small to be judged, like what a deck expects.
   if (setup.smoke) {
     constexpr double any = std::numeric_limits<double>::infinity();
-    data_.reference_check = {any, any, any};
+    data_.reference_check = {any, any, any, any};
   }
   formulation_ = FormulationOptions::read(variant.section("formulation"));
   const DeckNode rule = train.section("rule");

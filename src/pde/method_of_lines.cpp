@@ -93,6 +93,14 @@ std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>&
 
 namespace {
 
+/// Largest |u| of each unknown in [...][unknown].
+std::vector<double> largest_of(std::span<const double> u, int unknowns) {
+  std::vector<double> largest(unknowns, 0.0);
+  for (size_t i = 0; i < u.size(); ++i)
+    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
+  return largest;
+}
+
 /// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
 std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters,
                       const OdeOptions& options, const OdeResult& result) {
@@ -125,6 +133,13 @@ std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& para
   if (result.status == OdeStatus::pole)
     return where + " and du/dt = " + shortest(rate[fastest]) +
            "; end before (pde.duration), or change the source or the initial states";
+  const std::vector<double> sizes = largest_of(u, m);
+  for (int a = 0; a < m; ++a) {
+    const double usual = std::max(options.scale.empty() ? 1.0 : options.scale[a], pde.size(a));
+    if (sizes[a] > 1e6 * usual)
+      return "; " + pde.field_name(a) + " has grown to " + shortest(sizes[a]) + ": the solution blows up" +
+             where + "; end before (pde.duration), or change the source or the initial states";
+  }
   const std::string limit = "; the limit is pde.reference_steps: " + std::to_string(options.max_steps);
   if (!pde.autonomous()) {
     // Whether the terms alone change the rate by its own size while the state stands still.
@@ -156,14 +171,6 @@ double decade_of(double size) {
 }
 
 namespace {
-
-/// Largest |u| of each unknown in [...][unknown].
-std::vector<double> largest_of(std::span<const double> u, int unknowns) {
-  std::vector<double> largest(unknowns, 0.0);
-  for (size_t i = 0; i < u.size(); ++i)
-    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
-  return largest;
-}
 
 constexpr double much_smaller = 1.0 / 30;
 

@@ -354,6 +354,28 @@ std::vector<int> convective_unknowns(const Pde& pde) {
   return out;
 }
 
+/// Largest |dF_a/du_b| of the block at a state u [unknown], over places inside the domain.
+double largest_speed_inside(const Pde& pde, const Trial& trial, const std::vector<int>& block, double t,
+                            const std::vector<double>& u) {
+  constexpr int places = 16;
+  const auto m = u.size();
+  Points at;
+  at.arguments.assign(3 * m * places, 0.0);
+  for (int i = 0; i < places; ++i) {
+    at.x.push_back(pde.length() * (i + 0.5) / places);
+    at.t.push_back(t);
+    for (size_t a = 0; a < m; ++a) at.arguments[a * places + static_cast<size_t>(i)] = u[a];
+  }
+  TermValues flux;
+  pde.flux(at.view(trial), 1, flux);
+  double largest = 0;
+  for (const int a : block)
+    for (const int b : block)
+      for (int i = 0; i < places; ++i)
+        if (std::isfinite(flux.by(a, b)[i])) largest = std::max(largest, std::abs(flux.by(a, b)[i]));
+  return largest;
+}
+
 /// Of the characteristics of `block` at a state u [unknown], how many leave through the wall; -1 where
 /// storage ties the block to other unknowns, or something is not finite.
 int leaving(const Pde& pde, const Trial& trial, const std::vector<int>& block, Side side, double t,
@@ -379,8 +401,14 @@ int leaving(const Pde& pde, const Trial& trial, const std::vector<int>& block, S
       for (int k = 0; k < m; ++k) linear = linear && flux.by(block[i], block[j], k)[0] == 0;
     }
   }
-  for (const double v : a)
+  double largest = 0;
+  for (const double v : a) {
     if (!std::isfinite(v)) return -1;
+    largest = std::max(largest, std::abs(v));
+  }
+  // A speed that vanishes at the wall does so up to rounding.
+  constexpr double rounding = 1e-12;
+  if (largest <= rounding * largest_speed_inside(pde, trial, block, t, u)) return 0;
   // a <- s^-1 a by elimination with pivots.
   for (int k = 0; k < n; ++k) {
     int pivot = k;
@@ -481,7 +509,8 @@ void check_outflow(const Pde& pde, std::span<const double> parameters, std::span
         if (!is_value(c)) continue;
         const double held = c.target / c.value_factor;
         const double* cell = &solution[(j * cells + (side == Side::left ? 0 : cells - 1)) * m];
-        // The flux at the wall for states from the outermost cell's to the value, and over the whole range.
+        // The flux at the wall for states from the outermost cell's to the value, and over the whole range
+        // of states and places: a flux that vanishes at the wall carries nothing out.
         constexpr int steps = 33;
         Points at;
         at.arguments.assign(static_cast<size_t>(3 * m) * 2 * steps, 0.0);
@@ -493,6 +522,7 @@ void check_outflow(const Pde& pde, std::span<const double> parameters, std::span
           const double share = static_cast<double>(i) / (steps - 1);
           at.arguments[k * 2 * steps + i] = held + share * (cell[k] - held);
           at.arguments[k * 2 * steps + steps + i] = least + share * (most - least);
+          at.x[steps + i] = pde.length() * (i + 0.5) / steps;
         }
         TermValues flux;
         pde.flux(at.view(trial), 1, flux);

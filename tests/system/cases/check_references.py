@@ -127,6 +127,7 @@ def poles(cases):
     observed = "{train: 2, validation: 1, test: 1, frames: 11, observations: {source: generate, points: 50, noise: 1e-9, write: drawn.h5}}"
     for name, source, initial in (("pole", "1.3*u^2", "{constant: {minimum: 1, maximum: 1.0001}}"),
                                   ("downward pole", "-2*u^2", "{expression: -1 + 0.1*cos(pi*x)}"),
+                                  ("cubic pole at rest", "u^3", "{expression: 1 + 0*x}"),
                                   ("cubic pole", "u^3", "{expression: 1 + 0.2*cos(pi*x)}"),
                                   ("pole of a part", "if(x < 0.5, 3*u^2, 0)", "{expression: 1 + 0*x}")):
         done = cases.run("run", deck(cases, "pole", equation("flux: '-0.01*d(u,x)'", f"source: '{source}'", SLOPES,
@@ -153,13 +154,15 @@ def shocks(cases):
              ("traffic", "u*(1 - u)", "if(x < 0.3, 0.2, 0.9)", 0.5, SLOPES),
              ("two-phase flow", "u^2/(u^2 + 0.25*(1 - u)^2)", "if(x < 0.2, 1, 0)", 0.3, value),
              ("two-phase flow from a smooth state", "u^2/(u^2 + 0.25*(1 - u)^2)", "0.5*(1 - tanh((x - 0.2)/0.03))", 0.3, value),
+             ("a background", "(u - 100)^2/2", "if(x < 0.3, 101, 100)", 0.4, SLOPES),
+             ("two-phase flow for a short time", "u^2/(u^2 + 0.25*(1 - u)^2)", "if(x < 0.7, 1, 0)", 0.12, value),
              ("cubic", "u^3", "if(x < 0.5, 1, -1)", 0.1, SLOPES))
     for name, flux, initial, duration, walls in wrong:
         pde = equation(f"flux: '{flux}'", f"duration: {duration}", walls, f"initial: {{expression: '{initial}'}}", cells=128)
         done = cases.run("run", deck(cases, "shock", pde, cells=128))
-        cases.says(name, done, 2, "data.reference_check.flux_gap", "reference_flux_gap"[10:], "x = ", "t = ", "pde.data_cells")
+        cases.says(name, done, 2, "data.reference_check.flux_", "x = ", "t = ", "pde.data_cells")
     # The same, where the user accepts it.
-    accepted = "{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 9, flux_gap: 9}}"
+    accepted = "{train: 1, validation: 1, test: 1, frames: 11, reference_check: {space_error: 9, flux_gap: 9, flux_limit: 9}}"
     done = cases.run("run", deck(cases, "accepted", pde, cells=128, data=accepted))
     if cases.says("accepted", done, 0, "reference_flux_gap"):
         cases.expect("accepted", read(cases, "accepted")[1]["reference_flux_gap"] > 0.1)
@@ -172,10 +175,22 @@ def shocks(cases):
              ("transonic rarefaction", ("flux: u^2/2", "duration: 0.3", SLOPES, "initial: {expression: 'if(x < 0.5, -1, 1)'}")),
              ("viscous front", ("flux: 'u^2/2 - 0.01*d(u,x)'", "duration: 0.4", SLOPES, "initial: {expression: 'if(x < 0.3, 1, 0)'}")),
              ("dam break", (*water, "initial: {h: {expression: 'if(x < 0.5, 2, 1)'}, q: {expression: 0*x}}")),
+             ("weak dam break", (*water, "initial: {h: {expression: 'if(x < 0.5, 1.1, 1)'}, q: {expression: 0*x}}")),
+             ("speed that vanishes at walls", ("flux: sin(pi*x)*u", "duration: 0.3", "walls: {left: {value: 0}, right: {value: 0}}",
+                                               "initial: {expression: 'exp(-((x - 0.3)/0.1)^2)'}")),
              ("smooth dam break", (*water, "initial: {h: {expression: '1.5 - 0.5*tanh((x - 0.5)/0.05)'}, q: {expression: 0*x}}")))
     for name, lines in right:
         done = cases.run("run", deck(cases, "smooth", equation(*lines, cells=128), cells=128))
         cases.says(name, done, 0, "reference_time_error", "reference_space_error", "reference_flux_gap")
+    # A second unknown whose shock is small beside the first; parameters that make a shock of some samples.
+    small = equation("unknowns: [u, v]", "duration: 0.4", "flux: {u: 0.1*u, v: 10*v^2}",
+                     "walls: {left: {u: {slope: 0}, v: {slope: 0}}, right: {u: {slope: 0}, v: {slope: 0}}}",
+                     "initial: {u: {expression: 1 + 0*x}, v: {expression: 'if(x < 0.3, 0.05, 0)'}}", cells=128)
+    cases.says("a small shock", cases.run("run", deck(cases, "small", small, cells=128)), 2, "data.reference_check.flux_gap")
+    drawn = equation("parameters: {nu: {minimum: 1e-5, maximum: 0.1, logarithmic: true}}", "duration: 0.4", "flux: 'u^2/2 - nu*d(u,x)'",
+                     SLOPES, "initial: {expression: 'if(x < 0.3, 1, 0)'}", cells=128)
+    data = "{train: 8, validation: 8, test: 8, frames: 11}"
+    cases.says("a drawn shock", cases.run("run", deck(cases, "drawn", drawn, cells=128, data=data)), 2, "data.reference_check.flux_gap")
     # No convective part, no row of it.
     done = cases.run("run", deck(cases, "diffusion", equation("flux: '-0.05*d(u,x)'", SLOPES, "initial: {expression: 'cos(pi*x)'}")))
     cases.says("diffusion", done, 0, "reference_space_error", never=("reference_flux_gap",))
@@ -187,6 +202,13 @@ def limits(cases):
     cases.says("late anti-diffusion", cases.run("run", deck(cases, "late", late)), 2, "anti-diffusion", "flux of u", "x = ", "t = 0.")
     timed = equation("flux: '-(0.05 - 0.1*t)*d(u,x)'", SLOPES, "initial: {expression: 'cos(pi*x)'}", "reference_steps: 5000")
     cases.says("anti-diffusion in time", cases.run("run", deck(cases, "timed", timed)), 2, "anti-diffusion", "x = ", "t = ")
+    later = equation("flux: '-if(t < 0.5, 0.1, -0.001)*d(u,x)'", SLOPES, "initial: {expression: 'cos(pi*x)'}")
+    cases.says("diffusion that turns its sign", cases.run("run", deck(cases, "later", later)), 2, "anti-diffusion", "t = 0.")
+    for what, source, initial in (("source", "if(x > 0.5005 and x < 0.5025, 500, 0)", "0*x"), ("source", "exp(-((x - 0.3)/1e-3)^2)*1e3", "0*x"),
+                                  ("initial state", "0", "if(x > 0.5005 and x < 0.5025, 100, 0)")):
+        narrow = equation("flux: '-0.05*d(u,x)'", f"source: '{source}'", SLOPES, f"initial: {{expression: '{initial}'}}")
+        cases.says(f"a narrow {what}", cases.run("run", deck(cases, "narrow", narrow)), 2, f"{what} of u", "narrower than a cell",
+                   "pde.data_cells", "x = 0.")
     flat = equation("storage: tanh(5*u)", "source: 1 + 0*x", "flux: '-0.01*d(u,x)'", SLOPES, "initial: {expression: 0*x}", "duration: 2")
     cases.says("flat storage", cases.run("run", deck(cases, "flat", flat)), 2, "storage of u", "x = ", "t = ", "slope")
     quick = ("source: '1e4*sin(1e5*t)'", SLOPES, "initial: {expression: 0*x}")
