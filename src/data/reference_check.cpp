@@ -13,6 +13,9 @@
 namespace rankine {
 namespace {
 
+/// Cells of the fine grid whose means are compared for flux_limit: whole cells of the coarse one, too.
+constexpr int mean_cells = 8;
+
 enum Kind { reference, half_tolerance, limited_flux, other_cells };  // limited_flux on any cells
 
 /// One way to solve a sample: [time][cell][unknown].
@@ -184,6 +187,8 @@ constexpr Rule in_limit{
 
 }  // namespace
 
+bool flux_is_checked_on_two_grids(int cells) { return cells % mean_cells == 0 && cells >= 4 * mean_cells; }
+
 void ReferenceCheckOptions::options(OptionVisitor& o) {
   o("time_error", time_error,
     {.help =
@@ -254,9 +259,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   const int cells = pde.data_cells(), m = pde.unknowns();
   const bool halves = cells % 2 == 0 && cells >= 8, convects = has_convection(pde);
   const int others = halves ? cells / 2 : 2 * cells, coarse = std::min(cells, others);
-  // Means over a few cells of the fine grid, which are whole cells of the coarse one, too.
-  constexpr int block = 8;
-  const bool compares_grids = convects && halves && cells % block == 0 && cells >= 4 * block;
+  const bool compares_grids = convects && flux_is_checked_on_two_grids(cells);
   const bool judged = std::isfinite(options.space_error);  // smoke sizes are not
   ReferenceCheck out;
   for (const CheckedSample& sample : samples) {
@@ -316,7 +319,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
            out.flux_gap);
       if (compares_grids) {
         // What is left of the gap on infinitely fine grids, if it falls with the first order.
-        const int means = cells / block;
+        const int means = cells / mean_cells;
         const auto averaged = [&](const std::vector<double>& u, int on) {
           return average_cells(u, on, means, m);
         };

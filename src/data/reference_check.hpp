@@ -34,6 +34,9 @@ struct ReferenceCheck {
   std::vector<std::vector<double>> references = {};
 };
 
+/// Whether a convective flux is checked on two grids, which `flux_limit` needs.
+bool flux_is_checked_on_two_grids(int cells);
+
 struct CheckedSample {
   std::string name;  ///< "training sample 12", for messages
   std::vector<double> numbers, parameters;

@@ -101,9 +101,10 @@ constexpr CheckRow check_rows[] = {
      "what is left of that on infinitely fine grids, as far as two grids tell"},
 };
 /// Whether a row applies: where references are computed, and that of the flux where it convects.
-bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects) {
-  const bool of_flux = row.value == &ReferenceCheck::flux_gap || row.value == &ReferenceCheck::flux_limit;
-  return data.source == "generate" && (!of_flux || convects);
+bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects, int cells) {
+  if (data.source != "generate") return false;
+  if (row.value == &ReferenceCheck::flux_gap) return convects;
+  return row.value != &ReferenceCheck::flux_limit || (convects && flux_is_checked_on_two_grids(cells));
 }
 
 }  // namespace
@@ -268,7 +269,7 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       out.back().may_be_nan = m == reference_residual && data_.source != "generate";
     }
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_)) out.push_back({row.name, "1", row.help});
+    if (measured(row, data_, convects_, pde_->data_cells())) out.push_back({row.name, "1", row.help});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -1123,7 +1124,8 @@ Metrics PdeTraining::run(RunContext& context) {
         std::span(shared->test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_)) out.emplace_back(row.name, data.check.*row.value);
+    if (measured(row, data_, convects_, pde_->data_cells()))
+      out.emplace_back(row.name, data.check.*row.value);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
