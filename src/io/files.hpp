@@ -7,8 +7,8 @@
 // - A checkpoint is moved or removed only if its name and its bytes say that it is one: the seal at its end
 //   or, where that is lost, the mark at its beginning. Links are left alone.
 // - A file that a killed process left half-written, "<output>.tmp.<host>.<pid>", is removed by whoever has
-// the
-//   lock of exactly that output, unless a process of that number runs here.
+//   the lock of exactly that output, if the host is this one, no process of that number runs, and its bytes
+//   are none or begin as Rankine's files do. Those of other hosts are left alone.
 #pragma once
 
 #include <cstdint>

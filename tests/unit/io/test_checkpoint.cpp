@@ -179,7 +179,8 @@ TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
   folder.create();
   for (int i = 1; i <= 11; ++i) write_checkpoint(folder.path_of(folder.next_number()), {});
   const std::string dead = ".tmp." + host_label() + ".999999999";
-  testing::put_file(folder.path_of(12) + dead, "x");
+  testing::put_file(folder.path_of(12) + dead, "");
+  testing::put_file(folder.path_of(13) + dead, "\x89HDF\r\n\x1a\n");
   folder.remove_temporaries();
   CheckpointFolder::set_aside(folder.path_of(11));
   EXPECT_EQ(folder.next_number(), 12);
@@ -217,6 +218,10 @@ TEST(CheckpointFolder, LeavesEverythingElseAlone) {
   testing::put_file(scratch / "c/finished-v-seed_0.h5", "");
   testing::put_file(scratch / "c/checkpoint-00000001.h5.tmp.x.y", "data");
   testing::put_file(scratch / "c/notes.h5.tmp.999999999", "data");
+  const std::vector<std::string> endings{"20241130", "v1.2", "other-host.999999999", host_label() + ".0999"};
+  for (const std::string& ending : endings)
+    testing::put_file(scratch / ("c/checkpoint-00000001.h5.tmp." + ending), "\x89HDF\r\n\x1a\n");
+  testing::put_file(scratch / ("c/checkpoint-00000001.h5.tmp." + host_label() + ".999999999"), "data");
   testing::put_file(scratch / "c/results.h5", "data");
   testing::put_file(scratch / "c/lock", "data");
   testing::put_file(scratch / "c/group_2/data.h5", "data");
@@ -250,7 +255,7 @@ TEST(CheckpointFolder, LeavesEverythingElseAlone) {
     EXPECT_EQ(after.erase("c/previous/group_3"), 1U);
     EXPECT_EQ(after, before);
   }
-  EXPECT_EQ(folder.others().size(), 15U);
+  EXPECT_EQ(folder.others().size(), 17U);
 }
 
 TEST(CheckpointFolder, RefusesWhatStandsInTheWay) {
