@@ -459,14 +459,17 @@ std::vector<fs::path> files_in(const std::string& folder) {
 
 constexpr std::string_view group_start = "group_";
 
-/// A folder, no link, with a name such as "group_2".
-bool is_group(const fs::path& path) {
-  std::error_code ignored;
+bool named_like_group(const fs::path& path) {  // such as "group_2"
   const std::string name = path.filename().string(),
                     digits = name.substr(std::min(name.size(), group_start.size()));
   return name.starts_with(group_start) && !digits.empty() &&
-         digits.find_first_not_of("0123456789") == std::string::npos &&
-         fs::is_directory(fs::symlink_status(path, ignored));
+         digits.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// A folder, no link, that is named so.
+bool is_group(const fs::path& path) {
+  std::error_code ignored;
+  return named_like_group(path) && fs::is_directory(fs::symlink_status(path, ignored));
 }
 
 }  // namespace
@@ -613,6 +616,23 @@ std::vector<std::string> CheckpointFolder::others() const {
   for (const CheckpointFolder& part : before.groups())
     look(part, "previous/" + fs::path(part.path_).filename().string() + "/");
   return names;
+}
+
+bool CheckpointFolder::takes(const std::string& path) const {
+  std::error_code error;
+  fs::path target;
+  try {
+    target = output_target(path);
+  } catch (const InputError&) {
+    return false;  // no output can stand there
+  }
+  const fs::path file = fs::weakly_canonical(fs::absolute(target), error);
+  if (error || !named_like_checkpoint(file.filename().string())) return false;
+  fs::path folder = file.parent_path();
+  const fs::path own = fs::weakly_canonical(fs::absolute(path_), error);
+  if (error) return false;
+  if (folder != own && named_like_group(folder)) folder = folder.parent_path();
+  return folder == own || folder == own / fs::path(previous()).filename();
 }
 
 void CheckpointFolder::check(const std::vector<std::string>& finished, bool archives) const {

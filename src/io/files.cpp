@@ -135,15 +135,6 @@ bool take_off_front(std::string_view& text, std::string_view start) {
   return true;
 }
 
-bool named_like_checkpoint(std::string_view name) {
-  take_off(name, ".damaged");
-  if (!take_off(name, ".h5")) return false;
-  if (take_off_front(name, "checkpoint-")) return name.size() >= 8 && all_digits(name);
-  if (!take_off_front(name, "finished-")) return false;
-  const std::size_t seed = name.rfind("-seed_");
-  return seed != std::string_view::npos && seed > 0 && all_digits(name.substr(seed + 6));
-}
-
 /// The parts of "<output>.tmp.<host>.<pid>", as temporary_of() writes it.
 struct Temporary {
   std::string_view output, host;
@@ -453,6 +444,15 @@ void remove_empty_folder(const std::string& path) { ::rmdir(path.c_str()); }
 // ------------------------------------------------------------------------------------------- checkpoints
 
 std::string run_mark(const std::string& run) { return fmt::format("{}{}\n", mark_start, run); }
+
+bool named_like_checkpoint(std::string_view name) {
+  take_off(name, ".damaged");
+  if (!take_off(name, ".h5")) return false;
+  if (take_off_front(name, "checkpoint-")) return name.size() >= 8 && all_digits(name);
+  if (!take_off_front(name, "finished-")) return false;
+  const std::size_t seed = name.rfind("-seed_");
+  return seed != std::string_view::npos && seed > 0 && all_digits(name.substr(seed + 6));
+}
 
 bool is_own_checkpoint(const std::string& path) {
   return named_like_checkpoint(fs::path(path).filename().string()) && is_plain_file(path) &&

@@ -125,6 +125,8 @@ bool remove_checkpoint(const std::string& path);
 void move_checkpoint(const std::string& from, const std::string& to);
 /// A second one with the same bytes. IoError.
 void copy_checkpoint(const std::string& from, const std::string& to);
+/// Whether a file name (no folders) is one that checkpoints have.
+bool named_like_checkpoint(std::string_view name);
 /// Whether a name is that of a checkpoint that is, or was, being written.
 bool names_half_written_checkpoint(const std::string& name);
 /// Removes the half-written checkpoints in a folder that this process has locked.
