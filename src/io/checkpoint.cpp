@@ -254,11 +254,7 @@ class Writing {
 
   /// Root: lays the file out in memory and makes it on the disk, all but the blocks.
   void begin() {
-    // What HDF5 needs beside values and texts: well below two pages for each, and some for its own tables.
-    std::uint64_t at_most = (64 + 2 * (items_.size() + texts_.size())) * 4096;
-    for (const Item& item : items_) at_most += item.size + item.name.size();
-    for (const auto& [name, text] : texts_) at_most += name.size() + text.size();
-    layout_.emplace(hdf5::File::create_in_memory(path_, at_most));
+    layout_.emplace(hdf5::File::create_in_memory(path_));
     hdf5::Group& root = layout_->root();
     root.attribute("format", "rankine-checkpoint");
     root.attribute("format_version", 2);

@@ -1,7 +1,9 @@
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <sys/resource.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -169,6 +171,41 @@ TEST(Checkpoint, EveryFlippedBitAndEveryTruncationIsFound) {
     undetected += message(scratch, good.substr(0, length)).empty() ? 1 : 0;
   }
   EXPECT_EQ(undetected, 0);
+}
+
+TEST(Checkpoint, ALimitOfTheSizeOfFilesIsHeldAgainstTheSizeThatItHas) {
+  const Scratch scratch;
+  CheckpointContent content;
+  for (int i = 0; i < 400; ++i) {
+    const std::size_t size = i % 10 == 0 ? 6000 : 40;
+    content.state.emplace("state/group_" + std::to_string(i % 7) + "/array_" + std::to_string(i),
+                          StateValue{DType::f64,
+                                     {static_cast<std::int64_t>(size / 8)},
+                                     std::vector<std::byte>(size, static_cast<std::byte>(i))});
+  }
+  write_checkpoint(scratch / "free.h5", content);
+  const std::string bytes = read_file(scratch / "free.h5");
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto size = static_cast<double>(bytes.size());
+  for (const double allowed :
+       {0.0, 5e3, 4e4, 0.2 * size, 0.5 * size, 0.9 * size, 0.99 * size, size - 1, size + 6 * 4096}) {
+    const rlimit limit{static_cast<rlim_t>(allowed), before.rlim_max};
+    std::string said;
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      write_checkpoint(scratch / "limited.h5", content);
+    } catch (const IoError& error) {
+      said = error.what();
+    }
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    EXPECT_EQ(said.empty(), allowed > size) << allowed << " of " << size << ": " << said;
+    EXPECT_EQ(said.find("File too large") == std::string::npos, said.empty()) << said;
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), said.empty() ? 2 : 1);
+  }
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(read_file(scratch / "limited.h5") == bytes);
 }
 
 TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
