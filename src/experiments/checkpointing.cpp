@@ -752,7 +752,8 @@ bool Checkpointer::flush_finished(bool early) {
         count(cost);
       }
     } catch (const std::exception& error) {
-      log_.warning(std::string("no checkpoint was written: ") + error.what());
+      save_failure_ = error.what();
+      log_.warning("no checkpoint was written: " + save_failure_);
       unsaved_.emplace_back(path, std::move(content));  // later again
       good = false;
       since_failed_ = Stopwatch();
@@ -763,22 +764,23 @@ bool Checkpointer::flush_finished(bool early) {
   return good;
 }
 
-std::vector<std::pair<Checkpointer::Job, CheckpointContent>> Checkpointer::save_what_is_done(
-    std::span<const Job> jobs) {
+std::vector<Checkpointer::Done> Checkpointer::save_what_is_done(std::span<const Job> jobs) {
   std::map<std::string, CheckpointContent> in_memory;
   for (const auto& [path, content] : unsaved_) in_memory.emplace(path, content);
   flush_finished();
-  std::vector<std::pair<Job, CheckpointContent>> done;
+  std::vector<Done> done;
   for (const Job& job : jobs) {
     const std::string path = common_.finished_path(job.first, job.second);
     const auto before = finished_.find(job);
+    const bool failed =
+        std::any_of(unsaved_.begin(), unsaved_.end(), [&](const auto& each) { return each.first == path; });
     try {
       if (const auto kept = in_memory.find(path); kept != in_memory.end()) {
-        done.emplace_back(job, std::move(kept->second));
+        done.push_back({job, std::move(kept->second), !failed});
       } else if (before != finished_.end()) {
-        done.emplace_back(job, read_checkpoint(before->second.path));
+        done.push_back({job, read_checkpoint(before->second.path), true});
       } else if (!first_write_ && common_.is_mine(path)) {
-        done.emplace_back(job, read_checkpoint(path));
+        done.push_back({job, read_checkpoint(path), true});
       }
     } catch (const std::exception& error) {
       log_.warning(std::string("results that were saved cannot be read: ") + error.what());

@@ -194,9 +194,16 @@ class Checkpointer {
   /// all it is going to have.
   void done(JobCheckpoint& job, const std::map<std::string, double>& metrics, bool others_follow);
 
+  struct Done {
+    Job job;
+    CheckpointContent content;
+    bool saved;  ///< on the disk, where a restart finds it
+  };
   /// Where the run fails: saves what is done. Returns the results of all that is done in the order of `jobs`,
   /// as far as they can be read. Root only, throws nothing.
-  std::vector<std::pair<Job, CheckpointContent>> save_what_is_done(std::span<const Job> jobs);
+  std::vector<Done> save_what_is_done(std::span<const Job> jobs);
+  /// Why the last attempt to save something that is done failed; "" if none has.
+  const std::string& save_failure() const { return save_failure_; }
   const std::string& folder() const { return common_.path(); }
   /// The run has ended well: what it has saved of single jobs goes again, unless there are checkpoints beside
   /// it, and the folder with it if the run has made it. Collective.
@@ -256,6 +263,7 @@ class Checkpointer {
   Stopwatch since_saved_;
   bool first_write_ = true;
   bool any_good_ = false;                                           // root: a restart would find something
+  std::string save_failure_;                                        // root
   std::string unreadable_;                                          // root: why one that is there was skipped
   std::map<Job, Found> running_, finished_;                         // root
   std::map<Job, CheckpointContent> completed_;                      // root, with several groups

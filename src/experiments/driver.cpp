@@ -191,9 +191,13 @@ DeckRun::Files DeckRun::files(const Invocation& invocation, bool runs) const {
     for (const DeckFile& file : deck_.files(variant.name)) {
       const std::string named = fmt::format("{} ({})", file.key, file.where);
       for (const int seed : deck_.run().seeds) {
+        // Another task writes its outputs itself, maybe at this moment.
+        const bool own = std::any_of(jobs_.begin(), jobs_.end(), [&](const Job& job) {
+          return job.part->variant == variant.name && job.seed == seed;
+        });
         const std::string path = with_seed(file.path, seed);
         // Variants and seeds may share a file under one key.
-        if (!seen.insert(file.key + "\n" + path).second) continue;
+        if ((file.use != FileUse::input && !own) || !seen.insert(file.key + "\n" + path).second) continue;
         if (file.use == FileUse::input) all.inputs.push_back({named, path});
         if (file.use == FileUse::samples_output) all.outputs.push_back({named, path, FileContent::samples});
         if (file.use == FileUse::observations_output)
@@ -204,8 +208,23 @@ DeckRun::Files DeckRun::files(const Invocation& invocation, bool runs) const {
   return all;
 }
 
+/// InputError where an output has the name of a checkpoint in the run's own folder of them.
+void DeckRun::check_beside_checkpoints(std::span<const OutputFile> outputs,
+                                       const std::string& results) const {
+  const CheckpointFolder folder(deck_.checkpoint().directory.empty() ? results + ".checkpoints"
+                                                                     : deck_.checkpoint().directory);
+  for (const OutputFile& output : outputs) {
+    if (!folder.takes(output.path)) continue;
+    throw InputError(fmt::format(
+        "{}: cannot write the output ({}): it is the name of a checkpoint in this run's folder of "
+        "checkpoints, {}; choose another name or folder",
+        output.path, output.key, folder.path()));
+  }
+}
+
 std::vector<std::string> DeckRun::check_files(const Invocation& invocation) const {
   const Files all = files(invocation, false);
+  check_beside_checkpoints(all.outputs, output_of(invocation));
   check_outputs(all.outputs, all.inputs);
   return check_checkpoint_folder(checkpoint_folder(deck_.checkpoint(), output_of(invocation)),
                                  invocation.restart == "never", job_names());
@@ -223,6 +242,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   ResultsWriter results;
   communicator_.on_root([&] {
     const Files all = files(invocation, true);
+    check_beside_checkpoints(all.outputs, path);
     claim = OutputClaim(all.outputs, all.inputs, [&](const std::string& text) { log.line(text); });
     results = ResultsWriter(path, deck_.about().title, true, all.outputs.front().bytes);
   });
@@ -260,10 +280,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
     log.text("\n" + metrics_table(measured()) + "\n");
     as_expected = check_expectations(results, log);
     results.provenance(provenance());
-    communicator_.on_root([&] {
-      results.finish();
-      side_file = write_xdmf(path);
-    });
+    communicator_.on_root([&] { results.finish(); });
   } catch (...) {
     log.clear_status();
     results = ResultsWriter();
@@ -276,6 +293,16 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   }
   checkpointer.finish();
   if (const std::string costs = checkpointer.summary(); !costs.empty()) group_log.line(costs);
+  communicator_.on_root([&] {
+    try {
+      side_file = write_xdmf(path);
+    } catch (const std::exception& error) {
+      throw IoError(
+          fmt::format("{}; the results in {} are complete, and only this side file, which viewers "
+                      "of fields read, is missing",
+                      error.what(), path));
+    }
+  });
   log.line(fmt::format("wrote {}{} after {}", path, side_file.empty() ? "" : " and " + side_file,
                        duration_text(seconds_since(began))));
   return as_expected ? ExitCode::done : ExitCode::expectation_false;
@@ -285,22 +312,32 @@ void DeckRun::rescue(Checkpointer& checkpointer,
                      const std::vector<std::pair<std::string, std::string>>& provenance, Log& log) const {
   const auto done = checkpointer.save_what_is_done(job_names());
   if (done.empty()) return;
-  std::vector<std::string> names, missing;
-  for (const auto& [variant, seed] : job_names()) {
-    const bool is_done = std::any_of(done.begin(), done.end(), [&, v = variant, s = seed](const auto& d) {
-      return d.first == std::pair(v, s);
-    });
-    (is_done ? names : missing).push_back(fmt::format("{} seed {}", variant, seed));
+  std::vector<std::string> names, missing, unsaved;
+  for (const auto& job : job_names()) {
+    const auto found =
+        std::find_if(done.begin(), done.end(), [&](const Checkpointer::Done& d) { return d.job == job; });
+    const std::string name = fmt::format("{} seed {}", job.first, job.second);
+    (found != done.end() ? names : missing).push_back(name);
+    if (found != done.end() && !found->saved) unsaved.push_back(name);
   }
-  log.warning(
-      fmt::format("the run fails with {} of {} done ({}); `rankine run --restart auto` takes them from {}",
-                  names.size(), count_of(jobs_.size(), "run"), join(names), checkpointer.folder()));
+  std::string what = fmt::format("the run fails with {} of {} done ({}); ", names.size(),
+                                 count_of(jobs_.size(), "run"), join(names));
+  if (unsaved.size() < names.size()) {
+    what += fmt::format("`rankine run --restart auto` takes {} from {}",
+                        unsaved.empty() ? "them" : fmt::format("{} of them", names.size() - unsaved.size()),
+                        checkpointer.folder());
+  }
+  if (!unsaved.empty()) {
+    what += fmt::format("{}not saved for a restart: {} ({})", unsaved.size() < names.size() ? "; " : "",
+                        join(unsaved), checkpointer.save_failure());
+  }
+  log.warning(what);
   if (missing.empty()) return;  // it was the results file that could not be written
   try {
     if (!ResultsWriter::may_be_incomplete(output_)) return;
     ResultsWriter partial(output_, deck_.about().title);
     partial.mark_incomplete(missing);
-    for (const auto& [job, content] : done) partial.run(job.first, job.second).load(content, false);
+    for (const auto& [job, content, saved] : done) partial.run(job.first, job.second).load(content, false);
     partial.provenance(provenance);
     partial.finish();
     write_xdmf(output_);

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
@@ -378,6 +380,14 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
     node.error(
         "observations are given, but neither the loss (formulation.observations.weight: 0) nor the experts "
         "(formulation.observations.rows: false) use them");
+  if (data.seed < 0 && !data.write.empty() && setup.seeds.size() > 1 &&
+      with_seed(data.write, setup.seeds[0]) == with_seed(data.write, setup.seeds[1])) {
+    node.error_at("write",
+                  fmt::format("write: {} is one file for {} seeds, each of which draws points of its own, so "
+                              "that only the last ones would stay; use {{seed}} in the name, or give seed, "
+                              "which all then draw with",
+                              data.write, setup.seeds.size()));
+  }
   if (data.source != "file") return;
   setup.communicator.on_root([&] {
     for (std::int64_t seed : setup.seeds) try {

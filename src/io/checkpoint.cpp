@@ -254,11 +254,7 @@ class Writing {
 
   /// Root: lays the file out in memory and makes it on the disk, all but the blocks.
   void begin() {
-    // What HDF5 needs beside values and texts: well below two pages for each, and some for its own tables.
-    std::uint64_t at_most = (64 + 2 * (items_.size() + texts_.size())) * 4096;
-    for (const Item& item : items_) at_most += item.size + item.name.size();
-    for (const auto& [name, text] : texts_) at_most += name.size() + text.size();
-    layout_.emplace(hdf5::File::create_in_memory(path_, at_most));
+    layout_.emplace(hdf5::File::create_in_memory(path_));
     hdf5::Group& root = layout_->root();
     root.attribute("format", "rankine-checkpoint");
     root.attribute("format_version", 2);
@@ -459,14 +455,17 @@ std::vector<fs::path> files_in(const std::string& folder) {
 
 constexpr std::string_view group_start = "group_";
 
-/// A folder, no link, with a name such as "group_2".
-bool is_group(const fs::path& path) {
-  std::error_code ignored;
+bool named_like_group(const fs::path& path) {  // such as "group_2"
   const std::string name = path.filename().string(),
                     digits = name.substr(std::min(name.size(), group_start.size()));
   return name.starts_with(group_start) && !digits.empty() &&
-         digits.find_first_not_of("0123456789") == std::string::npos &&
-         fs::is_directory(fs::symlink_status(path, ignored));
+         digits.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// A folder, no link, that is named so.
+bool is_group(const fs::path& path) {
+  std::error_code ignored;
+  return named_like_group(path) && fs::is_directory(fs::symlink_status(path, ignored));
 }
 
 }  // namespace
@@ -613,6 +612,23 @@ std::vector<std::string> CheckpointFolder::others() const {
   for (const CheckpointFolder& part : before.groups())
     look(part, "previous/" + fs::path(part.path_).filename().string() + "/");
   return names;
+}
+
+bool CheckpointFolder::takes(const std::string& path) const {
+  std::error_code error;
+  fs::path target;
+  try {
+    target = output_target(path);
+  } catch (const InputError&) {
+    return false;  // no output can stand there
+  }
+  const fs::path file = fs::weakly_canonical(fs::absolute(target), error);
+  if (error || !named_like_checkpoint(file.filename().string())) return false;
+  fs::path folder = file.parent_path();
+  const fs::path own = fs::weakly_canonical(fs::absolute(path_), error);
+  if (error) return false;
+  if (folder != own && named_like_group(folder)) folder = folder.parent_path();
+  return folder == own || folder == own / fs::path(previous()).filename();
 }
 
 void CheckpointFolder::check(const std::vector<std::string>& finished, bool archives) const {

@@ -99,6 +99,9 @@ class CheckpointFolder {
   /// way there. Looks only.
   void check(const std::vector<std::string>& finished, bool archives) const;
 
+  /// Whether an output at `path` would stand where a checkpoint may be written, moved or looked for.
+  bool takes(const std::string& path) const;
+
   void create() const;
   /// Moves this run's checkpoints into the folder "previous" below, from which earlier ones of this run are
   /// removed. Returns whether there was something to move. IoError.

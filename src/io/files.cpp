@@ -31,6 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view hdf5_signature = "\x89HDF\r\n\x1a\n";
+constexpr std::string_view npz_start("PK\x03\x04", 4);  // of the zip's first member
 constexpr std::string_view mark_start = "rankine-run=";
 // HDF5 writes the root group's attributes, which hold the marks, right behind its own header.
 constexpr std::size_t head_bytes = std::size_t{1} << 16U;
@@ -134,39 +135,59 @@ bool take_off_front(std::string_view& text, std::string_view start) {
   return true;
 }
 
-bool named_like_checkpoint(std::string_view name) {
-  take_off(name, ".damaged");
-  if (!take_off(name, ".h5")) return false;
-  if (take_off_front(name, "checkpoint-")) return name.size() >= 8 && all_digits(name);
-  if (!take_off_front(name, "finished-")) return false;
-  const std::size_t seed = name.rfind("-seed_");
-  return seed != std::string_view::npos && seed > 0 && all_digits(name.substr(seed + 6));
-}
-
-/// The parts of "<output>.tmp.<host>.<pid>" or, as versions before wrote it, "<output>.tmp.<pid>".
+/// The parts of "<output>.tmp.<host>.<pid>", as temporary_of() writes it.
 struct Temporary {
   std::string_view output, host;
   pid_t pid;
 };
 
+bool is_label_char(unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; }
+
 std::optional<Temporary> process_of(std::string_view name) {
-  constexpr std::string_view mark = ".tmp.";
-  const std::size_t at = name.find(mark);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view rest = name.substr(at + mark.size());
-  const std::size_t dot = rest.rfind('.');
-  const std::string_view host = dot == std::string_view::npos ? "" : rest.substr(0, dot);
-  const std::string_view pid = dot == std::string_view::npos ? rest : rest.substr(dot + 1);
-  if (!all_digits(pid) || pid.size() > 9 || (dot != std::string_view::npos && host.empty()))
-    return std::nullopt;
-  return Temporary{name.substr(0, at), host, static_cast<pid_t>(std::atol(std::string(pid).c_str()))};
+  // From the end, since the output's own name may hold ".tmp." too. Host and number hold no dots.
+  const auto take_last = [&]() -> std::string_view {
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string_view::npos) return "";
+    const std::string_view last = name.substr(dot + 1);
+    name.remove_suffix(last.size() + 1);
+    return last;
+  };
+  const std::string_view pid = take_last(), host = take_last();
+  if (!all_digits(pid) || pid.size() > 9 || pid.front() == '0') return std::nullopt;
+  if (host.empty() || !std::all_of(host.begin(), host.end(), is_label_char)) return std::nullopt;
+  if (!take_off(name, ".tmp") || name.empty()) return std::nullopt;
+  return Temporary{name, host, static_cast<pid_t>(std::atol(std::string(pid).c_str()))};
 }
 
-/// Of an output that this process has locked: not this process, and none that runs here. Those of other
-/// machines have no lock any more.
+/// Whether no process writes it any more, as far as can be told here: nothing is known of other machines.
 bool writes_no_more(const Temporary& temporary) {
-  if (!temporary.host.empty() && temporary.host != host_label()) return true;
-  return temporary.pid > 0 && temporary.pid != ::getpid() && ::kill(temporary.pid, 0) != 0 && errno == ESRCH;
+  return temporary.host == host_label() && temporary.pid != ::getpid() && ::kill(temporary.pid, 0) != 0 &&
+         errno == ESRCH;
+}
+
+/// Whether a half-written file may be one of Rankine's by its bytes: none, the start of one of its formats,
+/// or zeros where HDF5 and checkpoints write their head last.
+bool may_be_half_written(const std::string& path) {
+  constexpr std::size_t superblock = 48;  // HDF5's smallest
+  const std::string start = ends_of(path, 2 * superblock).head;
+  const std::string_view head = start;
+  const auto begins = [](std::string_view bytes, std::string_view format) {
+    const std::size_t both = std::min(bytes.size(), format.size());
+    return bytes.substr(0, both) == format.substr(0, both);
+  };
+  const std::string_view first = head.substr(0, superblock);
+  return begins(head, hdf5_signature) || begins(head, xdmf_start) || begins(head, npz_start) ||
+         (head.size() > 8 && begins(head.substr(8), safetensors_start)) ||
+         std::all_of(first.begin(), first.end(), [](char c) { return c == '\0'; });
+}
+
+/// What a process of this machine that has ended left half-written.
+bool is_stale(const std::string& path, const Temporary& temporary) {
+  struct stat status {};
+  if (!writes_no_more(temporary) || ::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
+    return false;
+  // A file that cannot be read shows no bytes either.
+  return status.st_size == 0 || (::access(path.c_str(), R_OK) == 0 && may_be_half_written(path));
 }
 
 std::vector<std::string> names_in(const std::string& folder) {
@@ -262,8 +283,8 @@ std::optional<FileContent> written_content(const std::string& path) {
 
 bool is_rankine_file(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
-  return process_of(name) || (name.starts_with('.') && name.ends_with(FolderLock::name)) ||
-         written_content(path);
+  return (process_of(name) && may_be_half_written(path)) ||
+         (name.starts_with('.') && name.ends_with(FolderLock::name)) || written_content(path);
 }
 
 std::string output_target(const std::string& path) {
@@ -390,7 +411,7 @@ std::string host_label() {
   ::gethostname(name.data(), name.size() - 1);
   std::string label = name.data();
   for (char& c : label)
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') c = '-';
+    if (!is_label_char(static_cast<unsigned char>(c))) c = '-';
   return label.empty() ? "host" : label;
 }
 
@@ -406,8 +427,7 @@ void remove_stale_temporaries(const std::string& target) {
     const bool fault =
         temporary->output.starts_with(output + ".fault-") && temporary->output.ends_with(".h5");
     const std::string path = folder + "/" + name;
-    if ((fault || temporary->output == output) && writes_no_more(*temporary) && is_plain_file(path))
-      ::unlink(path.c_str());
+    if ((fault || temporary->output == output) && is_stale(path, *temporary)) ::unlink(path.c_str());
   }
 }
 
@@ -424,6 +444,15 @@ void remove_empty_folder(const std::string& path) { ::rmdir(path.c_str()); }
 // ------------------------------------------------------------------------------------------- checkpoints
 
 std::string run_mark(const std::string& run) { return fmt::format("{}{}\n", mark_start, run); }
+
+bool named_like_checkpoint(std::string_view name) {
+  take_off(name, ".damaged");
+  if (!take_off(name, ".h5")) return false;
+  if (take_off_front(name, "checkpoint-")) return name.size() >= 8 && all_digits(name);
+  if (!take_off_front(name, "finished-")) return false;
+  const std::size_t seed = name.rfind("-seed_");
+  return seed != std::string_view::npos && seed > 0 && all_digits(name.substr(seed + 6));
+}
 
 bool is_own_checkpoint(const std::string& path) {
   return named_like_checkpoint(fs::path(path).filename().string()) && is_plain_file(path) &&
@@ -487,8 +516,7 @@ bool names_half_written_checkpoint(const std::string& name) {
 void remove_checkpoint_temporaries(const std::string& folder) {
   for (const std::string& name : names_in(folder)) {
     const std::string path = folder + "/" + name;
-    if (names_half_written_checkpoint(name) && writes_no_more(*process_of(name)) && is_plain_file(path))
-      ::unlink(path.c_str());
+    if (names_half_written_checkpoint(name) && is_stale(path, *process_of(name))) ::unlink(path.c_str());
   }
 }
 

@@ -7,8 +7,8 @@
 // - A checkpoint is moved or removed only if its name and its bytes say that it is one: the seal at its end
 //   or, where that is lost, the mark at its beginning. Links are left alone.
 // - A file that a killed process left half-written, "<output>.tmp.<host>.<pid>", is removed by whoever has
-// the
-//   lock of exactly that output, unless a process of that number runs here.
+//   the lock of exactly that output, if the host is this one, no process of that number runs, and its bytes
+//   are none or begin as Rankine's files do. Those of other hosts are left alone.
 #pragma once
 
 #include <cstdint>
@@ -125,6 +125,8 @@ bool remove_checkpoint(const std::string& path);
 void move_checkpoint(const std::string& from, const std::string& to);
 /// A second one with the same bytes. IoError.
 void copy_checkpoint(const std::string& from, const std::string& to);
+/// Whether a file name (no folders) is one that checkpoints have.
+bool named_like_checkpoint(std::string_view name);
 /// Whether a name is that of a checkpoint that is, or was, being written.
 bool names_half_written_checkpoint(const std::string& name);
 /// Removes the half-written checkpoints in a folder that this process has locked.

@@ -199,6 +199,9 @@ bool readable_as(Type stored, Type wanted) {
   return width(stored) <= width(wanted);
 }
 
+// For what HDF5 writes beside an array in a file in memory: headers, attributes, names, and a page's rest.
+constexpr rlim_t memory_margin = 4 * 4096;
+
 /// Makes sure that the disk has room for all that HDF5 holds of the file, and for `bytes` more, before it
 /// tries to write them: HDF5 1.10 cannot close a file any more after a failed flush, and crashes at the end
 /// of MPI.
@@ -212,11 +215,16 @@ void reserve(hid_t object, std::uint64_t bytes, const std::string& path, const s
     fail(path, where, "ask for the size of the file");
   }
   const auto begin = status.st_size, end = static_cast<off_t>(size + bytes);
-  if (end <= begin || status.st_nlink == 0) return;  // without a name: it lies in memory
+  const bool in_memory = status.st_nlink == 0;  // without a name
+  if (end <= begin && !in_memory) return;
   rlimit limit{};
   int error = 0;
-  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && static_cast<rlim_t>(end) > limit.rlim_cur) {
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+      static_cast<rlim_t>(end) + (in_memory ? (bytes > 0 ? memory_margin : memory_margin / 4) : 0) >
+          limit.rlim_cur) {
     error = EFBIG;
+  } else if (in_memory) {
+    return;
   } else if (::fallocate(*static_cast<int*>(descriptor), FALLOC_FL_KEEP_SIZE, begin, end - begin) != 0) {
     error = errno;
   }
@@ -723,6 +731,8 @@ Dataset Group::create(const std::string& name, const Shape& shape, Type type, bo
   checked(H5Pset_attr_creation_order(plist.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), file(),
           where, "track creation order");
   if (at_once) {
+    ::rankine::hdf5::reserve(handle_.get(), element_count(shape) * H5Tget_size(file_type(type)), file(),
+                             where);
     checked(H5Pset_layout(plist.get(), H5D_CONTIGUOUS), file(), where, "ask for one contiguous block");
     checked(H5Pset_alloc_time(plist.get(), H5D_ALLOC_TIME_EARLY), file(), where, "ask for its place at once");
     checked(H5Pset_fill_time(plist.get(), H5D_FILL_TIME_NEVER), file(), where, "leave out fill values");
@@ -974,14 +984,15 @@ struct File::Memory {
   }
 };
 
-File File::create_in_memory(const std::string& called, std::uint64_t at_most) {
+File File::create_in_memory(const std::string& called) {
   prepare_library();
   // The limit holds for files in memory, too, and HDF5 crashes at the end of MPI when it could not write one.
+  // So reserve() asks before each array, and the first needs some room.
   rlimit limit{};
-  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < at_most) {
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < 2 * memory_margin) {
     const std::string cause = std::strerror(EFBIG);
-    throw IoError(fmt::format("{}: cannot make a file of up to {} bytes, {} are allowed (ulimit -f): {}{}",
-                              called, at_most, limit.rlim_cur, cause, remedy(cause)));
+    throw IoError(fmt::format("{}: cannot make a file, of which {} bytes are allowed (ulimit -f): {}{}",
+                              called, limit.rlim_cur, cause, remedy(cause)));
   }
   const auto fail_with = [&](const char* doing) {
     throw IoError(fmt::format("{}: cannot {} a file in memory: {}", called, doing, std::strerror(errno)));

@@ -231,9 +231,10 @@ class File {
   /// gets later). IoError where that fails.
   static File create(const std::string& at, const std::string& called = {});
   /// A file that exists in memory only, where reserved datasets need no memory until they are written.
-  /// Datasets of at least a page are aligned to pages. `called`: its name in messages. It must not get more
-  /// than `at_most` bytes; IoError where this process may not make files of that length.
-  static File create_in_memory(const std::string& called, std::uint64_t at_most);
+  /// Datasets of at least a page are aligned to pages. `called`: its name in messages. IoError, here or where
+  /// a dataset is made, where this process may not make files of the length that it gets, and a few pages
+  /// more.
+  static File create_in_memory(const std::string& called);
   /// Of a file that create_in_memory() made: what flush() or close() has written so far. Its length, and a
   /// part.
   std::uint64_t memory_size() const;

@@ -107,6 +107,41 @@ def kills(check):
                      f"{done} done\n{restarted.stdout}{restarted.stderr}")
 
 
+def meanwhile(check, words, disturb, *arguments):
+    """A run that `disturb()` disturbs once it has said `words`: its exit code and all that it said."""
+    job = subprocess.Popen(check.command("run", *arguments), cwd=check.folder, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = ""
+    for line in job.stdout:
+        if disturb is not None and words in line:
+            disturb()
+            disturb = None
+        said += line
+    check.expect("it was disturbed", disturb is None, said)
+    return job.wait(), said
+
+
+def promises(check):
+    """The message of a failure tells what is saved, what is not, and which results are complete."""
+    deck = check.deck(**FAILS)
+    clean(check)
+    folder = check.folder / "out.h5.checkpoints"
+    code, said = meanwhile(check, "good seed 0: step", folder.touch, deck, "--set", "variants.good.train={steps: 400}")
+    check.expect("records that cannot be saved", code == 2 and "fails with 2 of 4 runs done (good seed 0, good seed 1); not "
+                 "saved for a restart: good seed 0, good seed 1 (" in said and "cannot make the folder" in said
+                 and "takes" not in said and "out.h5 holds their results" in said, said)
+    folder.unlink()
+    clean(check)
+    ordinary = check.deck("ordinary.yaml", train="{steps: 400, batch: 2, learning_rate: 4e-3}")
+    side = check.folder / "out.xdmf"
+    code, said = meanwhile(check, "v seed 0: step", side.mkdir, ordinary)
+    check.expect("only the side file is missing", code == 3 and "the results in out.h5 are complete" in said
+                 and "out.xdmf" in said and "runs done" not in said and "takes" not in said, said)
+    side.rmdir()
+    check.says("they are", check.run("run", ordinary, "--output", "again.h5"), 0)
+    same(check, "complete results", "again.h5", "out.h5")
+
+
 def nothing_is_left(check):
     """Short runs that end well leave their results and no records."""
     deck = check.deck(**{**FAILS, "variants": "{good: {}, better: {train: {learning_rate: 1e-3}}}"})
@@ -145,6 +180,7 @@ def names_of_blocks(check):
 def run(check):
     names_of_blocks(check)
     later_variants_fail(check)
+    promises(check)
     kills(check)
     nothing_is_left(check)
 

@@ -22,7 +22,9 @@ def fill(folder):
     (outside / "kept.h5").write_bytes(b"kept")
     names = ["data.h5", "results.h5", "checkpoint-00000001.h5", "checkpoint-00000007.h5", "finished-other-seed_0.h5",
              "finished-v-seed_7.h5", "checkpoint-00000001.h5.damaged", "checkpoint-00000002.h5.tmp.notes",
-             "out.h5.tmp.notes", "out.h5.bak", "my_out.h5", "lock", "notes.txt", "weights.npz", "thesis.xdmf",
+             "out.h5.tmp.notes", "out.h5.tmp.20241130", "out.h5.tmp.v1.2", "out.h5.tmp.old.3",
+             "checkpoint-00000001.h5.tmp.20241130", "checkpoint-00000004.h5.tmp.v1.2",
+             "finished-v-seed_0.h5.tmp.20241130", "out.h5.fault-v-seed_0-step_3.h5.tmp.3", "out.h5.bak", "my_out.h5", "lock", "notes.txt", "weights.npz", "thesis.xdmf",
              ".hidden", "previous/data.h5", "previous/checkpoint-00000099.h5", "previous/finished-other-seed_0.h5",
              "previous/deeper/data.h5", "previous/group_2/data.h5", "group_2/data.h5", "group_2/checkpoint-00000003.h5",
              "group_x/checkpoint-00000001.h5", "out.h5.checkpoints.old/checkpoint-00000001.h5", "out.h5.fault-notes.h5"]

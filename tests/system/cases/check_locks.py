@@ -1,6 +1,8 @@
 """Two jobs with one output: the second is told at its start. What a killed job leaves is taken over and cleared."""
 import os
+import re
 import signal
+import socket
 import subprocess
 
 import cases
@@ -48,13 +50,25 @@ def check(t):
     # --- stale temporaries of this output go, all others stay
     gone = subprocess.Popen(["true"])
     gone.wait()
-    stale, other = f"out.h5.tmp.{gone.pid}", f"out.h5.tmp.{os.getpid()}"
-    others = [other, f"my.h5.tmp.{gone.pid}", "out.h5.tmp.txt"]
-    for name in (stale, *others):
-        (t.folder / name).write_text("x")
-    t.says("with stale files", t.run("run", "deck.yaml"), 0)
-    t.expect("the stale one is gone", not (t.folder / stale).exists())
-    t.expect("the others stay", all((t.folder / name).exists() for name in others))
+    host = re.sub(r"[^A-Za-z0-9_]", "-", socket.gethostname())
+    hdf5 = b"\x89HDF\r\n\x1a\n"
+    stale = {f"out.h5.tmp.{host}.{gone.pid}": hdf5, f"out.xdmf.tmp.{host}.{gone.pid}": b"",
+             f"out.h5.fault-v-seed_0-step_1.h5.tmp.{host}.{gone.pid}": hdf5}
+    others = {name: hdf5 for name in (
+        f"out.h5.tmp.{host}.{os.getpid()}", f"out.h5.tmp.{gone.pid}", f"my.h5.tmp.{host}.{gone.pid}", "out.h5.tmp.txt",
+        f"out.h5.tmp.other-node.{gone.pid}", "out.h5.tmp.20241130", "out.h5.tmp.v1.2", "out.h5.tmp.old.3")}
+    for content in (b"notes of the user", hdf5):
+        foreign = content != hdf5
+        every = {**({} if foreign else stale), **others, **(dict.fromkeys([*stale][:1], content) if foreign else {})}
+        for name, was in every.items():
+            (t.folder / name).write_bytes(was)
+        t.says("with stale files", t.run("run", "deck.yaml"), 0)
+        for name, was in every.items():
+            path = t.folder / name
+            if name in stale and not foreign:
+                t.expect(f"{name} is gone", not path.exists())
+            else:
+                t.expect(f"{name} stays", path.exists() and path.read_bytes() == was)
 
 
 if __name__ == "__main__":

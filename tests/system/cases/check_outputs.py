@@ -79,6 +79,34 @@ def check(t):
     refused("output onto one of the folder", ["run", "deck.yaml", "--restart", "c.h5.checkpoints", "--output", part],
             "--output", "--restart")
 
+    # --- an output where the run's own checkpoints will stand
+    (t.folder / "ck").mkdir()
+    (t.folder / "ck_link").symlink_to("ck")
+    for name in ("ck/checkpoint-00000001.h5", "ck_link/checkpoint-00000001.h5", "ck/finished-v-seed_0.h5",
+                 "ck/previous/checkpoint-00000001.h5", "ck/group_2/checkpoint-00000003.h5", "sub/../ck/checkpoint-00000002.h5"):
+        inside = ["--set", "checkpoint.directory=ck", "--set", "checkpoint.every_steps=1"]
+        refused(f"results as {name}", ["run", "deck.yaml", *inside, "--output", name], name, "--output", "name of a checkpoint")
+        refused(f"samples as {name}", ["run", "deck.yaml", *inside, "--set", f"data.write={name}"], "data.write",
+                "name of a checkpoint")
+        refused(f"checked: {name}", ["check", "deck.yaml", *inside, "--set", f"run.output={name}"], "run.output",
+                "name of a checkpoint")
+    (t.folder / "ck_link").unlink()
+    t.says("other names in that folder", t.run("run", "deck.yaml", *inside, "--output", "ck/o.h5"), 0)
+
+    # --- points that each seed draws for itself, in one file
+    seeds = [*OBSERVED, "--set", "run.seeds=[0, 1]"]
+    for command in ("check", "run"):
+        refused("one file for two seeds", [command, "deck.yaml", *seeds, "--set", POINTS % "p.h5"],
+                "data.observations: write: p.h5 is one file for 2 seeds", "use {seed}")
+    for points in (POINTS % "p_{seed}.h5", (POINTS % "p.h5").replace("5, ", "5, seed: 3, ")):
+        t.says("a file for each, or the same points", t.run("check", "deck.yaml", *seeds, "--set", points), 0)
+
+    # --- outputs of other tasks of an array
+    (t.folder / "q_1.h5").write_bytes(b"of the other task")
+    each = [*seeds, "--set", POINTS % "q_{seed}.h5", "--output", "q.h5"]
+    t.says("task 1 writes q_0.h5 only", t.run("run", "deck.yaml", *each, "--task", "1/2"), 0)
+    refused("task 2 writes q_1.h5", ["run", "deck.yaml", *each, "--task", "2/2"], "q_1.h5", "that Rankine wrote")
+
     # --- what stands there and is not of the kind
     for name in ("data.h5", "notes.txt", "w.npz"):
         refused(f"results onto {name}", ["run", "deck.yaml", "--output", name], name, "that Rankine wrote", "remove it")

@@ -1,7 +1,9 @@
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <sys/resource.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -171,6 +173,41 @@ TEST(Checkpoint, EveryFlippedBitAndEveryTruncationIsFound) {
   EXPECT_EQ(undetected, 0);
 }
 
+TEST(Checkpoint, ALimitOfTheSizeOfFilesIsHeldAgainstTheSizeThatItHas) {
+  const Scratch scratch;
+  CheckpointContent content;
+  for (int i = 0; i < 400; ++i) {
+    const std::size_t size = i % 10 == 0 ? 6000 : 40;
+    content.state.emplace("state/group_" + std::to_string(i % 7) + "/array_" + std::to_string(i),
+                          StateValue{DType::f64,
+                                     {static_cast<std::int64_t>(size / 8)},
+                                     std::vector<std::byte>(size, static_cast<std::byte>(i))});
+  }
+  write_checkpoint(scratch / "free.h5", content);
+  const std::string bytes = read_file(scratch / "free.h5");
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto size = static_cast<double>(bytes.size());
+  for (const double allowed :
+       {0.0, 5e3, 4e4, 0.2 * size, 0.5 * size, 0.9 * size, 0.99 * size, size - 1, size + 6 * 4096}) {
+    const rlimit limit{static_cast<rlim_t>(allowed), before.rlim_max};
+    std::string said;
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      write_checkpoint(scratch / "limited.h5", content);
+    } catch (const IoError& error) {
+      said = error.what();
+    }
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    EXPECT_EQ(said.empty(), allowed > size) << allowed << " of " << size << ": " << said;
+    EXPECT_EQ(said.find("File too large") == std::string::npos, said.empty()) << said;
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), said.empty() ? 2 : 1);
+  }
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(read_file(scratch / "limited.h5") == bytes);
+}
+
 TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
   const Scratch scratch;
   const CheckpointFolder folder(scratch / "c");
@@ -179,7 +216,8 @@ TEST(CheckpointFolder, KeepsTheLastAndEveryNth) {
   folder.create();
   for (int i = 1; i <= 11; ++i) write_checkpoint(folder.path_of(folder.next_number()), {});
   const std::string dead = ".tmp." + host_label() + ".999999999";
-  testing::put_file(folder.path_of(12) + dead, "x");
+  testing::put_file(folder.path_of(12) + dead, "");
+  testing::put_file(folder.path_of(13) + dead, "\x89HDF\r\n\x1a\n");
   folder.remove_temporaries();
   CheckpointFolder::set_aside(folder.path_of(11));
   EXPECT_EQ(folder.next_number(), 12);
@@ -217,6 +255,10 @@ TEST(CheckpointFolder, LeavesEverythingElseAlone) {
   testing::put_file(scratch / "c/finished-v-seed_0.h5", "");
   testing::put_file(scratch / "c/checkpoint-00000001.h5.tmp.x.y", "data");
   testing::put_file(scratch / "c/notes.h5.tmp.999999999", "data");
+  const std::vector<std::string> endings{"20241130", "v1.2", "other-host.999999999", host_label() + ".0999"};
+  for (const std::string& ending : endings)
+    testing::put_file(scratch / ("c/checkpoint-00000001.h5.tmp." + ending), "\x89HDF\r\n\x1a\n");
+  testing::put_file(scratch / ("c/checkpoint-00000001.h5.tmp." + host_label() + ".999999999"), "data");
   testing::put_file(scratch / "c/results.h5", "data");
   testing::put_file(scratch / "c/lock", "data");
   testing::put_file(scratch / "c/group_2/data.h5", "data");
@@ -250,7 +292,7 @@ TEST(CheckpointFolder, LeavesEverythingElseAlone) {
     EXPECT_EQ(after.erase("c/previous/group_3"), 1U);
     EXPECT_EQ(after, before);
   }
-  EXPECT_EQ(folder.others().size(), 15U);
+  EXPECT_EQ(folder.others().size(), 17U);
 }
 
 TEST(CheckpointFolder, RefusesWhatStandsInTheWay) {

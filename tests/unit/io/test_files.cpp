@@ -2,6 +2,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -207,23 +208,46 @@ pid_t dead_process() {
 TEST(Files, ClearsWhatKilledProcessesLeftOfThisOutputAndNoOther) {
   const Scratch scratch;
   const std::string dead = std::to_string(dead_process()), alive = std::to_string(::getppid()),
-                    host = host_label();
-  const std::vector<std::string> stale{"out.h5.tmp." + host + "." + dead, "out.h5.tmp." + dead,
-                                       "out.h5.tmp.other-host.1",
-                                       "out.h5.fault-v-seed_0-step_3.h5.tmp." + host + "." + dead};
-  const std::vector<std::string> others{"out.h5.tmp." + host + "." + alive,
-                                        "out.h5.tmp.",
-                                        "out.h5.tmp.notes",
-                                        "out.h5.tmp.." + dead,
-                                        "my_out.h5.tmp." + host + "." + dead,
-                                        "out.h5.bak.tmp." + dead,
-                                        "out.h5.fault-notes.tmp." + dead};
-  for (const auto* list : {&stale, &others})
-    for (const std::string& name : *list) put_file(scratch / name, "x");
-  const OutputFile output{"run.output", scratch / "out.h5", FileContent::results};
-  { const OutputClaim claim({&output, 1}, {}); }
-  for (const std::string& name : stale) EXPECT_FALSE(fs::exists(scratch / name)) << name;
-  for (const std::string& name : others) EXPECT_TRUE(fs::exists(scratch / name)) << name;
+                    host = host_label(), hdf5 = "\x89HDF\r\n\x1a\n and more";
+  const std::string ours = ".tmp." + host + "." + dead;
+  const std::map<std::string, std::string> stale{{"out.h5" + ours, hdf5},
+                                                 {"out.xdmf" + ours, std::string(xdmf_start.substr(0, 30))},
+                                                 {"out.npz" + ours, "PK\x03\x04 and more"},
+                                                 {"empty.h5" + ours, ""},
+                                                 {"reserved.h5" + ours, std::string(5000, '\0')},
+                                                 {"a.tmp.b.h5" + ours, hdf5},
+                                                 {"out.h5.fault-v-seed_0-step_3.h5" + ours, hdf5}};
+  std::map<std::string, std::string> others{{"out.xdmf" + ours + "0x", "x"}};
+  const std::vector<std::string> names{"out.h5.tmp." + host + "." + alive,
+                                       "out.h5.tmp." + dead,
+                                       "out.h5.tmp.20241130",
+                                       "out.h5.tmp.v1.2",
+                                       "out.h5.tmp.old.3",
+                                       "out.h5.tmp.other-host." + dead,
+                                       "out.h5.tmp." + host + ".0" + dead,
+                                       "out.h5.tmp." + host + "." + dead + ".h5",
+                                       "out.h5.tmp." + host + ".x." + dead,
+                                       "out.h5.tmp",
+                                       "out.h5.tmp.",
+                                       "out.h5.tmp.." + dead,
+                                       "my_out.h5" + ours,
+                                       "out.h5.bak" + ours,
+                                       "out.h5.fault-notes" + ours};
+  for (const std::string& name : names) others[name] = hdf5;
+  others["text.h5" + ours] = "somebody's notes";
+  others["zeros.h5" + ours] = std::string(20, '\0') + "data";
+  for (const auto& list : {stale, others})
+    for (const auto& [name, bytes] : list) put_file(scratch / name, bytes);
+  for (const char* name :
+       {"out.h5", "out.xdmf", "out.npz", "empty.h5", "reserved.h5", "a.tmp.b.h5", "text.h5", "zeros.h5"}) {
+    const OutputFile output{"run.output", scratch / name, FileContent::results};
+    const OutputClaim claim({&output, 1}, {});
+  }
+  for (const auto& [name, bytes] : stale) EXPECT_FALSE(fs::exists(scratch / name)) << name;
+  for (const auto& [name, bytes] : others) {
+    ASSERT_TRUE(fs::exists(scratch / name)) << name;
+    EXPECT_EQ(read_file(scratch / name), bytes) << name;
+  }
   EXPECT_EQ(std::distance(fs::directory_iterator(scratch.path()), {}), static_cast<long>(others.size()));
 }
 
