@@ -33,9 +33,10 @@ std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Rep
   constexpr double limited_rtol = 1e-4;
   const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, cells);
   if (kind == reference) return pde.reference(initial, sample.parameters, cells, times);
-  const double rtol = kind == half_tolerance ? 0.5 * pde.reference_rtol()
-                      : kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol())
-                                             : pde.reference_rtol();
+  if (kind == half_tolerance)
+    return pde.reference_to(0.5 * pde.reference_rtol(), initial, sample.parameters, cells, times);
+  const double rtol =
+      kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol()) : pde.reference_rtol();
   return method_of_lines(pde, initial, sample.parameters, cells, cells, times,
                          {.rtol = rtol, .limited = kind == limited_flux});
 }

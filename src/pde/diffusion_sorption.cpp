@@ -139,16 +139,16 @@ void DiffusionSorption::pointwise(std::span<const PointTerms> at, std::span<Poin
   }
 }
 
-std::vector<double> DiffusionSorption::reference(std::span<const double> initial,
-                                                 std::span<const double> parameters, int cells,
-                                                 std::span<const double> times) const {
+std::vector<double> DiffusionSorption::reference_to(double rtol, std::span<const double> initial,
+                                                    std::span<const double> parameters, int cells,
+                                                    std::span<const double> times) const {
   ReferenceOptions options;
   options.coefficients = o_.coefficients;
   options.coefficients.diffusion = parameters[0];
   options.length = o_.length;
   options.fine_cells = o_.data_cells;
-  options.rtol = o_.reference_rtol;
-  options.atol = o_.reference_rtol * 1e-2;
+  options.rtol = rtol;
+  options.atol = rtol * 1e-2;
   Reference solution = diffusion_sorption_reference(initial[0], cells, times, options);
   if (solution.status != OdeStatus::completed)
     throw NumericalError("reference solution for u0 = " + std::to_string(initial[0]) + ": " +

@@ -58,8 +58,9 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   int data_cells() const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
   long reference_steps() const override { return o_.reference_steps; }
-  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
-                                int cells, std::span<const double> times) const override;
+  std::vector<double> reference_to(double rtol, std::span<const double> initial,
+                                   std::span<const double> parameters, int cells,
+                                   std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return this; }
   void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;

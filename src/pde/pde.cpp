@@ -21,10 +21,11 @@ void Pde::exact(double, std::span<const double>, std::span<const double>, std::s
   RANKINE_ASSERT(false, "the exact solution of a PDE that has none");
 }
 
-std::vector<double> Pde::reference(std::span<const double> initial, std::span<const double> parameters,
-                                   int cells, std::span<const double> times) const {
-  std::vector<double> solution =
-      method_of_lines(*this, initial, {parameters.begin(), parameters.end()}, data_cells(), cells, times);
+std::vector<double> Pde::reference_to(double rtol, std::span<const double> initial,
+                                      std::span<const double> parameters, int cells,
+                                      std::span<const double> times) const {
+  std::vector<double> solution = method_of_lines(*this, initial, {parameters.begin(), parameters.end()},
+                                                 data_cells(), cells, times, {.rtol = rtol});
   check_outflow(*this, parameters, solution, cells, times);
   return solution;
 }

@@ -150,8 +150,14 @@ class Pde {
   /// The reference solution for `initial` [data_cells][unknown] at `times` (rising, from 0 on), averaged to
   /// `cells` cells: [time][cell][unknown]. Throws NumericalError where the integrator fails. By default the
   /// method of lines on data_cells() cells with PETSc's adaptive implicit integrator.
-  virtual std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
-                                        int cells, std::span<const double> times) const;
+  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
+                                int cells, std::span<const double> times) const {
+    return reference_to(reference_rtol(), initial, parameters, cells, times);
+  }
+  /// The same with another tolerance in time.
+  virtual std::vector<double> reference_to(double rtol, std::span<const double> initial,
+                                           std::span<const double> parameters, int cells,
+                                           std::span<const double> times) const;
 
   /// nullptr where the PDE has no pointwise form.
   virtual const CollocatedPde* collocated() const { return nullptr; }

@@ -91,9 +91,10 @@ void ScaledPde::exact(double t, std::span<const double> parameters, std::span<co
   divide(out, scales_);
 }
 
-std::vector<double> ScaledPde::reference(std::span<const double> initial, std::span<const double> parameters,
-                                         int cells, std::span<const double> times) const {
-  std::vector<double> out = pde_.reference(multiplied(initial, scales_), parameters, cells, times);
+std::vector<double> ScaledPde::reference_to(double rtol, std::span<const double> initial,
+                                            std::span<const double> parameters, int cells,
+                                            std::span<const double> times) const {
+  std::vector<double> out = pde_.reference_to(rtol, multiplied(initial, scales_), parameters, cells, times);
   divide(out, scales_);
   return out;
 }

@@ -54,8 +54,9 @@ class ScaledPde final : public Pde, public CollocatedPde {
   int data_cells() const override { return pde_.data_cells(); }
   double reference_rtol() const override { return pde_.reference_rtol(); }
   long reference_steps() const override { return pde_.reference_steps(); }
-  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
-                                int cells, std::span<const double> times) const override;
+  std::vector<double> reference_to(double rtol, std::span<const double> initial,
+                                   std::span<const double> parameters, int cells,
+                                   std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return pde_.collocated() ? this : nullptr; }
   void pointwise(std::span<const PointTerms> at, std::span<PointwiseResidual> out) const override;
