@@ -21,9 +21,10 @@ def check(t):
     def finishes(what, line, *needed, **more):
         out.unlink(missing_ok=True)
         codes, _, said = shell(line, **more)
-        if "mpirun: SIGPIPE detected" in said or (codes[0] == 141 and line.startswith("$M")):
-            # Open MPI's launcher has ended the job, or was itself ended by SIGPIPE: a line was on its way when the reader went. Rankine prints no
-            # more from then on, so that it is one line at most, and leaves nothing half-written.
+        if line.startswith("$M") and (": SIGPIPE detected" in said or codes[0] == 141):
+            # Open MPI's launcher has ended the job, or was itself ended by SIGPIPE: a line was on its way when the
+            # reader went. Rankine prints no more from then on, so that it is one line at most, and leaves nothing
+            # half-written.
             t.expect(what + ": whole or not there", not out.exists() or t.run("info", "out.h5").returncode == 0)
             return
         t.expect(what, codes[0] == 0 and all(word in said for word in needed), f"{codes} {said}")
