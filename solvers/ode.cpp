@@ -10,6 +10,14 @@
 #include "solvers/petsc_check.hpp"
 
 namespace rankine {
+
+std::vector<double> largest_values(std::span<const double> u, int unknowns) {
+  std::vector<double> largest(unknowns, 0.0);
+  for (size_t i = 0; i < u.size(); ++i)
+    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
+  return largest;
+}
+
 namespace {
 
 using Matrix = petsc::Handle<Mat, MatDestroy>;
@@ -117,14 +125,6 @@ PetscErrorCode implicit_jacobian(TS, PetscReal t, Vec u, Vec, PetscReal shift, M
     RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
     RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
   });
-}
-
-/// Largest |u| of each unknown.
-std::vector<double> largest_values(std::span<const double> u, int unknowns) {
-  std::vector<double> largest(unknowns, 0.0);
-  for (size_t i = 0; i < u.size(); ++i)
-    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
-  return largest;
 }
 
 /// Whether the step from `run.before` went over a pole: a large value has changed its sign against its rates

@@ -67,6 +67,9 @@ struct OdeResult {
   std::vector<double> last_state = {};
 };
 
+/// Largest |u| of each unknown in [...][unknown].
+std::vector<double> largest_values(std::span<const double> u, int unknowns);
+
 /// Integrates from the first of `times`, where u = u0, through all others (rising), each hit exactly by a
 /// step. PETSc TS on this process alone, options prefix `ode_` (for example -ode_ts_monitor, -ode_ts_type
 /// bdf). Needs a PetscSession.

@@ -1,7 +1,6 @@
 #include "src/data/pde_data.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>

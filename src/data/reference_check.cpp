@@ -16,7 +16,7 @@ namespace {
 /// Cells of the fine grid whose means are compared for flux_limit: whole cells of the coarse one, too.
 constexpr int mean_cells = 8;
 
-enum Kind { reference, half_tolerance, limited_flux, other_cells };  // limited_flux on any cells
+enum Kind { reference, half_tolerance, limited_flux, other_cells };
 
 /// One way to solve a sample: [time][cell][unknown].
 struct Repetition {

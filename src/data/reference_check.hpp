@@ -29,7 +29,7 @@ struct ReferenceCheck {
   double time_error = std::numeric_limits<double>::quiet_NaN();   ///< half the tolerance in time
   double space_error = std::numeric_limits<double>::quiet_NaN();  ///< half the cells
   double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where the flux convects
-  double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< what is left of it on fine grids
+  double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< the gap as cells shrink to nothing
   /// The references themselves, of each checked sample on all of pde.data_cells: [time][cell][unknown].
   std::vector<std::vector<double>> references = {};
 };

@@ -93,14 +93,6 @@ std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>&
 
 namespace {
 
-/// Largest |u| of each unknown in [...][unknown].
-std::vector<double> largest_of(std::span<const double> u, int unknowns) {
-  std::vector<double> largest(unknowns, 0.0);
-  for (size_t i = 0; i < u.size(); ++i)
-    largest[i % unknowns] = std::max(largest[i % unknowns], std::abs(u[i]));
-  return largest;
-}
-
 /// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
 std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters,
                       const OdeOptions& options, const OdeResult& result) {
@@ -133,7 +125,7 @@ std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& para
   if (result.status == OdeStatus::pole)
     return where + " and du/dt = " + shortest(rate[fastest]) +
            "; end before (pde.duration), or change the source or the initial states";
-  const std::vector<double> sizes = largest_of(u, m);
+  const std::vector<double> sizes = largest_values(u, m);
   for (int a = 0; a < m; ++a) {
     const double usual = std::max(options.scale.empty() ? 1.0 : options.scale[a], pde.size(a));
     if (sizes[a] > 1e6 * usual)
@@ -179,7 +171,7 @@ constexpr double much_smaller = 1.0 / 30;
 std::vector<double> scales_of(const Pde& pde, std::span<const double> initial,
                               const std::vector<double>& parameters, std::span<const double> times) {
   const int m = pde.unknowns();
-  std::vector<double> size = largest_of(initial, m), scales;
+  std::vector<double> size = largest_values(initial, m), scales;
   for (const Side side : {Side::left, Side::right})
     for (int a = 0; a < m && !pde.periodic(); ++a)
       for (const double t : times) {
@@ -228,7 +220,7 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
     if (result.status != OdeStatus::completed)
       throw NumericalError("reference solution: " + result.reason +
                            diagnosis(pde, fine_cells, parameters, options, result));
-    const std::vector<double> largest = largest_of(result.values, m);
+    const std::vector<double> largest = largest_values(result.values, m);
     bool again = false;
     for (int a = 0; a < m; ++a)
       if (largest[a] > 1e-30 && largest[a] < much_smaller * scales[a]) {
