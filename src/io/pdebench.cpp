@@ -171,11 +171,6 @@ std::vector<double> PdebenchFile::read_sample(std::int64_t index) const {
   return values;
 }
 
-std::string PdebenchFile::config(std::int64_t index) const {
-  const hdf5::Group sample = open_->file.root().open_group(names_.at(static_cast<std::size_t>(index)));
-  return sample.has_attribute("config") ? sample.text_attribute("config") : "";
-}
-
 std::vector<PdebenchAttribute> PdebenchFile::attributes(std::int64_t index) const {
   const std::string& own = name(index);
   std::vector<PdebenchAttribute> out;

@@ -46,10 +46,9 @@ class PdebenchFile {
   std::vector<double> read_sample(std::int64_t index) const;
   /// Name of the sample's group.
   const std::string& name(std::int64_t index) const { return names_.at(static_cast<std::size_t>(index)); }
-  /// The text of the attribute `config`, or "" where the sample has none.
-  std::string config(std::int64_t index) const;
   /// All attributes of one text or of numbers that the file has for this sample. PDEBench's generator writes
-  /// the configuration of sample "0000" as the file's attribute "0000/config".
+  /// the configuration of sample "0000" as the file's attribute "0000/config". HDF5 may crash on damaged
+  /// texts: read in `check` first what is read afterwards.
   std::vector<PdebenchAttribute> attributes(std::int64_t index) const;
 
  private:
