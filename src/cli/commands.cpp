@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "solvers/petsc_session.hpp"
 #include "src/cli/doctor.hpp"
 #include "src/core/console.hpp"
@@ -20,17 +20,6 @@
 
 namespace rankine::cli {
 namespace {
-
-/// Kokkos from its start to its end.
-class KokkosSession {
- public:
-  explicit KokkosSession(char* program) : arguments_{program, nullptr}, guard_(count_, arguments_) {}
-
- private:
-  int count_ = 1;  // the program's flags are not Kokkos's; KOKKOS_* and OMP_* of the environment count
-  char* arguments_[2];
-  Kokkos::ScopeGuard guard_;
-};
 
 std::vector<const RegistryBase*> all_tables(const ProgramTables& tables) {
   std::vector<const RegistryBase*> all{&tables.experiments};
@@ -49,7 +38,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
   // A deck is checked without either: what needs Kokkos starts it, and nothing solves.
   const bool works = !arguments.check_only && !arguments.dry_run;
   std::optional<KokkosSession> kokkos;
-  if (works) kokkos.emplace(program.data());
+  if (works) kokkos.emplace();
   // PETSc's options stand in the deck, which is therefore read once before PETSc starts.
   Deck deck = read_deck(world, arguments.deck, arguments.request);
   std::vector<std::string> options = deck.petsc_options();
@@ -128,7 +117,7 @@ int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const
 int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const std::string& program,
                bool json) {
   std::string name = program;
-  const KokkosSession kokkos(name.data());
+  const KokkosSession kokkos;
   char* argv[] = {name.data(), nullptr};
   const PetscSession petsc(1, argv, {});
   DoctorResult result;

@@ -20,7 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "solvers/petsc_session.hpp"
 #include "src/comm/tile_tree.hpp"
 #include "src/core/clock.hpp"
@@ -320,8 +320,8 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                 {"machines", std::set<std::string>(hosts.begin(), hosts.end()).size()}};
   out["processor"] = {{"cores", online}, {"cores_for_the_ranks_here", cores_here}, {"ranks_here", here}};
   out["kokkos"] = {{"version", build.kokkos},
-                   {"backend", Kokkos::DefaultExecutionSpace::name()},
-                   {"threads", Kokkos::DefaultExecutionSpace().concurrency()}};
+                   {"backend", backend_name()},
+                   {"threads", backend_concurrency()}};
   out["petsc"] = {{"version", PetscSession::version()}};
   out["hdf5"] = {{"version", build.hdf5},
                  {"parallel", hdf5::parallel_library()},

@@ -57,19 +57,13 @@ void StateRegistry::add(const std::string& name, StateKind kind, const Tensor& t
   const Tensor handle = tensor.detach();
   add(name, {kind, tensor.dtype(), shape,
              [handle, shape] {
-               const Tensor dense = handle.clone();
-               const auto bytes = static_cast<std::size_t>(dense.count()) * size_of(dense.dtype());
-               return value_of(dense.dtype(), shape, {static_cast<const std::byte*>(dense.raw()), bytes});
+               return StateValue{handle.dtype(), shape, handle.to_bytes()};
              },
-             [handle](const StateValue& saved) {
-               // wrap() takes memory that can be written, though assign() only reads it.
-               handle.assign(
-                   Tensor::wrap(const_cast<std::byte*>(saved.bytes.data()), handle.shape(), handle.dtype()));
-             },
+             [handle](const StateValue& saved) { handle.assign_bytes(saved.bytes); },
              [handle, shape]() -> std::optional<StateView> {
-               if (!handle.contiguous()) return std::nullopt;
-               const auto bytes = static_cast<std::size_t>(handle.count()) * size_of(handle.dtype());
-               return StateView{handle.dtype(), shape, {static_cast<const std::byte*>(handle.raw()), bytes}};
+               const auto bytes = handle.bytes_in_place();
+               if (!bytes) return std::nullopt;
+               return StateView{handle.dtype(), shape, *bytes};
              }});
 }
 

@@ -78,8 +78,7 @@ bool finite_state(const CheckpointContent& content) {
   for (const auto& [name, value] : content.state) {
     constexpr std::string_view start = "state/";
     if (!name.starts_with(start) || !must_be_finite(name.substr(start.size()))) continue;
-    std::vector<std::byte> bytes(value.bytes);
-    if (not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count > 0) return false;
+    if (not_finite(Tensor::from_bytes(value.bytes, Shape(value.shape), value.type)).count > 0) return false;
   }
   return true;
 }

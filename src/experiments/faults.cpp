@@ -207,7 +207,7 @@ void share_fault(const Communicator& communicator, int owner, FaultReport& repor
   std::vector<std::byte> bytes;
   if (communicator.rank() == owner) bytes = value_of(report.content).bytes;
   communicator.broadcast(bytes, owner);
-  report.content = Tensor::wrap(bytes.data(), Shape(shape), static_cast<DType>(type)).clone();
+  report.content = Tensor::from_bytes(bytes, Shape(shape), static_cast<DType>(type));
 }
 
 bool agree_on_fault(const Communicator& communicator, const FaultProbe& probe,
@@ -361,8 +361,7 @@ void FaultHandler::check_start(std::int64_t step) {
   for (const auto& [name, entry] : context_.checkpoint.state().entries()) {
     if (!must_be_finite(name) || !is_differentiable(entry.type)) continue;
     const StateView view = entry.view();
-    const Tensor tensor =
-        Tensor::wrap(const_cast<std::byte*>(view.bytes.data()), Shape(view.shape), view.type);
+    const Tensor tensor = Tensor::from_bytes(view.bytes, Shape(view.shape), view.type);
     const NotFinite bad = not_finite(tensor);
     if (bad.count == 0) continue;
     FoundFault found{report(step)};

@@ -32,8 +32,9 @@ Tensor in_shards(const Tensor& x, std::int64_t shards) {
 Tensor gathered(const Communicator& communicator, const Tensor& local) {
   StateValue value = value_of(local);
   value.shape[0] = communicator.sum(value.shape[0]);
-  std::vector<std::byte> all = communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
-  return Tensor::wrap(all.data(), Shape(value.shape), value.type).clone();
+  const std::vector<std::byte> all =
+      communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
+  return Tensor::from_bytes(all, Shape(value.shape), value.type);
 }
 
 /// Variants with the same `data:` share one data set.

@@ -52,8 +52,7 @@ std::map<std::string, std::string> settings_in(const std::string& text) {
 
 std::int64_t not_finite_in(const StateValue& value) {
   if (value.bytes.empty() || !is_differentiable(value.type)) return 0;
-  std::vector<std::byte> bytes(value.bytes);
-  return not_finite(Tensor::wrap(bytes.data(), Shape(value.shape), value.type)).count;
+  return not_finite(Tensor::from_bytes(value.bytes, Shape(value.shape), value.type)).count;
 }
 
 std::string shape_of(const StateValue& value) {

@@ -27,8 +27,8 @@ std::optional<UpdateGuard::Complaint> UpdateGuard::check() const {
   // In the order of the names: the optimiser's state, then the weights, which a step computes from it.
   for (const auto& [name, entry] : state_.entries()) {
     if (!is_differentiable(entry.type)) continue;
-    StateValue value = entry.get();
-    const Tensor tensor = Tensor::wrap(value.bytes.data(), Shape(value.shape), value.type).clone();
+    const StateValue value = entry.get();
+    const Tensor tensor = Tensor::from_bytes(value.bytes, Shape(value.shape), value.type);
     if (const NotFinite bad = not_finite(tensor); bad.count > 0) return Complaint{name, tensor, bad.first};
   }
   return std::nullopt;

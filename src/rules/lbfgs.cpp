@@ -22,8 +22,7 @@ StepOutcome Lbfgs::step(RuleContext& context) {
   const Tensor flat = parameters.flat();
   const Tensor before = flat.clone();
   const auto set = [&](std::span<const double> x) {
-    flat.assign(
-        cast(Tensor::wrap(const_cast<double*>(x.data()), Shape{flat.count()}, DType::f64), flat.dtype()));
+    flat.assign(cast(Tensor::from_bytes(std::as_bytes(x), Shape{flat.count()}, DType::f64), flat.dtype()));
   };
   const bool follow = context.pass != nullptr && context.pass->update_statistics;
   if (context.pass != nullptr) context.pass->update_statistics = false;

@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "kernels/error.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 
 namespace rankine {
 namespace {
@@ -16,7 +16,7 @@ thread_local int uncounted_scopes = 0;
 // to fault in than most kernels take to fill them.
 class Pool {
  public:
-  void* take(std::size_t bytes, std::size_t& block, std::size_t& counted) {
+  DevicePtr<std::byte> take(std::size_t bytes, std::size_t& block, std::size_t& counted) {
     block = round_up(bytes);
     // What is asked for counts, not the cached block that serves it: so the account repeats.
     counted = uncounted_scopes > 0 ? 0 : block;
@@ -24,25 +24,25 @@ class Pool {
     account_.live += counted;
     account_.peak = std::max(account_.peak, account_.live);
     if (auto found = free_.lower_bound(block); found != free_.end() && found->first <= block + block / 4) {
-      void* data = found->second;
+      const DevicePtr<std::byte> data = found->second;
       block = found->first;
       free_.erase(found);
       return data;
     }
     ensure_kokkos();
     if (!hooked_) {
-      Kokkos::push_finalize_hook([this] {
+      at_kokkos_end([this] {
         release();
         finalized_ = true;
       });
       hooked_ = true;
     }
-    void* data = allocate(block);
+    const DevicePtr<std::byte> data = allocate(block);
     account_.reserved += block;
     return data;
   }
 
-  void give(void* data, std::size_t block, std::size_t counted) {
+  void give(DevicePtr<std::byte> data, std::size_t block, std::size_t counted) {
     const std::scoped_lock lock(mutex_);
     account_.live -= counted;
     if (finalized_) return;  // a static tensor that outlives Kokkos: the process is ending
@@ -52,7 +52,7 @@ class Pool {
   void release() {
     const std::scoped_lock lock(mutex_);
     for (auto& [block, data] : free_) {
-      Kokkos::kokkos_free<MemorySpace>(data);
+      device_free(data);
       account_.reserved -= block;
     }
     free_.clear();
@@ -74,22 +74,22 @@ class Pool {
     return (std::max<std::size_t>(bytes, 1) + grain - 1) / grain * grain;
   }
 
-  void* allocate(std::size_t block) {
+  DevicePtr<std::byte> allocate(std::size_t block) {
     try {
-      return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), block);
+      return device_allocate(block);
     } catch (const std::exception&) {
       // Out of memory with blocks of other sizes cached: give those back and try once more.
       for (auto& [size, data] : free_) {
-        Kokkos::kokkos_free<MemorySpace>(data);
+        device_free(data);
         account_.reserved -= size;
       }
       free_.clear();
-      return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), block);
+      return device_allocate(block);
     }
   }
 
   std::mutex mutex_;
-  std::multimap<std::size_t, void*> free_;
+  std::multimap<std::size_t, DevicePtr<std::byte>> free_;
   MemoryAccount account_;
   bool hooked_ = false, finalized_ = false;
 };
@@ -108,12 +108,7 @@ void release_cached_memory() { pool().release(); }
 
 Storage::Storage(std::size_t bytes) : bytes_(bytes) { data_ = pool().take(bytes, block_, counted_); }
 
-Storage::Storage(void* data, std::size_t bytes, std::shared_ptr<void> owner)
-    : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
-
-Storage::~Storage() {
-  if (block_ != 0) pool().give(data_, block_, counted_);
-}
+Storage::~Storage() { pool().give(data_, block_, counted_); }
 
 Uncounted::Uncounted() { ++uncounted_scopes; }
 Uncounted::~Uncounted() { --uncounted_scopes; }

@@ -1,9 +1,11 @@
-// Memory of tensors: blocks on Kokkos' default memory space, 64-byte aligned, cached for the next tensor of
-// that size, and counted.
+// Memory of tensors: blocks of device memory, 64-byte aligned, cached for the next tensor of that size, and
+// counted.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+
+#include "kernels/device.hpp"
 
 namespace rankine {
 
@@ -33,19 +35,16 @@ class Uncounted {
 class Storage {
  public:
   explicit Storage(std::size_t bytes);
-  /// Memory of somebody else, kept alive through `owner` (which may be null).
-  Storage(void* data, std::size_t bytes, std::shared_ptr<void> owner);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  void* data() const { return data_; }
+  DevicePtr<std::byte> data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0, block_ = 0, counted_ = 0;  // block_ == 0: not ours
-  std::shared_ptr<void> owner_;
+  DevicePtr<std::byte> data_;
+  std::size_t bytes_ = 0, block_ = 0, counted_ = 0;
 };
 
 }  // namespace rankine

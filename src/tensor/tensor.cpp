@@ -2,14 +2,9 @@
 
 #include <cstring>
 
-#include "kernels/portability.hpp"
 #include "src/tensor/strided.hpp"
 
 namespace rankine {
-
-static_assert(
-    kHostAccess,
-    "ops outside kernels/ run on the host: build Kokkos with a default memory space that the host can reach");
 
 const char* name_of(DType type) {
   switch (type) {
@@ -113,17 +108,20 @@ Tensor Tensor::full(const Shape& shape, DType type, double value) {
   return out;
 }
 
-Tensor Tensor::wrap(void* data, const Shape& shape, DType type, std::shared_ptr<void> owner) {
-  Tensor out;
-  out.storage_ = std::make_shared<Storage>(data, static_cast<std::size_t>(shape.count()) * size_of(type),
-                                           std::move(owner));
-  out.shape_ = shape;
-  out.strides_ = row_major_strides(shape);
-  out.dtype_ = type;
+Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType type) {
+  Tensor out = empty(shape, type);
+  out.assign_bytes(bytes);
   return out;
 }
 
 std::int64_t Tensor::extent(int axis) const { return shape_[normal_axis(axis, rank(), "extent")]; }
+
+std::int64_t Tensor::reach() const {
+  if (count() == 0) return 0;
+  std::int64_t last = 0;
+  for (int i = 0; i < rank(); ++i) last += (shape_[i] - 1) * strides_[i];
+  return last + 1;
+}
 
 bool Tensor::contiguous() const {
   std::int64_t step = 1;
@@ -134,9 +132,32 @@ bool Tensor::contiguous() const {
   return true;
 }
 
-void* Tensor::raw() const {
+DevicePtr<std::byte> Tensor::address() const {
   RANKINE_ASSERT(defined(), "undefined tensor");
-  return static_cast<char*>(storage_->data()) + offset_ * static_cast<std::int64_t>(size_of(dtype_));
+  return storage_->data() + offset_ * static_cast<std::int64_t>(size_of(dtype_));
+}
+
+void* Tensor::raw() const { return address().opaque(); }
+
+std::vector<std::byte> Tensor::to_bytes() const {
+  const Tensor dense = contiguous() ? *this : clone();
+  std::vector<std::byte> out(static_cast<std::size_t>(count()) * size_of(dtype_));
+  copy_bytes_to_host(out.data(), dense.address(), out.size());
+  return out;
+}
+
+std::optional<std::span<const std::byte>> Tensor::bytes_in_place() const {
+  if (kSeparateMemory || !contiguous()) return std::nullopt;
+  return std::span<const std::byte>(address().opaque(), static_cast<std::size_t>(count()) * size_of(dtype_));
+}
+
+void Tensor::assign_bytes(std::span<const std::byte> bytes) const {
+  RANKINE_ASSERT(bytes.size() == static_cast<std::size_t>(count()) * size_of(dtype_),
+                 std::to_string(bytes.size()) + " bytes for " + name_of(dtype_) + " " + shape_.text());
+  if (contiguous())
+    copy_bytes_to_device(address(), bytes.data(), bytes.size());
+  else
+    assign(from_bytes(bytes, shape_, dtype_));
 }
 
 double Tensor::item() const {

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "kernels/host_access.hpp"
 #include "src/tensor/dtype.hpp"
 #include "src/tensor/storage.hpp"
 
@@ -65,8 +68,8 @@ class Tensor {
   /// Copies `values` (row-major); their number must be shape.count().
   template <class T>
   static Tensor from(const std::vector<T>& values, const Shape& shape);
-  /// A view of memory that `owner` keeps alive.
-  static Tensor wrap(void* data, const Shape& shape, DType type, std::shared_ptr<void> owner = nullptr);
+  /// Copies elements in row-major order from host memory, as to_bytes() gives them.
+  static Tensor from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType type);
 
   bool defined() const { return storage_ != nullptr; }
   DType dtype() const { return dtype_; }
@@ -77,6 +80,11 @@ class Tensor {
   /// The extent along `axis`; negative axes count from the end.
   std::int64_t extent(int axis) const;
   bool contiguous() const;
+  /// Elements from the first one to the last one of this view, those between that it passes over included.
+  std::int64_t reach() const;
+  /// The address of the first element in device memory; throws if T is not the dtype.
+  template <class T>
+  DevicePtr<T> device() const;
   /// The address of the first element.
   void* raw() const;
   /// The same, typed; throws if T is not the dtype.
@@ -86,6 +94,12 @@ class Tensor {
   double item() const;
   /// Real elements in row-major order as double.
   std::vector<double> to_vector() const;
+  /// The elements in row-major order as they lie in memory.
+  std::vector<std::byte> to_bytes() const;
+  /// The same without a copy, where host and device share memory and the tensor is contiguous.
+  std::optional<std::span<const std::byte>> bytes_in_place() const;
+  /// Sets the elements, row-major, as to_bytes() gives them, off the tape.
+  void assign_bytes(std::span<const std::byte> bytes) const;
   /// A view with other shape, strides and offset in elements; off the tape.
   Tensor view(const Shape& shape, const Shape& strides, std::int64_t offset = 0) const;
   /// A copy of the elements in row-major order, off the tape.
@@ -105,6 +119,7 @@ class Tensor {
   Tensor with_node(std::shared_ptr<Node> node, int output) const;
 
  private:
+  DevicePtr<std::byte> address() const;
   std::shared_ptr<Storage> storage_;
   std::int64_t offset_ = 0;
   Shape shape_, strides_;
@@ -117,10 +132,16 @@ class Tensor {
 int normal_axis(int axis, int rank, const char* what);
 
 template <class T>
-T* Tensor::data() const {
+DevicePtr<T> Tensor::device() const {
+  RANKINE_ASSERT(defined(), "undefined tensor");
   RANKINE_ASSERT(dtype_of<T> == dtype_ || (sizeof(T) == 1 && size_of(dtype_) == 1),
                  std::string("tensor holds ") + name_of(dtype_));
-  return static_cast<T*>(raw());
+  return storage_->data().as<T>() + offset_;
+}
+
+template <class T>
+T* Tensor::data() const {
+  return device<T>().opaque();
 }
 
 template <class T>
@@ -128,8 +149,12 @@ Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
   RANKINE_ASSERT(static_cast<std::int64_t>(values.size()) == shape.count(),
                  std::to_string(values.size()) + " values for shape " + shape.text());
   Tensor out = empty(shape, dtype_of<T>);
-  T* data = out.template data<T>();
-  for (std::size_t i = 0; i < values.size(); ++i) data[i] = values[i];
+  if constexpr (std::is_same_v<T, bool>) {
+    const HostWrite<T> to(out);
+    for (std::size_t i = 0; i < values.size(); ++i) to[i] = values[i];
+  } else {
+    copy_to_device(out.template device<T>(), values.data(), out.count());
+  }
   return out;
 }
 

@@ -1,0 +1,160 @@
+// Runs device bodies on the host: each thread of a team is a fibre, which barriers and shuffles switch. For
+// proofs that a body's indices, barriers and trees are right, not for speed. kernels/ only, in builds with
+// RANKINE_EMULATE_DEVICE.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <ucontext.h>
+
+#include "kernels/launch_state.hpp"
+
+namespace rankine::kernels::emulated {
+
+struct Fibre {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  unsigned lane, warp;
+  bool done;
+};
+struct Team {
+  std::vector<Fibre> fibres;
+  std::vector<double> slots;  // what a shuffle hands over
+  ucontext_t scheduler;
+  int current = 0, arrived = 0, alive = 0;
+  int generation = 0;
+};
+inline Team* team = nullptr;
+
+inline unsigned lane_index() { return team->fibres[static_cast<std::size_t>(team->current)].lane; }
+inline unsigned warp_index() { return team->fibres[static_cast<std::size_t>(team->current)].warp; }
+
+inline void switch_out() {
+  Team& t = *team;
+  Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
+  swapcontext(&fibre.context, &t.scheduler);
+}
+inline void barrier() {
+  Team& t = *team;
+  const int generation = t.generation;
+  if (++t.arrived == t.alive) {
+    t.arrived = 0;
+    ++t.generation;
+    return;
+  }
+  while (t.generation == generation) switch_out();
+}
+// All lanes of a warp that take part call this equally often: two switches each keep them in step.
+template <class T>
+T exchange(T value, int source) {
+  static_assert(sizeof(T) <= sizeof(double));
+  Team& t = *team;
+  std::memcpy(&t.slots[static_cast<std::size_t>(t.current)], &value, sizeof value);
+  switch_out();
+  T received;
+  std::memcpy(&received, &t.slots[static_cast<std::size_t>(source)], sizeof received);
+  switch_out();
+  return received;
+}
+inline int first_lane(int width) { return team->current / width * width; }
+template <class T>
+T __shfl_down_sync(unsigned /*mask*/, T value, int by, int width) {
+  const int lane = team->current % width;
+  return exchange(value, first_lane(width) + (lane + by < width ? lane + by : lane));
+}
+template <class T>
+T __shfl_xor_sync(unsigned /*mask*/, T value, int by, int width) {
+  return exchange(value, first_lane(width) + ((team->current % width) ^ by));
+}
+template <class T>
+T __shfl_sync(unsigned /*mask*/, T value, int from, int width) {
+  return exchange(value, first_lane(width) + from);
+}
+inline void __syncwarp() { switch_out(); }
+
+/// What a body sees of its team, under Kokkos' names.
+struct Member {
+  std::int64_t league;
+  int rank, size;
+  char* scratch;
+  mutable std::size_t used = 0;
+  std::int64_t league_rank() const { return league; }
+  int team_rank() const { return rank; }
+  int team_size() const { return size; }
+  const Member& team_scratch(int /*level*/) const { return *this; }
+  void* get_shmem(std::size_t bytes) const {
+    void* const memory = scratch + used;
+    used += (bytes + 15) / 16 * 16;
+    return memory;
+  }
+  void team_barrier() const { barrier(); }
+};
+
+template <class Body>
+struct Start {
+  const Body* body;
+  std::int64_t league;
+  int size, vector;
+  char* scratch;
+};
+template <class Body>
+void enter(unsigned low, unsigned high) {
+  const auto* start = reinterpret_cast<const Start<Body>*>((static_cast<std::uintptr_t>(high) << 32U) | low);
+  Team& t = *team;
+  const int me = t.current;
+  const Member member{start->league, me / start->vector, start->size, start->scratch};
+  (*start->body)(member);
+  t.fibres[static_cast<std::size_t>(me)].done = true;
+  --t.alive;
+  if (t.alive > 0 && t.arrived == t.alive) {
+    t.arrived = 0;
+    ++t.generation;
+  }
+  switch_out();
+}
+
+/// Teams one after the other in `order`; within a team fibres take turns in that order too.
+template <class Body>
+void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, const Body& body,
+               LaunchOrder order) {
+  constexpr std::size_t stack_bytes = 65536;
+  Team t;
+  team = &t;
+  const int threads = size * vector;
+  t.fibres.resize(static_cast<std::size_t>(threads));
+  t.slots.resize(static_cast<std::size_t>(threads));
+  for (Fibre& fibre : t.fibres) fibre.stack.reset(new char[stack_bytes]);
+  std::vector<char> memory(scratch + 4096);
+  for (std::int64_t q = 0; q < league; ++q) {
+    std::memset(memory.data(), 0xCB, memory.size());  // shared memory holds nothing at the start
+    Start<Body> start{&body, permuted(q, league, order), size, vector, memory.data()};
+    const auto address = reinterpret_cast<std::uintptr_t>(&start);
+    t.alive = threads;
+    t.arrived = 0;
+    for (int i = 0; i < threads; ++i) {
+      Fibre& fibre = t.fibres[static_cast<std::size_t>(i)];
+      getcontext(&fibre.context);
+      fibre.context.uc_stack.ss_sp = fibre.stack.get();
+      fibre.context.uc_stack.ss_size = stack_bytes;
+      fibre.context.uc_link = &t.scheduler;
+      fibre.lane = static_cast<unsigned>(i % vector);
+      fibre.warp = static_cast<unsigned>(i / vector);
+      fibre.done = false;
+      makecontext(&fibre.context, reinterpret_cast<void (*)()>(&enter<Body>), 2,
+                  static_cast<unsigned>(address & 0xffffffffU), static_cast<unsigned>(address >> 32U));
+    }
+    while (t.alive > 0)
+      for (int i = 0; i < threads; ++i) {
+        t.current = static_cast<int>(permuted(i, threads, order));
+        Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
+        if (!fibre.done) swapcontext(&t.scheduler, &fibre.context);
+      }
+  }
+  team = nullptr;
+}
+
+}  // namespace rankine::kernels::emulated

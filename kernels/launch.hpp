@@ -1,0 +1,167 @@
+// How a kernel is started: the only place that calls Kokkos::parallel_for. kernels/ only.
+//
+// On the host a launch is a number of blocks of fixed size that may run in any order, each a plain loop that
+// compilers vectorise; results therefore know nothing of threads. On a device it is a range of threads, or a
+// league of teams. A kernel is a named struct of numbers and Views with operator(). Where host and device
+// want different loops, RANKINE_ON_DEVICE chooses.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/launch_state.hpp"
+#include "kernels/portability.hpp"
+
+#if defined(RANKINE_EMULATE_DEVICE)
+// Device bodies compiled for the host, a fibre a thread: see emulate.hpp.
+#include "kernels/emulate.hpp"
+#define RANKINE_ON_DEVICE 1
+#define RANKINE_KERNEL inline
+#define RANKINE_ELEMENT inline
+#elif defined(KOKKOS_ENABLE_CUDA)
+#define RANKINE_ON_DEVICE 1
+#define RANKINE_KERNEL __device__ __forceinline__
+#define RANKINE_ELEMENT __device__ __forceinline__
+#else
+#define RANKINE_ON_DEVICE 0
+#define RANKINE_KERNEL inline __attribute__((always_inline))
+#define RANKINE_ELEMENT inline __attribute__((always_inline))
+#endif
+
+namespace rankine::kernels {
+
+/// Device memory inside kernels. Made of a DevicePtr when a kernel is launched.
+template <class T>
+class View {
+ public:
+  View() = default;
+  View(DevicePtr<T> p) : p_(p.unwrap()) {}
+  template <class U>
+    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
+  View(DevicePtr<U> p) : p_(p.unwrap()) {}
+  RANKINE_ELEMENT T& operator[](std::int64_t i) const {
+    check();
+    return p_[i];
+  }
+  RANKINE_ELEMENT T* at(std::int64_t i) const {
+    check();
+    return p_ + i;
+  }
+  RANKINE_ELEMENT bool defined() const { return p_ != nullptr; }
+
+ private:
+  RANKINE_ELEMENT static void check() {
+#if defined(RANKINE_SEPARATE_MEMORY)
+    if (!in_launch) __builtin_trap();
+#endif
+  }
+  T* p_ = nullptr;
+};
+
+/// An array that kernels take by value.
+template <class T, int N>
+struct List {
+  T v[N];
+  KOKKOS_FORCEINLINE_FUNCTION T& operator[](int i) { return v[i]; }
+  KOKKOS_FORCEINLINE_FUNCTION const T& operator[](int i) const { return v[i]; }
+};
+
+/// Elements that a block of the host takes at once: fixed, so that results do not depend on threads.
+inline constexpr std::int64_t kChunk = 16384;
+
+template <class Body>
+struct BlockLoop {
+  Body body;
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(std::int64_t block) const { body(block); }
+};
+
+template <class Body>
+void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
+#if defined(RANKINE_SEPARATE_MEMORY) || defined(RANKINE_EMULATE_DEVICE)
+  const char* const before = launch_state.running;
+  launch_state.running = name;
+  in_launch = true;
+  for (std::int64_t i = 0; i < blocks; ++i) body(permuted(i, blocks, launch_state.order));
+  in_launch = false;
+  launch_state.running = before;
+#elif !RANKINE_ON_DEVICE
+  if (blocks == 1) {  // no parallel region for small work
+    body(0);
+    return;
+  }
+  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
+                                     Kokkos::IndexType<std::int64_t>>;
+  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
+#endif
+}
+
+/// body(b) for b < blocks, in any order, at once, on the host.
+template <class Body>
+void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
+  static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
+  if (blocks <= 0) return;
+  ++launch_state.counters.launches;
+#if defined(RANKINE_SEPARATE_MEMORY)
+  if (launch_state.deferred) {
+    defer(name, [=] { run_blocks(name, blocks, body); });
+    return;
+  }
+#endif
+  run_blocks(name, blocks, body);
+}
+
+#if RANKINE_ON_DEVICE
+#if defined(RANKINE_EMULATE_DEVICE)
+using namespace emulated;
+template <class Body>
+void device_range(const char* name, std::int64_t n, const Body& body) {
+  static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
+  if (n <= 0) return;
+  ++launch_state.counters.launches;
+  run_blocks(name, n, body);
+}
+template <class Body>
+void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
+                  const Body& body) {
+  if (league <= 0) return;
+  ++launch_state.counters.launches;
+  launch_state.running = name;
+  in_launch = true;
+  emulated::run_teams(league, size, vector, scratch, body, launch_state.order);
+  in_launch = false;
+}
+#else
+__device__ inline unsigned lane_index() { return threadIdx.x; }
+__device__ inline unsigned warp_index() { return threadIdx.y; }
+/// A thread for each i < n.
+template <class Body>
+void device_range(const char* name, std::int64_t n, const Body& body) {
+  if (n <= 0) return;
+  ++launch_state.counters.launches;
+  using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
+  Kokkos::parallel_for(name, Policy(0, n), body);
+}
+/// `league` teams of `size` x `vector` threads with `scratch` bytes of shared memory each.
+template <class Body>
+void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
+                  const Body& body) {
+  if (league <= 0) return;
+  ++launch_state.counters.launches;
+  Kokkos::TeamPolicy<ExecutionSpace> policy(static_cast<int>(league), size, vector);
+  if (scratch > 0) policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
+  Kokkos::parallel_for(name, policy, body);
+}
+#endif
+#endif
+
+/// body(u) for u < n: independent pieces of work of one size; a thread each on a device.
+template <class Body>
+void units(const char* name, std::int64_t n, const Body& body) {
+#if RANKINE_ON_DEVICE
+  device_range(name, n, body);
+#else
+  host_blocks(name, n, body);
+#endif
+}
+
+}  // namespace rankine::kernels

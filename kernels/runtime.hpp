@@ -1,0 +1,84 @@
+// The machine below the kernels: its start, its memory, copies between host and device, and what is counted.
+// No Kokkos here: src/ and solvers/ include this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "kernels/device.hpp"
+
+namespace rankine {
+
+/// Starts Kokkos if nobody has done so; it then ends when the process exits. A program that starts Kokkos
+/// itself (KokkosSession) keeps its own order.
+void ensure_kokkos();
+
+/// Kokkos from its start to its end. Of the program's flags Kokkos sees none; KOKKOS_* and OMP_* of the
+/// environment count.
+class KokkosSession {
+ public:
+  KokkosSession();
+  ~KokkosSession();
+  KokkosSession(const KokkosSession&) = delete;
+  KokkosSession& operator=(const KokkosSession&) = delete;
+};
+
+/// Called when Kokkos ends: memory must go back before.
+void at_kokkos_end(std::function<void()> work);
+
+/// Kokkos' default execution space ("Serial", "OpenMP", "Cuda"), and what it has at once.
+std::string backend_name();
+int backend_concurrency();
+
+/// A named interval for Kokkos Tools.
+class ScopedRegion {
+ public:
+  explicit ScopedRegion(const std::string& name);
+  ~ScopedRegion();
+  ScopedRegion(const ScopedRegion&) = delete;
+  ScopedRegion& operator=(const ScopedRegion&) = delete;
+};
+
+/// Device memory, aligned to 64 bytes. Throws std::bad_alloc or what Kokkos throws where there is none.
+DevicePtr<std::byte> device_allocate(std::size_t bytes);
+void device_free(DevicePtr<std::byte> memory);
+
+/// Copies of `bytes` bytes. They wait for all launches before them.
+void copy_bytes_to_device(DevicePtr<std::byte> to, const void* from, std::size_t bytes);
+void copy_bytes_to_host(void* to, DevicePtr<const std::byte> from, std::size_t bytes);
+template <class T>
+void copy_to_device(DevicePtr<T> to, const T* from, std::int64_t count) {
+  copy_bytes_to_device(to.template as<std::byte>(), from, static_cast<std::size_t>(count) * sizeof(T));
+}
+template <class T>
+void copy_to_host(std::remove_const_t<T>* to, DevicePtr<T> from, std::int64_t count) {
+  copy_bytes_to_host(to, from.template as<const std::byte>(), static_cast<std::size_t>(count) * sizeof(T));
+}
+
+/// Waits until every launch has run.
+void fence();
+
+/// What the program has done so far: launches of kernels, copies to the host and from it, their bytes, and
+/// the HostAccess objects made (on builds where host and device share memory too, where they cost nothing).
+struct DeviceCounters {
+  std::int64_t launches = 0, host_reads = 0, host_writes = 0, host_accesses = 0;
+  double bytes_to_host = 0, bytes_to_device = 0;
+};
+DeviceCounters device_counters();
+void count_host_access();
+
+/// In which order the independent blocks of a launch run, and whether launches wait for the next fence or
+/// copy, in the RANKINE_SEPARATE_MEMORY build: natural, at once. Others show what depends on order, and
+/// what misses a fence. The environment variable RANKINE_LAUNCH_ORDER (natural, reversed, shuffled) and
+/// RANKINE_LAUNCH_DEFERRED (0, 1) set them at the start. Without that build they throw std::logic_error.
+enum class LaunchOrder { natural, reversed, shuffled };
+void set_launch_order(LaunchOrder order);
+void set_launch_deferred(bool deferred);
+
+/// Makes a touch of device memory by the host end the process with exit code 99, a message with the block
+/// and the byte, and a stack. Nothing without RANKINE_SEPARATE_MEMORY.
+void catch_host_touches();
+
+}  // namespace rankine
