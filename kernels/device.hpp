@@ -1,9 +1,9 @@
 // Device memory as host code sees it: addresses that may be computed with and handed on, but not looked
 // behind. No Kokkos here: src/ and solvers/ include this.
 //
-// Where the device is the host (Serial, OpenMP) a DevicePtr costs nothing. A build with
-// RANKINE_SEPARATE_MEMORY marks every such address so that the host faults on it, and copies where a GPU
-// would: it proves on any machine that the program is right where host and device share no memory.
+// Where the device is the host (Serial, OpenMP), the environment variable RANKINE_MEMORY=separate marks every
+// such address so that the host faults on it, and makes copies where a GPU would: it proves on any machine
+// that the program is right where host and device share no memory.
 #pragma once
 
 #include <cstddef>
@@ -12,20 +12,20 @@
 
 namespace rankine {
 
-#ifdef RANKINE_SEPARATE_MEMORY
-// Bit 60 makes an address of x86-64 non-canonical, also with five levels of pages.
-inline constexpr std::uintptr_t kDeviceTag = std::uintptr_t(1) << 60;
-#else
-inline constexpr std::uintptr_t kDeviceTag = 0;
-#endif
+namespace kernels {
+/// What every address in device memory is combined with; set once, before the first allocation.
+extern std::uintptr_t device_tag;
+}  // namespace kernels
 
-/// Whether host and device memory are apart: always so with RANKINE_SEPARATE_MEMORY, and where Kokkos'
-/// default memory space is not the host's (which CMake finds out).
+/// Whether host and device memory are apart: where Kokkos' default memory space is not the host's (which
+/// CMake finds out), and with RANKINE_MEMORY=separate.
+inline bool separate_memory() {
 #ifdef RANKINE_DEVICE_BUILD
-inline constexpr bool kSeparateMemory = true;
+  return true;
 #else
-inline constexpr bool kSeparateMemory = kDeviceTag != 0;
+  return kernels::device_tag != 0;
 #endif
+}
 
 /// Address of elements in device memory.
 template <class T>
@@ -36,8 +36,7 @@ class DevicePtr {
   /// What an allocation gave. Only kernels/ calls it (tests/house looks).
   static DevicePtr from_raw(T* raw) { return DevicePtr(flip(raw)); }
   template <class U>
-    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
-  DevicePtr(DevicePtr<U> p) : p_(p.opaque()) {}
+  requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>) DevicePtr(DevicePtr<U> p) : p_(p.opaque()) {}
 
   DevicePtr operator+(std::int64_t n) const { return p_ == nullptr ? DevicePtr() : DevicePtr(p_ + n); }
   friend std::int64_t operator-(DevicePtr a, DevicePtr b) { return a.p_ - b.p_; }
@@ -59,8 +58,7 @@ class DevicePtr {
  private:
   explicit DevicePtr(T* p) : p_(p) {}
   static T* flip(T* p) {
-    if constexpr (kDeviceTag == 0) return p;
-    return p == nullptr ? p : reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) ^ kDeviceTag);
+    return p == nullptr ? p : reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) ^ kernels::device_tag);
   }
   T* p_ = nullptr;
 };

@@ -7,9 +7,8 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <vector>
-
 #include <ucontext.h>
+#include <vector>
 
 #include "kernels/launch_state.hpp"
 
@@ -129,7 +128,8 @@ void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, c
   t.slots.resize(static_cast<std::size_t>(threads));
   for (Fibre& fibre : t.fibres) fibre.stack.reset(new char[stack_bytes]);
   std::vector<char> memory(scratch + 4096);
-  for (std::int64_t q = 0; q < league; ++q) {
+  // volatile: GCC fears that a context switch loses what a register holds.
+  for (volatile std::int64_t q = 0; q < league; q = q + 1) {
     std::memset(memory.data(), 0xCB, memory.size());  // shared memory holds nothing at the start
     Start<Body> start{&body, permuted(q, league, order), size, vector, memory.data()};
     const auto address = reinterpret_cast<std::uintptr_t>(&start);

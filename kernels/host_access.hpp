@@ -23,10 +23,11 @@ class HostAccess {
   using Pointer = std::conditional_t<kMode == AccessMode::read, const T*, T*>;
 
   HostAccess() = default;
-  HostAccess(DevicePtr<std::conditional_t<kMode == AccessMode::read, const T, T>> memory, std::int64_t count) {
+  HostAccess(DevicePtr<std::conditional_t<kMode == AccessMode::read, const T, T>> memory,
+             std::int64_t count) {
     count_host_access();
     if (!memory) return;
-    if constexpr (kSeparateMemory) {
+    if (separate_memory()) {
       device_ = memory;
       count_ = count;
       buffer_.reset(new T[static_cast<std::size_t>(count)]);
@@ -43,7 +44,7 @@ class HostAccess {
   }
   /// All that a tensor's view reaches; null of an undefined tensor. Throws if T is not its type.
   template <class Tensor>
-    requires requires(const Tensor& x) { x.reach(); }
+  requires requires(const Tensor& x) { x.reach(); }
   explicit HostAccess(const Tensor& x)
       : HostAccess(x.defined() ? x.template device<T>() : DevicePtr<T>(), x.defined() ? x.reach() : 0) {}
   ~HostAccess() { finish(); }
@@ -66,8 +67,8 @@ class HostAccess {
 
  private:
   void finish() {
-    if constexpr (kSeparateMemory && kMode != AccessMode::read) {
-      if (host_ != nullptr) copy_to_device(device_, host_, count_);
+    if constexpr (kMode != AccessMode::read) {
+      if (host_ != nullptr && separate_memory()) copy_to_device(device_, host_, count_);
     }
     host_ = nullptr;
   }

@@ -37,8 +37,7 @@ class View {
   View() = default;
   View(DevicePtr<T> p) : p_(p.unwrap()) {}
   template <class U>
-    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
-  View(DevicePtr<U> p) : p_(p.unwrap()) {}
+  requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>) View(DevicePtr<U> p) : p_(p.unwrap()) {}
   RANKINE_ELEMENT T& operator[](std::int64_t i) const {
     check();
     return p_[i];
@@ -51,7 +50,7 @@ class View {
 
  private:
   RANKINE_ELEMENT static void check() {
-#if defined(RANKINE_SEPARATE_MEMORY)
+#if defined(RANKINE_EMULATE_DEVICE)
     if (!in_launch) __builtin_trap();
 #endif
   }
@@ -76,17 +75,16 @@ struct BlockLoop {
 };
 
 template <class Body>
-void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
-#if defined(RANKINE_SEPARATE_MEMORY) || defined(RANKINE_EMULATE_DEVICE)
-  const char* const before = launch_state.running;
-  launch_state.running = name;
-  in_launch = true;
-  for (std::int64_t i = 0; i < blocks; ++i) body(permuted(i, blocks, launch_state.order));
-  in_launch = false;
-  launch_state.running = before;
-#elif !RANKINE_ON_DEVICE
+void run_blocks([[maybe_unused]] const char* name, std::int64_t blocks, const Body& body) {
   if (blocks == 1) {  // no parallel region for small work
     body(0);
+    return;
+  }
+#if RANKINE_ON_DEVICE  // emulated
+  for (std::int64_t i = 0; i < blocks; ++i) body(permuted(i, blocks, launch_state.order));
+#else
+  if (launch_state.order != LaunchOrder::natural) {
+    for (std::int64_t i = 0; i < blocks; ++i) body(permuted(i, blocks, launch_state.order));
     return;
   }
   using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
@@ -101,12 +99,10 @@ void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
   if (blocks <= 0) return;
   ++launch_state.counters.launches;
-#if defined(RANKINE_SEPARATE_MEMORY)
   if (launch_state.deferred) {
     defer(name, [=] { run_blocks(name, blocks, body); });
     return;
   }
-#endif
   run_blocks(name, blocks, body);
 }
 
@@ -114,18 +110,19 @@ void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
 #if defined(RANKINE_EMULATE_DEVICE)
 using namespace emulated;
 template <class Body>
-void device_range(const char* name, std::int64_t n, const Body& body) {
+void device_range([[maybe_unused]] const char* name, std::int64_t n, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
   if (n <= 0) return;
   ++launch_state.counters.launches;
+  in_launch = true;
   run_blocks(name, n, body);
+  in_launch = false;
 }
 template <class Body>
-void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
-                  const Body& body) {
+void device_teams([[maybe_unused]] const char* name, std::int64_t league, int size, int vector,
+                  std::size_t scratch, const Body& body) {
   if (league <= 0) return;
   ++launch_state.counters.launches;
-  launch_state.running = name;
   in_launch = true;
   emulated::run_teams(league, size, vector, scratch, body, launch_state.order);
   in_launch = false;

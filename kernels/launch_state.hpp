@@ -12,12 +12,11 @@ struct LaunchState {
   DeviceCounters counters;
   LaunchOrder order = LaunchOrder::natural;
   bool deferred = false;
-  const char* running = "";  ///< the kernel that runs, for reports of faults
 };
 extern LaunchState launch_state;
 
-/// Whether this thread is inside a kernel, which alone may look into device memory.
-extern thread_local bool in_launch;
+/// Whether an emulated kernel runs, which alone may look into device memory.
+extern bool in_launch;
 
 /// Keeps `work` for the next fence or copy.
 void defer(const char* name, std::function<void()> work);

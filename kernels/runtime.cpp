@@ -1,22 +1,19 @@
 #include "kernels/runtime.hpp"
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <execinfo.h>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
-#include <vector>
-
-#ifdef RANKINE_SEPARATE_MEMORY
-#include <csignal>
-#include <cstdio>
-#include <execinfo.h>
 #include <ucontext.h>
 #include <unistd.h>
-#endif
+#include <utility>
+#include <vector>
 
 #include "kernels/error.hpp"
 #include "kernels/launch_state.hpp"
@@ -26,7 +23,8 @@ namespace rankine {
 namespace kernels {
 
 LaunchState launch_state;
-thread_local bool in_launch = false;
+bool in_launch = false;
+std::uintptr_t device_tag = 0;
 
 namespace {
 
@@ -37,7 +35,6 @@ struct Deferred {
 std::vector<Deferred> queue;
 std::vector<void*> freed_late;  // blocks that waiting launches may still use
 
-#ifdef RANKINE_SEPARATE_MEMORY
 /// Blocks in use, by their address: what a report of a touch names.
 struct Blocks {
   std::mutex mutex;
@@ -47,7 +44,6 @@ Blocks& blocks() {
   static auto* const instance = new Blocks;  // never destroyed: static tensors outlive it
   return *instance;
 }
-#endif
 
 void drain() {
   for (std::size_t i = 0; i < queue.size(); ++i) queue[i].work();
@@ -74,21 +70,26 @@ using kernels::launch_state;
 
 namespace {
 
-#ifdef RANKINE_SEPARATE_MEMORY
-void say(const char* text) {
-  if (::write(2, text, std::strlen(text)) < 0) return;
-}
+#if defined(__x86_64__)
+constexpr bool can_tag = true;
+// Bit 60 makes an address non-canonical, also with five levels of pages.
+constexpr std::uintptr_t tag = std::uintptr_t(1) << 60U;
+#else
+constexpr bool can_tag = false;
+constexpr std::uintptr_t tag = 0;
+#endif
 
 void on_touch(int signal, siginfo_t* /*info*/, void* context) {
+  char text[200];
+  std::snprintf(text, sizeof text, "signal %d, with no address of device memory in a register\n", signal);
+#if defined(__x86_64__)
   // The system does not tell a non-canonical address, but a register of the faulting instruction holds it.
   // Through the stack's registers the signal is SIGBUS.
   const auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  bool found = false;
-  char text[200];
-  for (int i = 0; i < 17 && !found; ++i) {
-    const auto value = static_cast<std::uintptr_t>(registers[i]);
-    if ((value >> 48U) != (kDeviceTag >> 48U)) continue;
-    const std::uintptr_t raw = value ^ kDeviceTag;
+  for (const auto content : registers) {
+    const auto value = static_cast<std::uintptr_t>(content);
+    if ((value >> 48U) != (tag >> 48U)) continue;
+    const std::uintptr_t raw = value ^ tag;
     const auto& sizes = kernels::blocks().sizes;
     auto block = sizes.upper_bound(raw);
     if (block == sizes.begin()) continue;
@@ -96,65 +97,65 @@ void on_touch(int signal, siginfo_t* /*info*/, void* context) {
     if (raw > block->first + block->second) continue;
     std::snprintf(text, sizeof text, "host code touched device memory: byte %zu of a block of %zu\n",
                   static_cast<std::size_t>(raw - block->first), block->second);
-    found = true;
+    break;
   }
-  if (!found)
-    std::snprintf(text, sizeof text, "signal %d, with no address of device memory in a register\n", signal);
-  say(text);
+#else
+  static_cast<void>(context);
+#endif
+  if (::write(2, text, std::strlen(text)) < 0) ::_exit(99);
   void* frames[48];
   const int count = ::backtrace(frames, 48);
   ::backtrace_symbols_fd(frames, count, 2);
   ::_exit(99);
 }
-#endif
 
-void need_separate_memory(const char* what) {
-#ifndef RANKINE_SEPARATE_MEMORY
-  throw std::logic_error(std::string(what) + " needs a build with RANKINE_SEPARATE_MEMORY");
-#else
-  static_cast<void>(what);
-#endif
+void catch_touches() {
+  void* first[2];
+  ::backtrace(first, 2);  // loads what it needs now, because a handler must not
+  struct sigaction action {};
+  action.sa_sigaction = on_touch;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  ::sigaction(SIGSEGV, &action, nullptr);
+  ::sigaction(SIGBUS, &action, nullptr);
 }
 
-// Launch order and deferral as the environment asks.
+// One of `choices` that the environment variable names; the first where it is not set.
+std::size_t chosen(const char* variable, std::initializer_list<std::string_view> choices) {
+  const char* const set = std::getenv(variable);
+  if (set == nullptr) return 0;
+  std::string all;
+  std::size_t i = 0;
+  for (const std::string_view choice : choices) {
+    if (choice == set) return i;
+    all += (i++ == 0 ? "" : ", ") + std::string(choice);
+  }
+  throw InputError(std::string("environment variable ") + variable + ": '" + set + "' is none of: " + all);
+}
+
 void read_environment() {
-  const char* order = std::getenv("RANKINE_LAUNCH_ORDER");
-  const char* deferred = std::getenv("RANKINE_LAUNCH_DEFERRED");
-#ifdef RANKINE_SEPARATE_MEMORY
-  if (order != nullptr) {
-    const std::string_view text(order);
-    if (text != "natural" && text != "reversed" && text != "shuffled")
-      throw InputError("environment RANKINE_LAUNCH_ORDER: '" + std::string(text) +
-                       "' must be natural, reversed or shuffled");
-    launch_state.order = text == "natural"    ? LaunchOrder::natural
-                         : text == "reversed" ? LaunchOrder::reversed
-                                              : LaunchOrder::shuffled;
-  }
-  if (deferred != nullptr) {
-    const std::string_view text(deferred);
-    if (text != "0" && text != "1")
-      throw InputError("environment RANKINE_LAUNCH_DEFERRED: '" + std::string(text) + "' must be 0 or 1");
-    launch_state.deferred = text == "1";
-  }
-#else
-  if (order != nullptr || deferred != nullptr)
+  static bool done = false;
+  if (done) return;
+  done = true;
+  const bool separate = chosen("RANKINE_MEMORY", {"shared", "separate"}) == 1;
+  launch_state.order =
+      static_cast<LaunchOrder>(chosen("RANKINE_LAUNCH_ORDER", {"natural", "reversed", "shuffled"}));
+  launch_state.deferred = chosen("RANKINE_LAUNCH_DEFERRED", {"0", "1"}) == 1;
+  if (!kHostAccess && (separate || launch_state.deferred || launch_state.order != LaunchOrder::natural))
     throw InputError(
-        "environment RANKINE_LAUNCH_ORDER, RANKINE_LAUNCH_DEFERRED: only a build with RANKINE_SEPARATE_MEMORY "
-        "obeys them; unset them");
-#endif
+        "environment variables RANKINE_MEMORY, RANKINE_LAUNCH_ORDER, RANKINE_LAUNCH_DEFERRED: they are for "
+        "builds whose device is the host; unset them");
+  if (!separate) return;
+  if (!can_tag) throw InputError("environment variable RANKINE_MEMORY: 'separate' needs an x86-64 processor");
+  kernels::device_tag = tag;
+  catch_touches();
 }
 
-void start(int& count, char** arguments) {
+void start() {
   read_environment();
-  Kokkos::initialize(count, arguments);
-  catch_host_touches();
-}
-
-void start_without_arguments() {
   char program[] = "rankine";
   char* arguments[] = {program, nullptr};
   int count = 1;
-  start(count, arguments);
+  Kokkos::initialize(count, arguments);
 }
 
 template <class To, class From>
@@ -167,14 +168,15 @@ void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) {
 }  // namespace
 
 void ensure_kokkos() {
+  read_environment();
   if (Kokkos::is_initialized()) return;
-  start_without_arguments();
+  start();
   std::atexit([] {
     if (Kokkos::is_initialized()) Kokkos::finalize();
   });
 }
 
-KokkosSession::KokkosSession() { start_without_arguments(); }
+KokkosSession::KokkosSession() { start(); }
 KokkosSession::~KokkosSession() {
   fence();
   Kokkos::finalize();
@@ -190,18 +192,17 @@ ScopedRegion::~ScopedRegion() { Kokkos::Profiling::popRegion(); }
 
 DevicePtr<std::byte> device_allocate(std::size_t bytes) {
   void* const memory = Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), bytes);
-#ifdef RANKINE_SEPARATE_MEMORY
-  std::memset(memory, 0xCB, bytes);  // nobody may count on zeros
-  const std::scoped_lock lock(kernels::blocks().mutex);
-  kernels::blocks().sizes[reinterpret_cast<std::uintptr_t>(memory)] = bytes;
-#endif
+  if (kernels::device_tag != 0) {
+    std::memset(memory, 0xCB, bytes);  // nobody may count on zeros
+    const std::scoped_lock lock(kernels::blocks().mutex);
+    kernels::blocks().sizes[reinterpret_cast<std::uintptr_t>(memory)] = bytes;
+  }
   return DevicePtr<std::byte>::from_raw(static_cast<std::byte*>(memory));
 }
 
 void device_free(DevicePtr<std::byte> memory) {
   if (!memory) return;
-#ifdef RANKINE_SEPARATE_MEMORY
-  {
+  if (kernels::device_tag != 0) {
     const std::scoped_lock lock(kernels::blocks().mutex);
     kernels::blocks().sizes.erase(reinterpret_cast<std::uintptr_t>(memory.unwrap()));
   }
@@ -209,7 +210,6 @@ void device_free(DevicePtr<std::byte> memory) {
     kernels::freed_late.push_back(memory.unwrap());
     return;
   }
-#endif
   Kokkos::kokkos_free<MemorySpace>(memory.unwrap());
 }
 
@@ -244,27 +244,14 @@ DeviceCounters device_counters() { return launch_state.counters; }
 void count_host_access() { ++launch_state.counters.host_accesses; }
 
 void set_launch_order(LaunchOrder order) {
-  need_separate_memory("a launch order");
   fence();
   launch_state.order = order;
 }
 
 void set_launch_deferred(bool deferred) {
-  need_separate_memory("launches that wait");
+  RANKINE_ASSERT(kHostAccess || !deferred, "on a device launches wait anyhow");
   fence();
   launch_state.deferred = deferred;
-}
-
-void catch_host_touches() {
-#ifdef RANKINE_SEPARATE_MEMORY
-  void* first[2];
-  ::backtrace(first, 2);  // loads what it needs now, because a handler must not
-  struct sigaction action {};
-  action.sa_sigaction = on_touch;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  ::sigaction(SIGSEGV, &action, nullptr);
-  ::sigaction(SIGBUS, &action, nullptr);
-#endif
 }
 
 }  // namespace rankine

@@ -69,16 +69,14 @@ struct DeviceCounters {
 DeviceCounters device_counters();
 void count_host_access();
 
-/// In which order the independent blocks of a launch run, and whether launches wait for the next fence or
-/// copy, in the RANKINE_SEPARATE_MEMORY build: natural, at once. Others show what depends on order, and
-/// what misses a fence. The environment variable RANKINE_LAUNCH_ORDER (natural, reversed, shuffled) and
-/// RANKINE_LAUNCH_DEFERRED (0, 1) set them at the start. Without that build they throw std::logic_error.
+/// How launches run where the device is the host, for proofs. The environment sets it when Kokkos starts, and
+/// what it says there is checked (InputError):
+///   RANKINE_MEMORY=separate         the host faults on device memory: the process ends with exit code 99, a
+///                                   message with the block and the byte, and a stack
+///   RANKINE_LAUNCH_ORDER=reversed   or `shuffled`: independent blocks run in another order
+///   RANKINE_LAUNCH_DEFERRED=1       launches wait for the next fence or copy
 enum class LaunchOrder { natural, reversed, shuffled };
 void set_launch_order(LaunchOrder order);
 void set_launch_deferred(bool deferred);
-
-/// Makes a touch of device memory by the host end the process with exit code 99, a message with the block
-/// and the byte, and a stack. Nothing without RANKINE_SEPARATE_MEMORY.
-void catch_host_touches();
 
 }  // namespace rankine

@@ -319,9 +319,8 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                 {"ranks", world.size()},
                 {"machines", std::set<std::string>(hosts.begin(), hosts.end()).size()}};
   out["processor"] = {{"cores", online}, {"cores_for_the_ranks_here", cores_here}, {"ranks_here", here}};
-  out["kokkos"] = {{"version", build.kokkos},
-                   {"backend", backend_name()},
-                   {"threads", backend_concurrency()}};
+  out["kokkos"] = {
+      {"version", build.kokkos}, {"backend", backend_name()}, {"threads", backend_concurrency()}};
   out["petsc"] = {{"version", PetscSession::version()}};
   out["hdf5"] = {{"version", build.hdf5},
                  {"parallel", hdf5::parallel_library()},

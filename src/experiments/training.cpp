@@ -32,8 +32,7 @@ Tensor in_shards(const Tensor& x, std::int64_t shards) {
 Tensor gathered(const Communicator& communicator, const Tensor& local) {
   StateValue value = value_of(local);
   value.shape[0] = communicator.sum(value.shape[0]);
-  const std::vector<std::byte> all =
-      communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
+  const std::vector<std::byte> all = communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
   return Tensor::from_bytes(all, Shape(value.shape), value.type);
 }
 

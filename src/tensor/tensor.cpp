@@ -147,7 +147,7 @@ std::vector<std::byte> Tensor::to_bytes() const {
 }
 
 std::optional<std::span<const std::byte>> Tensor::bytes_in_place() const {
-  if (kSeparateMemory || !contiguous()) return std::nullopt;
+  if (separate_memory() || !contiguous()) return std::nullopt;
   return std::span<const std::byte>(address().opaque(), static_cast<std::size_t>(count()) * size_of(dtype_));
 }
 

@@ -1,8 +1,9 @@
-#include <Kokkos_Core.hpp>
 #include <gtest/gtest.h>
+
+#include "kernels/runtime.hpp"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  Kokkos::ScopeGuard kokkos(argc, argv);
+  const rankine::KokkosSession kokkos;
   return RUN_ALL_TESTS();
 }

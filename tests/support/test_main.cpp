@@ -1,8 +1,9 @@
 #include <cstdio>
 
-#include <Kokkos_Core.hpp>
 #include <gtest/gtest.h>
 #include <mpi.h>
+
+#include "kernels/runtime.hpp"
 
 namespace {
 
@@ -54,7 +55,7 @@ int main(int argc, char** argv) {
 
   int failed = 0;
   {
-    Kokkos::ScopeGuard kokkos(argc, argv);
+    const rankine::KokkosSession kokkos;
     failed = RUN_ALL_TESTS();
   }
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
