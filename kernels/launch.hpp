@@ -106,6 +106,19 @@ void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
   run_blocks(name, blocks, body);
 }
 
+/// body(b) for b < blocks on host memory, by the host's threads, now.
+template <class Body>
+void host_loop(const char* name, std::int64_t blocks, const Body& body) {
+  if (blocks <= 0) return;
+  if (blocks == 1) {
+    body(0);
+    return;
+  }
+  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
+                                     Kokkos::IndexType<std::int64_t>>;
+  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
+}
+
 #if RANKINE_ON_DEVICE
 #if defined(RANKINE_EMULATE_DEVICE)
 using namespace emulated;

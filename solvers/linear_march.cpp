@@ -11,11 +11,6 @@
 namespace rankine {
 namespace {
 
-using Host = Kokkos::DefaultHostExecutionSpace;
-using Bands = kernels::TridiagonalBands<double, Host>;
-using Factors = kernels::TridiagonalFactors<double, Host>;
-using March = kernels::TridiagonalMarch<double, Host>;
-
 void check_shape(const kernels::StencilFrames& matrices, int frames, int cells, int unknowns,
                  const char* which) {
   RANKINE_ASSERT(matrices.frames == frames && matrices.cells == cells && matrices.unknowns == unknowns &&
@@ -84,12 +79,6 @@ void LinearMarch::apply_transpose(std::span<const double> residual, std::span<do
 
 namespace {
 
-Bands allocate_bands(int matrices, int cells, const char* name) {
-  const std::string label = std::string("rankine::march::") + name;
-  return {Bands::View(label + "::lower", matrices, cells), Bands::View(label + "::diagonal", matrices, cells),
-          Bands::View(label + "::upper", matrices, cells)};
-}
-
 class TridiagonalDirectMarch final : public LinearMarch {
  public:
   /// nullptr where a row is not dominated by its diagonal, so that the factors need pivoting.
@@ -105,29 +94,18 @@ class TridiagonalDirectMarch final : public LinearMarch {
   explicit TridiagonalDirectMarch(const MarchMatrices& matrices) : LinearMarch(matrices) {}
 
   void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
-    if (transposed) {
-      kernels::tridiagonal_march_backward(march_, rhs, solution, frames(), cells(), columns);
-    } else {
-      kernels::tridiagonal_march_forward(march_, rhs, solution, frames(), cells(), columns);
-    }
-  }
-
-  static Kokkos::View<int*, Host::memory_space> to_view(const std::vector<int>& numbers, const char* name) {
-    Kokkos::View<int*, Host::memory_space> view(std::string("rankine::march::") + name, numbers.size());
-    for (size_t i = 0; i < numbers.size(); ++i) view(i) = numbers[i];
-    return view;
+    kernels::tridiagonal_march(march_, transposed, rhs, solution, frames(), columns);
   }
 
   bool factor(const kernels::StencilFrames& a) {
-    std::vector<int> matrix_of_frame;
-    const std::vector<int> firsts = distinct_matrices(a, matrix_of_frame);
-    march_.factor_of_frame = to_view(matrix_of_frame, "factor_of_frame");
+    const std::vector<int> firsts = distinct_matrices(a, march_.factor_of_frame);
     const int count = static_cast<int>(firsts.size());
     const int n = a.cells;
-    const Bands forward = allocate_bands(count, n, "factors");
-    const Bands transposed = allocate_bands(count, n, "transposed_factors");
-    march_.factors = Factors{forward.lower, forward.diagonal, forward.upper};
-    march_.transposed_factors = Factors{transposed.lower, forward.diagonal, transposed.upper};
+    march_.cells = n;
+    kernels::TridiagonalFactors& forward = march_.factors;
+    kernels::TridiagonalFactors& transposed = march_.transposed_factors;
+    forward.resize(count, n);
+    transposed.resize(count, n);
     for (int m = 0; m < count; ++m) {
       double inverse_above = 0, upper_above = 0;
       for (int i = 0; i < n; ++i) {
@@ -140,14 +118,15 @@ class TridiagonalDirectMarch final : public LinearMarch {
         // An implicit step of diffusion has pivots above a quarter of a row. Written so that a NaN fails too.
         if (!(std::abs(pivot) > 1e-3 * size) || !std::isfinite(pivot)) return false;
         inverse_above = 1 / pivot;
-        march_.factors.down(m, i) = down;
-        march_.factors.inverse_diagonal(m, i) = inverse_above;
-        march_.factors.up(m, i) = upper * inverse_above;
+        forward.down[m * n + i] = down;
+        forward.inverse_diagonal[m * n + i] = inverse_above;
+        forward.up[m * n + i] = upper * inverse_above;
         upper_above = upper;
       }
       for (int i = 0; i < n; ++i) {
-        march_.transposed_factors.down(m, i) = i > 0 ? march_.factors.up(m, i - 1) : 0;
-        march_.transposed_factors.up(m, i) = i + 1 < n ? march_.factors.down(m, i + 1) : 0;
+        transposed.inverse_diagonal[m * n + i] = forward.inverse_diagonal[m * n + i];
+        transposed.down[m * n + i] = i > 0 ? forward.up[m * n + i - 1] : 0;
+        transposed.up[m * n + i] = i + 1 < n ? forward.down[m * n + i + 1] : 0;
       }
     }
     return true;
@@ -156,27 +135,25 @@ class TridiagonalDirectMarch final : public LinearMarch {
   void set_history(const MarchMatrices& matrices) {
     if (!history()) return;
     const kernels::StencilFrames& b = matrices.previous;
-    std::vector<int> matrix_of_frame;
-    const std::vector<int> firsts = distinct_matrices(b, matrix_of_frame);
-    march_.history_of_frame = to_view(matrix_of_frame, "history_of_frame");
+    const std::vector<int> firsts = distinct_matrices(b, march_.history_of_frame);
     const int count = static_cast<int>(firsts.size());
     const int n = b.cells;
-    march_.history = allocate_bands(count, n, "history");
-    march_.transposed_history = allocate_bands(count, n, "transposed_history");
+    march_.history.resize(count, n);
+    march_.transposed_history.resize(count, n);
     for (int m = 0; m < count; ++m) {
       for (int i = 0; i < n; ++i) {
         const double* row = b.at(firsts[m], i, 0);
-        march_.history.lower(m, i) = i > 0 ? row[-1] : 0;
-        march_.history.diagonal(m, i) = row[0];
-        march_.history.upper(m, i) = i + 1 < n ? row[1] : 0;
-        march_.transposed_history.lower(m, i) = i > 0 ? row[-2] : 0;
-        march_.transposed_history.diagonal(m, i) = row[0];
-        march_.transposed_history.upper(m, i) = i + 1 < n ? row[2] : 0;
+        march_.history.lower[m * n + i] = i > 0 ? row[-1] : 0;
+        march_.history.diagonal[m * n + i] = row[0];
+        march_.history.upper[m * n + i] = i + 1 < n ? row[1] : 0;
+        march_.transposed_history.lower[m * n + i] = i > 0 ? row[-2] : 0;
+        march_.transposed_history.diagonal[m * n + i] = row[0];
+        march_.transposed_history.upper[m * n + i] = i + 1 < n ? row[2] : 0;
       }
     }
   }
 
-  March march_;
+  kernels::TridiagonalMarch march_;
 };
 
 class BandedDirectMarch final : public LinearMarch {
