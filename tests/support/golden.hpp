@@ -48,7 +48,9 @@ inline std::string golden_case_name(const ::testing::TestParamInfo<GoldenCase>& 
 
 struct GoldenData {
   std::string method;
-  int batch = 0, basis = 0, experts = 1, modes = 0;
+  int batch = 0, basis = 0, modes = 0;
+  int tiles = 1;    ///< in x, for every method: one for each expert of the mixture
+  int experts = 1;  ///< of this method
   std::vector<int> widths;
   int projection = 0;
   std::vector<double> t, x, u0, reference;
@@ -96,7 +98,8 @@ inline void GoldenData::load(const GoldenCase& which) {
   modes = static_cast<int>(root.number_attribute("modes")[0]);
   projection = static_cast<int>(root.number_attribute("fc_dim")[0]);
   for (double width : root.number_attribute("widths")) widths.push_back(static_cast<int>(width));
-  experts = method == "moe" ? static_cast<int>(root.number_attribute("experts_x")[0]) : 1;
+  tiles = static_cast<int>(root.number_attribute("experts_x")[0]);
+  experts = method == "moe" ? tiles : 1;
   basis = method == "sc" ? 1 : static_cast<int>(root.number_attribute("n_basis")[0]);
   bases = of_method("bases");
   u_t = of_method("terms/u_t");
