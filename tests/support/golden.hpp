@@ -17,10 +17,11 @@
 namespace rankine::testing {
 
 struct GoldenCase {
-  std::string file, method;
+  std::string file, method, name;
 };
 
-/// Every method of every tests/golden/*.h5 and of every file in RANKINE_GOLDEN.
+/// Every method of every tests/golden/*.h5 and of every file in RANKINE_GOLDEN. Files of one name in several
+/// folders are numbered, because GoogleTest refuses two tests of one name.
 inline std::vector<GoldenCase> golden_cases() {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(RANKINE_SOURCE_DIR "/tests/golden"))
@@ -34,16 +35,19 @@ inline std::vector<GoldenCase> golden_cases() {
     }
   }
   std::vector<GoldenCase> cases;
-  for (const std::string& file : files)
-    for (const char* method : {"sc", "hc", "moe"}) cases.push_back({file, method});
+  std::map<std::string, int> used;
+  for (const std::string& file : files) {
+    std::string name = std::filesystem::path(file).stem().string();
+    for (char& c : name)
+      if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+    if (const int times = ++used[name]; times > 1) name += "_" + std::to_string(times);
+    for (const char* method : {"sc", "hc", "moe"}) cases.push_back({file, method, name + "_" + method});
+  }
   return cases;
 }
 
 inline std::string golden_case_name(const ::testing::TestParamInfo<GoldenCase>& info) {
-  std::string name = std::filesystem::path(info.param.file).stem().string() + "_" + info.param.method;
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
+  return info.param.name;
 }
 
 struct GoldenData {
