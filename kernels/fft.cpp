@@ -8,16 +8,18 @@
 namespace rankine::kernels {
 
 template <class T>
-void fft(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-         std::complex<T>* y) {
+void fft(const FftLines& lines, FftDirection direction, T factor, DevicePtr<const std::complex<T>> x,
+         DevicePtr<std::complex<T>> y, DevicePtr<std::complex<T>> work) {
   RANKINE_ASSERT(lines.outer >= 0 && lines.n > 0 && lines.inner >= 0,
                  "fft of lines [" + std::to_string(lines.outer) + ", " + std::to_string(lines.n) + ", " +
                      std::to_string(lines.inner) + "]");
   if (lines.outer == 0 || lines.inner == 0) return;
-  fft_by_library(lines, direction, factor, x, y);
+  fft_by_library(lines, direction, factor, x, y, work);
 }
 
-template void fft(const FftLines&, FftDirection, float, const std::complex<float>*, std::complex<float>*);
-template void fft(const FftLines&, FftDirection, double, const std::complex<double>*, std::complex<double>*);
+template void fft(const FftLines&, FftDirection, float, DevicePtr<const std::complex<float>>,
+                  DevicePtr<std::complex<float>>, DevicePtr<std::complex<float>>);
+template void fft(const FftLines&, FftDirection, double, DevicePtr<const std::complex<double>>,
+                  DevicePtr<std::complex<double>>, DevicePtr<std::complex<double>>);
 
 }  // namespace rankine::kernels

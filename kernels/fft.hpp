@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/device.hpp"
+
 namespace rankine::kernels {
 
 /// The sign in exp(-+ 2 pi i j k / n): forward has the minus.
@@ -17,12 +19,16 @@ struct FftLines {
   std::int64_t outer = 1, n = 1, inner = 1;
 };
 
-/// y[k] = factor sum_j x[j] exp(-+ 2 pi i j k / n) for every line. x and y have the same layout and do not
-/// overlap. A line's bits depend on its numbers and n alone: not on how many lines there are, on their
-/// distances or on where they lie in memory. T: float or double. May be called from several threads.
+/// Numbers that `work` of fft() must have room for.
+std::int64_t fft_work(const FftLines& lines);
+
+/// y[k] = factor sum_j x[j] exp(-+ 2 pi i j k / n) for every line. x and y have the same layout and overlap
+/// neither each other nor `work`, which is overwritten and may be null where fft_work() is 0. A line's bits
+/// depend on its numbers and n alone: not on how many lines there are, on their distances or on where they
+/// lie in memory. T: float or double.
 template <class T>
-void fft(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-         std::complex<T>* y);
+void fft(const FftLines& lines, FftDirection direction, T factor, DevicePtr<const std::complex<T>> x,
+         DevicePtr<std::complex<T>> y, DevicePtr<std::complex<T>> work);
 
 /// The library that fft() calls, with its version: "FFTW 3.3.10", "cuFFT 12.0", or "Rankine's own".
 std::string fft_library();

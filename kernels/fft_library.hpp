@@ -1,5 +1,5 @@
-// What a library of transforms must give to kernels/fft.hpp, with fft_library(). A build compiles one of the
-// files fft_library_*.cpp.
+// What a library of transforms must give to kernels/fft.hpp, with fft_work() and fft_library(). A build
+// compiles one of the files fft_library_*.cpp.
 #pragma once
 
 #include "kernels/fft.hpp"
@@ -8,7 +8,8 @@ namespace rankine::kernels {
 
 /// fft() of at least one line, whose arguments have been checked.
 template <class T>
-void fft_by_library(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-                    std::complex<T>* y);
+void fft_by_library(const FftLines& lines, FftDirection direction, T factor,
+                    DevicePtr<const std::complex<T>> x, DevicePtr<std::complex<T>> y,
+                    DevicePtr<std::complex<T>> work);
 
 }  // namespace rankine::kernels

@@ -17,6 +17,7 @@
 #include <fftw3.h>
 
 #include "kernels/error.hpp"
+#include "kernels/fft_host.hpp"
 #include "kernels/fft_library.hpp"
 #include "kernels/fft_plans.hpp"
 
@@ -104,62 +105,67 @@ class LinePlan {
 };
 
 template <class T>
-void dense_lines(const LinePlan<T>& plan, std::int64_t count, std::int64_t n, T factor,
-                 const std::complex<T>* x, std::complex<T>* y) {
-  const AlignedLines<T> copy(2, n);
-  for (std::int64_t i = 0; i < count; ++i, x += n, y += n) {
-    const std::complex<T>* from = x;
-    if (!LinePlan<T>::aligned(x)) {
-      std::copy_n(x, n, copy.line(0));
-      from = copy.line(0);
+struct FftwTransform {
+  const LinePlan<T>* plan;
+  T factor;
+  void operator()(const FftLines& lines, std::int64_t first, std::int64_t last, const std::complex<T>* x,
+                  std::complex<T>* y) const {
+    if (lines.inner == 1) {
+      dense(lines.n, last - first, x + first * lines.n, y + first * lines.n);
+      return;
     }
-    std::complex<T>* to = LinePlan<T>::aligned(y) ? y : copy.line(1);
-    plan.run(from, to);
-    if (to != y || factor != T(1))
-      for (std::int64_t k = 0; k < n; ++k) y[k] = factor * to[k];
+    // Several neighbours at a time, because they share cache lines.
+    const std::int64_t inner = lines.inner;
+    const std::int64_t group = std::min(inner, std::clamp<std::int64_t>(65536 / lines.n, 4, 16));
+    const AlignedLines<T> in(group, lines.n), out(group, lines.n);
+    for (std::int64_t l = first, count = 0; l < last; l += count) {
+      count = std::min({group, last - l, inner - l % inner});
+      const std::int64_t start = l / inner * lines.n * inner + l % inner;
+      for (std::int64_t j = 0; j < lines.n; ++j)
+        for (std::int64_t i = 0; i < count; ++i) in.line(i)[j] = x[start + j * inner + i];
+      for (std::int64_t i = 0; i < count; ++i) plan->run(in.line(i), out.line(i));
+      for (std::int64_t k = 0; k < lines.n; ++k)
+        for (std::int64_t i = 0; i < count; ++i) y[start + k * inner + i] = factor * out.line(i)[k];
+    }
   }
-}
-
-/// Several neighbours at a time, because they share cache lines.
-template <class T>
-void strided_lines(const LinePlan<T>& plan, const FftLines& lines, T factor, const std::complex<T>* x,
-                   std::complex<T>* y) {
-  const std::int64_t n = lines.n, inner = lines.inner;
-  const std::int64_t group = std::min(inner, std::clamp<std::int64_t>(65536 / n, 4, 16));
-  const AlignedLines<T> in(group, n), out(group, n);
-  for (std::int64_t o = 0; o < lines.outer; ++o, x += n * inner, y += n * inner)
-    for (std::int64_t begin = 0; begin < inner; begin += group) {
-      const std::int64_t count = std::min(group, inner - begin);
-      for (std::int64_t j = 0; j < n; ++j)
-        for (std::int64_t i = 0; i < count; ++i) in.line(i)[j] = x[j * inner + begin + i];
-      for (std::int64_t i = 0; i < count; ++i) plan.run(in.line(i), out.line(i));
-      for (std::int64_t k = 0; k < n; ++k)
-        for (std::int64_t i = 0; i < count; ++i) y[k * inner + begin + i] = factor * out.line(i)[k];
+  void dense(std::int64_t n, std::int64_t count, const std::complex<T>* x, std::complex<T>* y) const {
+    const AlignedLines<T> copy(2, n);
+    for (std::int64_t i = 0; i < count; ++i, x += n, y += n) {
+      const std::complex<T>* from = x;
+      if (!LinePlan<T>::aligned(x)) {
+        std::copy_n(x, n, copy.line(0));
+        from = copy.line(0);
+      }
+      std::complex<T>* to = LinePlan<T>::aligned(y) ? y : copy.line(1);
+      plan->run(from, to);
+      if (to != y || factor != T(1))
+        for (std::int64_t k = 0; k < n; ++k) y[k] = factor * to[k];
     }
-}
+  }
+};
 
 }  // namespace
 
 template <class T>
-void fft_by_library(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-                    std::complex<T>* y) {
+void fft_by_library(const FftLines& lines, FftDirection direction, T factor,
+                    DevicePtr<const std::complex<T>> x, DevicePtr<std::complex<T>> y,
+                    DevicePtr<std::complex<T>> /*work*/) {
   static FftPlans<std::pair<std::int64_t, FftDirection>, LinePlan<T>> plans;
   const LinePlan<T>& plan =
       plans.find({lines.n, direction}, [](const auto& key) { return LinePlan<T>(key.first, key.second); });
-  if (lines.inner == 1)
-    dense_lines(plan, lines.outer, lines.n, factor, x, y);
-  else
-    strided_lines(plan, lines, factor, x, y);
+  transform_by_host<T>(FftwTransform<T>{&plan, factor}, lines, x, y);
 }
+
+std::int64_t fft_work(const FftLines& /*lines*/) { return 0; }
 
 std::string fft_library() {
   const std::string_view version = fftw_version, prefix = "fftw-";
   return "FFTW " + std::string(version.starts_with(prefix) ? version.substr(prefix.size()) : version);
 }
 
-template void fft_by_library(const FftLines&, FftDirection, float, const std::complex<float>*,
-                             std::complex<float>*);
-template void fft_by_library(const FftLines&, FftDirection, double, const std::complex<double>*,
-                             std::complex<double>*);
+template void fft_by_library(const FftLines&, FftDirection, float, DevicePtr<const std::complex<float>>,
+                             DevicePtr<std::complex<float>>, DevicePtr<std::complex<float>>);
+template void fft_by_library(const FftLines&, FftDirection, double, DevicePtr<const std::complex<double>>,
+                             DevicePtr<std::complex<double>>, DevicePtr<std::complex<double>>);
 
 }  // namespace rankine::kernels

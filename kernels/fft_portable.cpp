@@ -4,8 +4,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/fft_plans.hpp"
-
 namespace rankine::kernels {
 namespace {
 
@@ -67,25 +65,22 @@ void PortableFft<T>::level(std::int64_t n, std::size_t factor, const std::comple
 }
 
 template <class T>
-void portable_fft(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-                  std::complex<T>* y) {
-  static FftPlans<std::int64_t, PortableFft<T>> plans;
-  const PortableFft<T>& plan = plans.find(lines.n, [](std::int64_t n) { return PortableFft<T>(n); });
+void portable_fft(const PortableFft<T>& plan, const FftLines& lines, std::int64_t first, std::int64_t last,
+                  bool backward, T factor, const std::complex<T>* x, std::complex<T>* y) {
   std::vector<std::complex<T>> line(static_cast<std::size_t>(lines.n));
-  for (std::int64_t o = 0; o < lines.outer; ++o)
-    for (std::int64_t i = 0; i < lines.inner; ++i) {
-      const std::int64_t start = o * lines.n * lines.inner + i;
-      plan.transform(x + start, lines.inner, line.data(), direction == FftDirection::backward);
-      for (std::int64_t k = 0; k < lines.n; ++k)
-        y[start + k * lines.inner] = factor * line[static_cast<std::size_t>(k)];
-    }
+  for (std::int64_t l = first; l < last; ++l) {
+    const std::int64_t start = l / lines.inner * lines.n * lines.inner + l % lines.inner;
+    plan.transform(x + start, lines.inner, line.data(), backward);
+    for (std::int64_t k = 0; k < lines.n; ++k)
+      y[start + k * lines.inner] = factor * line[static_cast<std::size_t>(k)];
+  }
 }
 
 template class PortableFft<float>;
 template class PortableFft<double>;
-template void portable_fft(const FftLines&, FftDirection, float, const std::complex<float>*,
-                           std::complex<float>*);
-template void portable_fft(const FftLines&, FftDirection, double, const std::complex<double>*,
-                           std::complex<double>*);
+template void portable_fft(const PortableFft<float>&, const FftLines&, std::int64_t, std::int64_t, bool,
+                           float, const std::complex<float>*, std::complex<float>*);
+template void portable_fft(const PortableFft<double>&, const FftLines&, std::int64_t, std::int64_t, bool,
+                           double, const std::complex<double>*, std::complex<double>*);
 
 }  // namespace rankine::kernels

@@ -28,9 +28,10 @@ class PortableFft {
   std::vector<std::complex<T>> roots_;  // exp(-2 pi i k / n)
 };
 
-/// fft() by PortableFft, on host memory.
+/// y = factor times the transforms of the lines first .. last - 1 of a host array, line o inner + i being (o,
+/// i).
 template <class T>
-void portable_fft(const FftLines& lines, FftDirection direction, T factor, const std::complex<T>* x,
-                  std::complex<T>* y);
+void portable_fft(const PortableFft<T>& plan, const FftLines& lines, std::int64_t first, std::int64_t last,
+                  bool backward, T factor, const std::complex<T>* x, std::complex<T>* y);
 
 }  // namespace rankine::kernels

@@ -1,4 +1,6 @@
 // fft() by the library of this build, and the portable transform, against the definition.
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <complex>
 #include <cstring>
@@ -11,8 +13,10 @@
 #include <gmock/gmock.h>
 
 #include "kernels/fft.hpp"
+#include "kernels/fft_host.hpp"
+#include "kernels/fft_plans.hpp"
 #include "kernels/fft_portable.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -37,24 +41,42 @@ Line<T> random_line(std::int64_t n, unsigned seed) {
 
 std::int64_t count_of(const FftLines& lines) { return lines.outer * lines.n * lines.inner; }
 
-/// fft() of numbers that begin `offset` numbers after the beginning of their memory, where the transform
-/// runs.
+/// Memory of the device with a copy of `values`.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(const Line<T>& values)
+      : count_(static_cast<std::int64_t>(values.size())),
+        memory_(device_allocate(values.size() * sizeof(std::complex<T>) + 1)) {
+    copy_to_device(data(), values.data(), count_);
+  }
+  ~OnDevice() { device_free(memory_); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  DevicePtr<std::complex<T>> data() const { return memory_.template as<std::complex<T>>(); }
+  Line<T> values() const {
+    Line<T> out(static_cast<std::size_t>(count_));
+    copy_to_host(out.data(), data(), count_);
+    return out;
+  }
+
+ private:
+  std::int64_t count_;
+  DevicePtr<std::byte> memory_;
+};
+
+/// fft() of numbers that begin `offset` numbers after the beginning of their memory.
 template <class T>
 Line<T> transformed(const FftLines& lines, FftDirection direction, T factor, const Line<T>& x,
-                    std::size_t offset = 0) {
-  using Memory = Kokkos::View<std::complex<T>*, MemorySpace>;
-  using Unmanaged = Kokkos::View<std::complex<T>*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>;
-  Memory from("from", x.size() + offset), to("to", x.size() + offset);
-  Line<T> padded(offset);
+                    std::int64_t offset = 0) {
+  Line<T> padded(static_cast<std::size_t>(offset));
   padded.insert(padded.end(), x.begin(), x.end());
-  const Line<T> before = padded;
-  Kokkos::deep_copy(from, Unmanaged(padded.data(), padded.size()));
-  fft(lines, direction, factor, from.data() + offset, to.data() + offset);
-  Kokkos::fence();
-  Kokkos::deep_copy(Unmanaged(padded.data(), padded.size()), from);
-  EXPECT_EQ(padded, before) << "the input was written to";
-  Kokkos::deep_copy(Unmanaged(padded.data(), padded.size()), to);
-  return {padded.begin() + static_cast<std::ptrdiff_t>(offset), padded.end()};
+  const OnDevice<T> from(padded), to(padded), work(Line<T>(static_cast<std::size_t>(fft_work(lines))));
+  fft<T>(lines, direction, factor, from.data() + offset, to.data() + offset, work.data());
+  EXPECT_EQ(from.values(), padded) << "the input was written to";
+  const Line<T> y = to.values();
+  EXPECT_TRUE(std::equal(y.begin(), y.begin() + offset, padded.begin())) << "written before the output";
+  return {y.begin() + offset, y.end()};
 }
 
 template <class T>
@@ -97,6 +119,15 @@ bool same_bits(const Line<T>& a, const Line<T>& b) {
 }
 
 template <class T>
+struct Portable {
+  const PortableFft<T>* plan;
+  void operator()(const FftLines& lines, std::int64_t first, std::int64_t last, const std::complex<T>* x,
+                  std::complex<T>* y) const {
+    portable_fft(*plan, lines, first, last, false, T(1), x, y);
+  }
+};
+
+template <class T>
 class Fft : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(Fft, Types);
@@ -114,7 +145,8 @@ TYPED_TEST(Fft, MatchesTheDefinition) {
         EXPECT_LE(distance(transformed(lines, direction, factor, x), expected, n) / factor, 25)
             << fft_library() << ", n = " << n << ", " << outer << " x " << inner;
         Line<T> own(x.size());
-        portable_fft(lines, direction, factor, x.data(), own.data());
+        portable_fft(PortableFft<T>(n), lines, 0, outer * inner, direction == FftDirection::backward, factor,
+                     x.data(), own.data());
         EXPECT_LE(distance(own, expected, n) / factor, 25)
             << "portable, n = " << n << ", " << outer << " x " << inner;
       }
@@ -129,7 +161,7 @@ TYPED_TEST(Fft, BitsDependOnTheLineAlone) {
         const Line<T> x = random_line<T>(n, 2);
         const Line<T> alone = transformed({1, n, 1}, direction, factor, x);
         for (const auto& [outer, inner] : {std::pair{1, 1}, {64, 1}, {1, 2}, {1, 3}, {1, 33}, {3, 17}})
-          for (const std::size_t offset : {0, 1, 3}) {
+          for (const std::int64_t offset : {0, 1, 3}) {
             const FftLines lines{outer, n, inner};
             Line<T> many = random_line<T>(count_of(lines), 3);
             const std::int64_t o = outer - 1, i = inner / 2;
@@ -162,36 +194,49 @@ TYPED_TEST(Fft, BackwardIsTheAdjointOfForward) {  // <F x, y> = <x, F* y>
   }
 }
 
-TYPED_TEST(Fft, ThreadsMayPlanAndRunTogether) {
+TYPED_TEST(Fft, ThroughCopiesOnTheHostTheSame) {
   using T = TypeParam;
-  if (!kHostAccess) GTEST_SKIP() << "threads of the host call transforms of host memory only";
-  constexpr std::int64_t first = 300, last = 340;  // lengths that no other test has planned
-  std::vector<std::vector<Line<T>>> found(4);
-  std::vector<std::thread> threads;
-  for (auto& mine : found)
-    threads.emplace_back([&mine] {
-      for (std::int64_t n = first; n < last; ++n) {
-        const FftLines lines{3, n, 2};
-        const Line<T> x = random_line<T>(count_of(lines), 6);
-        mine.emplace_back(x.size());
-        fft(lines, FftDirection::forward, T(1), x.data(), mine.back().data());
-      }
-    });
-  for (std::thread& thread : threads) thread.join();
-  for (std::int64_t n = first; n < last; ++n) {
-    const FftLines lines{3, n, 2};
-    const Line<T> expected =
-        transformed(lines, FftDirection::forward, T(1), random_line<T>(count_of(lines), 6));
-    for (const auto& mine : found)
-      EXPECT_TRUE(same_bits(mine[static_cast<std::size_t>(n - first)], expected)) << "n = " << n;
+  const FftLines lines{3, 12, 5};
+  const Line<T> x = random_line<T>(count_of(lines), 7);
+  const OnDevice<T> from(x), in_place(x), copied(x);
+  const PortableFft<T> plan(lines.n);
+  const Portable<T> transform{&plan};
+  transform_copies<T>(transform, lines, from.data(), copied.data());
+  Line<T> expected(x.size());
+  transform(lines, 0, 15, x.data(), expected.data());
+  EXPECT_TRUE(same_bits(copied.values(), expected));
+  if constexpr (kHostAccess) {
+    transform_in_place<T>(transform, lines, from.data(), in_place.data());
+    EXPECT_TRUE(same_bits(in_place.values(), expected));
   }
 }
 
 TYPED_TEST(Fft, NoLinesAreNoWork) {
   using T = TypeParam;
-  fft<T>({0, 5, 3}, FftDirection::forward, 1, nullptr, nullptr);
-  fft<T>({3, 5, 0}, FftDirection::forward, 1, nullptr, nullptr);
-  EXPECT_THROW(fft<T>({1, 0, 1}, FftDirection::forward, 1, nullptr, nullptr), std::logic_error);
+  fft<T>({0, 5, 3}, FftDirection::forward, 1, nullptr, nullptr, nullptr);
+  fft<T>({3, 5, 0}, FftDirection::forward, 1, nullptr, nullptr, nullptr);
+  EXPECT_THROW(fft<T>({1, 0, 1}, FftDirection::forward, 1, nullptr, nullptr, nullptr), std::logic_error);
+}
+
+TEST(FftPlans, AreMadeOnceByManyThreads) {
+  FftPlans<int, int> plans;
+  std::atomic<int> inside = 0, made = 0, wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int n = 0; n < 1000; ++n) {
+        const int& plan = plans.find(n, [&](int key) {
+          if (++inside != 1) ++wrong;
+          ++made;
+          --inside;
+          return 3 * key;
+        });
+        if (plan != 3 * n || &plan != &plans.find(n, [&](int) { return ++wrong, 0; })) ++wrong;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(made, 1000);
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(FftLibrary, IsTheOneThatWasConfigured) {
