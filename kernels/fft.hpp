@@ -19,7 +19,8 @@ struct FftLines {
   std::int64_t outer = 1, n = 1, inner = 1;
 };
 
-/// Numbers that `work` of fft() must have room for.
+/// Complex numbers that `work` of fft() must have room for.
+template <class T>
 std::int64_t fft_work(const FftLines& lines);
 
 /// y[k] = factor sum_j x[j] exp(-+ 2 pi i j k / n) for every line. x and y have the same layout and overlap

@@ -156,13 +156,18 @@ void fft_by_library(const FftLines& lines, FftDirection direction, T factor,
   transform_by_host<T>(FftwTransform<T>{&plan, factor}, lines, x, y);
 }
 
-std::int64_t fft_work(const FftLines& /*lines*/) { return 0; }
+template <class T>
+std::int64_t fft_work(const FftLines& /*lines*/) {
+  return 0;
+}
 
 std::string fft_library() {
   const std::string_view version = fftw_version, prefix = "fftw-";
   return "FFTW " + std::string(version.starts_with(prefix) ? version.substr(prefix.size()) : version);
 }
 
+template std::int64_t fft_work<float>(const FftLines&);
+template std::int64_t fft_work<double>(const FftLines&);
 template void fft_by_library(const FftLines&, FftDirection, float, DevicePtr<const std::complex<float>>,
                              DevicePtr<std::complex<float>>, DevicePtr<std::complex<float>>);
 template void fft_by_library(const FftLines&, FftDirection, double, DevicePtr<const std::complex<double>>,

@@ -29,9 +29,14 @@ void fft_by_library(const FftLines& lines, FftDirection direction, T factor,
   transform_by_host<T>(OwnTransform<T>{&plan, direction == FftDirection::backward, factor}, lines, x, y);
 }
 
-std::int64_t fft_work(const FftLines& /*lines*/) { return 0; }
+template <class T>
+std::int64_t fft_work(const FftLines& /*lines*/) {
+  return 0;
+}
 std::string fft_library() { return "Rankine's own"; }
 
+template std::int64_t fft_work<float>(const FftLines&);
+template std::int64_t fft_work<double>(const FftLines&);
 template void fft_by_library(const FftLines&, FftDirection, float, DevicePtr<const std::complex<float>>,
                              DevicePtr<std::complex<float>>, DevicePtr<std::complex<float>>);
 template void fft_by_library(const FftLines&, FftDirection, double, DevicePtr<const std::complex<double>>,

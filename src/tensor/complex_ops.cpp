@@ -105,7 +105,7 @@ Tensor transform(const Tensor& x, int axis, bool backward) {
     using T = decltype(zero);
     using C = std::complex<T>;
     const kernels::FftLines lines{.outer = inner == 0 ? 0 : x.count() / (n * inner), .n = n, .inner = inner};
-    const std::int64_t room = kernels::fft_work(lines);
+    const std::int64_t room = kernels::fft_work<T>(lines);
     const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
     kernels::fft(lines, backward ? kernels::FftDirection::backward : kernels::FftDirection::forward,
                  backward ? T(1) / static_cast<T>(n) : T(1), DevicePtr<const C>(in.device<C>()),

@@ -71,7 +71,7 @@ Line<T> transformed(const FftLines& lines, FftDirection direction, T factor, con
                     std::int64_t offset = 0) {
   Line<T> padded(static_cast<std::size_t>(offset));
   padded.insert(padded.end(), x.begin(), x.end());
-  const OnDevice<T> from(padded), to(padded), work(Line<T>(static_cast<std::size_t>(fft_work(lines))));
+  const OnDevice<T> from(padded), to(padded), work(Line<T>(static_cast<std::size_t>(fft_work<T>(lines))));
   fft<T>(lines, direction, factor, from.data() + offset, to.data() + offset, work.data());
   EXPECT_EQ(from.values(), padded) << "the input was written to";
   const Line<T> y = to.values();
