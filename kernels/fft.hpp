@@ -33,5 +33,7 @@ void fft(const FftLines& lines, FftDirection direction, T factor, DevicePtr<cons
 
 /// The library that fft() calls, with its version: "FFTW 3.3.10", "cuFFT 12.0", or "Rankine's own".
 std::string fft_library();
+/// Whether it is Rankine's own.
+inline bool fft_is_own() { return fft_library() == "Rankine's own"; }
 
 }  // namespace rankine::kernels
