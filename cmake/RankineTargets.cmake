@@ -19,11 +19,16 @@ if(RANKINE_FUZZ)
   target_compile_options(rankine_compile_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# rankine_add_library(name): the library rankine_<name> (alias rankine::<name>) of all .cpp files below this folder,
-# main.cpp excepted. Headers are included by their path from the top: "kernels/blas.hpp".
+# rankine_add_library(name [EXCLUDE regex]): the library rankine_<name> (alias rankine::<name>) of all .cpp files below
+# this folder, main.cpp and the paths that match EXCLUDE excepted. Headers are included by their path from the top:
+# "kernels/blas.hpp".
 function(rankine_add_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "EXCLUDE" "")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   add_library(rankine_${name} STATIC ${sources})
   add_library(rankine::${name} ALIAS rankine_${name})
   set_target_properties(rankine_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)

@@ -27,6 +27,7 @@ HEADERS = [
     (r"yaml-cpp/.*", [r"src/deck/.*\.cpp$"], "yaml-cpp only in src/deck's .cpp files"),
     (r"Kokkos_\w+\.hpp", ["kernels/", "solvers/", "src/tensor/"], "Kokkos in src only through kernels and src/tensor"),
     (r"(cblas|lapacke?)\.h", ["kernels/"], "BLAS and LAPACK only in kernels"),
+    (r"Random123/.*", [r"kernels/random\.hpp$"], "Random123 only in kernels/random.hpp"),
     (r"(fftw3|cufft\w*|cublas\w*)\.h", [r"kernels/blas", r"kernels/fft"],
      "FFT and device libraries only in kernels/blas* and kernels/fft*"),
 ]
@@ -131,6 +132,7 @@ def self_test():
         "kernels/bad_device.hpp": "#pragma once\n#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
         "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
         "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
+        "src/core/bad_random.cpp": "#include <Random123/philox.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
         "solvers/bad_petsc.hpp": "#pragma once\n#include <petscvec.h>\n",

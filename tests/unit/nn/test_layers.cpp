@@ -341,6 +341,21 @@ TEST_F(Layers, DropoutDependsOnSeedNameStepAndSampleAlone) {
   expect_near(grad({sum(through)}, {}, {at})[0], y, 0, "gradient after recomputation");
 }
 
+TEST_F(Layers, DropoutKeepsWhereTheStreamIsBelowOneMinusItsRate) {
+  const RandomStream stream(5, "dropout");
+  const std::vector<std::int64_t> samples{4, 7, 9, 2, 4, 100000};
+  const Tensor x = random({2, 3, 5, 7}, 1, 2);
+  const std::vector<double> in = x.to_vector(), y = dropout(x, 0.4, stream, 3, samples).to_vector();
+  for (std::size_t s = 0; s < samples.size(); ++s)
+    for (std::size_t k = 0; k < 35; ++k) {
+      const bool kept = stream.uniform(3, samples[s], static_cast<std::int64_t>(k)) < 1 - 0.4;
+      EXPECT_EQ(y[s * 35 + k], kept ? 1 / (1 - 0.4) * in[s * 35 + k] : 0)
+          << "sample " << s << " element " << k;
+    }
+  const std::vector<std::int64_t> bad{4, 7, 9, 2, 4, -1};
+  EXPECT_THROW(dropout(x, 0.4, stream, 3, bad), std::logic_error);
+}
+
 TEST_F(Layers, SayWhatDoesNotFit) {
   const auto message = [](const std::string& blocks, const Shape& input) {
     try {
