@@ -26,6 +26,33 @@ macro(rankine_find_all)
   endif()
 endmacro()
 
+# rankine_kokkos_fault(result): what is wrong with the Kokkos that was found, with the remedy; empty if nothing is.
+# Kokkos's own kokkos_check() names no remedy.
+function(rankine_kokkos_fault result)
+  set(fault "")
+  set(there "${Kokkos_DEVICES}")
+  list(TRANSFORM there TOUPPER)
+  string(JOIN ", " names ${there})
+  foreach(device IN LISTS RANKINE_KOKKOS_DEVICES)
+    string(TOUPPER "${device}" device)
+    if(NOT device IN_LIST there)
+      string(TOLOWER "${device}" variant)
+      string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) has the devices ${names}, and this build "
+        "needs ${device} (RANKINE_KOKKOS_DEVICES). Build one with -DKokkos_ENABLE_${device}=ON (with Spack: kokkos "
+        "+${variant}) or load its module, and set Kokkos_ROOT to where it is installed; or choose the preset `release`, "
+        "which takes what Kokkos has.\n")
+    endif()
+  endforeach()
+  # Only as a language of CMake's can nvcc be kept to kernels/; and where the architectures stand differs before 4.2.
+  if("CUDA" IN_LIST there AND NOT ("COMPILE_AS_CMAKE_LANGUAGE" IN_LIST Kokkos_OPTIONS AND Kokkos_CUDA_ARCHITECTURES))
+    string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) was built for CUDA, but to be compiled through "
+      "nvcc_wrapper. Rankine compiles with CMake's language CUDA. Build Kokkos 4.2 or newer with "
+      "-DKokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE=ON (with Spack: kokkos +cuda +cmake_lang), and set Kokkos_ROOT to where "
+      "it is installed.\n")
+  endif()
+  set(${result} "${fault}" PARENT_SCOPE)
+endfunction()
+
 # Kokkos::kokkos. Debian 12's config (Trilinos 13.2) names an include folder that does not exist; mend it.
 macro(rankine_find_kokkos)
   if(EXISTS "/usr/lib/include")
@@ -33,9 +60,16 @@ macro(rankine_find_kokkos)
     # CMake refuses imported targets whose include folders are missing, so look before anything links to it.
     set(_rankine_mend_kokkos TRUE)
   endif()
-  rankine_find_package(Kokkos)
-  if(RANKINE_KOKKOS_DEVICES)
-    kokkos_check(DEVICES ${RANKINE_KOKKOS_DEVICES})
+  rankine_find_package(Kokkos HINTS ${RANKINE_KOKKOS_HINT})
+  rankine_kokkos_fault(_rankine_fault)
+  if(_rankine_fault)
+    if(NOT CMAKE_FIND_PACKAGE_NAME STREQUAL "Rankine")
+      unset(Kokkos_DIR CACHE)  # CMake would take it again, whatever Kokkos_ROOT says the next time
+      message(FATAL_ERROR "${_rankine_fault}")
+    endif()
+    set(Rankine_FOUND FALSE)
+    set(Rankine_NOT_FOUND_MESSAGE "${_rankine_fault}")
+    return()
   endif()
   get_target_property(_rankine_kokkos_libraries Kokkos::kokkos INTERFACE_LINK_LIBRARIES)
   foreach(_rankine_target Kokkos::kokkos ${_rankine_kokkos_libraries})

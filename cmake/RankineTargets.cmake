@@ -3,16 +3,19 @@ add_library(rankine_compile_options INTERFACE)
 add_library(rankine::compile_options ALIAS rankine_compile_options)
 target_compile_features(rankine_compile_options INTERFACE cxx_std_20)
 # Adding FMAs is left to the compiler; reassociating sums is not, because results must not depend on the loop shape.
+set(rankine_code_generation -fno-math-errno -fno-trapping-math)
+if(RANKINE_NATIVE)
+  list(APPEND rankine_code_generation -march=native)
+endif()
 target_compile_options(rankine_compile_options INTERFACE
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall -Wextra -Wno-volatile -Wno-missing-field-initializers -fno-math-errno -fno-trapping-math>
+  "$<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall;-Wextra;-Wno-volatile;-Wno-missing-field-initializers;${rankine_code_generation}>"
   # GCC 12 sees overlapping copies in "literal" + std::string (GCC bug 105651).
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
-  $<$<AND:$<BOOL:${RANKINE_NATIVE}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-march=native>
+  $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
   $<$<AND:$<BOOL:${RANKINE_WERROR}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-Werror>)
 if(RANKINE_SANITIZE)
   # A finding ends the program, or no test would notice it; the standard library checks the bounds of spans and vectors.
-  target_compile_options(rankine_compile_options INTERFACE
-    -fsanitize=${RANKINE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
+  target_compile_options(rankine_compile_options INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:\
+-fsanitize=${RANKINE_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-D_GLIBCXX_ASSERTIONS>")
   target_link_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE})
 endif()
 if(RANKINE_FUZZ)
@@ -36,4 +39,20 @@ function(rankine_add_library name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/rankine>)
   target_compile_features(rankine_${name} PUBLIC cxx_std_20)
   target_link_libraries(rankine_${name} PRIVATE $<BUILD_INTERFACE:rankine::compile_options>)
+endfunction()
+
+# rankine_compile_device_code(target): with a Kokkos for CUDA, nvcc compiles those sources of a target of this folder that
+# include Kokkos, themselves or by headers of this repository. The C++ compiler compiles all others.
+function(rankine_compile_device_code target)
+  if(NOT CMAKE_CUDA_COMPILER_LOADED)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    get_filename_component(file "${source}" ABSOLUTE)
+    rankine_includes_kokkos(for_device "${file}")
+    if(for_device)
+      set_source_files_properties("${source}" PROPERTIES LANGUAGE CUDA)
+    endif()
+  endforeach()
 endfunction()

@@ -12,7 +12,7 @@ using blas::gemm;
 using blas::Op;
 
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T logistic(T x) {
+RANKINE_FORCEINLINE T logistic(T x) {
   return T(0.5) + T(0.5) * Tanh{}(T(0.5) * x);
 }
 

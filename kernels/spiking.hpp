@@ -19,7 +19,7 @@ enum class Surrogate {
 template <Surrogate kind>
 struct SurrogateSlope {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T width) const {
+  RANKINE_FORCEINLINE T operator()(T x, T width) const {
     const T r = T(1) / width, at = x < T(0) ? -x : x;
     if constexpr (kind == Surrogate::triangle) {
       const T y = (T(1) - at * r) * r;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/blas.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "src/deck/node.hpp"
 #include "src/nn/affine.hpp"
 #include "src/nn/attention.hpp"
