@@ -2,24 +2,11 @@
 // column whatever columns stand beside it.
 #pragma once
 
-#include <cmath>
-
 #include <Kokkos_Core.hpp>
 
-namespace rankine::kernels {
+#include "kernels/multiply_add.hpp"
 
-/// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the
-/// optimiser's choice: the vector body and the remainder of a loop must give the same bits.
-template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || \
-    defined(__HIP_DEVICE_COMPILE__)
-  using std::fma;
-  return fma(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
+namespace rankine::kernels {
 
 /// `width` neighbouring columns of one cell, in groups of four: GCC keeps a group in one vector register, but
 /// would leave one long array in memory.
