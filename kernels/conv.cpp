@@ -12,8 +12,12 @@ namespace {
 using Index = std::int64_t;
 
 constexpr int kMaxRows = 4;
-/// Vectors beside `rows` rows so that the accumulators, one row of operands and one scalar fill 16 registers.
-constexpr int max_vectors(int rows) { return rows == 4 ? 3 : rows == 3 ? 4 : rows == 2 ? 6 : 8; }
+/// Vectors beside `rows` rows so that the accumulators, one row of operands and one scalar fill the
+/// registers: 32 where vectors have 64 bytes, else 16.
+constexpr int max_vectors(int rows) {
+  if (kVectorBytes == 64) return rows == 4 ? 6 : rows == 3 ? 7 : rows == 2 ? 10 : 15;
+  return rows == 4 ? 3 : rows == 3 ? 4 : rows == 2 ? 6 : 8;
+}
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 /// Floor of a / b for b > 0.
@@ -288,7 +292,7 @@ std::int64_t conv_backward_data_workspace(const ConvExtents& e) {
 std::int64_t conv_backward_weights_workspace(const ConvExtents& e) {
   const InputPlanes planes(e);
   const Index images = images_at_once(e, planes), parts = (e.batch + kWeightImages - 1) / kWeightImages;
-  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kSlack) +
+  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kWeightLanes) +
          e.outputs * e.taps() * (kWeightLanes + parts);
 }
 
@@ -404,8 +408,7 @@ void conv_backward_weights(const ConvExtents& e, const T* x, const T* dy, T* dw,
   const InputPlanes planes(e);
   const Index taps = e.taps(), rows = e.group_outputs(), pitch = planes.columns.extent;
   const Index most = images_at_once(e, planes), weights = e.outputs * taps;
-  const Index row = round_up(planes.positions, kSlack);
-  const Index strips = (planes.positions + kWeightLanes - 1) / kWeightLanes;
+  const Index row = round_up(planes.positions, kWeightLanes), strips = row / kWeightLanes;
   T* const in = workspace;
   T* const out = in + planes.elements(most);
   T* const sums = out + most * e.outputs * row;

@@ -288,7 +288,7 @@ template <class T>
 inline void copy_row(std::int64_t n, const T* from, T* to) {
   constexpr int W = Simd<T>::width;
   if (n < W) {
-    for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
+    if (n > 0) store_first<T>(to, load_first(from, n), n);
     return;
   }
   std::int64_t i = 0;
