@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include <Kokkos_Macros.hpp>
+#include "kernels/inline.hpp"
 
 // Whether the processor compiled for rounds a product and a sum once.
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || \
@@ -16,7 +16,7 @@ namespace rankine::kernels {
 /// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the
 /// optimiser's choice: the vector body and the remainder of a loop must give the same bits.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
+RANKINE_FORCEINLINE T multiply_add(T a, T b, T c) {
 #ifdef RANKINE_HAS_FMA
   using std::fma;
   return fma(a, b, c);
