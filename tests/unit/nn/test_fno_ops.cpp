@@ -64,14 +64,14 @@ TEST(PartialDft, PairsAreAdjoint) {
   std::mt19937 rng(2);
   for (const Case& c : cases()) {
     const auto spectrum = spectrum_of(c);
-    const auto& dft = spectrum->dft<double>();
+    const auto& waves = spectrum->waves<double>();
     const std::int64_t tiles = c.grid.tiles();
     const Tensor u = random_tensor({tiles, 2, 3, c.grid.tile_nt(), c.grid.tile_nx()}, rng);
-    const Tensor s = random_tensor({tiles, 2, 3, dft.rows(), dft.columns()}, rng);
+    const Tensor s = random_tensor({tiles, 2, 3, waves.rows(), waves.columns()}, rng);
     EXPECT_NEAR(dot(analyse_tiles(u, spectrum), s).item(), dot(u, synthesise_tiles(s, spectrum)).item(),
                 1e-11);
-    const Tensor w = random_tensor({2, 3, dft.rows(), dft.columns()}, rng),
-                 m = random_tensor({2, 3, 2, dft.modes()}, rng);
+    const Tensor w = random_tensor({2, 3, waves.rows(), waves.columns()}, rng),
+                 m = random_tensor({2, 3, 2, waves.modes()}, rng);
     for (const bool weighted : {false, true})
       EXPECT_NEAR(dot(modes_of_waves(w, spectrum, weighted), m).item(),
                   dot(w, waves_of_modes(m, spectrum, weighted)).item(), 1e-12);
