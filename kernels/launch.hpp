@@ -164,6 +164,32 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
 #endif
 #endif
 
+#if !RANKINE_ON_DEVICE
+/// Workers that share n pieces of work on the host: scratch memory is needed once for each.
+inline std::int64_t worker_count(std::int64_t n) {
+  const std::int64_t threads = backend_concurrency();
+  return n < threads ? n : threads;
+}
+
+template <class Body>
+struct WorkerLoop {
+  Body body;
+  std::int64_t n, workers;
+  LaunchOrder order;
+  inline void operator()(std::int64_t worker) const {
+    for (std::int64_t i = worker * n / workers; i < (worker + 1) * n / workers; ++i)
+      body(worker, permuted(i, n, order));
+  }
+};
+
+/// body(worker, u) for u < n: independent pieces of work that need scratch memory, of which worker
+/// 0 .. workers-1 has its own. What a piece leaves there the next one must not read.
+template <class Body>
+void worker_units(const char* name, std::int64_t n, std::int64_t workers, const Body& body) {
+  host_blocks(name, workers, WorkerLoop<Body>{body, n, workers, launch_state.order});
+}
+#endif
+
 /// body(u) for u < n: independent pieces of work of one size; a thread each on a device.
 template <class Body>
 void units(const char* name, std::int64_t n, const Body& body) {
