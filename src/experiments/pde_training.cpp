@@ -24,6 +24,7 @@
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 namespace {
@@ -446,8 +447,7 @@ int PdeTraining::input_channels() const {
 Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   const TileGrid& grid = tiles_->grid();
   const int channels = input_channels(), m = pde_->unknowns();
-  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()},
-                           model_->dtype());
+  const Shape shape{tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()};
   // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
   // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
@@ -487,10 +487,12 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
       }
     }
   };
-  if (model_->dtype() == DType::f32)
-    fill(x.data<float>());
-  else
-    fill(x.data<double>());
+  Tensor x;
+  dispatch_real(model_->dtype(), "network_input", [&](auto zero) {
+    HostArray<decltype(zero)> values(shape);
+    fill(values.data());
+    x = values.to_device();
+  });
   return x;
 }
 
@@ -1043,9 +1045,7 @@ Metrics PdeTraining::run(RunContext& context) {
                              rate,
                              train_.clip,
                              step};
-    rule_context.update = [&](const Tensor& gradient, double norm) {
-      return guard.step(gradient, norm, rate);
-    };
+    rule_context.guard = &guard;
     guard.begin_step();
     StepOutcome outcome;
     std::optional<SharedNumericalError> thrown;

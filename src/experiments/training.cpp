@@ -377,10 +377,7 @@ Metrics Training::run(RunContext& context) {
         [&setup, &data = *made, this](const BoundParameters& bound) {
           return mean_loss(setup, network_->forward(bound, data.batch.inputs, data.pass), data.batch);
         },
-        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass});
-    made->context->update = [&guard, rate = rate_of(step)](const Tensor& gradient, double norm) {
-      return guard.step(gradient, norm, rate);
-    };
+        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass, &guard});
     return std::shared_ptr<RuleContext>(made, made->context.get());
   };
 
