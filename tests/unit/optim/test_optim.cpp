@@ -112,8 +112,8 @@ double ordered_square(const std::vector<double>& x, std::size_t begin, std::size
   for (std::size_t i = begin; i < end; i += 1024) {
     std::vector<double> squares;
     for (std::size_t k = i; k < std::min(i + 1024, end); ++k) {
-      volatile double square = x[k] * x[k];  // rounded before it is added
-      squares.push_back(square);
+      const volatile double square = x[k] * x[k];  // rounded before it is added
+      squares.push_back(static_cast<double>(square));
     }
     pieces.push_back(ordered_sum(squares, 0, squares.size()));
   }
@@ -190,7 +190,7 @@ TEST(Optimizers, StepLongPartsAsTheyStepShortOnes) {
   // Pieces, decay by group and what is frozen, against the same parameters each alone.
   const std::vector<std::int64_t> sizes{3000, 1, 1024, 20, 2500};
   for (const DType type : {DType::f32, DType::f64})
-    for (const std::string& name : {"adam", "sgd", "nesterov"}) {
+    for (const std::string name : {"adam", "sgd", "nesterov"}) {
       const auto make = [&]() -> std::unique_ptr<Optimizer> {
         if (name == "adam")
           return std::make_unique<Adam>(AdamOptions{.weight_decay = 0.1, .no_decay = {"bias"}});

@@ -76,6 +76,14 @@ struct Step {
   std::int64_t bridged() const { return after.host_accesses - before.host_accesses; }
 };
 
+Step measured(LearningRule& rule, RuleContext& context) {
+  Step out;
+  out.before = device_counters();
+  out.outcome = rule.step(context);
+  out.after = device_counters();
+  return out;
+}
+
 /// A step of backpropagation with Adam, a bound of the gradient and the guard.
 struct Trainer : testing::RuleProblem {
   using RuleProblem::RuleProblem;
@@ -94,11 +102,7 @@ struct Trainer : testing::RuleProblem {
         0.1,
         number++};
     context.guard = &guard;
-    Step out;
-    out.before = device_counters();
-    out.outcome = rule.step(context);
-    out.after = device_counters();
-    return out;
+    return measured(rule, context);
   }
   Backprop rule;
   Adam adam{AdamOptions{}};
@@ -112,7 +116,7 @@ void expect_one_read(const std::function<Step()>& step, const std::string& what)
     EXPECT_TRUE(found.outcome.updated) << what;
     EXPECT_GT(found.outcome.gradient_norm, 0) << what;
     if (i == 0) continue;  // what is made once
-    if (kSeparateMemory && found.bridged() > 0)
+    if (separate_memory() && found.bridged() > 0)
       EXPECT_LE(found.reads(), 1 + found.bridged()) << what;
     else
       EXPECT_EQ(found.reads(), 1) << what;
@@ -170,27 +174,24 @@ TEST(StepReport, AStepWithASoftConstraintReadsOnce) {
   const Fno2d net = testing::small_fno(grid, layer->outputs(), "double");
   const Tensor near = testing::near_solution(storage, grid, samples, layer->outputs(), net.dtype()),
                inputs = testing::inputs(grid, samples, net.dtype());
-  Trainer p("[{name: dense, units: 1}]", {1});
-  p.tiles = local_tile_sum(grid.tiles());
-  p.parameters = net.initial_parameters(4);
-  UpdateGuard guard(p.adam, p.parameters);
+  const SharedTileSum tiles = local_tile_sum(grid.tiles());
+  ParameterSet parameters = net.initial_parameters(4);
+  Adam adam{AdamOptions{}};
+  UpdateGuard guard(adam, parameters);
+  Backprop rule;
   expect_one_read(
       [&] {
         RuleContext context{[&](const BoundParameters& bound) {
                               return layer->loss(add(near, scale(net.forward(bound, inputs), 0.1)), batch);
                             },
-                            p.parameters,
-                            p.adam,
-                            p.tiles,
+                            parameters,
+                            adam,
+                            tiles,
                             1e-3,
                             0.1,
                             0};
         context.guard = &guard;
-        Step out;
-        out.before = device_counters();
-        out.outcome = p.rule.step(context);
-        out.after = device_counters();
-        return out;
+        return measured(rule, context);
       },
       "soft constraint");
 }
