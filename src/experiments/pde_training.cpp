@@ -25,6 +25,7 @@
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
 #include "src/tensor/host_array.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -1024,6 +1025,7 @@ Metrics PdeTraining::run(RunContext& context) {
   for (long step = start; step < train_.steps; ++step) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
+    Profile::begin_steps();
     if (step / batches_per_epoch != epoch) {
       epoch = step / batches_per_epoch;
       permutation = order.permutation(data_.train, epoch);
@@ -1032,6 +1034,7 @@ Metrics PdeTraining::run(RunContext& context) {
     const PdeBatch batch =
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
+    Profile::lap("batch");
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps) * faults.rate_factor();
     RuleContext rule_context{[&](const BoundParameters& bound) {
                                PdeBatch bound_batch = batch;
@@ -1055,6 +1058,7 @@ Metrics PdeTraining::run(RunContext& context) {
       thrown = error;
       outcome = {nan, nan, false};
     }
+    Profile::end_steps(1);
     if (outcome.updated) {
       faults.good_step();
     } else {

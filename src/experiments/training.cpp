@@ -14,6 +14,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
 #include "src/experiments/initial_weights.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -367,6 +368,7 @@ Metrics Training::run(RunContext& context) {
   };
   const StepMaker make = [&](std::int64_t step) {
     auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
+    Profile::lap("batch");
     Pass& pass = made->pass;
     pass.training = true;
     pass.seed = seed;
@@ -414,8 +416,10 @@ Metrics Training::run(RunContext& context) {
     reset_memory_peak();
     std::optional<CostAccount> account;
     if (step == 0) account.emplace();
+    Profile::begin_steps();
     guard.begin_step();
     std::vector<StepOutcome> outcomes = rule->steps(step, count, make);
+    Profile::end_steps(count);
     arena = std::max(arena, static_cast<double>(memory_account().peak - live));
     if (account)
       multiply_adds =

@@ -67,8 +67,8 @@ const FlatParts& Optimizer::live(const ParameterSet& parameters) {
   std::vector<FlatParts::Part> parts;
   for (const ParameterInfo& part : parameters.parts())
     if (!part.frozen) parts.push_back({part.offset, part.offset + part.shape.count(), decays(part)});
-  if (parts != live_.parts()) live_ = FlatParts(std::move(parts));
-  return live_;
+  if (!live_ || parts != live_->parts()) live_.emplace(std::move(parts));
+  return *live_;
 }
 
 void AdamOptions::options(OptionVisitor& o) {

@@ -3,6 +3,7 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,7 @@ class Optimizer {
   /// Whether weights of this part decay.
   virtual bool decays(const ParameterInfo& part) const = 0;
 
-  FlatParts live_;
+  std::optional<FlatParts> live_;
 };
 
 struct AdamOptions {

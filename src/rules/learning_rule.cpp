@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "src/tensor/profile.hpp"
+
 namespace rankine {
 
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch) {
@@ -26,6 +28,7 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
     context.guard->count_bad_statistics(report.number(bad_statistics));
   }
   report.read();
+  Profile::lap("step_report");
 
   StepOutcome outcome;
   outcome.loss = loss.with(sum < 0 ? 0 : report[sum]);
@@ -42,6 +45,7 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
                             context.learning_rate, bad_statistics < 0 || report[bad_statistics] == 0);
   else
     context.optimizer.step(context.parameters, gradient, context.learning_rate);
+  Profile::lap("optimizer_step");
   return outcome;
 }
 
