@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/neurons.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -13,11 +14,7 @@ Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "dropout", [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    const std::uint8_t* keep = kept.data<std::uint8_t>();
-    T* to = y.data<T>();
-    const T scale = static_cast<T>(factor);
-    for (std::int64_t i = 0, end = in.count(); i < end; ++i) to[i] = keep[i] != 0 ? scale * from[i] : T(0);
+    kernels::keep_scaled<T>(factor, in.count(), kept.device<std::uint8_t>(), in.device<T>(), y.device<T>());
   });
   const auto vjp = [kept, factor](const std::vector<Tensor>& g, const VjpContext&) {
     return std::vector<Tensor>{masked(g[0], kept, factor)};
@@ -34,12 +31,15 @@ Tensor dropout(const Tensor& x, double p, const RandomStream& stream, std::int64
                  "dropout of " + x.shape().text() + " with p = " + std::to_string(p));
   const auto length = static_cast<std::size_t>(extents(x.shape(), 2));
   const Tensor kept = Tensor::empty(x.shape(), DType::u8);
-  std::vector<double> draws(length);
-  std::uint8_t* keep = kept.data<std::uint8_t>();
-  for (const std::int64_t id : samples) {
-    stream.fill_uniform(std::span<double>(draws), step, id);
-    for (std::size_t i = 0; i < length; ++i) keep[i] = draws[i] < 1 - p ? 1 : 0;
-    keep += length;
+  {
+    std::vector<double> draws(length);
+    const HostWrite<std::uint8_t> all(kept);
+    std::uint8_t* keep = all;
+    for (const std::int64_t id : samples) {
+      stream.fill_uniform(std::span<double>(draws), step, id);
+      for (std::size_t i = 0; i < length; ++i) keep[i] = draws[i] < 1 - p ? 1 : 0;
+      keep += length;
+    }
   }
   return masked(x, kept, 1 / (1 - p));
 }
