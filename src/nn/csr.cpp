@@ -54,7 +54,7 @@ void CsrPattern::check() const {
 }
 
 const CsrPattern::OnDevice& CsrPattern::on_device() const {
-  if (on_device_) return *on_device_;
+  if (kept_on_device) return *kept_on_device;
   const auto count = static_cast<std::size_t>(entries());
   std::vector<std::int64_t> row(count), from_row(count), entry(count),
       starts(static_cast<std::size_t>(columns_count) + 1, 0);
@@ -73,9 +73,9 @@ const CsrPattern::OnDevice& CsrPattern::on_device() const {
   const auto upload = [](const std::vector<std::int64_t>& values) {
     return Tensor::from(values, {static_cast<std::int64_t>(values.size())});
   };
-  on_device_ = std::make_shared<const OnDevice>(OnDevice{upload(offsets), upload(columns), upload(row),
+  kept_on_device = std::make_shared<const OnDevice>(OnDevice{upload(offsets), upload(columns), upload(row),
                                                          upload(starts), upload(from_row), upload(entry)});
-  return *on_device_;
+  return *kept_on_device;
 }
 
 SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,

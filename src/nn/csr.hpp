@@ -28,8 +28,7 @@ struct CsrPattern {
   /// Throws InputError if offsets do not rise from 0 to the number of columns or a column is out of range.
   void check() const;
 
- private:
-  mutable std::shared_ptr<const OnDevice> on_device_;
+  mutable std::shared_ptr<const OnDevice> kept_on_device = nullptr;  ///< what on_device() made
 };
 using SharedPattern = std::shared_ptr<const CsrPattern>;
 
