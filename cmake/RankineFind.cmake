@@ -15,6 +15,8 @@ endmacro()
 macro(rankine_find_all)
   rankine_find_kokkos()
   rankine_find_blas()
+  rankine_find_fft()
+  rankine_find_random123()
   if(NOT RANKINE_KERNELS_ONLY)
     rankine_find_mpi()
     rankine_find_petsc()
@@ -24,6 +26,33 @@ macro(rankine_find_all)
   endif()
 endmacro()
 
+# rankine_kokkos_fault(result): what is wrong with the Kokkos that was found, with the remedy; empty if nothing is.
+# Kokkos's own kokkos_check() names no remedy.
+function(rankine_kokkos_fault result)
+  set(fault "")
+  set(there "${Kokkos_DEVICES}")
+  list(TRANSFORM there TOUPPER)
+  string(JOIN ", " names ${there})
+  foreach(device IN LISTS RANKINE_KOKKOS_DEVICES)
+    string(TOUPPER "${device}" device)
+    if(NOT device IN_LIST there)
+      string(TOLOWER "${device}" variant)
+      string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) has the devices ${names}, and this build "
+        "needs ${device} (RANKINE_KOKKOS_DEVICES). Build one with -DKokkos_ENABLE_${device}=ON (with Spack: kokkos "
+        "+${variant}) or load its module, and set Kokkos_ROOT to where it is installed; or choose the preset `release`, "
+        "which takes what Kokkos has.\n")
+    endif()
+  endforeach()
+  # Only as a language of CMake's can nvcc be kept to kernels/; and where the architectures stand differs before 4.2.
+  if("CUDA" IN_LIST there AND NOT ("COMPILE_AS_CMAKE_LANGUAGE" IN_LIST Kokkos_OPTIONS AND Kokkos_CUDA_ARCHITECTURES))
+    string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) was built for CUDA, but to be compiled through "
+      "nvcc_wrapper. Rankine compiles with CMake's language CUDA. Build Kokkos 4.2 or newer with "
+      "-DKokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE=ON (with Spack: kokkos +cuda +cmake_lang), and set Kokkos_ROOT to where "
+      "it is installed.\n")
+  endif()
+  set(${result} "${fault}" PARENT_SCOPE)
+endfunction()
+
 # Kokkos::kokkos. Debian 12's config (Trilinos 13.2) names an include folder that does not exist; mend it.
 macro(rankine_find_kokkos)
   if(EXISTS "/usr/lib/include")
@@ -31,9 +60,16 @@ macro(rankine_find_kokkos)
     # CMake refuses imported targets whose include folders are missing, so look before anything links to it.
     set(_rankine_mend_kokkos TRUE)
   endif()
-  rankine_find_package(Kokkos)
-  if(RANKINE_KOKKOS_DEVICES)
-    kokkos_check(DEVICES ${RANKINE_KOKKOS_DEVICES})
+  rankine_find_package(Kokkos HINTS ${RANKINE_KOKKOS_HINT})
+  rankine_kokkos_fault(_rankine_fault)
+  if(_rankine_fault)
+    if(NOT CMAKE_FIND_PACKAGE_NAME STREQUAL "Rankine")
+      unset(Kokkos_DIR CACHE)  # CMake would take it again, whatever Kokkos_ROOT says the next time
+      message(FATAL_ERROR "${_rankine_fault}")
+    endif()
+    set(Rankine_FOUND FALSE)
+    set(Rankine_NOT_FOUND_MESSAGE "${_rankine_fault}")
+    return()
   endif()
   get_target_property(_rankine_kokkos_libraries Kokkos::kokkos INTERFACE_LINK_LIBRARIES)
   foreach(_rankine_target Kokkos::kokkos ${_rankine_kokkos_libraries})
@@ -64,6 +100,59 @@ macro(rankine_find_blas)
       add_library(rankine::blas INTERFACE IMPORTED)
       set_target_properties(rankine::blas PROPERTIES INTERFACE_LINK_LIBRARIES "LAPACK::LAPACK;BLAS::BLAS")
     endif()
+  endif()
+endmacro()
+
+# rankine::fft and RANKINE_FFT_CHOSEN (fftw, cufft or portable), as RANKINE_FFT asks. auto: cuFFT where Kokkos computes on
+# CUDA, else FFTW where there is one, else the own transform.
+macro(rankine_find_fft)
+  if(NOT "${RANKINE_FFT}" MATCHES "^(auto|fftw|cufft|portable)$")
+    message(FATAL_ERROR "RANKINE_FFT=${RANKINE_FFT} is no library of Fourier transforms: give auto, fftw, cufft or portable.")
+  endif()
+  set(RANKINE_FFT_CHOSEN "${RANKINE_FFT}")
+  if(RANKINE_FFT STREQUAL "auto" AND "CUDA" IN_LIST Kokkos_DEVICES)
+    set(RANKINE_FFT_CHOSEN cufft)
+  endif()
+  if(RANKINE_FFT_CHOSEN STREQUAL "cufft")
+    if(NOT "CUDA" IN_LIST Kokkos_DEVICES)
+      message(FATAL_ERROR "RANKINE_FFT=cufft needs a Kokkos built with CUDA, and this one has: ${Kokkos_DEVICES}. Set "
+        "Kokkos_ROOT to one, or give RANKINE_FFT=auto.")
+    endif()
+    rankine_find_package(CUDAToolkit)
+  elseif(NOT RANKINE_FFT_CHOSEN STREQUAL "portable")
+    # One library a precision. By hand, because few distributions ship FFTW's own files for CMake.
+    find_path(RANKINE_FFTW_INCLUDE_DIR fftw3.h HINTS ENV FFTW_ROOT ENV FFTW_DIR PATH_SUFFIXES include)
+    foreach(_rankine_fftw fftw3 fftw3f)
+      find_library(RANKINE_${_rankine_fftw}_LIBRARY ${_rankine_fftw} HINTS ENV FFTW_ROOT ENV FFTW_DIR PATH_SUFFIXES lib)
+    endforeach()
+    if(RANKINE_FFTW_INCLUDE_DIR AND RANKINE_fftw3_LIBRARY AND RANKINE_fftw3f_LIBRARY)
+      set(RANKINE_FFT_CHOSEN fftw)
+    elseif(RANKINE_FFT STREQUAL "fftw")
+      message(FATAL_ERROR "FFTW was not found with its header and both its libraries, fftw3 and fftw3f. Install it "
+        "(libfftw3-dev on Debian, fftw with Spack), set FFTW_ROOT, or give RANKINE_FFT=portable for an own, slower transform.")
+    else()
+      set(RANKINE_FFT_CHOSEN portable)
+      message(STATUS "FFTW was not found (libfftw3-dev on Debian, fftw with Spack): Fourier transforms are Rankine's own and slower")
+    endif()
+  endif()
+  if(NOT TARGET rankine::fft)
+    add_library(rankine::fft INTERFACE IMPORTED)
+    if(RANKINE_FFT_CHOSEN STREQUAL "fftw")
+      set_target_properties(rankine::fft PROPERTIES
+        INTERFACE_LINK_LIBRARIES "${RANKINE_fftw3_LIBRARY};${RANKINE_fftw3f_LIBRARY}"
+        INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_FFTW_INCLUDE_DIR}")
+    elseif(RANKINE_FFT_CHOSEN STREQUAL "cufft")
+      set_target_properties(rankine::fft PROPERTIES INTERFACE_LINK_LIBRARIES CUDA::cufft)
+    endif()
+  endif()
+endmacro()
+
+macro(rankine_find_random123)
+  find_path(RANKINE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
+  if(NOT TARGET rankine::random123)
+    add_library(rankine::random123 INTERFACE IMPORTED)
+    set_target_properties(rankine::random123 PROPERTIES
+      INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_RANDOM123_INCLUDE_DIR}")
   endif()
 endmacro()
 
@@ -110,17 +199,11 @@ macro(rankine_find_yaml)
   endif()
 endmacro()
 
-# fmt, nlohmann_json, xxHash, zlib, Random123, CLI11.
+# fmt, nlohmann_json, xxHash, zlib, CLI11.
 macro(rankine_find_small_libraries)
   rankine_find_package(fmt)
   rankine_find_package(ZLIB)
   rankine_find_package(nlohmann_json)
-  find_path(RANKINE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
-  if(NOT TARGET rankine::random123)
-    add_library(rankine::random123 INTERFACE IMPORTED)
-    set_target_properties(rankine::random123 PROPERTIES
-      INTERFACE_INCLUDE_DIRECTORIES "${RANKINE_RANDOM123_INCLUDE_DIR}")
-  endif()
   find_path(RANKINE_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
   if(NOT TARGET rankine::cli11)
     add_library(rankine::cli11 INTERFACE IMPORTED)

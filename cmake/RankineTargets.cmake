@@ -3,27 +3,35 @@ add_library(rankine_compile_options INTERFACE)
 add_library(rankine::compile_options ALIAS rankine_compile_options)
 target_compile_features(rankine_compile_options INTERFACE cxx_std_20)
 # Adding FMAs is left to the compiler; reassociating sums is not, because results must not depend on the loop shape.
+set(rankine_code_generation -fno-math-errno -fno-trapping-math)
+if(RANKINE_NATIVE)
+  list(APPEND rankine_code_generation -march=native)
+endif()
 target_compile_options(rankine_compile_options INTERFACE
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall -Wextra -Wno-volatile -Wno-missing-field-initializers -fno-math-errno -fno-trapping-math>
+  "$<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall;-Wextra;-Wno-volatile;-Wno-missing-field-initializers;${rankine_code_generation}>"
   # GCC 12 sees overlapping copies in "literal" + std::string (GCC bug 105651).
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
-  $<$<AND:$<BOOL:${RANKINE_NATIVE}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-march=native>
+  $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
   $<$<AND:$<BOOL:${RANKINE_WERROR}>,$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>>:-Werror>)
 if(RANKINE_SANITIZE)
   # A finding ends the program, or no test would notice it; the standard library checks the bounds of spans and vectors.
-  target_compile_options(rankine_compile_options INTERFACE
-    -fsanitize=${RANKINE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
+  target_compile_options(rankine_compile_options INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:\
+-fsanitize=${RANKINE_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-D_GLIBCXX_ASSERTIONS>")
   target_link_options(rankine_compile_options INTERFACE -fsanitize=${RANKINE_SANITIZE})
 endif()
 if(RANKINE_FUZZ)
   target_compile_options(rankine_compile_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# rankine_add_library(name): the library rankine_<name> (alias rankine::<name>) of all .cpp files below this folder,
-# main.cpp excepted. Headers are included by their path from the top: "kernels/blas.hpp".
+# rankine_add_library(name [EXCLUDE regex]): the library rankine_<name> (alias rankine::<name>) of all .cpp files below
+# this folder, main.cpp and the paths that match EXCLUDE excepted. Headers are included by their path from the top:
+# "kernels/blas.hpp".
 function(rankine_add_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "EXCLUDE" "")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   add_library(rankine_${name} STATIC ${sources})
   add_library(rankine::${name} ALIAS rankine_${name})
   set_target_properties(rankine_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
@@ -31,4 +39,20 @@ function(rankine_add_library name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/rankine>)
   target_compile_features(rankine_${name} PUBLIC cxx_std_20)
   target_link_libraries(rankine_${name} PRIVATE $<BUILD_INTERFACE:rankine::compile_options>)
+endfunction()
+
+# rankine_compile_device_code(target): with a Kokkos for CUDA, nvcc compiles those sources of a target of this folder that
+# include Kokkos, themselves or by headers of this repository. The C++ compiler compiles all others.
+function(rankine_compile_device_code target)
+  if(NOT CMAKE_CUDA_COMPILER_LOADED)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    get_filename_component(file "${source}" ABSOLUTE)
+    rankine_includes_kokkos(for_device "${file}")
+    if(for_device)
+      set_source_files_properties("${source}" PROPERTIES LANGUAGE CUDA)
+    endif()
+  endforeach()
 endfunction()

@@ -13,14 +13,14 @@ namespace rankine::kernels {
 struct LeakyRelu {
   double slope = 0;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x > T(0) ? x : static_cast<T>(slope) * x;
   }
 };
 struct LeakyReluBackward {
   double slope = 0;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T y, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return y > T(0) ? dy : static_cast<T>(slope) * dy;
   }
 };
@@ -28,13 +28,13 @@ struct LeakyReluBackward {
 /// max(x, 0). Its own, because 0 x is -0 below 0 and NaN at -inf.
 struct Relu {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x < T(0) ? T(0) : x;
   }
 };
 struct ReluBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T y, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return y > T(0) ? dy : T(0);
   }
 };
@@ -42,7 +42,7 @@ struct ReluBackward {
 /// 1 / (1 + exp(-x)); from y: dy y (1 - y).
 struct Sigmoid {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T bound = sizeof(T) == 4 ? T(87) : T(700);
     const auto e = exp_parts(clamp(-x, -bound, bound));
     return T(1) / (T(1) + (e.power + e.power * e.tail));
@@ -50,7 +50,7 @@ struct Sigmoid {
 };
 struct SigmoidBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T y, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return dy * (y - y * y);
   }
 };
@@ -58,7 +58,7 @@ struct SigmoidBackward {
 /// From y = tanh(x): dy (1 - y^2).
 struct TanhBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T y, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return dy - dy * (y * y);
   }
 };
@@ -66,13 +66,13 @@ struct TanhBackward {
 /// x / (1 + exp(-x)); from x.
 struct Silu {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x * Sigmoid{}(x);
   }
 };
 struct SiluBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     const T s = Sigmoid{}(x);
     return dy * (s + x * (s - s * s));
   }
@@ -80,7 +80,7 @@ struct SiluBackward {
 
 /// log(1 + t) for 0 <= t <= 1, by 2 artanh(t / (2 + t)).
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T log1p_of_unit(T t) {
+RANKINE_FORCEINLINE T log1p_of_unit(T t) {
   constexpr int terms = sizeof(T) == 4 ? 8 : 17;
   const T s = t / (T(2) + t), s2 = s * s;
   T sum = T(1) / T(2 * terms + 1);
@@ -92,7 +92,7 @@ KOKKOS_FORCEINLINE_FUNCTION T log1p_of_unit(T t) {
 struct Softplus {
   double b = 1;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T u = static_cast<T>(b) * x, magnitude = u < T(0) ? -u : u;
     const T low = sizeof(T) == 4 ? T(-87) : T(-700);
     const auto e = exp_parts(clamp(-magnitude, low, T(0)));
@@ -103,7 +103,7 @@ struct Softplus {
 struct SoftplusBackward {
   double b = 1;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     return dy * Sigmoid{}(static_cast<T>(b) * x);
   }
 };
@@ -113,7 +113,7 @@ struct SoftplusBackward {
 struct Elu {
   double alpha = 1, scale = 1;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T low = sizeof(T) == 4 ? T(-87) : T(-700);
     const auto e = exp_parts(clamp(x, low, T(0)));
     const T below = static_cast<T>(scale * alpha) * (e.power * e.tail + (e.power - T(1)));
@@ -123,7 +123,7 @@ struct Elu {
 struct EluBackward {
   double alpha = 1, scale = 1;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T y, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return dy * (y > T(0) ? static_cast<T>(scale) : y + static_cast<T>(scale * alpha));
   }
 };
@@ -131,7 +131,7 @@ struct EluBackward {
 /// sin(x + quarters pi/2) by its series about the nearest multiple of pi, which is taken off in three parts.
 /// Absolute error below 1e-7 (float, |x| < 1e3) and 1e-15 (double, |x| < 1e6).
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T sine(T x, bool cosine) {
+RANKINE_FORCEINLINE T sine(T x, bool cosine) {
   const T magic = sizeof(T) == 4 ? T(12582912) : T(6755399441055744.0);
   const T half = cosine ? T(0.5) : T(0);
   const T shifted = (x * T(0.3183098861837907) + half) + magic;
@@ -167,25 +167,25 @@ KOKKOS_FORCEINLINE_FUNCTION T sine(T x, bool cosine) {
 }
 struct Sin {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return sine(x, false);
   }
 };
 struct Cos {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return sine(x, true);
   }
 };
 struct SinBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     return dy * sine(x, true);
   }
 };
 struct CosBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     return -dy * sine(x, false);
   }
 };

@@ -15,7 +15,7 @@ namespace rankine::kernels {
 namespace {
 
 // Keys that the last of rows [.., end) sees.
-KOKKOS_FORCEINLINE_FUNCTION std::int64_t seen(const AttentionHead& head, std::int64_t end) {
+RANKINE_FORCEINLINE std::int64_t seen(const AttentionHead& head, std::int64_t end) {
   return head.causal ? head.past + head.fresh - head.queries + end : head.past + head.fresh;
 }
 
@@ -233,8 +233,8 @@ struct BackwardUnit {
 // partners, which it brings into shared memory kTile elements wide; each warp has kWarpRows rows, each lane
 // one partner of the tile, or one element of the result.
 constexpr int kTile = 32, kWarps = 8, kWarpRows = kTile / kWarps, kTileStride = kTile + 1;
-KOKKOS_FORCEINLINE_FUNCTION std::int64_t tiles(std::int64_t rows) { return (rows + kTile - 1) / kTile; }
-KOKKOS_FORCEINLINE_FUNCTION constexpr std::size_t tile_bytes(std::size_t element) {
+RANKINE_FORCEINLINE std::int64_t tiles(std::int64_t rows) { return (rows + kTile - 1) / kTile; }
+RANKINE_FORCEINLINE constexpr std::size_t tile_bytes(std::size_t element) {
   return element * kTile * kTileStride;
 }
 
@@ -490,7 +490,7 @@ struct KeyGradientTeam {
 
 // Element i of a row x, turned by the angles if there are any (backwards if sign = -1).
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T turned(std::int64_t dim, const T* angles, T sign, const T* x, std::int64_t i) {
+RANKINE_FORCEINLINE T turned(std::int64_t dim, const T* angles, T sign, const T* x, std::int64_t i) {
   if (angles == nullptr) return x[i];
   const std::int64_t half = dim / 2;
   if (i < half) return angles[2 * i] * x[i] - sign * angles[2 * i + 1] * x[i + half];

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/error.hpp"
+#include "kernels/portability.hpp"
 
 namespace rankine::kernels {
 namespace {

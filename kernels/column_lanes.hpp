@@ -4,14 +4,14 @@
 
 #include <cmath>
 
-#include <Kokkos_Core.hpp>
+#include "kernels/inline.hpp"
 
 namespace rankine::kernels {
 
 /// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the
 /// optimiser's choice: the vector body and the remainder of a loop must give the same bits.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
+RANKINE_FORCEINLINE T multiply_add(T a, T b, T c) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || \
     defined(__HIP_DEVICE_COMPILE__)
   using std::fma;
@@ -21,32 +21,48 @@ KOKKOS_FORCEINLINE_FUNCTION T multiply_add(T a, T b, T c) {
 #endif
 }
 
+#if defined(__GNUC__) && !defined(__CUDACC__)
+template <class T>
+struct FourInVector {
+  typedef T Group __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
+};
+template <class T>
+using Four = FourInVector<T>;
+#else
+template <class T>
+struct FourInOrder {
+  struct Group {
+    T lanes[4];
+    RANKINE_FORCEINLINE T& operator[](int i) { return lanes[i]; }
+    RANKINE_FORCEINLINE const T& operator[](int i) const { return lanes[i]; }
+  };
+};
+template <class T>
+using Four = FourInOrder<T>;
+#endif
+
 /// `width` neighbouring columns of one cell, in groups of four: GCC keeps a group in one vector register, but
-/// would leave one long array in memory.
-template <class T, int width>
+/// would leave one long array in memory. What a group is stands in the name, because a program may hold what
+/// two compilers made of this.
+template <class T, int width, class GroupOf = Four<T>>
 struct ColumnLanes {
   static_assert(width % 4 == 0);
-#if defined(__GNUC__) && !defined(__CUDACC__)
-  typedef T Group __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
-#else
-  using Group = Kokkos::Array<T, 4>;
-#endif
+  using Group = typename GroupOf::Group;
   Group groups[width / 4];
 
-  KOKKOS_FORCEINLINE_FUNCTION static ColumnLanes load(const T* from) {
+  RANKINE_FORCEINLINE static ColumnLanes load(const T* from) {
     ColumnLanes lanes;
     for (int g = 0; g < width / 4; ++g) {
       for (int c = 0; c < 4; ++c) lanes.groups[g][c] = from[4 * g + c];
     }
     return lanes;
   }
-  KOKKOS_FORCEINLINE_FUNCTION void store(T* to) const {
+  RANKINE_FORCEINLINE void store(T* to) const {
     for (int g = 0; g < width / 4; ++g) {
       for (int c = 0; c < 4; ++c) to[4 * g + c] = groups[g][c];
     }
   }
-  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes multiply_add(T a, const ColumnLanes& b,
-                                                              const ColumnLanes& c) {
+  RANKINE_FORCEINLINE friend ColumnLanes multiply_add(T a, const ColumnLanes& b, const ColumnLanes& c) {
     ColumnLanes sum;
     for (int g = 0; g < width / 4; ++g) {
       const Group x = b.groups[g], y = c.groups[g];
@@ -55,7 +71,7 @@ struct ColumnLanes {
     }
     return sum;
   }
-  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes operator*(T a, const ColumnLanes& b) {
+  RANKINE_FORCEINLINE friend ColumnLanes operator*(T a, const ColumnLanes& b) {
     ColumnLanes product;
     for (int g = 0; g < width / 4; ++g) {
       const Group x = b.groups[g];
@@ -65,17 +81,16 @@ struct ColumnLanes {
   }
 };
 
-template <class T>
-struct ColumnLanes<T, 1> {
+template <class T, class GroupOf>
+struct ColumnLanes<T, 1, GroupOf> {
   T lane;
 
-  KOKKOS_FORCEINLINE_FUNCTION static ColumnLanes load(const T* from) { return {*from}; }
-  KOKKOS_FORCEINLINE_FUNCTION void store(T* to) const { *to = lane; }
-  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes multiply_add(T a, const ColumnLanes& b,
-                                                              const ColumnLanes& c) {
+  RANKINE_FORCEINLINE static ColumnLanes load(const T* from) { return {*from}; }
+  RANKINE_FORCEINLINE void store(T* to) const { *to = lane; }
+  RANKINE_FORCEINLINE friend ColumnLanes multiply_add(T a, const ColumnLanes& b, const ColumnLanes& c) {
     return {kernels::multiply_add(a, b.lane, c.lane)};
   }
-  KOKKOS_FORCEINLINE_FUNCTION friend ColumnLanes operator*(T a, const ColumnLanes& b) { return {a * b.lane}; }
+  RANKINE_FORCEINLINE friend ColumnLanes operator*(T a, const ColumnLanes& b) { return {a * b.lane}; }
 };
 
 }  // namespace rankine::kernels

@@ -2,9 +2,10 @@
 // the choice of operation, so that compilers vectorise it and the choice costs little.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
-#include "kernels/portability.hpp"
+#include "kernels/inline.hpp"
 
 namespace rankine::kernels {
 
@@ -64,29 +65,29 @@ struct OpInput {
 namespace ops {
 
 struct Add {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a + b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a + b; }
 };
 struct Subtract {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a - b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a - b; }
 };
 struct Multiply {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a * b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a * b; }
 };
 struct Divide {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a / b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a / b; }
 };
 struct Negate {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const { return -a; }
+  RANKINE_FORCEINLINE double operator()(double a) const { return -a; }
 };
 struct Power {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const {
+  RANKINE_FORCEINLINE double operator()(double a, double b) const {
     using std::pow;
     return pow(a, b);
   }
 };
 struct PowerShift {
   int by;
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b, double c) const {
+  RANKINE_FORCEINLINE double operator()(double a, double b, double c) const {
     double divisor = a;
     for (int i = 1; i < by; ++i) divisor *= a;
     if (a != 0) return c / divisor;
@@ -97,122 +98,122 @@ struct PowerShift {
   }
 };
 struct PowerLog {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const {
+  RANKINE_FORCEINLINE double operator()(double a, double b) const {
     using std::log;
     return a == 0 ? 0.0 : a * log(b);
   }
 };
 struct SquareRoot {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::sqrt;
     return sqrt(a);
   }
 };
 struct Exponential {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::exp;
     return exp(a);
   }
 };
 struct Logarithm {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::log;
     return log(a);
   }
 };
 struct Sine {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::sin;
     return sin(a);
   }
 };
 struct Cosine {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::cos;
     return cos(a);
   }
 };
 struct Tangent {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::tan;
     return tan(a);
   }
 };
 struct HyperbolicSine {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::sinh;
     return sinh(a);
   }
 };
 struct HyperbolicCosine {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::cosh;
     return cosh(a);
   }
 };
 struct HyperbolicTangent {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::tanh;
     return tanh(a);
   }
 };
 struct ErrorFunction {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::erf;
     return erf(a);
   }
 };
 struct Absolute {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     using std::fabs;
     return fabs(a);
   }
 };
 struct Sign {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const {
+  RANKINE_FORCEINLINE double operator()(double a) const {
     return a > 0 ? 1.0 : a < 0 ? -1.0 : a;  // 0 and NaN stay what they are
   }
 };
 // A NaN on either side is the result.
 struct Minimum {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a < b || a != a ? a : b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a < b || a != a ? a : b; }
 };
 struct Maximum {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a > b || a != a ? a : b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a > b || a != a ? a : b; }
 };
 struct Less {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a < b ? 1.0 : 0.0; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a < b ? 1.0 : 0.0; }
 };
 struct LessEqual {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a <= b ? 1.0 : 0.0; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a <= b ? 1.0 : 0.0; }
 };
 struct Equal {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a == b ? 1.0 : 0.0; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a == b ? 1.0 : 0.0; }
 };
 struct NotEqual {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a != b ? 1.0 : 0.0; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a != b ? 1.0 : 0.0; }
 };
 struct Both {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a * b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a * b; }
 };
 struct Either {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b) const { return a > b ? a : b; }
+  RANKINE_FORCEINLINE double operator()(double a, double b) const { return a > b ? a : b; }
 };
 struct Opposite {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a) const { return 1.0 - a; }
+  RANKINE_FORCEINLINE double operator()(double a) const { return 1.0 - a; }
 };
 struct Select {
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double a, double b, double c) const { return a != 0 ? b : c; }
+  RANKINE_FORCEINLINE double operator()(double a, double b, double c) const { return a != 0 ? b : c; }
 };
 
 template <int Block, class F>
-KOKKOS_FORCEINLINE_FUNCTION void each(F f, double* KOKKOS_RESTRICT out, OpInput a) {
+RANKINE_FORCEINLINE void each(F f, double* __restrict__ out, OpInput a) {
   const double* p = a.at;
   for (int j = 0; j < Block; ++j) out[j] = f(p[j]);
 }
 
 template <int Block, class F>
-KOKKOS_FORCEINLINE_FUNCTION void each(F f, double* KOKKOS_RESTRICT out, OpInput a, OpInput b) {
+RANKINE_FORCEINLINE void each(F f, double* __restrict__ out, OpInput a, OpInput b) {
   const double *p = a.at, *q = b.at;
   if (a.uniform && Block > 1) {
     const double value = *p;
@@ -226,7 +227,7 @@ KOKKOS_FORCEINLINE_FUNCTION void each(F f, double* KOKKOS_RESTRICT out, OpInput 
 }
 
 template <int Block, class F>
-KOKKOS_FORCEINLINE_FUNCTION void each(F f, double* KOKKOS_RESTRICT out, OpInput a, OpInput b, OpInput c) {
+RANKINE_FORCEINLINE void each(F f, double* __restrict__ out, OpInput a, OpInput b, OpInput c) {
   const double *p = a.at, *q = b.at, *r = c.at;
   if (Block == 1 || !(a.uniform || b.uniform || c.uniform)) {
     for (int j = 0; j < Block; ++j) out[j] = f(p[j], q[j], r[j]);
@@ -244,8 +245,7 @@ KOKKOS_FORCEINLINE_FUNCTION void each(F f, double* KOKKOS_RESTRICT out, OpInput 
 /// out[j] = op(a[j], b[j], c[j]) for Block points; inputs that the operation has not are not read. `out` must
 /// not be one of the inputs, of which one at least is not uniform if Block > 1.
 template <int Block>
-KOKKOS_INLINE_FUNCTION void operate(Op op, int index, double* KOKKOS_RESTRICT out, OpInput a, OpInput b,
-                                    OpInput c) {
+RANKINE_INLINE void operate(Op op, int index, double* __restrict__ out, OpInput a, OpInput b, OpInput c) {
   switch (op) {
     case Op::add:
       return ops::each<Block>(ops::Add{}, out, a, b);

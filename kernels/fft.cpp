@@ -1,70 +1,25 @@
 #include "kernels/fft.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <numbers>
+#include <string>
+
+#include "kernels/error.hpp"
+#include "kernels/fft_library.hpp"
 
 namespace rankine::kernels {
-namespace {
-
-// Without the checks for infinities that operator* makes.
-template <class T>
-std::complex<T> times(const std::complex<T>& a, const std::complex<T>& b) {
-  return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
-}
-
-}  // namespace
 
 template <class T>
-Fft<T>::Fft(std::int64_t n) : n_(n) {
-  for (std::int64_t p = 2, rest = n; rest > 1; ++p) {
-    if (p * p > rest) p = rest;
-    for (; rest % p == 0; rest /= p) factors_.push_back(p);
-  }
-  for (std::int64_t k = 0; k < n; ++k) {
-    const double angle = -2 * std::numbers::pi * static_cast<double>(k) / static_cast<double>(n);
-    roots_.emplace_back(static_cast<T>(std::cos(angle)), static_cast<T>(std::sin(angle)));
-  }
+void fft(const FftLines& lines, FftDirection direction, T factor, DevicePtr<const std::complex<T>> x,
+         DevicePtr<std::complex<T>> y, DevicePtr<std::complex<T>> work) {
+  RANKINE_ASSERT(lines.outer >= 0 && lines.n > 0 && lines.inner >= 0,
+                 "fft of lines [" + std::to_string(lines.outer) + ", " + std::to_string(lines.n) + ", " +
+                     std::to_string(lines.inner) + "]");
+  if (lines.outer == 0 || lines.inner == 0) return;
+  fft_by_library(lines, direction, factor, x, y, work);
 }
 
-template <class T>
-void Fft<T>::transform(const std::complex<T>* x, std::int64_t stride, std::complex<T>* y,
-                       bool backward) const {
-  std::vector<std::complex<T>> work(factors_.empty() ? 0 : static_cast<std::size_t>(factors_.back()));
-  level(n_, 0, x, stride, y, backward, work.data());
-}
-
-template <class T>
-void Fft<T>::level(std::int64_t n, std::size_t factor, const std::complex<T>* x, std::int64_t stride,
-                   std::complex<T>* y, bool backward, std::complex<T>* work) const {
-  if (n == 1) {
-    y[0] = x[0];
-    return;
-  }
-  const std::int64_t p = factors_[factor], m = n / p, turn = n_ / n;
-  for (std::int64_t q = 0; q < p; ++q)
-    level(m, factor + 1, x + q * stride, stride * p, y + q * m, backward, work);
-  const auto root = [&](std::int64_t k) {
-    const std::complex<T>& w = roots_[static_cast<std::size_t>(k % n * turn)];
-    return backward ? std::conj(w) : w;
-  };
-  for (std::int64_t k = 0; k < m; ++k) {
-    if (p == 2) {
-      const std::complex<T> a = y[k], b = times(y[m + k], root(k));
-      y[k] = a + b;
-      y[m + k] = a - b;
-      continue;
-    }
-    for (std::int64_t q = 0; q < p; ++q) work[q] = times(y[q * m + k], root(q * k));
-    for (std::int64_t r = 0; r < p; ++r) {
-      std::complex<T> sum = work[0];
-      for (std::int64_t q = 1; q < p; ++q) sum += times(work[q], root(q * r * m));
-      y[r * m + k] = sum;
-    }
-  }
-}
-
-template class Fft<float>;
-template class Fft<double>;
+template void fft(const FftLines&, FftDirection, float, DevicePtr<const std::complex<float>>,
+                  DevicePtr<std::complex<float>>, DevicePtr<std::complex<float>>);
+template void fft(const FftLines&, FftDirection, double, DevicePtr<const std::complex<double>>,
+                  DevicePtr<std::complex<double>>, DevicePtr<std::complex<double>>);
 
 }  // namespace rankine::kernels

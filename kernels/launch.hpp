@@ -71,7 +71,7 @@ inline constexpr std::int64_t kChunk = 16384;
 template <class Body>
 struct BlockLoop {
   Body body;
-  KOKKOS_FORCEINLINE_FUNCTION void operator()(std::int64_t block) const { body(block); }
+  inline void operator()(std::int64_t block) const { body(block); }
 };
 
 template <class Body>

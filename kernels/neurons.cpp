@@ -34,7 +34,7 @@ template <class T, Bound side>
 struct Step {
   double bound;
   T yes, no;
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const double v = static_cast<double>(x);
     if constexpr (side == Bound::at_least) return v >= bound ? yes : no;
     if constexpr (side == Bound::above) return v > bound ? yes : no;
@@ -42,18 +42,10 @@ struct Step {
   }
 };
 
-template <class T>
-struct KeepScaled {
-  T factor;
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(std::uint8_t keep, T x) const {
-    return keep != 0 ? factor * x : T(0);
-  }
-};
-
 template <Surrogate kind>
 struct SurrogateSlope {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T width) const {
+  RANKINE_FORCEINLINE T operator()(T x, T width) const {
     const T r = T(1) / width, at = x < T(0) ? -x : x;
     if constexpr (kind == Surrogate::triangle) {
       const T y = (T(1) - at * r) * r;
@@ -89,7 +81,7 @@ template <class T, class Slope>
 struct SurrogateBackward {
   Slope slope;
   T width;
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const { return dy * slope(x, width); }
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const { return dy * slope(x, width); }
 };
 
 template <class T>
@@ -164,12 +156,6 @@ void step_values(Bound side, double bound, double yes, double no, std::int64_t n
 }
 
 template <class T>
-void keep_scaled(double factor, std::int64_t n, DevicePtr<const std::uint8_t> keep, DevicePtr<const T> x,
-                 DevicePtr<T> y) {
-  map("dropout", KeepScaled<T>{static_cast<T>(factor)}, n, y, keep, x);
-}
-
-template <class T>
 void surrogate_backward(Surrogate kind, double width, std::int64_t n, DevicePtr<const T> x,
                         DevicePtr<const T> dy, DevicePtr<T> dx) {
   with_surrogate(kind, [&](auto slope) {
@@ -202,8 +188,6 @@ void lif_backward(const LifDynamics& lif, std::int64_t n, DevicePtr<const T> u, 
   template void activate_backward(const Activation&, std::int64_t, DevicePtr<const T>, DevicePtr<const T>,  \
                                   DevicePtr<T>);                                                            \
   template void step_values(Bound, double, double, double, std::int64_t, DevicePtr<const T>, DevicePtr<T>); \
-  template void keep_scaled(double, std::int64_t, DevicePtr<const std::uint8_t>, DevicePtr<const T>,        \
-                            DevicePtr<T>);                                                                  \
   template void surrogate_backward(Surrogate, double, std::int64_t, DevicePtr<const T>, DevicePtr<const T>, \
                                    DevicePtr<T>);                                                           \
   template void lif_forward(const LifDynamics&, std::int64_t, DevicePtr<const T>, DevicePtr<const T>,       \

@@ -1,4 +1,4 @@
-// What acts on each neuron by itself: activations, leaky integrate-and-fire neurons, dropout. Each function
+// What acts on each neuron by itself: activations, leaky integrate-and-fire neurons. Each function
 // is one launch. No Kokkos here.
 #pragma once
 
@@ -30,11 +30,6 @@ enum class Bound { at_least, above, below };
 /// y = yes where x is on that side of `bound`, compared in double, else no.
 template <class T>
 void step_values(Bound side, double bound, double yes, double no, std::int64_t n, DevicePtr<const T> x,
-                 DevicePtr<T> y);
-
-/// y = factor * x where keep is not 0, else 0.
-template <class T>
-void keep_scaled(double factor, std::int64_t n, DevicePtr<const std::uint8_t> keep, DevicePtr<const T> x,
                  DevicePtr<T> y);
 
 /// Derivatives that stand in for that of H(x) (Neftci, Mostafa, Zenke, arXiv 1901.09948). Each has the

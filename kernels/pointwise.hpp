@@ -3,16 +3,17 @@
 // so that an element's bits do not depend on where in the array it stands.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
-#include "kernels/portability.hpp"
+#include "kernels/inline.hpp"
 
 namespace rankine::kernels {
 
 template <class To, class From>
-KOKKOS_FORCEINLINE_FUNCTION To bits_as(const From& from) {
+RANKINE_FORCEINLINE To bits_as(const From& from) {
   static_assert(sizeof(To) == sizeof(From));
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
   To to;
@@ -31,7 +32,7 @@ struct ExpParts {
   T power, tail;
 };
 
-KOKKOS_FORCEINLINE_FUNCTION ExpParts<float> exp_parts(float x) {
+RANKINE_FORCEINLINE ExpParts<float> exp_parts(float x) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
   const float shifted = x * 1.44269504f + magic;
   const float n = shifted - magic;
@@ -45,7 +46,7 @@ KOKKOS_FORCEINLINE_FUNCTION ExpParts<float> exp_parts(float x) {
   return {bits_as<float>(bits), p * r};
 }
 
-KOKKOS_FORCEINLINE_FUNCTION ExpParts<double> exp_parts(double x) {
+RANKINE_FORCEINLINE ExpParts<double> exp_parts(double x) {
   const double magic = 6755399441055744.0;  // 1.5 * 2^52
   const double shifted = x * 1.4426950408889634 + magic;
   const double n = shifted - magic;
@@ -65,7 +66,7 @@ KOKKOS_FORCEINLINE_FUNCTION ExpParts<double> exp_parts(double x) {
 
 /// ln x within 1 ulp for normal x > 0: x = 2^k m, m in [sqrt(1/2), sqrt(2)), ln m = 2 atanh((m - 1) / (m +
 /// 1)).
-KOKKOS_FORCEINLINE_FUNCTION double log_positive(double x) {
+RANKINE_FORCEINLINE double log_positive(double x) {
   const std::uint64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd;
   const std::uint64_t bits = bits_as<std::uint64_t>(x), biased = (bits + (one - root_half)) >> 52;
   const double k = bits_as<double>(biased | 0x4330000000000000) - (4503599627370496.0 + 1023.0);
@@ -86,7 +87,7 @@ KOKKOS_FORCEINLINE_FUNCTION double log_positive(double x) {
 
 /// x within [low, high]; NaN stays NaN.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T clamp(T x, T low, T high) {
+RANKINE_FORCEINLINE T clamp(T x, T low, T high) {
   x = x < low ? low : x;
   return x > high ? high : x;
 }
@@ -94,7 +95,7 @@ KOKKOS_FORCEINLINE_FUNCTION T clamp(T x, T low, T high) {
 /// exp(x), within 2 ulp for |x| <= 87 (float) and 708 (double); beyond, the value at the bound.
 struct Exp {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const auto e = exp_parts(sizeof(T) == 4 ? clamp(x, T(-87), T(88)) : clamp(x, T(-708), T(709)));
     return e.power + e.power * e.tail;
   }
@@ -104,13 +105,13 @@ struct Exp {
 /// below (1 + |exponent ln x|) 4e-16.
 struct Power {
   double exponent;
-  KOKKOS_FORCEINLINE_FUNCTION double operator()(double x) const { return Exp{}(exponent * log_positive(x)); }
+  RANKINE_FORCEINLINE double operator()(double x) const { return Exp{}(exponent * log_positive(x)); }
 };
 
 /// tanh(x) = (e^2x - 1) / (e^2x + 1), within 4 ulp, also for small x.
 struct Tanh {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T bound = sizeof(T) == 4 ? T(10) : T(20);
     const auto e = exp_parts(T(2) * clamp(x, -bound, bound));
     const T m = e.power * e.tail + (e.power - T(1));
@@ -121,7 +122,7 @@ struct Tanh {
 /// gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), evaluated as x / (1 + exp(-2 (...))), which is
 /// the same and does not cancel for negative x.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T gelu_logistic(T x) {
+RANKINE_FORCEINLINE T gelu_logistic(T x) {
   const T x2 = x * x;
   const T u = x * (T(-1.5957691216057308) + T(-0.07135481627260025) * x2);  // -2 sqrt(2/pi) (1, 0.044715)
   // Beyond these bounds the result is 0 or 1 to any purpose. Wider ones would make subnormal numbers, which
@@ -132,14 +133,14 @@ KOKKOS_FORCEINLINE_FUNCTION T gelu_logistic(T x) {
 }
 struct Gelu {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x * gelu_logistic(x);
   }
 };
 /// d gelu / dx = s + x s (1 - s) u' with s the logistic function of u = 2 sqrt(2/pi) (x + 0.044715 x^3).
 struct GeluDerivative {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T s = gelu_logistic(x);
     const T slope = T(1.5957691216057308) + T(0.21406444881780076) * x * x;
     return s + x * slope * (s - s * s);
@@ -153,32 +154,32 @@ void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope);
 /// dx = dy gelu'(x).
 struct GeluBackward {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x, T dy) const {
+  RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     return dy * GeluDerivative{}(x);
   }
 };
 
 struct Add {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+  RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a + b;
   }
 };
 struct Subtract {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+  RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a - b;
   }
 };
 struct Multiply {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+  RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a * b;
   }
 };
 struct Divide {
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T a, T b) const {
+  RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a / b;
   }
 };

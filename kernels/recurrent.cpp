@@ -11,16 +11,15 @@ namespace rankine::kernels {
 namespace {
 
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T logistic(T x) {
+RANKINE_FORCEINLINE T logistic(T x) {
   return T(0.5) + T(0.5) * Tanh{}(T(0.5) * x);
 }
 
 // Elements begin .. end - 1 of one sample's step. `gates` holds sums and receives activations; `before` are h
 // and c (or null) before.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION void cell_forward(Cell cell, std::int64_t n, std::int64_t begin, std::int64_t end,
-                                              T* gates, const T* h_before, const T* c_before, T* memory,
-                                              T* h) {
+RANKINE_FORCEINLINE void cell_forward(Cell cell, std::int64_t n, std::int64_t begin, std::int64_t end,
+                                      T* gates, const T* h_before, const T* c_before, T* memory, T* h) {
   switch (cell) {
     case Cell::rnn:
       for (std::int64_t i = begin; i < end; ++i) h[i] = gates[i] = Tanh{}(gates[i]);
@@ -53,10 +52,9 @@ KOKKOS_FORCEINLINE_FUNCTION void cell_forward(Cell cell, std::int64_t n, std::in
 // The same backwards. d_h: cotangent of this step's h; rewritten to what reaches h before directly (not
 // through the weight). d_c: the same for c. d_gates: of the sums.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION void cell_backward(Cell cell, std::int64_t n, std::int64_t begin,
-                                               std::int64_t end, const T* gates, const T* h_before,
-                                               const T* c_before, const T* memory, T* d_h, T* d_c, T* d_gates,
-                                               T* d_memory) {
+RANKINE_FORCEINLINE void cell_backward(Cell cell, std::int64_t n, std::int64_t begin, std::int64_t end,
+                                       const T* gates, const T* h_before, const T* c_before, const T* memory,
+                                       T* d_h, T* d_c, T* d_gates, T* d_memory) {
   switch (cell) {
     case Cell::rnn:
       for (std::int64_t i = begin; i < end; ++i) {

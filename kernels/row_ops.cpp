@@ -192,22 +192,24 @@ struct RightClass {
 
 struct SafeIndex {
   std::int64_t n;
-  KOKKOS_FORCEINLINE_FUNCTION std::int32_t operator()(std::int32_t index) const {
+  RANKINE_FORCEINLINE std::int32_t operator()(std::int32_t index) const {
     return index >= 0 && index < n ? index : 0;
   }
 };
+// The smallest of what is not 0.
 struct First {
-  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t identity() { return INT64_MAX; }
-  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t combine(std::int64_t a, std::int64_t b) {
-    return b < a ? b : a;
+  RANKINE_FORCEINLINE static std::int64_t identity() { return 0; }
+  RANKINE_FORCEINLINE static std::int64_t combine(std::int64_t a, std::int64_t b) {
+    if (a == 0) return b;
+    return b == 0 || a < b ? a : b;
   }
 };
 struct BadPlace {
-  std::int64_t n, count;
+  std::int64_t n;
   View<const std::int32_t> index;
   RANKINE_ELEMENT std::int64_t operator()(std::int64_t i) const {
     const std::int32_t at = index[i];
-    return at >= 0 && at < n ? count : i;
+    return at >= 0 && at < n ? 0 : i + 1;
   }
 };
 
@@ -380,10 +382,9 @@ void right_classes(std::int64_t count, std::int64_t n, DevicePtr<const T> x,
 std::int64_t index_check_work(std::int64_t count) { return reduce_workspace(1, count); }
 
 void check_indices(std::int64_t count, std::int64_t n, DevicePtr<const std::int32_t> index,
-                   DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> first_bad,
-                   DevicePtr<std::int64_t> work) {
+                   DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> flag, DevicePtr<std::int64_t> work) {
   map("safe_indices", SafeIndex{n}, count, safe, index);
-  reduce<First>("check_indices", BadPlace{n, count, index}, 1, count, first_bad, work);
+  reduce<First>("check_indices", BadPlace{n, index}, 1, count, flag, work);
 }
 
 template <class T>

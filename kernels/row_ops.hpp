@@ -40,12 +40,11 @@ template <class T>
 void right_classes(std::int64_t rows, std::int64_t n, DevicePtr<const T> x,
                    DevicePtr<const std::int32_t> label, DevicePtr<double> right);
 
-/// safe = index where 0 <= index < n, else 0; *first_bad = the first place where it is not, or count. `work`
-/// has index_check_work(count) elements. At most four launches.
+/// safe = index where 0 <= index < n, else 0; *flag = 1 + the first place where it is not, or 0. `work` has
+/// index_check_work(count) elements. Several launches.
 std::int64_t index_check_work(std::int64_t count);
 void check_indices(std::int64_t count, std::int64_t n, DevicePtr<const std::int32_t> index,
-                   DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> first_bad,
-                   DevicePtr<std::int64_t> work);
+                   DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> flag, DevicePtr<std::int64_t> work);
 
 /// Tables [shards][vocabulary][width] whose shards and rows lie at distances.
 struct TableShape {

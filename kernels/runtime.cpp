@@ -95,7 +95,7 @@ void on_touch(int signal, siginfo_t* /*info*/, void* context) {
     if (block == sizes.begin()) continue;
     --block;
     if (raw > block->first + block->second) continue;
-    std::snprintf(text, sizeof text, "host code touched device memory: byte %zu of a block of %zu\n",
+    std::snprintf(text, sizeof text, "host code touched device memory: near byte %zu of a block of %zu\n",
                   static_cast<std::size_t>(raw - block->first), block->second);
     break;
   }

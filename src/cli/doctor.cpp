@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "kernels/fft.hpp"
 #include "kernels/runtime.hpp"
 #include "solvers/petsc_session.hpp"
 #include "src/comm/tile_tree.hpp"
@@ -327,6 +328,7 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                  {"file_locking", environment("HDF5_USE_FILE_LOCKING")}};
   const int threads = blas_threads();
   out["blas"] = {{"library", blas_description()}, {"threads", threads}};
+  out["fft"] = {{"library", kernels::fft_library()}};
   out["slurm"] = {{"sbatch", on_path("sbatch")}, {"job", environment("SLURM_JOB_ID")}};
 
   if (build.git_dirty)
@@ -344,6 +346,10 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
   else if (threads * here > cores_here && threads > 1)
     warnings.push_back({fmt::format("{} ranks of {} BLAS threads share {} cores", here, threads, cores_here),
                         "export OPENBLAS_NUM_THREADS=1"});
+  if (kernels::fft_is_own())
+    warnings.push_back(
+        {"Fourier transforms are Rankine's own, up to 30 times slower than a library's",
+         "install FFTW (libfftw3-dev on Debian) and build Rankine again with RANKINE_FFT=auto"});
   if (!hdf5::parallel_library())
     warnings.push_back({"HDF5 was built without MPI", "install the parallel build and build Rankine again"});
   const bool restricted = !environment("SLURM_JOB_ID").empty() && environment("SLURM_JOB_END_TIME").empty();

@@ -24,15 +24,14 @@
 #include <utility>
 #include <vector>
 
-#include <Random123/philox.h>
-
 #include "kernels/error.hpp"
+#include "kernels/random.hpp"
 
 namespace rankine {
 
 class RandomStream {
  public:
-  RandomStream(std::uint64_t seed, std::string_view name) : key_(mix(mix(seed) ^ fnv1a(name))) {}
+  RandomStream(std::uint64_t seed, std::string_view name) : philox_(mix(mix(seed) ^ fnv1a(name))) {}
 
   /// In the open interval (0, 1): a multiple of 2^-52 plus 2^-53.
   double uniform(std::int64_t step, std::int64_t id, std::int64_t index) const {
@@ -126,12 +125,20 @@ class RandomStream {
     return order;
   }
 
-  std::uint64_t key() const { return key_; }
+  std::uint64_t key() const { return philox_.key(); }
+  /// The stream for kernels: what they draw for a counter that check_counter() allows is what this gives.
+  const kernels::Philox& philox() const { return philox_; }
+  static void check_counter(std::int64_t step, std::int64_t id, std::int64_t index) {
+    constexpr std::int64_t words = std::int64_t{1} << 32, indices = std::int64_t{1} << 57;
+    RANKINE_ASSERT(0 <= step && step < words && 0 <= id && id < words && 0 <= index && index < indices,
+                   "random numbers for step " + std::to_string(step) + ", id " + std::to_string(id) +
+                       ", index " + std::to_string(index) +
+                       ": none may be negative, step and id must be below 2^32");
+  }
 
  private:
-  using Block = philox4x32_ctr_t;
-  // Part of the keying: changing a value changes every result.
-  enum class Kind : std::uint32_t { uniform = 0, normal = 1, integer = 2, choice = 3, gamma = 4 };
+  using Kind = kernels::RandomKind;
+  using Block = kernels::Philox::Block;
 
   static std::uint64_t mix(std::uint64_t z) {
     z += 0x9e3779b97f4a7c15u;
@@ -144,27 +151,14 @@ class RandomStream {
     for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
     return hash;
   }
-  /// The half of the block that belongs to `index`.
-  static std::uint64_t word(const Block& b, std::int64_t index) {
-    const std::size_t i = index % 2 == 0 ? 0 : 2;
-    return b.v[i] | (static_cast<std::uint64_t>(b.v[i + 1]) << 32);
-  }
-  static double to_unit(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
+  static std::uint64_t word(const Block& b, std::int64_t index) { return kernels::Philox::word(b, index); }
+  static double to_unit(std::uint64_t bits) { return kernels::Philox::to_unit(bits); }
 
   /// The block of 128 bits that serves `index` and its neighbour.
   Block block(Kind kind, std::int64_t step, std::int64_t id, std::int64_t index) const {
-    constexpr std::int64_t words = std::int64_t{1} << 32, indices = std::int64_t{1} << 57;
-    RANKINE_ASSERT(0 <= step && step < words && 0 <= id && id < words && 0 <= index && index < indices,
-                   "random numbers for step " + std::to_string(step) + ", id " + std::to_string(id) +
-                       ", index " + std::to_string(index) +
-                       ": none may be negative, step and id must be below 2^32");
-    const auto number = static_cast<std::uint64_t>(index) / 2;
-    const Block counter = {
-        {static_cast<std::uint32_t>(number),
-         static_cast<std::uint32_t>(number >> 32) | (static_cast<std::uint32_t>(kind) << 24),
-         static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(id)}};
-    const philox4x32_key_t key = {{static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)}};
-    return philox4x32(counter, key);
+    check_counter(step, id, index);
+    return philox_.block(kind, static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(id),
+                         static_cast<std::uint64_t>(index) / 2);
   }
   std::pair<double, double> normal_pair(std::int64_t step, std::int64_t id, std::int64_t index) const {
     const Block b = block(Kind::normal, step, id, index);
@@ -180,7 +174,7 @@ class RandomStream {
     return static_cast<std::int64_t>((static_cast<Wide>(bits) * static_cast<std::uint64_t>(n)) >> 64);
   }
 
-  std::uint64_t key_;
+  kernels::Philox philox_;
 };
 
 }  // namespace rankine

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/fft.hpp"
 #include "rankine_revision.hpp"
 #include "src/io/hdf5.hpp"
 
@@ -87,6 +88,7 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"versions/hdf5", build.hdf5},
       {"versions/mpi", run.mpi_library},
       {"versions/blas", blas_description()},
+      {"versions/fft", kernels::fft_library()},
       {"machine", processor()},
       {"ranks", std::to_string(run.ranks)},
       {"hosts", fmt::format("{}", fmt::join(run.hosts, "\n"))},

@@ -73,8 +73,8 @@ const CsrPattern::OnDevice& CsrPattern::on_device() const {
   const auto upload = [](const std::vector<std::int64_t>& values) {
     return Tensor::from(values, {static_cast<std::int64_t>(values.size())});
   };
-  kept_on_device = std::make_shared<const OnDevice>(OnDevice{upload(offsets), upload(columns), upload(row),
-                                                         upload(starts), upload(from_row), upload(entry)});
+  kept_on_device = std::make_shared<const OnDevice>(OnDevice{
+      upload(offsets), upload(columns), upload(row), upload(starts), upload(from_row), upload(entry)});
   return *kept_on_device;
 }
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "kernels/neurons.hpp"
+#include "kernels/dropout.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -14,7 +14,8 @@ Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "dropout", [&](auto zero) {
     using T = decltype(zero);
-    kernels::keep_scaled<T>(factor, in.count(), kept.device<std::uint8_t>(), in.device<T>(), y.device<T>());
+    kernels::apply_mask<T>(x.count(), static_cast<T>(factor), in.device<T>(), kept.device<std::uint8_t>(),
+                           y.device<T>());
   });
   const auto vjp = [kept, factor](const std::vector<Tensor>& g, const VjpContext&) {
     return std::vector<Tensor>{masked(g[0], kept, factor)};
@@ -29,18 +30,12 @@ Tensor dropout(const Tensor& x, double p, const RandomStream& stream, std::int64
   RANKINE_ASSERT(x.rank() >= 2 && p >= 0 && p < 1 &&
                      static_cast<std::int64_t>(samples.size()) == x.extent(0) * x.extent(1),
                  "dropout of " + x.shape().text() + " with p = " + std::to_string(p));
-  const auto length = static_cast<std::size_t>(extents(x.shape(), 2));
+  const std::int64_t length = extents(x.shape(), 2), rows = static_cast<std::int64_t>(samples.size());
+  for (const std::int64_t id : samples) RandomStream::check_counter(step, id, length);
+  const Tensor ids = Tensor::from(std::vector<std::int64_t>(samples.begin(), samples.end()), {rows});
   const Tensor kept = Tensor::empty(x.shape(), DType::u8);
-  {
-    std::vector<double> draws(length);
-    const HostWrite<std::uint8_t> all(kept);
-    std::uint8_t* keep = all;
-    for (const std::int64_t id : samples) {
-      stream.fill_uniform(std::span<double>(draws), step, id);
-      for (std::size_t i = 0; i < length; ++i) keep[i] = draws[i] < 1 - p ? 1 : 0;
-      keep += length;
-    }
-  }
+  kernels::dropout_mask(stream.philox(), static_cast<std::uint32_t>(step), 1 - p, rows, length,
+                        ids.device<std::int64_t>(), kept.device<std::uint8_t>());
   return masked(x, kept, 1 / (1 - p));
 }
 

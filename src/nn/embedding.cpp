@@ -10,11 +10,12 @@ using List = std::vector<Tensor>;
 
 Tensor checked(const Tensor& tokens, std::int64_t vocabulary, const BadIndex& message) {
   if (message) return checked_indices(tokens, vocabulary, message);
-  return checked_indices(tokens, vocabulary, [&](std::int64_t place, std::int64_t token) {
-    return "token " + std::to_string(token) + " at place " + std::to_string(place) + " of " +
-           tokens.shape().text() + " is outside 0 .. " + std::to_string(vocabulary - 1) +
-           ", the vocabulary of the embedding";
-  });
+  return checked_indices(tokens, vocabulary,
+                         [=, shape = tokens.shape()](std::int64_t place, std::int64_t token) {
+                           return "token " + std::to_string(token) + " at place " + std::to_string(place) +
+                                  " of " + shape.text() + " is outside 0 .. " +
+                                  std::to_string(vocabulary - 1) + ", the vocabulary of the embedding";
+                         });
 }
 
 Tensor sum_rows(const Tensor& rows, const Tensor& tokens, std::int64_t vocabulary);

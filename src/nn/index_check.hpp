@@ -9,7 +9,8 @@
 
 namespace rankine {
 
-/// The message about the index `value` at `place` (row-major) of the tensor.
+/// The message about the index `value` at `place` (row-major) of the tensor. It keeps what it needs: it may
+/// be called after the caller has gone on.
 using BadIndex = std::function<std::string(std::int64_t place, std::int64_t value)>;
 
 /// The indices (i32), dense, with 0 for those outside 0 .. n - 1, of which the first one throws an InputError

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/inline.hpp"
 #include "kernels/pointwise.hpp"
-#include "kernels/portability.hpp"
 
 namespace rankine {
 
@@ -22,7 +22,7 @@ struct DiffusionSorptionCoefficients {
   double regularisation = 1e-6;  ///< eps, keeps R finite at u = 0
 
   /// (1 - phi)/phi rho_s k n_f: 2.15691 for the defaults.
-  KOKKOS_INLINE_FUNCTION double sorption() const {
+  RANKINE_INLINE double sorption() const {
     return (1 - porosity) / porosity * density * freundlich * exponent;
   }
 
@@ -32,16 +32,16 @@ struct DiffusionSorptionCoefficients {
   };
 
   /// u + eps, or eps where u is negative.
-  KOKKOS_INLINE_FUNCTION double shifted(double u) const { return (u > 0 ? u : 0) + regularisation; }
+  RANKINE_INLINE double shifted(double u) const { return (u > 0 ? u : 0) + regularisation; }
 
   /// `power` is shifted(u)^n_f and `least` eps^n_f, which callers compute for many points at once.
-  KOKKOS_INLINE_FUNCTION Storage storage(double u, double power, double least) const {
+  RANKINE_INLINE Storage storage(double u, double power, double least) const {
     const double c = sorption(), n = exponent, v = shifted(u);
     const double slope = 1 + c * power / v;
     if (u <= 0) return {u * slope, slope, 0};
     return {u + c / n * (power - least), slope, c * (n - 1) * power / (v * v)};
   }
-  KOKKOS_INLINE_FUNCTION Storage storage(double u) const {
+  RANKINE_INLINE Storage storage(double u) const {
     using std::pow;
     return storage(u, pow(shifted(u), exponent), pow(regularisation, exponent));
   }
@@ -52,12 +52,12 @@ struct DiffusionSorptionCoefficients {
   };
 
   /// `power` is shifted(u)^(n_f - 1).
-  KOKKOS_INLINE_FUNCTION Retardation retardation(double u, double power) const {
+  RANKINE_INLINE Retardation retardation(double u, double power) const {
     const double n = exponent, v = shifted(u), sorbed = sorption() * power;
     if (u <= 0) return {1 + sorbed, 0, 0};
     return {1 + sorbed, (n - 1) * sorbed / v, (n - 1) * (n - 2) * sorbed / (v * v)};
   }
-  KOKKOS_INLINE_FUNCTION Retardation retardation(double u) const {
+  RANKINE_INLINE Retardation retardation(double u) const {
     using std::pow;
     return retardation(u, pow(shifted(u), exponent - 1));
   }

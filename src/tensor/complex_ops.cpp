@@ -104,16 +104,12 @@ Tensor transform(const Tensor& x, int axis, bool backward) {
   dispatch_real(real_type(x.dtype()), name, [&](auto zero) {
     using T = decltype(zero);
     using C = std::complex<T>;
-    const kernels::Fft<T> plan(n);
-    std::vector<C> line(static_cast<std::size_t>(n));
-    const T factor = backward ? T(1) / static_cast<T>(n) : T(1);
-    for (std::int64_t o = 0; o < x.count() / (n * inner); ++o)
-      for (std::int64_t i = 0; i < inner; ++i) {
-        const std::int64_t start = o * n * inner + i;
-        plan.transform(in.data<C>() + start, inner, line.data(), backward);
-        for (std::int64_t k = 0; k < n; ++k)
-          y.data<C>()[start + k * inner] = factor * line[static_cast<std::size_t>(k)];
-      }
+    const kernels::FftLines lines{.outer = inner == 0 ? 0 : x.count() / (n * inner), .n = n, .inner = inner};
+    const std::int64_t room = kernels::fft_work<T>(lines);
+    const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
+    kernels::fft(lines, backward ? kernels::FftDirection::backward : kernels::FftDirection::forward,
+                 backward ? T(1) / static_cast<T>(n) : T(1), DevicePtr<const C>(in.device<C>()),
+                 y.device<C>(), work.defined() ? work.device<C>() : DevicePtr<C>());
   });
   const double size = static_cast<double>(n);
   // The adjoint of the transform is n times its inverse.

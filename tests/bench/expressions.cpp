@@ -8,7 +8,7 @@
 #include <functional>
 #include <vector>
 
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "src/core/clock.hpp"
 #include "src/pde/diffusion_sorption_coefficients.hpp"
 

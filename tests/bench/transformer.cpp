@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "kernels/blas.hpp"
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "src/deck/node.hpp"
 #include "src/nn/affine.hpp"
 #include "src/nn/attention.hpp"
 #include "src/nn/network.hpp"
 #include "src/nn/softmax.hpp"
+#include "tests/support/host_elements.hpp"
 
 using namespace rankine;
 
@@ -38,17 +39,18 @@ double median_time(int repetitions, F fn) {
 
 Tensor random(const Shape& shape, const char* name) {
   Tensor x = Tensor::empty(shape, DType::f32);
-  RandomStream(1, name).fill_normal(std::span<float>(x.data<float>(), static_cast<std::size_t>(x.count())), 0,
-                                    0);
+  const HostWrite<float> values(x);
+  RandomStream(1, name).fill_normal(std::span(values.get(), static_cast<std::size_t>(x.count())), 0, 0);
   return x;
 }
 
 double product_speed(int repetitions) {
   const std::int64_t n = 512;
   const Tensor a = random({n, n}, "a"), b = random({n, n}, "b"), c = Tensor::empty({n, n}, DType::f32);
+  const HostRead<float> from_a(a), from_b(b);
+  const HostWrite<float> to(c);
   const double seconds = median_time(repetitions, [&] {
-    blas::gemm(blas::Op::none, blas::Op::none, n, n, n, 1.0f, a.data<float>(), n, b.data<float>(), n, 0.0f,
-               c.data<float>(), n);
+    blas::gemm<float>(blas::Op::none, blas::Op::none, n, n, n, 1.0f, from_a, n, from_b, n, 0.0f, to, n);
   });
   return 2.0 * n * n * n / seconds;
 }

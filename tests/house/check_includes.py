@@ -25,16 +25,17 @@ HEADERS = [
     (r"petsc\w*\.h", [r"solvers/.*\.cpp$", r"solvers/petsc\w*\.hpp$"], "PETSc only in solvers' .cpp files"),
     (r"solvers/petsc(?!_session)\w*\.hpp", ["solvers/"], "the PETSc wrappers but for the session are internal to solvers"),
     (r"yaml-cpp/.*", [r"src/deck/.*\.cpp$"], "yaml-cpp only in src/deck's .cpp files"),
-    (r"Kokkos_\w+\.hpp", ["kernels/", "solvers/", "src/tensor/"], "Kokkos in src only through kernels and src/tensor"),
+    (r"Kokkos_\w+\.hpp", ["kernels/"], "Kokkos only in kernels"),
     (r"(cblas|lapacke?)\.h", ["kernels/"], "BLAS and LAPACK only in kernels"),
+    (r"Random123/.*", [r"kernels/random\.hpp$"], "Random123 only in kernels/random.hpp"),
     (r"(fftw3|cufft\w*|cublas\w*)\.h", [r"kernels/blas", r"kernels/fft"],
      "FFT and device libraries only in kernels/blas* and kernels/fft*"),
 ]
 
 # (pattern in code, files that may have it, the rule in words)
 TOKENS = [
-    (r"\bKOKKOS_ENABLE_(CUDA|HIP|SYCL)\b", [r"kernels/blas", r"kernels/fft"],
-     "device #ifdefs only in kernels/blas* and kernels/fft*"),
+    (r"\bKOKKOS_ENABLE_(CUDA|HIP|SYCL)\b", [r"kernels/blas", r"kernels/fft", r"kernels/launch\.hpp$"],
+     "device #ifdefs only in kernels/launch.hpp, kernels/blas* and kernels/fft*"),
     (r"\bMPI_[A-Z]\w*\s*\(", ["src/comm/", "solvers/"], "MPI calls only in src/comm and solvers"),
 ]
 
@@ -131,10 +132,13 @@ def self_test():
         "kernels/bad_device.hpp": "#pragma once\n#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
         "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
         "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
+        "src/core/bad_random.cpp": "#include <Random123/philox.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
         "solvers/bad_petsc.hpp": "#pragma once\n#include <petscvec.h>\n",
         "src/tensor/bad_mpi_call.cpp": "void f() { MPI_Barrier(0); }\n",
+        "solvers/bad_kokkos.hpp": "#pragma once\n#include <Kokkos_Core.hpp>\n",
+        "src/tensor/bad_kokkos.cpp": "#include <Kokkos_Macros.hpp>\n",
         "src/nn/bad_kokkos.cpp": "#include <Kokkos_Core.hpp>\n",
         "src/nn/bad_hdf5.cpp": "#include <hdf5.h>\n",
         "src/data/bad_zlib.cpp": "#include <zlib.h>\n",

@@ -17,10 +17,11 @@
 namespace rankine::testing {
 
 struct GoldenCase {
-  std::string file, method;
+  std::string file, method, name;
 };
 
-/// Every method of every tests/golden/*.h5 and of every file in RANKINE_GOLDEN.
+/// Every method of every tests/golden/*.h5 and of every file in RANKINE_GOLDEN. Files of one name in several
+/// folders are numbered, because GoogleTest refuses two tests of one name.
 inline std::vector<GoldenCase> golden_cases() {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(RANKINE_SOURCE_DIR "/tests/golden"))
@@ -34,21 +35,26 @@ inline std::vector<GoldenCase> golden_cases() {
     }
   }
   std::vector<GoldenCase> cases;
-  for (const std::string& file : files)
-    for (const char* method : {"sc", "hc", "moe"}) cases.push_back({file, method});
+  std::map<std::string, int> used;
+  for (const std::string& file : files) {
+    std::string name = std::filesystem::path(file).stem().string();
+    for (char& c : name)
+      if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+    if (const int times = ++used[name]; times > 1) name += "_" + std::to_string(times);
+    for (const char* method : {"sc", "hc", "moe"}) cases.push_back({file, method, name + "_" + method});
+  }
   return cases;
 }
 
 inline std::string golden_case_name(const ::testing::TestParamInfo<GoldenCase>& info) {
-  std::string name = std::filesystem::path(info.param.file).stem().string() + "_" + info.param.method;
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
+  return info.param.name;
 }
 
 struct GoldenData {
   std::string method;
-  int batch = 0, basis = 0, experts = 1, modes = 0;
+  int batch = 0, basis = 0, modes = 0;
+  int tiles = 1;    ///< in x, for every method: one for each expert of the mixture
+  int experts = 1;  ///< of this method
   std::vector<int> widths;
   int projection = 0;
   std::vector<double> t, x, u0, reference;
@@ -96,7 +102,8 @@ inline void GoldenData::load(const GoldenCase& which) {
   modes = static_cast<int>(root.number_attribute("modes")[0]);
   projection = static_cast<int>(root.number_attribute("fc_dim")[0]);
   for (double width : root.number_attribute("widths")) widths.push_back(static_cast<int>(width));
-  experts = method == "moe" ? static_cast<int>(root.number_attribute("experts_x")[0]) : 1;
+  tiles = static_cast<int>(root.number_attribute("experts_x")[0]);
+  experts = method == "moe" ? tiles : 1;
   basis = method == "sc" ? 1 : static_cast<int>(root.number_attribute("n_basis")[0]);
   bases = of_method("bases");
   u_t = of_method("terms/u_t");

@@ -8,6 +8,7 @@
 
 #include "src/core/random.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine::testing {
 
@@ -37,7 +38,7 @@ struct RuleProblem {
   Tensor drawn_integers(const Shape& shape, std::int64_t end, std::int64_t which) const {
     const Tensor x = Tensor::empty(shape, DType::i32);
     for (std::int64_t i = 0; i < x.count(); ++i)
-      x.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(end, 0, which, i));
+      host_update<std::int32_t>(x)[i] = static_cast<std::int32_t>(random.integer(end, 0, which, i));
     return x;
   }
 

@@ -32,11 +32,14 @@ Tensor Embedding::forward(const BoundParameters& parameters, const Tensor& x, Pa
     throw InputError(name() + ": an embedding needs tokens (i32) [shards, samples, T], not " +
                      name_of(x.dtype()) + " " + x.shape().text() +
                      "; the data set must be one of tokens, and the embedding the first block");
-  const auto message = [&](std::int64_t place, std::int64_t token) {
-    return name() + ": token " + std::to_string(token) + " of sample " +
-           std::to_string(pass.sample(place / x.extent(2))) + " at position " +
-           std::to_string(pass.position + place % x.extent(2)) + " is outside 0 .. " +
-           std::to_string(options_.vocabulary - 1) + "; 'vocabulary' must be that of the data set";
+  // By value: the message may be asked for when the step ends.
+  const auto message = [name = name(), samples = pass.samples, first = pass.position, length = x.extent(2),
+                        vocabulary = options_.vocabulary](std::int64_t place, std::int64_t token) {
+    const std::int64_t row = place / length;
+    return name + ": token " + std::to_string(token) + " of sample " +
+           std::to_string(samples.empty() ? row : samples[static_cast<std::size_t>(row)]) + " at position " +
+           std::to_string(first + place % length) + " is outside 0 .. " + std::to_string(vocabulary - 1) +
+           "; 'vocabulary' must be that of the data set";
   };
   return embedding(parameters[name() + ".weight"], x, message);
 }

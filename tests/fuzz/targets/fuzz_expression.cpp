@@ -1,7 +1,7 @@
 // Formulas of user-defined equations.
 #include <cstdint>
 
-#include "kernels/portability.hpp"
+#include "kernels/runtime.hpp"
 #include "tests/fuzz/expression_fuzz.hpp"
 #include "tests/fuzz/targets/guard.hpp"
 

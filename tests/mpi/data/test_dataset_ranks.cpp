@@ -15,7 +15,8 @@ namespace {
 std::string fingerprint(const Dataset& data) {
   std::string bytes;
   const auto add = [&](const Tensor& t) {
-    bytes.append(static_cast<const char*>(t.raw()), static_cast<std::size_t>(t.count()) * size_of(t.dtype()));
+    const std::vector<std::byte> own = t.to_bytes();
+    bytes.append(reinterpret_cast<const char*>(own.data()), own.size());
   };
   for (Split split : {Split::training, Split::validation, Split::test}) {
     const Examples examples = data.examples(split, test::all_of(data, split), DType::f64, 5, 3);

@@ -8,6 +8,7 @@
 
 #include "src/comm/tiles.hpp"
 #include "src/experiments/checkpointing.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -103,7 +104,7 @@ struct State {
     const int rank = communicator.rank();
     per_tile = Tensor::zeros({by_tile.size(rank), width}, DType::f64);
     for (long i = 0; i < per_tile.count(); ++i) {
-      per_tile.data<double>()[i] = fill * static_cast<double>(by_tile.begin(rank) * width + i);
+      host_update<double>(per_tile)[i] = fill * static_cast<double>(by_tile.begin(rank) * width + i);
     }
     for (long i = 0; i < by_sample.size(rank); ++i) {
       per_sample.push_back(fill * static_cast<double>(by_sample.begin(rank) + i));

@@ -6,6 +6,7 @@
 #include "src/rules/backprop.hpp"
 #include "src/rules/lbfgs.hpp"
 #include "src/rules/pipeline.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/support/rule_problem.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
@@ -23,8 +24,9 @@ Network perceptron() {
 
 Tensor drawn(const Shape& shape, std::int64_t step) {
   Tensor x = Tensor::empty(shape, DType::f64);
+  const HostWrite<double> values(x);
   RandomStream(7, "inputs")
-      .fill_normal(std::span(x.data<double>(), static_cast<std::size_t>(x.count())), step, 0);
+      .fill_normal(std::span(values.get(), static_cast<std::size_t>(x.count())), step, 0);
   return x;
 }
 
@@ -67,7 +69,8 @@ Trained train(LearningRule& rule, const Network& network, const Communicator& co
     for (const std::int64_t extent : network.input()) shape.push_back(extent);
     Tensor targets = Tensor::empty({shards, batch}, DType::i32);
     for (std::int64_t i = 0; i < targets.count(); ++i)
-      targets.data<std::int32_t>()[i] = static_cast<std::int32_t>((i + step) % network.output().count());
+      host_update<std::int32_t>(targets)[i] =
+          static_cast<std::int32_t>((i + step) % network.output().count());
     made->batch = {slice(drawn(shape, step), 0, first, first + local).clone(),
                    slice(targets, 0, first, first + local).clone(),
                    std::vector<std::int64_t>(static_cast<std::size_t>(local * batch))};

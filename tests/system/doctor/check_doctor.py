@@ -44,6 +44,8 @@ with tempfile.TemporaryDirectory() as folder:
         check(report["python"]["python3"] and report["petsc"]["version"] and report["hdf5"]["version"], str(report))
         check(all(warning["remedy"] for warning in report["warnings"]), str(report["warnings"]))
         check("BLAS" not in words(report), words(report))
+        own = report["fft"]["library"] == "Rankine's own"
+        check(report["fft"]["library"] and own == ("Fourier" in words(report)), f"{report['fft']}: {words(report)}")
         check(not list(pathlib.Path().iterdir()), "files are left behind")
     text = doctor(1)
     check("self-test" in text and "WRONG" not in text and "good   gradient" in text, text)

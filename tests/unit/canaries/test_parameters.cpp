@@ -5,6 +5,7 @@
 #include "src/nn/embedding.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/tensor/elementary.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -40,7 +41,7 @@ TEST_F(Parameters, MaskedWeightsStayZeroUnderAdamAndRestart) {
     ParameterSet set = network.initial_parameters(1);
     ParameterInfo& part = set.parts()[0];
     part.mask = Tensor::full(part.shape, DType::f64, 1);
-    for (std::int64_t i = 0; i < part.mask.count(); i += 2) part.mask.data<double>()[i] = 0;
+    for (std::int64_t i = 0; i < part.mask.count(); i += 2) host_update<double>(part.mask)[i] = 0;
     set.project();
     return set;
   };

@@ -9,6 +9,7 @@
 #include "src/tensor/implicit.hpp"
 #include "src/tensor/ragged.hpp"
 #include "src/tensor/scan.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -46,9 +47,9 @@ TEST_F(Structures, SparseProductWithAGradientToAnEdgeMask) {
          e < graph.pattern->offsets[static_cast<std::size_t>(i) + 1]; ++e) {
       const std::int64_t j = graph.pattern->columns[static_cast<std::size_t>(e)];
       if ((i == 0 && j == 4) || (i == 4 && j == 0)) {
-        ones.data<double>()[e] = 0;
+        host_update<double>(ones)[e] = 0;
       } else {
-        degrees_kept.data<double>()[kept++] = graph.weights.data<double>()[e];
+        host_update<double>(degrees_kept)[kept++] = host_read<double>(graph.weights)[e];
       }
     }
   expect_same(spmm(graph.pattern, mul(graph.weights, ones), x), spmm(fewer.pattern, degrees_kept, x), 1e-15);

@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/state_registry.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -31,7 +32,7 @@ struct Owner {
   }
   void fill() {
     for (int i = 0; i < 6; ++i)
-      weights.data<float>()[i] = 1.0f / static_cast<float>(i - 2);  // one is infinite
+      host_update<float>(weights)[i] = 1.0f / static_cast<float>(i - 2);  // one is infinite
     history = {0.1, -0.0, std::numeric_limits<double>::denorm_min(), std::nan("7")};
     order = {3, 1, 2};
     step = std::int64_t{1} << 40;
@@ -55,9 +56,9 @@ TEST(StateRegistry, SavesAndRestoresEveryBit) {
   EXPECT_TRUE(second.warm);
   EXPECT_EQ(second.order, first.order);
   EXPECT_EQ(second.history.size(), 4u);
-  EXPECT_EQ(other_handle.data<float>()[5], 1.0f / 3) << "restored elsewhere than in place";
+  EXPECT_EQ(host_read<float>(other_handle)[5], 1.0f / 3) << "restored elsewhere than in place";
 
-  first.weights.data<float>()[0] = 5;  // a snapshot is a copy
+  host_update<float>(first.weights)[0] = 5;  // a snapshot is a copy
   EXPECT_EQ(of_second.save(), saved);
   of_first.restore(saved);
   EXPECT_EQ(of_first.save(), saved);

@@ -7,6 +7,7 @@
 #include "src/data/idx.hpp"
 #include "src/io/data_file.hpp"
 #include "tests/support/data_files.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -122,9 +123,9 @@ TEST_F(FashionMnistTest, GivesImagesLabelsAndIds) {
     for (std::size_t i = 0; i < examples.ids.size(); ++i) {
       const std::int64_t id = examples.ids[i];
       EXPECT_TRUE(seen.insert(id).second) << id;
-      EXPECT_EQ(examples.targets.data<std::int32_t>()[i], id % 10);
+      EXPECT_EQ(host_read<std::int32_t>(examples.targets)[i], id % 10);
       for (std::size_t p = 0; p < 16; ++p)
-        EXPECT_EQ(examples.inputs.data<float>()[i * 16 + p],
+        EXPECT_EQ(host_read<float>(examples.inputs)[i * 16 + p],
                   static_cast<float>(static_cast<double>((7 * id + 3 * p) % 256) / 255.0));
     }
   }
@@ -132,7 +133,7 @@ TEST_F(FashionMnistTest, GivesImagesLabelsAndIds) {
   const std::vector<std::int64_t> some{3, 0};
   const Examples examples = data->examples(Split::test, some, DType::f64);
   EXPECT_EQ(examples.ids, (std::vector<std::int64_t>{43, 40}));
-  EXPECT_EQ(examples.inputs.data<double>()[5], (5 * 3 + 5) / 255.0);
+  EXPECT_EQ(host_read<double>(examples.inputs)[5], (5 * 3 + 5) / 255.0);
   EXPECT_EQ(data->sources().size(), 4u);
   EXPECT_EQ(data->sources()[0].second.size(), 16u);
 }
@@ -142,8 +143,8 @@ TEST_F(FashionMnistTest, AveragesSquares) {
   EXPECT_EQ(data->input_shape(), (Shape{1, 2, 2}));
   const Examples examples = data->examples(Split::test, std::vector<std::int64_t>{2}, DType::f64);
   // Image 2 is 10 + p.
-  EXPECT_NEAR(examples.inputs.data<double>()[0], (10 + 11 + 14 + 15) / 4.0 / 255.0, 1e-15);
-  EXPECT_NEAR(examples.inputs.data<double>()[3], (20 + 21 + 24 + 25) / 4.0 / 255.0, 1e-15);
+  EXPECT_NEAR(host_read<double>(examples.inputs)[0], (10 + 11 + 14 + 15) / 4.0 / 255.0, 1e-15);
+  EXPECT_NEAR(host_read<double>(examples.inputs)[3], (20 + 21 + 24 + 25) / 4.0 / 255.0, 1e-15);
 }
 
 TEST_F(FashionMnistTest, StandardisesByTheTrainingExamples) {
@@ -216,7 +217,7 @@ TEST_F(FashionMnistTest, ReplacesLabelsOfTheTrainingSplitOnly) {
     const Examples examples = data->examples(split, all_of(*data, split), DType::f32);
     double count = 0;
     for (std::size_t i = 0; i < examples.ids.size(); ++i)
-      if (examples.targets.data<std::int32_t>()[i] !=
+      if (host_read<std::int32_t>(examples.targets)[i] !=
           (examples.ids[i] < 4000 ? examples.ids[i] % 10 : (examples.ids[i] - 4000) % 10))
         ++count;
     return count / static_cast<double>(examples.ids.size());
@@ -276,9 +277,9 @@ TEST(FashionMnist, ReadsTheInstalledFiles) {
   EXPECT_EQ(data->input_shape(), (Shape{1, 14, 14}));
   const Examples test = data->examples(Split::test, all_of(*data, Split::test), DType::f64);
   std::vector<int> count(10, 0);
-  for (int i = 0; i < 10000; ++i) ++count[static_cast<std::size_t>(test.targets.data<std::int32_t>()[i])];
-  EXPECT_EQ(count, std::vector<int>(10, 1000));        // the test file is balanced
-  EXPECT_EQ(test.targets.data<std::int32_t>()[0], 9);  // the first test image is an ankle boot
+  for (int i = 0; i < 10000; ++i) ++count[static_cast<std::size_t>(host_read<std::int32_t>(test.targets)[i])];
+  EXPECT_EQ(count, std::vector<int>(10, 1000));            // the test file is balanced
+  EXPECT_EQ(host_read<std::int32_t>(test.targets)[0], 9);  // the first test image is an ankle boot
   double sum = 0;
   for (double v : test.inputs.to_vector()) sum += v;
   EXPECT_NEAR(sum / static_cast<double>(test.inputs.count()), 0.2868,

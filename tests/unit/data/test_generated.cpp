@@ -7,6 +7,7 @@
 
 #include "src/data/splits.hpp"
 #include "tests/support/data_files.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -51,8 +52,8 @@ TEST(GaussianMixture, HasItsMoments) {
   for (std::int32_t c = 0; c < 2; ++c) {
     double n = 0, sum = 0, squares = 0;
     for (std::size_t i = 0; i < examples.ids.size(); ++i) {
-      if (examples.targets.data<std::int32_t>()[i] != c) continue;
-      const double x = examples.inputs.data<double>()[3 * i];
+      if (host_read<std::int32_t>(examples.targets)[i] != c) continue;
+      const double x = host_read<double>(examples.inputs)[3 * i];
       ++n, sum += x, squares += x * x;
     }
     EXPECT_NEAR(n, 10000, 4 * std::sqrt(5000));
@@ -72,7 +73,7 @@ TEST(Teacher, IsAFunctionAndNoisyInTrainingOnly) {
   // A teacher without hidden layers is linear: the fifth input is a combination of four others, and so is its
   // target.
   const Examples e = every(*clean, Split::test);
-  const double* x = e.inputs.data<double>();
+  const HostRead<double> x(e.inputs);
   double a[4][5];
   for (int r = 0; r < 4; ++r) {
     for (int c = 0; c < 4; ++c) a[r][c] = x[4 * c + r];
@@ -85,8 +86,8 @@ TEST(Teacher, IsAFunctionAndNoisyInTrainingOnly) {
       for (int c = p; c < 5; ++c) a[r][c] -= factor * a[p][c];
     }
   double expected = 0;
-  for (int p = 0; p < 4; ++p) expected += a[p][4] / a[p][p] * e.targets.data<double>()[2 * p];
-  EXPECT_NEAR(e.targets.data<double>()[8], expected, 1e-9);
+  for (int p = 0; p < 4; ++p) expected += a[p][4] / a[p][p] * host_read<double>(e.targets)[2 * p];
+  EXPECT_NEAR(host_read<double>(e.targets)[8], expected, 1e-9);
   for (const char* activation : {"relu", "tanh", "square"})
     EXPECT_NO_THROW(make_dataset("name: teacher, activation: " + std::string(activation)));
 }
@@ -95,10 +96,10 @@ TEST(Sine, IsItsFormula) {
   const auto data = make_dataset("name: sine, frequencies: [1, 3], amplitudes: [1, 0.5], low: 2, high: 4");
   const Examples e = every(*data, Split::test);
   for (std::size_t i = 0; i < e.ids.size(); ++i) {
-    const double x = e.inputs.data<double>()[i];
+    const double x = host_read<double>(e.inputs)[i];
     EXPECT_GT(x, 2);
     EXPECT_LT(x, 4);
-    EXPECT_NEAR(e.targets.data<double>()[i],
+    EXPECT_NEAR(host_read<double>(e.targets)[i],
                 std::sin(2 * std::numbers::pi * x) + 0.5 * std::sin(6 * std::numbers::pi * x), 1e-12);
   }
   EXPECT_THAT(refusal("name: sine, frequencies: [1, 2]"),
@@ -116,12 +117,13 @@ TEST(Parity, IsAParityAndUsesNoPatternTwice) {
   for (Split split : all_splits) {
     const Examples e = every(*data, split);
     for (std::size_t i = 0; i < e.ids.size(); ++i) {
-      const double* x = e.inputs.data<double>() + 7 * i;
+      const HostRead<double> inputs(e.inputs);
+      const double* x = inputs + 7 * i;
       EXPECT_TRUE(patterns.insert(std::vector<double>(x, x + 7)).second);
       std::erase_if(triples, [&](int t) {
         int odd = 0;
         for (int b = 0; b < 7; ++b) odd ^= (t >> b & 1) & (x[b] > 0 ? 1 : 0);
-        return odd != e.targets.data<std::int32_t>()[i];
+        return odd != host_read<std::int32_t>(e.targets)[i];
       });
     }
   }
@@ -145,12 +147,12 @@ TEST(ModularAddition, CoversAllPairsOnce) {
     for (Split split : all_splits) {
       const Examples e = every(*data, split);
       for (std::size_t i = 0; i < e.ids.size(); ++i) {
-        const std::int64_t a = e.inputs.data<std::int32_t>()[2 * i],
-                           b = e.inputs.data<std::int32_t>()[2 * i + 1];
+        const std::int64_t a = host_read<std::int32_t>(e.inputs)[2 * i],
+                           b = host_read<std::int32_t>(e.inputs)[2 * i + 1];
         EXPECT_EQ(e.ids[i], 11 * a + b);
         seen.insert(e.ids[i]);
         const std::int64_t result = operation[0] == 'a' ? a + b : operation[0] == 's' ? a - b + 11 : a * b;
-        EXPECT_EQ(e.targets.data<std::int32_t>()[i], result % 11);
+        EXPECT_EQ(host_read<std::int32_t>(e.targets)[i], result % 11);
       }
     }
     EXPECT_EQ(seen.size(), 121u);
@@ -169,9 +171,9 @@ TEST(ModularAddition, CanBeUnorderedOneHotAndNoisy) {
       const std::int64_t a = e.ids[i] / 13, b = e.ids[i] % 13;
       EXPECT_LE(a, b);
       for (int k = 0; k < 26; ++k)
-        EXPECT_EQ(e.inputs.data<double>()[26 * i + static_cast<std::size_t>(k)],
+        EXPECT_EQ(host_read<double>(e.inputs)[26 * i + static_cast<std::size_t>(k)],
                   k == a || k == 13 + b ? 1 : 0);
-      wrong += e.targets.data<std::int32_t>()[i] != (a + b) % 13 ? 1 : 0;
+      wrong += host_read<std::int32_t>(e.targets)[i] != (a + b) % 13 ? 1 : 0;
     }
     EXPECT_EQ(wrong, split == Split::training ? 12 : 0);  // a quarter of 46, rounded
   }

@@ -8,6 +8,7 @@
 #include "src/data/csv.hpp"
 #include "src/data/splits.hpp"
 #include "tests/support/data_files.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -156,9 +157,9 @@ TEST_F(TableTest, ScalesByTheTrainingRows) {
   const Examples test = data->examples(Split::test, all_of(*data, Split::test), DType::f64);
   for (std::size_t i = 0; i < test.ids.size(); ++i) {
     const double expected = (static_cast<double>(test.ids[i]) - mean) / std::sqrt(square);
-    EXPECT_NEAR(test.inputs.data<double>()[3 * i], expected, 1e-12);
-    EXPECT_EQ(test.inputs.data<double>()[3 * i + 1], 0);  // a constant column
-    EXPECT_NEAR(test.targets.data<double>()[i], expected, 1e-12);
+    EXPECT_NEAR(host_read<double>(test.inputs)[3 * i], expected, 1e-12);
+    EXPECT_EQ(host_read<double>(test.inputs)[3 * i + 1], 0);  // a constant column
+    EXPECT_NEAR(host_read<double>(test.targets)[i], expected, 1e-12);
   }
 }
 
@@ -167,15 +168,15 @@ TEST_F(TableTest, ScalesToARangeOrNotAtAll) {
   const Examples training = data->examples(Split::training, all_of(*data, Split::training), DType::f64);
   double least = 1, most = 0;
   for (std::size_t i = 0; i < training.ids.size(); ++i) {
-    least = std::min(least, training.inputs.data<double>()[3 * i]);
-    most = std::max(most, training.inputs.data<double>()[3 * i]);
-    EXPECT_EQ(training.targets.data<double>()[i], static_cast<double>(2 * training.ids[i] + 1));
+    least = std::min(least, host_read<double>(training.inputs)[3 * i]);
+    most = std::max(most, host_read<double>(training.inputs)[3 * i]);
+    EXPECT_EQ(host_read<double>(training.targets)[i], static_cast<double>(2 * training.ids[i] + 1));
   }
   EXPECT_EQ(least, 0);
   EXPECT_EQ(most, 1);
   const auto raw = make_dataset(deck("target: y, task: regression, scaling: none"));
   const Examples one = raw->examples(Split::test, std::vector<std::int64_t>{0}, DType::f64);
-  EXPECT_EQ(one.inputs.data<double>()[0], static_cast<double>(one.ids[0]));
+  EXPECT_EQ(host_read<double>(one.inputs)[0], static_cast<double>(one.ids[0]));
 }
 
 TEST_F(TableTest, ReadsClasses) {
@@ -188,7 +189,7 @@ TEST_F(TableTest, ReadsClasses) {
   for (Split split : all_splits) {
     const Examples examples = texts->examples(split, all_of(*texts, split), DType::f32);
     for (std::size_t i = 0; i < examples.ids.size(); ++i)
-      EXPECT_EQ(examples.targets.data<std::int32_t>()[i], order[examples.ids[i] % 3]);
+      EXPECT_EQ(host_read<std::int32_t>(examples.targets)[i], order[examples.ids[i] % 3]);
   }
 }
 
@@ -291,7 +292,7 @@ TEST(Table, ReadsTheInstalledFiles) {
     for (std::int64_t c = 0; c < k.features; ++c) {
       double sum = 0, squares = 0;
       for (std::int64_t i = 0; i < training.inputs.extent(0); ++i) {
-        const double v = training.inputs.data<double>()[i * k.features + c];
+        const double v = host_read<double>(training.inputs)[i * k.features + c];
         sum += v, squares += v * v;
       }
       const auto n = static_cast<double>(training.inputs.extent(0));
@@ -305,10 +306,8 @@ TEST(Table, ReadsTheInstalledFiles) {
       "name: table, table: digits, shape: [1, 8, 8], scaling: none, rows: {train: [0, 3], test: [3, 1797]}");
   EXPECT_EQ(digits->input_shape(), (Shape{1, 8, 8}));
   const Examples first = digits->examples(Split::training, std::vector<std::int64_t>{0, 1, 2}, DType::f32);
-  EXPECT_EQ(first.inputs.data<float>()[3], 13);  // the first digits are a 0, a 1 and a 2
-  EXPECT_THAT(
-      std::vector<std::int32_t>(first.targets.data<std::int32_t>(), first.targets.data<std::int32_t>() + 3),
-      ElementsAre(0, 1, 2));
+  EXPECT_EQ(host_read<float>(first.inputs)[3], 13);  // the first digits are a 0, a 1 and a 2
+  EXPECT_THAT(host_values<std::int32_t>(first.targets), ElementsAre(0, 1, 2));
 }
 
 }  // namespace

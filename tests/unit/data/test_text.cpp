@@ -7,6 +7,7 @@
 
 #include "src/data/splits.hpp"
 #include "tests/support/data_files.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -45,12 +46,12 @@ TEST_F(TextTest, PredictsTheNextByte) {
   const Examples two = data->examples(Split::training, std::vector<std::int64_t>{1, 19}, DType::f32);
   EXPECT_EQ(two.inputs.dtype(), DType::i32);
   for (int i = 0; i < 8; ++i) {
-    EXPECT_EQ(two.inputs.data<std::int32_t>()[i], 8 + i);
-    EXPECT_EQ(two.targets.data<std::int32_t>()[i], 9 + i);
+    EXPECT_EQ(host_read<std::int32_t>(two.inputs)[i], 8 + i);
+    EXPECT_EQ(host_read<std::int32_t>(two.targets)[i], 9 + i);
   }
   // Window 19 begins at byte 152 of a, and what it predicts last is the first byte of b.
   EXPECT_EQ(two.ids, (std::vector<std::int64_t>{8, 152}));
-  EXPECT_EQ(two.targets.data<std::int32_t>()[15], 200);
+  EXPECT_EQ(host_read<std::int32_t>(two.targets)[15], 200);
   EXPECT_EQ(data->examples(Split::training, std::vector<std::int64_t>{20}, DType::f32).ids[0], 200);
 }
 
@@ -64,8 +65,8 @@ TEST_F(TextTest, SplitsShareNoByte) {
     for (std::size_t w = 0; w < examples.ids.size(); ++w)
       for (int i = 0; i <= 5; ++i) {
         const std::int32_t byte =
-            i < 5 ? examples.inputs.data<std::int32_t>()[w * 5 + static_cast<std::size_t>(i)]
-                  : examples.targets.data<std::int32_t>()[w * 5 + 4];
+            i < 5 ? host_read<std::int32_t>(examples.inputs)[w * 5 + static_cast<std::size_t>(i)]
+                  : host_read<std::int32_t>(examples.targets)[w * 5 + 4];
         if (i == 0) {
           EXPECT_EQ(byte, static_cast<unsigned char>(all[static_cast<std::size_t>(examples.ids[w])]));
         }
@@ -85,8 +86,8 @@ TEST_F(TextTest, NumbersTheBytesThatOccur) {
   const auto data = make_dataset("name: text, path: '" + folder.path() + "', length: 2, alphabet: occurring");
   EXPECT_EQ(data->classes(), 5);
   const Examples first = data->examples(Split::training, std::vector<std::int64_t>{0}, DType::f32);
-  EXPECT_EQ(first.inputs.data<std::int32_t>()[0], 4);
-  EXPECT_EQ(first.inputs.data<std::int32_t>()[1], 0);
+  EXPECT_EQ(host_read<std::int32_t>(first.inputs)[0], 4);
+  EXPECT_EQ(host_read<std::int32_t>(first.inputs)[1], 0);
 }
 
 TEST_F(TextTest, TakesEachTextOnce) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/experts/storage_problem.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/fno_support.hpp"
 
 namespace rankine::testing {
@@ -71,7 +72,7 @@ inline double error_along(const std::vector<double>& direction, const std::vecto
   const double slope = std::inner_product(gradient.begin(), gradient.end(), direction.begin(), 0.0);
   const auto along = [&](double h) {
     const ParameterSet moved = parameters.clone();
-    for (std::int64_t i = 0; i < moved.count(); ++i) moved.flat().data<double>()[i] += h * direction[i];
+    for (std::int64_t i = 0; i < moved.count(); ++i) host_update<double>(moved.flat())[i] += h * direction[i];
     return loss_of(moved);
   };
   double error = 1;

@@ -6,6 +6,7 @@
 
 #include "src/experts/constraint_layer.hpp"
 #include "src/pde/diffusion_sorption.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/experts/near_solution.hpp"
 
 namespace rankine {
@@ -81,8 +82,8 @@ TEST_P(ConstraintLayerTest, MixedPrecisionGradientIsClose) {
   const ParameterSet parameters = exact.initial_parameters(4);
   const ParameterSet rounded = mixed.initial_parameters(4);
   for (std::int64_t i = 0; i < parameters.count(); ++i) {
-    rounded.flat().data<float>()[i] = static_cast<float>(parameters.flat().data<double>()[i]);
-    parameters.flat().data<double>()[i] = rounded.flat().data<float>()[i];
+    host_update<float>(rounded.flat())[i] = static_cast<float>(host_read<double>(parameters.flat())[i]);
+    host_update<double>(parameters.flat())[i] = host_read<float>(rounded.flat())[i];
   }
   Tensor reference, found;
   loss_of(exact, parameters, &reference);

@@ -26,7 +26,7 @@ class Golden : public ::testing::TestWithParam<GoldenCase> {
     return CollocatedProblem(pde, communicator, tiles(), g.t, g.x, TileGrid(g.nt(), g.nx(), 1, g.experts),
                              g.basis, options, solver);
   }
-  TilePartition tiles() const { return TilePartition(TileGrid(g.nt(), g.nx(), 1, 4), 1, 0); }
+  TilePartition tiles() const { return TilePartition(TileGrid(g.nt(), g.nx(), 1, g.tiles), 1, 0); }
   std::vector<double> to_tiles(const std::vector<double>& whole, long channels) const {
     std::vector<double> out(whole.size());
     SampleTranspose(communicator, tiles())
@@ -168,10 +168,10 @@ TEST_P(Golden, GradientWithRespectToTheBasesAgreesWithDifferences) {
 
 TEST_P(Golden, EveryParameterGradientAgrees) {
   // Network, stencils, the implicit gradient of the solve at the stored coefficients, and the loss.
-  const testing::GoldenNetwork network(g, 4);
+  const testing::GoldenNetwork network(g, g.tiles);
   const CollocatedProblem p = problem(paper_solver());
   const CollocatedBatch b = batch();
-  const BoundParameters bound = network.parameters.bind(local_tile_sum(4));
+  const BoundParameters bound = network.parameters.bind(local_tile_sum(g.tiles));
   const Tensor output = network.model.forward(bound, network.input);
   const std::vector<double> fields = output.to_vector(), ones(g.batch, 1.0);
   std::vector<double> fields_bar(fields.size());

@@ -41,10 +41,10 @@ TEST(Pdebench, WhatIsWrittenIsRead) {
   EXPECT_EQ(file.x(), x);
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(file.read_sample(i), sample(i)) << "exact in float32 for these numbers";
-  const auto stated = file.attributes(2);
-  ASSERT_EQ(stated.size(), 1u);
-  EXPECT_EQ(stated[0].place, "/0002@config");
-  EXPECT_EQ(stated[0].text, "seed: 2\n");
+  std::map<std::string, std::string> stated;
+  for (const PdebenchAttribute& attribute : file.attributes(2)) stated[attribute.place] = attribute.text;
+  EXPECT_EQ(stated, (std::map<std::string, std::string>{{"/0002@config", "seed: 2\n"},
+                                                        {"/@format", "rankine-samples"}}));
   EXPECT_THROW(file.read_sample(3), InputError);
 }
 

@@ -41,6 +41,7 @@ TEST(Provenance, HoldsBuildRunAndEnvironmentButNoCredential) {
   EXPECT_THAT(got["versions/hdf5"], MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
   EXPECT_THAT(got["versions/kokkos"], Not(""));
   EXPECT_THAT(got["versions/petsc"], Not(""));
+  EXPECT_THAT(got["versions/fft"], MatchesRegex("(FFTW|cuFFT) [0-9].*|Rankine's own"));
   EXPECT_THAT(got["compiler"], Not(""));
   EXPECT_THAT(got["stop_utc"], MatchesRegex("20[0-9-]+T[0-9:]+Z"));
 }

@@ -5,6 +5,7 @@
 
 #include "src/deck/node.hpp"
 #include "src/nn/network.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine::testing {
@@ -30,7 +31,7 @@ inline ParameterSet moved_parameters(const Network& network, double by = 0.3, st
   ParameterSet set = network.initial_parameters(seed);
   std::mt19937 rng(17);
   std::uniform_real_distribution<double> uniform(-by, by);
-  for (std::int64_t i = 0; i < set.count(); ++i) set.flat().data<double>()[i] += uniform(rng);
+  for (std::int64_t i = 0; i < set.count(); ++i) host_update<double>(set.flat())[i] += uniform(rng);
   return set;
 }
 

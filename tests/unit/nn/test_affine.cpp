@@ -1,5 +1,6 @@
 #include "src/nn/affine.hpp"
 #include "src/nn/embedding.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -60,7 +61,7 @@ TEST_F(Affine, EmbeddingAndItsAdjoint) {
   const auto rows = y.to_vector(), values = table.to_vector();
   for (std::size_t i = 0; i < 6; ++i)
     for (std::size_t d = 0; d < 2; ++d) {
-      const std::size_t token = static_cast<std::size_t>(tokens.data<std::int32_t>()[i]);
+      const std::size_t token = static_cast<std::size_t>(host_read<std::int32_t>(tokens)[i]);
       EXPECT_EQ(rows[2 * i + d], values[((i / 3) * 4 + token) * 2 + d]);
     }
   expect_gradient([&](const List& x) { return List{embedding(x[0], tokens)}; }, {table});

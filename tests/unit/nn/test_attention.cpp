@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "src/nn/attention.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -15,7 +16,7 @@ double at(const Tensor& x, std::initializer_list<std::int64_t> index) {
   std::int64_t offset = 0;
   int axis = 0;
   for (const std::int64_t i : index) offset += i * x.strides()[axis++];
-  return x.data<double>()[offset];
+  return host_read<double>(x)[offset];
 }
 
 // One output at a time, from the definition.

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "src/nn/csr.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -18,8 +19,8 @@ Tensor dense_matrix(const CsrPattern& p, const Tensor& values) {
   for (std::int64_t i = 0; i < p.rows; ++i)
     for (std::int64_t e = p.offsets[static_cast<std::size_t>(i)];
          e < p.offsets[static_cast<std::size_t>(i) + 1]; ++e)
-      y.data<double>()[i * p.columns_count + p.columns[static_cast<std::size_t>(e)]] =
-          values.data<double>()[e];
+      host_update<double>(y)[i * p.columns_count + p.columns[static_cast<std::size_t>(e)]] =
+          host_read<double>(values)[e];
   return y;
 }
 
@@ -40,8 +41,8 @@ TEST_F(SparseProduct, EqualsTheDenseOne) {
   for (std::int64_t l = 0; l < 2; ++l)
     for (std::int64_t i = 0, e = 0; i < 4; ++i)
       for (; e < p->offsets[static_cast<std::size_t>(i) + 1]; ++e)
-        EXPECT_NEAR(some.data<double>()[l * 5 + e],
-                    all.data<double>()[(l * 4 + i) * 3 + p->columns[static_cast<std::size_t>(e)]], 1e-14);
+        EXPECT_NEAR(host_read<double>(some)[l * 5 + e],
+                    host_read<double>(all)[(l * 4 + i) * 3 + p->columns[static_cast<std::size_t>(e)]], 1e-14);
 }
 
 TEST_F(SparseProduct, Gradients) {

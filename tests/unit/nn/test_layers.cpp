@@ -11,6 +11,7 @@
 #include "src/nn/network.hpp"
 #include "src/nn/norms.hpp"
 #include "src/nn/pooling.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -38,7 +39,7 @@ void expect_near(const Tensor& a, const Tensor& b, double tolerance, const std::
 TEST_F(Layers, ActivationsAndTheirDerivatives) {
   // 137 values that keep away from the kinks at 0.
   Tensor x = random({137}, 0.05, 3);
-  for (int i = 0; i < 137; i += 2) x.data<double>()[i] *= -1;
+  for (int i = 0; i < 137; i += 2) host_update<double>(x)[i] *= -1;
   for (const std::string& name : activation_names) {
     SCOPED_TRACE(name);
     const Function f = [&name](const List& in) { return List{activation(name, in[0])}; };
@@ -137,7 +138,7 @@ TEST_F(Layers, BatchNormToTheSecondDerivative) {
 
 TEST_F(Layers, BatchNormsMomentsSurviveALargeMean) {
   Tensor x = random({2, 5, 3, 4, 6});
-  for (int i = 0; i < x.count(); ++i) x.data<double>()[i] = 300 + 0.5 * x.data<double>()[i];
+  for (int i = 0; i < x.count(); ++i) host_update<double>(x)[i] = 300 + 0.5 * host_read<double>(x)[i];
   const Tensor in = cast(x, DType::f32);
   for (const bool global : {false, true}) {
     BatchStatistics found;
@@ -161,8 +162,8 @@ TEST_F(Layers, BatchNormsMomentsSurviveALargeMean) {
         variance += (v - mean) * (v - mean) / 240;
         shard_variance += (v - means[l]) * (v - means[l]) / 240;
       });
-      EXPECT_NEAR(found.mean.data<double>()[c], mean, 1e-5);
-      EXPECT_NEAR(found.variance.data<double>()[c], global ? variance : shard_variance, 1e-6);
+      EXPECT_NEAR(host_read<double>(found.mean)[c], mean, 1e-5);
+      EXPECT_NEAR(host_read<double>(found.variance)[c], global ? variance : shard_variance, 1e-6);
       EXPECT_EQ(found.count, global ? 240 : 120);
     }
     const auto out = cast(y, DType::f64).to_vector();
@@ -338,6 +339,21 @@ TEST_F(Layers, DropoutDependsOnSeedNameStepAndSampleAlone) {
       },
       {at})[0];
   expect_near(grad({sum(through)}, {}, {at})[0], y, 0, "gradient after recomputation");
+}
+
+TEST_F(Layers, DropoutKeepsWhereTheStreamIsBelowOneMinusItsRate) {
+  const RandomStream stream(5, "dropout");
+  const std::vector<std::int64_t> samples{4, 7, 9, 2, 4, 100000};
+  const Tensor x = random({2, 3, 5, 7}, 1, 2);
+  const std::vector<double> in = x.to_vector(), y = dropout(x, 0.4, stream, 3, samples).to_vector();
+  for (std::size_t s = 0; s < samples.size(); ++s)
+    for (std::size_t k = 0; k < 35; ++k) {
+      const bool kept = stream.uniform(3, samples[s], static_cast<std::int64_t>(k)) < 1 - 0.4;
+      EXPECT_EQ(y[s * 35 + k], kept ? 1 / (1 - 0.4) * in[s * 35 + k] : 0)
+          << "sample " << s << " element " << k;
+    }
+  const std::vector<std::int64_t> bad{4, 7, 9, 2, 4, -1};
+  EXPECT_THROW(dropout(x, 0.4, stream, 3, bad), std::logic_error);
 }
 
 TEST_F(Layers, SayWhatDoesNotFit) {

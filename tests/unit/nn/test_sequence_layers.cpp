@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "src/nn/layers/attention.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -174,7 +175,7 @@ TEST(SequenceLayers, WrongInputSaysWhatItIs) {
     return "";
   };
   Tensor bad = some_tokens({1, 2, 6});
-  bad.data<std::int32_t>()[8] = 5;
+  host_update<std::int32_t>(bad)[8] = 5;
   EXPECT_THAT(message(bad, {.samples = {11, 12}}),
               HasSubstr("block0: token 5 of sample 12 at position 2 is outside 0 .. 4"));
   EXPECT_THAT(message(Tensor::zeros({1, 2, 6}, DType::f64), {}), HasSubstr("needs tokens (i32)"));

@@ -4,6 +4,7 @@
 
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -40,7 +41,7 @@ TEST(Adam, LeavesFrozenPartsKeepsMasksAndCallsProjections) {
   set.parts()[0].frozen = true;
   set.parts()[1].mask = values({1, 0, 1});
   set.parts()[1].projection = [](const Tensor& x) {
-    for (int i = 0; i < 3; ++i) x.data<double>()[i] = std::max(x.data<double>()[i], -0.005);
+    for (int i = 0; i < 3; ++i) host_update<double>(x)[i] = std::max(host_read<double>(x)[i], -0.005);
   };
   Adam adam{AdamOptions{}};
   adam.step(set, values({1, 1, 1, 1, -1}), 0.01);

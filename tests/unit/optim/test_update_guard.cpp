@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "src/optim/update_guard.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
@@ -128,7 +129,7 @@ TEST(UpdateGuard, AProjectionMayFailToo) {
   Setting s(DType::f64, std::make_unique<Adam>(AdamOptions{}));
   s.parameters.parts()[1].projection = [](const Tensor& part) {
     for (std::int64_t i = 0; i < part.count(); ++i)
-      part.data<double>()[i] = std::sqrt(part.data<double>()[i]);
+      host_update<double>(part)[i] = std::sqrt(host_read<double>(part)[i]);
   };
   UpdateGuard guard(*s.optimizer, s.parameters);
   const StateSnapshot before = s.state.save();

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "src/rules/seco.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/support/rule_problem.hpp"
 
 namespace rankine {
@@ -83,7 +84,7 @@ TEST(Seco, DropoutRepeatsInTheSecondPass) {
   const auto loss_at = [&](double distance) {
     Tensor moved = p.parameters.flat().clone();
     for (std::int64_t i = 0; i < moved.count(); ++i)
-      moved.data<double>()[i] += distance * random.normal(0, 0, i);
+      host_update<double>(moved)[i] += distance * random.normal(0, 0, i);
     return p.rule.gradient(p.parameters.with_values(moved), p.tiles, p.batch, p.pass, all_of(3)).loss;
   };
   const double step = 1e-5, difference = (loss_at(step) - loss_at(-step)) / (2 * step);

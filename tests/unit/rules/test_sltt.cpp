@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "src/rules/sltt.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/support/rule_problem.hpp"
 
 namespace rankine {
@@ -28,7 +29,7 @@ struct Problem : testing::RuleProblem {
     pass.update_statistics = false;
     batch.inputs = Tensor::empty({kShards, kBatch, kInputs}, DType::f64);
     for (std::int64_t i = 0; i < batch.inputs.count(); ++i)
-      batch.inputs.data<double>()[i] = random.normal(0, 0, i);
+      host_update<double>(batch.inputs)[i] = random.normal(0, 0, i);
     batch.targets = drawn_integers({kShards, kBatch}, 4, 0);
     rule.begin(setup(), parameters);
   }
@@ -142,7 +143,7 @@ TEST(Sltt, PredictsTheMeanOverTimeAndReadsSequences) {
   const ParameterSet parameters = network.initial_parameters(0);
   const BoundParameters bound = parameters.bind(one);
   Tensor x = Tensor::zeros({1, 2, 3, 7}, DType::f64);
-  for (std::int64_t i = 0; i < x.count(); ++i) x.data<double>()[i] = std::sin(static_cast<double>(i));
+  for (std::int64_t i = 0; i < x.count(); ++i) host_update<double>(x)[i] = std::sin(static_cast<double>(i));
   Pass pass{.shards = one};
   const std::vector<double> found = rule.predict(network, bound, x, pass).to_vector();
   const std::vector<double> expected = network.forward(bound, mean(x, {2}), pass).to_vector();

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "src/tensor/ops.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine::testing {
 
@@ -39,14 +40,13 @@ inline void expect_gradient(const Function& fn, const std::vector<Tensor>& at, d
     const std::vector<double> found = gradients[k].to_vector();
     std::vector<Tensor> moved;
     for (const Tensor& x : at) moved.push_back(x.clone());
-    double* data = moved[k].data<double>();
     for (std::size_t i = 0; i < found.size(); ++i) {
-      const double centre = data[i];
-      data[i] = centre + h;
+      const double centre = host_read<double>(moved[k])[i];
+      host_update<double>(moved[k])[i] = centre + h;
       const double up = value(moved);
-      data[i] = centre - h;
+      host_update<double>(moved[k])[i] = centre - h;
       const double down = value(moved);
-      data[i] = centre;
+      host_update<double>(moved[k])[i] = centre;
       const double expected = (up - down) / (2 * h);
       EXPECT_NEAR(found[i], expected, tolerance * std::max(1.0, std::abs(expected)))
           << "input " << k << ", element " << i;

@@ -2,6 +2,7 @@
 
 #include "src/tensor/complex_ops.hpp"
 #include "src/tensor/scan.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -39,8 +40,9 @@ TEST_F(Complex, MatrixProduct) {
     for (std::int64_t i = 0; i < 3; ++i)
       for (std::int64_t j = 0; j < 2; ++j) {
         C sum = 0;
-        for (std::int64_t k = 0; k < 4; ++k) sum += a.data<C>()[(l * 3 + i) * 4 + k] * b.data<C>()[k * 2 + j];
-        EXPECT_NEAR(std::abs(y.data<C>()[(l * 3 + i) * 2 + j] - sum), 0, 1e-14);
+        for (std::int64_t k = 0; k < 4; ++k)
+          sum += host_read<C>(a)[(l * 3 + i) * 4 + k] * host_read<C>(b)[k * 2 + j];
+        EXPECT_NEAR(std::abs(host_read<C>(y)[(l * 3 + i) * 2 + j] - sum), 0, 1e-14);
       }
   const List parts{random({2, 3, 4}), random({2, 3, 4}), random({4, 2}), random({4, 2})};
   const Function product = on_pairs([](const List& x) { return List{matmul(x[0], x[1])}; });
@@ -57,12 +59,13 @@ TEST_F(Complex, TransformOfAnyLength) {
         for (std::int64_t k = 0; k < n; ++k) {
           C sum = 0;
           for (std::int64_t j = 0; j < n; ++j)
-            sum += x.data<C>()[(o * n + j) * 2 + i] *
+            sum += host_read<C>(x)[(o * n + j) * 2 + i] *
                    std::polar(1.0, -2 * M_PI * static_cast<double>(j * k % n) / static_cast<double>(n));
-          ASSERT_NEAR(std::abs(y.data<C>()[(o * n + k) * 2 + i] - sum), 0,
+          ASSERT_NEAR(std::abs(host_read<C>(y)[(o * n + k) * 2 + i] - sum), 0,
                       2e-13 * std::sqrt(static_cast<double>(n)));
-          ASSERT_NEAR(std::abs(back.data<C>()[(o * n + k) * 2 + i] - x.data<C>()[(o * n + k) * 2 + i]), 0,
-                      1e-14);
+          ASSERT_NEAR(
+              std::abs(host_read<C>(back)[(o * n + k) * 2 + i] - host_read<C>(x)[(o * n + k) * 2 + i]), 0,
+              1e-14);
         }
   }
 }

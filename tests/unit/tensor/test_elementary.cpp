@@ -2,6 +2,7 @@
 #include "src/tensor/elementary.hpp"
 #include "src/tensor/ragged.hpp"
 #include "src/tensor/scan.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -69,10 +70,8 @@ TEST_F(Elementary, ExtremesGiveTheirGradientToTheFirst) {
   EXPECT_EQ(max(x, 1).to_vector(), (Values{5, 0}));
   EXPECT_EQ(min(x, 1, true).shape(), (Shape{2, 1}));
   const Tensor top = argmax(x, 1), low = argmin(x, 1);
-  EXPECT_EQ(std::vector<std::int64_t>(top.data<std::int64_t>(), top.data<std::int64_t>() + 2),
-            (std::vector<std::int64_t>{1, 1}));
-  EXPECT_EQ(std::vector<std::int64_t>(low.data<std::int64_t>(), low.data<std::int64_t>() + 2),
-            (std::vector<std::int64_t>{0, 0}));
+  EXPECT_EQ(host_values<std::int64_t>(top), (std::vector<std::int64_t>{1, 1}));
+  EXPECT_EQ(host_values<std::int64_t>(low), (std::vector<std::int64_t>{0, 0}));
   EXPECT_EQ(grad({max(x, 1)}, {values({1, 10})}, {x})[0].to_vector(), (Values{0, 1, 0, 0, 0, 10, 0, 0}));
   EXPECT_EQ(grad({min(x, 0)}, {values({1, 2, 3, 4})}, {x})[0].to_vector(), (Values{0, 0, 0, 0, 1, 2, 3, 4}));
   const Tensor a = random({3, 4, 2});
@@ -103,7 +102,7 @@ TEST_F(Elementary, RaggedBatches) {
     for (std::int64_t i = 0; i < 3; ++i)
       for (std::size_t s = 0; s < 4; ++s) {
         const auto at = [&](const Tensor& t, std::int64_t rows, std::int64_t k) {
-          return t.data<double>()[(o * rows + k) * 3 + i];
+          return host_read<double>(t)[(o * rows + k) * 3 + i];
         };
         double total = 0, top = -HUGE_VAL, norm = 0;
         for (std::int64_t k = offsets[s]; k < offsets[s + 1]; ++k) {
@@ -137,8 +136,8 @@ TEST_F(Elementary, DiagonalScan) {
         double state = 0;
         for (std::int64_t k = 0; k < 5; ++k) {
           const std::int64_t at = (o * 5 + (reverse ? 4 - k : k)) * 3 + i;
-          state = a.data<double>()[at] * state + b.data<double>()[at];
-          EXPECT_NEAR(h.data<double>()[at], state, 1e-15);
+          state = host_read<double>(a)[at] * state + host_read<double>(b)[at];
+          EXPECT_NEAR(host_read<double>(h)[at], state, 1e-15);
         }
       }
     expect_gradient([reverse](const List& x) { return List{diagonal_scan(x[0], x[1], 1, reverse)}; }, {a, b});

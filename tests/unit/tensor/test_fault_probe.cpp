@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "src/tensor/fault_probe.hpp"
+#include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/fno_support.hpp"
 
 namespace rankine {
@@ -76,7 +77,7 @@ class FaultInNetwork : public ::testing::Test {
   }
   static Tensor spoilt(const Tensor& x) {
     Tensor out = x.clone();
-    out.data<float>()[5] = NAN;
+    host_update<float>(out)[5] = NAN;
     // The same place on the tape, with another value.
     return add(x, sub(out, x.detach()));
   }
@@ -91,7 +92,7 @@ class FaultInNetwork : public ::testing::Test {
 TEST_F(FaultInNetwork, NoneIsFoundWhereThereIsNone) { EXPECT_FALSE(run()); }
 
 TEST_F(FaultInNetwork, Weights) {
-  parameters.view("block1.conv.weight").data<float>()[3] = NAN;
+  host_update<float>(parameters.view("block1.conv.weight"))[3] = NAN;
   const auto found = run();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "parameters");
@@ -99,7 +100,7 @@ TEST_F(FaultInNetwork, Weights) {
 }
 
 TEST_F(FaultInNetwork, Input) {
-  input.data<float>()[0] = NAN;
+  host_update<float>(input)[0] = NAN;
   const auto found = run();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->layer, "fc0");
@@ -134,7 +135,7 @@ TEST_F(FaultInNetwork, GradientsOfEachLayer) {
 
 TEST_F(FaultInNetwork, OverflowInsideALayer) {
   const Tensor spectral = parameters.view("block1.spectral");
-  for (std::int64_t i = 0; i < spectral.count(); ++i) spectral.data<float>()[i] = 3e38F;
+  for (std::int64_t i = 0; i < spectral.count(); ++i) host_update<float>(spectral)[i] = 3e38F;
   const auto found = run();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->layer, "block1");

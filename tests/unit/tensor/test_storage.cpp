@@ -1,22 +1,23 @@
 #include <gtest/gtest.h>
 
 #include "src/tensor/ops.hpp"
+#include "tests/support/host_elements.hpp"
 
 namespace rankine {
 namespace {
 
 TEST(Storage, IsAlignedCountedAndReused) {
   const std::size_t before = memory_account().live;
-  void* first = nullptr;
+  DevicePtr<double> first;
   {
     const Tensor x = Tensor::empty({1000, 1000}, DType::f64);
-    first = x.raw();
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 64, 0u);
+    first = x.device<double>();
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first.opaque()) % 64, 0u);
     EXPECT_GE(memory_account().live, before + 8000000);
   }
   EXPECT_EQ(memory_account().live, before);
   const Tensor y = Tensor::empty({1000, 1000}, DType::f64);
-  EXPECT_EQ(y.raw(), first);
+  EXPECT_TRUE(y.device<double>() == first);
 }
 
 TEST(Storage, BackwardFreesAsItGoes) {
@@ -46,7 +47,7 @@ TEST(Tensor, ViewsShareMemoryAndMessagesName) {
   EXPECT_EQ(column.to_vector(), (std::vector<double>{1, 4}));
   EXPECT_EQ(permute(x, {1, 0}).to_vector(), (std::vector<double>{0, 3, 1, 4, 2, 5}));
   EXPECT_EQ(expand(slice(x, 0, 0, 1), {2, 3}).to_vector(), (std::vector<double>{0, 1, 2, 0, 1, 2}));
-  EXPECT_THROW(x.data<float>(), std::logic_error);
+  EXPECT_THROW(x.device<float>(), std::logic_error);
   EXPECT_THROW(x.extent(2), InputError);
   EXPECT_THROW(variable(Tensor::zeros({2}, DType::i64)), InputError);
   EXPECT_EQ(Tensor::zeros({0, 4}, DType::f32).count(), 0);

@@ -1,0 +1,56 @@
+# cmake -DSOURCE=... -DWORK=... -P option.cmake: see CMakeLists.txt beside this file.
+cmake_minimum_required(VERSION 3.22)
+
+# configure(choice flag...): configures kernels/ with RANKINE_FFT=choice, and sets `result`, `output` and the `file` that
+# defines the transform.
+function(configure choice)
+  file(REMOVE_RECURSE "${WORK}")
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${WORK}" -G "${GENERATOR}" "-DCMAKE_CXX_COMPILER=${CXX}"
+      "-DCMAKE_C_COMPILER=${C}" -DRANKINE_KERNELS_ONLY=ON -DRANKINE_TESTS=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+      "-DRANKINE_FFT=${choice}" ${ARGN}
+    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  string(REGEX REPLACE "[ \n]+" " " output "${output}")
+  set(file "")
+  if(EXISTS "${WORK}/compile_commands.json")
+    file(READ "${WORK}/compile_commands.json" commands)
+    string(REGEX MATCHALL "kernels/fft_library_[a-z]+\\.cpp" file "${commands}")
+    list(REMOVE_DUPLICATES file)
+  endif()
+  foreach(name result output file)
+    set(${name} "${${name}}" PARENT_SCOPE)
+  endforeach()
+endfunction()
+function(expect_file choice library)
+  configure("${choice}" ${ARGN})
+  if(NOT result EQUAL 0 OR NOT file STREQUAL "kernels/fft_library_${library}.cpp")
+    message(FATAL_ERROR "RANKINE_FFT=${choice} ${ARGN} compiles '${file}', not ${library}:\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+function(expect_error choice text)
+  configure("${choice}" ${ARGN})
+  if(result EQUAL 0 OR NOT output MATCHES "${text}")
+    message(FATAL_ERROR "RANKINE_FFT=${choice} ${ARGN} gave ${result} and not '${text}':\n${output}")
+  endif()
+endfunction()
+
+expect_file(portable portable)
+expect_error(fastest "RANKINE_FFT=fastest is no library of Fourier transforms: give auto, fftw, cufft or portable")
+if(NOT "CUDA" IN_LIST KOKKOS_DEVICES)
+  expect_error(cufft "RANKINE_FFT=cufft needs a Kokkos built with CUDA, .*Set Kokkos_ROOT to one")
+endif()
+if(FFTW_INCLUDE_DIR)
+  expect_file(fftw fftw)
+  if(NOT "CUDA" IN_LIST KOKKOS_DEVICES)
+    expect_file(auto fftw)
+    # A machine without FFTW's header.
+    expect_file(auto portable "-DCMAKE_IGNORE_PATH=${FFTW_INCLUDE_DIR}")
+    if(NOT output MATCHES "FFTW was not found")
+      message(FATAL_ERROR "nothing says that FFTW was not found:\n${output}")
+    endif()
+  endif()
+  expect_error(fftw "FFTW was not found .*libfftw3-dev .*RANKINE_FFT=portable" "-DCMAKE_IGNORE_PATH=${FFTW_INCLUDE_DIR}")
+endif()
+file(REMOVE_RECURSE "${WORK}")
+message(STATUS "the values of RANKINE_FFT do what they say")
