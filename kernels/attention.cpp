@@ -7,6 +7,7 @@
 #include "kernels/blas.hpp"
 #include "kernels/launch.hpp"
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/pointwise.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/scratch.hpp"
@@ -25,8 +26,6 @@ using blas::Op;
 
 // Rows that are worked on together: their weights should stay in the second-level cache.
 std::int64_t block_rows(std::int64_t keys) { return keys <= 512 ? 48 : 24; }
-// Keys that one product sums over or makes rows of: what the kernel for small products takes.
-constexpr std::int64_t kKeyBlock = 128;
 // Sums and maxima run in lanes, over rows padded to a multiple of this.
 constexpr std::int64_t kLanes = 16;
 
@@ -87,24 +86,6 @@ T shifted_exp_row(std::int64_t n, T shift, T* x) {
   return fold(lanes);
 }
 
-// C [rows][dim] = or += P[rows][n] V[n][dim], `n` in blocks.
-template <class T>
-void weighted_sum(std::int64_t rows, std::int64_t n, std::int64_t dim, const T* p, std::int64_t ld,
-                  const T* v, T* c, std::int64_t ldc) {
-  for (std::int64_t j = 0; j < n; j += 2 * kKeyBlock)
-    gemm(Op::none, Op::none, rows, dim, std::min(2 * kKeyBlock, n - j), T(1), p + j, ld, v + j * dim, dim,
-         j == 0 ? T(0) : T(1), c, ldc);
-}
-
-// C[n][dim] += P[rows][n]^T X[rows][dim].
-template <class T>
-void add_transposed(std::int64_t rows, std::int64_t n, std::int64_t dim, const T* p, std::int64_t ld,
-                    const T* x, std::int64_t ldx, T* c) {
-  for (std::int64_t j = 0; j < n; j += kKeyBlock)
-    gemm(Op::transpose, Op::none, std::min(kKeyBlock, n - j), dim, rows, T(1), p + j, ld, x, ldx, T(1),
-         c + j * dim, dim);
-}
-
 std::int64_t forward_work(const AttentionHead& head) {
   return 2 * head.keys() * head.dim + block_rows(head.keys()) * weight_stride(head.keys());
 }
@@ -135,7 +116,7 @@ void head_forward(const AttentionHead& head, T scale, const T* q, const T* past_
       log_sum[begin + i] = std::log(sum) + top;
       sums[i] = 1 / sum;
     }
-    weighted_sum(count, visible, dim, p, ld, values, o + begin * stride, stride);
+    gemm(Op::none, Op::none, count, dim, visible, T(1), p, ld, values, dim, T(0), o + begin * stride, stride);
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t d = 0; d < dim; ++d) o[(begin + i) * stride + d] *= sums[i];
   }
@@ -182,9 +163,10 @@ void head_backward(const AttentionHead& head, T scale, const T* q, const T* past
       std::fill(row + limit, row + std::max(width, visible), T(0));
       std::fill(d_row + limit, d_row + std::max(width, visible), T(0));
     }
-    weighted_sum(count, visible, dim, dp, ld, key_rows, dq + begin * dim, dim);
-    add_transposed(count, visible, dim, dp, ld, q + begin * dim, dim, d_keys);
-    add_transposed(count, visible, dim, p, ld, d_o + begin * stride, stride, d_values);
+    gemm(Op::none, Op::none, count, dim, visible, T(1), dp, ld, key_rows, dim, T(0), dq + begin * dim, dim);
+    gemm(Op::transpose, Op::none, visible, dim, count, T(1), dp, ld, q + begin * dim, dim, T(1), d_keys, dim);
+    gemm(Op::transpose, Op::none, visible, dim, count, T(1), p, ld, d_o + begin * stride, stride, T(1),
+         d_values, dim);
   }
   if (head.past == 0) return;
   std::copy_n(d_keys, head.past * dim, d_past_k);

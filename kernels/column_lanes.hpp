@@ -2,24 +2,10 @@
 // column whatever columns stand beside it.
 #pragma once
 
-#include <cmath>
-
 #include "kernels/inline.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine::kernels {
-
-/// a * b + c, rounded once where the processor can do that and twice elsewhere, but never left to the
-/// optimiser's choice: the vector body and the remainder of a loop must give the same bits.
-template <class T>
-RANKINE_FORCEINLINE T multiply_add(T a, T b, T c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__) || \
-    defined(__HIP_DEVICE_COMPILE__)
-  using std::fma;
-  return fma(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
 
 #if defined(__GNUC__) && !defined(__CUDACC__)
 template <class T>

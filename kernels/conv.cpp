@@ -12,8 +12,12 @@ namespace {
 using Index = std::int64_t;
 
 constexpr int kMaxRows = 4;
-/// Vectors beside `rows` rows so that the accumulators, one row of operands and one scalar fill 16 registers.
-constexpr int max_vectors(int rows) { return rows == 4 ? 3 : rows == 3 ? 4 : rows == 2 ? 6 : 8; }
+/// Vectors beside `rows` rows so that the accumulators, one row of operands and one scalar fill the
+/// registers: 32 where vectors have 64 bytes, else 16.
+constexpr int max_vectors(int rows) {
+  if (kVectorBytes == 64) return rows == 4 ? 6 : rows == 3 ? 7 : rows == 2 ? 10 : 15;
+  return rows == 4 ? 3 : rows == 3 ? 4 : rows == 2 ? 6 : 8;
+}
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 /// Floor of a / b for b > 0.
@@ -44,36 +48,41 @@ void correlate_tile(Index taps, const T* in, const Index* offset, const T* w, co
     for (int j = 0; j < NV; ++j) x[j] = load(from + j * W);
     for (int i = 0; i < MR; ++i) {
       const SimdOf<T> s = broadcast(w[k * MR + i]);
-      for (int j = 0; j < NV; ++j) acc[i][j] += s * x[j];
+      for (int j = 0; j < NV; ++j) acc[i][j] = multiply_add_lanes<T>(s, x[j], acc[i][j]);
     }
   }
   for (int i = 0; i < MR; ++i)
     for (int j = 0; j < NV; ++j) store(out + i * ldo + j * W, acc[i][j]);
 }
 
-// sums[i][t] += sum over images and positions of dy[i] x[offset[t]], lane by lane.
+// Position i of an image adds to lane i % kWeightLanes of the sums for a weight.
+constexpr Index kWeightLanes = 16;
+// Images whose sums for a weight are one chain in each lane; the sums of such parts are added as a tree.
+constexpr Index kWeightImages = 32;
+
+// sums[i][t] += sum over images and positions of dy[i] x[offset[t]], for a vector of the lanes: positions
+// come in `strips` of kWeightLanes.
 template <class T, int MR, int NT>
-void contract_tile(Index images, Index vectors, const T* dy, Index dy_row, Index dy_image, const T* x,
+void contract_tile(Index images, Index strips, const T* dy, Index dy_row, Index dy_image, const T* x,
                    const Index* offset, Index x_image, T* sums, Index row_of_sums) {
-  constexpr int W = Simd<T>::width;
   SimdOf<T> acc[MR][NT];
   for (int i = 0; i < MR; ++i)
-    for (int t = 0; t < NT; ++t) acc[i][t] = load(sums + i * row_of_sums + t * W);
+    for (int t = 0; t < NT; ++t) acc[i][t] = load(sums + i * row_of_sums + t * kWeightLanes);
   for (Index n = 0; n < images; ++n) {
     const T* y = dy + n * dy_image;
     const T* from[NT];
     for (int t = 0; t < NT; ++t) from[t] = x + n * x_image + offset[t];
-    for (Index v = 0; v < vectors * W; v += W) {
+    for (Index v = 0; v < strips * kWeightLanes; v += kWeightLanes) {
       SimdOf<T> xv[NT];
       for (int t = 0; t < NT; ++t) xv[t] = in_register(load(from[t] + v));
       for (int i = 0; i < MR; ++i) {
         const SimdOf<T> d = in_register(load(y + i * dy_row + v));
-        for (int t = 0; t < NT; ++t) acc[i][t] += d * xv[t];
+        for (int t = 0; t < NT; ++t) acc[i][t] = multiply_add_lanes<T>(d, xv[t], acc[i][t]);
       }
     }
   }
   for (int i = 0; i < MR; ++i)
-    for (int t = 0; t < NT; ++t) store(sums + i * row_of_sums + t * W, acc[i][t]);
+    for (int t = 0; t < NT; ++t) store(sums + i * row_of_sums + t * kWeightLanes, acc[i][t]);
 }
 
 // Tables of the tiles by rows - 1 and vectors - 1.
@@ -119,8 +128,8 @@ Contract<T> contract_of(Index rows, Index taps) {
   }
 }
 
-// Vectors of the narrowest type: workspaces are sized for both.
-constexpr Index kSlack = kVectorBytes / 4 * 8;
+// Eight vectors of the widest machine and the narrowest type: workspaces are sized for all.
+constexpr Index kSlack = 128;
 
 // One axis of an image copied into planes: the plane of `remainder` holds the positions
 // stride * r + remainder - pad, r = 0 .. extent - 1.
@@ -263,7 +272,8 @@ struct OutputPlanes {
 // Images whose rows of dy for one tile fill half of the first-level cache.
 Index images_at_once(const ConvExtents& e, const InputPlanes& planes) {
   constexpr Index elements = 4096;
-  return std::clamp<Index>(elements / (kMaxRows * planes.positions), 1, e.batch);
+  return std::clamp<Index>(elements / (kMaxRows * planes.positions), 1,
+                           std::clamp<Index>(e.batch, 1, kWeightImages));
 }
 
 }  // namespace
@@ -281,9 +291,9 @@ std::int64_t conv_backward_data_workspace(const ConvExtents& e) {
 
 std::int64_t conv_backward_weights_workspace(const ConvExtents& e) {
   const InputPlanes planes(e);
-  const Index images = images_at_once(e, planes);
-  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kSlack) +
-         e.outputs * e.taps() * kSlack / 8;
+  const Index images = images_at_once(e, planes), parts = (e.batch + kWeightImages - 1) / kWeightImages;
+  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kWeightLanes) +
+         e.outputs * e.taps() * (kWeightLanes + parts);
 }
 
 template <class T>
@@ -394,50 +404,58 @@ void conv_backward_data(const ConvExtents& e, const T* dy, const T* w, T* dx, T*
 template <class T>
 void conv_backward_weights(const ConvExtents& e, const T* x, const T* dy, T* dw, T* workspace) {
   constexpr int W = Simd<T>::width;
+  static_assert(kWeightLanes % W == 0);
   const InputPlanes planes(e);
   const Index taps = e.taps(), rows = e.group_outputs(), pitch = planes.columns.extent;
-  const Index most = images_at_once(e, planes);
-  const Index row = round_up(planes.positions, kSlack), vectors = (planes.positions + W - 1) / W;
+  const Index most = images_at_once(e, planes), weights = e.outputs * taps;
+  const Index row = round_up(planes.positions, kWeightLanes), strips = row / kWeightLanes;
   T* const in = workspace;
   T* const out = in + planes.elements(most);
   T* const sums = out + most * e.outputs * row;
-  std::fill(in, sums + e.outputs * taps * W, T(0));
-  for (Index n = 0; n < e.batch; n += most) {
-    const Index images = std::min(most, e.batch - n);
-    for (Index i = 0; i < images; ++i) {
-      planes.fill(x + (n + i) * e.channels * e.height * e.width, in + i * planes.image);
-      const T* from = dy + (n + i) * e.outputs * e.out_height * e.out_width;
-      for (Index o = 0; o < e.outputs; ++o)
-        for (Index r = 0; r < e.out_height; ++r, from += e.out_width)
-          copy_row(e.out_width, from, out + (i * e.outputs + o) * row + r * pitch);
-    }
-    for (Index g = 0; g < e.groups; ++g)
-      in_parts(rows, kMaxRows, [&](Index first, Index count) {
-        in_parts(taps, max_vectors(static_cast<int>(count)), [&](Index t, Index width) {
-          contract_of<T>(count, width)(images, vectors, out + (g * rows + first) * row, row, e.outputs * row,
-                                       in + g * e.group_channels() * planes.channel, planes.offset.data() + t,
-                                       planes.image, sums + ((g * rows + first) * taps + t) * W, taps * W);
+  T* const parts = sums + weights * kWeightLanes;
+  std::fill(in, sums, T(0));
+  Index part = 0;
+  for (Index begin = 0; begin < e.batch; begin += kWeightImages, ++part) {
+    const Index end = std::min(e.batch, begin + kWeightImages);
+    std::fill(sums, parts, T(0));
+    for (Index n = begin; n < end; n += most) {
+      const Index images = std::min(most, end - n);
+      for (Index i = 0; i < images; ++i) {
+        planes.fill(x + (n + i) * e.channels * e.height * e.width, in + i * planes.image);
+        const T* from = dy + (n + i) * e.outputs * e.out_height * e.out_width;
+        for (Index o = 0; o < e.outputs; ++o)
+          for (Index r = 0; r < e.out_height; ++r, from += e.out_width)
+            copy_row(e.out_width, from, out + (i * e.outputs + o) * row + r * pitch);
+      }
+      for (Index g = 0; g < e.groups; ++g)
+        in_parts(rows, kMaxRows, [&](Index first, Index count) {
+          in_parts(taps, max_vectors(static_cast<int>(count)), [&](Index t, Index width) {
+            for (Index lane = 0; lane < kWeightLanes; lane += W)
+              contract_of<T>(count, width)(
+                  images, strips, out + (g * rows + first) * row + lane, row, e.outputs * row,
+                  in + g * e.group_channels() * planes.channel + lane, planes.offset.data() + t, planes.image,
+                  sums + ((g * rows + first) * taps + t) * kWeightLanes + lane, taps * kWeightLanes);
+          });
         });
-      });
+    }
+    for (Index i = 0; i < weights; ++i)
+      parts[part * weights + i] = lane_tree<kWeightLanes>(sums + i * kWeightLanes);
   }
-  for (Index i = 0; i < e.outputs * taps; ++i) dw[i] = lane_sum<T>(load(sums + i * W));
+  for (Index apart = 1; apart < part; apart *= 2)
+    for (Index p = 0; p + apart < part; p += 2 * apart)
+      for (Index i = 0; i < weights; ++i) parts[p * weights + i] += parts[(p + apart) * weights + i];
+  if (part == 0) {
+    std::fill_n(dw, weights, T(0));
+  } else {
+    std::copy_n(parts, weights, dw);
+  }
 }
 
 template <class T>
 void channel_sums(std::int64_t batch, std::int64_t channels, std::int64_t space, const T* x, T* sums) {
-  constexpr int W = Simd<T>::width;
   for (Index c = 0; c < channels; ++c) sums[c] = T(0);
   for (Index n = 0; n < batch; ++n)
-    for (Index c = 0; c < channels; ++c, x += space) {
-      SimdOf<T> acc[4] = {};
-      Index i = 0;
-      for (; i + 4 * W <= space; i += 4 * W)
-        for (int j = 0; j < 4; ++j) acc[j] += load(x + i + j * W);
-      for (; i + W <= space; i += W) acc[0] += load(x + i);
-      T rest = 0;
-      for (; i < space; ++i) rest += x[i];
-      sums[c] += lane_sum<T>((acc[0] + acc[1]) + (acc[2] + acc[3])) + rest;
-    }
+    for (Index c = 0; c < channels; ++c, x += space) sums[c] += row_sum(space, x);
 }
 
 template void conv_forward(const ConvExtents&, const float*, const float*, const float*, float*, float*);

@@ -4,10 +4,13 @@
 
 #include <cblas.h>
 
+#include "kernels/blas.hpp"
+
 namespace rankine::kernels {
 
 void augmented_gram(std::span<const double> jacobian, std::span<const double> rho, int n,
                     std::span<double> gram) {
+  blas::use_one_thread();
   const int rows = static_cast<int>(rho.size()), m = n + 1;
   if (rows == 0) {
     for (double& g : gram) g = 0;
@@ -26,6 +29,7 @@ void augmented_gram(std::span<const double> jacobian, std::span<const double> rh
 }
 
 void add_transposed_product(const double* a, const double* b, long rows, int n, int m, double* c) {
+  blas::use_one_thread();
   if (rows == 0) return;
   cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, static_cast<int>(rows), 1.0, a, n, b, m, 1.0, c,
               m);

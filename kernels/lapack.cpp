@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/blas.hpp"
 #include "kernels/error.hpp"
 
 // LAPACK's Fortran interface: every LAPACK has it, LAPACKE is a package of its own.
@@ -64,6 +65,7 @@ int negative_pivots(const std::vector<double>& a, int n, const std::vector<int>&
 namespace {
 
 void qr_triangle_of_columns(std::vector<double>& columns, long m, int n, std::span<double> triangle) {
+  blas::use_one_thread();
   const int rows = static_cast<int>(m), reflectors = std::min(rows, n);
   std::vector<double> tau(std::max(1, reflectors));
   std::vector<double> work(std::max(1, n) * 64);
@@ -91,6 +93,7 @@ void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, 
 }
 
 int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
+  blas::use_one_thread();
   std::vector<double> factor(a.begin(), a.end());  // symmetric: row-major and column-major agree
   std::vector<int> pivots(n);
   std::vector<double> work(static_cast<size_t>(std::max(1, n)) * 32);
@@ -107,6 +110,7 @@ int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
 }
 
 void factor_band(std::span<double> band, int n, int lower, int upper, std::span<int> pivots) {
+  blas::use_one_thread();
   const int stride = 2 * lower + upper + 1;
   int info = 0;
   RANKINE_ASSERT(band.size() == static_cast<size_t>(n) * stride && pivots.size() == static_cast<size_t>(n),
@@ -117,6 +121,7 @@ void factor_band(std::span<double> band, int n, int lower, int upper, std::span<
 }
 
 bool solve_spd(std::span<double> a, int n, std::span<double> b) {
+  blas::use_one_thread();
   const int one = 1;
   int info = 0;
   std::vector<double> x(b.begin(), b.begin() + n);
@@ -128,6 +133,7 @@ bool solve_spd(std::span<double> a, int n, std::span<double> b) {
 }
 
 int least_squares(std::span<double> a, long m, int n, std::span<double> b, double rcond) {
+  blas::use_one_thread();
   std::vector<double> columns = transposed(a, m, n);
   const int rows = static_cast<int>(m), one = 1, lda = std::max(1, rows),
             ldb = std::max(1, std::max(rows, n));

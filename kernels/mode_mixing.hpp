@@ -2,8 +2,11 @@
 //   forward   y[b,o,k]  = sum_i      w[i,o,k]  x[b,i,k]
 //   backward  dx[b,i,k] = sum_o conj(w[i,o,k]) dy[b,o,k],   dw[i,o,k] = sum_b conj(x[b,i,k]) dy[b,o,k]
 // The gradient of a real loss is dL/dRe + i dL/dIm, hence the conjugates. Arrays are [..][2][k]: all real
-// parts of a channel, then all imaginary parts, so that loops over k vectorise. Sums run in the order of the
-// index.
+// parts of a channel, then all imaginary parts, so that loops over k vectorise. Each part of a
+// result is one chain of multiply_add in the order of the index, for a x:
+//   re = multiply_add(re a, re x, re);  re = multiply_add(-im a, im x, re)
+//   im = multiply_add(re a, im x, im);  im = multiply_add( im a, re x, im),
+// and with the other sign of im a for conj(a) x.
 #pragma once
 
 #include <cstdint>

@@ -10,23 +10,6 @@ namespace {
 
 using Index = std::int64_t;
 
-// Sums of K functions of n elements, each in 4 x W lanes: f(vectors at i) and its twin g for single elements
-// add to what they are given.
-template <class T, int K, class F, class G>
-void lane_sums(Index n, F f, G g, T* sums) {
-  constexpr int W = Simd<T>::width;
-  constexpr int U = 4;
-  SimdOf<T> acc[U][K] = {};
-  Index i = 0;
-  for (; i + U * W <= n; i += U * W)
-    for (int u = 0; u < U; ++u) f(i + u * W, acc[u]);
-  for (; i + W <= n; i += W) f(i, acc[0]);
-  T rest[K] = {};
-  for (; i < n; ++i) g(i, rest);
-  for (int k = 0; k < K; ++k)
-    sums[k] = lane_sum<T>((acc[0][k] + acc[1][k]) + (acc[2][k] + acc[3][k])) + rest[k];
-}
-
 }  // namespace
 
 template <class T>
@@ -50,17 +33,17 @@ void channel_moments(Index batch, Index channels, Index space, const T* x, doubl
         const T shift = x[c * space];
         const SimdOf<T> shifts = broadcast(shift);
         T sums[2];
-        lane_sums<T, 2>(
+        row_sums<T, 2>(
             space,
-            [&](Index i, SimdOf<T>* acc) {
-              const SimdOf<T> d = load(at + i) - shifts;
-              acc[0] += d;
-              acc[1] += d * d;
+            [&](const auto& chunk, SimdOf<T>* acc) {
+              const SimdOf<T> d = chunk.keep(chunk.of(at) - shifts);
+              acc[0] = acc[0] + d;
+              acc[1] = multiply_add_lanes<T>(d, d, acc[1]);
             },
             [&](Index i, T* acc) {
               const T d = at[i] - shift;
-              acc[0] += d;
-              acc[1] += d * d;
+              acc[0] = acc[0] + d;
+              acc[1] = multiply_add(d, d, acc[1]);
             },
             sums);
         mean[c] += static_cast<double>(sums[0]);
@@ -79,13 +62,13 @@ void channel_affine(Index batch, Index channels, Index space, const T* x, const 
                     T* y) {
   if (space == 1) {
     for (Index n = 0; n < batch; ++n, x += channels, y += channels)
-      for (Index c = 0; c < channels; ++c) y[c] = factor[c] * x[c] + term[c];
+      for (Index c = 0; c < channels; ++c) y[c] = multiply_add(factor[c], x[c], term[c]);
     return;
   }
   for (Index n = 0; n < batch; ++n)
     for (Index c = 0; c < channels; ++c, x += space, y += space) {
-      const T a = factor[c], b = term[c];
-      for (Index i = 0; i < space; ++i) y[i] = a * x[i] + b;
+      const SimdOf<T> a = broadcast(factor[c]), b = broadcast(term[c]);
+      for_chunks<T>(space, [&](const auto& at) { at.to(y, multiply_add_lanes<T>(a, at.of(x), b)); });
     }
 }
 
@@ -107,16 +90,16 @@ void channel_norm_sums(Index batch, Index channels, Index space, const T* x, con
       const T middle = static_cast<T>(mean[c]);
       const SimdOf<T> middles = broadcast(middle);
       T sums[2];
-      lane_sums<T, 2>(
+      row_sums<T, 2>(
           space,
-          [&](Index i, SimdOf<T>* acc) {
-            const SimdOf<T> d = load(dy + i);
-            acc[0] += d;
-            acc[1] += d * (load(x + i) - middles);
+          [&](const auto& at, SimdOf<T>* acc) {
+            const SimdOf<T> d = at.of(dy);
+            acc[0] = acc[0] + d;
+            acc[1] = multiply_add_lanes<T>(d, at.of(x) - middles, acc[1]);
           },
           [&](Index i, T* acc) {
-            acc[0] += dy[i];
-            acc[1] += dy[i] * (x[i] - middle);
+            acc[0] = acc[0] + dy[i];
+            acc[1] = multiply_add(dy[i], x[i] - middle, acc[1]);
           },
           sums);
       plain[c] += static_cast<double>(sums[0]);
@@ -130,13 +113,15 @@ void channel_norm_backward(Index batch, Index channels, Index space, const T* x,
                            const T* b, const T* d, T* dx) {
   if (space == 1) {
     for (Index n = 0; n < batch; ++n, x += channels, dy += channels, dx += channels)
-      for (Index c = 0; c < channels; ++c) dx[c] = a[c] * dy[c] + (b[c] * x[c] + d[c]);
+      for (Index c = 0; c < channels; ++c) dx[c] = multiply_add(a[c], dy[c], multiply_add(b[c], x[c], d[c]));
     return;
   }
   for (Index n = 0; n < batch; ++n)
     for (Index c = 0; c < channels; ++c, x += space, dy += space, dx += space) {
-      const T p = a[c], q = b[c], r = d[c];
-      for (Index i = 0; i < space; ++i) dx[i] = p * dy[i] + (q * x[i] + r);
+      const SimdOf<T> p = broadcast(a[c]), q = broadcast(b[c]), r = broadcast(d[c]);
+      for_chunks<T>(space, [&](const auto& at) {
+        at.to(dx, multiply_add_lanes<T>(p, at.of(dy), multiply_add_lanes<T>(q, at.of(x), r)));
+      });
     }
 }
 
@@ -147,23 +132,20 @@ void row_norm_forward(Index rows, Index groups, Index channels, Index space, boo
   for (Index r = 0; r < rows; ++r, x += n, y += n) {
     T middle = 0;
     if (centred) {
-      lane_sums<T, 1>(
-          n, [&](Index i, SimdOf<T>* acc) { acc[0] += load(x + i); },
-          [&](Index i, T* acc) { acc[0] += x[i]; }, &middle);
-      middle /= static_cast<T>(n);
+      middle = row_sum(n, x) / static_cast<T>(n);
       mean[r] = middle;
     }
     const SimdOf<T> middles = broadcast(middle);
-    T squares = 0;
-    lane_sums<T, 1>(
+    T squares;
+    row_sums<T, 1>(
         n,
-        [&](Index i, SimdOf<T>* acc) {
-          const SimdOf<T> d = load(x + i) - middles;
-          acc[0] += d * d;
+        [&](const auto& at, SimdOf<T>* acc) {
+          const SimdOf<T> d = at.keep(at.of(x) - middles);
+          acc[0] = multiply_add_lanes<T>(d, d, acc[0]);
         },
         [&](Index i, T* acc) {
           const T d = x[i] - middle;
-          acc[0] += d * d;
+          acc[0] = multiply_add(d, d, acc[0]);
         },
         &squares);
     const T factor = 1 / std::sqrt(squares / static_cast<T>(n) + epsilon);
@@ -171,16 +153,23 @@ void row_norm_forward(Index rows, Index groups, Index channels, Index space, boo
     const Index first = r % groups * channels;
     const T* g = gamma == nullptr ? nullptr : gamma + first;
     const T* b = beta == nullptr ? nullptr : beta + first;
+    const SimdOf<T> factors = broadcast(factor);
     if (space > 1 || g == nullptr) {
       const Index count = g == nullptr && b == nullptr ? 1 : channels, length = n / count;
       for (Index c = 0; c < count; ++c) {
-        const T p = g == nullptr ? factor : factor * g[c], q = b == nullptr ? T(0) : b[c];
-        for (Index i = c * length; i < (c + 1) * length; ++i) y[i] = (x[i] - middle) * p + q;
+        const SimdOf<T> p = broadcast(g == nullptr ? factor : factor * g[c]);
+        const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
+        const T* from = x + c * length;
+        T* to = y + c * length;
+        for_chunks<T>(length,
+                      [&](const auto& at) { at.to(to, multiply_add_lanes<T>(at.of(from) - middles, p, q)); });
       }
     } else if (b == nullptr) {
-      for (Index i = 0; i < n; ++i) y[i] = (x[i] - middle) * factor * g[i];
+      for_chunks<T>(n, [&](const auto& at) { at.to(y, (at.of(x) - middles) * factors * at.of(g)); });
     } else {
-      for (Index i = 0; i < n; ++i) y[i] = (x[i] - middle) * factor * g[i] + b[i];
+      for_chunks<T>(n, [&](const auto& at) {
+        at.to(y, multiply_add_lanes<T>((at.of(x) - middles) * factors, at.of(g), at.of(b)));
+      });
     }
   }
 }
@@ -197,58 +186,67 @@ void row_norm_backward(Index rows, Index groups, Index channels, Index space, bo
     const Index first = r % groups * channels;
     const T* g = factors + first;
     const T middle = centred ? mean[r] : T(0), scale = inverse[r];
-    const SimdOf<T> middles = broadcast(middle);
+    const SimdOf<T> middles = broadcast(middle), scales = broadcast(scale);
     T total[2] = {0, 0};  // sum u, sum u (x - mean)
     if (space == 1) {
-      lane_sums<T, 2>(
+      row_sums<T, 2>(
           n,
-          [&](Index i, SimdOf<T>* acc) {
-            const SimdOf<T> u = load(dy + i) * load(g + i);
-            acc[0] += u;
-            acc[1] += u * (load(x + i) - middles);
+          [&](const auto& at, SimdOf<T>* acc) {
+            const SimdOf<T> u = at.of(dy) * at.of(g);
+            acc[0] = acc[0] + u;
+            acc[1] = multiply_add_lanes<T>(u, at.of(x) - middles, acc[1]);
           },
           [&](Index i, T* acc) {
             const T u = dy[i] * g[i];
-            acc[0] += u;
-            acc[1] += u * (x[i] - middle);
+            acc[0] = acc[0] + u;
+            acc[1] = multiply_add(u, x[i] - middle, acc[1]);
           },
           total);
-      if (dgamma != nullptr)
-        for (Index i = 0; i < n; ++i) dgamma[first + i] += dy[i] * ((x[i] - middle) * scale);
-      if (dbeta != nullptr)
-        for (Index i = 0; i < n; ++i) dbeta[first + i] += dy[i];
     } else {
       for (Index c = 0; c < channels; ++c) {
         const T* xc = x + c * space;
         const T* dc = dy + c * space;
         T sums[2];
-        lane_sums<T, 2>(
+        row_sums<T, 2>(
             space,
-            [&](Index i, SimdOf<T>* acc) {
-              const SimdOf<T> d = load(dc + i);
-              acc[0] += d;
-              acc[1] += d * (load(xc + i) - middles);
+            [&](const auto& at, SimdOf<T>* acc) {
+              const SimdOf<T> d = at.of(dc);
+              acc[0] = acc[0] + d;
+              acc[1] = multiply_add_lanes<T>(d, at.of(xc) - middles, acc[1]);
             },
             [&](Index i, T* acc) {
-              acc[0] += dc[i];
-              acc[1] += dc[i] * (xc[i] - middle);
+              acc[0] = acc[0] + dc[i];
+              acc[1] = multiply_add(dc[i], xc[i] - middle, acc[1]);
             },
             sums);
-        if (dgamma != nullptr) dgamma[first + c] += sums[1] * scale;
+        if (dgamma != nullptr) dgamma[first + c] = multiply_add(sums[1], scale, dgamma[first + c]);
         if (dbeta != nullptr) dbeta[first + c] += sums[0];
-        total[0] += sums[0] * g[c];
-        total[1] += sums[1] * g[c];
+        total[0] = multiply_add(sums[0], g[c], total[0]);
+        total[1] = multiply_add(sums[1], g[c], total[1]);
       }
     }
-    const T plain = centred ? total[0] * share * scale : T(0);
-    const T bend = total[1] * share * scale * scale * scale;
+    const SimdOf<T> plain = broadcast(centred ? total[0] * share * scale : T(0));
+    const SimdOf<T> bend = broadcast(total[1] * share * scale * scale * scale);
+    const auto slope = [&](SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance) {
+      return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
+    };
     if (space == 1) {
-      for (Index i = 0; i < n; ++i) dx[i] = (scale * g[i]) * dy[i] - (plain + bend * (x[i] - middle));
+      for_chunks<T>(n, [&](const auto& at) {
+        const SimdOf<T> d = at.of(dy), distance = at.of(x) - middles;
+        at.to(dx, slope(scales * at.of(g), d, distance));
+        if (dgamma != nullptr) {
+          T* sum = dgamma + first;
+          at.to(sum, multiply_add_lanes<T>(d, distance * scales, at.of(sum)));
+        }
+        if (dbeta != nullptr) at.to(dbeta + first, at.of(dbeta + first) + d);
+      });
     } else {
       for (Index c = 0; c < channels; ++c) {
-        const T p = scale * g[c];
-        for (Index i = c * space; i < (c + 1) * space; ++i)
-          dx[i] = p * dy[i] - (plain + bend * (x[i] - middle));
+        const SimdOf<T> p = broadcast(scale * g[c]);
+        const T* xc = x + c * space;
+        const T* dc = dy + c * space;
+        T* to = dx + c * space;
+        for_chunks<T>(space, [&](const auto& at) { at.to(to, slope(p, at.of(dc), at.of(xc) - middles)); });
       }
     }
   }

@@ -199,23 +199,8 @@ void sum_pool_backward(const PoolExtents& e, T factor, const T* dy, T* dx) {
 /// y[r] = mean of x[r, :], rows of n values.
 template <class T>
 void row_means(std::int64_t rows, std::int64_t n, const T* x, T* y) {
-  constexpr int W = Simd<T>::width;
   const T share = 1 / static_cast<T>(n);
-  for (std::int64_t r = 0; r < rows; ++r, x += n) {
-    SimdOf<T> acc[2] = {};
-    std::int64_t i = 0;
-    for (; i + 2 * W <= n; i += 2 * W) {
-      acc[0] += load(x + i);
-      acc[1] += load(x + i + W);
-    }
-    if (i + W <= n) {
-      acc[0] += load(x + i);
-      i += W;
-    }
-    T rest = 0;
-    for (; i < n; ++i) rest += x[i];
-    y[r] = (lane_sum<T>(acc[0] + acc[1]) + rest) * share;
-  }
+  for (std::int64_t r = 0; r < rows; ++r) y[r] = row_sum(n, x + r * n) * share;
 }
 
 }  // namespace rankine::kernels

@@ -1,17 +1,30 @@
 // Vectors of the machine compiled for. GCC and Clang lower operations on them to one instruction each; sums
-// keep their lanes, so that their order, and with it their bits, is what the source says.
+// keep their lanes, so that their order, and with it their bits, is what the source says. Nothing that is
+// computed with them may depend on the width of a vector: sums run in kSumLanes lanes on all machines.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/multiply_add.hpp"
+
+#if defined(__x86_64__) && defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace rankine::kernels {
 
-#if defined(__AVX__)
+// The build chooses RANKINE_VECTOR_BYTES where it does not want the widest.
+#if defined(RANKINE_VECTOR_BYTES)
+inline constexpr int kVectorBytes = RANKINE_VECTOR_BYTES;
+#elif defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
 inline constexpr int kVectorBytes = 32;
 #else
 inline constexpr int kVectorBytes = 16;
 #endif
+static_assert(kVectorBytes == 16 || kVectorBytes == 32 || kVectorBytes == 64);
 
 /// A vector of T that may lie anywhere a T may.
 template <class T>
@@ -35,33 +48,239 @@ template <class T>
 inline SimdOf<T> broadcast(T s) {
   return s - SimdOf<T>{};
 }
+
+#if defined(__AVX__)
+namespace internal {
+/// From element 8 - n on: n lanes of all ones, then zeros.
+inline constexpr std::int32_t kFirstLanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+template <class T>
+inline __m256i first_lanes(std::int64_t count) {
+  const std::int64_t words = count * static_cast<std::int64_t>(sizeof(T) / 4);
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirstLanes + 8 - words));
+}
+}  // namespace internal
+#endif
+
+/// The first `count` lanes from memory, 0 in the others; 0 < count < width.
+template <class T>
+inline SimdOf<T> load_first(const T* from, std::int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (kVectorBytes == 64) {
+    if constexpr (sizeof(T) == 4) {
+      return SimdOf<T>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1), from));
+    } else {
+      return SimdOf<T>(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1U << count) - 1), from));
+    }
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 4)
+    return SimdOf<T>(_mm256_maskload_ps(from, internal::first_lanes<T>(count)));
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 8)
+    return SimdOf<T>(_mm256_maskload_pd(from, internal::first_lanes<T>(count)));
+#endif
+  T lanes[Simd<T>::width] = {};
+  for (std::int64_t i = 0; i < count; ++i) lanes[i] = from[i];
+  return load(lanes);
+}
+/// The first `count` lanes to memory; 0 < count < width.
+template <class T>
+inline void store_first(T* to, SimdOf<T> v, std::int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (kVectorBytes == 64) {
+    if constexpr (sizeof(T) == 4) {
+      _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1U << count) - 1), __m512(v));
+    } else {
+      _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1U << count) - 1), __m512d(v));
+    }
+    return;
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (kVectorBytes == 32) {
+    if constexpr (sizeof(T) == 4) {
+      _mm256_maskstore_ps(to, internal::first_lanes<T>(count), __m256(v));
+    } else {
+      _mm256_maskstore_pd(to, internal::first_lanes<T>(count), __m256d(v));
+    }
+    return;
+  }
+#endif
+  T lanes[Simd<T>::width];
+  store(lanes, v);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+}
+/// v with 0 in all lanes but the first `count`.
+template <class T>
+inline SimdOf<T> keep_first(SimdOf<T> v, std::int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (kVectorBytes == 64) {
+    if constexpr (sizeof(T) == 4) {
+      return SimdOf<T>(_mm512_maskz_mov_ps(static_cast<__mmask16>((1U << count) - 1), __m512(v)));
+    } else {
+      return SimdOf<T>(_mm512_maskz_mov_pd(static_cast<__mmask8>((1U << count) - 1), __m512d(v)));
+    }
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 4)
+    return SimdOf<T>(_mm256_and_ps(_mm256_castsi256_ps(internal::first_lanes<T>(count)), __m256(v)));
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 8)
+    return SimdOf<T>(_mm256_and_pd(_mm256_castsi256_pd(internal::first_lanes<T>(count)), __m256d(v)));
+#endif
+  T lanes[Simd<T>::width];
+  store(lanes, v);
+  for (std::int64_t i = count; i < Simd<T>::width; ++i) lanes[i] = T(0);
+  return load(lanes);
+}
+
+/// multiply_add in all lanes.
+template <class T>
+inline SimdOf<T> multiply_add_lanes(SimdOf<T> a, SimdOf<T> b, SimdOf<T> c) {
+#ifdef RANKINE_HAS_FMA
+#if defined(__AVX512F__)
+  if constexpr (kVectorBytes == 64 && sizeof(T) == 4)
+    return SimdOf<T>(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
+  if constexpr (kVectorBytes == 64 && sizeof(T) == 8)
+    return SimdOf<T>(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
+#endif
+#if defined(__FMA__)
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 4)
+    return SimdOf<T>(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
+  if constexpr (kVectorBytes == 32 && sizeof(T) == 8)
+    return SimdOf<T>(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
+  if constexpr (kVectorBytes == 16 && sizeof(T) == 4)
+    return SimdOf<T>(_mm_fmadd_ps(__m128(a), __m128(b), __m128(c)));
+  if constexpr (kVectorBytes == 16 && sizeof(T) == 8)
+    return SimdOf<T>(_mm_fmadd_pd(__m128d(a), __m128d(b), __m128d(c)));
+#endif
+  for (int i = 0; i < Simd<T>::width; ++i) c[i] = multiply_add(a[i], b[i], c[i]);
+  return c;
+#else
+  return a * b + c;
+#endif
+}
+
 /// v, loaded once: GCC would rather read a vector from memory in each instruction that uses it, which the
 /// load ports of a core cannot follow.
 template <class V>
 inline V in_register(V v) {
-#if defined(__AVX__)
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__AVX__)
   asm("" : "+x"(v));
 #endif
   return v;
 }
+
 /// The sum of the lanes, by halves.
 template <class T>
 inline T lane_sum(SimdOf<T> v) {
+  constexpr int W = Simd<T>::width;
 #if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
-  if constexpr (Simd<T>::width == 8) {
+  if constexpr (W == 16) {
+    v = v + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    v = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))[0];
+  } else if constexpr (W == 8) {
     v = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
     v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
     return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6))[0];
-  } else if constexpr (Simd<T>::width == 4) {
+  } else if constexpr (W == 4) {
     v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1);
     return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2))[0];
   }
 #endif
-  T lanes[Simd<T>::width];
+  T lanes[W];
   std::memcpy(lanes, &v, sizeof v);
-  for (int half = Simd<T>::width / 2; half > 0; half /= 2)
+  for (int half = W / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
   return lanes[0];
+}
+
+/// The sum of `lanes` numbers, by halves.
+template <int lanes, class T>
+inline T lane_tree(const T* x) {
+  constexpr int W = Simd<T>::width, parts = lanes / W;
+  SimdOf<T> v[parts];
+  for (int i = 0; i < parts; ++i) v[i] = load(x + i * W);
+  for (int half = parts / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) v[i] = v[i] + v[i + half];
+  return lane_sum<T>(v[0]);
+}
+
+/// The elements of a row from `i` on that fill one vector: all, or, at the end of the row, the first `count`.
+template <class T, bool kAll>
+struct Chunk {
+  std::int64_t i, count;
+
+  /// x[i ..]; 0 in lanes beyond the row.
+  SimdOf<T> of(const T* x) const {
+    if constexpr (kAll) return load(x + i);
+    return load_first(x + i, count);
+  }
+  /// v with 0 in lanes beyond the row.
+  SimdOf<T> keep(SimdOf<T> v) const {
+    if constexpr (kAll) return v;
+    return keep_first<T>(v, count);
+  }
+  void to(T* y, SimdOf<T> v) const {
+    if constexpr (kAll) {
+      store(y + i, v);
+    } else {
+      store_first<T>(y + i, v, count);
+    }
+  }
+};
+
+/// f(chunk) for all of a row of n elements.
+template <class T, class F>
+inline void for_chunks(std::int64_t n, F f) {
+  constexpr int W = Simd<T>::width;
+  std::int64_t i = 0;
+  for (; i + W <= n; i += W) f(Chunk<T, true>{i, W});
+  if (i < n) f(Chunk<T, false>{i, n - i});
+}
+
+/// Lanes of a sum over a row: element i adds to lane i % kSumLanes, and the lanes are added by halves. A warp
+/// of a GPU can keep this order. Rows of fewer elements are summed in order.
+inline constexpr int kSumLanes = 32;
+
+/// K sums over a row of n elements. f(chunk, acc) adds a chunk's terms to K vectors, 0 for lanes beyond the
+/// row, and g(i, acc) those of element i to K numbers.
+template <class T, int K, class F, class G>
+inline void row_sums(std::int64_t n, F f, G g, T* sums) {
+  constexpr int W = Simd<T>::width, parts = kSumLanes / W;
+  if (n < kSumLanes) {
+    for (int k = 0; k < K; ++k) sums[k] = T(0);
+    for (std::int64_t i = 0; i < n; ++i) g(i, sums);
+    return;
+  }
+  SimdOf<T> acc[parts][K] = {};
+  std::int64_t i = 0;
+  for (; i + kSumLanes <= n; i += kSumLanes)
+    for (int u = 0; u < parts; ++u) f(Chunk<T, true>{i + u * W, W}, acc[u]);
+  for (int u = 0; u < parts && i < n; ++u, i += W) {
+    if (i + W <= n) {
+      f(Chunk<T, true>{i, W}, acc[u]);
+    } else {
+      f(Chunk<T, false>{i, n - i}, acc[u]);
+    }
+  }
+  for (int half = parts / 2; half > 0; half /= 2)
+    for (int u = 0; u < half; ++u)
+      for (int k = 0; k < K; ++k) acc[u][k] = acc[u][k] + acc[u + half][k];
+  for (int k = 0; k < K; ++k) sums[k] = lane_sum<T>(acc[0][k]);
+}
+/// The sum of n elements.
+template <class T>
+inline T row_sum(std::int64_t n, const T* x) {
+  T sum;
+  row_sums<T, 1>(
+      n, [x](const auto& at, SimdOf<T>* acc) { acc[0] = acc[0] + at.of(x); },
+      [x](std::int64_t i, T* acc) { acc[0] = acc[0] + x[i]; }, &sum);
+  return sum;
 }
 
 /// n elements from `from` to `to`, which do not overlap: for short rows, where a call would cost more.
@@ -69,7 +288,7 @@ template <class T>
 inline void copy_row(std::int64_t n, const T* from, T* to) {
   constexpr int W = Simd<T>::width;
   if (n < W) {
-    for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
+    if (n > 0) store_first<T>(to, load_first(from, n), n);
     return;
   }
   std::int64_t i = 0;

@@ -1,39 +1,83 @@
-// Softmax of rows, forward and backward, and the cross entropy whose backward it is part of.
+// Softmax of rows, forward and backward, and the cross entropy whose backward it is part of. Sums over a row
+// have the order of row_sums().
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/pointwise.hpp"
+#include "kernels/simd.hpp"
 
 namespace rankine::kernels {
 
 /// The largest of n values; at least one.
 template <class T>
 T largest(std::int64_t n, const T* x) {
-  T top = x[0];
-  for (std::int64_t i = 1; i < n; ++i) top = std::max(top, x[i]);
-  return top;
+  constexpr int W = Simd<T>::width;
+  if (n < kSumLanes) {
+    T top = x[0];
+    for (std::int64_t i = 1; i < n; ++i) top = std::max(top, x[i]);
+    return top;
+  }
+  // Two vectors at a time, the last of which may be read twice.
+  const auto larger = [](SimdOf<T> a, SimdOf<T> b) { return a < b ? b : a; };
+  SimdOf<T> top[2] = {load(x), load(x + W)};
+  std::int64_t i = 2 * W;
+  for (; i + 2 * W <= n; i += 2 * W)
+    for (int j = 0; j < 2; ++j) top[j] = larger(top[j], load(x + i + j * W));
+  if (i + W <= n) top[0] = larger(top[0], load(x + i));
+  top[0] = larger(larger(top[0], load(x + n - W)), top[1]);
+  T lanes[W];
+  store(lanes, top[0]);
+  return *std::max_element(lanes, lanes + W);
 }
 
-/// y = exp(x - max x); returns its sum.
+/// y = exp(x - shift), in place allowed. A function of its own, in blocks of one length: so the compiler
+/// makes vectors of it.
 template <class T>
-T shifted_exp(std::int64_t n, const T* x, T* y) {
-  const T top = largest(n, x);
-  const Exp exponential{};
-  for (std::int64_t i = 0; i < n; ++i) y[i] = exponential(x[i] - top);
-  T sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += y[i];
-  return sum;
+[[gnu::noinline]] void exp_row(std::int64_t n, const T* x, T shift, T* y) {
+  if (n < kSumLanes) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = Exp{}(x[i] - shift);
+    return;
+  }
+  constexpr int block = 16;
+  T out[block], last[block];  // the last block overlaps the one before
+  for (int j = 0; j < block; ++j) last[j] = Exp{}(x[n - block + j] - shift);
+  for (std::int64_t i = 0; i + block <= n; i += block) {
+    for (int j = 0; j < block; ++j) out[j] = Exp{}(x[i + j] - shift);
+    std::memcpy(y + i, out, sizeof out);
+  }
+  std::memcpy(y + n - block, last, sizeof last);
+}
+
+/// y[i] = f(chunk) or g(i) for all of a row: by elements where the row is so short that single elements of it
+/// are read soon after, for which a processor waits when they were written by part of a vector.
+template <class T, class F, class G>
+void fill_row(std::int64_t n, T* y, F f, G g) {
+  if (n < kSumLanes) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = g(i);
+  } else {
+    for_chunks<T>(n, [&](const auto& at) { at.to(y, f(at)); });
+  }
+}
+
+/// y *= factor.
+template <class T>
+void scale_row(std::int64_t n, T factor, T* y) {
+  const SimdOf<T> factors = broadcast(factor);
+  fill_row(
+      n, y, [&](const auto& at) { return at.of(y) * factors; },
+      [&](std::int64_t i) { return y[i] * factor; });
 }
 
 /// y[r,:] = exp(x[r,:]) / sum exp(x[r,:]), in place allowed.
 template <class T>
 void softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const T factor = 1 / shifted_exp(n, x + r * n, y + r * n);
-    for (std::int64_t i = 0; i < n; ++i) y[r * n + i] *= factor;
+  for (std::int64_t r = 0; r < rows; ++r, x += n, y += n) {
+    exp_row(n, x, largest(n, x), y);
+    scale_row(n, 1 / row_sum(n, y), y);
   }
 }
 
@@ -41,9 +85,15 @@ void softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
 template <class T>
 void softmax_backward(std::int64_t rows, std::int64_t n, const T* y, const T* dy, T* dx) {
   for (std::int64_t r = 0; r < rows; ++r, y += n, dy += n, dx += n) {
-    T inner = 0;
-    for (std::int64_t i = 0; i < n; ++i) inner += y[i] * dy[i];
-    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - inner);
+    T inner;
+    row_sums<T, 1>(
+        n,
+        [&](const auto& at, SimdOf<T>* acc) { acc[0] = multiply_add_lanes<T>(at.of(y), at.of(dy), acc[0]); },
+        [&](std::int64_t i, T* acc) { acc[0] = multiply_add(y[i], dy[i], acc[0]); }, &inner);
+    const SimdOf<T> inners = broadcast(inner);
+    fill_row(
+        n, dx, [&](const auto& at) { return at.of(y) * (at.of(dy) - inners); },
+        [&](std::int64_t i) { return y[i] * (dy[i] - inner); });
   }
 }
 
@@ -51,8 +101,13 @@ void softmax_backward(std::int64_t rows, std::int64_t n, const T* y, const T* dy
 template <class T>
 void log_softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
   for (std::int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    const T log_sum = std::log(shifted_exp(n, x, y)) + largest(n, x);
-    for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] - log_sum;
+    const T top = largest(n, x);
+    exp_row(n, x, top, y);
+    const T log_sum = std::log(row_sum(n, y)) + top;
+    const SimdOf<T> log_sums = broadcast(log_sum);
+    fill_row(
+        n, y, [&](const auto& at) { return at.of(x) - log_sums; },
+        [&](std::int64_t i) { return x[i] - log_sum; });
   }
 }
 
@@ -62,15 +117,12 @@ template <class T>
 void cross_entropy_forward(std::int64_t rows, std::int64_t n, const T* x, const std::int32_t* label, T s,
                            T* loss, T* probabilities) {
   for (std::int64_t r = 0; r < rows; ++r, x += n, probabilities += n) {
-    const T sum = shifted_exp(n, x, probabilities);
-    const T factor = 1 / sum, log_sum = std::log(sum) + largest(n, x);
-    T total = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-      probabilities[i] *= factor;
-      total += x[i];
-    }
+    const T top = largest(n, x);
+    exp_row(n, x, top, probabilities);
+    const T sum = row_sum(n, probabilities), log_sum = std::log(sum) + top;
+    scale_row(n, 1 / sum, probabilities);
     loss[r] = log_sum - (1 - s) * x[label[r]];
-    if (s != 0) loss[r] -= s * total / static_cast<T>(n);
+    if (s != 0) loss[r] -= s * row_sum(n, x) / static_cast<T>(n);
   }
 }
 
@@ -80,7 +132,10 @@ void cross_entropy_backward(std::int64_t rows, std::int64_t n, const T* probabil
                             const std::int32_t* label, T s, const T* dloss, T* dx) {
   const T even = s / static_cast<T>(n);
   for (std::int64_t r = 0; r < rows; ++r, probabilities += n, dx += n) {
-    for (std::int64_t i = 0; i < n; ++i) dx[i] = dloss[r] * (probabilities[i] - even);
+    const SimdOf<T> slope = broadcast(dloss[r]), evens = broadcast(even);
+    fill_row(
+        n, dx, [&](const auto& at) { return slope * (at.of(probabilities) - evens); },
+        [&](std::int64_t i) { return dloss[r] * (probabilities[i] - even); });
     dx[label[r]] -= dloss[r] * (1 - s);
   }
 }

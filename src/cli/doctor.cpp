@@ -319,7 +319,10 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                 {"thread_level", MpiSession::thread_level()},
                 {"ranks", world.size()},
                 {"machines", std::set<std::string>(hosts.begin(), hosts.end()).size()}};
-  out["processor"] = {{"cores", online}, {"cores_for_the_ranks_here", cores_here}, {"ranks_here", here}};
+  out["processor"] = {{"cores", online},
+                      {"cores_for_the_ranks_here", cores_here},
+                      {"ranks_here", here},
+                      {"vector_bytes", build.vector_bytes}};
   out["kokkos"] = {
       {"version", build.kokkos}, {"backend", backend_name()}, {"threads", backend_concurrency()}};
   out["petsc"] = {{"version", PetscSession::version()}};

@@ -47,6 +47,7 @@ BuildInfo build_info() {
           .compiler = RANKINE_COMPILER,
           .compiler_flags = RANKINE_COMPILER_FLAGS,
           .build_type = RANKINE_BUILD_TYPE,
+          .vector_bytes = RANKINE_VECTOR_BYTES,
           .kokkos = RANKINE_KOKKOS_VERSION,
           .petsc = RANKINE_PETSC_VERSION,
           .hdf5 = hdf5::library_version()};
@@ -83,6 +84,7 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"compiler", build.compiler},
       {"compiler_flags", build.compiler_flags},
       {"build_type", build.build_type},
+      {"vector_bytes", std::to_string(build.vector_bytes)},
       {"versions/kokkos", build.kokkos},
       {"versions/petsc", build.petsc},
       {"versions/hdf5", build.hdf5},

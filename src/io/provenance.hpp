@@ -15,6 +15,7 @@ struct BuildInfo {
   std::string git_revision;  ///< 40 digits, or "unknown" from a source archive
   bool git_dirty;            ///< tracked files differ from that revision
   std::string compiler, compiler_flags, build_type;
+  int vector_bytes;                 ///< of the kernels' vectors
   std::string kokkos, petsc, hdf5;  ///< versions
 };
 BuildInfo build_info();

@@ -83,7 +83,7 @@ void fill_rows(std::int64_t rows, std::int64_t columns, const T* values, T* y, s
   for (std::int64_t i = 0; i < rows; ++i) std::fill_n(y + i * ld, columns, values[i]);
 }
 
-// dbias[i] += sum of row i.
+// sums[i] += sum of row i.
 template <class T>
 void add_row_sums(std::int64_t rows, std::int64_t columns, const T* x, std::int64_t ld, T* sums) {
   for (std::int64_t i = 0; i < rows; ++i) sums[i] += kernels::tree_sum(columns, x + i * ld);
@@ -97,6 +97,26 @@ class Buffer {
 
  private:
   Tensor memory_;
+};
+
+// A gradient that is summed over the samples of a tile: a part for each sample, added as a tree of adjacent
+// pairs, so that the order does not depend on who forms which part.
+template <class T>
+class BatchSum {
+ public:
+  BatchSum(std::int64_t batch, std::int64_t count) : batch_(batch), count_(count), parts_(batch * count) {}
+  void clear() { std::fill_n(parts_.data(), batch_ * count_, T(0)); }
+  T* part(std::int64_t b) const { return parts_.data() + b * count_; }
+  void write(T* sum) const {
+    for (std::int64_t apart = 1; apart < batch_; apart *= 2)
+      for (std::int64_t b = 0; b + apart < batch_; b += 2 * apart)
+        kernels::map(kernels::Add{}, count_, part(b), part(b + apart), part(b));
+    std::copy_n(part(0), count_, sum);
+  }
+
+ private:
+  std::int64_t batch_, count_;
+  Buffer<T> parts_;
 };
 
 double flops_of_products(const Extents& e, std::int64_t out) {
@@ -289,19 +309,24 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
       if (context.needs(0)) back[0] = Tensor::empty(u.shape(), u.dtype());
       back[1] = Tensor::zeros(weight.shape(), u.dtype());
       back[2] = Tensor::zeros(bias.shape(), u.dtype());
-      for (std::int64_t l = 0; l < e.tiles; ++l)
+      BatchSum<T> dweight(e.batch, out * e.channels), dbias(e.batch, out);
+      for (std::int64_t l = 0; l < e.tiles && e.batch > 0; ++l) {
+        dbias.clear();
         for (std::int64_t b = 0; b < e.batch; ++b) {
           const std::int64_t at = l * e.batch + b;
           const T* dy = from.data<T>() + at * out * e.points;
           const T* x = in.data<T>() + at * e.channels * e.points;
-          add_row_sums(out, e.points, dy, e.points, back[2].data<T>() + l * out);
+          add_row_sums(out, e.points, dy, e.points, dbias.part(b));
           blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, x, e.points,
-                     T(1), back[1].data<T>() + l * out * e.channels, e.channels);
+                     T(0), dweight.part(b), e.channels);
           if (context.needs(0))
             blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l),
                        e.channels, dy, e.points, T(0), back[0].data<T>() + at * e.channels * e.points,
                        e.points);
         }
+        dweight.write(back[1].data<T>() + l * out * e.channels);
+        dbias.write(back[2].data<T>() + l * out);
+      }
     });
     return back;
   };
@@ -424,7 +449,9 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
       const std::int64_t block = e.channels * e.points;
       const Buffer<T> work(dft.work_size(e.channels, tile_of<T>(*spectrum, 0)));
       const Buffer<T> active(activate ? block : 0), slope(activate ? block : 0);
-      for (std::int64_t l = 0; l < e.tiles; ++l)
+      BatchSum<T> dweight(e.batch, out * e.channels), dbias(e.batch, out);
+      for (std::int64_t l = 0; l < e.tiles && e.batch > 0; ++l) {
+        dbias.clear();
         for (std::int64_t b = 0; b < e.batch; ++b) {
           const std::int64_t at = l * e.batch + b;
           const T* dy = from.data<T>() + at * out * e.points;
@@ -433,9 +460,9 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
             kernels::gelu_with_derivative(block, a, active.data(), slope.data());
             a = active.data();
           }
-          add_row_sums(out, e.points, dy, e.points, back[3].data<T>() + l * out);
+          add_row_sums(out, e.points, dy, e.points, dbias.part(b));
           blas::gemm(Op::none, Op::transpose, out, e.channels, e.points, T(1), dy, e.points, a, e.points,
-                     T(1), back[2].data<T>() + l * out * e.channels, e.channels);
+                     T(0), dweight.part(b), e.channels);
           if (!context.needs(0)) continue;
           T* dz = back[0].data<T>() + at * block;
           blas::gemm(Op::transpose, Op::none, e.channels, e.points, out, T(1), matrix.tile<T>(l), e.channels,
@@ -447,6 +474,9 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
             for (std::int64_t i = 0; i < block; ++i) dz[i] *= s[i];
           }
         }
+        dweight.write(back[2].data<T>() + l * out * e.channels);
+        dbias.write(back[3].data<T>() + l * out);
+      }
     });
     return back;
   };
@@ -525,7 +555,10 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
       const std::int64_t wide = std::min(kHeadPoints<T>, e.points);
       const Buffer<T> active(e.channels * wide), slope(e.channels * wide), inner(hidden * wide),
           inner_slope(hidden * wide), dinner(hidden * wide);
-      for (std::int64_t l = 0; l < e.tiles; ++l)
+      BatchSum<T> dweight1(e.batch, hidden * e.channels), dbias1(e.batch, hidden);
+      BatchSum<T> dweight2(e.batch, out * hidden), dbias2(e.batch, out);
+      for (std::int64_t l = 0; l < e.tiles && e.batch > 0; ++l) {
+        for (auto* sum : {&dweight1, &dbias1, &dweight2, &dbias2}) sum->clear();
         for (std::int64_t b = 0; b < e.batch; ++b)
           for (std::int64_t p = 0; p < e.points; p += wide) {
             const std::int64_t n = std::min(wide, e.points - p), at = l * e.batch + b;
@@ -537,17 +570,17 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
             blas::gemm(Op::none, Op::none, hidden, n, e.channels, T(1), w1.tile<T>(l), e.channels,
                        active.data(), n, T(1), inner.data(), n);
             kernels::gelu_with_derivative(hidden * n, inner.data(), inner.data(), inner_slope.data());
-            add_row_sums(out, n, dy, e.points, back[4].data<T>() + l * out);
+            add_row_sums(out, n, dy, e.points, dbias2.part(b));
             blas::gemm(Op::none, Op::transpose, out, hidden, n, T(1), dy, e.points, inner.data(), n, T(1),
-                       back[3].data<T>() + l * out * hidden, hidden);
+                       dweight2.part(b), hidden);
             blas::gemm(Op::transpose, Op::none, hidden, n, out, T(1), w2.tile<T>(l), hidden, dy, e.points,
                        T(0), dinner.data(), n);
             T* d = dinner.data();
             const T* s = inner_slope.data();
             for (std::int64_t i = 0; i < hidden * n; ++i) d[i] *= s[i];
-            add_row_sums(hidden, n, d, n, back[2].data<T>() + l * hidden);
+            add_row_sums(hidden, n, d, n, dbias1.part(b));
             blas::gemm(Op::none, Op::transpose, hidden, e.channels, n, T(1), d, n, active.data(), n, T(1),
-                       back[1].data<T>() + l * hidden * e.channels, e.channels);
+                       dweight1.part(b), e.channels);
             if (!context.needs(0)) continue;
             T* dz = back[0].data<T>() + at * e.channels * e.points + p;
             blas::gemm(Op::transpose, Op::none, e.channels, n, hidden, T(1), w1.tile<T>(l), e.channels, d, n,
@@ -558,6 +591,11 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
               for (std::int64_t i = 0; i < n; ++i) row[i] *= sc[i];
             }
           }
+        dweight1.write(back[1].data<T>() + l * hidden * e.channels);
+        dbias1.write(back[2].data<T>() + l * hidden);
+        dweight2.write(back[3].data<T>() + l * out * hidden);
+        dbias2.write(back[4].data<T>() + l * out);
+      }
     });
     return back;
   };
