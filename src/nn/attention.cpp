@@ -1,10 +1,11 @@
 #include "src/nn/attention.hpp"
 
 #include <cmath>
-#include <limits>
+#include <sstream>
 
 #include "kernels/attention.hpp"
 #include "src/nn/softmax.hpp"
+#include "src/nn/tables.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -19,25 +20,14 @@ Tensor angle_table(const RotaryPositions& positions, std::int64_t tokens, std::i
   if (!positions.on) return {};
   RANKINE_ASSERT(dim % 2 == 0,
                  "rotary positions turn pairs; a head has " + std::to_string(dim) + " elements");
-  Tensor table = Tensor::empty({tokens, dim / 2, 2}, type);
-  dispatch_real(type, "rotary positions", [&](auto zero) {
-    using T = decltype(zero);
-    T* to = table.data<T>();
-    for (std::int64_t i = 0; i < dim / 2; ++i) {
-      const double rate = std::pow(positions.base, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        const double angle = rate * static_cast<double>(positions.first + t);
-        to[t * dim + 2 * i] = static_cast<T>(std::cos(angle));
-        to[t * dim + 2 * i + 1] = static_cast<T>(std::sin(angle));
-      }
-    }
+  std::ostringstream key;
+  key << "rotary " << std::hexfloat << positions.base << " " << positions.first;
+  return cached_table(key.str(), {tokens, dim / 2, 2}, type, [&](std::int64_t at) {
+    const std::int64_t t = at / dim, i = at % dim / 2;
+    const double rate = std::pow(positions.base, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
+    const double angle = rate * static_cast<double>(positions.first + t);
+    return at % 2 == 0 ? std::cos(angle) : std::sin(angle);
   });
-  return table;
-}
-
-template <class T>
-const T* data_or_null(const Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
 }
 
 }  // namespace
@@ -46,17 +36,15 @@ std::array<Tensor, 3> split_heads(const Tensor& qkv, std::int64_t heads, const R
   RANKINE_ASSERT(qkv.rank() == 4 && qkv.extent(3) % (3 * heads) == 0,
                  "split_heads: " + qkv.shape().text() + " into " + std::to_string(heads) + " heads");
   const std::int64_t sequences = qkv.extent(0) * qkv.extent(1), tokens = qkv.extent(2);
-  const std::int64_t dim = qkv.extent(3) / (3 * heads), size = tokens * heads * dim;
+  const std::int64_t dim = qkv.extent(3) / (3 * heads);
   const Shape shape{qkv.extent(0), qkv.extent(1), heads, tokens, dim};
   const Tensor in = dense(qkv), angles = angle_table(positions, tokens, dim, qkv.dtype());
   List out;
   for (int i = 0; i < 3; ++i) out.push_back(Tensor::empty(shape, qkv.dtype()));
   dispatch_real(qkv.dtype(), "split_heads", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t s = 0; s < sequences; ++s)
-      kernels::split_heads(tokens, heads, dim, data_or_null<T>(angles), in.data<T>() + 3 * s * size,
-                           out[0].data<T>() + s * size, out[1].data<T>() + s * size,
-                           out[2].data<T>() + s * size);
+    kernels::split_heads<T>({sequences, tokens, heads, dim}, device_or_null<T>(angles), in.device<T>(),
+                            out[0].device<T>(), out[1].device<T>(), out[2].device<T>());
   });
   const double flops = positions.on ? 4 * static_cast<double>(out[0].count()) : 0;
   out = apply_op(
@@ -70,7 +58,7 @@ Tensor merge_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Rota
   const Tensor& any = q.defined() ? q : k.defined() ? k : v;
   RANKINE_ASSERT(any.defined() && any.rank() == 5, "merge_heads of [L, B, heads, T, dim]");
   const std::int64_t sequences = any.extent(0) * any.extent(1), heads = any.extent(2);
-  const std::int64_t tokens = any.extent(3), dim = any.extent(4), size = tokens * heads * dim;
+  const std::int64_t tokens = any.extent(3), dim = any.extent(4);
   for (const Tensor& x : {q, k, v})
     RANKINE_ASSERT(!x.defined() || x.shape() == any.shape(), "merge_heads: heads of different shapes");
   const Tensor dq = dense_or_none(q), dk = dense_or_none(k), dv = dense_or_none(v);
@@ -78,12 +66,8 @@ Tensor merge_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Rota
   Tensor y = Tensor::empty({any.extent(0), any.extent(1), tokens, 3 * heads * dim}, any.dtype());
   dispatch_real(any.dtype(), "merge_heads", [&](auto zero) {
     using T = decltype(zero);
-    const auto at = [size](const Tensor& x, std::int64_t s) {
-      return x.defined() ? x.data<T>() + s * size : nullptr;
-    };
-    for (std::int64_t s = 0; s < sequences; ++s)
-      kernels::merge_heads(tokens, heads, dim, data_or_null<T>(angles), at(dq, s), at(dk, s), at(dv, s),
-                           y.data<T>() + 3 * s * size);
+    kernels::merge_heads<T>({sequences, tokens, heads, dim}, device_or_null<T>(angles), device_or_null<T>(dq),
+                            device_or_null<T>(dk), device_or_null<T>(dv), y.device<T>());
   });
   const double flops = positions.on ? 4 * static_cast<double>(any.count()) : 0;
   return apply_op("merge_heads", {q, k, v}, y,
@@ -96,22 +80,26 @@ Tensor merge_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Rota
 
 namespace {
 
-struct AttentionCall {
-  kernels::AttentionHead head;
-  std::int64_t heads, sequences;  // sequences: shards times samples
-
+// Its sequences are those of all shards and samples.
+struct AttentionCall : kernels::AttentionShape {
   double factor() const { return 1 / std::sqrt(static_cast<double>(head.dim)); }
   std::int64_t width() const { return heads * head.dim; }
+  double flops() const { return head.flops() * static_cast<double>(units()); }
 };
+
+// q, k, v and the cache's k and v.
+template <class T>
+kernels::AttentionInputs<T> arrays_of(const List& x) {
+  return {x[0].device<T>(), device_or_null<T>(x[3]), device_or_null<T>(x[4]), x[1].device<T>(),
+          x[2].device<T>()};
+}
 
 // 0 where a query sees a key, -inf elsewhere; [queries, keys].
 Tensor causal_mask(const kernels::AttentionHead& head, DType type) {
-  Tensor mask = Tensor::zeros({head.queries, head.keys()}, type);
+  Tensor mask = Tensor::empty({head.queries, head.keys()}, type);
   dispatch_real(type, "attention", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < head.queries; ++i)
-      for (std::int64_t j = head.keys() - head.queries + i + 1; j < head.keys(); ++j)
-        mask.data<T>()[i * head.keys() + j] = -std::numeric_limits<T>::infinity();
+    kernels::attention_mask<T>(head, mask.device<T>());
   });
   return mask;
 }
@@ -138,32 +126,21 @@ List backward_in_ops(const AttentionCall& call, const List& inputs, const Tensor
 
 List backward_fused(const AttentionCall& call, const List& saved, const Tensor& log_sum,
                     const Tensor& cotangent) {
-  const auto& head = call.head;
   const DType type = saved[0].dtype();
   const Tensor d_o = dense(cotangent);
   List back;
   for (const Tensor& x : saved) back.push_back(x.defined() ? Tensor::empty(x.shape(), type) : Tensor());
-  const Tensor work = Tensor::empty({head.backward_work()}, type);
+  const Tensor work = Tensor::empty({kernels::attention_backward_work(call)}, type);
   dispatch_real(type, "attention", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0; i < call.sequences * call.heads; ++i) {
-      const auto at = [i](const Tensor& x, std::int64_t size) {
-        return x.defined() ? x.data<T>() + i * size : nullptr;
-      };
-      const std::int64_t queries = head.queries * head.dim, fresh = head.fresh * head.dim,
-                         past = head.past * head.dim;
-      const T* out =
-          d_o.data<T>() + (i / call.heads) * head.queries * call.width() + (i % call.heads) * head.dim;
-      kernels::attention_backward(head, static_cast<T>(call.factor()), at(saved[0], queries),
-                                  at(saved[3], past), at(saved[4], past), at(saved[1], fresh),
-                                  at(saved[2], fresh), at(log_sum, head.queries), out, call.width(),
-                                  at(back[0], queries), at(back[3], past), at(back[4], past),
-                                  at(back[1], fresh), at(back[2], fresh), work.data<T>());
-    }
+    const kernels::AttentionGradients<T> to{back[0].device<T>(), device_or_null<T>(back[3]),
+                                            device_or_null<T>(back[4]), back[1].device<T>(),
+                                            back[2].device<T>()};
+    kernels::attention_backward<T>(call, static_cast<T>(call.factor()), arrays_of<T>(saved),
+                                   log_sum.device<T>(), d_o.device<T>(), to, work.device<T>());
   });
-  count_cost("attention_backward",
-             {2.5 * head.flops() * static_cast<double>(call.sequences * call.heads),
-              2 * (bytes_of(saved[0]) + bytes_of(saved[1]) + bytes_of(saved[2]) + bytes_of(d_o))});
+  count_cost("attention_backward", {2.5 * call.flops(), 2 * (bytes_of(saved[0]) + bytes_of(saved[1]) +
+                                                             bytes_of(saved[2]) + bytes_of(d_o))});
   return back;
 }
 
@@ -184,9 +161,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal,
                    "attention: cached keys " + past_k.shape().text() + " and values " +
                        past_v.shape().text() + " beside keys " + k.shape().text());
   }
-  const AttentionCall call{{q.extent(3), cached ? past_k.extent(3) : 0, k.extent(3), q.extent(4), causal},
-                           q.extent(2),
-                           q.extent(0) * q.extent(1)};
+  const AttentionCall call{{{q.extent(3), cached ? past_k.extent(3) : 0, k.extent(3), q.extent(4), causal},
+                            q.extent(0) * q.extent(1),
+                            q.extent(2)}};
   const auto& head = call.head;
   RANKINE_ASSERT(!causal || head.keys() >= head.queries, "causal attention: fewer keys than queries");
 
@@ -195,24 +172,12 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal,
   for (const Tensor& x : inputs) saved.push_back(dense_or_none(x));
   Tensor y = Tensor::empty({q.extent(0), q.extent(1), head.queries, call.width()}, q.dtype());
   const Tensor log_sum = Tensor::empty({call.sequences, call.heads, head.queries}, q.dtype());
-  {
-    const Tensor work = Tensor::empty({head.forward_work()}, q.dtype());
-    dispatch_real(q.dtype(), "attention", [&](auto zero) {
-      using T = decltype(zero);
-      for (std::int64_t i = 0; i < call.sequences * call.heads; ++i) {
-        const auto at = [&saved, i](std::size_t which, std::int64_t rows, std::int64_t dim) {
-          return saved[which].defined() ? saved[which].data<T>() + i * rows * dim : nullptr;
-        };
-        T* out = y.data<T>() + (i / call.heads) * head.queries * call.width() + (i % call.heads) * head.dim;
-        kernels::attention_forward(head, static_cast<T>(call.factor()), at(0, head.queries, head.dim),
-                                   at(3, head.past, head.dim), at(4, head.past, head.dim),
-                                   at(1, head.fresh, head.dim), at(2, head.fresh, head.dim), out,
-                                   call.width(), log_sum.data<T>() + i * head.queries, work.data<T>());
-      }
-    });
-  }
-  const Cost cost{head.flops() * static_cast<double>(call.sequences * call.heads),
-                  bytes_of(q) + bytes_of(k) + bytes_of(v) + bytes_of(y)};
+  dispatch_real(q.dtype(), "attention", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::attention_forward<T>(call, static_cast<T>(call.factor()), arrays_of<T>(saved), y.device<T>(),
+                                  log_sum.device<T>());
+  });
+  const Cost cost{call.flops(), bytes_of(q) + bytes_of(k) + bytes_of(v) + bytes_of(y)};
   // The tape keeps the inputs themselves where they are dense already; a copy would be held beside them.
   return apply_op("attention", inputs, y,
                   [call, inputs, saved, log_sum](const List& g, const VjpContext& context) {

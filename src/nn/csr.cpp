@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
-#include "kernels/csr.hpp"
+#include "kernels/row_ops.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/ragged.hpp"
 
@@ -50,6 +51,31 @@ void CsrPattern::check() const {
     if (columns[e] < 0 || columns[e] >= columns_count)
       throw InputError("sparse matrix: entry " + std::to_string(e) + " is in column " +
                        std::to_string(columns[e]) + ", outside 0 .. " + std::to_string(columns_count - 1));
+}
+
+const CsrPattern::OnDevice& CsrPattern::on_device() const {
+  if (kept_on_device) return *kept_on_device;
+  const auto count = static_cast<std::size_t>(entries());
+  std::vector<std::int64_t> row(count), from_row(count), entry(count),
+      starts(static_cast<std::size_t>(columns_count) + 1, 0);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i)
+    for (auto e = static_cast<std::size_t>(offsets[i]); e < static_cast<std::size_t>(offsets[i + 1]); ++e)
+      row[e] = static_cast<std::int64_t>(i);
+  for (const std::int64_t j : columns) ++starts[static_cast<std::size_t>(j) + 1];
+  std::partial_sum(starts.begin(), starts.end(), starts.begin());
+  auto next = starts;
+  for (std::size_t e = 0; e < count; ++e) {
+    const auto to = static_cast<std::size_t>(next[static_cast<std::size_t>(columns[e])]++);
+    from_row[to] = row[e];
+    entry[to] = static_cast<std::int64_t>(e);
+  }
+  const Uncounted scope;  // part of the data, not of the tape
+  const auto upload = [](const std::vector<std::int64_t>& values) {
+    return Tensor::from(values, {static_cast<std::int64_t>(values.size())});
+  };
+  kept_on_device = std::make_shared<const OnDevice>(OnDevice{
+      upload(offsets), upload(columns), upload(row), upload(starts), upload(from_row), upload(entry)});
+  return *kept_on_device;
 }
 
 SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
@@ -108,20 +134,17 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
   bool shared = true;
   for (int i = 0; i < lead.rank(); ++i) shared = shared && (lead[i] == 1 || v.strides()[i] == 0);
   const Tensor dv = shared ? dense(v.view({entries}, {v.strides()[lead.rank()]})) : dense(v), dx = dense(x);
-  Tensor y = transposed ? Tensor::zeros(with(lead, {to_nodes, width}), x.dtype())
-                        : Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
+  const CsrPattern::OnDevice& index = p.on_device();
+  const auto address = [](const Tensor& indices) { return indices.device<std::int64_t>(); };
+  const kernels::CsrRows matrix =
+      transposed ? kernels::CsrRows{to_nodes, address(index.transposed_offsets),
+                                    address(index.transposed_columns), address(index.transposed_entries)}
+                 : kernels::CsrRows{to_nodes, address(index.offsets), address(index.columns), {}};
+  Tensor y = Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
   dispatch_real(x.dtype(), "spmm", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t l = 0; l < count; ++l) {
-      const T* value = dv.data<T>() + (shared ? 0 : l * entries);
-      const T* from = dx.data<T>() + l * from_nodes * width;
-      T* to = y.data<T>() + l * to_nodes * width;
-      if (transposed) {
-        kernels::csr_transposed_product(p.rows, p.offsets.data(), p.columns.data(), value, width, from, to);
-      } else {
-        kernels::csr_product(p.rows, p.offsets.data(), p.columns.data(), value, width, from, to);
-      }
-    }
+    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.device<T>(), shared ? 0 : entries,
+                            dx.device<T>(), y.device<T>());
   });
   return apply_op("spmm", {v, x}, y,
                   [pattern, v, x, transposed](const List& g, const VjpContext& context) -> List {
@@ -143,13 +166,13 @@ Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tens
   const Shape lead = lead_of(a);
   const std::int64_t width = a.extent(-1), count = lead.count();
   const Tensor da = dense(a), db = dense(b);
+  const CsrPattern::OnDevice& index = p.on_device();
   Tensor z = Tensor::empty(with(lead, {p.entries()}), a.dtype());
   dispatch_real(a.dtype(), "sampled_product", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t l = 0; l < count; ++l)
-      kernels::csr_sampled_product(p.rows, p.offsets.data(), p.columns.data(), width,
-                                   da.data<T>() + l * p.rows * width,
-                                   db.data<T>() + l * p.columns_count * width, z.data<T>() + l * p.entries());
+    kernels::csr_sampled_product<T>(p.entries(), index.rows.device<std::int64_t>(),
+                                    index.columns.device<std::int64_t>(), count, p.rows, p.columns_count,
+                                    width, da.device<T>(), db.device<T>(), z.device<T>());
   });
   return apply_op("sampled_product", {a, b}, z,
                   [pattern, a, b](const List& g, const VjpContext& context) -> List {

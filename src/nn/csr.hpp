@@ -15,9 +15,20 @@ struct CsrPattern {
   std::int64_t rows = 0, columns_count = 0;
   std::vector<std::int64_t> offsets{0}, columns;
 
+  /// The pattern in device memory (i64): offsets and columns, the row of each entry, and the transposed
+  /// pattern, whose entries keep their order within a column.
+  struct OnDevice {
+    Tensor offsets, columns, rows;
+    Tensor transposed_offsets, transposed_columns, transposed_entries;
+  };
+  /// Made at the first call; the pattern must not change after it.
+  const OnDevice& on_device() const;
+
   std::int64_t entries() const { return static_cast<std::int64_t>(columns.size()); }
   /// Throws InputError if offsets do not rise from 0 to the number of columns or a column is out of range.
   void check() const;
+
+  mutable std::shared_ptr<const OnDevice> kept_on_device = nullptr;  ///< what on_device() made
 };
 using SharedPattern = std::shared_ptr<const CsrPattern>;
 

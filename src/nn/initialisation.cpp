@@ -16,8 +16,8 @@ void add_drawn(ParameterSet& set, ParameterInfo info, std::uint64_t seed, Draw d
   const Tensor values = set.view(name);
   dispatch_real(set.dtype(), "initialisation", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t i = 0, end = values.count(); i < end; ++i)
-      values.data<T>()[i] = static_cast<T>(draw(stream, i));
+    const HostWrite<T> to(values);
+    for (std::int64_t i = 0, end = values.count(); i < end; ++i) to[i] = static_cast<T>(draw(stream, i));
   });
 }
 

@@ -1,9 +1,10 @@
 #include "src/nn/loss.hpp"
 
-#include <algorithm>
 #include <numeric>
 
+#include "kernels/row_ops.hpp"
 #include "src/nn/softmax.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -53,17 +54,12 @@ std::vector<std::pair<std::string, std::string>> CrossEntropy::scores() const {
 
 std::vector<Tensor> CrossEntropy::score(const Tensor& outputs, const Tensor& targets, int lead) const {
   const NoGrad off;
-  const Tensor scores = outputs.contiguous() ? outputs : outputs.clone();
-  const Tensor label = targets.contiguous() ? targets : targets.clone();
-  const std::int64_t classes = scores.extent(-1);
-  Tensor right = Tensor::zeros(label.shape(), DType::f64);
+  const Tensor scores = dense(outputs), label = dense(targets);
+  const Tensor right = Tensor::empty(label.shape(), DType::f64);
   dispatch_real(scores.dtype(), "accuracy", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t r = 0; r < label.count(); ++r) {
-      const T* row = scores.data<T>() + r * classes;
-      const auto best = std::max_element(row, row + classes) - row;
-      right.data<double>()[r] = best == label.data<std::int32_t>()[r] ? 1.0 : 0.0;
-    }
+    kernels::right_classes<T>(label.count(), scores.extent(-1), scores.device<T>(),
+                              label.device<std::int32_t>(), right.device<double>());
   });
   return {sample_mean(right, lead)};
 }

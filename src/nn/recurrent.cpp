@@ -58,28 +58,28 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
                      c0.defined() == (cell == Cell::lstm) && (!c0.defined() || c0.shape() == h0.shape()),
                  "recurrent: inputs " + x.shape().text() + ", weight " + weight.shape().text() + ", state " +
                      h0.shape().text());
-  const kernels::RecurrentShape shape{cell, samples, steps, n};
   const DType type = x.dtype();
   const Tensor w = dense_slices(weight), bias = dense_slices(candidate_bias), h = dense(h0),
                c = c0.defined() ? dense(c0) : Tensor();
   const Tensor activations = x.clone(), hidden = Tensor::empty({shards, samples, steps, n}, type);
   const Tensor memory = cell == Cell::rnn ? Tensor() : Tensor::empty(hidden.shape(), type);
-  const auto arrays = [=](auto zero, std::int64_t l) {
+  const kernels::RecurrentShape shape{
+      cell, shards, samples, steps, n, w.strides()[0], bias.defined() ? bias.strides()[0] : 0};
+  const auto arrays = [=](auto zero) {
     using T = decltype(zero);
-    return kernels::RecurrentArrays<T>{slice_data<T>(w, l),           slice_data<T>(bias, l),
-                                       slice_data<T>(h, l),           slice_data<T>(c, l),
-                                       slice_data<T>(activations, l), slice_data<T>(hidden, l),
-                                       slice_data<T>(memory, l),      nullptr};
+    return kernels::RecurrentArrays<T>{w.device<T>(),
+                                       device_or_null<T>(bias),
+                                       h.device<T>(),
+                                       device_or_null<T>(c),
+                                       activations.device<T>(),
+                                       hidden.device<T>(),
+                                       device_or_null<T>(memory)};
   };
   {
     const Tensor work = Tensor::empty({shape.forward_work()}, type);
     dispatch_real(type, "recurrent", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t l = 0; l < shards; ++l) {
-        auto a = arrays(zero, l);
-        a.work = work.data<T>();
-        kernels::recurrent_forward(shape, a);
-      }
+      kernels::recurrent_forward<T>(shape, arrays(zero), work.device<T>());
     });
   }
   const double flops = 2.0 * static_cast<double>(x.count()) * static_cast<double>(n);
@@ -102,12 +102,11 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
     const Tensor work = Tensor::empty({shape.backward_work()}, type);
     dispatch_real(type, "recurrent", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t l = 0; l < shards; ++l)
-        kernels::recurrent_backward(
-            shape, arrays(zero, l),
-            {slice_data<T>(d_hidden, l), slice_data<T>(d_last, l), slice_data<T>(d_x, l),
-             slice_data<T>(d_weight, l), slice_data<T>(d_bias, l), slice_data<T>(d_h0, l),
-             slice_data<T>(d_c0, l), slice_data<T>(d_memory, l), work.data<T>()});
+      kernels::recurrent_backward<T>(
+          shape, arrays(zero),
+          {device_or_null<T>(d_hidden), device_or_null<T>(d_last), d_x.device<T>(), d_weight.device<T>(),
+           device_or_null<T>(d_bias), d_h0.device<T>(), device_or_null<T>(d_c0), device_or_null<T>(d_memory)},
+          work.device<T>());
     });
     count_cost("recurrent_backward", {2 * flops, bytes});
     return {d_x, d_weight, d_bias, d_h0, d_c0};

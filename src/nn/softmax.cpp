@@ -1,6 +1,7 @@
 #include "src/nn/softmax.hpp"
 
-#include "kernels/softmax.hpp"
+#include "kernels/row_ops.hpp"
+#include "src/nn/index_check.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -27,7 +28,7 @@ Tensor softmax(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "softmax", [&](auto zero) {
     using T = decltype(zero);
-    kernels::softmax_forward(in.count() / n, n, in.data<T>(), y.data<T>());
+    kernels::softmax<T>(in.count() / n, n, in.device<T>(), y.device<T>());
   });
   const auto vjp = [n](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     const Tensor p = context.output(0);
@@ -36,7 +37,7 @@ Tensor softmax(const Tensor& x) {
     Tensor dx = Tensor::empty(p.shape(), p.dtype());
     dispatch_real(p.dtype(), "softmax", [&](auto zero) {
       using T = decltype(zero);
-      kernels::softmax_backward(p.count() / n, n, p.data<T>(), dy.data<T>(), dx.data<T>());
+      kernels::softmax_backward<T>(p.count() / n, n, p.device<T>(), dy.device<T>(), dx.device<T>());
     });
     return {dx};
   };
@@ -49,7 +50,7 @@ Tensor log_softmax(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "log_softmax", [&](auto zero) {
     using T = decltype(zero);
-    kernels::log_softmax_forward(in.count() / n, n, in.data<T>(), y.data<T>());
+    kernels::log_softmax<T>(in.count() / n, n, in.device<T>(), y.device<T>());
   });
   return apply_op("log_softmax", {x}, y,
                   [](const auto& g, const auto& context) {
@@ -64,18 +65,16 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
   rows.erase(rows.rank() - 1);
   RANKINE_ASSERT(labels.shape() == rows && labels.dtype() == DType::i32,
                  "labels " + labels.shape().text() + " for logits " + logits.shape().text());
-  const Tensor label = dense(labels), in = dense(logits);
-  for (std::int64_t r = 0; r < label.count(); ++r) {
-    const std::int32_t c = label.data<std::int32_t>()[r];
-    if (c < 0 || c >= n)
-      throw InputError("label " + std::to_string(c) + " of row " + std::to_string(r) + " is outside 0 .. " +
-                       std::to_string(n - 1) + ", the outputs of the network");
-  }
+  const Tensor in = dense(logits), label = checked_indices(labels, n, [n](std::int64_t row, std::int64_t c) {
+                                     return "label " + std::to_string(c) + " of row " + std::to_string(row) +
+                                            " is outside 0 .. " + std::to_string(n - 1) +
+                                            ", the outputs of the network";
+                                   });
   Tensor loss = Tensor::empty(rows, logits.dtype()), probabilities = Tensor::empty(in.shape(), in.dtype());
   dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
     using T = decltype(zero);
-    kernels::cross_entropy_forward(label.count(), n, in.data<T>(), label.data<std::int32_t>(),
-                                   static_cast<T>(smoothing), loss.data<T>(), probabilities.data<T>());
+    kernels::cross_entropy<T>(label.count(), n, in.device<T>(), label.device<std::int32_t>(), smoothing,
+                              loss.device<T>(), probabilities.device<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (!context.create_graph()) {
@@ -83,16 +82,16 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
       Tensor dx = Tensor::empty(in.shape(), in.dtype());
       dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
         using T = decltype(zero);
-        kernels::cross_entropy_backward(label.count(), n, probabilities.data<T>(), label.data<std::int32_t>(),
-                                        static_cast<T>(smoothing), dloss.data<T>(), dx.data<T>());
+        kernels::cross_entropy_backward<T>(label.count(), n, probabilities.device<T>(),
+                                           label.device<std::int32_t>(), smoothing, dloss.device<T>(),
+                                           dx.device<T>());
       });
       return {dx};
     }
     Tensor q = Tensor::full(in.shape(), in.dtype(), smoothing / static_cast<double>(n));
     dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t r = 0; r < label.count(); ++r)
-        q.data<T>()[r * n + label.data<std::int32_t>()[r]] += static_cast<T>(1 - smoothing);
+      kernels::add_at_labels<T>(label.count(), n, label.device<std::int32_t>(), 1 - smoothing, q.device<T>());
     });
     Shape column = g[0].shape();
     column.push_back(1);

@@ -18,6 +18,7 @@ Surrogate surrogate_of(const std::string& name) {
 namespace {
 
 using List = std::vector<Tensor>;
+using kernels::Bound;
 using kernels::Reset;
 
 Cost pointwise_cost(const Tensor& x, double flops, double arrays) {
@@ -25,18 +26,19 @@ Cost pointwise_cost(const Tensor& x, double flops, double arrays) {
   return {flops * n, arrays * n * static_cast<double>(size_of(x.dtype()))};
 }
 
-// 1 where `condition` holds for an element of x, else 0; off the tape.
-template <class F>
-Tensor indicator(const Tensor& x, F condition) {
+// 1 where x is on that side of the bound, else 0; off the tape.
+Tensor indicator(const Tensor& x, Bound side, double bound) {
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    std::transform(from, from + in.count(), y.data<T>(),
-                   [&](T v) { return condition(static_cast<double>(v)) ? T(1) : T(0); });
+    kernels::step_values<T>(side, bound, 1, 0, in.count(), in.device<T>(), y.device<T>());
   });
   return y;
+}
+// 1 where |x| < bound.
+Tensor inside(const Tensor& x, double bound) {
+  return mul(indicator(x, Bound::below, bound), indicator(x, Bound::above, -bound));
 }
 
 // The surrogate derivative in ops, so that it can be differentiated again.
@@ -44,13 +46,11 @@ Tensor slope_in_ops(const Tensor& x, Surrogate kind, double width) {
   const double r = 1 / width;
   switch (kind) {
     case Surrogate::triangle: {
-      const Tensor inside = indicator(x, [width](double v) { return v < width && v > -width; });
-      const Tensor sign =
-          sub(indicator(x, [](double v) { return v > 0; }), indicator(x, [](double v) { return v < 0; }));
-      return mul(inside, scale(add_scalar(scale(mul(x, sign), -r), 1), r));
+      const Tensor sign = sub(indicator(x, Bound::above, 0), indicator(x, Bound::below, 0));
+      return mul(inside(x, width), scale(add_scalar(scale(mul(x, sign), -r), 1), r));
     }
     case Surrogate::rectangle:
-      return scale(indicator(x, [width](double v) { return 2 * v < width && -2 * v < width; }), r);
+      return scale(inside(x, width / 2), r);
     case Surrogate::atan:
       return scale(
           div(Tensor::full(x.shape(), x.dtype(), 1), add_scalar(square(scale(x, std::numbers::pi * r)), 1)),
@@ -65,7 +65,7 @@ Tensor slope_in_ops(const Tensor& x, Surrogate kind, double width) {
 }  // namespace
 
 Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
-  const Tensor y = indicator(x, [](double v) { return v >= 0; });
+  const Tensor y = indicator(x, Bound::at_least, 0);
   return apply_op("heaviside_surrogate", {x}, y,
                   [x, kind, width](const List& g, const VjpContext& context) -> List {
                     if (context.create_graph()) return {mul(g[0], slope_in_ops(x, kind, width))};
@@ -73,11 +73,8 @@ Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
                     Tensor back = Tensor::empty(x.shape(), x.dtype());
                     dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
                       using T = decltype(zero);
-                      kernels::with_surrogate(kind, [&](auto slope) {
-                        const T* dy = from.data<T>();
-                        std::transform(dy, dy + from.count(), at.data<T>(), back.data<T>(),
-                                       [&](T d, T v) { return d * slope(v, static_cast<T>(width)); });
-                      });
+                      kernels::surrogate_backward<T>(kind, width, at.count(), at.device<T>(),
+                                                     from.device<T>(), back.device<T>());
                     });
                     return {back};
                   },
@@ -85,12 +82,6 @@ Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
 }
 
 namespace {
-
-template <class T>
-kernels::LifStep<T> typed(const LifDynamics& d) {
-  const auto t = [](double value) { return static_cast<T>(value); };
-  return {t(d.decay), t(d.gain), t(d.threshold), t(d.reset_to), t(d.width), d.reset, d.detach_reset};
-}
 
 // d_u in ops.
 Tensor backward_in_ops(const LifDynamics& d, const Tensor& u, const Tensor& d_spike, const Tensor& d_next) {
@@ -100,7 +91,7 @@ Tensor backward_in_ops(const LifDynamics& d, const Tensor& u, const Tensor& d_sp
   Tensor factor = Tensor::full(u.shape(), u.dtype(), 1);
   if (d.reset == Reset::soft && !d.detach_reset) factor = add_scalar(scale(h, -d.threshold), 1);
   if (d.reset == Reset::hard) {
-    factor = indicator(u, [&d](double v) { return v < d.threshold; });
+    factor = indicator(u, Bound::below, d.threshold);
     if (!d.detach_reset) factor = add(factor, mul(add_scalar(neg(u), d.reset_to), h));
   }
   const Tensor from_next = mul(d_next, factor);
@@ -119,8 +110,8 @@ std::pair<Tensor, Tensor> lif_step(const Tensor& potential, const Tensor& curren
   List out{Tensor::empty(shape, i.dtype()), Tensor::empty(shape, i.dtype())};
   dispatch_real(i.dtype(), "lif_step", [&](auto zero) {
     using T = decltype(zero);
-    typed<T>(dynamics).forward(i.count(), v.defined() ? v.data<T>() : nullptr, i.data<T>(), u.data<T>(),
-                               out[0].data<T>(), out[1].data<T>());
+    kernels::lif_forward<T>(dynamics, i.count(), device_or_null<T>(v), i.device<T>(), u.device<T>(),
+                            out[0].device<T>(), out[1].device<T>());
   });
   const auto vjp = [dynamics, u, potential, current](const List& g, const VjpContext& context) -> List {
     if (context.create_graph()) {
@@ -134,11 +125,8 @@ std::pair<Tensor, Tensor> lif_step(const Tensor& potential, const Tensor& curren
     const Tensor d_u = Tensor::empty(u.shape(), u.dtype());
     dispatch_real(u.dtype(), "lif_step", [&](auto zero) {
       using T = decltype(zero);
-      kernels::with_surrogate(dynamics.surrogate, [&](auto slope) {
-        typed<T>(dynamics).backward(slope, u.count(), u.data<T>(),
-                                    d_spike.defined() ? d_spike.data<T>() : nullptr,
-                                    d_next.defined() ? d_next.data<T>() : nullptr, d_u.data<T>());
-      });
+      kernels::lif_backward<T>(dynamics, u.count(), u.device<T>(), device_or_null<T>(d_spike),
+                               device_or_null<T>(d_next), d_u.device<T>());
     });
     count_cost("lif_step_backward", pointwise_cost(u, 8, 4));
     return {context.needs(0) ? scale(d_u, dynamics.decay) : Tensor(),

@@ -28,6 +28,12 @@ T* slice_data(const Tensor& x, std::int64_t l) {
   return x.defined() ? x.data<T>() + l * x.strides()[0] : nullptr;
 }
 
+/// Null of an undefined tensor.
+template <class T>
+DevicePtr<T> device_or_null(const Tensor& x) {
+  return x.defined() ? x.device<T>() : DevicePtr<T>();
+}
+
 inline double bytes_of(const Tensor& x) {
   return static_cast<double>(x.count()) * static_cast<double>(size_of(x.dtype()));
 }

@@ -50,7 +50,8 @@ double product_speed(int repetitions) {
   const HostRead<float> from_a(a), from_b(b);
   const HostWrite<float> to(c);
   const double seconds = median_time(repetitions, [&] {
-    blas::gemm<float>(blas::Op::none, blas::Op::none, n, n, n, 1.0f, from_a, n, from_b, n, 0.0f, to, n);
+    blas::gemm(blas::Op::none, blas::Op::none, n, n, n, 1.0f, from_a.get(), n, from_b.get(), n, 0.0f,
+               to.get(), n);
   });
   return 2.0 * n * n * n / seconds;
 }

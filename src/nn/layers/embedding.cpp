@@ -5,6 +5,7 @@
 #include "src/nn/affine.hpp"
 #include "src/nn/embedding.hpp"
 #include "src/nn/initialisation.hpp"
+#include "src/nn/tables.hpp"
 
 namespace rankine {
 
@@ -31,17 +32,16 @@ Tensor Embedding::forward(const BoundParameters& parameters, const Tensor& x, Pa
     throw InputError(name() + ": an embedding needs tokens (i32) [shards, samples, T], not " +
                      name_of(x.dtype()) + " " + x.shape().text() +
                      "; the data set must be one of tokens, and the embedding the first block");
-  const Tensor tokens = x.contiguous() ? x.detach() : x.clone();
-  for (std::int64_t i = 0, end = tokens.count(); i < end; ++i) {
-    const std::int32_t token = tokens.data<std::int32_t>()[i];
-    if (token < 0 || token >= options_.vocabulary)
-      throw InputError(name() + ": token " + std::to_string(token) + " of sample " +
-                       std::to_string(pass.sample(i / x.extent(2))) + " at position " +
-                       std::to_string(pass.position + i % x.extent(2)) + " is outside 0 .. " +
-                       std::to_string(options_.vocabulary - 1) +
-                       "; 'vocabulary' must be that of the data set");
-  }
-  return embedding(parameters[name() + ".weight"], tokens);
+  // By value: the message may be asked for when the step ends.
+  const auto message = [name = name(), samples = pass.samples, first = pass.position, length = x.extent(2),
+                        vocabulary = options_.vocabulary](std::int64_t place, std::int64_t token) {
+    const std::int64_t row = place / length;
+    return name + ": token " + std::to_string(token) + " of sample " +
+           std::to_string(samples.empty() ? row : samples[static_cast<std::size_t>(row)]) + " at position " +
+           std::to_string(first + place % length) + " is outside 0 .. " + std::to_string(vocabulary - 1) +
+           "; 'vocabulary' must be that of the data set";
+  };
+  return embedding(parameters[name() + ".weight"], x, message);
 }
 
 void Position::Options::options(OptionVisitor& o) {
@@ -78,18 +78,13 @@ Tensor Position::forward(const BoundParameters& parameters, const Tensor& x, Pas
     const Tensor rows = slice(parameters[name() + ".weight"], 1, first, first + tokens);
     return add(x, reshape(rows, {x.extent(0), 1, tokens, width}));
   }
-  Tensor sines = Tensor::empty({tokens, width}, x.dtype());
-  dispatch_real(x.dtype(), "position", [&](auto zero) {
-    using T = decltype(zero);
-    for (std::int64_t d = 0; d < width; ++d) {
-      const double rate = std::pow(1e4, -static_cast<double>(d / 2 * 2) / static_cast<double>(width));
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        const double angle = static_cast<double>(first + t) * rate;
-        sines.data<T>()[t * width + d] = static_cast<T>(d % 2 == 0 ? std::sin(angle) : std::cos(angle));
-      }
-    }
-  });
-  return add(x, sines);
+  const auto sine = [&](std::int64_t at) {
+    const std::int64_t t = at / width, d = at % width;
+    const double rate = std::pow(1e4, -static_cast<double>(d / 2 * 2) / static_cast<double>(width));
+    const double angle = static_cast<double>(first + t) * rate;
+    return d % 2 == 0 ? std::sin(angle) : std::cos(angle);
+  };
+  return add(x, cached_table("positions from " + std::to_string(first), {tokens, width}, x.dtype(), sine));
 }
 
 void TiedHead::Options::options(OptionVisitor& o) {

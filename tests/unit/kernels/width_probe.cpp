@@ -149,14 +149,15 @@ class Probe {
     const std::int64_t n = head.queries * head.dim;
     const auto q = numbers(n), k = numbers(n), v = numbers(n), d = numbers(n);
     auto o = numbers(n), log_sum = numbers(head.queries), dq = numbers(n), dk = numbers(n), dv = numbers(n);
-    std::vector<T> work(static_cast<std::size_t>(std::max(head.forward_work(), head.backward_work())));
-    const T* none = nullptr;
-    T* no = nullptr;
-    attention_forward(head, T(0.2), q.data(), none, none, k.data(), v.data(), o.data(), head.dim,
-                      log_sum.data(), work.data());
+    // The host's memory as it is: the kernels of another width have no allocation of their own.
+    const auto read = [](const std::vector<T>& x) { return DevicePtr<const T>::from_raw(x.data()); };
+    const auto write = [](std::vector<T>& x) { return DevicePtr<T>::from_raw(x.data()); };
+    const AttentionShape shape{head, 1, 1};
+    const AttentionInputs<T> in{read(q), {}, {}, read(k), read(v)};
+    attention_forward<T>(shape, T(0.2), in, write(o), write(log_sum));
     keep("attention", o);
-    attention_backward(head, T(0.2), q.data(), none, none, k.data(), v.data(), log_sum.data(), d.data(),
-                       head.dim, dq.data(), no, no, dk.data(), dv.data(), work.data());
+    attention_backward<T>(shape, T(0.2), in, read(log_sum), read(d),
+                          {write(dq), {}, {}, write(dk), write(dv)}, {});
     keep("attention, dq", dq);
     keep("attention, dk", dk);
     keep("attention, dv", dv);

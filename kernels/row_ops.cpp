@@ -1,0 +1,456 @@
+#include "kernels/row_ops.hpp"
+
+#include "kernels/map.hpp"
+#include "kernels/reduce.hpp"
+#include "kernels/rows.hpp"
+#include "kernels/softmax.hpp"
+
+namespace rankine::kernels {
+namespace {
+
+#if RANKINE_ON_DEVICE
+// y = exp(x - top), whose sum it returns.
+template <class T, class Group>
+RANKINE_KERNEL T shifted_exp(const Group& group, std::int64_t n, T top, const T* x, T* y) {
+  group.each(n, [=](std::int64_t i) { y[i] = Exp{}(x[i] - top); });
+  return group.template sum<T>(n, [=](std::int64_t i) { return y[i]; });
+}
+template <class T, class Group>
+RANKINE_KERNEL T largest(const Group& group, std::int64_t n, const T* x) {
+  return group.template max<T>(n, [=](std::int64_t i) { return x[i]; });
+}
+#endif
+
+// On the host the bodies below hand whole blocks of rows to kernels/softmax.hpp.
+template <class T>
+struct Softmax {
+  std::int64_t n;
+  View<const T> x;
+  View<T> y;
+#if RANKINE_ON_DEVICE
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T* from = x.at(r * n);
+    T* to = y.at(r * n);
+    const T factor = 1 / shifted_exp(group, n, largest(group, n, from), from, to);
+    group.each(n, [=](std::int64_t i) { to[i] *= factor; });
+  }
+#else
+  void operator()(std::int64_t first, std::int64_t count) const {
+    softmax_forward(count, n, x.at(first * n), y.at(first * n));
+  }
+#endif
+};
+
+template <class T>
+struct SoftmaxBackward {
+  std::int64_t n;
+  View<const T> y, dy;
+  View<T> dx;
+#if RANKINE_ON_DEVICE
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T *p = y.at(r * n), *d = dy.at(r * n);
+    T* to = dx.at(r * n);
+    const T inner = group.template sum<T>(n, [=](std::int64_t i) { return p[i] * d[i]; });
+    group.each(n, [=](std::int64_t i) { to[i] = p[i] * (d[i] - inner); });
+  }
+#else
+  void operator()(std::int64_t first, std::int64_t count) const {
+    softmax_backward(count, n, y.at(first * n), dy.at(first * n), dx.at(first * n));
+  }
+#endif
+};
+
+template <class T>
+struct LogSoftmax {
+  std::int64_t n;
+  View<const T> x;
+  View<T> y;
+#if RANKINE_ON_DEVICE
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T* from = x.at(r * n);
+    T* to = y.at(r * n);
+    const T top = largest(group, n, from);
+    const T log_sum = std::log(shifted_exp(group, n, top, from, to)) + top;
+    group.each(n, [=](std::int64_t i) { to[i] = from[i] - log_sum; });
+  }
+#else
+  void operator()(std::int64_t first, std::int64_t count) const {
+    log_softmax_forward(count, n, x.at(first * n), y.at(first * n));
+  }
+#endif
+};
+
+template <class T>
+struct CrossEntropy {
+  std::int64_t n;
+  T s;
+  View<const T> x;
+  View<const std::int32_t> label;
+  View<T> loss, probabilities;
+#if RANKINE_ON_DEVICE
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T* from = x.at(r * n);
+    T* to = probabilities.at(r * n);
+    const T top = largest(group, n, from), sum = shifted_exp(group, n, top, from, to);
+    const T factor = 1 / sum, log_sum = std::log(sum) + top;
+    const T total = group.template sum<T>(n, [=](std::int64_t i) { return from[i]; });
+    group.each(n, [=](std::int64_t i) { to[i] *= factor; });
+    if (!group.leader()) return;
+    T value = log_sum - (1 - s) * from[label[r]];
+    if (s != 0) value -= s * total / static_cast<T>(n);
+    loss[r] = value;
+  }
+#else
+  void operator()(std::int64_t first, std::int64_t count) const {
+    cross_entropy_forward(count, n, x.at(first * n), label.at(first), s, loss.at(first),
+                          probabilities.at(first * n));
+  }
+#endif
+};
+
+template <class T>
+struct CrossEntropyBackward {
+  std::int64_t n;
+  T s;
+  View<const T> probabilities;
+  View<const std::int32_t> label;
+  View<const T> dloss;
+  View<T> dx;
+#if RANKINE_ON_DEVICE
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T* p = probabilities.at(r * n);
+    T* to = dx.at(r * n);
+    const T d = dloss[r], even = s / static_cast<T>(n), taken = d * (1 - s);
+    const std::int64_t here = label[r];
+    group.each(n, [=](std::int64_t i) {
+      const T v = d * (p[i] - even);
+      to[i] = i == here ? v - taken : v;
+    });
+  }
+#else
+  void operator()(std::int64_t first, std::int64_t count) const {
+    cross_entropy_backward(count, n, probabilities.at(first * n), label.at(first), s, dloss.at(first),
+                           dx.at(first * n));
+  }
+#endif
+};
+
+#if !RANKINE_ON_DEVICE
+template <class Body>
+struct RowBlock {
+  Body body;
+  std::int64_t rows, per_block;
+  void operator()(std::int64_t block) const {
+    const std::int64_t first = block * per_block;
+    body(first, rows - first < per_block ? rows - first : per_block);
+  }
+};
+#endif
+
+template <class Body>
+void tuned_rows(const char* name, std::int64_t count, std::int64_t n, const Body& body) {
+#if RANKINE_ON_DEVICE
+  rows(name, count, n, body);
+#else
+  const std::int64_t per = kChunk / (n + 1) + 1;
+  host_blocks(name, (count + per - 1) / per, RowBlock<Body>{body, count, per});
+#endif
+}
+
+template <class T>
+struct AddAtLabels {
+  std::int64_t n;
+  T value;
+  View<const std::int32_t> label;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t /*unit*/, const Columns& columns) const {
+    columns.each([this](std::int64_t r) { y[r * n + label[r]] += value; });
+  }
+};
+
+template <class T>
+struct RightClass {
+  std::int64_t n;
+  View<const T> x;
+  View<const std::int32_t> label;
+  View<double> right;
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const T* from = x.at(r * n);
+    const T top = group.template max<T>(n, [=](std::int64_t i) { return from[i]; });
+    const std::int64_t none = n;
+    const std::int64_t first =
+        -group.template max<std::int64_t>(n, [=](std::int64_t i) { return from[i] == top ? -i : -none; });
+    if (group.leader()) right[r] = first == label[r] ? 1.0 : 0.0;
+  }
+};
+
+struct SafeIndex {
+  std::int64_t n;
+  RANKINE_FORCEINLINE std::int32_t operator()(std::int32_t index) const {
+    return index >= 0 && index < n ? index : 0;
+  }
+};
+// The smallest of what is not 0.
+struct First {
+  RANKINE_FORCEINLINE static std::int64_t identity() { return 0; }
+  RANKINE_FORCEINLINE static std::int64_t combine(std::int64_t a, std::int64_t b) {
+    if (a == 0) return b;
+    return b == 0 || a < b ? a : b;
+  }
+};
+struct BadPlace {
+  std::int64_t n;
+  View<const std::int32_t> index;
+  RANKINE_ELEMENT std::int64_t operator()(std::int64_t i) const {
+    const std::int32_t at = index[i];
+    return at >= 0 && at < n ? 0 : i + 1;
+  }
+};
+
+template <class T>
+struct RowsByToken {
+  TableShape s;
+  std::int64_t count;
+  View<const T> table;
+  View<const std::int32_t> token;
+  View<T> y;
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t i, const Group& group) const {
+    const T* from = table.at(i / count * s.shard_step + token[i] * s.row_step);
+    T* to = y.at(i * s.width);
+    group.each(s.width, [=](std::int64_t d) { to[d] = from[d]; });
+  }
+};
+
+#if RANKINE_ON_DEVICE
+// A row of the table looks through all tokens for its own. That is vocabulary x count comparisons by warps,
+// which cost less than sorting the tokens would, and no order of additions is left to chance.
+template <class T>
+struct SumRowsByToken {
+  TableShape s;
+  std::int64_t count;
+  View<const T> rows;
+  View<const std::int32_t> token;
+  View<T> y;
+  template <class Group>
+  RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
+    const std::int64_t shard = r / s.vocabulary, width = s.width;
+    const std::int32_t mine = static_cast<std::int32_t>(r % s.vocabulary);
+    const std::int32_t* which = token.at(shard * count);
+    T* to = y.at(r * width);
+    group.each(width, [=](std::int64_t d) { to[d] = T(0); });
+    for (std::int64_t i0 = 0; i0 < count; i0 += kRowLanes) {
+      const std::int64_t here = count - i0 < kRowLanes ? count - i0 : kRowLanes;
+      if (group.template max<int>(here, [=](std::int64_t i) { return which[i0 + i] == mine ? 1 : 0; }) == 0)
+        continue;
+      for (std::int64_t i = i0; i < i0 + here; ++i) {
+        if (which[i] != mine) continue;
+        const T* from = rows.at((shard * count + i) * width);
+        group.each(width, [=](std::int64_t d) { to[d] += from[d]; });
+      }
+    }
+  }
+};
+#else
+template <class T>
+struct SumRowsByToken {
+  TableShape s;
+  std::int64_t count;
+  View<const T> rows;
+  View<const std::int32_t> token;
+  View<T> y;
+  void operator()(std::int64_t shard, const Columns& columns) const {
+    T* const all = y.at(shard * s.vocabulary * s.width);
+    for (std::int64_t v = 0; v < s.vocabulary; ++v) {
+      T* to = all + v * s.width;
+      columns.each([to](std::int64_t d) { to[d] = T(0); });
+    }
+    for (std::int64_t i = shard * count; i < (shard + 1) * count; ++i) {
+      T* to = all + token[i] * s.width;
+      const T* from = rows.at(i * s.width);
+      columns.each([to, from](std::int64_t d) { to[d] += from[d]; });
+    }
+  }
+};
+#endif
+
+// A row of the result on the host, an element of it on a device.
+template <class T>
+struct CsrProduct {
+  std::int64_t rows, columns, width, value_step;
+  View<const std::int64_t> offsets, column, entry;
+  View<const T> values, x;
+  View<T> y;
+  RANKINE_ELEMENT T value(std::int64_t l, std::int64_t e) const {
+    return values[l * value_step + (entry.defined() ? entry[e] : e)];
+  }
+#if RANKINE_ON_DEVICE
+  RANKINE_KERNEL void operator()(std::int64_t at) const {
+    const std::int64_t f = at % width, r = at / width, i = r % rows, l = r / rows;
+    T sum = 0;
+    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e)
+      sum += value(l, e) * x[(l * columns + column[e]) * width + f];
+    y[at] = sum;
+  }
+#else
+  void operator()(std::int64_t r) const {
+    const std::int64_t i = r % rows, l = r / rows, n = width;
+    T* to = y.at(r * n);
+    for (std::int64_t f = 0; f < n; ++f) to[f] = T(0);
+    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e) {
+      const T* from = x.at((l * columns + column[e]) * n);
+      const T factor = value(l, e);
+      for (std::int64_t f = 0; f < n; ++f) to[f] += factor * from[f];
+    }
+  }
+#endif
+};
+
+template <class T>
+struct CsrSampledProduct {
+  std::int64_t entries, rows, columns, width;
+  View<const std::int64_t> row, column;
+  View<const T> a, b;
+  View<T> z;
+  RANKINE_KERNEL void operator()(std::int64_t l, const Columns& these) const {
+    for (std::int64_t e = these.begin; e < these.end; ++e) {
+      const T* from = a.at((l * rows + row[e]) * width);
+      const T* with = b.at((l * columns + column[e]) * width);
+      T lanes[8] = {};
+      std::int64_t f = 0;
+      for (; f + 8 <= width; f += 8)
+        for (int j = 0; j < 8; ++j) lanes[j] += from[f + j] * with[f + j];
+      for (int j = 0; f < width; ++f, ++j) lanes[j] += from[f] * with[f];
+      for (int half = 4; half > 0; half /= 2)
+        for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+      z[l * entries + e] = lanes[0];
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+void softmax(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
+  tuned_rows("softmax", rows, n, Softmax<T>{n, x, y});
+}
+
+template <class T>
+void softmax_backward(std::int64_t rows, std::int64_t n, DevicePtr<const T> y, DevicePtr<const T> dy,
+                      DevicePtr<T> dx) {
+  tuned_rows("softmax_backward", rows, n, SoftmaxBackward<T>{n, y, dy, dx});
+}
+
+template <class T>
+void log_softmax(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
+  tuned_rows("log_softmax", rows, n, LogSoftmax<T>{n, x, y});
+}
+
+template <class T>
+void cross_entropy(std::int64_t rows, std::int64_t n, DevicePtr<const T> x,
+                   DevicePtr<const std::int32_t> label, double s, DevicePtr<T> loss,
+                   DevicePtr<T> probabilities) {
+  tuned_rows("cross_entropy", rows, n, CrossEntropy<T>{n, static_cast<T>(s), x, label, loss, probabilities});
+}
+
+template <class T>
+void cross_entropy_backward(std::int64_t rows, std::int64_t n, DevicePtr<const T> probabilities,
+                            DevicePtr<const std::int32_t> label, double s, DevicePtr<const T> dloss,
+                            DevicePtr<T> dx) {
+  tuned_rows("cross_entropy_backward", rows, n,
+             CrossEntropyBackward<T>{n, static_cast<T>(s), probabilities, label, dloss, dx});
+}
+
+template <class T>
+void add_at_labels(std::int64_t rows, std::int64_t n, DevicePtr<const std::int32_t> label, double value,
+                   DevicePtr<T> y) {
+  columns("add_at_labels", 1, rows, AddAtLabels<T>{n, static_cast<T>(value), label, y});
+}
+
+template <class T>
+void right_classes(std::int64_t count, std::int64_t n, DevicePtr<const T> x,
+                   DevicePtr<const std::int32_t> label, DevicePtr<double> right) {
+  rows("right_classes", count, n, RightClass<T>{n, x, label, right});
+}
+
+std::int64_t index_check_work(std::int64_t count) { return reduce_workspace(1, count); }
+
+void check_indices(std::int64_t count, std::int64_t n, DevicePtr<const std::int32_t> index,
+                   DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> flag, DevicePtr<std::int64_t> work) {
+  map("safe_indices", SafeIndex{n}, count, safe, index);
+  reduce<First>("check_indices", BadPlace{n, index}, 1, count, flag, work);
+}
+
+template <class T>
+void rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const T> table,
+                   DevicePtr<const std::int32_t> token, DevicePtr<T> y) {
+  rows("embedding", shape.shards * count, shape.width, RowsByToken<T>{shape, count, table, token, y});
+}
+
+template <class T>
+void sum_rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const T> from,
+                       DevicePtr<const std::int32_t> token, DevicePtr<T> y) {
+  const SumRowsByToken<T> body{shape, count, from, token, y};
+#if RANKINE_ON_DEVICE
+  // Always a warp a row: it is tokens that lanes share out.
+  rows("sum_by_token", shape.shards * shape.vocabulary, kRowLanes, body);
+#else
+  columns("sum_by_token", shape.shards, shape.width, body);
+#endif
+}
+
+template <class T>
+void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns, std::int64_t width,
+                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y) {
+  const CsrProduct<T> body{matrix.rows,   columns,      width,  value_step, matrix.offsets,
+                           matrix.column, matrix.entry, values, x,          y};
+#if RANKINE_ON_DEVICE
+  units("csr_product", lead * matrix.rows * width, body);
+#else
+  units("csr_product", lead * matrix.rows, body);
+#endif
+}
+
+template <class T>
+void csr_sampled_product(std::int64_t entries, DevicePtr<const std::int64_t> row,
+                         DevicePtr<const std::int64_t> column, std::int64_t lead, std::int64_t rows,
+                         std::int64_t columns_count, std::int64_t width, DevicePtr<const T> a,
+                         DevicePtr<const T> b, DevicePtr<T> z) {
+  columns("csr_sampled_product", lead, entries,
+          CsrSampledProduct<T>{entries, rows, columns_count, width, row, column, a, b, z});
+}
+
+#define RANKINE_INSTANTIATE(T)                                                                               \
+  template void softmax(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<T>);                       \
+  template void softmax_backward(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<const T>,         \
+                                 DevicePtr<T>);                                                              \
+  template void log_softmax(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<T>);                   \
+  template void cross_entropy(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<const std::int32_t>, \
+                              double, DevicePtr<T>, DevicePtr<T>);                                           \
+  template void cross_entropy_backward(std::int64_t, std::int64_t, DevicePtr<const T>,                       \
+                                       DevicePtr<const std::int32_t>, double, DevicePtr<const T>,            \
+                                       DevicePtr<T>);                                                        \
+  template void add_at_labels(std::int64_t, std::int64_t, DevicePtr<const std::int32_t>, double,             \
+                              DevicePtr<T>);                                                                 \
+  template void right_classes(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<const std::int32_t>, \
+                              DevicePtr<double>);                                                            \
+  template void rows_by_token(const TableShape&, std::int64_t, DevicePtr<const T>,                           \
+                              DevicePtr<const std::int32_t>, DevicePtr<T>);                                  \
+  template void sum_rows_by_token(const TableShape&, std::int64_t, DevicePtr<const T>,                       \
+                                  DevicePtr<const std::int32_t>, DevicePtr<T>);                              \
+  template void csr_product(const CsrRows&, std::int64_t, std::int64_t, std::int64_t, DevicePtr<const T>,    \
+                            std::int64_t, DevicePtr<const T>, DevicePtr<T>);                                 \
+  template void csr_sampled_product(std::int64_t, DevicePtr<const std::int64_t>,                             \
+                                    DevicePtr<const std::int64_t>, std::int64_t, std::int64_t, std::int64_t, \
+                                    std::int64_t, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>);
+RANKINE_INSTANTIATE(float)
+RANKINE_INSTANTIATE(double)
+#undef RANKINE_INSTANTIATE
+
+}  // namespace rankine::kernels
