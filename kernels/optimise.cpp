@@ -262,11 +262,14 @@ struct SgdLoop {
   View<double> velocity;
   View<T> parameters;
   RANKINE_ELEMENT void loop(double decay, std::int64_t begin, std::int64_t end) const {
-    (s.nesterov ? run_nesterov : run)(s.momentum, s.rate, decay, end - begin, gradient.at(begin),
-                                      velocity.at(begin), parameters.at(begin));
+    const std::int64_t n = end - begin;
+    if (s.nesterov)
+      run_nesterov(s, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
+    else
+      run(s, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
   }
-  RANKINE_LOOP static void run(double momentum, double rate, double decay, std::int64_t n, const T* g,
-                               double* v, T* p) {
+  RANKINE_LOOP static void run(const SgdStep& s, double decay, std::int64_t n, const T* g, double* v, T* p) {
+    const double momentum = s.momentum, rate = s.rate;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -276,8 +279,9 @@ struct SgdLoop {
       p[i] = static_cast<T>(pi - rate * v[i]);
     }
   }
-  RANKINE_LOOP static void run_nesterov(double momentum, double rate, double decay, std::int64_t n,
-                                        const T* g, double* v, T* p) {
+  RANKINE_LOOP static void run_nesterov(const SgdStep& s, double decay, std::int64_t n, const T* g, double* v,
+                                        T* p) {
+    const double momentum = s.momentum, rate = s.rate;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
