@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "src/experts/constraint_layer.hpp"
@@ -238,6 +239,35 @@ TEST(StepReport, DecidesWhetherThereIsAStep) {
   EXPECT_TRUE(p.guard.complaint()->statistics);
   p.guard.abandon_step();
   EXPECT_EQ(p.parameters.flat().to_vector(), before);
+  EXPECT_TRUE(p.step().outcome.updated);
+}
+
+TEST(StepReport, ABadLabelOrTokenEndsTheStepBeforeTheUpdate) {
+  Trainer p("[{name: embedding, vocabulary: 11, units: 8}, {name: dense, units: 4}]", {5});
+  const Tensor tokens = p.drawn_integers({testing::rule_shards, 3, 5}, 11, 0),
+               labels = p.drawn_integers({testing::rule_shards, 3, 5}, 4, 1);
+  p.batch = {tokens, labels, {}};
+  EXPECT_TRUE(p.step().outcome.updated);
+  const std::vector<double> before = p.parameters.flat().to_vector();
+  const auto spoilt = [](const Tensor& x, std::int64_t at, std::int32_t value) {
+    const Tensor copy = x.clone();
+    copy_to_device(copy.device<std::int32_t>() + at, &value, 1);
+    return copy;
+  };
+  const auto message = [&] {
+    try {
+      p.step();
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  p.batch.targets = spoilt(labels, 7, 4);
+  EXPECT_THAT(message(), ::testing::HasSubstr("4"));
+  p.batch.inputs = spoilt(tokens, 3, -2);  // the first that is checked
+  EXPECT_THAT(message(), ::testing::HasSubstr("-2"));
+  EXPECT_EQ(p.parameters.flat().to_vector(), before);
+  p.batch = {tokens, labels, {}};
   EXPECT_TRUE(p.step().outcome.updated);
 }
 
