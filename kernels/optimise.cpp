@@ -30,6 +30,11 @@ RANKINE_ELEMENT double rounded_square(double x) {
 struct Square {
   template <class T>
   RANKINE_ELEMENT double operator()(T x) const {
+    return static_cast<double>(x) * static_cast<double>(x);
+  }
+  /// The same, rounded whatever follows.
+  template <class T>
+  RANKINE_ELEMENT double alone(T x) const {
     return rounded_square(static_cast<double>(x));
   }
 };
@@ -37,6 +42,10 @@ struct IsNotFinite {
   template <class T>
   RANKINE_ELEMENT double operator()(T x) const {
     return x - x == T(0) ? 0.0 : 1.0;
+  }
+  template <class T>
+  RANKINE_ELEMENT double alone(T x) const {
+    return (*this)(x);
   }
 };
 
@@ -48,7 +57,7 @@ struct PieceElement {
   View<const T> x;
   RANKINE_ELEMENT double operator()(std::int64_t i) const {
     const std::int64_t q = i / kPiece, at = begin[q] + i % kPiece;
-    return at < end[q] ? f(x[at]) : 0.0;
+    return at < end[q] ? f.alone(x[at]) : 0.0;
   }
 };
 
@@ -137,7 +146,7 @@ inline constexpr std::int64_t kPiecesPerBlock = kChunk / kPiece;
 
 template <class F, class T>
 __attribute__((noinline)) double sum_of_piece(std::int64_t n, const T* x) {
-  double values[kPiece], leaves[kPiece / kLeaf];
+  double values[kPiece], leaves[kPiece / kLeaf];  // in memory the values are rounded
   for (std::int64_t i = 0; i < n; ++i) values[i] = F{}(x[i]);
   std::int64_t count = 0;
   for (std::int64_t i = 0; i < n; i += kLeaf)
