@@ -152,7 +152,7 @@ struct ValueAndSlope {
   T value, slope;
 };
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION ValueAndSlope<T> gelu_value_and_slope(T x) {
+RANKINE_FORCEINLINE ValueAndSlope<T> gelu_value_and_slope(T x) {
   const T s = gelu_logistic(x);
   const T bend = T(1.5957691216057308) + T(0.21406444881780076) * x * x;
   return {x * s, s + x * bend * (s - s * s)};

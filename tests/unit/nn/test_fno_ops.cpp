@@ -178,5 +178,37 @@ TEST_F(Fused, ProjectionHead) {
       f, {random({2, 1, 2, 3, 4}), random({2, 3, 2}), random({2, 3}), random({2, 2, 3}), random({2, 2})});
 }
 
+// Launches of a Fourier layer and the head, forward and backward.
+std::pair<std::int64_t, std::int64_t> launches(const TileGrid& grid, std::int64_t batch,
+                                               std::int64_t channels) {
+  std::mt19937 rng(6);
+  const SharedSpectrum spectrum = spectrum_of({grid, 2, 3});
+  const std::int64_t tiles = grid.tiles();
+  const auto random = [&rng](const Shape& shape) { return variable(random_tensor(shape, rng)); };
+  const List at{random({tiles, batch, channels, grid.tile_nt(), grid.tile_nx()}),
+                random({channels, channels, 2, 12}),
+                random({tiles, channels, channels}),
+                random({tiles, channels}),
+                random({tiles, 5, channels}),
+                random({tiles, 5}),
+                random({tiles, 1, 5}),
+                random({tiles, 1})};
+  const std::int64_t before = device_counters().launches;
+  const Tensor y =
+      projection_head(fourier_layer(at[0], at[1], at[2], at[3], true, spectrum), at[4], at[5], at[6], at[7]);
+  const std::int64_t forward = device_counters().launches;
+  grad({y}, {random_tensor(y.shape(), rng)}, at);
+  return {forward - before, device_counters().launches - forward};
+}
+
+TEST(Launches, DoNotDependOnTilesSamplesAndChannels) {
+  const auto few = launches(TileGrid(6, 8, 1, 1), 1, 1);
+  EXPECT_LE(few.first, 10);
+  EXPECT_LE(few.second, 14);
+  EXPECT_EQ(few, launches(TileGrid(6, 8, 1, 4), 1, 1));
+  EXPECT_EQ(few, launches(TileGrid(6, 8, 1, 1), 5, 1));
+  EXPECT_EQ(few, launches(TileGrid(12, 16, 2, 2), 3, 7));
+}
+
 }  // namespace
 }  // namespace rankine
