@@ -348,6 +348,31 @@ struct Waves {
 };
 
 // All that the host does at once against one launch after the other.
+TYPED_TEST(Reals, TheFusedForwardPassIsThatOfItsParts) {
+  using T = TypeParam;
+  std::mt19937 rng(9);
+  for (const std::int64_t nx : {7, 40})
+    for (const bool with_waves : {false, true}) {
+      const std::int64_t nt = 9, batch = 3, in = 4, out = 5, units = 2 * batch, points = nt * nx;
+      const Waves<T> transform(nt, nx, 2, 3);
+      const std::int64_t coefficients = transform.waves.rows() * transform.waves.columns();
+      const DeviceArray<T> x(numbers<T>(units * in * points, rng)), weight(numbers<T>(2 * out * in, rng)),
+          bias(numbers<T>(out, rng)), waves(numbers<T>(batch * out * coefficients, rng));
+      const DeviceArray<T> fused(units * out * points), parts(units * out * points);
+      PointwiseForward<T> f{.shape = {2, batch, in, out, points},
+                            .x = x.ptr(),
+                            .weight = {weight.ptr(), out * in},
+                            .bias = {bias.ptr(), 0},
+                            .waves = with_waves ? waves.ptr() : DevicePtr<T>(),
+                            .y = fused.ptr()};
+      const DeviceArray<T> work(pointwise_forward_work(f, transform.waves)),
+          portable_work(pointwise_forward_portable_work(f, transform.waves));
+      pointwise_forward<T>(f, transform.waves, work.ptr());
+      f.y = parts.ptr();
+      pointwise_forward_portable<T>(f, transform.waves, portable_work.ptr());
+      expect_near(fused.host(), parts.host(), 0, std::to_string(nx));
+    }
+}
 TYPED_TEST(Reals, TheFusedBackwardPassIsThatOfItsParts) {
   using T = TypeParam;
   std::mt19937 rng(7);
