@@ -70,10 +70,41 @@ TileWaves<T> PartialDft<T>::tables_at(DevicePtr<const T> tables, std::int64_t ti
 template class PartialDft<float>;
 template class PartialDft<double>;
 
+namespace {
+#if !RANKINE_ON_DEVICE
+/// The two products of one tile and sample, so that what is between them stays in the caches.
+template <class T>
+struct AnalyseUnit {
+  std::int64_t batch, channels, rows, columns, nt, nx;
+  View<const T> along_t, along_x, u;
+  View<T> s, work;
+  inline void operator()(std::int64_t worker, std::int64_t unit) const {
+    const std::int64_t l = unit / batch;
+    const T* const from = u.at(unit * channels * nt * nx);
+    T* const half = work.at(worker * channels * rows * nx);
+    for (std::int64_t c = 0; c < channels; ++c)
+      blas::gemm(blas::Op::none, blas::Op::none, rows, nx, nt, T(1), along_t.at(l * rows * nt), nt,
+                 from + c * nt * nx, nx, T(0), half + c * rows * nx, nx);
+    blas::gemm(blas::Op::none, blas::Op::none, channels * rows, columns, nx, T(1), half, nx,
+               along_x.at(l * nx * columns), columns, T(0), s.at(unit * channels * rows * columns), columns);
+  }
+};
+#endif
+}  // namespace
+
 template <class T>
 void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> u,
              DevicePtr<T> s, DevicePtr<T> work) {
   const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
+#if !RANKINE_ON_DEVICE
+  const std::int64_t units = waves.tiles * batch;
+  if (units >= backend_concurrency()) {
+    const AnalyseUnit<T> body{batch,         channels,      rows, columns, nt,  nx,
+                              waves.along_t, waves.along_x, u,    s,       work};
+    worker_units("fourier.analyse", units, worker_count(units), body);
+    return;
+  }
+#endif
   product(Product{.name = "fourier.analyse_t",
                   .m = rows,
                   .n = nx,

@@ -150,6 +150,55 @@ struct MixChannel {
 #endif
 
 #if !RANKINE_ON_DEVICE
+/// Waves added at the points of one tile and sample.
+template <class T>
+struct SynthesisUnit {
+  View<const T> waves, along_t, along_x_row;
+  std::int64_t batch, channels, rows, columns, nt, nx;
+
+  SynthesisUnit(DevicePtr<const T> of, const TileWaves<T>& transform, std::int64_t samples,
+                std::int64_t width)
+      : waves(of), batch(samples), channels(width), rows(0), columns(0), nt(0), nx(0) {
+    if (!of) return;
+    along_t = transform.along_t;
+    along_x_row = transform.along_x_row;
+    rows = transform.rows();
+    columns = transform.columns();
+    nt = transform.nt;
+    nx = transform.nx;
+  }
+  std::int64_t scratch() const { return channels * rows * nx; }
+  inline void add(std::int64_t unit, T* to, T* memory) const {
+    const std::int64_t l = unit / batch, b = unit % batch;
+    blas::gemm(Op::none, Op::none, channels * rows, nx, columns, T(1),
+               waves.at(b * channels * rows * columns), columns, along_x_row.at(l * columns * nx), nx, T(0),
+               memory, nx);
+    for (std::int64_t c = 0; c < channels; ++c)
+      blas::gemm(Op::transpose, Op::none, nt, nx, rows, T(1), along_t.at(l * rows * nt), nt,
+                 memory + c * rows * nx, nx, T(1), to + c * nt * nx, nx);
+  }
+};
+
+/// One tile and sample of the forward pass at a time.
+template <class T>
+struct PointwiseForwardUnit {
+  PointwiseShape s;
+  View<const T> x, weight, bias;
+  std::int64_t weight_step, bias_step;
+  SynthesisUnit<T> synthesis;
+  View<T> y, work;
+
+  inline void operator()(std::int64_t worker, std::int64_t unit) const {
+    const std::int64_t l = unit / s.batch;
+    const T* const offset = bias.at(l * bias_step);
+    T* const to = y.at(unit * s.out * s.points);
+    for (std::int64_t i = 0; i < s.out; ++i) std::fill_n(to + i * s.points, s.points, offset[i]);
+    blas::gemm(Op::none, Op::none, s.out, s.points, s.in, T(1), weight.at(l * weight_step), s.in,
+               x.at(unit * s.in * s.points), s.points, T(1), to, s.points);
+    synthesis.add(unit, to, work.at(worker * synthesis.scratch()));
+  }
+};
+
 /// One tile and sample of the backward pass at a time.
 template <class T>
 struct PointwiseBackwardUnit {
@@ -157,15 +206,12 @@ struct PointwiseBackwardUnit {
   bool activate;
   View<const T> z, dy, weight;
   std::int64_t weight_step;
-  View<const T> waves, along_t, along_x_row;
-  std::int64_t rows, columns, nt, nx;
+  SynthesisUnit<T> synthesis;
   View<T> dz, weight_parts, bias_parts, work;
 
-  std::int64_t scratch() const {
-    return (activate ? 2 * s.in * s.points : 0) + (waves.defined() ? s.in * rows * nx : 0);
-  }
+  std::int64_t scratch() const { return (activate ? 2 * s.in * s.points : 0) + synthesis.scratch(); }
   inline void operator()(std::int64_t worker, std::int64_t unit) const {
-    const std::int64_t block = s.in * s.points, l = unit / s.batch, b = unit % s.batch;
+    const std::int64_t block = s.in * s.points, l = unit / s.batch;
     const T* const from = dy.at(unit * s.out * s.points);
     const T* a = z.at(unit * block);
     T* memory = work.at(worker * scratch());
@@ -183,13 +229,7 @@ struct PointwiseBackwardUnit {
     T* const to = dz.at(unit * block);
     blas::gemm(Op::transpose, Op::none, s.in, s.points, s.out, T(1), weight.at(l * weight_step), s.in, from,
                s.points, T(0), to, s.points);
-    if (waves.defined()) {
-      blas::gemm(Op::none, Op::none, s.in * rows, nx, columns, T(1), waves.at(b * s.in * rows * columns),
-                 columns, along_x_row.at(l * columns * nx), nx, T(0), memory, nx);
-      for (std::int64_t c = 0; c < s.in; ++c)
-        blas::gemm(Op::transpose, Op::none, nt, nx, rows, T(1), along_t.at(l * rows * nt), nt,
-                   memory + c * rows * nx, nx, T(1), to + c * s.points, nx);
-    }
+    if (synthesis.waves.defined()) synthesis.add(unit, to, memory);
     if (activate)
       for (std::int64_t i = 0; i < block; ++i) to[i] *= slope[i];
   }
@@ -197,25 +237,20 @@ struct PointwiseBackwardUnit {
 template <class T>
 PointwiseBackwardUnit<T> unit_of(const PointwiseBackward<T>& b, const TileWaves<T>& transform,
                                  DevicePtr<T> work) {
-  const bool with = static_cast<bool>(b.waves);
   return {b.shape,
           b.activate,
           b.z,
           b.dy,
           b.weight.values,
           b.weight.step,
-          b.waves,
-          with ? transform.along_t : nullptr,
-          with ? transform.along_x_row : nullptr,
-          with ? transform.rows() : 0,
-          with ? transform.columns() : 0,
-          with ? transform.nt : 0,
-          with ? transform.nx : 0,
+          SynthesisUnit<T>(b.waves, transform, b.shape.batch, b.shape.in),
           b.dz,
           b.weight_parts,
           b.bias_parts,
           work};
 }
+/// Whether a tile and sample at a time keeps all threads busy. The bits are the same either way.
+bool enough_units(const PointwiseShape& s) { return s.tiles * s.batch >= backend_concurrency(); }
 
 /// Points that are taken together: the hidden layer for so many stays in the second-level cache.
 template <class T>
@@ -393,9 +428,14 @@ void mix_modes_backward_weight_portable(const ModeMixing& shape, DevicePtr<const
 }
 
 template <class T>
-void pointwise_forward(const PointwiseShape& shape, DevicePtr<const T> x, const TileValues<T>& weight,
-                       const TileValues<T>& bias, DevicePtr<T> y) {
-  at_points("fourier.pointwise", shape, x, weight, bias, y);
+std::int64_t pointwise_forward_portable_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
+  return f.waves ? transform_work(transform, f.shape.batch, f.shape.out) : 0;
+}
+template <class T>
+void pointwise_forward_portable(const PointwiseForward<T>& f, const TileWaves<T>& transform,
+                                DevicePtr<T> work) {
+  at_points("fourier.pointwise", f.shape, f.x, f.weight, f.bias, f.y);
+  if (f.waves) synthesise(transform, f.shape.batch, f.shape.out, f.waves, 0, T(1), f.y, work);
 }
 
 template <class T>
@@ -476,6 +516,14 @@ void head_backward_portable(const HeadBackward<T>& b, DevicePtr<T> work) {
 
 #if RANKINE_ON_DEVICE
 template <class T>
+std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
+  return pointwise_forward_portable_work(f, transform);
+}
+template <class T>
+void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transform, DevicePtr<T> work) {
+  pointwise_forward_portable(f, transform, work);
+}
+template <class T>
 std::int64_t pointwise_backward_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform) {
   return pointwise_backward_portable_work(b, transform);
 }
@@ -501,11 +549,41 @@ void head_backward(const HeadBackward<T>& b, DevicePtr<T> work) {
 }
 #else
 template <class T>
+std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
+  const PointwiseShape& s = f.shape;
+  if (!f.waves || !enough_units(s)) return pointwise_forward_portable_work(f, transform);
+  return worker_count(s.tiles * s.batch) * SynthesisUnit<T>(f.waves, transform, s.batch, s.out).scratch();
+}
+template <class T>
+void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transform, DevicePtr<T> work) {
+  const PointwiseShape& s = f.shape;
+  if (!f.waves || !enough_units(s)) {
+    pointwise_forward_portable(f, transform, work);
+    return;
+  }
+  const std::int64_t units = s.tiles * s.batch;
+  const PointwiseForwardUnit<T> body{s,
+                                     f.x,
+                                     f.weight.values,
+                                     f.bias.values,
+                                     f.weight.step,
+                                     f.bias.step,
+                                     SynthesisUnit<T>(f.waves, transform, s.batch, s.out),
+                                     f.y,
+                                     work};
+  worker_units("fourier.pointwise_forward", units, worker_count(units), body);
+}
+template <class T>
 std::int64_t pointwise_backward_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform) {
+  if (!enough_units(b.shape)) return pointwise_backward_portable_work(b, transform);
   return worker_count(b.shape.tiles * b.shape.batch) * unit_of(b, transform, DevicePtr<T>()).scratch();
 }
 template <class T>
 void pointwise_backward(const PointwiseBackward<T>& b, const TileWaves<T>& transform, DevicePtr<T> work) {
+  if (!enough_units(b.shape)) {
+    pointwise_backward_portable(b, transform, work);
+    return;
+  }
   const std::int64_t units = b.shape.tiles * b.shape.batch;
   worker_units("fourier.pointwise_backward", units, worker_count(units), unit_of(b, transform, work));
 }
@@ -536,8 +614,10 @@ void head_backward(const HeadBackward<T>& b, DevicePtr<T> work) {
 
 #define RANKINE_FOURIER(T)                                                                                   \
   template void gelu(std::int64_t, DevicePtr<const T>, DevicePtr<T>);                                        \
-  template void pointwise_forward(const PointwiseShape&, DevicePtr<const T>, const TileValues<T>&,           \
-                                  const TileValues<T>&, DevicePtr<T>);                                       \
+  template std::int64_t pointwise_forward_work(const PointwiseForward<T>&, const TileWaves<T>&);             \
+  template void pointwise_forward(const PointwiseForward<T>&, const TileWaves<T>&, DevicePtr<T>);            \
+  template std::int64_t pointwise_forward_portable_work(const PointwiseForward<T>&, const TileWaves<T>&);    \
+  template void pointwise_forward_portable(const PointwiseForward<T>&, const TileWaves<T>&, DevicePtr<T>);   \
   template std::int64_t pointwise_backward_work(const PointwiseBackward<T>&, const TileWaves<T>&);           \
   template void pointwise_backward(const PointwiseBackward<T>&, const TileWaves<T>&, DevicePtr<T>);          \
   template std::int64_t head_forward_work(const Head<T>&);                                                   \

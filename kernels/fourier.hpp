@@ -38,9 +38,20 @@ struct TileValues {
   std::int64_t step;
 };
 
+/// y = weight x + bias + synthesise(waves).
 template <class T>
-void pointwise_forward(const PointwiseShape& shape, DevicePtr<const T> x, const TileValues<T>& weight,
-                       const TileValues<T>& bias, DevicePtr<T> y);
+struct PointwiseForward {
+  PointwiseShape shape;
+  DevicePtr<const T> x;        // [tiles][batch][in][points]
+  TileValues<T> weight, bias;  // [out][in], [out]
+  DevicePtr<const T> waves;    // [batch][out][rows][columns], or null: no such term
+  DevicePtr<T> y;              // [tiles][batch][out][points]
+};
+/// Elements of `work` that it needs. `transform` is not read where waves is null.
+template <class T>
+std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform);
+template <class T>
+void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transform, DevicePtr<T> work);
 
 /// The adjoint of y = weight a + bias + synthesise(waves), a = gelu(z) or z.
 template <class T>
@@ -53,7 +64,6 @@ struct PointwiseBackward {
   DevicePtr<T> dz;                        // or null: not wanted
   DevicePtr<T> weight_parts, bias_parts;  // [tiles][batch][out][in], [tiles][batch][out]
 };
-/// Elements of `work` that it needs. `transform` is not read where waves is null.
 template <class T>
 std::int64_t pointwise_backward_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform);
 template <class T>
@@ -84,7 +94,7 @@ template <class T>
 void head_backward(const HeadBackward<T>& b, DevicePtr<T> work);
 
 // What a device does, and what the tests hold the host's own loops against. Mixing goes a mode at a time
-// there. The last three the host does a tile and sample at a time, so that what belongs together stays in its
+// there. The others the host does a tile and sample at a time, so that what belongs together stays in its
 // caches, and a device one product or map after the other.
 template <class T>
 void mix_modes_portable(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr<const T> x, DevicePtr<T> y);
@@ -94,6 +104,11 @@ void mix_modes_backward_input_portable(const ModeMixing& shape, DevicePtr<const 
 template <class T>
 void mix_modes_backward_weight_portable(const ModeMixing& shape, DevicePtr<const T> x, DevicePtr<const T> dy,
                                         DevicePtr<T> dw);
+template <class T>
+std::int64_t pointwise_forward_portable_work(const PointwiseForward<T>& f, const TileWaves<T>& transform);
+template <class T>
+void pointwise_forward_portable(const PointwiseForward<T>& f, const TileWaves<T>& transform,
+                                DevicePtr<T> work);
 template <class T>
 std::int64_t pointwise_backward_portable_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform);
 template <class T>

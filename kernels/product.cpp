@@ -141,46 +141,69 @@ void launch_elements(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<
 }
 
 #if !RANKINE_ON_DEVICE
-/// The host's product of one unit, or of a part of its columns.
+/// How the host divides a product into blocks: each has some neighbours along the last batch axis, whose
+/// starts are cheap to find, and some columns of them. No element's bits depend on it.
+struct Blocks {
+  std::int64_t together, groups;  // neighbours in a block, and blocks for all of them
+  std::int64_t width, parts;      // the same for columns
+};
+Blocks blocks_of(const Product& p) {
+  constexpr std::int64_t vectors = 32, blocks_a_thread = 4;
+  const std::int64_t threads = backend_concurrency(), outer = p.batch[0] * p.batch[1], inner = p.batch[2];
+  if (threads == 1) return {inner, 1, p.n, 1};
+  const std::int64_t groups =
+      std::clamp((blocks_a_thread * threads + outer - 1) / outer, std::int64_t{1}, inner);
+  Blocks b{(inner + groups - 1) / groups, 0, p.n, 1};
+  b.groups = (inner + b.together - 1) / b.together;
+  if (outer * inner < threads) {
+    b.parts = (threads + outer * inner - 1) / (outer * inner);
+    b.width = ((p.n + b.parts - 1) / b.parts + vectors - 1) / vectors * vectors;
+    b.parts = (p.n + b.width - 1) / b.width;
+  }
+  return b;
+}
+
+/// The host's products of a block.
 template <class T>
 struct TunedProduct {
   Product p;
   Operands<T> o;
-  std::int64_t parts, width;
+  Blocks blocks;
   inline void operator()(std::int64_t block) const {
-    const Start at = start_of(p, o.bias_step, block / parts);
-    const std::int64_t begin = block % parts * width, n = std::min(width, p.n - begin);
-    const T* b = o.b.at(at.b + begin * (p.op_b == Op::none ? 1 : p.ldb));
-    T* const c = o.c.at(at.c + begin);
-    if (o.bias.defined()) {
-      const T* const bias = o.bias.at(at.bias + begin * o.bias_column);
-      for (std::int64_t i = 0; i < p.m; ++i) {
-        if (o.bias_column == 0)
-          std::fill_n(c + i * p.ldc, n, bias[i]);
-        else
-          std::copy_n(bias, n, c + i * p.ldc);
+    const std::int64_t begin = block % blocks.parts * blocks.width, n = std::min(blocks.width, p.n - begin);
+    block /= blocks.parts;
+    const std::int64_t first = block % blocks.groups * blocks.together,
+                       last = std::min(first + blocks.together, p.batch[2]);
+    Start at = start_of(p, o.bias_step, block / blocks.groups * p.batch[2] + first);
+    at.b += begin * (p.op_b == Op::none ? 1 : p.ldb);
+    at.c += begin;
+    at.bias += begin * o.bias_column;
+    for (std::int64_t u = first; u < last; ++u) {
+      T* const c = o.c.at(at.c);
+      if (o.bias.defined()) {
+        const T* const bias = o.bias.at(at.bias);
+        for (std::int64_t i = 0; i < p.m; ++i) {
+          if (o.bias_column == 0)
+            std::fill_n(c + i * p.ldc, n, bias[i]);
+          else
+            std::copy_n(bias, n, c + i * p.ldc);
+        }
       }
+      blas::gemm(p.op_a, p.op_b, p.m, n, p.k, o.alpha, o.a.at(at.a), p.lda, o.b.at(at.b), p.ldb, o.beta, c,
+                 p.ldc);
+      at.a += p.a_step[2];
+      at.b += p.b_step[2];
+      at.c += p.c_step[2];
+      at.bias += o.bias_step[2];
     }
-    blas::gemm(p.op_a, p.op_b, p.m, n, p.k, o.alpha, o.a.at(at.a), p.lda, b, p.ldb, o.beta, c, p.ldc);
   }
 };
 
-/// Columns that a block takes: those of a unit are divided where there are fewer units than threads. No
-/// element's bits depend on it.
-std::int64_t block_columns(const Product& p, std::int64_t units) {
-  constexpr std::int64_t vectors = 32;
-  const std::int64_t threads = backend_concurrency();
-  if (units >= threads) return p.n;
-  const std::int64_t parts = (threads + units - 1) / units;
-  return ((p.n + parts - 1) / parts + vectors - 1) / vectors * vectors;
-}
-
 template <class T>
 void launch(const Product& p, const Operands<T>& o) {
-  const std::int64_t units = p.units();
-  if (p.m == 0 || p.n == 0 || units == 0) return;
-  const std::int64_t width = block_columns(p, units), parts = (p.n + width - 1) / width;
-  host_blocks(p.name, units * parts, TunedProduct<T>{p, o, parts, width});
+  if (p.m == 0 || p.n == 0 || p.units() == 0) return;
+  const Blocks blocks = blocks_of(p);
+  host_blocks(p.name, p.batch[0] * p.batch[1] * blocks.groups * blocks.parts, TunedProduct<T>{p, o, blocks});
 }
 template <class T>
 void launch(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T> b, T beta, DevicePtr<T> c) {

@@ -35,8 +35,8 @@ ParameterSet Fno2d::initial_parameters(std::uint64_t seed) const {
     const Tensor values = set.view(name);
     dispatch_real(dtype_, "initial_parameters", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t i = 0, end = values.count(); i < end; ++i)
-        values.data<T>()[i] = static_cast<T>(draw(stream, i));
+      const HostWrite<T> to(values);
+      for (std::int64_t i = 0, end = values.count(); i < end; ++i) to[i] = static_cast<T>(draw(stream, i));
     });
   };
   const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {

@@ -272,7 +272,7 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
   dispatch_real(u.dtype(), "pointwise_linear", [&](auto zero) {
     using T = decltype(zero);
     const OnTiles w(weight), b(bias);
-    kernels::pointwise_forward<T>(shape, in.device<T>(), w.of<T>(), b.of<T>(), y.device<T>());
+    kernels::pointwise_forward<T>({shape, in.device<T>(), w.of<T>(), b.of<T>(), {}, y.device<T>()}, {}, {});
   });
   const auto vjp = [u, weight, e, out, shape](const List& g, const VjpContext& context) -> List {
     List back(3);
@@ -358,9 +358,9 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
     const Tensor back = Tensor::empty({e.batch, out, waves.rows(), waves.columns()}, z.dtype());
     kernels::from_modes<T>(waves, e.batch * out, mixed.device<T>(), back.device<T>(), true);
 
-    kernels::pointwise_forward<T>(shape, a.device<T>(), w.of<T>(), b.of<T>(), y.device<T>());
-    const Work<T> work(kernels::transform_work(waves, e.batch, out));
-    kernels::synthesise<T>(waves, e.batch, out, back.device<T>(), 0, T(1), y.device<T>(), work);
+    const kernels::PointwiseForward<T> f{shape,     a.device<T>(),    w.of<T>(),
+                                         b.of<T>(), back.device<T>(), y.device<T>()};
+    kernels::pointwise_forward<T>(f, waves, Work<T>(kernels::pointwise_forward_work(f, waves)));
     const double transforms = flops_of_transform(spectrum->waves<double>(), e) +
                               flops_of_transform(spectrum->waves<double>(), on_output);
     cost = {flops_of_products(e, out) + transforms +

@@ -661,10 +661,11 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
                      .ldb = vb.ld,
                      .ldc = n};
   for (int axis = 0; axis < batch.rank; ++axis) {
-    p.batch[axis] = batch.extent[axis];
-    p.c_step[axis] = batch.step[0][axis];
-    p.a_step[axis] = batch.step[1][axis];
-    p.b_step[axis] = batch.step[2][axis];
+    const int to = 3 - batch.rank + axis;
+    p.batch[to] = batch.extent[axis];
+    p.c_step[to] = batch.step[0][axis];
+    p.a_step[to] = batch.step[1][axis];
+    p.b_step[to] = batch.step[2][axis];
   }
   if (lead.count() > 0)
     dispatch_floating(a.dtype(), "matmul", [&](auto zero) {

@@ -347,7 +347,63 @@ struct Waves {
         waves(dft.tables_at(memory.ptr(), 2, nt, nx)) {}
 };
 
+// Along t, then along x, each sum one chain.
+TYPED_TEST(Reals, AnalysisIsTwoProductsForEachTileAndSample) {
+  using T = TypeParam;
+  std::mt19937 rng(10);
+  const std::int64_t nt = 9, nx = 7, batch = 3, channels = 2, units = 2 * batch;
+  const Waves<T> transform(nt, nx, 2, 3);
+  const std::int64_t rows = transform.waves.rows(), columns = transform.waves.columns();
+  const std::vector<T> u = numbers<T>(units * channels * nt * nx, rng);
+  const DeviceArray<T> from(u), s(units * channels * rows * columns),
+      work(transform_work(transform.waves, batch, channels));
+  analyse<T>(transform.waves, batch, channels, from.ptr(), s.ptr(), work.ptr());
+  const std::vector<T> got = s.host();
+  const T* const along_t = transform.values.data();
+  const T* const along_x = along_t + 2 * rows * nt;
+  for (std::int64_t at = 0; at < units * channels; ++at) {
+    const std::int64_t l = at / channels / batch;
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t k = 0; k < columns; ++k) {
+        T sum = 0;
+        for (std::int64_t x = 0; x < nx; ++x) {
+          T half = 0;
+          for (std::int64_t t = 0; t < nt; ++t)
+            half = chain(along_t[(l * rows + r) * nt + t],
+                         u[static_cast<std::size_t>((at * nt + t) * nx + x)], half);
+          sum = chain(half, along_x[(l * nx + x) * columns + k], sum);
+        }
+        ASSERT_EQ(got[static_cast<std::size_t>((at * rows + r) * columns + k)], sum) << at;
+      }
+  }
+}
+
 // All that the host does at once against one launch after the other.
+TYPED_TEST(Reals, TheFusedForwardPassIsThatOfItsParts) {
+  using T = TypeParam;
+  std::mt19937 rng(9);
+  for (const std::int64_t nx : {7, 40})
+    for (const bool with_waves : {false, true}) {
+      const std::int64_t nt = 9, batch = 3, in = 4, out = 5, units = 2 * batch, points = nt * nx;
+      const Waves<T> transform(nt, nx, 2, 3);
+      const std::int64_t coefficients = transform.waves.rows() * transform.waves.columns();
+      const DeviceArray<T> x(numbers<T>(units * in * points, rng)), weight(numbers<T>(2 * out * in, rng)),
+          bias(numbers<T>(out, rng)), waves(numbers<T>(batch * out * coefficients, rng));
+      const DeviceArray<T> fused(units * out * points), parts(units * out * points);
+      PointwiseForward<T> f{.shape = {2, batch, in, out, points},
+                            .x = x.ptr(),
+                            .weight = {weight.ptr(), out * in},
+                            .bias = {bias.ptr(), 0},
+                            .waves = with_waves ? waves.ptr() : DevicePtr<T>(),
+                            .y = fused.ptr()};
+      const DeviceArray<T> work(pointwise_forward_work(f, transform.waves)),
+          portable_work(pointwise_forward_portable_work(f, transform.waves));
+      pointwise_forward<T>(f, transform.waves, work.ptr());
+      f.y = parts.ptr();
+      pointwise_forward_portable<T>(f, transform.waves, portable_work.ptr());
+      expect_near(fused.host(), parts.host(), 0, std::to_string(nx));
+    }
+}
 TYPED_TEST(Reals, TheFusedBackwardPassIsThatOfItsParts) {
   using T = TypeParam;
   std::mt19937 rng(7);
