@@ -38,7 +38,7 @@ usage: ./setup.sh COMMAND
 Safe to repeat. Writes below this folder only; packages come from apt-get, as root or through sudo, and only where some
 are missing.
 
-environment:  RANKINE_PRESET     CMake preset: release (default), debug, sanitize, ci
+environment:  RANKINE_PRESET     CMake preset: release (default), openmp, cuda, debug, sanitize, ci
               RANKINE_BUILD_DIR  build folder (default: build/<preset>)
               RANKINE_JOBS       parallel compilations (default: one a core, fewer where memory is short)
 

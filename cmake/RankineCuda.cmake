@@ -17,9 +17,10 @@ find_package(CUDAToolkit REQUIRED)
 
 # What nvcc is told. It leaves the host's part to the C++ compiler, which shall generate the code that it does elsewhere; its
 # warnings are about nvcc's output and say nothing that other builds do not. CMake 3.25 gives nvcc 13 no -std of its own.
+# 177: declared but never referenced, as is what only the host's branch of a source needs.
 string(JOIN "," rankine_host_options ${rankine_code_generation})
 target_compile_options(rankine_compile_options INTERFACE
-  "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-std=c++20;-Xcompiler=${rankine_host_options};-Werror=cross-execution-space-call>"
+  "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-std=c++20;-Xcompiler=${rankine_host_options};-Werror=cross-execution-space-call;-diag-suppress=177>"
   "$<$<AND:$<BOOL:${RANKINE_WERROR}>,$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>>:-Werror=all-warnings>")
 
 # rankine_includes_kokkos(result file): whether the source or header does, itself or by headers of this repository.

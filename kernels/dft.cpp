@@ -4,8 +4,9 @@
 #include <numbers>
 #include <string>
 
-#include "kernels/blas.hpp"
 #include "kernels/error.hpp"
+#include "kernels/product.hpp"
+#include "kernels/rows.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -30,102 +31,202 @@ PartialDft<T>::PartialDft(std::int64_t nt, std::int64_t nx, std::int64_t modes_t
   if (modes_x < 1 || modes_x > nx / 2 + 1)
     throw InputError(std::to_string(modes_x) + " modes in x on " + std::to_string(nx) +
                      " points; allowed are 1 to " + std::to_string(nx / 2 + 1));
-  waves_t_.resize(static_cast<std::size_t>(rows() * nt));
-  for (std::int64_t k = 0; k <= modes_t; ++k)
-    for (std::int64_t t = 0; t < nt; ++t) {
-      const Wave w = wave(k, t, nt);
-      waves_t_[static_cast<std::size_t>(k * nt + t)] = static_cast<T>(w.cosine);
-      if (k > 0) waves_t_[static_cast<std::size_t>((modes_t + k) * nt + t)] = static_cast<T>(w.sine);
-    }
-  waves_x_.resize(static_cast<std::size_t>(nx * columns()));
-  waves_x_t_.resize(waves_x_.size());
-  for (std::int64_t x = 0; x < nx; ++x)
-    for (std::int64_t k = 0; k < modes_x; ++k) {
-      const Wave w = wave(k, x, nx);
-      waves_x_[static_cast<std::size_t>(x * columns() + k)] = static_cast<T>(w.cosine);
-      waves_x_[static_cast<std::size_t>(x * columns() + modes_x + k)] = static_cast<T>(w.sine);
-      waves_x_t_[static_cast<std::size_t>(k * nx + x)] = static_cast<T>(w.cosine);
-      waves_x_t_[static_cast<std::size_t>((modes_x + k) * nx + x)] = static_cast<T>(w.sine);
-    }
-  for (std::int64_t k = 0; k < modes_x; ++k) {
-    const bool alone = k == 0 || 2 * k == nx;  // its own mirror image
-    weight_.push_back(
-        static_cast<T>((alone ? 1.0 : 2.0) / (static_cast<double>(nt) * static_cast<double>(nx))));
+}
+
+template <class T>
+std::vector<T> PartialDft<T>::tables(const std::vector<Origin>& origins, std::int64_t nt,
+                                     std::int64_t nx) const {
+  std::vector<T> out;
+  const auto add = [&out](double value) { out.push_back(static_cast<T>(value)); };
+  for (const Origin& origin : origins)
+    for (std::int64_t row = 0; row < rows(); ++row)
+      for (std::int64_t t = origin.t0; t < origin.t0 + nt; ++t)
+        add(row <= modes_t_ ? wave(row, t, nt_).cosine : wave(row - modes_t_, t, nt_).sine);
+  const auto along_x = [this](std::int64_t column, std::int64_t x) {
+    return column < modes_x_ ? wave(column, x, nx_).cosine : wave(column - modes_x_, x, nx_).sine;
+  };
+  for (const Origin& origin : origins)
+    for (std::int64_t x = origin.x0; x < origin.x0 + nx; ++x)
+      for (std::int64_t column = 0; column < columns(); ++column) add(along_x(column, x));
+  for (const Origin& origin : origins)
+    for (std::int64_t column = 0; column < columns(); ++column)
+      for (std::int64_t x = origin.x0; x < origin.x0 + nx; ++x) add(along_x(column, x));
+  for (std::int64_t k = 0; k < modes_x_; ++k) {
+    const bool alone = k == 0 || 2 * k == nx_;  // its own mirror image
+    add((alone ? 1.0 : 2.0) / (static_cast<double>(nt_) * static_cast<double>(nx_)));
   }
+  return out;
 }
 
 template <class T>
-void PartialDft<T>::analyse(std::int64_t channels, const Tile& tile, const T* u, T* s, T* work) const {
-  for (std::int64_t c = 0; c < channels; ++c)
-    blas::gemm(blas::Op::none, blas::Op::none, rows(), tile.nx, tile.nt, T(1), waves_t_.data() + tile.t0, nt_,
-               u + c * tile.nt * tile.nx, tile.nx, T(0), work + c * rows() * tile.nx, tile.nx);
-  blas::gemm(blas::Op::none, blas::Op::none, channels * rows(), columns(), tile.nx, T(1), work, tile.nx,
-             waves_x_.data() + tile.x0 * columns(), columns(), T(0), s, columns());
-}
-
-template <class T>
-void PartialDft<T>::synthesise(std::int64_t channels, const Tile& tile, const T* s, T* u, T* work) const {
-  blas::gemm(blas::Op::none, blas::Op::none, channels * rows(), tile.nx, columns(), T(1), s, columns(),
-             waves_x_t_.data() + tile.x0, nx_, T(0), work, tile.nx);
-  for (std::int64_t c = 0; c < channels; ++c)
-    blas::gemm(blas::Op::transpose, blas::Op::none, tile.nt, tile.nx, rows(), T(1), waves_t_.data() + tile.t0,
-               nt_, work + c * rows() * tile.nx, tile.nx, T(1), u + c * tile.nt * tile.nx, tile.nx);
-}
-
-template <class T>
-void PartialDft<T>::to_modes(std::int64_t channels, const T* s, T* modes, bool weighted) const {
-  const std::int64_t m = modes_t_, l_end = modes_x_;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const T* in = s + c * rows() * columns();
-    T* re = modes + c * 2 * this->modes();
-    T* im = re + this->modes();
-    for (std::int64_t k = 0; k <= m; ++k) {
-      const T* cosines = in + k * columns();
-      const T* sines = in + (m + k) * columns();  // not read for k = 0: its row does not exist
-      for (std::int64_t l = 0; l < l_end; ++l) {
-        const T p = cosines[l], q = cosines[l_end + l];
-        const T u = k > 0 ? sines[l] : T(0), v = k > 0 ? sines[l_end + l] : T(0);
-        const T w = weighted ? weight_[static_cast<std::size_t>(l)] : T(1);
-        if (k < m) {
-          re[k * l_end + l] = w * (p - v);
-          im[k * l_end + l] = w * -(q + u);
-        }
-        if (k > 0) {
-          re[(2 * m - k) * l_end + l] = w * (p + v);
-          im[(2 * m - k) * l_end + l] = w * (u - q);
-        }
-      }
-    }
-  }
-}
-
-template <class T>
-void PartialDft<T>::from_modes(std::int64_t channels, const T* modes, T* s, bool weighted) const {
-  const std::int64_t m = modes_t_, l_end = modes_x_;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    T* out = s + c * rows() * columns();
-    const T* re = modes + c * 2 * this->modes();
-    const T* im = re + this->modes();
-    for (std::int64_t k = 0; k <= m; ++k) {
-      T* cosines = out + k * columns();
-      T* sines = out + (m + k) * columns();
-      for (std::int64_t l = 0; l < l_end; ++l) {
-        const T w = weighted ? weight_[static_cast<std::size_t>(l)] : T(1);
-        const T a = k < m ? re[k * l_end + l] : T(0), b = k < m ? im[k * l_end + l] : T(0);
-        const T e = k > 0 ? re[(2 * m - k) * l_end + l] : T(0),
-                f = k > 0 ? im[(2 * m - k) * l_end + l] : T(0);
-        cosines[l] = w * (a + e);
-        cosines[l_end + l] = w * -(b + f);
-        if (k > 0) {
-          sines[l] = w * (f - b);
-          sines[l_end + l] = w * (e - a);
-        }
-      }
-    }
-  }
+TileWaves<T> PartialDft<T>::tables_at(DevicePtr<const T> tables, std::int64_t tiles, std::int64_t nt,
+                                      std::int64_t nx) const {
+  const DevicePtr<const T> along_x = tables + tiles * rows() * nt,
+                           along_x_row = along_x + tiles * nx * columns();
+  return {
+      modes_t_, modes_x_, tiles, nt, nx, tables, along_x, along_x_row, along_x_row + tiles * columns() * nx};
 }
 
 template class PartialDft<float>;
 template class PartialDft<double>;
+
+template <class T>
+void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> u,
+             DevicePtr<T> s, DevicePtr<T> work) {
+  const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
+  product(Product{.name = "fourier.analyse_t",
+                  .m = rows,
+                  .n = nx,
+                  .k = nt,
+                  .lda = nt,
+                  .ldb = nx,
+                  .ldc = nx,
+                  .batch = {waves.tiles, batch, channels},
+                  .a_step = {rows * nt, 0, 0},
+                  .b_step = {batch * channels * nt * nx, channels * nt * nx, nt * nx},
+                  .c_step = {batch * channels * rows * nx, channels * rows * nx, rows * nx}},
+          T(1), waves.along_t, u, T(0), work);
+  product(Product{.name = "fourier.analyse_x",
+                  .m = channels * rows,
+                  .n = columns,
+                  .k = nx,
+                  .lda = nx,
+                  .ldb = columns,
+                  .ldc = columns,
+                  .batch = {waves.tiles, batch, 1},
+                  .a_step = {batch * channels * rows * nx, channels * rows * nx, 0},
+                  .b_step = {nx * columns, 0, 0},
+                  .c_step = {batch * channels * rows * columns, channels * rows * columns, 0}},
+          T(1), DevicePtr<const T>(work), waves.along_x, T(0), s);
+}
+
+template <class T>
+void synthesise(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> s,
+                std::int64_t tile_step, T beta, DevicePtr<T> u, DevicePtr<T> work) {
+  const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
+  product(Product{.name = "fourier.synthesise_x",
+                  .m = channels * rows,
+                  .n = nx,
+                  .k = columns,
+                  .lda = columns,
+                  .ldb = nx,
+                  .ldc = nx,
+                  .batch = {waves.tiles, batch, 1},
+                  .a_step = {tile_step, channels * rows * columns, 0},
+                  .b_step = {columns * nx, 0, 0},
+                  .c_step = {batch * channels * rows * nx, channels * rows * nx, 0}},
+          T(1), s, waves.along_x_row, T(0), work);
+  product(Product{.name = "fourier.synthesise_t",
+                  .op_a = blas::Op::transpose,
+                  .m = nt,
+                  .n = nx,
+                  .k = rows,
+                  .lda = nt,
+                  .ldb = nx,
+                  .ldc = nx,
+                  .batch = {waves.tiles, batch, channels},
+                  .a_step = {rows * nt, 0, 0},
+                  .b_step = {batch * channels * rows * nx, channels * rows * nx, rows * nx},
+                  .c_step = {batch * channels * nt * nx, channels * nt * nx, nt * nx}},
+          T(1), waves.along_t, DevicePtr<const T>(work), beta, u);
+}
+
+namespace {
+
+/// Rows k of cosines that a worker of the next two kernels takes: all of a channel on the host.
+KOKKOS_FORCEINLINE_FUNCTION std::int64_t rows_together(std::int64_t modes_t) {
+  return RANKINE_ON_DEVICE ? 1 : modes_t + 1;
+}
+
+template <class T>
+struct ToModes {
+  std::int64_t m, width;  // modes_t, modes_x
+  bool weighted;
+  View<const T> weight, s;
+  View<T> modes;
+  RANKINE_KERNEL void operator()(std::int64_t unit, const Columns& all) const {
+    const std::int64_t together = rows_together(m), groups = (m + together) / together;
+    const std::int64_t c = unit / groups, begin = unit % groups * together;
+    const T* const in = s.at(c * (2 * m + 1) * 2 * width);
+    T* const re = modes.at(c * 4 * m * width);
+    T* const im = re + 2 * m * width;
+    for (std::int64_t k = begin; k < begin + together; ++k) {
+      const T* const cosines = in + k * 2 * width;
+      const T* const sines = in + (m + k) * 2 * width;  // not read for k = 0: its row does not exist
+      all.each([&](std::int64_t l) {
+        const T p = cosines[l], q = cosines[width + l];
+        const T u = k > 0 ? sines[l] : T(0), v = k > 0 ? sines[width + l] : T(0);
+        const T w = weighted ? weight[l] : T(1);
+        if (k < m) {
+          re[k * width + l] = w * (p - v);
+          im[k * width + l] = w * -(q + u);
+        }
+        if (k > 0) {
+          re[(2 * m - k) * width + l] = w * (p + v);
+          im[(2 * m - k) * width + l] = w * (u - q);
+        }
+      });
+    }
+  }
+};
+
+template <class T>
+struct FromModes {
+  std::int64_t m, width;
+  bool weighted;
+  View<const T> weight, modes;
+  View<T> s;
+  RANKINE_KERNEL void operator()(std::int64_t unit, const Columns& all) const {
+    const std::int64_t together = rows_together(m), groups = (m + together) / together;
+    const std::int64_t c = unit / groups, begin = unit % groups * together;
+    T* const out = s.at(c * (2 * m + 1) * 2 * width);
+    const T* const re = modes.at(c * 4 * m * width);
+    const T* const im = re + 2 * m * width;
+    for (std::int64_t k = begin; k < begin + together; ++k) {
+      T* const cosines = out + k * 2 * width;
+      T* const sines = out + (m + k) * 2 * width;
+      all.each([&](std::int64_t l) {
+        const T w = weighted ? weight[l] : T(1);
+        const T a = k < m ? re[k * width + l] : T(0), b = k < m ? im[k * width + l] : T(0);
+        const T e = k > 0 ? re[(2 * m - k) * width + l] : T(0);
+        const T f = k > 0 ? im[(2 * m - k) * width + l] : T(0);
+        cosines[l] = w * (a + e);
+        cosines[width + l] = w * -(b + f);
+        if (k > 0) {
+          sines[l] = w * (f - b);
+          sines[width + l] = w * (e - a);
+        }
+      });
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+void to_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> s, DevicePtr<T> modes,
+              bool weighted) {
+  const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  columns("fourier.to_modes", channels * groups, waves.modes_x,
+          ToModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, s, modes});
+}
+
+template <class T>
+void from_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> modes, DevicePtr<T> s,
+                bool weighted) {
+  const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  columns("fourier.from_modes", channels * groups, waves.modes_x,
+          FromModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, modes, s});
+}
+
+#define RANKINE_TRANSFORM(T)                                                                               \
+  template void analyse(const TileWaves<T>&, std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<T>, \
+                        DevicePtr<T>);                                                                     \
+  template void synthesise(const TileWaves<T>&, std::int64_t, std::int64_t, DevicePtr<const T>,            \
+                           std::int64_t, T, DevicePtr<T>, DevicePtr<T>);                                   \
+  template void to_modes(const TileWaves<T>&, std::int64_t, DevicePtr<const T>, DevicePtr<T>, bool);       \
+  template void from_modes(const TileWaves<T>&, std::int64_t, DevicePtr<const T>, DevicePtr<T>, bool);
+RANKINE_TRANSFORM(float)
+RANKINE_TRANSFORM(double)
 
 }  // namespace rankine::kernels

@@ -19,46 +19,76 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/device.hpp"
+
 namespace rankine::kernels {
 
-/// T: float or double.
+/// The waves at the points of some tiles of one size, in device memory.
+template <class T>
+struct TileWaves {
+  std::int64_t modes_t, modes_x;
+  std::int64_t tiles, nt, nx;      // how many, and the points of each
+  DevicePtr<const T> along_t;      // [tiles][rows][nt]
+  DevicePtr<const T> along_x;      // [tiles][nx][columns]
+  DevicePtr<const T> along_x_row;  // [tiles][columns][nx]: the transposed of each
+  DevicePtr<const T> weight;       // [modes_x], of the inverse transform
+
+  std::int64_t rows() const { return 2 * modes_t + 1; }
+  std::int64_t columns() const { return 2 * modes_x; }
+  /// Complex modes of a channel: [2 modes_t][modes_x], low k_t first, then -modes_t .. -1.
+  std::int64_t modes() const { return 2 * modes_t * modes_x; }
+};
+
+/// The waves of a grid. T: float or double.
 template <class T>
 class PartialDft {
  public:
   /// Throws InputError if 2 modes_t > nt or modes_x > nx / 2 + 1: more modes than points.
   PartialDft(std::int64_t nt, std::int64_t nx, std::int64_t modes_t, std::int64_t modes_x);
 
-  std::int64_t nt() const { return nt_; }
-  std::int64_t nx() const { return nx_; }
   std::int64_t rows() const { return 2 * modes_t_ + 1; }
   std::int64_t columns() const { return 2 * modes_x_; }
-  /// Complex modes of a channel: [2 modes_t][modes_x], low k_t first, then -modes_t .. -1.
   std::int64_t modes() const { return 2 * modes_t_ * modes_x_; }
 
-  /// A tile's points [t0, t0 + nt) x [x0, x0 + nx) of the global grid.
-  struct Tile {
-    std::int64_t t0, x0, nt, nx;
+  /// A tile's first point in the global grid.
+  struct Origin {
+    std::int64_t t0, x0;
   };
-  /// Elements of `work` that the next two need for a tile.
-  std::int64_t work_size(std::int64_t channels, const Tile& tile) const {
-    return channels * rows() * tile.nx;
-  }
-  /// u [channels][tile.nt][tile.nx] to this tile's share of s [channels][rows][columns], overwritten.
-  void analyse(std::int64_t channels, const Tile& tile, const T* u, T* s, T* work) const;
-  /// The adjoint: adds to u.
-  void synthesise(std::int64_t channels, const Tile& tile, const T* s, T* u, T* work) const;
-
-  /// s [channels][rows][columns] to modes [channels][2][modes()], real parts first; times the weights of the
-  /// inverse transform if `weighted`.
-  void to_modes(std::int64_t channels, const T* s, T* modes, bool weighted) const;
-  /// The adjoint; overwrites s.
-  void from_modes(std::int64_t channels, const T* modes, T* s, bool weighted) const;
+  /// What tables_at() takes apart, for tiles of nt x nx points.
+  std::vector<T> tables(const std::vector<Origin>& origins, std::int64_t nt, std::int64_t nx) const;
+  /// The same tables in device memory, which must outlive what is returned.
+  TileWaves<T> tables_at(DevicePtr<const T> tables, std::int64_t tiles, std::int64_t nt,
+                         std::int64_t nx) const;
 
  private:
   std::int64_t nt_, nx_, modes_t_, modes_x_;
-  std::vector<T> waves_t_;              // [rows][nt]
-  std::vector<T> waves_x_, waves_x_t_;  // [nx][columns] and its transpose
-  std::vector<T> weight_;               // [modes_x]
 };
+
+// Of all tiles l and samples b at once. T: float or double.
+
+/// Elements of `work` that the next two need.
+template <class T>
+std::int64_t transform_work(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels) {
+  return waves.tiles * batch * channels * waves.rows() * waves.nx;
+}
+/// u [tiles][batch][channels][nt][nx] to each tile's share of s [tiles][batch][channels][rows][columns].
+template <class T>
+void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> u,
+             DevicePtr<T> s, DevicePtr<T> work);
+/// The adjoint: u = synthesis + beta u. The coefficients of tile l begin l tile_step behind s: 0 where all
+/// tiles have the same.
+template <class T>
+void synthesise(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> s,
+                std::int64_t tile_step, T beta, DevicePtr<T> u, DevicePtr<T> work);
+
+/// s [channels][rows][columns] to modes [channels][2][modes()], real parts first; times the weights of the
+/// inverse transform if `weighted`.
+template <class T>
+void to_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> s, DevicePtr<T> modes,
+              bool weighted);
+/// The adjoint; overwrites s.
+template <class T>
+void from_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> modes, DevicePtr<T> s,
+                bool weighted);
 
 }  // namespace rankine::kernels

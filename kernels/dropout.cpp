@@ -6,9 +6,12 @@
 namespace rankine::kernels {
 namespace {
 
-// A block of random bits serves two neighbours: a thread each on a device, kPairs a block on the host.
+#if !RANKINE_ON_DEVICE
+constexpr std::int64_t kPairs = kChunk / 4;  // that a block of the host draws
+#endif
+
+// A block of random bits serves two neighbours, a pair.
 struct DropoutMask {
-  static constexpr std::int64_t kPairs = kChunk / 4;
   Philox stream;
   std::uint32_t step;
   double probability;
@@ -16,25 +19,34 @@ struct DropoutMask {
   View<const std::int64_t> ids;
   View<std::uint8_t> kept;
 
-  RANKINE_KERNEL void draw(std::int64_t row, std::int64_t pair) const {
-    const Philox::Block bits = stream.block(RandomKind::uniform, step, static_cast<std::uint32_t>(ids[row]),
-                                            static_cast<std::uint64_t>(pair));
+  RANKINE_KERNEL static void draw(const Philox& stream, std::uint32_t step, std::uint32_t id,
+                                  double probability, std::int64_t pair, std::int64_t length,
+                                  std::uint8_t* row) {
+    const Philox::Block bits = stream.block(RandomKind::uniform, step, id, static_cast<std::uint64_t>(pair));
     const std::int64_t k = 2 * pair;
-    kept[row * length + k] = Philox::to_unit(Philox::word(bits, 0)) < probability ? 1 : 0;
-    if (k + 1 < length)
-      kept[row * length + k + 1] = Philox::to_unit(Philox::word(bits, 1)) < probability ? 1 : 0;
+    row[k] = Philox::to_unit(Philox::word(bits, 0)) < probability ? 1 : 0;
+    if (k + 1 < length) row[k + 1] = Philox::to_unit(Philox::word(bits, 1)) < probability ? 1 : 0;
   }
 #if RANKINE_ON_DEVICE
-  RANKINE_KERNEL void operator()(std::int64_t i) const { draw(i / pairs_per_row, i % pairs_per_row); }
+  RANKINE_KERNEL void operator()(std::int64_t i) const {
+    const std::int64_t row = i / pairs_per_row;
+    draw(stream, step, static_cast<std::uint32_t>(ids[row]), probability, i % pairs_per_row, length,
+         kept.at(row * length));
+  }
 #else
   inline void operator()(std::int64_t block) const {
-    const std::int64_t begin = block * kPairs, end = begin + kPairs < pairs ? begin + kPairs : pairs;
-    std::int64_t row = begin / pairs_per_row, pair = begin % pairs_per_row;
-    for (std::int64_t i = begin; i < end; ++i) {
-      draw(row, pair);
-      if (++pair < pairs_per_row) continue;
-      pair = 0;
-      ++row;
+    // Copies, because a byte that is written might be part of this struct for all the compiler knows.
+    const Philox here = stream;
+    const std::uint32_t at = step;
+    const double below = probability;
+    const std::int64_t n = length, begin = block * kPairs,
+                       end = begin + kPairs < pairs ? begin + kPairs : pairs;
+    for (std::int64_t i = begin, next = 0; i < end; i = next) {
+      const std::int64_t row = i / pairs_per_row, first = row * pairs_per_row;
+      next = first + pairs_per_row < end ? first + pairs_per_row : end;
+      const auto id = static_cast<std::uint32_t>(ids[row]);
+      std::uint8_t* const to = kept.at(row * n);
+      for (std::int64_t pair = i - first; pair < next - first; ++pair) draw(here, at, id, below, pair, n, to);
     }
   }
 #endif
@@ -56,7 +68,7 @@ void dropout_mask(const Philox& stream, std::uint32_t step, double probability, 
 #if RANKINE_ON_DEVICE
   device_range("dropout_mask", pairs, body);
 #else
-  host_blocks("dropout_mask", (pairs + DropoutMask::kPairs - 1) / DropoutMask::kPairs, body);
+  host_blocks("dropout_mask", (pairs + kPairs - 1) / kPairs, body);
 #endif
 }
 

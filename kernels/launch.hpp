@@ -75,7 +75,8 @@ struct BlockLoop {
 };
 
 template <class Body>
-void run_blocks([[maybe_unused]] const char* name, std::int64_t blocks, const Body& body) {
+void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
+  const LaunchTimer timer(name);
   if (blocks == 1) {  // no parallel region for small work
     body(0);
     return;
@@ -110,6 +111,7 @@ void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
 template <class Body>
 void host_loop(const char* name, std::int64_t blocks, const Body& body) {
   if (blocks <= 0) return;
+  const LaunchTimer timer(name);
   if (blocks == 1) {
     body(0);
     return;
@@ -123,7 +125,7 @@ void host_loop(const char* name, std::int64_t blocks, const Body& body) {
 #if defined(RANKINE_EMULATE_DEVICE)
 using namespace emulated;
 template <class Body>
-void device_range([[maybe_unused]] const char* name, std::int64_t n, const Body& body) {
+void device_range(const char* name, std::int64_t n, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
   if (n <= 0) return;
   ++launch_state.counters.launches;
@@ -132,10 +134,11 @@ void device_range([[maybe_unused]] const char* name, std::int64_t n, const Body&
   in_launch = false;
 }
 template <class Body>
-void device_teams([[maybe_unused]] const char* name, std::int64_t league, int size, int vector,
-                  std::size_t scratch, const Body& body) {
+void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
+                  const Body& body) {
   if (league <= 0) return;
   ++launch_state.counters.launches;
+  const LaunchTimer timer(name);
   in_launch = true;
   emulated::run_teams(league, size, vector, scratch, body, launch_state.order);
   in_launch = false;
@@ -148,6 +151,7 @@ template <class Body>
 void device_range(const char* name, std::int64_t n, const Body& body) {
   if (n <= 0) return;
   ++launch_state.counters.launches;
+  const LaunchTimer timer(name);
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   Kokkos::parallel_for(name, Policy(0, n), body);
 }
@@ -157,11 +161,38 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
                   const Body& body) {
   if (league <= 0) return;
   ++launch_state.counters.launches;
+  const LaunchTimer timer(name);
   Kokkos::TeamPolicy<ExecutionSpace> policy(static_cast<int>(league), size, vector);
   if (scratch > 0) policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
   Kokkos::parallel_for(name, policy, body);
 }
 #endif
+#endif
+
+#if !RANKINE_ON_DEVICE
+/// Workers that share n pieces of work on the host: scratch memory is needed once for each.
+inline std::int64_t worker_count(std::int64_t n) {
+  const std::int64_t threads = backend_concurrency();
+  return n < threads ? n : threads;
+}
+
+template <class Body>
+struct WorkerLoop {
+  Body body;
+  std::int64_t n, workers;
+  LaunchOrder order;
+  inline void operator()(std::int64_t worker) const {
+    for (std::int64_t i = worker * n / workers; i < (worker + 1) * n / workers; ++i)
+      body(worker, permuted(i, n, order));
+  }
+};
+
+/// body(worker, u) for u < n: independent pieces of work that need scratch memory, of which worker
+/// 0 .. workers-1 has its own. What a piece leaves there the next one must not read.
+template <class Body>
+void worker_units(const char* name, std::int64_t n, std::int64_t workers, const Body& body) {
+  host_blocks(name, workers, WorkerLoop<Body>{body, n, workers, launch_state.order});
+}
 #endif
 
 /// body(u) for u < n: independent pieces of work of one size; a thread each on a device.

@@ -1,6 +1,7 @@
 // What the launch primitives and the runtime share. kernels/ only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 
@@ -12,8 +13,27 @@ struct LaunchState {
   DeviceCounters counters;
   LaunchOrder order = LaunchOrder::natural;
   bool deferred = false;
+  bool timed = false;
 };
 extern LaunchState launch_state;
+
+/// Times the launch whose scope it lives in, where launches are timed.
+class LaunchTimer {
+ public:
+  explicit LaunchTimer(const char* name) : name_(launch_state.timed ? name : nullptr) {
+    if (name_ != nullptr) start_ = std::chrono::steady_clock::now();
+  }
+  ~LaunchTimer() {
+    if (name_ != nullptr) finish();
+  }
+  LaunchTimer(const LaunchTimer&) = delete;
+  LaunchTimer& operator=(const LaunchTimer&) = delete;
+
+ private:
+  void finish() const;
+  const char* name_;
+  std::chrono::steady_clock::time_point start_;
+};
 
 /// Whether an emulated kernel runs, which alone may look into device memory.
 extern bool in_launch;

@@ -78,31 +78,35 @@ void mix(const Mixing<T>& m) {
 }  // namespace
 
 template <class T>
-void mix_modes(const ModeMixing& shape, const T* w, const T* x, T* y) {
+void mix_modes(const ModeMixing& shape, Index first, Index count, const T* w, const T* x, T* y) {
   const Index row = 2 * shape.modes;
-  mix<false>(Mixing<T>{shape.out, shape.batch, shape.in, shape.modes, w, row, shape.out * row, x,
-                       shape.in * row, row, y, row, shape.out * row});
+  mix<false>(Mixing<T>{count, shape.batch, shape.in, shape.modes, w + first * row, row, shape.out * row, x,
+                       shape.in * row, row, y + first * row, row, shape.out * row});
 }
 
 template <class T>
-void mix_modes_backward_input(const ModeMixing& shape, const T* w, const T* dy, T* dx) {
+void mix_modes_backward_input(const ModeMixing& shape, Index first, Index count, const T* w, const T* dy,
+                              T* dx) {
   const Index row = 2 * shape.modes;
-  mix<true>(Mixing<T>{shape.in, shape.batch, shape.out, shape.modes, w, shape.out * row, row, dy,
-                      shape.out * row, row, dx, row, shape.in * row});
+  mix<true>(Mixing<T>{count, shape.batch, shape.out, shape.modes, w + first * shape.out * row,
+                      shape.out * row, row, dy, shape.out * row, row, dx + first * row, row, shape.in * row});
 }
 
 template <class T>
-void mix_modes_backward_weight(const ModeMixing& shape, const T* x, const T* dy, T* dw) {
+void mix_modes_backward_weight(const ModeMixing& shape, Index first, Index count, const T* x, const T* dy,
+                               T* dw) {
   const Index row = 2 * shape.modes;
-  mix<true>(Mixing<T>{shape.in, shape.out, shape.batch, shape.modes, x, row, shape.in * row, dy, row,
-                      shape.out * row, dw, shape.out * row, row});
+  mix<true>(Mixing<T>{count, shape.out, shape.batch, shape.modes, x + first * row, row, shape.in * row, dy,
+                      row, shape.out * row, dw + first * shape.out * row, shape.out * row, row});
 }
 
-template void mix_modes(const ModeMixing&, const float*, const float*, float*);
-template void mix_modes(const ModeMixing&, const double*, const double*, double*);
-template void mix_modes_backward_input(const ModeMixing&, const float*, const float*, float*);
-template void mix_modes_backward_input(const ModeMixing&, const double*, const double*, double*);
-template void mix_modes_backward_weight(const ModeMixing&, const float*, const float*, float*);
-template void mix_modes_backward_weight(const ModeMixing&, const double*, const double*, double*);
+#define RANKINE_MIX(T, function) \
+  template void function(const ModeMixing&, Index, Index, const T*, const T*, T*);
+RANKINE_MIX(float, mix_modes)
+RANKINE_MIX(double, mix_modes)
+RANKINE_MIX(float, mix_modes_backward_input)
+RANKINE_MIX(double, mix_modes_backward_input)
+RANKINE_MIX(float, mix_modes_backward_weight)
+RANKINE_MIX(double, mix_modes_backward_weight)
 
 }  // namespace rankine::kernels

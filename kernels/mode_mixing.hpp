@@ -17,12 +17,15 @@ struct ModeMixing {
   std::int64_t batch, in, out, modes;
 };
 
-/// All results are overwritten. T: float or double.
+/// On the host, the results of `count` channels from `first` on: of the outputs in mix_modes, else of the
+/// inputs. They are overwritten. kernels/fourier.hpp has the same on device memory. T: float or double.
 template <class T>
-void mix_modes(const ModeMixing& shape, const T* w, const T* x, T* y);
+void mix_modes(const ModeMixing& shape, std::int64_t first, std::int64_t count, const T* w, const T* x, T* y);
 template <class T>
-void mix_modes_backward_input(const ModeMixing& shape, const T* w, const T* dy, T* dx);
+void mix_modes_backward_input(const ModeMixing& shape, std::int64_t first, std::int64_t count, const T* w,
+                              const T* dy, T* dx);
 template <class T>
-void mix_modes_backward_weight(const ModeMixing& shape, const T* x, const T* dy, T* dw);
+void mix_modes_backward_weight(const ModeMixing& shape, std::int64_t first, std::int64_t count, const T* x,
+                               const T* dy, T* dw);
 
 }  // namespace rankine::kernels

@@ -146,8 +146,18 @@ struct GeluDerivative {
     return s + x * slope * (s - s * s);
   }
 };
-/// Both at once, for the price of one: value = gelu(x), slope = gelu'(x); n elements, contiguous, on the
-/// host. `value` may be x.
+/// Both at once, for the price of one.
+template <class T>
+struct ValueAndSlope {
+  T value, slope;
+};
+template <class T>
+RANKINE_FORCEINLINE ValueAndSlope<T> gelu_value_and_slope(T x) {
+  const T s = gelu_logistic(x);
+  const T bend = T(1.5957691216057308) + T(0.21406444881780076) * x * x;
+  return {x * s, s + x * bend * (s - s * s)};
+}
+/// value = gelu(x), slope = gelu'(x); n elements, contiguous, on the host. `value` may be x.
 template <class T>
 void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope);
 
@@ -216,11 +226,9 @@ void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope) {
       from = in;
     }
     for (int j = 0; j < kMapBlock; ++j) {
-      const T v = from[j];
-      const T s = gelu_logistic(v);
-      const T bend = T(1.5957691216057308) + T(0.21406444881780076) * v * v;
-      out[j] = v * s;
-      der[j] = s + v * bend * (s - s * s);
+      const ValueAndSlope<T> at = gelu_value_and_slope(from[j]);
+      out[j] = at.value;
+      der[j] = at.slope;
     }
     std::memcpy(value + i, out, static_cast<std::size_t>(count) * sizeof(T));
     std::memcpy(slope + i, der, static_cast<std::size_t>(count) * sizeof(T));

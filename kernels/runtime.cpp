@@ -54,6 +54,18 @@ void drain() {
 
 }  // namespace
 
+namespace {
+std::map<std::string, LaunchTime, std::less<>> timed_launches;
+}
+void LaunchTimer::finish() const {
+  if constexpr (!kHostAccess) Kokkos::fence();
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
+  auto found = timed_launches.find(std::string_view(name_));
+  if (found == timed_launches.end()) found = timed_launches.emplace(name_, LaunchTime{name_, 0, 0}).first;
+  ++found->second.launches;
+  found->second.seconds += passed.count();
+}
+
 void defer(const char* name, std::function<void()> work) { queue.push_back({name, std::move(work)}); }
 
 std::int64_t permuted(std::int64_t i, std::int64_t n, LaunchOrder order) {
@@ -241,6 +253,17 @@ void copy_bytes_to_host(void* to, DevicePtr<const std::byte> from, std::size_t b
 }
 
 DeviceCounters device_counters() { return launch_state.counters; }
+
+void time_launches(bool on) {
+  fence();
+  launch_state.timed = on;
+}
+std::vector<LaunchTime> launch_times() {
+  std::vector<LaunchTime> all;
+  for (const auto& [name, time] : kernels::timed_launches) all.push_back(time);
+  return all;
+}
+void forget_launch_times() { kernels::timed_launches.clear(); }
 void count_host_access() { ++launch_state.counters.host_accesses; }
 
 void set_launch_order(LaunchOrder order) {

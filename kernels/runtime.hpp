@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "kernels/device.hpp"
 
@@ -67,6 +68,17 @@ struct DeviceCounters {
   double bytes_to_host = 0, bytes_to_device = 0;
 };
 DeviceCounters device_counters();
+
+/// While on, every launch is waited for and timed.
+void time_launches(bool on);
+/// Of the launches of one name that were timed.
+struct LaunchTime {
+  std::string name;
+  std::int64_t launches = 0;
+  double seconds = 0;
+};
+std::vector<LaunchTime> launch_times();
+void forget_launch_times();
 void count_host_access();
 
 /// How launches run where the device is the host, for proofs. The environment sets it when Kokkos starts, and

@@ -53,8 +53,8 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
   // for ever.
   rendezvous.guard([&] {
     DeckRun run(world, tables.experiments, std::move(deck), arguments.request);
-    const DeckRun::Invocation invocation{arguments.argv, arguments.output, arguments.restart, &rendezvous,
-                                         arguments.petsc_options};
+    const DeckRun::Invocation invocation{arguments.argv, arguments.output,        arguments.restart,
+                                         &rendezvous,    arguments.petsc_options, arguments.profile};
     if (arguments.check_only || arguments.dry_run) {
       std::vector<std::string> warnings;
       world.on_root([&] { warnings = run.check_files(invocation); });

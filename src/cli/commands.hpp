@@ -17,6 +17,7 @@ struct RunArguments {
   std::string restart = "never";  // "never", "auto", or a path
   bool dry_run = false;
   bool check_only = false;
+  bool profile = false;
   std::vector<std::string> petsc_options;  // after "--"
   std::vector<std::string> argv;
 };

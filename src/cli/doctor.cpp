@@ -36,6 +36,7 @@
 #include "src/io/safe_file.hpp"
 #include "src/nn/fno2d.hpp"
 #include "src/pde/diffusion_sorption.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine::cli {
 namespace {
@@ -155,8 +156,8 @@ struct SmallProblem {
 
   /// On the grid's tiles [L, 1, channels, Tt, Tx].
   Tensor tiles(int channels, const std::function<double(int channel, int frame, int cell)>& value) const {
-    Tensor out = Tensor::empty({grid.tiles(), 1, channels, grid.tile_nt(), grid.tile_nx()}, DType::f64);
-    double* to = out.data<double>();
+    HostArray<double> out({grid.tiles(), 1, channels, grid.tile_nt(), grid.tile_nx()});
+    double* to = out.data();
     for (long l = 0; l < grid.tiles(); ++l) {
       const TileExtent e = grid.extent(l);
       for (int c = 0; c < channels; ++c)
@@ -164,7 +165,7 @@ struct SmallProblem {
           for (auto x = e.x_begin; x < e.x_end; ++x)
             *to++ = value(c, static_cast<int>(t), static_cast<int>(x));
     }
-    return out;
+    return out.to_device();
   }
   /// The solution and two other fields.
   Tensor fields() const {
@@ -214,22 +215,24 @@ std::string test_gradient(std::vector<double>& bits) {
     const BoundParameters bound = at.bind(context.tiles);
     const TapeLoss loss = p.layer->loss(add(near, scale(model.forward(bound, input), 0.1)), p.batch);
     if (gradient != nullptr) *gradient = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
-    return loss.value;
+    return loss.value.read();
   };
   Tensor gradient;
   loss_of(parameters, &gradient);
   bits = gradient.to_vector();
-  const std::int64_t n = parameters.count();
   double along = 0;
   constexpr double h = 1e-5;
-  ParameterSet ahead = parameters.clone(), behind = parameters.clone();
-  for (std::int64_t i = 0; i < n; ++i) {
+  std::vector<double> ahead = parameters.flat().to_vector(), behind = ahead;
+  for (std::size_t i = 0; i < ahead.size(); ++i) {
     const double direction = std::sin(static_cast<double>(i + 1));
-    along += direction * bits[static_cast<std::size_t>(i)];
-    ahead.flat().data<double>()[i] += h * direction;
-    behind.flat().data<double>()[i] -= h * direction;
+    along += direction * bits[i];
+    ahead[i] += h * direction;
+    behind[i] -= h * direction;
   }
-  const double difference = (loss_of(ahead, nullptr) - loss_of(behind, nullptr)) / (2 * h);
+  const auto loss_at = [&](const std::vector<double>& values) {
+    return loss_of(parameters.with_values(Tensor::from(values, {parameters.count()})), nullptr);
+  };
+  const double difference = (loss_at(ahead) - loss_at(behind)) / (2 * h);
   const double error = std::abs(along - difference) / std::abs(along);
   if (!(error < 1e-4))
     wrong(fmt::format("the gradient gives {:.8g} along a direction, differences {:.8g}", along, difference));

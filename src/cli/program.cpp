@@ -121,6 +121,12 @@ class CommandLine {
     run_command_->add_flag(
         "--dry-run", run_.dry_run,
         "Print the resolved deck, the partition and the estimates of memory and time; run nothing");
+    run_command_
+        ->add_flag(
+            "--profile", run_.profile,
+            "Print where the time of training steps goes: operations, kernels, copies between host and "
+            "device, MPI; each operation is waited for")
+        ->excludes("--dry-run");
     run_command_->footer("PETSc options go after '--': rankine run deck.yaml -- -log_view");
 
     check_command_ = app_.add_subcommand("check", "Check a deck without running it");

@@ -16,6 +16,8 @@
 
 #include <mpi.h>
 
+#include "src/core/clock.hpp"
+
 namespace rankine {
 
 namespace {
@@ -35,7 +37,25 @@ void check(int error, const char* call) {
                            " failed: " + std::string(text, static_cast<std::size_t>(length)));
 }
 
-#define RANKINE_MPI(call) check((call), #call)
+/// Adds the time of its life to that spent in MPI.
+class MpiClock {
+ public:
+  MpiClock() = default;
+  ~MpiClock() { traffic_so_far.seconds += watch_.seconds(); }
+  MpiClock(const MpiClock&) = delete;
+  MpiClock& operator=(const MpiClock&) = delete;
+
+ private:
+  Stopwatch watch_;
+};
+
+template <class Call>
+int timed(Call&& call) {
+  const MpiClock clock;
+  return call();
+}
+
+#define RANKINE_MPI(call) check(timed([&] { return call; }), #call)
 
 void count_collective(std::size_t bytes) {
   ++traffic_so_far.collectives;
@@ -487,8 +507,9 @@ void Exchange::receive_bytes(void* data, std::size_t bytes, int from, int tag) {
 void Exchange::wait() {
   if (pending_->requests.empty()) return;
   std::vector<MPI_Status> statuses(pending_->requests.size());
-  const int error =
-      MPI_Waitall(static_cast<int>(statuses.size()), pending_->requests.data(), statuses.data());
+  const int error = timed([&] {
+    return MPI_Waitall(static_cast<int>(statuses.size()), pending_->requests.data(), statuses.data());
+  });
   const Pending done = std::exchange(*pending_, {});
   for (std::size_t i = 0; i < statuses.size(); ++i) {
     if (error == MPI_ERR_IN_STATUS && statuses[i].MPI_ERROR != MPI_SUCCESS &&

@@ -40,6 +40,7 @@ struct Traffic {
   std::int64_t bytes = 0;             ///< in these messages
   std::int64_t collectives = 0;       ///< collective calls
   std::int64_t collective_bytes = 0;  ///< what this process put into them
+  double seconds = 0;                 ///< within calls of MPI
 };
 
 const Traffic& traffic();

@@ -9,6 +9,7 @@
 #include "src/core/random.hpp"
 #include "src/data/idx.hpp"
 #include "src/io/data_file.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 namespace {
@@ -201,7 +202,8 @@ Examples FashionMnist::examples(Split split, std::span<const std::int64_t> which
                                 std::uint64_t seed, std::int64_t step) const {
   const Part& part = parts_[split];
   const std::int64_t n = static_cast<std::int64_t>(which.size()), area = height_ * width_;
-  Examples out{Tensor::empty({n, 1, height_, width_}, type), Tensor::empty({n}, DType::i32), {}};
+  Examples out;
+  HostArray<std::int32_t> labels({n});
   const bool augment =
       split == Split::training && (options_.augmentation.flip || options_.augmentation.shift > 0);
   const RandomStream stream(seed, "data/augmentation");
@@ -225,20 +227,22 @@ Examples FashionMnist::examples(Split split, std::span<const std::int64_t> which
           image[y * width_ + x] = values[inside ? pixels[from_y * width_ + from_x] : 0];
         }
     };
-    T* image = out.inputs.data<T>();
-    std::int32_t* label = out.targets.data<std::int32_t>();
+    HostArray<T> images({n, 1, height_, width_});
+    T* image = images.data();
     for (std::int64_t i = 0; i < n; ++i, image += area) {
       const std::int64_t number = which[static_cast<std::size_t>(i)];
       RANKINE_ASSERT(0 <= number && number < size(split), "example " + std::to_string(number));
       const auto at = static_cast<std::size_t>(number);
       out.ids.push_back(part.ids[at]);
-      label[i] = part.labels[at];
+      labels[i] = part.labels[at];
       if (options_.pool == 1)
         fill(part.pixels.data() + number * area, part.ids[at], image);
       else
         fill(part.sums.data() + number * area, part.ids[at], image);
     }
+    out.inputs = images.to_device();
   });
+  out.targets = labels.to_device();
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 namespace {
@@ -252,16 +253,18 @@ Examples ModularAddition::examples(Split split, std::span<const std::int64_t> wh
                                    std::uint64_t seed, std::int64_t step) const {
   Examples out = StoredDataset::examples(split, which, type, seed, step);
   if (!one_hot_) return out;
-  const std::int64_t n = out.inputs.extent(0);
-  const Tensor expanded = Tensor::zeros({n, 2 * modulus_}, type);
   dispatch_real(type, "modular_addition", [&](auto zero) {
     using T = decltype(zero);
-    const std::int32_t* numbers = out.inputs.data<std::int32_t>();
-    T* row = expanded.data<T>();
-    for (std::int64_t i = 0; i < n; ++i, row += 2 * modulus_)
-      row[numbers[2 * i]] = row[modulus_ + numbers[2 * i + 1]] = 1;
+    HostArray<T> expanded({static_cast<std::int64_t>(which.size()), 2 * modulus_});
+    expanded.fill(0);
+    T* row = expanded.data();
+    for (const std::int64_t number : which) {
+      const std::int32_t* pair = &parts_[split].tokens[static_cast<std::size_t>(2 * number)];
+      row[pair[0]] = row[modulus_ + pair[1]] = 1;
+      row += 2 * modulus_;
+    }
+    out.inputs = expanded.to_device();
   });
-  out.inputs = expanded;
   return out;
 }
 
@@ -293,10 +296,13 @@ Examples LatencySpikes::examples(Split split, std::span<const std::int64_t> whic
   const auto n = static_cast<std::int64_t>(which.size()), steps = static_cast<std::int64_t>(options_.steps),
              channels = static_cast<std::int64_t>(options_.channels);
   const RandomStream stream(seed_of(options_), "data/examples");
-  Examples out{Tensor::zeros({n, steps, channels}, type), Tensor::empty({n}, DType::i32), {}};
+  Examples out;
+  HostArray<std::int32_t> labels({n});
   dispatch_real(type, "latency_spikes", [&](auto zero) {
     using T = decltype(zero);
-    T* spikes = out.inputs.data<T>();
+    HostArray<T> inputs({n, steps, channels});
+    inputs.fill(0);
+    T* spikes = inputs.data();
     for (std::int64_t i = 0; i < n; ++i, spikes += steps * channels) {
       RANKINE_ASSERT(
           0 <= which[static_cast<std::size_t>(i)] && which[static_cast<std::size_t>(i)] < size(split),
@@ -320,9 +326,11 @@ Examples LatencySpikes::examples(Split split, std::span<const std::int64_t> whic
         spikes[place] = 1;
       }
       out.ids.push_back(id);
-      out.targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(label);
+      labels[i] = static_cast<std::int32_t>(label);
     }
+    out.inputs = inputs.to_device();
   });
+  out.targets = labels.to_device();
   return out;
 }
 

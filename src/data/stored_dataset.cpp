@@ -1,22 +1,25 @@
 #include "src/data/stored_dataset.hpp"
 
+#include "src/tensor/host_array.hpp"
+
 namespace rankine {
 namespace {
 
 constexpr std::int64_t most_of_a_split = 1'000'000'000;
 
-/// to[i] = from[which[i]], `width` values each.
+/// Row i is from[which[i]], of this shape.
 template <class To, class From>
-void gather(const std::vector<From>& from, std::span<const std::int64_t> which, std::int64_t width, To* to) {
+Tensor gathered(const std::vector<From>& from, std::span<const std::int64_t> which, const Shape& shape) {
+  const std::int64_t width = shape.count();
+  Shape all = shape;
+  all.insert(0, static_cast<std::int64_t>(which.size()));
+  HostArray<To> out(all);
+  To* to = out.data();
   for (const std::int64_t number : which) {
     const From* begin = from.data() + number * width;
     for (std::int64_t i = 0; i < width; ++i) *to++ = static_cast<To>(begin[i]);
   }
-}
-
-Shape with_count(std::int64_t n, Shape shape) {
-  shape.insert(0, n);
-  return shape;
+  return out.to_device();
 }
 
 }  // namespace
@@ -24,21 +27,18 @@ Shape with_count(std::int64_t n, Shape shape) {
 Examples StoredDataset::examples(Split split, std::span<const std::int64_t> which, DType type, std::uint64_t,
                                  std::int64_t) const {
   const Part& part = parts_[split];
-  const auto n = static_cast<std::int64_t>(which.size());
   Examples out;
   for (const std::int64_t number : which) {
     RANKINE_ASSERT(0 <= number && number < size(split), "example " + std::to_string(number));
     out.ids.push_back(part.ids[static_cast<std::size_t>(number)]);
   }
   const bool tokens = !part.tokens.empty();
-  out.inputs = Tensor::empty(with_count(n, input_shape_), tokens ? DType::i32 : type);
-  out.targets = Tensor::empty(with_count(n, target_shape_), classes_ > 0 ? DType::i32 : type);
-  if (tokens) gather(part.tokens, which, input_shape_.count(), out.inputs.data<std::int32_t>());
-  if (classes_ > 0) gather(part.labels, which, target_shape_.count(), out.targets.data<std::int32_t>());
+  if (tokens) out.inputs = gathered<std::int32_t>(part.tokens, which, input_shape_);
+  if (classes_ > 0) out.targets = gathered<std::int32_t>(part.labels, which, target_shape_);
   dispatch_real(type, "data set", [&](auto zero) {
     using T = decltype(zero);
-    if (!tokens) gather(part.inputs, which, input_shape_.count(), out.inputs.data<T>());
-    if (classes_ == 0) gather(part.targets, which, target_shape_.count(), out.targets.data<T>());
+    if (!tokens) out.inputs = gathered<T>(part.inputs, which, input_shape_);
+    if (classes_ == 0) out.targets = gathered<T>(part.targets, which, target_shape_);
   });
   return out;
 }

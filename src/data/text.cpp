@@ -9,6 +9,7 @@
 #include "src/core/strings.hpp"
 #include "src/io/data_file.hpp"
 #include "src/io/files.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 
@@ -155,9 +156,10 @@ Examples Text::examples(Split split, std::span<const std::int64_t> which, DType,
                         std::int64_t) const {
   const Regions& regions = regions_[split];
   const auto n = static_cast<std::int64_t>(which.size()), length = static_cast<std::int64_t>(options_.length);
-  Examples out{Tensor::empty({n, length}, DType::i32), Tensor::empty({n, length}, DType::i32), {}};
-  std::int32_t* input = out.inputs.data<std::int32_t>();
-  std::int32_t* target = out.targets.data<std::int32_t>();
+  Examples out;
+  HostArray<std::int32_t> inputs({n, length}), targets({n, length});
+  std::int32_t* input = inputs.data();
+  std::int32_t* target = targets.data();
   for (const std::int64_t number : which) {
     RANKINE_ASSERT(0 <= number && number < regions.windows, "window " + std::to_string(number));
     const std::int64_t begin = number * regions.stride;
@@ -169,6 +171,8 @@ Examples Text::examples(Split split, std::span<const std::int64_t> which, DType,
     const auto region = static_cast<std::size_t>(after - regions.begin.begin() - 1);
     out.ids.push_back(regions.place[region] + begin - regions.begin[region]);
   }
+  out.inputs = inputs.to_device();
+  out.targets = targets.to_device();
   return out;
 }
 

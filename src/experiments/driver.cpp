@@ -7,6 +7,7 @@
 #include <iostream>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include "src/core/strings.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/xdmf.hpp"
+#include "src/tensor/profile.hpp"
 #include "src/tensor/storage.hpp"
 
 namespace rankine {
@@ -363,7 +365,7 @@ bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Che
         if (take_finished(job, results, checkpointer)) {
           log.line(was_done(job));
         } else {
-          run_one(job, results, checkpointer, log);
+          run_one(job, invocation.profile, results, checkpointer, log);
         }
       }
       return true;
@@ -395,7 +397,8 @@ bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Che
     const auto work = [&] {
       try {
         for (std::size_t i = 0; i < jobs_.size(); ++i) {
-          if (owner[i] == groups_.index()) run_one(jobs_[i], own, checkpointer, group_log);
+          if (owner[i] == groups_.index())
+            run_one(jobs_[i], invocation.profile, own, checkpointer, group_log);
         }
       } catch (const StopRequested& stop) {
         say_why(stop);
@@ -440,7 +443,8 @@ bool DeckRun::take_finished(const Job& job, ResultsWriter& results, Checkpointer
   return true;
 }
 
-void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log) {
+void DeckRun::run_one(const Job& job, bool profiled, ResultsWriter& results, Checkpointer& checkpointer,
+                      Log& log) {
   const auto began = std::chrono::steady_clock::now();
   Part& part = *job.part;
   const std::int64_t seed = job.seed;
@@ -458,8 +462,19 @@ void DeckRun::run_one(const Job& job, ResultsWriter& results, Checkpointer& chec
   };
   RunContext context{groups_.group(), part.variant, seed,    writer,        log,
                      checkpoint,      deck_,        output_, expectation_on};
+  std::optional<Profile> profile;
+  MachineLimits limits;
+  if (profiled) {
+    limits = measured_limits();
+    profile.emplace();
+  }
   const Metrics metrics = part.experiment->run(context);
   release_cached_memory();  // room for the results
+  if (profile) {
+    log.clear_status();
+    log.text(profile->text(fmt::format("{}, seed {}", part.variant, seed), limits));
+    profile.reset();
+  }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   log.clear_status();
 

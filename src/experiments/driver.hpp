@@ -56,6 +56,7 @@ class DeckRun {
     std::string restart = "never";       ///< "never", "auto" or the path of a checkpoint or a folder of them
     const Rendezvous* rendezvous = nullptr;       ///< for ranks that fail alone in their group
     std::vector<std::string> petsc_options = {};  ///< of the command line
+    bool profile = false;                         ///< print where the time of training steps goes
   };
   /// What would keep a run of this invocation from starting or make its outputs write over inputs; else what
   /// to warn of. Looks only; on the root. InputError, IoError.
@@ -99,7 +100,7 @@ class DeckRun {
   /// throws nothing.
   void rescue(Checkpointer& checkpointer, const std::vector<std::pair<std::string, std::string>>& provenance,
               Log& log) const;
-  void run_one(const Job& job, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
+  void run_one(const Job& job, bool profiled, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
   /// The variants that this task has.
   std::vector<const VariantMetrics*> measured() const;
   bool check_expectations(ResultsWriter& results, Log& log) const;

@@ -22,21 +22,25 @@ struct PackedFault {
   int rank;
 };
 
+/// Of a complex number the part that is not finite.
 double element_of(const Tensor& tensor, std::int64_t element) {
   const Tensor x = tensor.contiguous() ? tensor : tensor.clone();
+  const auto get = [&](auto value) {
+    copy_to_host(&value, x.device<decltype(value)>() + element, 1);
+    return value;
+  };
+  const auto bad_part = [](auto z) {
+    return static_cast<double>(std::isfinite(z.real()) ? z.imag() : z.real());
+  };
   switch (x.dtype()) {
     case DType::f32:
-      return static_cast<double>(x.data<float>()[element]);
+      return static_cast<double>(get(float()));
     case DType::f64:
-      return x.data<double>()[element];
-    case DType::c64: {
-      const auto z = x.data<std::complex<float>>()[element];
-      return static_cast<double>(std::isfinite(z.real()) ? z.imag() : z.real());
-    }
-    case DType::c128: {
-      const auto z = x.data<std::complex<double>>()[element];
-      return std::isfinite(z.real()) ? z.imag() : z.real();
-    }
+      return get(double());
+    case DType::c64:
+      return bad_part(get(std::complex<float>()));
+    case DType::c128:
+      return bad_part(get(std::complex<double>()));
     default:
       return nan;
   }
@@ -250,10 +254,7 @@ FoundFault find_fault(const Communicator& communicator, const FailedStep& failed
   failed.rule.register_state(rule_state, "rule");
   const StateSnapshot kept = rule_state.save();
   RuleContext again = failed.context;
-  again.update = [&](const Tensor& g, double) {
-    out.gradient = g.clone();
-    return true;
-  };
+  again.update = [&](const Tensor& g) { out.gradient = g.clone(); };
   std::optional<SharedNumericalError> thrown;
   StepOutcome repeated;
   try {

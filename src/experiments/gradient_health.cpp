@@ -75,8 +75,9 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
   const std::size_t first = place(block.next, shards);
   block.square.resize(all);
   block.absolute.resize(all * static_cast<std::size_t>(units));
+  const HostRead<double> values(x);
   for (std::size_t l = 0; l < shards; ++l) {
-    const double* p = x.data<double>() + static_cast<std::int64_t>(l) * per_shard;
+    const double* p = values.get() + static_cast<std::int64_t>(l) * per_shard;
     double* sums = block.absolute.data() + (first + l) * static_cast<std::size_t>(units);
     std::fill_n(sums, units, 0.0);
     double& square = block.square[first + l] = 0;
@@ -109,10 +110,11 @@ void GradientHealth::watch(Pass& pass) {
       const std::int64_t per_shard = g.count() / static_cast<std::int64_t>(shards);
       const std::size_t first = place(target.gradient_next, shards);
       target.gradient_square.resize(static_cast<std::size_t>(shards_->local_tiles()));
-      for (std::size_t l = 0; l < shards; ++l)
-        target.gradient_square[first + l] =
-            sum_of_squares(reshape(g, {-1}), static_cast<std::int64_t>(l) * per_shard,
-                           (static_cast<std::int64_t>(l) + 1) * per_shard);
+      std::vector<FlatParts::Part> parts;
+      for (std::int64_t at = 0; at < g.count(); at += per_shard) parts.push_back({at, at + per_shard});
+      const std::vector<double> squares = FlatParts(std::move(parts)).sums_of_squares(reshape(g, {-1}));
+      std::copy(squares.begin(), squares.end(),
+                target.gradient_square.begin() + static_cast<std::ptrdiff_t>(first));
       target.gradient_count = static_cast<double>(per_shard);
       return Tensor();
     });
@@ -155,18 +157,24 @@ void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, cons
   std::vector<double> activation, activation_gradient, dead, norm, rms, ratio;
   const double* row = total.data();
   const Tensor change = sub(parameters.flat().detach(), before_);
-  for (const Block& block : blocks_) {
+  std::vector<FlatParts::Part> parts;
+  for (const Block& block : blocks_) parts.push_back({block.begin, block.end});
+  const FlatParts by_block(std::move(parts));
+  const std::vector<double> sizes = by_block.sums_of_squares(before_),
+                            changes = by_block.sums_of_squares(change),
+                            squares = gradient.defined() ? by_block.sums_of_squares(gradient)
+                                                         : std::vector<double>();
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const Block& block = blocks_[b];
     activation.push_back(row[1] > 0 ? std::sqrt(row[0] / row[1]) : nan);
     activation_gradient.push_back(row[3] > 0 ? samples_ * std::sqrt(row[2] / row[3]) : nan);
     const double zeros = static_cast<double>(std::count(row + 4, row + 4 + block.units, 0.0));
     dead.push_back(row[1] > 0 ? zeros / static_cast<double>(block.units) : nan);
     const bool learns = block.end > block.begin;
-    norm.push_back(learns && gradient.defined() ? std::sqrt(sum_of_squares(gradient, block.begin, block.end))
-                                                : nan);
+    norm.push_back(learns && gradient.defined() ? std::sqrt(squares[b]) : nan);
     rms.push_back(norm.back() /
                   std::sqrt(static_cast<double>(std::max<std::int64_t>(block.end - block.begin, 1))));
-    const double size = std::sqrt(sum_of_squares(before_, block.begin, block.end));
-    ratio.push_back(learns ? std::sqrt(sum_of_squares(change, block.begin, block.end)) / size : nan);
+    ratio.push_back(learns ? std::sqrt(changes[b]) / std::sqrt(sizes[b]) : nan);
     row += 4 + block.units;
   }
   if (rule.spreads_blocks()) {

@@ -68,8 +68,8 @@ void load_weights(const Communicator& communicator, const std::string& path, con
   communicator.broadcast(all);
   dispatch_real(parameters.dtype(), "load_weights", [&](auto zero) {
     using T = decltype(zero);
-    T* to = parameters.flat().data<T>();
-    for (std::size_t i = 0; i < all.size(); ++i) to[i] = static_cast<T>(all[i]);
+    const std::vector<T> values(all.begin(), all.end());
+    copy_to_device(parameters.flat().device<T>(), values.data(), static_cast<std::int64_t>(values.size()));
   });
 }
 

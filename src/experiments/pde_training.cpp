@@ -24,6 +24,8 @@
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
+#include "src/tensor/host_array.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -446,8 +448,7 @@ int PdeTraining::input_channels() const {
 Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   const TileGrid& grid = tiles_->grid();
   const int channels = input_channels(), m = pde_->unknowns();
-  Tensor x = Tensor::empty({tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()},
-                           model_->dtype());
+  const Shape shape{tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()};
   // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
   // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
@@ -487,10 +488,12 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
       }
     }
   };
-  if (model_->dtype() == DType::f32)
-    fill(x.data<float>());
-  else
-    fill(x.data<double>());
+  Tensor x;
+  dispatch_real(model_->dtype(), "network_input", [&](auto zero) {
+    HostArray<decltype(zero)> values(shape);
+    fill(values.data());
+    x = values.to_device();
+  });
   return x;
 }
 
@@ -1022,6 +1025,7 @@ Metrics PdeTraining::run(RunContext& context) {
   for (long step = start; step < train_.steps; ++step) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
+    Profile::begin_steps();
     if (step / batches_per_epoch != epoch) {
       epoch = step / batches_per_epoch;
       permutation = order.permutation(data_.train, epoch);
@@ -1030,6 +1034,7 @@ Metrics PdeTraining::run(RunContext& context) {
     const PdeBatch batch =
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
+    Profile::lap("batch");
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps) * faults.rate_factor();
     RuleContext rule_context{[&](const BoundParameters& bound) {
                                PdeBatch bound_batch = batch;
@@ -1043,9 +1048,7 @@ Metrics PdeTraining::run(RunContext& context) {
                              rate,
                              train_.clip,
                              step};
-    rule_context.update = [&](const Tensor& gradient, double norm) {
-      return guard.step(gradient, norm, rate);
-    };
+    rule_context.guard = &guard;
     guard.begin_step();
     StepOutcome outcome;
     std::optional<SharedNumericalError> thrown;
@@ -1055,6 +1058,7 @@ Metrics PdeTraining::run(RunContext& context) {
       thrown = error;
       outcome = {nan, nan, false};
     }
+    Profile::end_steps(1);
     if (outcome.updated) {
       faults.good_step();
     } else {

@@ -14,6 +14,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
 #include "src/experiments/initial_weights.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -367,6 +368,7 @@ Metrics Training::run(RunContext& context) {
   };
   const StepMaker make = [&](std::int64_t step) {
     auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
+    Profile::lap("batch");
     Pass& pass = made->pass;
     pass.training = true;
     pass.seed = seed;
@@ -377,10 +379,7 @@ Metrics Training::run(RunContext& context) {
         [&setup, &data = *made, this](const BoundParameters& bound) {
           return mean_loss(setup, network_->forward(bound, data.batch.inputs, data.pass), data.batch);
         },
-        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass});
-    made->context->update = [&guard, rate = rate_of(step)](const Tensor& gradient, double norm) {
-      return guard.step(gradient, norm, rate);
-    };
+        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass, &guard});
     return std::shared_ptr<RuleContext>(made, made->context.get());
   };
 
@@ -417,8 +416,10 @@ Metrics Training::run(RunContext& context) {
     reset_memory_peak();
     std::optional<CostAccount> account;
     if (step == 0) account.emplace();
+    Profile::begin_steps();
     guard.begin_step();
     std::vector<StepOutcome> outcomes = rule->steps(step, count, make);
+    Profile::end_steps(count);
     arena = std::max(arena, static_cast<double>(memory_account().peak - live));
     if (account)
       multiply_adds =

@@ -6,6 +6,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/random.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 namespace {
@@ -111,15 +112,18 @@ class StorageLayer final : public ConstraintLayer {
     const bool observed = o_.observations.weight > 0 && !batch.observations.empty();
     const Tensor misfits = observed ? observation_misfits(misfit_state(solved.u, batch), batch) : Tensor();
     TapeLoss loss;
-    Tensor seed = Tensor::zeros({local}, DType::f64);
-    std::vector<double> values(local);
-    for (std::int64_t s = 0; s < local; ++s) {
-      const bool skip = !state_->reports.empty() && skipped(o_.solver, state_->reports[s]);
-      seed.data<double>()[s] = skip ? 0.0 : 1.0 / batch.size();
-      values[s] = norms.data<double>()[s];
-      if (observed) values[s] += misfits.data<double>()[s];
-      values[s] *= seed.data<double>()[s];
+    std::vector<double> seeds(local), values(local);
+    {
+      const HostRead<double> norm(norms), misfit(misfits);
+      for (std::int64_t s = 0; s < local; ++s) {
+        const bool skip = !state_->reports.empty() && skipped(o_.solver, state_->reports[s]);
+        seeds[s] = skip ? 0.0 : 1.0 / batch.size();
+        values[s] = norm[s];
+        if (observed) values[s] += misfit[s];
+        values[s] *= seeds[s];
+      }
     }
+    const Tensor seed = Tensor::from(seeds, {local});
     const TileTree tree(communicator_, transpose_.samples(batch.size()));
     loss.value = tree.sum_values(std::span<const double>(values));
     loss.outputs = {norms};
@@ -134,9 +138,10 @@ class StorageLayer final : public ConstraintLayer {
   std::vector<double> predict(const Tensor& fields, const PdeBatch& batch) override {
     const NoGrad no_grad;
     const Tensor u = solution(fields, batch).u;
+    const HostRead<double> values(u);
     std::vector<double> out;
     for (std::int64_t s = 0; s < u.extent(0); ++s) {
-      const std::vector<double> full = (*problems_)[s].whole(field(u, s));
+      const std::vector<double> full = (*problems_)[s].whole(field(values, s));
       out.insert(out.end(), full.begin(), full.end());
     }
     return out;
@@ -193,15 +198,15 @@ class StorageLayer final : public ConstraintLayer {
   std::int64_t first_sample(const PdeBatch& batch) const {
     return transpose_.samples(batch.size()).begin(communicator_.rank());
   }
-  StorageProblem make_problem(const PdeBatch& batch, std::int64_t local) const {
+  /// `learned`: of the batch, on the host.
+  StorageProblem make_problem(const PdeBatch& batch, const double* learned, std::int64_t local) const {
     const size_t sample = first_sample(batch) + local, width = model_.width();
     const size_t count = batch.parameters.size() / batch.size();
     SchemeParameters parameters;
     parameters.values.assign(batch.parameters.begin() + sample * count,
                              batch.parameters.begin() + (sample + 1) * count);
     parameters.learned = learned_;
-    for (size_t l = 0; l < learned_.size(); ++l)
-      parameters.values[learned_[l]] = batch.learned.data<double>()[l];
+    for (size_t l = 0; l < learned_.size(); ++l) parameters.values[learned_[l]] = learned[l];
     return model_.sample(
         {batch.initial.begin() + sample * width, batch.initial.begin() + (sample + 1) * width},
         std::move(parameters));
@@ -210,8 +215,8 @@ class StorageLayer final : public ConstraintLayer {
     if (!o_.observations.rows || batch.observations.empty()) return {};
     return {batch.observations[first_sample(batch) + local].get(), o_.observations.row_weight};
   }
-  std::span<const double> field(const Tensor& u, std::int64_t local) const {
-    return {u.data<double>() + local * model_.points(), static_cast<size_t>(model_.points())};
+  std::span<const double> field(const double* u, std::int64_t local) const {
+    return {u + local * model_.points(), static_cast<size_t>(model_.points())};
   }
 
   /// Tiles of all samples -> whole fields of this rank's samples, in double: [local][frame][cell][channel].
@@ -222,18 +227,20 @@ class StorageLayer final : public ConstraintLayer {
     std::vector<double> samples(transpose_.samples_size(batch, channels));
     const auto convert = [&](auto zero) {
       using T = decltype(zero);
-      transpose_.to_samples(std::span<const T>(tiles.data<T>(), tiles.count()), std::span(samples), batch,
+      const HostRead<T> values(tiles);
+      transpose_.to_samples(std::span<const T>(values.get(), tiles.count()), std::span(samples), batch,
                             channels);
     };
     if (fields.dtype() == DType::f32)
       convert(0.0f);
     else
       convert(0.0);
-    Tensor out = Tensor::empty({local, model_.frames(), model_.cells(), channels}, DType::f64);
+    HostArray<double> whole({local, model_.frames(), model_.cells(), channels});
     for (std::int64_t s = 0; s < local; ++s)
       for (std::int64_t c = 0; c < channels; ++c)
         for (long p = 0; p < points; ++p)
-          out.data<double>()[(s * points + p) * channels + c] = samples[(s * channels + c) * points + p];
+          whole[(s * points + p) * channels + c] = samples[(s * channels + c) * points + p];
+    const Tensor out = whole.to_device();
     const SampleTranspose& transpose = transpose_;
     return apply_op(
         "tiles_to_samples", {fields}, out,
@@ -241,17 +248,18 @@ class StorageLayer final : public ConstraintLayer {
             const std::vector<Tensor>& bar, const VjpContext&) {
           const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
           std::vector<double> back_samples(from.count());
+          const HostRead<double> values(from);
           for (std::int64_t s = 0; s < local; ++s)
             for (std::int64_t c = 0; c < channels; ++c)
               for (long p = 0; p < points; ++p)
-                back_samples[(s * channels + c) * points + p] =
-                    from.data<double>()[(s * points + p) * channels + c];
-          Tensor back = Tensor::empty(shape, type);
-          const std::span<const double> view(back_samples);
-          if (type == DType::f32)
-            transpose.to_tiles(view, std::span(back.data<float>(), back.count()), batch, channels);
-          else
-            transpose.to_tiles(view, std::span(back.data<double>(), back.count()), batch, channels);
+                back_samples[(s * channels + c) * points + p] = values[(s * points + p) * channels + c];
+          Tensor back;
+          dispatch_real(type, "tiles_to_samples", [&](auto zero) {
+            HostArray<decltype(zero)> tiles(shape);
+            transpose.to_tiles(std::span<const double>(back_samples),
+                               std::span(tiles.data(), static_cast<size_t>(shape.count())), batch, channels);
+            back = tiles.to_device();
+          });
           return std::vector<Tensor>{back};
         },
         {.first_order_only = true});
@@ -273,15 +281,21 @@ class StorageLayer final : public ConstraintLayer {
     out.targets = std::make_shared<std::vector<std::vector<double>>>();
     const std::int64_t local = out.whole.extent(0);
     auto problems = std::make_shared<std::vector<StorageProblem>>();
-    each_sample(batch, local, [&](std::int64_t s) { problems->push_back(make_problem(batch, s)); });
+    {
+      const HostRead<double> learned(batch.learned);
+      each_sample(batch, local,
+                  [&](std::int64_t s) { problems->push_back(make_problem(batch, learned, s)); });
+    }
     problems_ = problems;
     const Shape shape{local, model_.frames(), model_.width()};
     if (o_.soft()) {
       out.u = reshape(out.whole, shape);
-      if (o_.target())
+      if (o_.target()) {
+        const HostRead<double> u(out.u);
         each_sample(batch, local, [&](std::int64_t s) {
-          out.targets->push_back(corrected_target((*problems_)[s], field(out.u, s)));
+          out.targets->push_back(corrected_target((*problems_)[s], field(u, s)));
         });
+      }
     } else {
       out.u = o_.target() ? fitted(out, batch, shape) : constrained(out.whole, batch, shape);
     }
@@ -289,12 +303,12 @@ class StorageLayer final : public ConstraintLayer {
     return out;
   }
 
-  std::span<const double> basis_of(const Tensor& whole, std::int64_t local) const {
+  std::span<const double> basis_of(const double* whole, std::int64_t local) const {
     const long size = model_.points() * o_.basis;
-    return {whole.data<double>() + local * size, static_cast<size_t>(size)};
+    return {whole + local * size, static_cast<size_t>(size)};
   }
   /// The first basis field: in a target formulation the network's own prediction.
-  std::vector<double> own_prediction(const Tensor& whole, std::int64_t local) const {
+  std::vector<double> own_prediction(const double* whole, std::int64_t local) const {
     std::vector<double> v(model_.points());
     const std::span<const double> basis = basis_of(whole, local);
     for (long p = 0; p < model_.points(); ++p) v[p] = basis[p * o_.basis];
@@ -304,28 +318,33 @@ class StorageLayer final : public ConstraintLayer {
   /// u by the experts' nonlinear least squares on the residual.
   Tensor constrained(const Tensor& whole, const PdeBatch& batch, const Shape& shape) {
     const long points = model_.points();
-    Tensor u = Tensor::empty(shape, DType::f64);
+    HostArray<double> solved_u(shape);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
-    each_sample(batch, shape[0], [&](std::int64_t s) {
-      const StorageProblem& sample = (*problems_)[s];
-      solutions->push_back(
-          mixture_->solve(sample, basis_of(whole, s), sampled_rows(batch, s), observed_rows(batch, s)));
-      keep(solutions->back(), u, s);
-    });
+    {
+      const HostRead<double> basis(whole);
+      each_sample(batch, shape[0], [&](std::int64_t s) {
+        const StorageProblem& sample = (*problems_)[s];
+        solutions->push_back(
+            mixture_->solve(sample, basis_of(basis, s), sampled_rows(batch, s), observed_rows(batch, s)));
+        keep(solutions->back(), solved_u, s);
+      });
+    }
+    const Tensor u = solved_u.to_device();
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("constrained_solution", with_learned(whole, batch), u,
                     [this, state = state_, problems = problems_, solutions, batch, whole = whole.detach(),
                      points](const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
-                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      HostArray<double> out(whole.shape());
+                      out.fill(0);
+                      const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      const HostRead<double> u_bar(from), basis(whole);
                       std::vector<double> by_sample(whole.extent(0) * learned_.size());
                       each_sample(batch, whole.extent(0), [&](std::int64_t s) {
                         const std::span<double> by_parameter =
                             std::span(by_sample).subspan(s * learned_.size(), learned_.size());
                         MixtureSolution& solved = (*solutions)[s];
-                        const std::span<double> to(out.data<double>() + s * points * o_.basis,
-                                                   points * o_.basis);
-                        mixture_->pull_back((*problems)[s], basis_of(whole, s), solved, field(u_bar, s), to,
+                        const std::span<double> to(out.data() + s * points * o_.basis, points * o_.basis);
+                        mixture_->pull_back((*problems)[s], basis_of(basis, s), solved, field(u_bar, s), to,
                                             by_parameter);
                         state->reports[s] = solved.reports;
                         if (!skipped(o_.solver, solved.reports)) return;
@@ -333,7 +352,7 @@ class StorageLayer final : public ConstraintLayer {
                         std::fill(by_parameter.begin(), by_parameter.end(), 0.0);
                       });
                       stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state->reports);
-                      std::vector<Tensor> gradients{out};
+                      std::vector<Tensor> gradients{out.to_device()};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
                       return gradients;
                     },
@@ -343,42 +362,48 @@ class StorageLayer final : public ConstraintLayer {
   /// u by the experts' linear fits of one shared target, the corrected prediction.
   Tensor fitted(Solution& solution, const PdeBatch& batch, const Shape& shape) {
     const long points = model_.points();
-    Tensor u = Tensor::empty(shape, DType::f64);
+    HostArray<double> fitted_u(shape);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
     const Tensor whole = solution.whole;
-    each_sample(batch, shape[0], [&](std::int64_t s) {
-      const StorageProblem& sample = (*problems_)[s];
-      std::vector<double> state = own_prediction(whole, s), target;
-      MixtureSolution solved;
-      for (int fit = 0; fit < o_.target_fits; ++fit) {
-        target = corrected_target(sample, state);
-        solved = mixture_->fit(sample, basis_of(whole, s), target, o_.target_ridge);
-        state.assign(solved.u.begin() + sample.width(), solved.u.end());
-      }
-      solutions->push_back(std::move(solved));
-      solution.targets->push_back(std::move(target));
-      keep(solutions->back(), u, s);
-    });
+    {
+      const HostRead<double> basis(whole);
+      each_sample(batch, shape[0], [&](std::int64_t s) {
+        const StorageProblem& sample = (*problems_)[s];
+        std::vector<double> state = own_prediction(basis, s), target;
+        MixtureSolution solved;
+        for (int fit = 0; fit < o_.target_fits; ++fit) {
+          target = corrected_target(sample, state);
+          solved = mixture_->fit(sample, basis_of(basis, s), target, o_.target_ridge);
+          state.assign(solved.u.begin() + sample.width(), solved.u.end());
+        }
+        solutions->push_back(std::move(solved));
+        solution.targets->push_back(std::move(target));
+        keep(solutions->back(), fitted_u, s);
+      });
+    }
+    const Tensor u = fitted_u.to_device();
     stop_if_told(communicator_, o_.solver, batch, first_sample(batch), state_->reports);
     return apply_op("fitted_solution", {whole}, u,
                     [this, state = state_, solutions, targets = solution.targets, whole = whole.detach(),
                      points](const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = Tensor::zeros(whole.shape(), DType::f64);
-                      const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      HostArray<double> out(whole.shape());
+                      out.fill(0);
+                      const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
+                      const HostRead<double> u_bar(from), basis(whole);
                       for (std::int64_t s = 0; s < whole.extent(0); ++s) {
                         if (skipped(o_.solver, state->reports[s])) continue;
                         mixture_->pull_back_fit(
-                            basis_of(whole, s), (*targets)[s], (*solutions)[s], o_.target_ridge,
+                            basis_of(basis, s), (*targets)[s], (*solutions)[s], o_.target_ridge,
                             field(u_bar, s),
-                            std::span(out.data<double>() + s * points * o_.basis, points * o_.basis));
+                            std::span(out.data() + s * points * o_.basis, points * o_.basis));
                       }
-                      return std::vector<Tensor>{out};
+                      return std::vector<Tensor>{out.to_device()};
                     },
                     {.first_order_only = true});
   }
 
-  void keep(const MixtureSolution& solved, Tensor& u, std::int64_t s) {
-    std::copy(solved.u.begin() + model_.width(), solved.u.end(), u.data<double>() + s * model_.points());
+  void keep(const MixtureSolution& solved, HostArray<double>& u, std::int64_t s) {
+    std::copy(solved.u.begin() + model_.width(), solved.u.end(), u.data() + s * model_.points());
     state_->reports.push_back(solved.reports);
     state_->coefficients.push_back(solved.coefficients);
   }
@@ -387,13 +412,13 @@ class StorageLayer final : public ConstraintLayer {
   Tensor summed_over_samples(const std::vector<double>& by_sample, const PdeBatch& batch) const {
     const size_t count = learned_.size(), local = by_sample.size() / std::max<size_t>(count, 1);
     const TileTree tree(communicator_, transpose_.samples(batch.size()));
-    Tensor out = Tensor::zeros({static_cast<std::int64_t>(count)}, DType::f64);
+    std::vector<double> sums(count);
     for (size_t l = 0; l < count; ++l) {
       std::vector<double> values(local);
       for (size_t s = 0; s < local; ++s) values[s] = by_sample[s * count + l];
-      out.data<double>()[l] = tree.sum_values(std::span<const double>(values));
+      sums[l] = tree.sum_values(std::span<const double>(values));
     }
-    return out;
+    return Tensor::from(sums, {static_cast<std::int64_t>(count)});
   }
   std::vector<Tensor> with_learned(Tensor first, const PdeBatch& batch) const {
     std::vector<Tensor> inputs{std::move(first)};
@@ -409,25 +434,32 @@ class StorageLayer final : public ConstraintLayer {
   /// u after `options.steps` corrections, trained through.
   Tensor corrected(const Tensor& u, const PdeBatch& batch, const CorrectionOptions& options) {
     const std::int64_t local = u.extent(0);
-    Tensor out = Tensor::empty(u.shape(), DType::f64);
+    HostArray<double> corrections(u.shape());
     auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
-    each_sample(batch, local, [&](std::int64_t s) {
-      const StorageProblem& sample = (*problems_)[s];
-      std::vector<double> full = sample.whole(field(u, s));
-      sample.correct_steps(full, options, (*states)[s]);
-      std::copy(full.begin() + sample.width(), full.end(), out.data<double>() + s * model_.points());
-    });
+    {
+      const HostRead<double> values(u);
+      each_sample(batch, local, [&](std::int64_t s) {
+        const StorageProblem& sample = (*problems_)[s];
+        std::vector<double> full = sample.whole(field(values, s));
+        sample.correct_steps(full, options, (*states)[s]);
+        std::copy(full.begin() + sample.width(), full.end(), corrections.data() + s * model_.points());
+      });
+    }
+    const Tensor out = corrections.to_device();
     return apply_op("corrected_solution", with_learned(u, batch), out,
                     [this, problems = problems_, states, batch, options](const std::vector<Tensor>& bar,
                                                                          const VjpContext&) {
                       Tensor u_bar = bar[0].clone();
                       std::vector<double> by_sample(u_bar.extent(0) * learned_.size());
-                      each_sample(batch, u_bar.extent(0), [&](std::int64_t s) {
-                        (*problems)[s].correct_transpose(
-                            (*states)[s], options,
-                            std::span(u_bar.data<double>() + s * model_.points(), model_.points()),
-                            std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
-                      });
+                      {
+                        const HostUpdate<double> values(u_bar);
+                        each_sample(batch, u_bar.extent(0), [&](std::int64_t s) {
+                          (*problems)[s].correct_transpose(
+                              (*states)[s], options,
+                              std::span(values.get() + s * model_.points(), model_.points()),
+                              std::span(by_sample).subspan(s * learned_.size(), learned_.size()));
+                        });
+                      }
                       std::vector<Tensor> gradients{u_bar};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
                       return gradients;
@@ -438,29 +470,38 @@ class StorageLayer final : public ConstraintLayer {
   /// |Q r(u)| of each local sample; the gradient is at hand with the value, so it is formed at once.
   Tensor residual_norms(const Tensor& u, const PdeBatch& batch) {
     const std::int64_t local = u.extent(0);
-    Tensor norms = Tensor::zeros({local}, DType::f64);
+    std::vector<double> norms(local);
     const bool record = would_record(with_learned(u, batch));
-    Tensor u_bar = Tensor::zeros(record ? u.shape() : Shape{0}, DType::f64);
+    HostArray<double> derivative(record ? u.shape() : Shape{0});
+    derivative.fill(0);
     auto learned_bar = std::make_shared<std::vector<double>>(record ? local * learned_.size() : 0);
-    each_sample(batch, local, [&](std::int64_t s) {
-      const StorageProblem& sample = (*problems_)[s];
-      const long points = model_.points();
-      norms.data<double>()[s] = sample.residual_norm(
-          o_.loss_weighting(), sample.whole(field(u, s)),
-          record ? std::span<double>(u_bar.data<double>() + s * points, points) : std::span<double>(),
-          record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size())
-                 : std::span<double>());
-    });
-    return apply_op("residual_norm", with_learned(u, batch), norms,
+    {
+      const HostRead<double> values(u);
+      each_sample(batch, local, [&](std::int64_t s) {
+        const StorageProblem& sample = (*problems_)[s];
+        const long points = model_.points();
+        norms[s] = sample.residual_norm(
+            o_.loss_weighting(), sample.whole(field(values, s)),
+            record ? std::span<double>(derivative.data() + s * points, points) : std::span<double>(),
+            record ? std::span(*learned_bar).subspan(s * learned_.size(), learned_.size())
+                   : std::span<double>());
+      });
+    }
+    const Tensor u_bar = derivative.to_device();
+    return apply_op("residual_norm", with_learned(u, batch), Tensor::from(norms, {local}),
                     [this, u_bar, learned_bar, batch](const std::vector<Tensor>& bar, const VjpContext&) {
                       Tensor out = u_bar.clone();
                       std::vector<double> by_sample(*learned_bar);
                       const long points = model_.points();
-                      for (std::int64_t s = 0; s < out.extent(0); ++s) {
-                        const double factor = bar[0].data<double>()[s];
-                        for (long p = 0; p < points; ++p) out.data<double>()[s * points + p] *= factor;
-                        for (size_t l = 0; l < learned_.size(); ++l)
-                          by_sample[s * learned_.size() + l] *= factor;
+                      {
+                        const HostRead<double> factors(bar[0]);
+                        const HostUpdate<double> values(out);
+                        for (std::int64_t s = 0; s < out.extent(0); ++s) {
+                          const double factor = factors[s];
+                          for (long p = 0; p < points; ++p) values[s * points + p] *= factor;
+                          for (size_t l = 0; l < learned_.size(); ++l)
+                            by_sample[s * learned_.size() + l] *= factor;
+                        }
                       }
                       std::vector<Tensor> gradients{out};
                       if (!learned_.empty()) gradients.push_back(summed_over_samples(by_sample, batch));
@@ -473,24 +514,33 @@ class StorageLayer final : public ConstraintLayer {
   Tensor observation_misfits(const Tensor& u, const PdeBatch& batch) {
     const std::int64_t local = u.extent(0);
     const long points = model_.points();
-    Tensor misfits = Tensor::zeros({local}, DType::f64), u_bar = Tensor::zeros(u.shape(), DType::f64);
-    for (std::int64_t s = 0; s < local; ++s) {
-      const ObservationRows* rows = batch.observations[first_sample(batch) + s].get();
-      if (!rows) continue;
-      const std::span<double> gradient(u_bar.data<double>() + s * points, points);
-      misfits.data<double>()[s] =
-          o_.observations.weight * rows->root_mean_square((*problems_)[s].whole(field(u, s)), gradient);
-      for (double& g : gradient) g *= o_.observations.weight;
+    std::vector<double> misfits(local);
+    HostArray<double> derivative(u.shape());
+    derivative.fill(0);
+    {
+      const HostRead<double> values(u);
+      for (std::int64_t s = 0; s < local; ++s) {
+        const ObservationRows* rows = batch.observations[first_sample(batch) + s].get();
+        if (!rows) continue;
+        const std::span<double> gradient(derivative.data() + s * points, points);
+        misfits[s] = o_.observations.weight *
+                     rows->root_mean_square((*problems_)[s].whole(field(values, s)), gradient);
+        for (double& g : gradient) g *= o_.observations.weight;
+      }
     }
-    return apply_op("observation_misfit", {u}, misfits,
-                    [u_bar, points](const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor out = u_bar.clone();
-                      for (std::int64_t s = 0; s < out.extent(0); ++s)
-                        for (long p = 0; p < points; ++p)
-                          out.data<double>()[s * points + p] *= bar[0].data<double>()[s];
-                      return std::vector<Tensor>{out};
-                    },
-                    {.first_order_only = true});
+    return apply_op(
+        "observation_misfit", {u}, Tensor::from(misfits, {local}),
+        [u_bar = derivative.to_device(), points](const std::vector<Tensor>& bar, const VjpContext&) {
+          Tensor out = u_bar.clone();
+          {
+            const HostRead<double> factors(bar[0]);
+            const HostUpdate<double> values(out);
+            for (std::int64_t s = 0; s < out.extent(0); ++s)
+              for (long p = 0; p < points; ++p) values[s * points + p] *= factors[s];
+          }
+          return std::vector<Tensor>{out};
+        },
+        {.first_order_only = true});
   }
 
   /// (|u - u_hat| + |b_0 - u_hat|) / |u_0| of each local sample, without b_0 for a soft constraint; |u_0| is
@@ -499,7 +549,8 @@ class StorageLayer final : public ConstraintLayer {
     const std::int64_t local = solved.u.extent(0);
     const long points = model_.points();
     const bool soft = o_.soft();
-    Tensor distances = Tensor::zeros({local}, DType::f64);
+    std::vector<double> distances(local);
+    const HostRead<double> u(solved.u), whole(solved.whole);
     // Derivatives of the distance by u and by b_0.
     auto by_u = std::make_shared<std::vector<double>>(local * points),
          by_own = std::make_shared<std::vector<double>>(soft ? 0 : local * points);
@@ -516,29 +567,29 @@ class StorageLayer final : public ConstraintLayer {
         for (long p = 0; p < points; ++p) sum += (v[p] - target[p]) * (v[p] - target[p]);
         const double length = std::sqrt(sum);
         for (long p = 0; p < points; ++p) gradient[p] = length > 0 ? (v[p] - target[p]) / (length * size) : 0;
-        distances.data<double>()[s] += length / size;
+        distances[s] += length / size;
       };
-      add(field(solved.u, s), by_u->data() + s * points);
-      if (!soft) add(own_prediction(solved.whole, s), by_own->data() + s * points);
+      add(field(u, s), by_u->data() + s * points);
+      if (!soft) add(own_prediction(whole, s), by_own->data() + s * points);
     }
     std::vector<Tensor> inputs{solved.u};
     if (!soft) inputs.push_back(solved.whole);
-    return apply_op("target_distance", inputs, distances,
+    return apply_op("target_distance", inputs, Tensor::from(distances, {local}),
                     [this, by_u, by_own, soft, points, u_shape = solved.u.shape(),
                      shape = solved.whole.shape()](const std::vector<Tensor>& bar, const VjpContext&) {
-                      Tensor u_bar = Tensor::empty(u_shape, DType::f64);
-                      Tensor whole_bar = Tensor::zeros(soft ? Shape{0} : shape, DType::f64);
+                      HostArray<double> u_bar(u_shape), whole_bar(soft ? Shape{0} : shape);
+                      whole_bar.fill(0);
+                      const HostRead<double> factors(bar[0]);
                       for (std::int64_t s = 0; s < u_shape[0]; ++s) {
-                        const double factor = bar[0].data<double>()[s];
+                        const double factor = factors[s];
                         for (long p = 0; p < points; ++p) {
-                          u_bar.data<double>()[s * points + p] = factor * (*by_u)[s * points + p];
+                          u_bar[s * points + p] = factor * (*by_u)[s * points + p];
                           if (!soft)
-                            whole_bar.data<double>()[(s * points + p) * o_.basis] =
-                                factor * (*by_own)[s * points + p];
+                            whole_bar[(s * points + p) * o_.basis] = factor * (*by_own)[s * points + p];
                         }
                       }
-                      std::vector<Tensor> gradients{u_bar};
-                      if (!soft) gradients.push_back(whole_bar);
+                      std::vector<Tensor> gradients{u_bar.to_device()};
+                      if (!soft) gradients.push_back(whole_bar.to_device());
                       return gradients;
                     },
                     {.first_order_only = true});
@@ -600,10 +651,12 @@ class CollocatedLayer final : public ConstraintLayer {
       for (int s = 0; s < batch.size(); ++s)
         weight[s] = skipped(o_.solver, solution_->reports[s]) ? 0.0 : 1.0;
     const bool record = would_record({u});
-    Tensor u_bar = record ? Tensor::empty(u.shape(), DType::f64) : Tensor();
+    HostArray<double> derivative(record ? u.shape() : Shape{0});
+    const HostRead<double> values(u);
     const CollocatedLoss value =
-        problem_.loss(conditions(batch), std::span<const double>(u.data<double>(), u.count()), weight,
-                      record ? std::span(u_bar.data<double>(), u_bar.count()) : std::span<double>());
+        problem_.loss(conditions(batch), std::span<const double>(values.get(), u.count()), weight,
+                      record ? std::span(derivative.data(), u.count()) : std::span<double>());
+    const Tensor u_bar = record ? derivative.to_device() : Tensor();
     TapeLoss loss;
     value_ = value;
     loss.value = value.total;
@@ -620,7 +673,8 @@ class CollocatedLayer final : public ConstraintLayer {
     const NoGrad no_grad;
     const Tensor u = solution(fields, batch);
     std::vector<double> out(transpose_.samples_size(batch.size(), 1));
-    transpose_.to_samples(std::span<const double>(u.data<double>(), u.count()), std::span<double>(out),
+    const HostRead<double> values(u);
+    transpose_.to_samples(std::span<const double>(values.get(), u.count()), std::span<double>(out),
                           batch.size(), 1);
     return out;
   }
@@ -695,28 +749,31 @@ class CollocatedLayer final : public ConstraintLayer {
       return reshape(wide, {fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)});
     }
     const auto points = std::make_shared<SampledPoints>(sampled_points(batch));
-    *solution_ = problem_.solve(conditions(batch), std::span<const double>(wide.data<double>(), wide.count()),
-                                *points);
+    {
+      const HostRead<double> values(wide);
+      *solution_ =
+          problem_.solve(conditions(batch), std::span<const double>(values.get(), wide.count()), *points);
+    }
     stop_if_told(communicator_, o_.solver, batch, 0, solution_->reports);
-    Tensor u =
-        Tensor::empty({fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)}, DType::f64);
-    std::copy(solution_->u.begin(), solution_->u.end(), u.data<double>());
+    const Tensor u =
+        Tensor::from(solution_->u, {fields.extent(0), fields.extent(1), fields.extent(3), fields.extent(4)});
     const Tensor kept = wide.detach();
     return apply_op(
         "constrained_solution", {wide}, u,
         [this, solved = solution_, points, batch, kept](const std::vector<Tensor>& bar, const VjpContext&) {
-          Tensor out = Tensor::empty(kept.shape(), DType::f64);
+          HostArray<double> out(kept.shape());
           const Tensor u_bar = bar[0].contiguous() ? bar[0] : bar[0].clone();
-          problem_.pull_back(conditions(batch), std::span<const double>(kept.data<double>(), kept.count()),
-                             *points, *solved, std::span<const double>(u_bar.data<double>(), u_bar.count()),
-                             std::span(out.data<double>(), out.count()));
+          const HostRead<double> wide(kept), from(u_bar);
+          problem_.pull_back(conditions(batch), std::span<const double>(wide.get(), kept.count()), *points,
+                             *solved, std::span<const double>(from.get(), u_bar.count()),
+                             std::span(out.data(), kept.count()));
           stop_if_told(communicator_, o_.solver, batch, 0, solved->reports);
-          const std::int64_t each = out.count() / (out.extent(0) * out.extent(1));
-          for (std::int64_t l = 0; l < out.extent(0); ++l)
-            for (std::int64_t s = 0; s < out.extent(1); ++s)
+          const std::int64_t each = kept.count() / (kept.extent(0) * kept.extent(1));
+          for (std::int64_t l = 0; l < kept.extent(0); ++l)
+            for (std::int64_t s = 0; s < kept.extent(1); ++s)
               if (skipped(o_.solver, solved->reports[s]))
-                std::fill_n(out.data<double>() + (l * out.extent(1) + s) * each, each, 0.0);
-          return std::vector<Tensor>{out};
+                std::fill_n(out.data() + (l * kept.extent(1) + s) * each, each, 0.0);
+          return std::vector<Tensor>{out.to_device()};
         },
         {.first_order_only = true});
   }

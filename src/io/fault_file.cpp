@@ -1,7 +1,5 @@
 #include "src/io/fault_file.hpp"
 
-#include <cstring>
-
 #include "kernels/error.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/safe_file.hpp"
@@ -56,11 +54,7 @@ void read_arrays(const hdf5::Group& group, const std::string& prefix, bool value
 }  // namespace
 
 StateValue value_of(const Tensor& tensor) {
-  const Tensor x = tensor.clone();
-  StateValue out{x.dtype(), {x.shape().begin(), x.shape().end()}, {}};
-  out.bytes.resize(static_cast<std::size_t>(x.count()) * size_of(x.dtype()));
-  if (!out.bytes.empty()) std::memcpy(out.bytes.data(), x.raw(), out.bytes.size());
-  return out;
+  return {tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}, tensor.to_bytes()};
 }
 
 void write_fault_file(const std::string& path, const FaultFile& content) {

@@ -1,7 +1,6 @@
 #include "src/nn/affine.hpp"
 
-#include "kernels/blas.hpp"
-#include "kernels/linear.hpp"
+#include "kernels/product.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -9,23 +8,6 @@ namespace {
 
 using blas::Op;
 using List = std::vector<Tensor>;
-
-// One shard's slice of a parameter, which is mostly a view with stride 0 along L.
-struct ShardSlices {
-  explicit ShardSlices(const Tensor& x) : values(x.detach()) {
-    Shape one = x.shape(), strides = x.strides();
-    one.erase(0);
-    strides.erase(0);
-    if (!x.view(one, strides).contiguous()) values = x.clone();
-    step = values.strides()[0];
-  }
-  template <class T>
-  const T* at(std::int64_t l) const {
-    return values.data<T>() + l * step;
-  }
-  Tensor values;
-  std::int64_t step;
-};
 
 struct Extents {
   std::int64_t shards, rows, in, out;
@@ -56,17 +38,27 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Shape shape = x.shape();
   shape[shape.rank() - 1] = out;
   Tensor y = Tensor::empty(shape, x.dtype());
-  const ShardSlices w(weight);
+  const Tensor w = dense_slices(weight.detach()), b = dense_slices(bias);
+  const kernels::Product forward{.name = "affine",
+                                 .op_b = Op::transpose,
+                                 .m = e.rows,
+                                 .n = out,
+                                 .k = in,
+                                 .lda = in,
+                                 .ldb = in,
+                                 .ldc = out,
+                                 .batch = {shards, 1, 1},
+                                 .a_step = {e.rows * in, 0, 0},
+                                 .b_step = {w.strides()[0], 0, 0},
+                                 .c_step = {e.rows * out, 0, 0}};
   dispatch_real(x.dtype(), "affine", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t l = 0; l < e.shards; ++l) {
-      T* to = y.data<T>() + l * e.rows * out;
-      if (bias.defined()) {
-        const Tensor values = dense(slice(bias.detach(), 0, l, l + 1));
-        kernels::repeat_row(e.rows, out, values.data<T>(), to);
-      }
-      blas::gemm(Op::none, Op::transpose, e.rows, out, in, T(1), from.data<T>() + l * e.rows * in, in,
-                 w.at<T>(l), in, bias.defined() ? T(1) : T(0), to, out);
+    const DevicePtr<const T> rows = from.device<T>(), matrix = w.device<T>();
+    if (b.defined()) {
+      const kernels::Bias<T> to_rows{b.device<T>(), kernels::Bias<T>::To::rows, {b.strides()[0], 0, 0}};
+      kernels::product(forward, rows, matrix, to_rows, y.device<T>());
+    } else {
+      kernels::product(forward, T(1), rows, matrix, T(0), y.device<T>());
     }
   });
   const List inputs = bias.defined() ? List{x, weight, bias} : List{x, weight};
@@ -74,7 +66,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const auto vjp = [e, inputs, from, flops](const List& g, const VjpContext& context) -> List {
     if (context.create_graph()) return backward_in_ops(e, inputs, g[0], context);
     const Tensor dy = dense(g[0]);
-    const ShardSlices w(inputs[1]);
+    const Tensor w = dense_slices(inputs[1].detach());
     List back(inputs.size());
     if (context.needs(0)) back[0] = Tensor::empty(inputs[0].shape(), dy.dtype());
     {
@@ -84,18 +76,38 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     }
     dispatch_real(dy.dtype(), "affine", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t l = 0; l < e.shards; ++l) {
-        const T* out_l = dy.data<T>() + l * e.rows * e.out;
-        if (back[0].defined())
-          blas::gemm(Op::none, Op::none, e.rows, e.in, e.out, T(1), out_l, e.out, w.at<T>(l), e.in, T(0),
-                     back[0].data<T>() + l * e.rows * e.in, e.in);
-        if (back[1].defined())
-          blas::gemm(Op::transpose, Op::none, e.out, e.in, e.rows, T(1), out_l, e.out,
-                     from.data<T>() + l * e.rows * e.in, e.in, T(0), back[1].data<T>() + l * e.out * e.in,
-                     e.in);
-        if (back.size() > 2 && back[2].defined())
-          kernels::column_sums(e.rows, e.out, out_l, back[2].data<T>() + l * e.out);
+      const DevicePtr<const T> out = dy.device<T>();
+      if (back[0].defined()) {
+        const kernels::Product of_input{.name = "affine.backward_input",
+                                        .m = e.rows,
+                                        .n = e.in,
+                                        .k = e.out,
+                                        .lda = e.out,
+                                        .ldb = e.in,
+                                        .ldc = e.in,
+                                        .batch = {e.shards, 1, 1},
+                                        .a_step = {e.rows * e.out, 0, 0},
+                                        .b_step = {w.strides()[0], 0, 0},
+                                        .c_step = {e.rows * e.in, 0, 0}};
+        kernels::product<T>(of_input, T(1), out, w.device<T>(), T(0), back[0].device<T>());
       }
+      if (back[1].defined()) {
+        const kernels::Product of_weight{.name = "affine.backward_weight",
+                                         .op_a = Op::transpose,
+                                         .m = e.out,
+                                         .n = e.in,
+                                         .k = e.rows,
+                                         .lda = e.out,
+                                         .ldb = e.in,
+                                         .ldc = e.in,
+                                         .batch = {e.shards, 1, 1},
+                                         .a_step = {e.rows * e.out, 0, 0},
+                                         .b_step = {e.rows * e.in, 0, 0},
+                                         .c_step = {e.out * e.in, 0, 0}};
+        kernels::product<T>(of_weight, T(1), out, from.device<T>(), T(0), back[1].device<T>());
+      }
+      if (back.size() > 2 && back[2].defined())
+        kernels::column_sums<T>("affine.backward_bias", e.shards, e.rows, e.out, out, back[2].device<T>());
     });
     const int products = (context.needs(0) ? 1 : 0) + (context.needs(1) ? 1 : 0);
     count_cost("affine_backward", {products * flops, bytes_of(dy) + products * bytes_of(inputs[0])});

@@ -19,18 +19,19 @@ namespace rankine {
 struct TileSpectrum {
   /// Throws InputError if there are more modes than points.
   TileSpectrum(const TilePartition& partition, SharedTileSum sum, std::int64_t modes_t, std::int64_t modes_x);
+  /// The waves at the points of the local tiles.
   template <class T>
-  const kernels::PartialDft<T>& dft() const;
-  struct Origin {
-    std::int64_t t0, x0;
-  };
-  std::vector<Origin> origins;  // of the local tiles
-  std::int64_t tile_nt, tile_nx;
+  const kernels::TileWaves<T>& waves() const;
+  std::int64_t tiles, tile_nt, tile_nx;  // local tiles, and the points of each
   SharedTileSum sum;
 
  private:
-  kernels::PartialDft<float> single_;
-  kernels::PartialDft<double> double_;
+  template <class T>
+  void prepare(const TilePartition& partition, std::int64_t modes_t, std::int64_t modes_x, Tensor& tables,
+               kernels::TileWaves<T>& waves);
+  Tensor single_tables_, double_tables_;
+  kernels::TileWaves<float> single_;
+  kernels::TileWaves<double> double_;
 };
 using SharedSpectrum = std::shared_ptr<const TileSpectrum>;
 

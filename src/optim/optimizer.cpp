@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
-#include "kernels/pointwise.hpp"
+#include "src/tensor/storage.hpp"
 
 namespace rankine {
 namespace {
@@ -15,82 +16,59 @@ void check(const ParameterSet& parameters, const Tensor& gradient) {
       "gradient " + gradient.shape().text() + " for " + std::to_string(parameters.count()) + " parameters");
 }
 
-template <class T>
-double sum_of_squares(std::int64_t n, const T* x) {
-  constexpr std::int64_t block = 1024;
-  std::vector<double> sums;
-  double squares[block];
-  for (std::int64_t i = 0; i < n; i += block) {
-    const std::int64_t count = std::min(block, n - i);
-    for (std::int64_t k = 0; k < count; ++k)
-      squares[k] = static_cast<double>(x[i + k]) * static_cast<double>(x[i + k]);
-    sums.push_back(kernels::tree_sum(count, squares));
-  }
-  return kernels::tree_sum(static_cast<std::int64_t>(sums.size()), sums.data());
-}
-
-// Calls f(begin, end, part) for each part that is not frozen.
-template <class F>
-void for_each_live(const ParameterSet& parameters, F&& f) {
-  for (const ParameterInfo& part : parameters.parts())
-    if (!part.frozen) f(part.offset, part.offset + part.shape.count(), part);
-}
-
 OptionMeta no_decay_meta() {
   return {.help = "parameter groups without weight decay, such as bias and norm"};
 }
 
-bool decays(const std::vector<std::string>& no_decay, const ParameterInfo& part) {
+bool decays_unless(const std::vector<std::string>& no_decay, const ParameterInfo& part) {
   return std::find(no_decay.begin(), no_decay.end(), part.group) == no_decay.end();
 }
 
-}  // namespace
-
-double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end) {
-  double sum = 0;
-  dispatch_real(flat.dtype(), "sum_of_squares", [&](auto zero) {
-    using T = decltype(zero);
-    sum = sum_of_squares(end - begin, flat.data<T>() + begin);
-  });
-  return sum;
+/// One number that `launch` leaves in device memory.
+template <class F>
+double read_number(std::int64_t workspace, F&& launch) {
+  const Uncounted scope;
+  const Tensor memory = Tensor::empty({1 + workspace}, DType::f64);
+  const DevicePtr<double> out = memory.device<double>();
+  launch(out, out + 1);
+  double value = 0;
+  copy_to_host(&value, out, 1);
+  return value;
 }
+
+}  // namespace
 
 double largest_size(const Tensor& x) {
   double largest = 0;
   dispatch_real(x.dtype(), "largest_size", [&](auto zero) {
     using T = decltype(zero);
-    const T* values = x.data<T>();
-    T found = 0;
-    bool number = true;
-    for (std::int64_t i = 0, end = x.count(); i < end; ++i) {
-      found = std::max(found, std::abs(values[i]));
-      number = number && values[i] == values[i];
-    }
-    largest = number ? static_cast<double>(found) : std::numeric_limits<double>::quiet_NaN();
+    largest = read_number(kernels::extreme_workspace(x.count()),
+                          [&](DevicePtr<double> out, DevicePtr<double> work) {
+                            kernels::largest_size<T>(x.count(), x.device<T>(), work, out);
+                          });
   });
   return largest;
 }
 
-double gradient_norm(const ParameterSet& parameters, const Tensor& gradient) {
-  check(parameters, gradient);
-  std::vector<double> sums;
-  for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo&) {
-    sums.push_back(sum_of_squares(gradient, begin, end));
-  });
-  return std::sqrt(kernels::tree_sum(static_cast<std::int64_t>(sums.size()), sums.data()));
+double gradient_norm(const FlatParts& parts, const Tensor& gradient) {
+  return std::sqrt(
+      read_number(0, [&](DevicePtr<double> out, DevicePtr<double>) { parts.sum_of_squares(gradient, out); }));
 }
 
-double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, double bound) {
-  const double norm = gradient_norm(parameters, gradient);
-  if (bound > 0 && norm > bound) {
-    dispatch_real(gradient.dtype(), "clip_gradient", [&](auto zero) {
-      using T = decltype(zero);
-      const T factor = static_cast<T>(bound / norm);
-      T* g = gradient.data<T>();
-      for (std::int64_t i = 0, end = gradient.count(); i < end; ++i) g[i] *= factor;
-    });
-  }
-  return norm;
+void clip_gradient(const Tensor& gradient, double norm, double bound) {
+  if (!(bound > 0 && norm > bound)) return;
+  dispatch_real(gradient.dtype(), "clip_gradient", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::scale_in_place<T>(gradient.count(), static_cast<T>(bound / norm), gradient.device<T>());
+  });
+}
+
+const FlatParts& Optimizer::live(const ParameterSet& parameters) {
+  std::vector<FlatParts::Part> parts;
+  for (const ParameterInfo& part : parameters.parts())
+    if (!part.frozen) parts.push_back({part.offset, part.offset + part.shape.count(), decays(part)});
+  if (!live_ || parts != live_->parts()) live_.emplace(std::move(parts));
+  return *live_;
 }
 
 void AdamOptions::options(OptionVisitor& o) {
@@ -120,11 +98,15 @@ double Adam::largest_change(double gradient_norm, double learning_rate, double l
 void Adam::state_changed() {
   if (!first_.defined()) return;
   moment_bound_ = largest_size(first_);
-  const double* v = second_.data<double>();
-  const bool usable =
-      std::all_of(v, v + second_.count(), [](double x) { return x >= 0 && std::isfinite(x); });
-  if (!usable) moment_bound_ = std::numeric_limits<double>::infinity();
+  const std::int64_t n = second_.count();
+  const double unusable =
+      read_number(kernels::extreme_workspace(n), [&](DevicePtr<double> out, DevicePtr<double> work) {
+        kernels::count_no_square(n, second_.device<double>(), work, out);
+      });
+  if (unusable > 0) moment_bound_ = std::numeric_limits<double>::infinity();
 }
+
+bool Adam::decays(const ParameterInfo& part) const { return decays_unless(options_.no_decay, part); }
 
 void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
   check(parameters, gradient);
@@ -132,24 +114,16 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
   ++steps_;
   const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
   const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
-  const double b1 = options_.beta1, b2 = options_.beta2, eps = options_.epsilon;
-  const double rate = learning_rate / correction1, rate_of_decay = learning_rate * options_.weight_decay;
-  double* m = first_.data<double>();
-  double* v = second_.data<double>();
+  const kernels::AdamStep step{.beta1 = options_.beta1,
+                               .beta2 = options_.beta2,
+                               .epsilon = options_.epsilon,
+                               .rate = learning_rate / correction1,
+                               .correction2 = correction2,
+                               .decay = learning_rate * options_.weight_decay};
   dispatch_real(parameters.dtype(), "Adam", [&](auto zero) {
     using T = decltype(zero);
-    T* p = parameters.flat().data<T>();
-    const T* g = gradient.data<T>();
-    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo& part) {
-      const double decay = decays(options_.no_decay, part) ? rate_of_decay : 0;
-      for (std::int64_t i = begin; i < end; ++i) {
-        const double gi = static_cast<double>(g[i]);
-        m[i] = b1 * m[i] + (1 - b1) * gi;
-        v[i] = b2 * v[i] + (1 - b2) * gi * gi;
-        const double pi = static_cast<double>(p[i]);
-        p[i] = static_cast<T>(pi - rate * m[i] / (std::sqrt(v[i] / correction2) + eps) - decay * pi);
-      }
-    });
+    kernels::adam<T>(step, live(parameters).pieces(), gradient.device<T>(), first_.device<double>(),
+                     second_.device<double>(), parameters.flat().device<T>());
   });
   parameters.project();
 }
@@ -182,31 +156,19 @@ double Sgd::largest_change(double gradient_norm, double learning_rate, double la
 
 void Sgd::state_changed() { velocity_bound_ = velocity_.defined() ? largest_size(velocity_) : 0; }
 
+bool Sgd::decays(const ParameterInfo& part) const { return decays_unless(options_.no_decay, part); }
+
 void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
   check(parameters, gradient);
   prepare(parameters);
-  double* v = velocity_.data<double>();
+  const kernels::SgdStep step{.momentum = options_.momentum,
+                              .rate = learning_rate,
+                              .decay = options_.weight_decay,
+                              .nesterov = options_.nesterov};
   dispatch_real(parameters.dtype(), "Sgd", [&](auto zero) {
     using T = decltype(zero);
-    T* p = parameters.flat().data<T>();
-    const T* g = gradient.data<T>();
-    for_each_live(parameters, [&](std::int64_t begin, std::int64_t end, const ParameterInfo& part) {
-      const double decay = decays(options_.no_decay, part) ? options_.weight_decay : 0;
-      const double momentum = options_.momentum;
-      if (options_.nesterov) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const double pi = static_cast<double>(p[i]), gi = static_cast<double>(g[i]) + decay * pi;
-          v[i] = momentum * v[i] + gi;
-          p[i] = static_cast<T>(pi - learning_rate * (gi + momentum * v[i]));
-        }
-      } else {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const double pi = static_cast<double>(p[i]);
-          v[i] = momentum * v[i] + static_cast<double>(g[i]) + decay * pi;
-          p[i] = static_cast<T>(pi - learning_rate * v[i]);
-        }
-      }
-    });
+    kernels::sgd<T>(step, live(parameters).pieces(), gradient.device<T>(), velocity_.device<double>(),
+                    parameters.flat().device<T>());
   });
   parameters.project();
 }

@@ -3,32 +3,34 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "src/core/registry.hpp"
 #include "src/core/state_registry.hpp"
+#include "src/optim/flat_parts.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
 
-/// Sum of squares, in double, of elements begin .. end - 1 of a flat tensor; the order depends on their
-/// number only.
-double sum_of_squares(const Tensor& flat, std::int64_t begin, std::int64_t end);
 /// max |x| over the elements of a contiguous real tensor; NaN if one of them is.
 double largest_size(const Tensor& x);
 
-/// The Euclidean norm, in double, of all parts that are not frozen. The order of the sum depends on the count
-/// only.
-double gradient_norm(const ParameterSet& parameters, const Tensor& gradient);
+/// The Euclidean norm, in double, of the parts of a gradient. The order of the sum depends on the parts only.
+double gradient_norm(const FlatParts& parts, const Tensor& gradient);
 
-/// Scales `gradient` in place so that its norm is at most `bound` (0: leaves it). Returns the norm before.
-double clip_gradient(const ParameterSet& parameters, const Tensor& gradient, double bound);
-/// The norm after that, from the one before.
+/// Scales `gradient` in place so that its norm, which is `norm`, is at most `bound` (0: leaves it).
+void clip_gradient(const Tensor& gradient, double norm, double bound);
+/// The norm after that.
 inline double clipped_norm(double norm, double bound) { return bound > 0 && norm > bound ? bound : norm; }
 
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
+  /// The parts that a step changes. Kept, and made anew where the parts or what is frozen are others than at
+  /// the last call.
+  const FlatParts& live(const ParameterSet& parameters);
   /// Steps `parameters` in place, applies masks and projections, and leaves frozen parts alone. `gradient`
   /// [count].
   virtual void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) = 0;
@@ -45,6 +47,12 @@ class Optimizer {
   }
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
+
+ private:
+  /// Whether weights of this part decay.
+  virtual bool decays(const ParameterInfo& part) const = 0;
+
+  std::optional<FlatParts> live_;
 };
 
 struct AdamOptions {
@@ -66,6 +74,7 @@ class Adam final : public Optimizer {
 
  private:
   void prepare(const ParameterSet& parameters);
+  bool decays(const ParameterInfo& part) const override;
 
   AdamOptions options_;
   std::int64_t steps_ = 0;
@@ -94,6 +103,7 @@ class Sgd final : public Optimizer {
 
  private:
   void prepare(const ParameterSet& parameters);
+  bool decays(const ParameterInfo& part) const override;
 
   SgdOptions options_;
   Tensor velocity_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "src/tensor/fault_probe.hpp"
 
@@ -12,8 +13,13 @@ UpdateGuard::UpdateGuard(Optimizer& optimizer, ParameterSet& parameters)
   for (const ParameterInfo& part : parameters_.parts())
     state_.add("weights/" + part.name, StateKind::replicated, parameters_.view(part));
   optimizer_.register_state(state_, "optimizer", parameters_);
-  for (const ParameterInfo& part : parameters_.parts())
-    if (part.frozen && part.group == "statistics") statistics_.emplace_back(parameters_.view(part), Tensor());
+  std::vector<FlatParts::Part> parts;
+  for (const ParameterInfo& part : parameters_.parts()) {
+    if (!part.frozen || part.group != "statistics") continue;
+    statistics_.emplace_back(parameters_.view(part), Tensor());
+    parts.push_back({part.offset, part.offset + part.shape.count()});
+  }
+  if (!parts.empty()) statistics_parts_ = FlatParts(std::move(parts));
   state_changed();
 }
 
@@ -55,7 +61,12 @@ void UpdateGuard::abandon_step() {
     if (before.defined()) now.assign(before);
 }
 
+void UpdateGuard::count_bad_statistics(DevicePtr<double> out) const {
+  statistics_parts_.count_not_finite(parameters_.flat(), out);
+}
+
 std::optional<UpdateGuard::Complaint> UpdateGuard::check_statistics() const {
+  if (statistics_.empty()) return std::nullopt;
   std::size_t next = 0;
   for (const ParameterInfo& part : parameters_.parts()) {
     if (!part.frozen || part.group != "statistics") continue;
@@ -76,9 +87,11 @@ bool UpdateGuard::may_fail(double norm, double learning_rate) {
   return projected() || !safe(learning_rate) || check_statistics();
 }
 
-bool UpdateGuard::step(const Tensor& gradient, double norm, double learning_rate) {
+bool UpdateGuard::step(const Tensor& gradient, double norm, double learning_rate,
+                       std::optional<bool> statistics_finite) {
   norm_ = std::max(norm_, norm);
-  complaint_ = check_statistics();
+  complaint_.reset();
+  if (!statistics_finite.value_or(false)) complaint_ = check_statistics();
   if (complaint_) return false;
   if (!projected() && safe(learning_rate)) {
     largest_ += optimizer_.largest_change(norm_, learning_rate, largest_);

@@ -35,6 +35,11 @@ class UpdateGuard {
   /// After a step that was not made: they are what they were.
   void abandon_step();
 
+  /// Whether there are running statistics, and how many of their elements are not finite, which a step needs
+  /// to know, to `out` in device memory.
+  bool has_statistics() const { return !statistics_.empty(); }
+  void count_bad_statistics(DevicePtr<double> out) const;
+
   /// Whether step() could return false. Steps of several guards that are to be made together or not at all
   /// need a copy of each one's state where one of them may fail.
   bool may_fail(double norm, double learning_rate);
@@ -44,9 +49,11 @@ class UpdateGuard {
     state_changed();
   }
 
-  /// One step. `norm`: of `gradient`, which must be finite. False: nothing has changed, and complaint() says
-  /// what would have become of it.
-  bool step(const Tensor& gradient, double norm, double learning_rate);
+  /// One step. `norm`: of `gradient`, which must be finite. `statistics_finite`: what
+  /// count_bad_statistics() found; without it this waits for the device where there are statistics. False:
+  /// nothing has changed, and complaint() says what would have become of it.
+  bool step(const Tensor& gradient, double norm, double learning_rate,
+            std::optional<bool> statistics_finite = std::nullopt);
   const std::optional<Complaint>& complaint() const { return complaint_; }
   /// Steps that were made with a copy to go back to.
   std::int64_t copies() const { return copies_; }
@@ -61,8 +68,9 @@ class UpdateGuard {
   ParameterSet& parameters_;
   StateRegistry state_;                                // weights and the optimiser's
   std::vector<std::pair<Tensor, Tensor>> statistics_;  // the parts, and what they were before the step
-  double largest_ = 0;                                 // bound of the parameters' sizes
-  double norm_ = 0;                                    // longest gradient since state_changed()
+  FlatParts statistics_parts_;
+  double largest_ = 0;  // bound of the parameters' sizes
+  double norm_ = 0;     // longest gradient since state_changed()
   std::int64_t copies_ = 0;
   std::optional<Complaint> complaint_;
 };

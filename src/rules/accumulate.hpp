@@ -1,6 +1,7 @@
 // Gradients that a rule gathers from several backward passes.
 #pragma once
 
+#include "kernels/optimise.hpp"
 #include "src/tensor/tensor.hpp"
 
 namespace rankine {
@@ -16,9 +17,7 @@ inline void accumulate(Tensor& total, const Tensor& gradient) {
                  "accumulate: " + total.shape().text() + " and " + gradient.shape().text());
   dispatch_real(total.dtype(), "accumulate", [&](auto zero) {
     using T = decltype(zero);
-    T* to = total.data<T>();
-    const T* from = gradient.data<T>();
-    for (std::int64_t i = 0; i < total.count(); ++i) to[i] += from[i];
+    kernels::accumulate<T>(total.count(), gradient.device<T>(), total.device<T>());
   });
 }
 

@@ -133,7 +133,7 @@ AugLocal::Passed AugLocal::pass_module(int module, RuleContext& context, const T
   }
   const TapeLoss loss = mean_loss(*setup_, outputs, *context.batch);
   outputs = Tensor();
-  return {h.detach(), loss.value, grad(loss.outputs, loss.seeds, flats)};
+  return {h.detach(), loss.value.read(), grad(loss.outputs, loss.seeds, flats)};
 }
 
 std::shared_ptr<RuleFault> AugLocal::look_into(int module, RuleContext& context, const Tensor& x) const {
@@ -159,8 +159,13 @@ Tensor AugLocal::train_module(int module, RuleContext& context, const Tensor& x,
   const Passed passed = pass_module(module, context, x, false);
   const std::vector<Tensor>& gradients = passed.gradients;
   outcome.loss = passed.loss;
-  const double norm = clip_gradient(stage.parameters, gradients[0], context.clip);
-  const double auxiliary_norm = last ? 0 : clip_gradient(stage.auxiliary, gradients[1], context.clip);
+  const auto clipped = [&](Optimizer& optimizer, const ParameterSet& parameters, const Tensor& gradient) {
+    const double norm = gradient_norm(optimizer.live(parameters), gradient);
+    clip_gradient(gradient, norm, context.clip);
+    return norm;
+  };
+  const double norm = clipped(*stage.optimizer, stage.parameters, gradients[0]);
+  const double auxiliary_norm = last ? 0 : clipped(*stage.auxiliary_optimizer, stage.auxiliary, gradients[1]);
   outcome.squares = norm * norm;
   outcome.finite = std::isfinite(norm) && std::isfinite(auxiliary_norm) && std::isfinite(outcome.loss);
   std::shared_ptr<RuleFault> fault;

@@ -34,7 +34,7 @@ StepOutcome Lbfgs::step(RuleContext& context) {
     std::copy(g.begin(), g.end(), gradient.begin());
     for (const ParameterInfo& part : parameters.parts())
       if (part.frozen) std::fill_n(gradient.begin() + part.offset, part.shape.count(), 0.0);
-    return found.value;
+    return found.value.read();
   };
   std::vector<double> x = before.to_vector();
   const MinimiseReport report = minimise_lbfgs(

@@ -5,27 +5,47 @@
 
 #include <fmt/format.h>
 
+#include "src/tensor/profile.hpp"
+
 namespace rankine {
 
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch) {
   const Tensor per_shard = mean(setup.loss->per_sample(outputs, batch.targets, 2), {1});
   const double share = 1 / static_cast<double>(setup.shard_count);
-  const double total = sum_over_tiles(cast(per_shard.detach(), DType::f64), setup.shards).item();
-  return {{per_shard}, {Tensor::full(per_shard.shape(), per_shard.dtype(), share)}, share * total};
+  const Tensor total = sum_over_tiles(cast(per_shard.detach(), DType::f64), setup.shards);
+  return {{per_shard}, {Tensor::full(per_shard.shape(), per_shard.dtype(), share)}, LossValue(total, share)};
 }
 
-StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& gradient) {
+StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossValue& loss,
+                           const Tensor& gradient) {
+  const FlatParts& live = context.optimizer.live(context.parameters);
+  const int squares = report.add();
+  live.sum_of_squares(gradient, report.number(squares));
+  int sum = -1, bad_statistics = -1;
+  if (loss.sum().defined()) sum = report.add(loss.sum());
+  if (context.guard != nullptr && context.guard->has_statistics()) {
+    bad_statistics = report.add();
+    context.guard->count_bad_statistics(report.number(bad_statistics));
+  }
+  report.read();
+  Profile::lap("step_report");
+
   StepOutcome outcome;
-  outcome.loss = loss;
-  outcome.gradient_norm = clip_gradient(context.parameters, gradient, context.clip);
+  outcome.loss = loss.with(sum < 0 ? 0 : report[sum]);
+  outcome.gradient_norm = std::sqrt(report[squares]);
   outcome.updated = std::isfinite(outcome.gradient_norm) && std::isfinite(outcome.loss);
   outcome.gradient = gradient;
+  clip_gradient(gradient, outcome.gradient_norm, context.clip);
   if (!outcome.updated) return outcome;
-  const double norm = clipped_norm(outcome.gradient_norm, context.clip);
   if (context.update)
-    outcome.updated = context.update(gradient, norm);
+    context.update(gradient);
+  else if (context.guard != nullptr)
+    outcome.updated =
+        context.guard->step(gradient, clipped_norm(outcome.gradient_norm, context.clip),
+                            context.learning_rate, bad_statistics < 0 || report[bad_statistics] == 0);
   else
     context.optimizer.step(context.parameters, gradient, context.learning_rate);
+  Profile::lap("optimizer_step");
   return outcome;
 }
 

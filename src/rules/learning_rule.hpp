@@ -18,6 +18,7 @@
 #include "src/optim/update_guard.hpp"
 #include "src/tensor/fault_probe.hpp"
 #include "src/tensor/parameters.hpp"
+#include "src/tensor/step_report.hpp"
 
 namespace rankine {
 
@@ -55,10 +56,10 @@ struct RuleContext {
   // Of a network; `loss` above is what backpropagation through all of it would minimise.
   const NetworkBatch* batch = nullptr;
   Pass* pass = nullptr;
-  /// Where set, apply_gradient() calls it instead of the optimiser, with a finite gradient of at most this
-  /// norm. False: the step would have made weights or the optimiser's state not finite, and nothing has
-  /// changed.
-  std::function<bool(const Tensor& gradient, double norm)> update = {};
+  /// Where set, apply_gradient() steps through it instead of the optimiser alone, with a finite gradient.
+  UpdateGuard* guard = nullptr;
+  /// Where set, apply_gradient() calls it instead of both.
+  std::function<void(const Tensor& gradient)> update = {};
 };
 
 /// What a rule whose ranks share the blocks found of a step without an update, by looking itself: the others
@@ -141,8 +142,9 @@ class LearningRule {
 /// The mean loss of a batch of all ranks, from the outputs [L, B, ...] for its local shards. Collective.
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch);
 
-/// Clips the gradient, and steps if it and the loss are finite.
-StepOutcome apply_gradient(RuleContext& context, double loss, const Tensor& gradient);
+/// Clips the gradient, and steps if it and the loss are finite. Reads `report`, the step's, once.
+StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossValue& loss,
+                           const Tensor& gradient);
 
 /// Throws InputError where the deck's `train` gives an option that the rule makes no use of.
 void reject_unused_options(const LearningRule& rule, const DeckNode& train);

@@ -191,14 +191,11 @@ StepOutcome Pipeline::step(RuleContext& context) {
   }
   std::vector<double> squares;
   for (int s = 0; s < stages_->size(); ++s) {
-    std::vector<double> of_stage;
-    for (const ParameterInfo& part : (*stages_)[s].parameters.parts()) {
-      if (part.frozen) continue;
-      of_stage.push_back(0);
-      if (s >= begin_ && s < end_)
-        of_stage.back() = sum_of_squares(totals[static_cast<std::size_t>(s - begin_)], part.offset,
-                                         part.offset + part.shape.count());
-    }
+    const Stages::Stage& stage = (*stages_)[s];
+    const FlatParts& live = stage.optimizer->live(stage.parameters);
+    std::vector<double> of_stage(live.parts().size());
+    if (s >= begin_ && s < end_)
+      of_stage = live.sums_of_squares(totals[static_cast<std::size_t>(s - begin_)]);
     communicator.broadcast(std::span<double>(of_stage), (*stages_)[s].owner);
     squares.insert(squares.end(), of_stage.begin(), of_stage.end());
   }

@@ -9,6 +9,7 @@
 #include "src/core/random.hpp"
 #include "src/nn/layers/attention.hpp"
 #include "src/rules/accumulate.hpp"
+#include "src/tensor/host_array.hpp"
 
 namespace rankine {
 namespace {
@@ -95,15 +96,19 @@ void Seco::check(const RuleSetup& setup) const {
   shape.insert(0, 1);
   shape.insert(0, 1);
   const RandomStream random(0, "seco/check");
-  Tensor x = Tensor::empty(shape, network.input().rank() == 1 ? DType::i32 : network.dtype());
-  if (x.dtype() == DType::i32) {
-    for (std::int64_t i = 0, end = x.count(); i < end; ++i)
-      x.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.integer(2, 0, 0, i));
+  Tensor x;
+  const std::int64_t elements = shape.count();
+  if (network.input().rank() == 1) {
+    HostArray<std::int32_t> values(shape);
+    for (std::int64_t i = 0; i < elements; ++i)
+      values[i] = static_cast<std::int32_t>(random.integer(2, 0, 0, i));
+    x = values.to_device();
   } else {
-    dispatch_real(x.dtype(), "seco", [&](auto zero) {
+    dispatch_real(network.dtype(), "seco", [&](auto zero) {
       using T = decltype(zero);
-      for (std::int64_t i = 0, end = x.count(); i < end; ++i)
-        x.data<T>()[i] = static_cast<T>(random.normal(0, 0, i));
+      HostArray<T> values(shape);
+      for (std::int64_t i = 0; i < elements; ++i) values[i] = static_cast<T>(random.normal(0, 0, i));
+      x = values.to_device();
     });
   }
   const SharedTileSum one = local_tile_sum(1);
@@ -287,7 +292,8 @@ StepOutcome Seco::step(RuleContext& context) {
   if (options_.draws > 0 && context.step == 0) measure(context);
   const Gradient found = gradient(context.parameters, context.tiles, *context.batch, *context.pass,
                                   plan(options_.compensation, "seco/chunks", context.step));
-  return apply_gradient(context, found.loss, found.flat);
+  StepReport report;
+  return apply_gradient(context, report, found.loss, found.flat);
 }
 
 void Seco::register_state(StateRegistry& registry, const std::string& prefix) {

@@ -167,7 +167,8 @@ StepOutcome Sltt::step(RuleContext& context) {
   const Gradient found =
       gradient(context.parameters, context.tiles, *context.batch, *context.pass, through_time, steps);
   backward_seconds_.push_back(found.backward_seconds);
-  return apply_gradient(context, found.loss, found.flat);
+  StepReport report;
+  return apply_gradient(context, report, found.loss, found.flat);
 }
 
 Tensor Sltt::predict(const Network& network, const BoundParameters& parameters, const Tensor& x, Pass& pass) {

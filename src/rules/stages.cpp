@@ -27,9 +27,14 @@ ParameterSet parameters_of(const Network& network, const ParameterSet& parameter
   return parameters.range(from, to);
 }
 
-std::span<std::byte> memory_of(const Tensor& x) {
-  return {static_cast<std::byte*>(x.raw()), static_cast<std::size_t>(x.count()) * size_of(x.dtype())};
+/// A tensor's memory, for MPI, which reads or writes it on the host.
+DevicePtr<std::byte> memory_of(const Tensor& x) {
+  DevicePtr<std::byte> memory;
+  dispatch_real(x.dtype(), "messages",
+                [&](auto zero) { memory = x.device<decltype(zero)>().template as<std::byte>(); });
+  return memory;
 }
+std::int64_t byte_count(const Tensor& x) { return x.count() * static_cast<std::int64_t>(size_of(x.dtype())); }
 
 }  // namespace
 
@@ -203,8 +208,12 @@ void StagedRule::deal(const RuleSetup& setup, const ParameterSet& parameters, co
 }
 
 void StagedRule::send(const Tensor& values, int to, int tag) {
-  Sent sent{dense(values), std::make_unique<Exchange>(setup_->communicator)};
-  const std::span<const std::byte> bytes = memory_of(sent.values);
+  Sent sent;
+  sent.values = dense(values);
+  const auto size = static_cast<std::size_t>(byte_count(sent.values));
+  sent.bytes = HostRead<std::byte>(memory_of(sent.values), byte_count(sent.values));
+  sent.exchange = std::make_unique<Exchange>(setup_->communicator);
+  const std::span<const std::byte> bytes(sent.bytes.get(), size);
   sent.exchange->send(bytes, to, tag);
   ++messages_;
   bytes_ += static_cast<double>(bytes.size());
@@ -215,9 +224,12 @@ Tensor StagedRule::receive(Shape lead, const Shape& sample, int from, int tag) {
   for (const std::int64_t extent : sample) lead.push_back(extent);
   const Tensor x = Tensor::empty(lead, setup_->network->dtype());
   const Stopwatch waiting;
-  Exchange exchange(setup_->communicator);
-  exchange.receive(memory_of(x), from, tag);
-  exchange.wait();
+  {
+    const HostWrite<std::byte> bytes(memory_of(x), byte_count(x));
+    Exchange exchange(setup_->communicator);
+    exchange.receive(std::span<std::byte>(bytes.get(), static_cast<std::size_t>(byte_count(x))), from, tag);
+    exchange.wait();
+  }
   waited_ += waiting.seconds();
   return x;
 }

@@ -101,6 +101,7 @@ class StagedRule : public LearningRule {
  private:
   struct Sent {
     Tensor values;
+    HostRead<std::byte> bytes;  // of the values
     std::unique_ptr<Exchange> exchange;
   };
   std::deque<Sent> sent_;

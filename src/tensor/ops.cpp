@@ -6,8 +6,9 @@
 #include <numeric>
 
 #include "kernels/activations.hpp"
-#include "kernels/blas.hpp"
 #include "kernels/pointwise.hpp"
+#include "kernels/product.hpp"
+#include "kernels/strided.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/strided.hpp"
 
@@ -607,6 +608,27 @@ MatrixView matrix_view(const Tensor& x) {
   return {x.clone(), blas::Op::none, std::max(shape[c], std::int64_t{1})};
 }
 
+// The axes before those of the matrices, of the result and its factors.
+kernels::Strided<3> leading_axes(const Shape& lead, const Tensor& y, const Tensor& a, const Tensor& b) {
+  const auto strides = [&lead](const Tensor& x) {
+    Shape with = lead;
+    with.push_back(x.shape()[x.rank() - 2]);
+    with.push_back(x.shape()[x.rank() - 1]);
+    return expanded_strides(x, with);
+  };
+  const Shape of_y = strides(y), of_a = strides(a), of_b = strides(b);
+  kernels::Strided<3> axes;
+  for (int i = 0; i < lead.rank(); ++i) axes.append(lead[i], {of_y[i], of_a[i], of_b[i]});
+  return axes;
+}
+
+// x repeated over all leading axes, row-major.
+Tensor matrices(const Tensor& x, Shape lead, std::int64_t rows, std::int64_t columns) {
+  lead.push_back(rows);
+  lead.push_back(columns);
+  return x.view(lead, expanded_strides(x, lead)).clone();
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
@@ -618,33 +640,37 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   for (int i = 0; i + 2 < a.rank(); ++i) lead_a.push_back(a.shape()[i]);
   for (int i = 0; i + 2 < b.rank(); ++i) lead_b.push_back(b.shape()[i]);
   const Shape lead = broadcast(lead_a, lead_b, "matmul");
-  const MatrixView va = matrix_view(a), vb = matrix_view(b);
+  MatrixView va = matrix_view(a), vb = matrix_view(b);
   Shape shape = lead;
   shape.push_back(m);
   shape.push_back(n);
   Tensor y = Tensor::empty(shape, a.dtype());
-  const auto lead_strides = [&](const Tensor& x) {
-    Shape with = lead;
-    with.push_back(x.shape()[x.rank() - 2]);
-    with.push_back(x.shape()[x.rank() - 1]);
-    Shape strides = expanded_strides(x, with);
-    strides.erase(strides.rank() - 1);
-    strides.erase(strides.rank() - 1);
-    return strides;
-  };
-  dispatch_floating(a.dtype(), "matmul", [&](auto zero) {
-    using T = decltype(zero);
-    T* c = y.data<T>();
-    const T* pa = va.tensor.data<T>();
-    const T* pb = vb.tensor.data<T>();
-    for_each_strided<3>(lead, {lead_strides(y), lead_strides(va.tensor), lead_strides(vb.tensor)},
-                        [&](std::int64_t count, auto start, auto step) {
-                          for (std::int64_t i = 0; i < count; ++i)
-                            blas::gemm(va.op, vb.op, m, n, k, T(1), pa + start[1] + i * step[1], va.ld,
-                                       pb + start[2] + i * step[2], vb.ld, T(0), c + start[0] + i * step[0],
-                                       n);
-                        });
-  });
+  kernels::Strided<3> batch = leading_axes(lead, y, va.tensor, vb.tensor);
+  if (batch.rank > 3) {  // as many as a launch takes, once each matrix has its own copy
+    va = {matrices(a, lead, m, k), blas::Op::none, std::max(k, std::int64_t{1})};
+    vb = {matrices(b, lead, k, n), blas::Op::none, std::max(n, std::int64_t{1})};
+    batch = leading_axes(lead, y, va.tensor, vb.tensor);
+  }
+  kernels::Product p{.name = "matmul",
+                     .op_a = va.op,
+                     .op_b = vb.op,
+                     .m = m,
+                     .n = n,
+                     .k = k,
+                     .lda = va.ld,
+                     .ldb = vb.ld,
+                     .ldc = n};
+  for (int axis = 0; axis < batch.rank; ++axis) {
+    p.batch[axis] = batch.extent[axis];
+    p.c_step[axis] = batch.step[0][axis];
+    p.a_step[axis] = batch.step[1][axis];
+    p.b_step[axis] = batch.step[2][axis];
+  }
+  if (lead.count() > 0)
+    dispatch_floating(a.dtype(), "matmul", [&](auto zero) {
+      using T = decltype(zero);
+      kernels::product<T>(p, T(1), va.tensor.device<T>(), vb.tensor.device<T>(), T(0), y.device<T>());
+    });
   return apply_op(
       "matmul", {a, b}, y,
       [a, b](const auto& g, const auto& context) {

@@ -7,6 +7,7 @@
 
 #include "src/tensor/fault_probe.hpp"
 #include "src/tensor/ops.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -39,6 +40,7 @@ Cost CostAccount::total() const {
 }
 
 void count_cost(const char* op, const Cost& cost) {
+  Profile::lap(op, cost);
   if (open_account == nullptr) return;
   CountedCost& entry = open_account->by_op_[op];
   entry += cost;
@@ -250,7 +252,11 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
       throw InputError("op '" + node->name +
                        "' has no second derivative: its backward pass is a fused kernel");
     if (std::none_of(mine.begin(), mine.end(), [](const Tensor& x) { return x.defined(); })) continue;
+    const std::string backward = Profile::active() != nullptr ? node->name + "_backward" : std::string();
+    const std::int64_t counted = Profile::active() != nullptr ? Profile::active()->calls(backward) : 0;
     std::vector<Tensor> back = node->vjp(mine, VjpContext(*node, needed, options.create_graph));
+    if (Profile* const profile = Profile::active(); profile != nullptr)
+      Profile::lap(backward, {}, profile->calls(backward) == counted ? 1 : 0);
     FaultProbe::backward(node->name, node->number, back);
     mine.clear();
     RANKINE_ASSERT(back.size() == needed.size(), "op '" + node->name + "': one cotangent for each input");

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/tensor/tensor.hpp"
@@ -155,10 +156,28 @@ struct GradOptions {
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& seeds,
                          const std::vector<Tensor>& inputs, const GradOptions& options = {});
 
+/// The value of a loss: a number, or a factor times one that is still in device memory.
+class LossValue {
+ public:
+  LossValue(double value = 0) : factor_(value) {}
+  /// `sum`: one element of f64.
+  LossValue(Tensor sum, double factor) : sum_(std::move(sum)), factor_(factor) {}
+  /// What is in device memory; undefined: nothing.
+  const Tensor& sum() const { return sum_; }
+  /// The value, where the host knows what is in device memory.
+  double with(double sum) const { return sum_.defined() ? factor_ * sum : factor_; }
+  /// The value; waits for the device.
+  double read() const { return with(sum_.defined() ? sum_.item() : 0); }
+
+ private:
+  Tensor sum_;
+  double factor_;
+};
+
 /// A loss on the tape: sum_i <seeds_i, outputs_i> over all ranks is `value`.
 struct TapeLoss {
   std::vector<Tensor> outputs, seeds;
-  double value = 0;  ///< the same bits on all ranks
+  LossValue value = {};  ///< the same bits on all ranks
 };
 
 /// Calls `hook` with the gradient of `tensor` once it is complete, in every grad() that passes it.

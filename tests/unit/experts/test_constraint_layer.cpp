@@ -52,7 +52,7 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
                         scale(net.forward(bound, testing::inputs(grid, batch_size, net.dtype())), 0.1)),
                     batch);
     if (gradient) *gradient = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
-    return loss.value;
+    return loss.value.read();
   }
 
   Communicator communicator = Communicator::self();

@@ -295,7 +295,7 @@ class ObservedLossTest : public ::testing::TestWithParam<Setting> {
     const Tensor inputs = testing::inputs(grid, batch_size, DType::f64);
     const TapeLoss loss = layer->loss(add(near, scale(net.forward(bound, inputs), 0.1)), own);
     if (gradient) *gradient = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
-    return loss.value;
+    return loss.value.read();
   }
 
   Communicator communicator = Communicator::self();

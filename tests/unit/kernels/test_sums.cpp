@@ -168,9 +168,9 @@ void expect_mixing_in_order(const ModeMixing& m) {
   const auto w = numbers<T>(m.in * m.out * row, 5), x = numbers<T>(m.batch * m.in * row, 6);
   const auto dy = numbers<T>(m.batch * m.out * row, 7);
   std::vector<T> y(dy.size()), dx(x.size()), dw(w.size()), y_plain(y), dx_plain(dx), dw_plain(dw);
-  mix_modes(m, w.data(), x.data(), y.data());
-  mix_modes_backward_input(m, w.data(), dy.data(), dx.data());
-  mix_modes_backward_weight(m, x.data(), dy.data(), dw.data());
+  mix_modes(m, 0, m.out, w.data(), x.data(), y.data());
+  mix_modes_backward_input(m, 0, m.in, w.data(), dy.data(), dx.data());
+  mix_modes_backward_weight(m, 0, m.in, x.data(), dy.data(), dw.data());
   const auto w_at = [&](std::int64_t i, std::int64_t o) { return (i * m.out + o) * row; };
   for (std::int64_t k = 0; k < m.modes; ++k) {
     for (std::int64_t b = 0; b < m.batch; ++b) {
@@ -210,7 +210,7 @@ TEST(ModeMixing, EachPartOfAResultIsOneChain) {
     expect_mixing_in_order<double>(shape);
   }
   std::vector<float> nothing(8, 1.0f);
-  mix_modes<float>({2, 0, 2, 1}, nullptr, nullptr, nothing.data());
+  mix_modes<float>({2, 0, 2, 1}, 0, 2, nullptr, nullptr, nothing.data());
   EXPECT_EQ(nothing, std::vector<float>(8, 0.0f)) << "an empty sum is 0";
 }
 

@@ -50,11 +50,11 @@ class Probe {
     keep("complex product", c);
     const ModeMixing shape{5, 3, 7, 45};
     auto w = numbers(3 * 7 * 90), x = numbers(5 * 3 * 90), y = numbers(5 * 7 * 90);
-    mix_modes(shape, w.data(), x.data(), y.data());
+    mix_modes(shape, 0, shape.out, w.data(), x.data(), y.data());
     keep("mix_modes", y);
-    mix_modes_backward_input(shape, w.data(), y.data(), x.data());
+    mix_modes_backward_input(shape, 0, shape.in, w.data(), y.data(), x.data());
     keep("mix_modes_backward_input", x);
-    mix_modes_backward_weight(shape, x.data(), y.data(), w.data());
+    mix_modes_backward_weight(shape, 0, shape.in, x.data(), y.data(), w.data());
     keep("mix_modes_backward_weight", w);
   }
 

@@ -64,14 +64,14 @@ TEST(PartialDft, PairsAreAdjoint) {
   std::mt19937 rng(2);
   for (const Case& c : cases()) {
     const auto spectrum = spectrum_of(c);
-    const auto& dft = spectrum->dft<double>();
+    const auto& waves = spectrum->waves<double>();
     const std::int64_t tiles = c.grid.tiles();
     const Tensor u = random_tensor({tiles, 2, 3, c.grid.tile_nt(), c.grid.tile_nx()}, rng);
-    const Tensor s = random_tensor({tiles, 2, 3, dft.rows(), dft.columns()}, rng);
+    const Tensor s = random_tensor({tiles, 2, 3, waves.rows(), waves.columns()}, rng);
     EXPECT_NEAR(dot(analyse_tiles(u, spectrum), s).item(), dot(u, synthesise_tiles(s, spectrum)).item(),
                 1e-11);
-    const Tensor w = random_tensor({2, 3, dft.rows(), dft.columns()}, rng),
-                 m = random_tensor({2, 3, 2, dft.modes()}, rng);
+    const Tensor w = random_tensor({2, 3, waves.rows(), waves.columns()}, rng),
+                 m = random_tensor({2, 3, 2, waves.modes()}, rng);
     for (const bool weighted : {false, true})
       EXPECT_NEAR(dot(modes_of_waves(w, spectrum, weighted), m).item(),
                   dot(w, waves_of_modes(m, spectrum, weighted)).item(), 1e-12);
@@ -176,6 +176,38 @@ TEST_F(Fused, ProjectionHead) {
       f, g, {random({1, 2, 3, 5, 61}), random({1, 6, 3}), random({1, 6}), random({1, 2, 6}), random({1, 2})});
   expect_gradient(
       f, {random({2, 1, 2, 3, 4}), random({2, 3, 2}), random({2, 3}), random({2, 2, 3}), random({2, 2})});
+}
+
+// Launches of a Fourier layer and the head, forward and backward.
+std::pair<std::int64_t, std::int64_t> launches(const TileGrid& grid, std::int64_t batch,
+                                               std::int64_t channels) {
+  std::mt19937 rng(6);
+  const SharedSpectrum spectrum = spectrum_of({grid, 2, 3});
+  const std::int64_t tiles = grid.tiles();
+  const auto random = [&rng](const Shape& shape) { return variable(random_tensor(shape, rng)); };
+  const List at{random({tiles, batch, channels, grid.tile_nt(), grid.tile_nx()}),
+                random({channels, channels, 2, 12}),
+                random({tiles, channels, channels}),
+                random({tiles, channels}),
+                random({tiles, 5, channels}),
+                random({tiles, 5}),
+                random({tiles, 1, 5}),
+                random({tiles, 1})};
+  const std::int64_t before = device_counters().launches;
+  const Tensor y =
+      projection_head(fourier_layer(at[0], at[1], at[2], at[3], true, spectrum), at[4], at[5], at[6], at[7]);
+  const std::int64_t forward = device_counters().launches;
+  grad({y}, {random_tensor(y.shape(), rng)}, at);
+  return {forward - before, device_counters().launches - forward};
+}
+
+TEST(Launches, DoNotDependOnTilesSamplesAndChannels) {
+  const auto few = launches(TileGrid(6, 8, 1, 1), 1, 1);
+  EXPECT_LE(few.first, 10);
+  EXPECT_LE(few.second, 14);
+  EXPECT_EQ(few, launches(TileGrid(6, 8, 1, 4), 1, 1));
+  EXPECT_EQ(few, launches(TileGrid(6, 8, 1, 1), 5, 1));
+  EXPECT_EQ(few, launches(TileGrid(12, 16, 2, 2), 3, 7));
 }
 
 }  // namespace

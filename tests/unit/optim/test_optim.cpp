@@ -1,4 +1,7 @@
 #include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -77,13 +80,159 @@ TEST(Sgd, HasMomentum) {
 
 TEST(Clipping, BoundsTheNormOfWhatIsNotFrozen) {
   ParameterSet set = two_parts(DType::f32);
+  Sgd sgd{SgdOptions{}};
   const Tensor g = values({3, 4, 0, 0, 12}, DType::f32);
-  EXPECT_NEAR(gradient_norm(set, g), 13, 1e-12);
-  EXPECT_NEAR(clip_gradient(set, g, 0), 13, 1e-12);
-  EXPECT_NEAR(clip_gradient(set, g, 6.5), 13, 1e-12);
+  const double norm = gradient_norm(sgd.live(set), g);
+  EXPECT_NEAR(norm, 13, 1e-12);
+  clip_gradient(g, norm, 0);
+  clip_gradient(g, norm, 13);
+  EXPECT_EQ(g.to_vector()[4], 12);
+  clip_gradient(g, norm, 6.5);
   EXPECT_NEAR(g.to_vector()[4], 6, 1e-6);
   set.parts()[0].frozen = true;
-  EXPECT_NEAR(gradient_norm(set, g), 6, 1e-6);
+  EXPECT_NEAR(gradient_norm(sgd.live(set), g), 6, 1e-6);
+}
+
+/// The order that sums have: 16 lanes over at most 256 elements, then the two halves.
+double ordered_sum(const std::vector<double>& x, std::size_t begin, std::size_t end) {
+  if (end - begin <= 256) {
+    double lanes[16] = {};
+    for (std::size_t i = begin; i < end; ++i) lanes[(i - begin) % 16] += x[i];
+    for (int width = 8; width > 0; width /= 2)
+      for (int j = 0; j < width; ++j) lanes[j] += lanes[j + width];
+    return lanes[0];
+  }
+  std::size_t half = 256;
+  while (2 * half < end - begin) half *= 2;
+  return ordered_sum(x, begin, begin + half) + ordered_sum(x, begin + half, end);
+}
+
+double ordered_square(const std::vector<double>& x, std::size_t begin, std::size_t end) {
+  std::vector<double> pieces;
+  for (std::size_t i = begin; i < end; i += 1024) {
+    std::vector<double> squares;
+    for (std::size_t k = i; k < std::min(i + 1024, end); ++k) {
+      const volatile double square = x[k] * x[k];  // rounded before it is added
+      squares.push_back(static_cast<double>(square));
+    }
+    pieces.push_back(ordered_sum(squares, 0, squares.size()));
+  }
+  return ordered_sum(pieces, 0, pieces.size());
+}
+
+TEST(FlatParts, SumsHaveTheirOrderWhateverTheParts) {
+  std::vector<std::vector<std::int64_t>> lists{{1},
+                                               {255, 256, 257},
+                                               {1024},
+                                               {1025, 16, 17},
+                                               {600, 0, 5000},
+                                               {256 * 1024 + 3, 7},
+                                               {512 * 1024 + 100000}};
+  lists.emplace_back(700, 3);  // more parts than one group takes
+  for (const DType type : {DType::f32, DType::f64})
+    for (const std::vector<std::int64_t>& sizes : lists) {
+      std::vector<FlatParts::Part> parts;
+      std::int64_t count = 0;
+      for (const std::int64_t size : sizes) {
+        parts.push_back({count + 2, count + 2 + size});  // with a gap before each
+        count += 2 + size;
+      }
+      std::vector<double> list(static_cast<std::size_t>(count));
+      for (std::size_t i = 0; i < list.size(); ++i) list[i] = std::sin(static_cast<double>(i * i % 1237)) / 3;
+      const Tensor x = values(list, type);
+      const std::vector<double> rounded = x.to_vector();
+      std::vector<double> by_part;
+      for (const FlatParts::Part& part : parts)
+        by_part.push_back(ordered_square(rounded, static_cast<std::size_t>(part.begin),
+                                         static_cast<std::size_t>(part.end)));
+      const double total = ordered_sum(by_part, 0, by_part.size());
+      const FlatParts flat(parts);
+      EXPECT_EQ(flat.sums_of_squares(x), by_part);
+      const Tensor out = Tensor::zeros({2}, DType::f64),
+                   work = Tensor::zeros({kernels::sum_workspace(flat.pieces())}, DType::f64);
+      flat.sum_of_squares(x, out.device<double>());
+      dispatch_real(type, "test", [&](auto zero) {
+        using T = decltype(zero);
+        kernels::sum_of_squares_portable<T>(flat.pieces(), x.device<T>(), work.device<double>(),
+                                            out.device<double>() + 1);
+      });
+      EXPECT_EQ(out.to_vector(), (std::vector<double>{total, total})) << sizes.size() << " parts";
+    }
+}
+
+TEST(FlatParts, CountsWhatIsNotFinite) {
+  for (const DType type : {DType::f32, DType::f64}) {
+    std::vector<double> list(3000, 1.0);
+    list[0] = list[1500] = INFINITY;
+    list[2] = list[2999] = NAN;
+    list[1] = -INFINITY;
+    const Tensor out = Tensor::zeros({1}, DType::f64);
+    FlatParts({{1, 3}, {1400, 3000}}).count_not_finite(values(list, type), out.device<double>());
+    EXPECT_EQ(out.item(), 4);
+    FlatParts({{3, 1500}}).count_not_finite(values(list, type), out.device<double>());
+    EXPECT_EQ(out.item(), 0);
+  }
+}
+
+TEST(LargestSize, IsTheLargestAbsoluteValueOrNotANumber) {
+  for (const DType type : {DType::f32, DType::f64})
+    for (const std::size_t n : {1u, 17u, 300u, 40000u}) {
+      std::vector<double> list(n, 0.5);
+      list[n / 2] = -3;
+      EXPECT_EQ(largest_size(values(list, type)), 3);
+      list[n - 1] = NAN;
+      EXPECT_TRUE(std::isnan(largest_size(values(list, type))));
+    }
+  EXPECT_EQ(largest_size(Tensor::zeros({0}, DType::f64)), 0);
+}
+
+TEST(Optimizers, StepLongPartsAsTheyStepShortOnes) {
+  // Pieces, decay by group and what is frozen, against the same parameters each alone.
+  const std::vector<std::int64_t> sizes{3000, 1, 1024, 20, 2500};
+  for (const DType type : {DType::f32, DType::f64})
+    for (const std::string name : {"adam", "sgd", "nesterov"}) {
+      const auto make = [&]() -> std::unique_ptr<Optimizer> {
+        if (name == "adam")
+          return std::make_unique<Adam>(AdamOptions{.weight_decay = 0.1, .no_decay = {"bias"}});
+        return std::make_unique<Sgd>(SgdOptions{
+            .momentum = 0.5, .weight_decay = 0.1, .nesterov = name == "nesterov", .no_decay = {"bias"}});
+      };
+      ParameterSet all(type);
+      for (std::size_t i = 0; i < sizes.size(); ++i)
+        all.add({.name = std::to_string(i),
+                 .shape = {sizes[i]},
+                 .group = i % 2 == 0 ? "weight" : "bias",
+                 .frozen = i == 2});
+      std::vector<double> list, gradient;
+      for (std::int64_t i = 0; i < all.count(); ++i) {
+        list.push_back(std::cos(0.1 * static_cast<double>(i)));
+        gradient.push_back(std::sin(static_cast<double>(i)));
+      }
+      all.flat().assign(values(list, type));
+      const Tensor g = values(gradient, type);
+      const std::vector<double> first = all.flat().to_vector();
+      const std::unique_ptr<Optimizer> whole = make();
+      std::vector<std::unique_ptr<Optimizer>> alone;
+      std::vector<ParameterSet> parts;
+      for (std::size_t i = 0; i < sizes.size(); ++i) {
+        parts.push_back(all.range(i, i + 1).clone());
+        alone.push_back(make());
+      }
+      for (int step = 0; step < 3; ++step) {
+        whole->step(all, g, 0.01);
+        for (std::size_t i = 0; i < sizes.size(); ++i)
+          alone[i]->step(parts[i], g.view({sizes[i]}, {1}, all.parts()[i].offset).clone(), 0.01);
+      }
+      const std::vector<double> now = all.flat().to_vector();
+      for (std::size_t i = 0; i < sizes.size(); ++i) {
+        const std::vector<double> own = parts[i].flat().to_vector();
+        const auto at = static_cast<std::size_t>(all.parts()[i].offset);
+        for (std::size_t k = 0; k < own.size(); ++k) {
+          ASSERT_EQ(now[at + k], own[k]) << name << " part " << i << " element " << k;
+          ASSERT_EQ(now[at + k] == first[at + k], i == 2) << name << " part " << i << " element " << k;
+        }
+      }
+    }
 }
 
 TEST(Schedules, WarmUpCosineAndSteps) {

@@ -38,7 +38,7 @@ struct Problem : testing::RuleProblem {
   Seco::Gradient whole() {
     const BoundParameters bound = parameters.bind(tiles);
     const TapeLoss found = mean_loss(setup(), network.forward(bound, batch.inputs, pass), batch);
-    return {grad(found.outputs, found.seeds, {bound.flat()}).front(), found.value};
+    return {grad(found.outputs, found.seeds, {bound.flat()}).front(), found.value.read()};
   }
 
   Seco rule;
