@@ -2,28 +2,19 @@
 
 #include "kernels/row_ops.hpp"
 #include "src/tensor/op_support.hpp"
+#include "src/tensor/step_report.hpp"
 
 namespace rankine {
-namespace {
-
-// Called with what the device found, where it is not 0. The one place where the host waits for the device to
-// know.
-void check_flag(const Tensor& flag, const std::function<void(std::int64_t)>& complain) {
-  std::int64_t value = 0;
-  copy_to_host(&value, flag.device<std::int64_t>(), 1);
-  if (value != 0) complain(value);
-}
-
-}  // namespace
 
 Tensor checked_indices(const Tensor& indices, std::int64_t n, const BadIndex& message) {
   const Tensor given = dense(indices);
   const std::int64_t count = given.count();
   if (count == 0) return given;
-  const Tensor safe = Tensor::empty(given.shape(), DType::i32), flag = Tensor::empty({1}, DType::i64),
+  const Tensor safe = Tensor::empty(given.shape(), DType::i32),
                work = Tensor::empty({kernels::index_check_work(count)}, DType::i64);
-  kernels::check_indices(count, n, given.device<std::int32_t>(), safe.device<std::int32_t>(),
-                         flag.device<std::int64_t>(), work.device<std::int64_t>());
+  const CheckFlag flag;
+  kernels::check_indices(count, n, given.device<std::int32_t>(), safe.device<std::int32_t>(), flag.device(),
+                         work.device<std::int64_t>());
   check_flag(flag, [given, message](std::int64_t found) {
     std::int32_t value = 0;
     copy_to_host(&value, given.device<std::int32_t>() + (found - 1), 1);

@@ -14,7 +14,7 @@ namespace rankine {
 using BadIndex = std::function<std::string(std::int64_t place, std::int64_t value)>;
 
 /// The indices (i32), dense, with 0 for those outside 0 .. n - 1, of which the first one throws an InputError
-/// with the text of `message`.
+/// with the text of `message`: now or, where a StepReport is open, when that is read.
 Tensor checked_indices(const Tensor& indices, std::int64_t n, const BadIndex& message);
 
 }  // namespace rankine
