@@ -81,7 +81,7 @@ struct ReduceLeaf {
       value = C::combine(value, load(row * n + i));
     const unsigned mask = 0xffffu << (((warp_index() * 16u + lane_index()) & 31u) & 16u);
     for (int width = kLeafLanes / 2; width > 0; width /= 2)
-      value = C::combine(value, __shfl_down_sync(mask, value, width, kLeafLanes));
+      value = C::combine(value, shuffle_down(mask, value, width, kLeafLanes));
     if (lane == 0 && here < all) out[here] = value;
   }
 };
