@@ -88,7 +88,7 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
     using T = decltype(zero);
     std::vector<kernels::Part<T>> values;
     for (const Tensor& part : from)
-      values.push_back({part.device<T>(), part.shape()[0] == 0 ? 0 : part.count() / part.shape()[0]});
+      values.push_back({part.device<T>(), extents(part.shape(), 1)});
     tiles->sum_parts(values, sum.device<T>());
   });
   return {sum, {static_cast<double>(read), static_cast<double>((read + width) * size_of(type))}};
