@@ -10,30 +10,35 @@ namespace rankine::kernels {
 namespace elementwise {
 
 struct Log {
+  static constexpr bool kPlain = true;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
     return std::log(x);
   }
 };
 struct Sqrt {
+  static constexpr bool kPlain = true;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
     return std::sqrt(x);
   }
 };
 struct Abs {
+  static constexpr bool kPlain = true;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
     return std::abs(x);
   }
 };
 struct Sign {
+  static constexpr bool kPlain = true;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
     return x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
   }
 };
 struct RealPower {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -42,6 +47,7 @@ struct RealPower {
 };
 // A NaN stays one: both compare as std::max and std::min do.
 struct AtLeast {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -49,6 +55,7 @@ struct AtLeast {
   }
 };
 struct AtMost {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -56,6 +63,7 @@ struct AtMost {
   }
 };
 struct Clamp {
+  static constexpr bool kPlain = true;
   double a, b;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -64,6 +72,7 @@ struct Clamp {
 };
 // Conditions are judged in double, so that a float does not move onto its bound.
 struct Above {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -71,6 +80,7 @@ struct Above {
   }
 };
 struct Below {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -78,6 +88,7 @@ struct Below {
   }
 };
 struct NotBelow {
+  static constexpr bool kPlain = true;
   double a;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -85,6 +96,7 @@ struct NotBelow {
   }
 };
 struct Inside {
+  static constexpr bool kPlain = true;
   double a, b;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -92,6 +104,7 @@ struct Inside {
   }
 };
 struct Quantise {
+  static constexpr bool kPlain = true;
   double step, low, high;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
@@ -101,10 +114,12 @@ struct Quantise {
 };
 template <class C>
 struct Scale {
+  static constexpr bool kPlain = true;
   C factor;
   KOKKOS_FORCEINLINE_FUNCTION C operator()(C x) const { return factor * x; }
 };
 struct Select {
+  static constexpr bool kPlain = true;
   template <class W>
   KOKKOS_FORCEINLINE_FUNCTION W operator()(bool condition, W a, W b) const {
     return condition ? a : b;
@@ -112,18 +127,21 @@ struct Select {
 };
 template <class C>
 struct MakeComplex {
+  static constexpr bool kPlain = true;
   template <class T>
   KOKKOS_FORCEINLINE_FUNCTION C operator()(T real, T imaginary) const {
     return C(real, imaginary);
   }
 };
 struct Conjugate {
+  static constexpr bool kPlain = true;
   template <class C>
   KOKKOS_FORCEINLINE_FUNCTION C operator()(C z) const {
     return C(z.real(), -z.imag());
   }
 };
 struct ComplexExp {
+  static constexpr bool kPlain = true;
   template <class C>
   KOKKOS_FORCEINLINE_FUNCTION C operator()(C z) const {
 #if RANKINE_ON_DEVICE
@@ -259,6 +277,7 @@ struct Cast {
 /// What needs no block in between.
 template <class To>
 struct Convert {
+  static constexpr bool kPlain = true;
   template <class From>
   KOKKOS_FORCEINLINE_FUNCTION To operator()(From x) const {
     return static_cast<To>(x);
@@ -364,12 +383,26 @@ void select(std::size_t bytes, const Strided<4>& s, DevicePtr<const bool> condit
 }
 
 void cast(std::int64_t n, DType from, DevicePtr<const std::byte> x, DType to, DevicePtr<std::byte> y) {
-  // The casts of training in mixed precision, without a detour.
-  if (from == DType::f32 && to == DType::f64) return convert<float, double>(n, x, y);
-  if (from == DType::f64 && to == DType::f32) return convert<double, float>(n, x, y);
+  // The usual casts, without a detour.
+  if (to == DType::f32 && !is_complex(from)) {
+    if (from == DType::f64) return convert<double, float>(n, x, y);
+    if (from == DType::i32) return convert<std::int32_t, float>(n, x, y);
+    if (from == DType::i8) return convert<std::int8_t, float>(n, x, y);
+    if (from == DType::u8) return convert<std::uint8_t, float>(n, x, y);
+    if (from == DType::boolean) return convert<bool, float>(n, x, y);
+  }
+  if (to == DType::f64 && !is_complex(from)) {
+    if (from == DType::f32) return convert<float, double>(n, x, y);
+    if (from == DType::i32) return convert<std::int32_t, double>(n, x, y);
+    if (from == DType::i8) return convert<std::int8_t, double>(n, x, y);
+    if (from == DType::u8) return convert<std::uint8_t, double>(n, x, y);
+    if (from == DType::boolean) return convert<bool, double>(n, x, y);
+  }
+  if (from == DType::f32 && to == DType::boolean) return convert<float, bool>(n, x, y);
+  if (from == DType::f64 && to == DType::boolean) return convert<double, bool>(n, x, y);
   // Between complex types it is the parts that are cast.
-  if (from == DType::c64) return to == DType::c128 ? convert<float, double>(2 * n, x, y) : void();
-  if (from == DType::c128) return to == DType::c64 ? convert<double, float>(2 * n, x, y) : void();
+  if (from == DType::c64) return convert<float, double>(2 * n, x, y);
+  if (from == DType::c128) return convert<double, float>(2 * n, x, y);
   const Cast body{from, to, n, x, y};
 #if RANKINE_ON_DEVICE
   device_range("cast", n, body);

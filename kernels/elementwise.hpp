@@ -67,7 +67,7 @@ void gelu_with_derivative(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> val
 void select(std::size_t bytes, const Strided<4>& s, DevicePtr<const bool> condition,
             DevicePtr<const std::byte> a, DevicePtr<const std::byte> b, DevicePtr<std::byte> y);
 
-/// y = x in another type, n elements. A complex x needs a complex y.
+/// y = x in another type, n elements. A complex x takes a complex y.
 void cast(std::int64_t n, DType from, DevicePtr<const std::byte> x, DType to, DevicePtr<std::byte> y);
 
 // Complex numbers; T is the type of their parts.

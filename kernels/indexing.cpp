@@ -36,6 +36,15 @@ struct CopyFlat {
 };
 
 template <class W>
+inline __attribute__((always_inline)) void copy_row(std::int64_t n, W* to, std::int64_t to_step, const W* from,
+                                                    std::int64_t from_step) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC ivdep
+#endif
+  for (std::int64_t i = 0; i < n; ++i) to[i * to_step] = from[i * from_step];
+}
+
+template <class W>
 struct CopyStrided {
   Strided<2> s;
   std::int64_t rows, rows_per_block;
@@ -70,8 +79,12 @@ struct CopyStrided {
       const W* const source = x.at(from);
       if (to_step == 1 && from_step == 1)
         std::memcpy(static_cast<void*>(target), source, static_cast<std::size_t>(n) * sizeof(W));
+      else if (to_step == 1 && from_step == 2)
+        copy_row(n, target, 1, source, 2);  // real parts
+      else if (to_step == 1)
+        copy_row(n, target, 1, source, from_step);
       else
-        for (std::int64_t i = 0; i < n; ++i) target[i * to_step] = source[i * from_step];
+        copy_row(n, target, to_step, source, from_step);
       for (int axis = inner - 1; axis >= 0; --axis) {
         to += s.step[0][axis];
         from += s.step[1][axis];
@@ -121,28 +134,36 @@ struct Outside {
   }
 };
 
-/// A row of the result; an element on a device.
+KOKKOS_FORCEINLINE_FUNCTION std::int64_t within(std::int64_t index, std::int64_t extent) {
+  index = index < extent ? index : extent - 1;
+  return index > 0 ? index : 0;
+}
+/// A row of the result.
 template <class W>
 struct GatherRows {
   std::int64_t extent, rows, inner;
   View<const std::int64_t> index;
   View<const W> x;
   View<W> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t from = index[row % rows];
-    const bool inside = from >= 0 && from < extent;
-    const std::int64_t source = inside ? (row / rows * extent + from) * inner : 0;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t r, const Columns& columns) const {
+    const std::int64_t source = (o * extent + within(index[r], extent)) * inner, to = (o * rows + r) * inner;
 #if RANKINE_ON_DEVICE
-    const std::int64_t i = columns.begin;
-    y[row * inner + i] = inside ? x[source + i] : W{};
+    y[to + columns.begin] = x[source + columns.begin];
 #else
-    W* const to = y.at(row * inner + columns.begin);
-    const auto size = static_cast<std::size_t>(columns.end - columns.begin) * sizeof(W);
-    if (inside)
-      std::memcpy(static_cast<void*>(to), x.at(source + columns.begin), size);
-    else
-      std::memset(static_cast<void*>(to), 0, size);
+    std::memcpy(static_cast<void*>(y.at(to)), x.at(source),
+                static_cast<std::size_t>(columns.end) * sizeof(W));
 #endif
+  }
+};
+/// Rows of one element.
+template <class W>
+struct GatherElements {
+  std::int64_t extent, rows;
+  View<const std::int64_t> index;
+  View<const W> x;
+  View<W> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t /*row*/, const Columns& columns) const {
+    columns.each([&](std::int64_t r) { y[o * rows + r] = x[o * extent + within(index[r], extent)]; });
   }
 };
 
@@ -238,13 +259,12 @@ struct SumByTarget {
   View<const std::int64_t> order, begin;
   View<const T> x;
   View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t target = row % targets, first = begin[target], last = begin[target + 1];
-    const std::int64_t source = row / targets * n;
-    columns.each([&](std::int64_t i) { y[row * inner + i] = T(0); });
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t target, const Columns& columns) const {
+    const std::int64_t first = begin[target], last = begin[target + 1], to = (o * targets + target) * inner;
+    columns.each([&](std::int64_t i) { y[to + i] = T(0); });
     for (std::int64_t k = first; k < last; ++k) {
-      const std::int64_t from = (source + order[k]) * inner;
-      columns.each([&](std::int64_t i) { y[row * inner + i] += x[from + i]; });
+      const std::int64_t from = (o * n + order[k]) * inner;
+      columns.each([&](std::int64_t i) { y[to + i] += x[from + i]; });
     }
   }
 };
@@ -307,8 +327,11 @@ void gather_rows(std::size_t bytes, std::int64_t outer, std::int64_t extent, std
                  DevicePtr<std::byte> y) {
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
-    columns("gather", outer * rows, inner,
-            GatherRows<W>{extent, rows, inner, index, x.as<const W>(), y.as<W>()});
+    if (inner == 1)
+      grid("gather", outer, 1, rows, GatherElements<W>{extent, rows, index, x.as<const W>(), y.as<W>()});
+    else
+      grid("gather", outer, rows, inner,
+           GatherRows<W>{extent, rows, inner, index, x.as<const W>(), y.as<W>()});
   });
 }
 
@@ -336,8 +359,8 @@ template <class T>
 void sum_by_target(std::int64_t outer, std::int64_t n, std::int64_t targets, std::int64_t inner,
                    DevicePtr<const std::int64_t> order, DevicePtr<const std::int64_t> begin,
                    DevicePtr<const T> x, DevicePtr<T> y) {
-  columns("sum_by_target", outer * targets, inner,
-          SumByTarget<Element<T>>{n, targets, inner, order, begin, elements(x), elements(y)});
+  grid("sum_by_target", outer, targets, inner,
+       SumByTarget<Element<T>>{n, targets, inner, order, begin, elements(x), elements(y)});
 }
 #define RANKINE_INSTANTIATE(T)                                                                             \
   template void sum_by_target<T>(std::int64_t, std::int64_t, std::int64_t, std::int64_t,                   \

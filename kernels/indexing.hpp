@@ -21,8 +21,8 @@ std::int64_t first_outside_workspace(std::int64_t n);
 void first_outside(std::int64_t n, std::int64_t extent, DevicePtr<const std::int64_t> index,
                    DevicePtr<std::int64_t> first, DevicePtr<std::int64_t> work);
 
-/// y[o, r, i] = x[o, index[r], i] for x [outer, extent, inner] and `rows` indices; 0 where the index is
-/// outside.
+/// y[o, r, i] = x[o, index[r], i] for x [outer, extent, inner] and `rows` indices; an index outside takes the
+/// first row or the last.
 void gather_rows(std::size_t bytes, std::int64_t outer, std::int64_t extent, std::int64_t rows,
                  std::int64_t inner, DevicePtr<const std::int64_t> index, DevicePtr<const std::byte> x,
                  DevicePtr<std::byte> y);

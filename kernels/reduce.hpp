@@ -48,7 +48,7 @@ struct ReduceChunk {
   View<T> out;  // [row][part]
   inline void operator()(std::int64_t block) const {
     const Load local = load;
-    const std::int64_t row = block / parts, begin = (block % parts) * kChunk;
+    const std::int64_t row = parts == 1 ? block : block / parts, begin = (block - row * parts) * kChunk;
     const std::int64_t end = begin + kChunk < n ? begin + kChunk : n;
     T leaves[kChunk / kLeaf];
     std::int64_t count = 0;

@@ -164,8 +164,8 @@ struct MarkIndex {
   std::int64_t n, inner;
   View<const std::int64_t> index;
   View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t o = row / n, k = row % n;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t k, const Columns& columns) const {
+    const std::int64_t row = o * n + k;
     columns.each([&](std::int64_t i) { y[row * inner + i] = index[o * inner + i] == k ? T(1) : T(0); });
   }
 };
@@ -190,43 +190,62 @@ struct LoadNotFinite {
   }
 };
 
-template <class T>
-struct CumulativeSum {
-  std::int64_t n, inner;
+/// What runs along n for many columns [outer, inner]: on the host a block of them takes each step together.
+template <class Step>
+struct Recurrence {
+  std::int64_t outer, n, inner, per, strips;  // `per` of outer or of inner are a block
   bool reverse;
-  View<const T> x;
-  View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t o, const Columns& columns) const {
+  Step step;
+  RANKINE_KERNEL void operator()(std::int64_t block) const {
+#if RANKINE_ON_DEVICE
+    const std::int64_t o0 = block / inner, o1 = o0 + 1, i0 = block % inner, i1 = i0 + 1;
+#else
+    const std::int64_t o0 = strips > 1 ? block / strips : block * per;
+    const std::int64_t o1 = strips > 1 ? o0 + 1 : (o0 + per < outer ? o0 + per : outer);
+    const std::int64_t i0 = strips > 1 ? block % strips * per : 0;
+    const std::int64_t i1 = strips > 1 && i0 + per < inner ? i0 + per : inner;
+#endif
+    const Step local = step;
     for (std::int64_t k = 0; k < n; ++k) {
-      const std::int64_t row = o * n + (reverse ? n - 1 - k : k), to = row * inner;
-      const std::int64_t before = (reverse ? row + 1 : row - 1) * inner;
-      if (k == 0)
-        columns.each([&](std::int64_t i) { y[to + i] = x[to + i]; });
-      else
-        columns.each([&](std::int64_t i) { y[to + i] = x[to + i] + y[before + i]; });
+      const std::int64_t here = reverse ? n - 1 - k : k, before = reverse ? inner : -inner;
+      for (std::int64_t o = o0; o < o1; ++o) {
+        const std::int64_t row = (o * n + here) * inner;
+        const Columns columns{row + i0, row + i1};
+        if (k == 0)
+          columns.each([&](std::int64_t i) { local.start(i); });
+        else
+          columns.each([&](std::int64_t i) { local.next(i, i + before); });
+      }
     }
   }
 };
+template <class Step>
+void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
+                const Step& step) {
+  if (outer <= 0 || n <= 0 || inner <= 0) return;
+#if RANKINE_ON_DEVICE
+  device_range(name, outer * inner, Recurrence<Step>{outer, n, inner, 1, 1, reverse, step});
+#else
+  const std::int64_t strips = (inner + kColumnsPerBlock - 1) / kColumnsPerBlock;
+  const std::int64_t per = strips > 1 ? kColumnsPerBlock : (64 + inner - 1) / inner;
+  host_blocks(name, strips > 1 ? outer * strips : (outer + per - 1) / per,
+              Recurrence<Step>{outer, n, inner, per, strips, reverse, step});
+#endif
+}
+
+template <class T>
+struct CumulativeSum {
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void start(std::int64_t i) const { y[i] = x[i]; }
+  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const { y[i] = x[i] + y[before]; }
+};
 template <class T>
 struct DiagonalScan {
-  std::int64_t n, inner;
-  bool reverse;
   View<const T> a, b;
   View<T> h;
-  RANKINE_KERNEL void operator()(std::int64_t o, const Columns& columns) const {
-    for (std::int64_t k = 0; k < n; ++k) {
-      const std::int64_t row = o * n + (reverse ? n - 1 - k : k), to = row * inner;
-      const std::int64_t before = (reverse ? row + 1 : row - 1) * inner;
-      if (k == 0)
-        columns.each([&](std::int64_t i) { h[to + i] = b[to + i]; });
-      else
-        columns.each([&](std::int64_t i) {
-          T next = b[to + i];
-          next += a[to + i] * h[before + i];
-          h[to + i] = next;
-        });
-    }
-  }
+  RANKINE_KERNEL void start(std::int64_t i) const { h[i] = b[i]; }
+  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const { h[i] = b[i] + a[i] * h[before]; }
 };
 
 template <class T>
@@ -235,8 +254,8 @@ struct SegmentSum {
   View<const std::int64_t> offsets;
   View<const T> x;
   View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t o = row / segments, s = row % segments, begin = offsets[s], end = offsets[s + 1];
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
     columns.each([&](std::int64_t i) { y[row * inner + i] = T(0); });
     for (std::int64_t k = begin; k < end; ++k) {
       const std::int64_t from = (o * n + k) * inner;
@@ -250,8 +269,8 @@ struct SegmentMax {
   View<const std::int64_t> offsets;
   View<const T> x;
   View<T> y, mark;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t o = row / segments, s = row % segments, begin = offsets[s], end = offsets[s + 1];
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
     columns.each([&](std::int64_t i) {
       T top = -static_cast<T>(HUGE_VAL);
       std::int64_t where = -1;
@@ -273,8 +292,8 @@ struct SegmentSoftmax {
   View<const std::int64_t> offsets;
   View<const T> x;
   View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t o = row / segments, s = row % segments, begin = offsets[s], end = offsets[s + 1];
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t begin = offsets[s], end = offsets[s + 1];
     columns.each([&](std::int64_t i) {
       T top = -static_cast<T>(HUGE_VAL), total = 0;
       for (std::int64_t k = begin; k < end; ++k) top = larger(top, T(x[(o * n + k) * inner + i]));
@@ -294,8 +313,8 @@ struct RepeatSegments {
   View<const std::int64_t> offsets;
   View<const W> x;
   View<W> y;
-  RANKINE_KERNEL void operator()(std::int64_t row, const Columns& columns) const {
-    const std::int64_t o = row / segments, s = row % segments, begin = offsets[s], end = offsets[s + 1];
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
     for (std::int64_t k = begin; k < end; ++k) {
       const std::int64_t to = (o * n + k) * inner;
       columns.each([&](std::int64_t i) { y[to + i] = x[row * inner + i]; });
@@ -364,7 +383,7 @@ void at_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<
 template <class T>
 void mark_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
                 DevicePtr<T> y) {
-  columns("mark_index", outer * n, inner, MarkIndex<T>{n, inner, index, y});
+  grid("mark_index", outer, n, inner, MarkIndex<T>{n, inner, index, y});
 }
 
 std::int64_t count_not_finite_workspace(std::int64_t n) { return reduce_workspace(1, n); }
@@ -378,39 +397,39 @@ void count_not_finite(std::int64_t n, int parts, DevicePtr<const T> x, DevicePtr
 template <class T>
 void cumulative_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
                     DevicePtr<const T> x, DevicePtr<T> y) {
-  columns("cumulative_sum", outer, inner,
-          CumulativeSum<Element<T>>{n, inner, reverse, elements(x), elements(y)});
+  recurrence("cumulative_sum", outer, n, inner, reverse,
+             CumulativeSum<Element<T>>{elements(x), elements(y)});
 }
 template <class T>
 void diagonal_scan(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse, DevicePtr<const T> a,
                    DevicePtr<const T> b, DevicePtr<T> h) {
-  columns("diagonal_scan", outer, inner,
-          DiagonalScan<Element<T>>{n, inner, reverse, elements(a), elements(b), elements(h)});
+  recurrence("diagonal_scan", outer, n, inner, reverse,
+             DiagonalScan<Element<T>>{elements(a), elements(b), elements(h)});
 }
 
 template <class T>
 void segment_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                  DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
-  columns("segment_sum", outer * segments, inner,
+  grid("segment_sum", outer, segments, inner,
           SegmentSum<Element<T>>{n, inner, segments, offsets, elements(x), elements(y)});
 }
 template <class T>
 void segment_max(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                  DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y,
                  DevicePtr<T> first) {
-  columns("segment_max", outer * segments, inner, SegmentMax<T>{n, inner, segments, offsets, x, y, first});
+  grid("segment_max", outer, segments, inner, SegmentMax<T>{n, inner, segments, offsets, x, y, first});
 }
 template <class T>
 void segment_softmax(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                      DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
-  columns("segment_softmax", outer * segments, inner, SegmentSoftmax<T>{n, inner, segments, offsets, x, y});
+  grid("segment_softmax", outer, segments, inner, SegmentSoftmax<T>{n, inner, segments, offsets, x, y});
 }
 void repeat_segments(std::size_t bytes, std::int64_t outer, std::int64_t n, std::int64_t inner,
                      std::int64_t segments, DevicePtr<const std::int64_t> offsets,
                      DevicePtr<const std::byte> x, DevicePtr<std::byte> y) {
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
-    columns("repeat_segments", outer * segments, inner,
+    grid("repeat_segments", outer, segments, inner,
             RepeatSegments<W>{n, inner, segments, offsets, x.as<const W>(), y.as<W>()});
   });
 }
