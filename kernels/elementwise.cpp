@@ -12,28 +12,28 @@ namespace elementwise {
 struct Log {
   static constexpr bool kPlain = true;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return std::log(x);
   }
 };
 struct Sqrt {
   static constexpr bool kPlain = true;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return std::sqrt(x);
   }
 };
 struct Abs {
   static constexpr bool kPlain = true;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return std::abs(x);
   }
 };
 struct Sign {
   static constexpr bool kPlain = true;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
   }
 };
@@ -41,7 +41,7 @@ struct RealPower {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return std::pow(x, static_cast<T>(a));
   }
 };
@@ -50,7 +50,7 @@ struct AtLeast {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return x < static_cast<T>(a) ? static_cast<T>(a) : x;
   }
 };
@@ -58,7 +58,7 @@ struct AtMost {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return static_cast<T>(a) < x ? static_cast<T>(a) : x;
   }
 };
@@ -66,7 +66,7 @@ struct Clamp {
   static constexpr bool kPlain = true;
   double a, b;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return kernels::clamp(x, static_cast<T>(a), static_cast<T>(b));
   }
 };
@@ -75,7 +75,7 @@ struct Above {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return static_cast<double>(x) > a ? T(1) : T(0);
   }
 };
@@ -83,7 +83,7 @@ struct Below {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return static_cast<double>(x) < a ? T(1) : T(0);
   }
 };
@@ -91,7 +91,7 @@ struct NotBelow {
   static constexpr bool kPlain = true;
   double a;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return static_cast<double>(x) >= a ? T(1) : T(0);
   }
 };
@@ -99,7 +99,7 @@ struct Inside {
   static constexpr bool kPlain = true;
   double a, b;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     return static_cast<double>(x) >= a && static_cast<double>(x) <= b ? T(1) : T(0);
   }
 };
@@ -107,7 +107,7 @@ struct Quantise {
   static constexpr bool kPlain = true;
   double step, low, high;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION T operator()(T x) const {
+  RANKINE_FORCEINLINE T operator()(T x) const {
     const T s = static_cast<T>(step);
     return s * kernels::clamp(T(std::nearbyint(x / s)), static_cast<T>(low), static_cast<T>(high));
   }
@@ -116,12 +116,19 @@ template <class C>
 struct Scale {
   static constexpr bool kPlain = true;
   C factor;
-  KOKKOS_FORCEINLINE_FUNCTION C operator()(C x) const { return factor * x; }
+  RANKINE_FORCEINLINE C operator()(C x) const { return times(factor, x); }
+};
+struct Times {
+  static constexpr bool kPlain = true;
+  template <class C>
+  RANKINE_FORCEINLINE C operator()(C a, C b) const {
+    return times(a, b);
+  }
 };
 struct Select {
   static constexpr bool kPlain = true;
   template <class W>
-  KOKKOS_FORCEINLINE_FUNCTION W operator()(bool condition, W a, W b) const {
+  RANKINE_FORCEINLINE W operator()(bool condition, W a, W b) const {
     return condition ? a : b;
   }
 };
@@ -129,21 +136,21 @@ template <class C>
 struct MakeComplex {
   static constexpr bool kPlain = true;
   template <class T>
-  KOKKOS_FORCEINLINE_FUNCTION C operator()(T real, T imaginary) const {
+  RANKINE_FORCEINLINE C operator()(T real, T imaginary) const {
     return C(real, imaginary);
   }
 };
 struct Conjugate {
   static constexpr bool kPlain = true;
   template <class C>
-  KOKKOS_FORCEINLINE_FUNCTION C operator()(C z) const {
+  RANKINE_FORCEINLINE C operator()(C z) const {
     return C(z.real(), -z.imag());
   }
 };
 struct ComplexExp {
   static constexpr bool kPlain = true;
   template <class C>
-  KOKKOS_FORCEINLINE_FUNCTION C operator()(C z) const {
+  RANKINE_FORCEINLINE C operator()(C z) const {
 #if RANKINE_ON_DEVICE
     const auto size = std::exp(z.real());
     return C(size * std::cos(z.imag()), size * std::sin(z.imag()));
@@ -176,20 +183,20 @@ struct GeluWithDerivative {
 // double, which both lose nothing.
 template <class Wide, class From>
 struct Load {
-  KOKKOS_FORCEINLINE_FUNCTION static Wide at(const std::byte* x, std::int64_t i) {
+  RANKINE_FORCEINLINE static Wide at(const std::byte* x, std::int64_t i) {
     return static_cast<Wide>(reinterpret_cast<const From*>(x)[i]);
   }
 };
 template <class Wide, class To>
 struct Store {
-  KOKKOS_FORCEINLINE_FUNCTION static void at(std::byte* y, std::int64_t i, Wide v) {
+  RANKINE_FORCEINLINE static void at(std::byte* y, std::int64_t i, Wide v) {
     reinterpret_cast<To*>(y)[i] = static_cast<To>(v);
   }
 };
 /// A real number as a complex one.
 template <class Wide, class Part>
 struct StoreReal {
-  KOKKOS_FORCEINLINE_FUNCTION static void at(std::byte* y, std::int64_t i, Wide v) {
+  RANKINE_FORCEINLINE static void at(std::byte* y, std::int64_t i, Wide v) {
     reinterpret_cast<Part*>(y)[2 * i] = static_cast<Part>(v);
     reinterpret_cast<Part*>(y)[2 * i + 1] = Part(0);
   }
@@ -197,15 +204,15 @@ struct StoreReal {
 
 /// n elements from x to y, from and to element `begin`; on the host the choices stand outside the loops.
 template <class Wide, class How>
-KOKKOS_FORCEINLINE_FUNCTION void load(const std::byte* x, std::int64_t begin, int n, Wide* out) {
+RANKINE_FORCEINLINE void load(const std::byte* x, std::int64_t begin, int n, Wide* out) {
   for (int j = 0; j < n; ++j) out[j] = How::at(x, begin + j);
 }
 template <class Wide, class How>
-KOKKOS_FORCEINLINE_FUNCTION void store(std::byte* y, std::int64_t begin, int n, const Wide* in) {
+RANKINE_FORCEINLINE void store(std::byte* y, std::int64_t begin, int n, const Wide* in) {
   for (int j = 0; j < n; ++j) How::at(y, begin + j, in[j]);
 }
 template <class Wide>
-KOKKOS_FORCEINLINE_FUNCTION void store_as(DType to, std::byte* y, std::int64_t begin, int n, const Wide* in) {
+RANKINE_FORCEINLINE void store_as(DType to, std::byte* y, std::int64_t begin, int n, const Wide* in) {
   switch (to) {
     case DType::f32:
       return store<Wide, Store<Wide, float>>(y, begin, n, in);
@@ -228,8 +235,8 @@ KOKKOS_FORCEINLINE_FUNCTION void store_as(DType to, std::byte* y, std::int64_t b
   }
 }
 template <int kLength>
-KOKKOS_FORCEINLINE_FUNCTION void cast_block(DType from, const std::byte* x, DType to, std::byte* y,
-                                            std::int64_t begin, int n) {
+RANKINE_FORCEINLINE void cast_block(DType from, const std::byte* x, DType to, std::byte* y,
+                                    std::int64_t begin, int n) {
   if (from == DType::f32 || from == DType::f64) {
     double wide[kLength];
     if (from == DType::f32)
@@ -269,7 +276,8 @@ struct Cast {
     constexpr int length = 256;
     const std::int64_t end = (block + 1) * kChunk < n ? (block + 1) * kChunk : n;
     for (std::int64_t i = block * kChunk; i < end; i += length)
-      cast_block<length>(from, x.at(0), to, y.at(0), i, static_cast<int>(end - i < length ? end - i : length));
+      cast_block<length>(from, x.at(0), to, y.at(0), i,
+                         static_cast<int>(end - i < length ? end - i : length));
   }
 #endif
 };
@@ -279,7 +287,7 @@ template <class To>
 struct Convert {
   static constexpr bool kPlain = true;
   template <class From>
-  KOKKOS_FORCEINLINE_FUNCTION To operator()(From x) const {
+  RANKINE_FORCEINLINE To operator()(From x) const {
     return static_cast<To>(x);
   }
 };
@@ -349,7 +357,7 @@ void binary(Binary f, const Strided<3>& s, DevicePtr<const T> a, DevicePtr<const
     case Binary::subtract:
       return map("sub", Subtract{}, s, elements(y), elements(a), elements(b));
     case Binary::multiply:
-      return map("mul", Multiply{}, s, elements(y), elements(a), elements(b));
+      return map("mul", Times{}, s, elements(y), elements(a), elements(b));
     case Binary::divide:
       return map("div", Divide{}, s, elements(y), elements(a), elements(b));
   }
@@ -425,8 +433,8 @@ void complex_exp(const Strided<2>& s, DevicePtr<const std::complex<T>> x, Device
   map("complex_exp", ComplexExp{}, s, elements(y), elements(x));
 }
 
-#define RANKINE_INSTANTIATE(T)                                                                             \
-  template void scale<T>(const Strided<2>&, double, DevicePtr<const T>, DevicePtr<T>);                     \
+#define RANKINE_INSTANTIATE(T)                                                         \
+  template void scale<T>(const Strided<2>&, double, DevicePtr<const T>, DevicePtr<T>); \
   template void binary<T>(Binary, const Strided<3>&, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>);
 RANKINE_INSTANTIATE(float)
 RANKINE_INSTANTIATE(double)

@@ -36,8 +36,8 @@ struct CopyFlat {
 };
 
 template <class W>
-inline __attribute__((always_inline)) void copy_row(std::int64_t n, W* to, std::int64_t to_step, const W* from,
-                                                    std::int64_t from_step) {
+inline __attribute__((always_inline)) void copy_row(std::int64_t n, W* to, std::int64_t to_step,
+                                                    const W* from, std::int64_t from_step) {
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -121,10 +121,8 @@ struct Fill {
 };
 
 struct First {
-  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t identity() { return INT64_MAX; }
-  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t combine(std::int64_t a, std::int64_t b) {
-    return b < a ? b : a;
-  }
+  RANKINE_FORCEINLINE static std::int64_t identity() { return INT64_MAX; }
+  RANKINE_FORCEINLINE static std::int64_t combine(std::int64_t a, std::int64_t b) { return b < a ? b : a; }
 };
 struct Outside {
   std::int64_t n, extent;
@@ -134,7 +132,7 @@ struct Outside {
   }
 };
 
-KOKKOS_FORCEINLINE_FUNCTION std::int64_t within(std::int64_t index, std::int64_t extent) {
+RANKINE_FORCEINLINE std::int64_t within(std::int64_t index, std::int64_t extent) {
   index = index < extent ? index : extent - 1;
   return index > 0 ? index : 0;
 }
@@ -261,6 +259,12 @@ struct SumByTarget {
   View<T> y;
   RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t target, const Columns& columns) const {
     const std::int64_t first = begin[target], last = begin[target + 1], to = (o * targets + target) * inner;
+    if (inner == 1) {
+      T sum(0);
+      for (std::int64_t k = first; k < last; ++k) sum += x[o * n + order[k]];
+      y[to] = sum;
+      return;
+    }
     columns.each([&](std::int64_t i) { y[to + i] = T(0); });
     for (std::int64_t k = first; k < last; ++k) {
       const std::int64_t from = (o * n + order[k]) * inner;
@@ -362,9 +366,9 @@ void sum_by_target(std::int64_t outer, std::int64_t n, std::int64_t targets, std
   grid("sum_by_target", outer, targets, inner,
        SumByTarget<Element<T>>{n, targets, inner, order, begin, elements(x), elements(y)});
 }
-#define RANKINE_INSTANTIATE(T)                                                                             \
-  template void sum_by_target<T>(std::int64_t, std::int64_t, std::int64_t, std::int64_t,                   \
-                                 DevicePtr<const std::int64_t>, DevicePtr<const std::int64_t>,             \
+#define RANKINE_INSTANTIATE(T)                                                                 \
+  template void sum_by_target<T>(std::int64_t, std::int64_t, std::int64_t, std::int64_t,       \
+                                 DevicePtr<const std::int64_t>, DevicePtr<const std::int64_t>, \
                                  DevicePtr<const T>, DevicePtr<T>);
 RANKINE_INSTANTIATE(float)
 RANKINE_INSTANTIATE(double)

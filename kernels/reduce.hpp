@@ -57,6 +57,18 @@ struct ReduceChunk {
     out[block] = count == 0 ? C::identity() : pair_tree<C>(leaves, count);
   }
 };
+/// Rows of one leaf each, as many as make a chunk.
+template <class T, class C, class Load>
+struct ReduceRows {
+  Load load;
+  std::int64_t rows, n, per;
+  View<T> out;
+  inline void operator()(std::int64_t block) const {
+    const Load local = load;
+    const std::int64_t end = (block + 1) * per < rows ? (block + 1) * per : rows;
+    for (std::int64_t row = block * per; row < end; ++row) out[row] = leaf<T, C>(local, row * n, n);
+  }
+};
 template <class T, class C>
 struct ReduceParts {
   std::int64_t parts;
@@ -126,6 +138,11 @@ void reduce(const char* name, const Load& load, std::int64_t rows, std::int64_t 
     count = half;
   }
 #else
+  if (n <= kLeaf) {
+    const std::int64_t per = kChunk / (n + 1) + 1;
+    host_blocks(name, (rows + per - 1) / per, ReduceRows<T, C, Load>{load, rows, n, per, out});
+    return;
+  }
   const std::int64_t parts = n == 0 ? 1 : (n + kChunk - 1) / kChunk;
   host_blocks(name, rows * parts, ReduceChunk<T, C, Load>{load, n, parts, parts == 1 ? out : work});
   if (parts > 1) host_blocks(name, rows, ReduceParts<T, C>{parts, work, out});

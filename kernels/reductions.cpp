@@ -16,7 +16,7 @@ struct LoadElement {
 };
 
 /// The largest power of two times `leaf` below n > leaf.
-KOKKOS_FORCEINLINE_FUNCTION std::int64_t tree_middle(std::int64_t n, std::int64_t leaf) {
+RANKINE_FORCEINLINE std::int64_t tree_middle(std::int64_t n, std::int64_t leaf) {
   std::int64_t half = leaf;
   while (2 * half < n) half *= 2;
   return half;
@@ -25,7 +25,7 @@ KOKKOS_FORCEINLINE_FUNCTION std::int64_t tree_middle(std::int64_t n, std::int64_
 /// Sum of load(k), k < n, n > 0: leaves in order, then pairs of neighbours, as tree_middle() divides n. What
 /// is open is kept in a stack of whole sub-trees.
 template <class T, class Load>
-KOKKOS_FORCEINLINE_FUNCTION T tree_of_leaves(std::int64_t n, std::int64_t leaf, const Load& load) {
+RANKINE_FORCEINLINE T tree_of_leaves(std::int64_t n, std::int64_t leaf, const Load& load) {
   T open[48];
   int depth = 0;
   for (std::int64_t begin = 0, leaves = 1; begin < n; begin += leaf, ++leaves) {
@@ -74,8 +74,16 @@ void sum_strip(std::int64_t n, std::int64_t leaf, std::int64_t m, std::int64_t s
   }
   std::int64_t divisions = 0;
   for (std::int64_t left = n; left > leaf; left = tree_middle(left, leaf)) ++divisions;
-  std::vector<T> partial(static_cast<std::size_t>(divisions * m));
-  sum_strip(n, leaf, m, stride, x, y, partial.data());
+  // Few divisions, as almost always, need no memory of their own.
+  constexpr std::size_t usual = 10 * kStrip;
+  const auto size = static_cast<std::size_t>(divisions * m);
+  if (size <= usual) {
+    alignas(T) std::byte room[usual * sizeof(T)];
+    sum_strip(n, leaf, m, stride, x, y, reinterpret_cast<T*>(room));
+  } else {
+    std::vector<T> partial(size);
+    sum_strip(n, leaf, m, stride, x, y, partial.data());
+  }
 }
 #endif
 
@@ -87,8 +95,8 @@ struct SumColumns {
 #if RANKINE_ON_DEVICE
   RANKINE_KERNEL void operator()(std::int64_t i) const {
     const std::int64_t from = i / inner * n * inner + i % inner;
-    y[i] = n == 0 ? T(0)
-                  : tree_of_leaves<T>(n, kSumLeaf, [&](std::int64_t k) { return x[from + k * inner]; });
+    y[i] =
+        n == 0 ? T(0) : tree_of_leaves<T>(n, kSumLeaf, [&](std::int64_t k) { return x[from + k * inner]; });
   }
 #else
   void operator()(std::int64_t block) const {
@@ -171,8 +179,8 @@ struct MarkIndex {
 };
 
 struct CountAndFirst {
-  KOKKOS_FORCEINLINE_FUNCTION static NotFiniteFlag identity() { return {0, INT64_MAX}; }
-  KOKKOS_FORCEINLINE_FUNCTION static NotFiniteFlag combine(const NotFiniteFlag& a, const NotFiniteFlag& b) {
+  RANKINE_FORCEINLINE static NotFiniteFlag identity() { return {0, INT64_MAX}; }
+  RANKINE_FORCEINLINE static NotFiniteFlag combine(const NotFiniteFlag& a, const NotFiniteFlag& b) {
     return {a.count + b.count, b.first < a.first ? b.first : a.first};
   }
 };
@@ -245,7 +253,9 @@ struct DiagonalScan {
   View<const T> a, b;
   View<T> h;
   RANKINE_KERNEL void start(std::int64_t i) const { h[i] = b[i]; }
-  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const { h[i] = b[i] + a[i] * h[before]; }
+  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const {
+    h[i] = b[i] + times(T(a[i]), T(h[before]));
+  }
 };
 
 template <class T>
@@ -256,6 +266,12 @@ struct SegmentSum {
   View<T> y;
   RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
     const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
+    if (inner == 1) {
+      T sum(0);
+      for (std::int64_t k = begin; k < end; ++k) sum += x[o * n + k];
+      y[row] = sum;
+      return;
+    }
     columns.each([&](std::int64_t i) { y[row * inner + i] = T(0); });
     for (std::int64_t k = begin; k < end; ++k) {
       const std::int64_t from = (o * n + k) * inner;
@@ -397,8 +413,7 @@ void count_not_finite(std::int64_t n, int parts, DevicePtr<const T> x, DevicePtr
 template <class T>
 void cumulative_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
                     DevicePtr<const T> x, DevicePtr<T> y) {
-  recurrence("cumulative_sum", outer, n, inner, reverse,
-             CumulativeSum<Element<T>>{elements(x), elements(y)});
+  recurrence("cumulative_sum", outer, n, inner, reverse, CumulativeSum<Element<T>>{elements(x), elements(y)});
 }
 template <class T>
 void diagonal_scan(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse, DevicePtr<const T> a,
@@ -411,7 +426,7 @@ template <class T>
 void segment_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                  DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
   grid("segment_sum", outer, segments, inner,
-          SegmentSum<Element<T>>{n, inner, segments, offsets, elements(x), elements(y)});
+       SegmentSum<Element<T>>{n, inner, segments, offsets, elements(x), elements(y)});
 }
 template <class T>
 void segment_max(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
@@ -430,15 +445,15 @@ void repeat_segments(std::size_t bytes, std::int64_t outer, std::int64_t n, std:
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
     grid("repeat_segments", outer, segments, inner,
-            RepeatSegments<W>{n, inner, segments, offsets, x.as<const W>(), y.as<W>()});
+         RepeatSegments<W>{n, inner, segments, offsets, x.as<const W>(), y.as<W>()});
   });
 }
 
 using Int = std::int64_t;
-#define RANKINE_INSTANTIATE(T)                                                                              \
-  template void sum_rows<T>(Int, Int, DevicePtr<const T>, DevicePtr<T>, DevicePtr<T>);                      \
-  template void sum_columns<T>(Int, Int, Int, DevicePtr<const T>, DevicePtr<T>);                            \
-  template void cumulative_sum<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<T>);                   \
+#define RANKINE_INSTANTIATE(T)                                                                               \
+  template void sum_rows<T>(Int, Int, DevicePtr<const T>, DevicePtr<T>, DevicePtr<T>);                       \
+  template void sum_columns<T>(Int, Int, Int, DevicePtr<const T>, DevicePtr<T>);                             \
+  template void cumulative_sum<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<T>);                    \
   template void diagonal_scan<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>); \
   template void segment_sum<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>);
 RANKINE_INSTANTIATE(float)
@@ -447,16 +462,16 @@ RANKINE_INSTANTIATE(std::complex<float>)
 RANKINE_INSTANTIATE(std::complex<double>)
 #undef RANKINE_INSTANTIATE
 
-#define RANKINE_INSTANTIATE(T)                                                                               \
-  template void sum_parts<T>(const std::vector<Part<T>>&, Int, Int, DevicePtr<T>);                           \
-  template void first_extreme<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<Int>);                   \
-  template void at_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>);          \
-  template void mark_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<T>);                            \
-  template void count_not_finite<T>(Int, int, DevicePtr<const T>, DevicePtr<NotFiniteFlag>,                  \
-                                    DevicePtr<NotFiniteFlag>);                                               \
-  template void segment_max<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>,   \
-                               DevicePtr<T>);                                                                \
-  template void segment_softmax<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>,             \
+#define RANKINE_INSTANTIATE(T)                                                                             \
+  template void sum_parts<T>(const std::vector<Part<T>>&, Int, Int, DevicePtr<T>);                         \
+  template void first_extreme<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<Int>);                 \
+  template void at_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>);        \
+  template void mark_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<T>);                          \
+  template void count_not_finite<T>(Int, int, DevicePtr<const T>, DevicePtr<NotFiniteFlag>,                \
+                                    DevicePtr<NotFiniteFlag>);                                             \
+  template void segment_max<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>, \
+                               DevicePtr<T>);                                                              \
+  template void segment_softmax<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>,           \
                                    DevicePtr<T>);
 RANKINE_INSTANTIATE(float)
 RANKINE_INSTANTIATE(double)

@@ -20,7 +20,8 @@ void sum_rows(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr
 
 /// y[outer, inner] = sum over n, in a tree: 4 in order, then pairs. Complex too.
 template <class T>
-void sum_columns(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const T> x, DevicePtr<T> y);
+void sum_columns(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const T> x,
+                 DevicePtr<T> y);
 
 /// Values [count][width].
 template <class T>

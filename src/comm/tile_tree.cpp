@@ -256,11 +256,8 @@ void TileTree::sum_blocks(std::span<const T> blocks, std::span<T> sum) const {
   RANKINE_ASSERT(blocks.size() == leaves_.size() * m,
                  "TileTree::sum_blocks got " + std::to_string(blocks.size()) + " values for " +
                      std::to_string(leaves_.size()) + " blocks of " + std::to_string(m));
-  combine(
-      [&](std::size_t leaf, std::span<T> into) {
-        std::copy_n(blocks.data() + leaf * m, m, into.data());
-      },
-      sum);
+  combine([&](std::size_t leaf, std::span<T> into) { std::copy_n(blocks.data() + leaf * m, m, into.data()); },
+          sum);
 }
 
 template <class T, class LeafSum>

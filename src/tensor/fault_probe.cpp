@@ -15,8 +15,7 @@ NotFinite not_finite(const Tensor& tensor) {
   using kernels::NotFiniteFlag;
   constexpr auto words = static_cast<std::int64_t>(sizeof(NotFiniteFlag) / sizeof(std::int64_t));
   const Tensor flag = Tensor::empty({words}, DType::i64);
-  const Tensor work =
-      Tensor::empty({words * kernels::count_not_finite_workspace(x.count())}, DType::i64);
+  const Tensor work = Tensor::empty({words * kernels::count_not_finite_workspace(x.count())}, DType::i64);
   const bool single = x.dtype() == DType::f32 || x.dtype() == DType::c64;
   dispatch_real(single ? DType::f32 : DType::f64, "not_finite", [&](auto zero) {
     using T = decltype(zero);

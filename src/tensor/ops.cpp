@@ -276,10 +276,10 @@ Tensor sum_axis(const Tensor& x, int axis) {
   Tensor y = Tensor::empty(shape, x.dtype());
   dispatch_floating(x.dtype(), "sum", [&](auto zero) {
     using T = decltype(zero);
-    if (inner != 1)
-      return kernels::sum_columns<T>(outer, rows, inner, in.device<T>(), y.device<T>());
-    const Tensor work = Tensor::empty({kernels::sum_rows_workspace(outer, rows)}, x.dtype());
-    kernels::sum_rows<T>(outer, rows, in.device<T>(), y.device<T>(), work.device<T>());
+    if (inner != 1) return kernels::sum_columns<T>(outer, rows, inner, in.device<T>(), y.device<T>());
+    const std::int64_t room = kernels::sum_rows_workspace(outer, rows);
+    const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
+    kernels::sum_rows<T>(outer, rows, in.device<T>(), y.device<T>(), device_or_null<T>(work));
   });
   return y;
 }

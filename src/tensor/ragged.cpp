@@ -60,11 +60,10 @@ Tensor sum_of(const Tensor& x, int axis, const Segments& segments) {
     kernels::segment_sum<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
                             in.device<T>(), y.device<T>());
   });
-  return apply_op("segment_sum", {x}, y,
-                  [axis = e.axis, segments](const List& g, const auto&) {
-                    return List{repeat_of(g[0], axis, segments)};
-                  },
-                  {.cost = cost_of(x, 1)});
+  return apply_op(
+      "segment_sum", {x}, y,
+      [axis = e.axis, segments](const List& g, const auto&) { return List{repeat_of(g[0], axis, segments)}; },
+      {.cost = cost_of(x, 1)});
 }
 
 Tensor repeat_of(const Tensor& x, int axis, const Segments& segments) {
@@ -73,11 +72,10 @@ Tensor repeat_of(const Tensor& x, int axis, const Segments& segments) {
   Tensor y = Tensor::empty(with_extent(x, e.axis, segments.extent), x.dtype());
   kernels::repeat_segments(size_of(x.dtype()), e.outer, segments.extent, e.inner, segments.count,
                            segments.device(), in.address(), y.address());
-  return apply_op("repeat_segments", {x}, y,
-                  [axis = e.axis, segments](const List& g, const auto&) {
-                    return List{sum_of(g[0], axis, segments)};
-                  },
-                  {.cost = cost_of(y, 0)});
+  return apply_op(
+      "repeat_segments", {x}, y,
+      [axis = e.axis, segments](const List& g, const auto&) { return List{sum_of(g[0], axis, segments)}; },
+      {.cost = cost_of(y, 0)});
 }
 
 }  // namespace

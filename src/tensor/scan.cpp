@@ -22,7 +22,8 @@ Tensor diagonal_scan(const Tensor& a, const Tensor& b, int axis, bool reverse) {
   RANKINE_ASSERT(a.dtype() == b.dtype(), "diagonal_scan: factors and terms of one type");
   const Tensor factors = expand(a, b.shape()), f = dense(factors), terms = dense(b);
   Tensor h = Tensor::empty(b.shape(), b.dtype());
-  const std::int64_t outer = axis == 0 ? 1 : extents(b.shape(), 0, axis), inner = extents(b.shape(), axis + 1);
+  const std::int64_t outer = axis == 0 ? 1 : extents(b.shape(), 0, axis),
+                     inner = extents(b.shape(), axis + 1);
   dispatch_floating(b.dtype(), "diagonal_scan", [&](auto zero) {
     using T = decltype(zero);
     kernels::diagonal_scan<T>(outer, b.extent(axis), inner, reverse, f.device<T>(), terms.device<T>(),

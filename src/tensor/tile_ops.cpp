@@ -87,8 +87,7 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
   dispatch_real(type, "sum_over_tiles", [&](auto zero) {
     using T = decltype(zero);
     std::vector<kernels::Part<T>> values;
-    for (const Tensor& part : from)
-      values.push_back({part.device<T>(), extents(part.shape(), 1)});
+    for (const Tensor& part : from) values.push_back({part.device<T>(), extents(part.shape(), 1)});
     tiles->sum_parts(values, sum.device<T>());
   });
   return {sum, {static_cast<double>(read), static_cast<double>((read + width) * size_of(type))}};
