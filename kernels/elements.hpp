@@ -34,10 +34,8 @@ DevicePtr<const Element<T>> elements(DevicePtr<const T> p) {
   return p.template as<const Element<T>>();
 }
 
-/// a b. Of complex numbers each part has one order of rounding, wherever it is compiled: in double a fused
-/// multiply-add on a rounded product, in float the difference and the sum of two rounded products (which are
-/// exact in double, and no compiler can fuse across the conversion). An infinity gives NaN where C would
-/// restore it.
+/// a b. Of complex numbers each part is a fused multiply-add on a rounded product, the same wherever it is
+/// compiled. An infinity gives NaN where C would restore it.
 template <class T>
 RANKINE_FORCEINLINE T times(const T& a, const T& b) {
   return a * b;
@@ -45,14 +43,7 @@ RANKINE_FORCEINLINE T times(const T& a, const T& b) {
 template <class C, class R>
 RANKINE_FORCEINLINE C complex_times(const C& a, const C& b) {
   const R ar = a.real(), ai = a.imag(), br = b.real(), bi = b.imag();
-  if constexpr (sizeof(R) == sizeof(double)) {
-    return C(multiply_add(ar, br, -(ai * bi)), multiply_add(ar, bi, ai * br));
-  } else {
-    const auto product = [](R x, R y) {
-      return static_cast<R>(static_cast<double>(x) * static_cast<double>(y));
-    };
-    return C(product(ar, br) - product(ai, bi), product(ar, bi) + product(ai, br));
-  }
+  return C(multiply_add(ar, br, -(ai * bi)), multiply_add(ar, bi, ai * br));
 }
 RANKINE_FORCEINLINE Element<std::complex<float>> times(const Element<std::complex<float>>& a,
                                                        const Element<std::complex<float>>& b) {
