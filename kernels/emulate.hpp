@@ -116,6 +116,19 @@ void enter(unsigned low, unsigned high) {
   switch_out();
 }
 
+/// A fibre that starts in `entry`. A function of its own, because GCC fears that getcontext, which may return
+/// twice, loses what the caller holds in registers.
+__attribute__((noinline)) inline void start_fibre(Fibre& fibre, std::size_t stack_bytes,
+                                                  ucontext_t* scheduler, void (*entry)(),
+                                                  std::uintptr_t address) {
+  getcontext(&fibre.context);
+  fibre.context.uc_stack.ss_sp = fibre.stack.get();
+  fibre.context.uc_stack.ss_size = stack_bytes;
+  fibre.context.uc_link = scheduler;
+  makecontext(&fibre.context, entry, 2, static_cast<unsigned>(address & 0xffffffffU),
+              static_cast<unsigned>(address >> 32U));
+}
+
 /// Teams one after the other in `order`; within a team fibres take turns in that order too.
 template <class Body>
 void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, const Body& body,
@@ -128,8 +141,7 @@ void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, c
   t.slots.resize(static_cast<std::size_t>(threads));
   for (Fibre& fibre : t.fibres) fibre.stack.reset(new char[stack_bytes]);
   std::vector<char> memory(scratch + 4096);
-  // volatile: GCC fears that a context switch loses what a register holds.
-  for (volatile std::int64_t q = 0; q < league; q = q + 1) {
+  for (std::int64_t q = 0; q < league; ++q) {
     std::memset(memory.data(), 0xCB, memory.size());  // shared memory holds nothing at the start
     Start<Body> start{&body, permuted(q, league, order), size, vector, memory.data()};
     const auto address = reinterpret_cast<std::uintptr_t>(&start);
@@ -137,15 +149,10 @@ void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, c
     t.arrived = 0;
     for (int i = 0; i < threads; ++i) {
       Fibre& fibre = t.fibres[static_cast<std::size_t>(i)];
-      getcontext(&fibre.context);
-      fibre.context.uc_stack.ss_sp = fibre.stack.get();
-      fibre.context.uc_stack.ss_size = stack_bytes;
-      fibre.context.uc_link = &t.scheduler;
       fibre.lane = static_cast<unsigned>(i % vector);
       fibre.warp = static_cast<unsigned>(i / vector);
       fibre.done = false;
-      makecontext(&fibre.context, reinterpret_cast<void (*)()>(&enter<Body>), 2,
-                  static_cast<unsigned>(address & 0xffffffffU), static_cast<unsigned>(address >> 32U));
+      start_fibre(fibre, stack_bytes, &t.scheduler, reinterpret_cast<void (*)()>(&enter<Body>), address);
     }
     while (t.alive > 0)
       for (int i = 0; i < threads; ++i) {

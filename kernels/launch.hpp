@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/launch_state.hpp"
@@ -192,6 +193,22 @@ struct WorkerLoop {
 template <class Body>
 void worker_units(const char* name, std::int64_t n, std::int64_t workers, const Body& body) {
   host_blocks(name, workers, WorkerLoop<Body>{body, n, workers, launch_state.order});
+}
+#else
+/// The value of the lane `by` further on, for any type of whole 4-byte words.
+template <class T>
+RANKINE_KERNEL T shuffle_down(unsigned mask, const T& value, int by, int width) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    return __shfl_down_sync(mask, value, by, width);
+  } else {
+    constexpr int words = sizeof(T) / sizeof(int);
+    int word[words];
+    T received;
+    memcpy(word, &value, sizeof(T));
+    for (int i = 0; i < words; ++i) word[i] = __shfl_down_sync(mask, word[i], by, width);
+    memcpy(&received, word, sizeof(T));
+    return received;
+  }
 }
 #endif
 

@@ -15,6 +15,41 @@ inline constexpr int kRowBlock = 64;
 inline constexpr int kRowTail = 16;
 
 #if !RANKINE_ON_DEVICE
+/// Whether an element's bits are the same in whatever loop it stands: `F::kPlain` says so of functions that
+/// round once, or that the compiler does not vectorise. Their rows need no blocks.
+template <class F>
+inline constexpr bool is_plain = requires {
+  F::kPlain;
+};
+
+/// One operand of a row of such a function: kStep is 1, 0, or kAnyStep.
+inline constexpr int kAnyStep = 2;
+template <int kStep, class X>
+class PlainOperand {
+ public:
+  inline __attribute__((always_inline)) PlainOperand(const X* p, std::int64_t step)
+      : p_(p), step_(step), value_(*p) {}
+  inline __attribute__((always_inline)) X operator[](std::int64_t i) const {
+    if constexpr (kStep == 0) return value_;
+    if constexpr (kStep == 1) return p_[i];
+    return p_[i * step_];
+  }
+
+ private:
+  const X* p_;
+  std::int64_t step_;
+  X value_;
+};
+template <int kStep, class F, class Y, class... Operand>
+inline __attribute__((always_inline)) void plain_row(const F& f, std::int64_t n, Y* to, std::int64_t step,
+                                                     const Operand... from) {
+  // y is an operand itself or overlaps none.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC ivdep
+#endif
+  for (std::int64_t i = 0; i < n; ++i) to[kStep == 1 ? i : i * step] = f(from[i]...);
+}
+
 /// One operand of a row. What does not lie side by side is gathered into the block's buffer.
 template <class X>
 class RowOperand {
@@ -64,6 +99,7 @@ inline __attribute__((always_inline)) void map_block(const F& f, std::int64_t co
 // A function of its own: inlined into the launch GCC vectorises it worse.
 template <class F, class Y, class... X>
 __attribute__((noinline)) void map_flat(const F f, std::int64_t n, Y* to, const X*... from) {
+  if constexpr (is_plain<F>) return plain_row<1>(f, n, to, 1, from...);
   std::int64_t i = 0;
   for (; i + kRowBlock <= n; i += kRowBlock) map_block<kRowBlock>(f, kRowBlock, to + i, 1, from + i...);
   for (; i + kRowTail <= n; i += kRowTail) map_block<kRowTail>(f, kRowTail, to + i, 1, from + i...);
@@ -128,6 +164,15 @@ struct MapRows<F, Y, std::index_sequence<I...>, X...> {
     const std::int64_t begin = block * rows_per_block;
     const std::int64_t end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
     const int inner = s.rank - 1;
+    if constexpr (is_plain<F>) {
+      bool simple = s.step[0][inner] == 1;
+      for (int k = 1; k < K; ++k) simple = simple && (s.step[k][inner] == 0 || s.step[k][inner] == 1);
+      if (simple)
+        choose(begin, end);
+      else
+        plain_rows<kAnyStep, (kAnyStep + 0 * static_cast<int>(I))...>(begin, end);
+      return;
+    }
     std::int64_t index[kMaxAxes] = {}, start[K] = {};
     for (std::int64_t axis = inner - 1, r = begin; axis >= 0; --axis) {
       index[axis] = r % s.extent[axis];
@@ -148,6 +193,40 @@ struct MapRows<F, Y, std::index_sequence<I...>, X...> {
       }
     };
     all_rows(RowOperand<X>(s.step[I + 1][inner])...);
+  }
+  /// Rows whose elements lie side by side or repeat, by their steps.
+  template <int... kSteps>
+  inline void choose(std::int64_t begin, std::int64_t end) const {
+    if constexpr (sizeof...(kSteps) == sizeof...(X)) {
+      plain_rows<1, kSteps...>(begin, end);
+    } else if (s.step[sizeof...(kSteps) + 1][s.rank - 1] == 1) {
+      choose<kSteps..., 1>(begin, end);
+    } else {
+      choose<kSteps..., 0>(begin, end);
+    }
+  }
+  template <int kStep, int... kSteps>
+  __attribute__((noinline)) void plain_rows(std::int64_t begin, std::int64_t end) const {
+    const F g = f;
+    const int inner = s.rank - 1;
+    const std::int64_t n = s.extent[inner];
+    std::int64_t index[kMaxAxes] = {}, start[K] = {};
+    for (std::int64_t axis = inner - 1, r = begin; axis >= 0; --axis) {
+      index[axis] = r % s.extent[axis];
+      r /= s.extent[axis];
+      for (int k = 0; k < K; ++k) start[k] += index[axis] * s.step[k][axis];
+    }
+    for (std::int64_t r = begin; r < end; ++r) {
+      plain_row<kStep>(
+          g, n, y.at(start[0]), s.step[0][inner],
+          PlainOperand<kSteps, X>(operand<X, static_cast<int>(I)>() + start[I + 1], s.step[I + 1][inner])...);
+      for (int axis = inner - 1; axis >= 0; --axis) {
+        for (int k = 0; k < K; ++k) start[k] += s.step[k][axis];
+        if (++index[axis] < s.extent[axis]) break;
+        for (int k = 0; k < K; ++k) start[k] -= s.step[k][axis] * s.extent[axis];
+        index[axis] = 0;
+      }
+    }
   }
   inline bool flat() const {
     for (int k = 0; k < K; ++k)

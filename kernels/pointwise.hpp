@@ -170,24 +170,28 @@ struct GeluBackward {
 };
 
 struct Add {
+  static constexpr bool kPlain = true;  // see map.hpp
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a + b;
   }
 };
 struct Subtract {
+  static constexpr bool kPlain = true;  // see map.hpp
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a - b;
   }
 };
 struct Multiply {
+  static constexpr bool kPlain = true;  // see map.hpp
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a * b;
   }
 };
 struct Divide {
+  static constexpr bool kPlain = true;  // see map.hpp
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a / b;

@@ -48,13 +48,25 @@ struct ReduceChunk {
   View<T> out;  // [row][part]
   inline void operator()(std::int64_t block) const {
     const Load local = load;
-    const std::int64_t row = block / parts, begin = (block % parts) * kChunk;
+    const std::int64_t row = parts == 1 ? block : block / parts, begin = (block - row * parts) * kChunk;
     const std::int64_t end = begin + kChunk < n ? begin + kChunk : n;
     T leaves[kChunk / kLeaf];
     std::int64_t count = 0;
     for (std::int64_t i = begin; i < end; i += kLeaf)
       leaves[count++] = leaf<T, C>(local, row * n + i, i + kLeaf < end ? kLeaf : end - i);
     out[block] = count == 0 ? C::identity() : pair_tree<C>(leaves, count);
+  }
+};
+/// Rows of one leaf each, as many as make a chunk.
+template <class T, class C, class Load>
+struct ReduceRows {
+  Load load;
+  std::int64_t rows, n, per;
+  View<T> out;
+  inline void operator()(std::int64_t block) const {
+    const Load local = load;
+    const std::int64_t end = (block + 1) * per < rows ? (block + 1) * per : rows;
+    for (std::int64_t row = block * per; row < end; ++row) out[row] = leaf<T, C>(local, row * n, n);
   }
 };
 template <class T, class C>
@@ -81,7 +93,7 @@ struct ReduceLeaf {
       value = C::combine(value, load(row * n + i));
     const unsigned mask = 0xffffu << (((warp_index() * 16u + lane_index()) & 31u) & 16u);
     for (int width = kLeafLanes / 2; width > 0; width /= 2)
-      value = C::combine(value, __shfl_down_sync(mask, value, width, kLeafLanes));
+      value = C::combine(value, shuffle_down(mask, value, width, kLeafLanes));
     if (lane == 0 && here < all) out[here] = value;
   }
 };
@@ -126,6 +138,11 @@ void reduce(const char* name, const Load& load, std::int64_t rows, std::int64_t 
     count = half;
   }
 #else
+  if (n <= kLeaf) {
+    const std::int64_t per = kChunk / (n + 1) + 1;
+    host_blocks(name, (rows + per - 1) / per, ReduceRows<T, C, Load>{load, rows, n, per, out});
+    return;
+  }
   const std::int64_t parts = n == 0 ? 1 : (n + kChunk - 1) / kChunk;
   host_blocks(name, rows * parts, ReduceChunk<T, C, Load>{load, n, parts, parts == 1 ? out : work});
   if (parts > 1) host_blocks(name, rows, ReduceParts<T, C>{parts, work, out});

@@ -173,6 +173,7 @@ struct Columns {
 #if RANKINE_ON_DEVICE
     f(begin);
 #else
+    if (end - begin == 1) return f(begin);
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -187,6 +188,7 @@ struct ColumnBlock {
   Body body;
   std::int64_t width, blocks, per;
   RANKINE_KERNEL void operator()(std::int64_t i) const {
+    if (blocks == 1) return body(i, Columns{0, width});
     const std::int64_t begin = (i % blocks) * per;
     body(i / blocks, Columns{begin, begin + per < width ? begin + per : width});
   }
@@ -204,6 +206,45 @@ void columns(const char* name, std::int64_t count, std::int64_t width, const Bod
 #endif
   const std::int64_t blocks = (width + per - 1) / per;
   units(name, count * blocks, ColumnBlock<Body>{body, width, blocks, per});
+}
+
+template <class Body>
+struct GridBlock {
+  Body body;
+  std::int64_t outer, rows, width, per;
+#if RANKINE_ON_DEVICE
+  RANKINE_KERNEL void operator()(std::int64_t i) const {
+    const std::int64_t row = i / width;
+    body(row / rows, row % rows, Columns{i % width, i % width + 1});
+  }
+#else
+  inline void operator()(std::int64_t block) const {
+    const Body local = body;
+    const std::int64_t begin = block * per, end = begin + per < outer * rows ? begin + per : outer * rows;
+    std::int64_t o = begin / rows, r = begin % rows;
+    for (std::int64_t i = begin; i < end; ++i) {
+      local(o, r, Columns{0, width});
+      if (++r == rows) {
+        r = 0;
+        ++o;
+      }
+    }
+  }
+#endif
+};
+
+/// body(o, r, columns) for each row r of each o: what depends on other columns as little as in columns(), but
+/// is short.
+template <class Body>
+void grid(const char* name, std::int64_t outer, std::int64_t rows, std::int64_t width, const Body& body) {
+  if (outer <= 0 || rows <= 0 || width <= 0) return;
+  const std::int64_t per = kChunk / width + 1;
+  const GridBlock<Body> all{body, outer, rows, width, per};
+#if RANKINE_ON_DEVICE
+  device_range(name, outer * rows * width, all);
+#else
+  host_blocks(name, (outer * rows + per - 1) / per, all);
+#endif
 }
 
 }  // namespace rankine::kernels

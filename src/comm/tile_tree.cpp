@@ -237,6 +237,32 @@ void TileTree::sum_parts(std::span<const std::span<const T>> parts, std::span<T>
   RANKINE_ASSERT(values == static_cast<std::size_t>(local_count()) * m,
                  "TileTree::sum got " + std::to_string(values) + " values for " +
                      std::to_string(local_count()) + " local tiles of " + std::to_string(m));
+  combine(
+      [&](std::size_t leaf, std::span<T> into) {
+        tree_sum_parts(parts, local_count(), leaves_[leaf].begin - begin_, leaves_[leaf].end - begin_, into);
+      },
+      sum);
+}
+
+std::vector<TileTree::Block> TileTree::blocks() const {
+  std::vector<Block> out;
+  for (const Leaf& leaf : leaves_) out.push_back({leaf.begin - begin_, leaf.end - begin_});
+  return out;
+}
+
+template <class T>
+void TileTree::sum_blocks(std::span<const T> blocks, std::span<T> sum) const {
+  const std::size_t m = sum.size();
+  RANKINE_ASSERT(blocks.size() == leaves_.size() * m,
+                 "TileTree::sum_blocks got " + std::to_string(blocks.size()) + " values for " +
+                     std::to_string(leaves_.size()) + " blocks of " + std::to_string(m));
+  combine([&](std::size_t leaf, std::span<T> into) { std::copy_n(blocks.data() + leaf * m, m, into.data()); },
+          sum);
+}
+
+template <class T, class LeafSum>
+void TileTree::combine(const LeafSum& leaf_sum, std::span<T> sum) const {
+  const std::size_t m = sum.size();
   if (count_ == 0 || m == 0) {
     std::fill(sum.begin(), sum.end(), T(0));
     return;
@@ -247,8 +273,7 @@ void TileTree::sum_parts(std::span<const std::span<const T>> parts, std::span<T>
     const auto before = static_cast<std::size_t>(index < result_slot_ ? index : index - 1);
     return index == result_slot_ ? sum : std::span<T>(partial.get() + before * m, m);
   };
-  for (const Leaf& leaf : leaves_)
-    tree_sum_parts(parts, local_count(), leaf.begin - begin_, leaf.end - begin_, slot(leaf.slot));
+  for (std::size_t i = 0; i < leaves_.size(); ++i) leaf_sum(i, slot(leaves_[i].slot));
   for (const Round& round : rounds_) {
     Exchange exchange(communicator_);
     for (const Message& message : round.receives)
@@ -265,5 +290,7 @@ void TileTree::sum_parts(std::span<const std::span<const T>> parts, std::span<T>
 
 template void TileTree::sum_parts<float>(std::span<const std::span<const float>>, std::span<float>) const;
 template void TileTree::sum_parts<double>(std::span<const std::span<const double>>, std::span<double>) const;
+template void TileTree::sum_blocks<float>(std::span<const float>, std::span<float>) const;
+template void TileTree::sum_blocks<double>(std::span<const double>, std::span<double>) const;
 
 }  // namespace rankine

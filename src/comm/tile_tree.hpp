@@ -52,6 +52,16 @@ class TileTree {
   template <class T>
   void sum_parts(std::span<const std::span<const T>> parts, std::span<T> sum) const;
 
+  /// The largest sub-trees inside this rank's range, as numbers [begin, end) counted from its first one: what
+  /// can be summed without the others.
+  struct Block {
+    std::int64_t begin, end;
+  };
+  std::vector<Block> blocks() const;
+  /// The rest of sum() for who has the sums of the blocks already, [blocks][m].
+  template <class T>
+  void sum_blocks(std::span<const T> blocks, std::span<T> sum) const;
+
   /// The sum of one value for each number.
   template <class T>
   T sum_values(std::span<const T> values) const {
@@ -83,6 +93,9 @@ class TileTree {
   };
 
   void plan(const BlockPartition& blocks);
+  /// The sum from those of the leaves, which `leaf_sum(leaf, into)` makes.
+  template <class T, class LeafSum>
+  void combine(const LeafSum& leaf_sum, std::span<T> sum) const;
 
   const Communicator& communicator_;
   std::int64_t count_ = 0, begin_ = 0, end_ = 0;

@@ -1,10 +1,12 @@
 #include "src/tensor/complex_ops.hpp"
 
-#include <algorithm>
 #include <cmath>
 
+#include "kernels/elementwise.hpp"
 #include "kernels/fft.hpp"
+#include "kernels/indexing.hpp"
 #include "src/tensor/op_support.hpp"
+#include "src/tensor/strided.hpp"
 
 namespace rankine {
 namespace {
@@ -25,14 +27,12 @@ Cost pointwise_cost(const Tensor& x, double flops) {
 
 // Every second number of x's memory from `first`, as real.
 Tensor part(const Tensor& x, std::int64_t first) {
-  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), real_type(x.dtype()));
-  dispatch_real(y.dtype(), "part", [&](auto zero) {
-    using T = decltype(zero);
-    const T* from = static_cast<const T*>(in.raw()) + first;
-    T* to = y.data<T>();
-    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = from[2 * i];
-  });
+  Shape pairs = x.strides();
+  for (int axis = 0; axis < x.rank(); ++axis) pairs[axis] *= 2;
+  const std::size_t size = size_of(y.dtype());
+  kernels::copy(size, strided<2>(x.shape(), {y.strides(), pairs}),
+                x.address() + first * static_cast<std::int64_t>(size), y.address());
   return y;
 }
 
@@ -41,13 +41,11 @@ Tensor part(const Tensor& x, std::int64_t first) {
 Tensor complex_of(const Tensor& re, const Tensor& im) {
   RANKINE_ASSERT(re.shape() == im.shape() && re.dtype() == im.dtype(),
                  "complex_of: parts " + re.shape().text() + " and " + im.shape().text());
-  const Tensor a = dense(re), b = dense(im);
   Tensor y = Tensor::empty(re.shape(), complex_type(re.dtype()));
   dispatch_real(re.dtype(), "complex_of", [&](auto zero) {
     using T = decltype(zero);
-    const T *real = a.data<T>(), *imaginary = b.data<T>();
-    auto* to = y.data<std::complex<T>>();
-    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = {real[i], imaginary[i]};
+    kernels::make_complex<T>(strided<3>(re.shape(), {y.strides(), re.strides(), im.strides()}),
+                             re.device<T>(), im.device<T>(), y.device<std::complex<T>>());
   });
   return apply_op("complex_of", {re, im}, y,
                   [](const List& g, const auto&) {
@@ -76,12 +74,11 @@ Tensor imaginary_part(const Tensor& x) {
 
 Tensor complex_exp(const Tensor& x) {
   need_complex(x, "complex_exp");
-  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
-  dispatch_real(real_type(x.dtype()), "complex_exp", [&](auto zero) {
-    using C = std::complex<decltype(zero)>;
-    const C* from = in.data<C>();
-    std::transform(from, from + in.count(), y.data<C>(), [](C z) { return std::exp(z); });
+  dispatch_complex(x.dtype(), "complex_exp", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::complex_exp<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<std::complex<T>>(),
+                            y.device<std::complex<T>>());
   });
   return apply_op(
       "complex_exp", {x}, y,

@@ -2,39 +2,13 @@
 #pragma once
 
 #include <complex>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
+#include "kernels/dtype.hpp"
 #include "kernels/error.hpp"
 
 namespace rankine {
-
-enum class DType : std::uint8_t { f32, f64, c64, c128, i32, i64, i8, u8, boolean };
-
-/// Bytes of one element.
-constexpr std::size_t size_of(DType type) {
-  switch (type) {
-    case DType::f32:
-    case DType::i32:
-      return 4;
-    case DType::f64:
-    case DType::c64:
-    case DType::i64:
-      return 8;
-    case DType::c128:
-      return 16;
-    case DType::i8:
-    case DType::u8:
-    case DType::boolean:
-      return 1;
-  }
-  return 0;
-}
-
-constexpr bool is_real_floating(DType type) { return type == DType::f32 || type == DType::f64; }
-constexpr bool is_complex(DType type) { return type == DType::c64 || type == DType::c128; }
-constexpr bool is_differentiable(DType type) { return is_real_floating(type) || is_complex(type); }
 
 const char* name_of(DType type);
 
@@ -85,6 +59,19 @@ decltype(auto) dispatch_floating(DType type, const char* what, F&& f) {
       return f(std::complex<double>{});
     default:
       throw InputError(std::string(what) + ": needs a real or complex type, has " + name_of(type));
+  }
+}
+
+/// The same with the type of a complex type's parts.
+template <class F>
+decltype(auto) dispatch_complex(DType type, const char* what, F&& f) {
+  switch (type) {
+    case DType::c64:
+      return f(float{});
+    case DType::c128:
+      return f(double{});
+    default:
+      throw InputError(std::string(what) + ": needs a complex type, has " + name_of(type));
   }
 }
 

@@ -1,14 +1,15 @@
 #include "src/tensor/elementary.hpp"
 
-#include <algorithm>
-#include <cmath>
-
+#include "kernels/elementwise.hpp"
+#include "kernels/reductions.hpp"
 #include "src/tensor/op_support.hpp"
+#include "src/tensor/strided.hpp"
 
 namespace rankine {
 namespace {
 
 using List = std::vector<Tensor>;
+using kernels::Unary;
 
 Cost pointwise_cost(const Tensor& x, double flops) {
   const double n = static_cast<double>(x.count());
@@ -16,22 +17,14 @@ Cost pointwise_cost(const Tensor& x, double flops) {
 }
 
 // f of each element, off the tape.
-template <class F>
-Tensor each(const char* name, const Tensor& x, F f) {
-  const Tensor in = dense(x);
+Tensor each(Unary f, const char* name, const Tensor& x, kernels::Numbers numbers = {}) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    std::transform(from, from + in.count(), y.data<T>(), f);
+    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<T>(), y.device<T>(),
+                      numbers);
   });
   return y;
-}
-
-// 1 where f holds, else 0.
-template <class F>
-Tensor where(const Tensor& x, F f) {
-  return each("comparison", x, [f](auto v) { return f(v) ? decltype(v)(1) : decltype(v)(0); });
 }
 
 // y with the derivative `slope`, which is constant but for jumps.
@@ -42,19 +35,12 @@ Tensor piecewise(const char* name, const Tensor& x, const Tensor& y, const Tenso
 
 }  // namespace
 
-Tensor sign(const Tensor& x) {
-  return each("sign", x, [](auto v) {
-    using T = decltype(v);
-    return v > 0 ? T(1) : v < 0 ? T(-1) : T(0);
-  });
-}
+Tensor sign(const Tensor& x) { return each(Unary::sign, "sign", x); }
 
-Tensor abs(const Tensor& x) {
-  return piecewise("abs", x, each("abs", x, [](auto v) { return std::abs(v); }), sign(x.detach()));
-}
+Tensor abs(const Tensor& x) { return piecewise("abs", x, each(Unary::abs, "abs", x), sign(x.detach())); }
 
 Tensor pow(const Tensor& x, double p) {
-  const Tensor y = each("pow", x, [p](auto v) { return std::pow(v, static_cast<decltype(v)>(p)); });
+  const Tensor y = each(Unary::power, "pow", x, {p});
   return apply_op("pow", {x}, y,
                   [x, p](const List& g, const auto&) {
                     if (p == 0) return List{Tensor()};
@@ -64,31 +50,25 @@ Tensor pow(const Tensor& x, double p) {
 }
 
 Tensor maximum(const Tensor& x, double bound) {
-  return piecewise(
-      "maximum", x,
-      each("maximum", x, [bound](auto v) { return std::max(v, static_cast<decltype(v)>(bound)); }),
-      where(x, [bound](auto v) { return v > bound; }));
+  return piecewise("maximum", x, each(Unary::at_least, "maximum", x, {bound}),
+                   each(Unary::above, "maximum", x, {bound}));
 }
 
 Tensor minimum(const Tensor& x, double bound) {
-  return piecewise(
-      "minimum", x,
-      each("minimum", x, [bound](auto v) { return std::min(v, static_cast<decltype(v)>(bound)); }),
-      where(x, [bound](auto v) { return v < bound; }));
+  return piecewise("minimum", x, each(Unary::at_most, "minimum", x, {bound}),
+                   each(Unary::below, "minimum", x, {bound}));
 }
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
-  const Tensor first = where(sub(a.detach(), b.detach()), [](auto v) { return v >= 0; });
+  const Tensor first = each(Unary::not_below, "maximum", sub(a.detach(), b.detach()), {0});
   return add(mul(a, first), mul(b, add_scalar(neg(first), 1)));
 }
 
 Tensor minimum(const Tensor& a, const Tensor& b) { return neg(maximum(neg(a), neg(b))); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
-  const Tensor y = each("clamp", x, [=](auto v) {
-    return std::clamp(v, static_cast<decltype(v)>(low), static_cast<decltype(v)>(high));
-  });
-  return piecewise("clamp", x, y, where(x, [=](auto v) { return v >= low && v <= high; }));
+  return piecewise("clamp", x, each(Unary::clamp, "clamp", x, {low, high}),
+                   each(Unary::inside, "clamp", x, {low, high}));
 }
 
 namespace {
@@ -115,28 +95,18 @@ Tensor first_extreme(const char* name, const Tensor& x, int axis, int direction)
   Tensor index = Tensor::empty(shape, DType::i64);
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t i = 0; i < e.inner; ++i) {
-        const T* from = in.data<T>() + o * e.extent * e.inner + i;
-        std::int64_t best = 0;
-        for (std::int64_t k = 1; k < e.extent; ++k) {
-          const T here = from[k * e.inner], top = from[best * e.inner];
-          if (direction > 0 ? here > top : here < top) best = k;
-        }
-        index.data<std::int64_t>()[o * e.inner + i] = best;
-      }
+    kernels::first_extreme<T>(e.outer, e.extent, e.inner, direction > 0, in.device<T>(),
+                              index.device<std::int64_t>());
   });
   return index;
 }
 
 // 1 at the indices along the axis, else 0.
 Tensor marks(const Tensor& x, const Extents& e, const Tensor& index) {
-  Tensor mark = Tensor::zeros(x.shape(), x.dtype());
+  Tensor mark = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "extreme", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t i = 0; i < e.inner; ++i)
-        mark.data<T>()[(o * e.extent + index.data<std::int64_t>()[o * e.inner + i]) * e.inner + i] = 1;
+    kernels::mark_index<T>(e.outer, e.extent, e.inner, index.device<std::int64_t>(), mark.device<T>());
   });
   return mark;
 }
@@ -149,11 +119,8 @@ Tensor extreme(const char* name, const Tensor& x, int axis, bool keep, int direc
   Tensor y = Tensor::empty(keep ? kept : index.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t i = 0; i < e.inner; ++i) {
-        const std::int64_t k = index.data<std::int64_t>()[o * e.inner + i];
-        y.data<T>()[o * e.inner + i] = in.data<T>()[(o * e.extent + k) * e.inner + i];
-      }
+    kernels::at_index<T>(e.outer, e.extent, e.inner, index.device<std::int64_t>(), in.device<T>(),
+                         y.device<T>());
   });
   return apply_op(name, {x}, y,
                   [e, index, kept, like = x.detach()](const List& g, const auto&) {
@@ -171,16 +138,11 @@ Tensor min(const Tensor& x, int axis, bool keep) { return extreme("min", x, axis
 
 Tensor cumulative_sum(const Tensor& x, int axis, bool reverse) {
   const Extents e = extents_of(x, axis, "cumulative_sum");
-  Tensor y = x.clone();
+  const Tensor in = dense(x);
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "cumulative_sum", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t n = 1; n < e.extent; ++n) {
-        const std::int64_t k = reverse ? e.extent - 1 - n : n, before = reverse ? k + 1 : k - 1;
-        T* to = y.data<T>() + (o * e.extent + k) * e.inner;
-        const T* from = y.data<T>() + (o * e.extent + before) * e.inner;
-        for (std::int64_t i = 0; i < e.inner; ++i) to[i] += from[i];
-      }
+    kernels::cumulative_sum<T>(e.outer, e.extent, e.inner, reverse, in.device<T>(), y.device<T>());
   });
   return apply_op("cumulative_sum", {x}, y,
                   [axis = e.axis, reverse](const List& g, const auto&) {
@@ -198,13 +160,14 @@ Tensor straight_through(const Tensor& x, const Tensor& value) {
 
 Tensor fake_quantise(const Tensor& x, double step, double low, double high) {
   RANKINE_ASSERT(step > 0 && low <= high, "fake_quantise: step " + std::to_string(step));
-  const Tensor y = each("fake_quantise", x, [=](auto v) {
-    using T = decltype(v);
-    return static_cast<T>(step) *
-           std::clamp(std::nearbyint(v / static_cast<T>(step)), static_cast<T>(low), static_cast<T>(high));
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  dispatch_real(x.dtype(), "fake_quantise", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::quantise<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), step, low, high, x.device<T>(),
+                         y.device<T>());
   });
   return piecewise("fake_quantise", x, y,
-                   where(x, [=](auto v) { return v >= (low - 0.5) * step && v <= (high + 0.5) * step; }));
+                   each(Unary::inside, "fake_quantise", x, {(low - 0.5) * step, (high + 0.5) * step}));
 }
 
 }  // namespace rankine

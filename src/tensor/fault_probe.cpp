@@ -1,48 +1,30 @@
 #include "src/tensor/fault_probe.hpp"
 
-#include <cmath>
+#include "kernels/reductions.hpp"
 
 namespace rankine {
 namespace {
 
 thread_local FaultProbe* active_probe = nullptr;
 
-template <class T>
-NotFinite scan(const T* values, std::int64_t count) {
-  NotFinite out;
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (std::isfinite(values[i])) continue;
-    if (out.count++ == 0) out.first = i;
-  }
-  return out;
-}
-
-/// The same for pairs of numbers.
-template <class T>
-NotFinite scan_complex(const T* values, std::int64_t count) {
-  NotFinite out;
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (std::isfinite(values[i].real()) && std::isfinite(values[i].imag())) continue;
-    if (out.count++ == 0) out.first = i;
-  }
-  return out;
-}
-
 }  // namespace
 
 NotFinite not_finite(const Tensor& tensor) {
   if (!tensor.defined() || !is_differentiable(tensor.dtype())) return {};
   const Tensor x = tensor.contiguous() ? tensor : tensor.clone();
-  switch (x.dtype()) {
-    case DType::f32:
-      return scan(x.data<float>(), x.count());
-    case DType::f64:
-      return scan(x.data<double>(), x.count());
-    case DType::c64:
-      return scan_complex(x.data<std::complex<float>>(), x.count());
-    default:
-      return scan_complex(x.data<std::complex<double>>(), x.count());
-  }
+  using kernels::NotFiniteFlag;
+  constexpr auto words = static_cast<std::int64_t>(sizeof(NotFiniteFlag) / sizeof(std::int64_t));
+  const Tensor flag = Tensor::empty({words}, DType::i64);
+  const Tensor work = Tensor::empty({words * kernels::count_not_finite_workspace(x.count())}, DType::i64);
+  const bool single = x.dtype() == DType::f32 || x.dtype() == DType::c64;
+  dispatch_real(single ? DType::f32 : DType::f64, "not_finite", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::count_not_finite<T>(x.count(), is_complex(x.dtype()) ? 2 : 1, x.address().as<const T>(),
+                                 flag.address().as<NotFiniteFlag>(), work.address().as<NotFiniteFlag>());
+  });
+  NotFiniteFlag found;
+  copy_to_host(&found, flag.address().as<NotFiniteFlag>(), 1);
+  return {found.count, found.count > 0 ? found.first : -1};
 }
 
 FaultProbe::FaultProbe() : outer_(active_probe) { active_probe = this; }

@@ -1,14 +1,12 @@
 #include "src/tensor/ops.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <numeric>
 
-#include "kernels/activations.hpp"
-#include "kernels/pointwise.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/indexing.hpp"
 #include "kernels/product.hpp"
-#include "kernels/strided.hpp"
+#include "kernels/reductions.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/strided.hpp"
 
@@ -50,44 +48,26 @@ Shape expanded_strides(const Tensor& x, const Shape& shape) {
   return strides;
 }
 
-template <class F>
-Tensor unary_real(const char* name, const Tensor& x, F f) {
-  const Tensor in = dense(x);
-  Tensor out = Tensor::empty(x.shape(), x.dtype());
+Tensor unary(kernels::Unary f, const char* name, const Tensor& x) {
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::map(f, in.count(), in.data<T>(), out.data<T>());
+    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<T>(), y.device<T>());
   });
-  return out;
+  return y;
 }
 
-template <class F>
-Tensor binary(const char* name, const Tensor& a, const Tensor& b, F f) {
+Tensor binary(kernels::Binary f, const char* name, const Tensor& a, const Tensor& b) {
   need_same_dtype(a, b, name);
   const Shape shape = broadcast(a.shape(), b.shape(), name);
-  Tensor out = Tensor::empty(shape, a.dtype());
+  Tensor y = Tensor::empty(shape, a.dtype());
   dispatch_floating(a.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    T* y = out.data<T>();
-    const T* pa = a.data<T>();
-    const T* pb = b.data<T>();
-    for_each_strided<3>(shape, {out.strides(), expanded_strides(a, shape), expanded_strides(b, shape)},
-                        [=](std::int64_t n, auto start, auto step) {
-                          T* yr = y + start[0];
-                          const T* ar = pa + start[1];
-                          const T* br = pb + start[2];
-                          if (step[0] == 1 && step[1] == 1 && step[2] == 1) {
-                            for (std::int64_t i = 0; i < n; ++i) yr[i] = f(ar[i], br[i]);
-                          } else if (step[0] == 1 && step[1] == 1 && step[2] == 0) {
-                            const T s = *br;
-                            for (std::int64_t i = 0; i < n; ++i) yr[i] = f(ar[i], s);
-                          } else {
-                            for (std::int64_t i = 0; i < n; ++i)
-                              yr[i * step[0]] = f(ar[i * step[1]], br[i * step[2]]);
-                          }
-                        });
+    kernels::binary<T>(
+        f, strided<3>(shape, {y.strides(), expanded_strides(a, shape), expanded_strides(b, shape)}),
+        a.device<T>(), b.device<T>(), y.device<T>());
   });
-  return out;
+  return y;
 }
 
 Cost pointwise_cost(const Tensor& out, double inputs, double flops = 1) {
@@ -97,7 +77,7 @@ Cost pointwise_cost(const Tensor& out, double inputs, double flops = 1) {
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  Tensor y = binary("add", a, b, kernels::Add{});
+  Tensor y = binary(kernels::Binary::add, "add", a, b);
   return apply_op("add", {a, b}, y,
                   [sa = a.shape(), sb = b.shape()](const auto& g, const auto& context) {
                     return std::vector<Tensor>{context.needs(0) ? sum_to(g[0], sa) : Tensor(),
@@ -107,7 +87,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
-  Tensor y = binary("sub", a, b, kernels::Subtract{});
+  Tensor y = binary(kernels::Binary::subtract, "sub", a, b);
   return apply_op("sub", {a, b}, y,
                   [sa = a.shape(), sb = b.shape()](const auto& g, const auto& context) {
                     return std::vector<Tensor>{context.needs(0) ? sum_to(g[0], sa) : Tensor(),
@@ -117,7 +97,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
-  Tensor y = binary("mul", a, b, kernels::Multiply{});
+  Tensor y = binary(kernels::Binary::multiply, "mul", a, b);
   return apply_op("mul", {a, b}, y,
                   [a, b](const auto& g, const auto& context) {
                     return std::vector<Tensor>{
@@ -128,7 +108,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
-  Tensor y = binary("div", a, b, kernels::Divide{});
+  Tensor y = binary(kernels::Binary::divide, "div", a, b);
   return apply_op("div", {a, b}, y,
                   [a, b](const auto& g, const auto& context) {
                     const Tensor ga = div(g[0], conj(b));
@@ -140,14 +120,11 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor scale(const Tensor& x, double factor) {
-  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "scale", [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    T* to = y.data<T>();
-    const T s = static_cast<T>(factor);
-    for (std::int64_t i = 0, end = in.count(); i < end; ++i) to[i] = s * from[i];
+    kernels::scale<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), factor, x.device<T>(),
+                      y.device<T>());
   });
   return apply_op("scale", {x}, y,
                   [factor](const auto& g, const auto&) { return std::vector<Tensor>{scale(g[0], factor)}; },
@@ -162,20 +139,18 @@ Tensor square(const Tensor& x) { return mul(x, x); }
 
 Tensor conj(const Tensor& x) {
   if (!is_complex(x.dtype())) return x;
-  const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
-  dispatch_floating(x.dtype(), "conj", [&](auto zero) {
+  dispatch_complex(x.dtype(), "conj", [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    if constexpr (!std::is_floating_point_v<T>)
-      std::transform(from, from + in.count(), y.data<T>(), [](T v) { return std::conj(v); });
+    kernels::conjugate<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<std::complex<T>>(),
+                          y.device<std::complex<T>>());
   });
   return apply_op("conj", {x}, y, [](const auto& g, const auto&) { return std::vector<Tensor>{conj(g[0])}; },
                   {.cost = pointwise_cost(y, 1, 0)});
 }
 
 Tensor exp(const Tensor& x) {
-  Tensor y = unary_real("exp", x, kernels::Exp{});
+  Tensor y = unary(kernels::Unary::exp, "exp", x);
   return apply_op(
       "exp", {x}, y,
       [](const auto& g, const auto& context) { return std::vector<Tensor>{mul(g[0], context.output(0))}; },
@@ -183,14 +158,14 @@ Tensor exp(const Tensor& x) {
 }
 
 Tensor log(const Tensor& x) {
-  Tensor y = unary_real("log", x, [](auto v) { return std::log(v); });
+  Tensor y = unary(kernels::Unary::log, "log", x);
   return apply_op("log", {x}, y,
                   [x](const auto& g, const auto&) { return std::vector<Tensor>{div(g[0], x)}; },
                   {.cost = pointwise_cost(y, 1, 20)});
 }
 
 Tensor sqrt(const Tensor& x) {
-  Tensor y = unary_real("sqrt", x, [](auto v) { return std::sqrt(v); });
+  Tensor y = unary(kernels::Unary::sqrt, "sqrt", x);
   return apply_op("sqrt", {x}, y,
                   [](const auto& g, const auto& context) {
                     return std::vector<Tensor>{div(scale(g[0], 0.5), context.output(0))};
@@ -199,17 +174,17 @@ Tensor sqrt(const Tensor& x) {
 }
 
 Tensor tanh(const Tensor& x) {
-  Tensor y = unary_real("tanh", x, kernels::Tanh{});
+  Tensor y = unary(kernels::Unary::tanh, "tanh", x);
   return apply_op("tanh", {x}, y,
                   [](const auto& g, const auto& context) {
                     const Tensor t = context.output(0);
                     if (context.create_graph()) return std::vector<Tensor>{sub(g[0], mul(g[0], mul(t, t)))};
-                    const Tensor from = dense(g[0]);
                     Tensor back = Tensor::empty(t.shape(), t.dtype());
                     dispatch_real(t.dtype(), "tanh", [&](auto zero) {
                       using T = decltype(zero);
-                      kernels::map(kernels::TanhBackward{}, t.count(), t.template data<T>(),
-                                   from.template data<T>(), back.template data<T>());
+                      kernels::tanh_backward<T>(
+                          strided<3>(t.shape(), {back.strides(), t.strides(), g[0].strides()}),
+                          t.template device<T>(), g[0].template device<T>(), back.template device<T>());
                     });
                     count_cost("tanh_backward", pointwise_cost(back, 2, 3));
                     return std::vector<Tensor>{back};
@@ -218,16 +193,16 @@ Tensor tanh(const Tensor& x) {
 }
 
 Tensor gelu(const Tensor& x) {
-  Tensor y = unary_real("gelu", x, kernels::Gelu{});
+  Tensor y = unary(kernels::Unary::gelu, "gelu", x);
   return apply_op("gelu", {x}, y,
                   [x](const auto& g, const auto& context) -> std::vector<Tensor> {
                     if (!context.create_graph()) {
-                      const Tensor at = dense(x), from = dense(g[0]);
                       Tensor back = Tensor::empty(x.shape(), x.dtype());
                       dispatch_real(x.dtype(), "gelu", [&](auto zero) {
                         using T = decltype(zero);
-                        kernels::map(kernels::GeluBackward{}, at.count(), at.data<T>(), from.data<T>(),
-                                     back.data<T>());
+                        kernels::gelu_backward<T>(
+                            strided<3>(x.shape(), {back.strides(), x.strides(), g[0].strides()}),
+                            x.template device<T>(), g[0].template device<T>(), back.template device<T>());
                       });
                       count_cost("gelu_backward", pointwise_cost(back, 2, 30));
                       return {back};
@@ -255,15 +230,11 @@ Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
       condition.dtype() == DType::boolean && condition.shape() == a.shape() && a.shape() == b.shape(),
       "select: condition " + condition.shape().text() + ", values " + a.shape().text() + ", " +
           b.shape().text());
-  const Tensor flags = dense(condition), da = dense(a), db = dense(b);
+  const Tensor flags = condition.detach();
   Tensor y = Tensor::empty(a.shape(), a.dtype());
-  dispatch_any(a.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const bool* flag = flags.data<bool>();
-    const T *yes = da.data<T>(), *no = db.data<T>();
-    T* to = y.data<T>();
-    for (std::int64_t i = 0, end = y.count(); i < end; ++i) to[i] = flag[i] ? yes[i] : no[i];
-  });
+  kernels::select(size_of(a.dtype()),
+                  strided<4>(a.shape(), {y.strides(), flags.strides(), a.strides(), b.strides()}),
+                  flags.device<bool>(), a.address(), b.address(), y.address());
   return apply_op("select", {a, b}, y,
                   [flags](const auto& g, const auto&) {
                     const Tensor none = Tensor::zeros(g[0].shape(), g[0].dtype());
@@ -279,25 +250,7 @@ Tensor cast(const Tensor& x, DType type) {
       std::string("cast from ") + name_of(x.dtype()) + " to " + name_of(type) + " loses the imaginary part");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), type);
-  dispatch_any(x.dtype(), [&](auto from) {
-    using From = decltype(from);
-    const From* source = in.data<From>();
-    dispatch_any(type, [&](auto to) {
-      using To = decltype(to);
-      constexpr bool from_complex = !std::is_arithmetic_v<From>, to_complex = !std::is_arithmetic_v<To>;
-      To* target = y.data<To>();
-      if constexpr (to_complex) {
-        if constexpr (from_complex) {
-          for (std::int64_t i = 0, end = in.count(); i < end; ++i) target[i] = To(source[i]);
-        } else {
-          for (std::int64_t i = 0, end = in.count(); i < end; ++i)
-            target[i] = To(static_cast<typename To::value_type>(source[i]));
-        }
-      } else if constexpr (!from_complex) {
-        for (std::int64_t i = 0, end = in.count(); i < end; ++i) target[i] = static_cast<To>(source[i]);
-      }
-    });
-  });
+  kernels::cast(in.count(), x.dtype(), in.address(), type, y.address());
   const Cost cost{0, bytes_of(x) + bytes_of(y)};
   if (!is_differentiable(type) || !is_differentiable(x.dtype()) ||
       is_complex(type) != is_complex(x.dtype())) {
@@ -312,27 +265,6 @@ Tensor cast(const Tensor& x, DType type) {
 
 namespace {
 
-// y[o, i] = sum_k x[o, k, i] by halves over k; rows are added in pairs of vectors when inner > 1.
-template <class T>
-void sum_rows(std::int64_t rows, std::int64_t inner, std::int64_t stride, const T* x, T* y) {
-  if (rows == 0) {
-    for (std::int64_t i = 0; i < inner; ++i) y[i] = T(0);
-    return;
-  }
-  if (rows <= 4) {
-    for (std::int64_t i = 0; i < inner; ++i) y[i] = x[i];
-    for (std::int64_t k = 1; k < rows; ++k)
-      for (std::int64_t i = 0; i < inner; ++i) y[i] = y[i] + x[k * stride + i];
-    return;
-  }
-  std::int64_t half = 4;
-  while (2 * half < rows) half *= 2;
-  std::vector<T> right(static_cast<std::size_t>(inner));
-  sum_rows(half, inner, stride, x, y);
-  sum_rows(rows - half, inner, stride, x + half * stride, right.data());
-  for (std::int64_t i = 0; i < inner; ++i) y[i] = y[i] + right[static_cast<std::size_t>(i)];
-}
-
 Tensor sum_axis(const Tensor& x, int axis) {
   const Tensor in = dense(x);
   Shape shape = x.shape();
@@ -344,17 +276,10 @@ Tensor sum_axis(const Tensor& x, int axis) {
   Tensor y = Tensor::empty(shape, x.dtype());
   dispatch_floating(x.dtype(), "sum", [&](auto zero) {
     using T = decltype(zero);
-    const T* from = in.data<T>();
-    T* to = y.data<T>();
-    for (std::int64_t o = 0; o < outer; ++o) {
-      if (inner == 1) {
-        to[o] = kernels::tree_sum(rows, from + o * rows);
-      } else {
-        constexpr std::int64_t strip = 1024;
-        for (std::int64_t i = 0; i < inner; i += strip)
-          sum_rows(rows, std::min(strip, inner - i), inner, from + o * rows * inner + i, to + o * inner + i);
-      }
-    }
+    if (inner != 1) return kernels::sum_columns<T>(outer, rows, inner, in.device<T>(), y.device<T>());
+    const std::int64_t room = kernels::sum_rows_workspace(outer, rows);
+    const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
+    kernels::sum_rows<T>(outer, rows, in.device<T>(), y.device<T>(), device_or_null<T>(work));
   });
   return y;
 }
@@ -534,27 +459,78 @@ void need_index(const Tensor& index, const char* what) {
                  std::string(what) + ": the index is i64 of rank 1");
 }
 
+// Throws where a kernel has found a position whose index is outside. The one place where these ops read from
+// the device.
+void check_flag(const Tensor& first, const Tensor& index, std::int64_t extent, const char* what) {
+  std::int64_t at = 0;
+  copy_to_host(&at, first.device<std::int64_t>(), 1);
+  if (at >= index.count()) return;
+  std::int64_t value = 0;
+  copy_to_host(&value, index.device<std::int64_t>() + at, 1);
+  RANKINE_ASSERT(false,
+                 std::string(what) + ": index " + std::to_string(value) + " of " + std::to_string(extent));
+}
+
+void check_indices(const Tensor& index, std::int64_t extent, const char* what) {
+  const Tensor first = Tensor::empty({1}, DType::i64);
+  const Tensor work = Tensor::empty({kernels::first_outside_workspace(index.count())}, DType::i64);
+  kernels::first_outside(index.count(), extent, index.device<std::int64_t>(), first.device<std::int64_t>(),
+                         work.device<std::int64_t>());
+  check_flag(first, index, extent, what);
+}
+
+// Extents before and after an axis.
+std::int64_t outer_of(const Tensor& x, int axis) { return axis == 0 ? 1 : extents(x.shape(), 0, axis); }
+std::int64_t inner_of(const Tensor& x, int axis) { return extents(x.shape(), axis + 1); }
+
+Tensor scatter_rows(const Tensor& x, int axis, const Tensor& rows, std::int64_t extent);
+
+// `rows` are in order: dense, and inside.
+Tensor gather_rows(const Tensor& x, int axis, const Tensor& rows) {
+  const std::int64_t extent = x.shape()[axis];
+  const Tensor in = dense(x);
+  Shape shape = x.shape();
+  shape[axis] = rows.count();
+  Tensor y = Tensor::empty(shape, x.dtype());
+  kernels::gather_rows(size_of(x.dtype()), outer_of(x, axis), extent, rows.count(), inner_of(x, axis),
+                       rows.device<std::int64_t>(), in.address(), y.address());
+  return apply_op("gather", {x}, y,
+                  [axis, rows, extent](const auto& g, const auto&) {
+                    return std::vector<Tensor>{scatter_rows(g[0], axis, rows, extent)};
+                  },
+                  {.cost = {0, 2 * bytes_of(y)}});
+}
+
+Tensor scatter_rows(const Tensor& x, int axis, const Tensor& rows, std::int64_t extent) {
+  const Tensor in = dense(x);
+  Shape shape = x.shape();
+  shape[axis] = extent;
+  Tensor y = Tensor::empty(shape, x.dtype());
+  // Each row of y gathers what is added to it.
+  const std::int64_t n = rows.count();
+  const Tensor order = Tensor::empty({n}, DType::i64), begin = Tensor::empty({extent + 1}, DType::i64);
+  const Tensor work = Tensor::empty({n}, DType::i64);
+  kernels::inverse_index(n, extent, rows.device<std::int64_t>(), order.device<std::int64_t>(),
+                         begin.device<std::int64_t>(), work.device<std::int64_t>());
+  dispatch_floating(x.dtype(), "scatter_add", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::sum_by_target<T>(outer_of(x, axis), n, extent, inner_of(x, axis), order.device<std::int64_t>(),
+                              begin.device<std::int64_t>(), in.device<T>(), y.device<T>());
+  });
+  return apply_op(
+      "scatter_add", {x}, y,
+      [axis, rows](const auto& g, const auto&) { return std::vector<Tensor>{gather_rows(g[0], axis, rows)}; },
+      {.cost = {static_cast<double>(x.count()), 2 * bytes_of(x) + bytes_of(y)}});
+}
+
 }  // namespace
 
 Tensor gather(const Tensor& x, int axis, const Tensor& index) {
   axis = normal_axis(axis, x.rank(), "gather");
   need_index(index, "gather");
-  const std::int64_t extent = x.shape()[axis];
   const Tensor rows = dense(index);
-  Shape shape = x.shape();
-  shape[axis] = rows.count();
-  Tensor y = Tensor::empty(shape, x.dtype());
-  for (std::int64_t i = 0, end = rows.count(); i < end; ++i) {
-    const std::int64_t row = rows.data<std::int64_t>()[i];
-    RANKINE_ASSERT(0 <= row && row < extent,
-                   "gather: index " + std::to_string(row) + " of " + std::to_string(extent));
-    slice_view(y, axis, i, 1, 1).assign(slice_view(x, axis, row, 1, 1));
-  }
-  return apply_op("gather", {x}, y,
-                  [axis, rows, extent](const auto& g, const auto&) {
-                    return std::vector<Tensor>{scatter_add(g[0], axis, rows, extent)};
-                  },
-                  {.cost = {0, 2 * bytes_of(y)}});
+  check_indices(rows, x.shape()[axis], "gather");
+  return gather_rows(x, axis, rows);
 }
 
 Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t extent) {
@@ -562,29 +538,8 @@ Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, std::int64_t 
   need_index(index, "scatter_add");
   const Tensor rows = dense(index);
   RANKINE_ASSERT(rows.count() == x.shape()[axis], "scatter_add: one index for each row");
-  Shape shape = x.shape();
-  shape[axis] = extent;
-  Tensor y = Tensor::zeros(shape, x.dtype());
-  dispatch_floating(x.dtype(), "scatter_add", [&](auto zero) {
-    using T = decltype(zero);
-    for (std::int64_t i = 0, end = rows.count(); i < end; ++i) {
-      const std::int64_t row = rows.data<std::int64_t>()[i];
-      RANKINE_ASSERT(0 <= row && row < extent,
-                     "scatter_add: index " + std::to_string(row) + " of " + std::to_string(extent));
-      const Tensor to = slice_view(y, axis, row, 1, 1), from = slice_view(x, axis, i, 1, 1);
-      T* target = to.data<T>();
-      const T* source = from.data<T>();
-      for_each_strided<2>(to.shape(), {to.strides(), from.strides()},
-                          [&](std::int64_t n, auto start, auto step) {
-                            for (std::int64_t k = 0; k < n; ++k)
-                              target[start[0] + k * step[0]] += source[start[1] + k * step[1]];
-                          });
-    }
-  });
-  return apply_op(
-      "scatter_add", {x}, y,
-      [axis, rows](const auto& g, const auto&) { return std::vector<Tensor>{gather(g[0], axis, rows)}; },
-      {.cost = {static_cast<double>(x.count()), 2 * bytes_of(x) + bytes_of(y)}});
+  check_indices(rows, extent, "scatter_add");
+  return scatter_rows(x, axis, rows, extent);
 }
 
 namespace {

@@ -1,9 +1,8 @@
 #include "src/tensor/ragged.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
+#include "kernels/reductions.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -11,17 +10,29 @@ namespace {
 
 using List = std::vector<Tensor>;
 
-// x as [outer, extent, inner].
+// Offsets that have been looked at, and their copy in device memory, which the backward uses too.
+struct Segments {
+  explicit Segments(const Offsets& offsets)
+      : count(static_cast<std::int64_t>(offsets.size()) - 1),
+        extent(offsets.empty() ? 0 : offsets.back()),
+        right(!offsets.empty() && offsets.front() == 0 && std::is_sorted(offsets.begin(), offsets.end())),
+        offsets(Tensor::from(offsets, {static_cast<std::int64_t>(offsets.size())})) {}
+  DevicePtr<const std::int64_t> device() const { return offsets.device<std::int64_t>(); }
+  std::int64_t count, extent;
+  bool right;
+  Tensor offsets;
+};
+
+// x as [outer, extent, inner], where the axis holds all that the segments cover, or one row for each.
 struct Extents {
   int axis;
-  std::int64_t outer = 1, extent, inner = 1, segments;
+  std::int64_t outer = 1, inner = 1;
 };
-Extents extents_of(const Tensor& x, int axis, const Offsets& offsets, bool whole, const char* what) {
-  Extents e{normal_axis(axis, x.rank(), what), 1, 0, 1, static_cast<std::int64_t>(offsets.size()) - 1};
-  e.extent = x.shape()[e.axis];
-  RANKINE_ASSERT(!offsets.empty() && offsets.front() == 0 && std::is_sorted(offsets.begin(), offsets.end()) &&
-                     (whole ? offsets.back() : e.segments) == e.extent,
-                 std::string(what) + ": offsets do not fit an axis of " + std::to_string(e.extent));
+Extents extents_of(const Tensor& x, int axis, const Segments& segments, bool whole, const char* what) {
+  Extents e{normal_axis(axis, x.rank(), what)};
+  const std::int64_t extent = x.shape()[e.axis];
+  RANKINE_ASSERT(segments.right && (whole ? segments.extent : segments.count) == extent,
+                 std::string(what) + ": offsets do not fit an axis of " + std::to_string(extent));
   for (int i = 0; i < e.axis; ++i) e.outer *= x.shape()[i];
   for (int i = e.axis + 1; i < x.rank(); ++i) e.inner *= x.shape()[i];
   return e;
@@ -38,105 +49,78 @@ Cost cost_of(const Tensor& x, double flops) {
   return {flops * n, 2 * n * static_cast<double>(size_of(x.dtype()))};
 }
 
-}  // namespace
+Tensor repeat_of(const Tensor& x, int axis, const Segments& segments);
 
-Tensor segment_sum(const Tensor& x, int axis, const Offsets& offsets) {
-  const Extents e = extents_of(x, axis, offsets, true, "segment_sum");
+Tensor sum_of(const Tensor& x, int axis, const Segments& segments) {
+  const Extents e = extents_of(x, axis, segments, true, "segment_sum");
   const Tensor in = dense(x);
-  Tensor y = Tensor::zeros(with_extent(x, e.axis, e.segments), x.dtype());
+  Tensor y = Tensor::empty(with_extent(x, e.axis, segments.count), x.dtype());
   dispatch_floating(x.dtype(), "segment_sum", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t s = 0; s < e.segments; ++s) {
-        T* to = y.data<T>() + (o * e.segments + s) * e.inner;
-        for (std::int64_t k = offsets[static_cast<std::size_t>(s)];
-             k < offsets[static_cast<std::size_t>(s) + 1]; ++k) {
-          const T* from = in.data<T>() + (o * e.extent + k) * e.inner;
-          for (std::int64_t i = 0; i < e.inner; ++i) to[i] += from[i];
-        }
-      }
-  });
-  return apply_op("segment_sum", {x}, y,
-                  [axis = e.axis, offsets](const List& g, const auto&) {
-                    return List{repeat_segments(g[0], axis, offsets)};
-                  },
-                  {.cost = cost_of(x, 1)});
-}
-
-Tensor repeat_segments(const Tensor& x, int axis, const Offsets& offsets) {
-  const Extents e = extents_of(x, axis, offsets, false, "repeat_segments");
-  const Tensor in = dense(x);
-  const std::int64_t extent = offsets.back();
-  Tensor y = Tensor::empty(with_extent(x, e.axis, extent), x.dtype());
-  dispatch_floating(x.dtype(), "repeat_segments", [&](auto zero) {
-    using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t s = 0; s < e.segments; ++s)
-        for (std::int64_t k = offsets[static_cast<std::size_t>(s)];
-             k < offsets[static_cast<std::size_t>(s) + 1]; ++k)
-          std::copy_n(in.data<T>() + (o * e.segments + s) * e.inner, e.inner,
-                      y.data<T>() + (o * extent + k) * e.inner);
+    kernels::segment_sum<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
+                            in.device<T>(), y.device<T>());
   });
   return apply_op(
+      "segment_sum", {x}, y,
+      [axis = e.axis, segments](const List& g, const auto&) { return List{repeat_of(g[0], axis, segments)}; },
+      {.cost = cost_of(x, 1)});
+}
+
+Tensor repeat_of(const Tensor& x, int axis, const Segments& segments) {
+  const Extents e = extents_of(x, axis, segments, false, "repeat_segments");
+  const Tensor in = dense(x);
+  Tensor y = Tensor::empty(with_extent(x, e.axis, segments.extent), x.dtype());
+  kernels::repeat_segments(size_of(x.dtype()), e.outer, segments.extent, e.inner, segments.count,
+                           segments.device(), in.address(), y.address());
+  return apply_op(
       "repeat_segments", {x}, y,
-      [axis = e.axis, offsets](const List& g, const auto&) { return List{segment_sum(g[0], axis, offsets)}; },
+      [axis = e.axis, segments](const List& g, const auto&) { return List{sum_of(g[0], axis, segments)}; },
       {.cost = cost_of(y, 0)});
 }
 
+}  // namespace
+
+Tensor segment_sum(const Tensor& x, int axis, const Offsets& offsets) {
+  return sum_of(x, axis, Segments(offsets));
+}
+
+Tensor repeat_segments(const Tensor& x, int axis, const Offsets& offsets) {
+  return repeat_of(x, axis, Segments(offsets));
+}
+
 Tensor segment_max(const Tensor& x, int axis, const Offsets& offsets) {
-  const Extents e = extents_of(x, axis, offsets, true, "segment_max");
+  const Segments segments(offsets);
+  const Extents e = extents_of(x, axis, segments, true, "segment_max");
   const Tensor in = dense(x);
-  Tensor y = Tensor::empty(with_extent(x, e.axis, e.segments), x.dtype());
-  Tensor first = Tensor::zeros(x.shape(), x.dtype());  // 1 at the largest
+  Tensor y = Tensor::empty(with_extent(x, e.axis, segments.count), x.dtype());
+  Tensor first = Tensor::empty(x.shape(), x.dtype());  // 1 at the largest
   dispatch_real(x.dtype(), "segment_max", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t s = 0; s < e.segments; ++s)
-        for (std::int64_t i = 0; i < e.inner; ++i) {
-          T top = -std::numeric_limits<T>::infinity();
-          std::int64_t where = -1;
-          for (std::int64_t k = offsets[static_cast<std::size_t>(s)];
-               k < offsets[static_cast<std::size_t>(s) + 1]; ++k) {
-            const std::int64_t at = (o * e.extent + k) * e.inner + i;
-            if (where >= 0 && !(in.data<T>()[at] > top)) continue;
-            top = in.data<T>()[at];
-            where = at;
-          }
-          y.data<T>()[(o * e.segments + s) * e.inner + i] = top;
-          if (where >= 0) first.data<T>()[where] = 1;
-        }
+    kernels::segment_max<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
+                            in.device<T>(), y.device<T>(), first.device<T>());
   });
   return apply_op("segment_max", {x}, y,
-                  [axis = e.axis, offsets, first](const List& g, const auto&) {
-                    return List{mul(first, repeat_segments(g[0], axis, offsets))};
+                  [axis = e.axis, segments, first](const List& g, const auto&) {
+                    return List{mul(first, repeat_of(g[0], axis, segments))};
                   },
                   {.cost = cost_of(x, 1)});
 }
 
 Tensor segment_softmax(const Tensor& x, int axis, const Offsets& offsets) {
-  const Extents e = extents_of(x, axis, offsets, true, "segment_softmax");
+  const Segments segments(offsets);
+  const Extents e = extents_of(x, axis, segments, true, "segment_softmax");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "segment_softmax", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t o = 0; o < e.outer; ++o)
-      for (std::int64_t s = 0; s < e.segments; ++s)
-        for (std::int64_t i = 0; i < e.inner; ++i) {
-          const std::int64_t begin = offsets[static_cast<std::size_t>(s)],
-                             end = offsets[static_cast<std::size_t>(s) + 1];
-          const auto at = [&](std::int64_t k) { return (o * e.extent + k) * e.inner + i; };
-          T top = -std::numeric_limits<T>::infinity(), total = 0;
-          for (std::int64_t k = begin; k < end; ++k) top = std::max(top, in.data<T>()[at(k)]);
-          for (std::int64_t k = begin; k < end; ++k)
-            total += y.data<T>()[at(k)] = std::exp(in.data<T>()[at(k)] - top);
-          for (std::int64_t k = begin; k < end; ++k) y.data<T>()[at(k)] /= total;
-        }
+    kernels::segment_softmax<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
+                                in.device<T>(), y.device<T>());
   });
   return apply_op("segment_softmax", {x}, y,
-                  [axis = e.axis, offsets](const List& g, const VjpContext& context) {
+                  [axis = e.axis, segments](const List& g, const VjpContext& context) {
                     const Tensor p = context.output(0);
-                    const Tensor inner = segment_sum(mul(p, g[0]), axis, offsets);
-                    return List{mul(p, sub(g[0], repeat_segments(inner, axis, offsets)))};
+                    const Tensor inner = sum_of(mul(p, g[0]), axis, segments);
+                    return List{mul(p, sub(g[0], repeat_of(inner, axis, segments)))};
                   },
                   {.cost = cost_of(x, 24), .save_outputs = true});
 }

@@ -1,6 +1,7 @@
 #include "src/tensor/scan.hpp"
 
-#include "src/tensor/strided.hpp"
+#include "kernels/reductions.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
@@ -19,27 +20,14 @@ Tensor shifted(const Tensor& x, int axis, int by) {
 Tensor diagonal_scan(const Tensor& a, const Tensor& b, int axis, bool reverse) {
   axis = normal_axis(axis, b.rank(), "diagonal_scan");
   RANKINE_ASSERT(a.dtype() == b.dtype(), "diagonal_scan: factors and terms of one type");
-  const Tensor factors = expand(a, b.shape()), f = factors.detach();
-  const std::int64_t steps = b.extent(axis);
-  Tensor h = b.clone();
-  // One step at a time: rows of h and a without the axis.
-  Shape shape = b.shape(), rows = h.strides(), factor_rows = f.strides();
-  shape.erase(axis);
-  rows.erase(axis);
-  factor_rows.erase(axis);
-  const std::int64_t row = h.strides()[axis], factor_row = f.strides()[axis];
+  const Tensor factors = expand(a, b.shape()), f = dense(factors), terms = dense(b);
+  Tensor h = Tensor::empty(b.shape(), b.dtype());
+  const std::int64_t outer = axis == 0 ? 1 : extents(b.shape(), 0, axis),
+                     inner = extents(b.shape(), axis + 1);
   dispatch_floating(b.dtype(), "diagonal_scan", [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t k = 1; k < steps; ++k) {
-      const std::int64_t t = reverse ? steps - 1 - k : k;
-      T* to = h.data<T>() + t * row;
-      const T* from = to + (reverse ? row : -row);
-      const T* factor = f.data<T>() + t * factor_row;
-      for_each_strided<2>(shape, {rows, factor_rows}, [&](std::int64_t n, auto start, auto step) {
-        for (std::int64_t i = 0; i < n; ++i)
-          to[start[0] + i * step[0]] += factor[start[1] + i * step[1]] * from[start[0] + i * step[0]];
-      });
-    }
+    kernels::diagonal_scan<T>(outer, b.extent(axis), inner, reverse, f.device<T>(), terms.device<T>(),
+                              h.device<T>());
   });
   const int forward = reverse ? -1 : 1;
   const double n = static_cast<double>(b.count()) * (is_complex(b.dtype()) ? 4 : 1);

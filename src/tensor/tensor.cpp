@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/indexing.hpp"
 #include "src/tensor/strided.hpp"
 
 namespace rankine {
@@ -91,19 +92,14 @@ Tensor Tensor::empty(const Shape& shape, DType type) {
   return out;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType type) {
-  Tensor out = empty(shape, type);
-  if (shape.count() > 0) std::memset(out.raw(), 0, static_cast<std::size_t>(shape.count()) * size_of(type));
-  return out;
-}
+Tensor Tensor::zeros(const Shape& shape, DType type) { return full(shape, type, 0); }
 
 Tensor Tensor::full(const Shape& shape, DType type, double value) {
   Tensor out = empty(shape, type);
   dispatch_any(type, [&](auto zero) {
     using T = decltype(zero);
-    T* data = out.data<T>();
     const T filler = static_cast<T>(value);
-    for (std::int64_t i = 0, end = out.count(); i < end; ++i) data[i] = filler;
+    kernels::fill(sizeof(T), out.count(), &filler, out.address());
   });
   return out;
 }
@@ -167,15 +163,16 @@ double Tensor::item() const {
 
 std::vector<double> Tensor::to_vector() const {
   std::vector<double> out(static_cast<std::size_t>(count()));
-  const Tensor dense = contiguous() ? *this : clone();
+  const std::vector<std::byte> bytes = to_bytes();
   dispatch_any(dtype_, [&](auto zero) {
     using T = decltype(zero);
-    const T* data = dense.data<T>();
     for (std::size_t i = 0; i < out.size(); ++i) {
+      T value;
+      std::memcpy(static_cast<void*>(&value), bytes.data() + i * sizeof(T), sizeof(T));
       if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>) {
-        out[i] = data[i].real();
+        out[i] = value.real();
       } else {
-        out[i] = static_cast<double>(data[i]);
+        out[i] = static_cast<double>(value);
       }
     }
   });
@@ -201,23 +198,8 @@ void Tensor::assign(const Tensor& from) const {
                                                                      name_of(from.dtype_) + " to " +
                                                                      shape_.text() + " " + name_of(dtype_));
   if (count() == 0) return;
-  if (contiguous() && from.contiguous()) {
-    std::memmove(raw(), from.raw(), static_cast<std::size_t>(count()) * size_of(dtype_));
-    return;
-  }
-  dispatch_any(dtype_, [&](auto zero) {
-    using T = decltype(zero);
-    for_each_strided<2>(shape_, {strides_, from.strides_},
-                        [&, to = data<T>(), source = from.data<T>()](std::int64_t n, auto start, auto step) {
-                          T* y = to + start[0];
-                          const T* x = source + start[1];
-                          if (step[0] == 1 && step[1] == 1) {
-                            std::memcpy(static_cast<void*>(y), x, static_cast<std::size_t>(n) * sizeof(T));
-                          } else {
-                            for (std::int64_t i = 0; i < n; ++i) y[i * step[0]] = x[i * step[1]];
-                          }
-                        });
-  });
+  if (address() == from.address() && strides_ == from.strides_) return;
+  kernels::copy(size_of(dtype_), strided<2>(shape_, {strides_, from.strides_}), from.address(), address());
 }
 
 Tensor Tensor::detach() const {

@@ -85,6 +85,8 @@ class Tensor {
   /// The address of the first element in device memory; throws if T is not the dtype.
   template <class T>
   DevicePtr<T> device() const;
+  /// The same, of whatever type it is.
+  DevicePtr<std::byte> address() const;
   /// The address of the first element.
   void* raw() const;
   /// The same, typed; throws if T is not the dtype.
@@ -119,7 +121,6 @@ class Tensor {
   Tensor with_node(std::shared_ptr<Node> node, int output) const;
 
  private:
-  DevicePtr<std::byte> address() const;
   std::shared_ptr<Storage> storage_;
   std::int64_t offset_ = 0;
   Shape shape_, strides_;

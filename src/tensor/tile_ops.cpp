@@ -17,6 +17,12 @@ class LocalTileSum final : public TileSum {
   void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const override {
     tree_sum_parts(parts, tiles_, 0, tiles_, total);
   }
+  void sum_parts(const std::vector<kernels::Part<float>>& parts, DevicePtr<float> total) const override {
+    kernels::sum_parts(parts, 0, tiles_, total);
+  }
+  void sum_parts(const std::vector<kernels::Part<double>>& parts, DevicePtr<double> total) const override {
+    kernels::sum_parts(parts, 0, tiles_, total);
+  }
 
  private:
   std::int64_t tiles_;
@@ -32,8 +38,34 @@ class DistributedTileSum final : public TileSum {
   void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const override {
     tree_.sum_parts(parts, total);
   }
+  void sum_parts(const std::vector<kernels::Part<float>>& parts, DevicePtr<float> total) const override {
+    sum_on_device(parts, total);
+  }
+  void sum_parts(const std::vector<kernels::Part<double>>& parts, DevicePtr<double> total) const override {
+    sum_on_device(parts, total);
+  }
 
  private:
+  /// This rank's blocks are summed where they lie; what other ranks need goes through the host.
+  template <class T>
+  void sum_on_device(const std::vector<kernels::Part<T>>& parts, DevicePtr<T> total) const {
+    const std::vector<TileTree::Block> blocks = tree_.blocks();
+    if (tree_.rounds() == 0 && blocks.size() <= 1) {
+      const std::int64_t end = blocks.empty() ? 0 : blocks[0].end;
+      return kernels::sum_parts(parts, 0, end, total);
+    }
+    std::int64_t m = 0;
+    for (const kernels::Part<T>& part : parts) m += part.width;
+    const Tensor sums = Tensor::empty({static_cast<std::int64_t>(blocks.size()), m}, dtype_of<T>);
+    for (std::size_t i = 0; i < blocks.size(); ++i)
+      kernels::sum_parts(parts, blocks[i].begin, blocks[i].end,
+                         sums.device<T>() + static_cast<std::int64_t>(i) * m);
+    std::vector<T> on_host(static_cast<std::size_t>(sums.count())), all(static_cast<std::size_t>(m));
+    copy_to_host(on_host.data(), sums.device<T>(), sums.count());
+    tree_.sum_blocks(std::span<const T>(on_host), std::span<T>(all));
+    copy_to_device(total, all.data(), m);
+  }
+
   TileTree tree_;
 };
 
@@ -54,10 +86,9 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
   const Tensor sum = Tensor::empty({width}, type);
   dispatch_real(type, "sum_over_tiles", [&](auto zero) {
     using T = decltype(zero);
-    std::vector<std::span<const T>> values;
-    for (const Tensor& part : from)
-      values.emplace_back(part.data<T>(), static_cast<std::size_t>(part.count()));
-    tiles->sum_parts(values, std::span<T>(sum.data<T>(), static_cast<std::size_t>(width)));
+    std::vector<kernels::Part<T>> values;
+    for (const Tensor& part : from) values.push_back({part.device<T>(), extents(part.shape(), 1)});
+    tiles->sum_parts(values, sum.device<T>());
   });
   return {sum, {static_cast<double>(read), static_cast<double>((read + width) * size_of(type))}};
 }

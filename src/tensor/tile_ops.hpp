@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/reductions.hpp"
 #include "src/comm/tile_tree.hpp"
 #include "src/tensor/ops.hpp"
 
@@ -20,10 +21,17 @@ class TileSum {
   /// Parts [L][m_i] to total, the m_i side by side.
   virtual void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const = 0;
   virtual void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const = 0;
+  /// The same in device memory.
+  virtual void sum_parts(const std::vector<kernels::Part<float>>& parts, DevicePtr<float> total) const = 0;
+  virtual void sum_parts(const std::vector<kernels::Part<double>>& parts, DevicePtr<double> total) const = 0;
   /// [L][m] to [m].
   template <class T>
   void sum(std::span<const T> values, std::span<T> total) const {
     sum_parts(std::span<const std::span<const T>>(&values, 1), total);
+  }
+  template <class T>
+  void sum(DevicePtr<const T> values, std::int64_t m, DevicePtr<T> total) const {
+    sum_parts(std::vector<kernels::Part<T>>{{values, m}}, total);
   }
 };
 using SharedTileSum = std::shared_ptr<const TileSum>;

@@ -1,0 +1,480 @@
+#include "kernels/reductions.hpp"
+
+#include <algorithm>
+
+#include "kernels/elements.hpp"
+#include "kernels/reduce.hpp"
+#include "kernels/rows.hpp"
+
+namespace rankine::kernels {
+namespace reductions {
+
+template <class T>
+struct LoadElement {
+  View<const T> x;
+  RANKINE_KERNEL const T& operator()(std::int64_t i) const { return x[i]; }
+};
+
+/// The largest power of two times `leaf` below n > leaf.
+RANKINE_FORCEINLINE std::int64_t tree_middle(std::int64_t n, std::int64_t leaf) {
+  std::int64_t half = leaf;
+  while (2 * half < n) half *= 2;
+  return half;
+}
+
+/// Sum of load(k), k < n, n > 0: leaves in order, then pairs of neighbours, as tree_middle() divides n. What
+/// is open is kept in a stack of whole sub-trees.
+template <class T, class Load>
+RANKINE_FORCEINLINE T tree_of_leaves(std::int64_t n, std::int64_t leaf, const Load& load) {
+  T open[48];
+  int depth = 0;
+  for (std::int64_t begin = 0, leaves = 1; begin < n; begin += leaf, ++leaves) {
+    T sum = load(begin);
+    const std::int64_t end = begin + leaf < n ? begin + leaf : n;
+    for (std::int64_t k = begin + 1; k < end; ++k) sum = sum + load(k);
+    for (std::int64_t pairs = leaves; pairs % 2 == 0; pairs /= 2) sum = open[--depth] + sum;
+    open[depth++] = sum;
+  }
+  T sum = open[--depth];
+  while (depth > 0) sum = open[--depth] + sum;
+  return sum;
+}
+
+// Columns that the host sums at once: they stay in the first-level cache with the partial sums.
+inline constexpr std::int64_t kSumLeaf = 4, kPartLeaf = 2;
+
+#if !RANKINE_ON_DEVICE
+inline constexpr std::int64_t kStrip = 1024;
+
+/// The same tree for m columns at once. `partial` has m elements for each division.
+template <class T>
+void sum_strip(std::int64_t n, std::int64_t leaf, std::int64_t m, std::int64_t stride, const T* x, T* y,
+               T* partial) {
+  if (n <= leaf) {
+    if (n == 1) {
+      std::copy_n(x, m, y);
+      return;
+    }
+    for (std::int64_t i = 0; i < m; ++i) y[i] = x[i] + x[stride + i];
+    for (std::int64_t k = 2; k < n; ++k)
+      for (std::int64_t i = 0; i < m; ++i) y[i] = y[i] + x[k * stride + i];
+    return;
+  }
+  const std::int64_t half = tree_middle(n, leaf);
+  sum_strip(half, leaf, m, stride, x, y, partial);
+  sum_strip(n - half, leaf, m, stride, x + half * stride, partial, partial + m);
+  for (std::int64_t i = 0; i < m; ++i) y[i] = y[i] + partial[i];
+}
+
+template <class T>
+void sum_strip(std::int64_t n, std::int64_t leaf, std::int64_t m, std::int64_t stride, const T* x, T* y) {
+  if (n == 0) {
+    std::fill_n(y, m, T(0));
+    return;
+  }
+  std::int64_t divisions = 0;
+  for (std::int64_t left = n; left > leaf; left = tree_middle(left, leaf)) ++divisions;
+  // Few divisions, as almost always, need no memory of their own.
+  constexpr std::size_t usual = 10 * kStrip;
+  const auto size = static_cast<std::size_t>(divisions * m);
+  if (size <= usual) {
+    alignas(T) std::byte room[usual * sizeof(T)];
+    sum_strip(n, leaf, m, stride, x, y, reinterpret_cast<T*>(room));
+  } else {
+    std::vector<T> partial(size);
+    sum_strip(n, leaf, m, stride, x, y, partial.data());
+  }
+}
+#endif
+
+template <class T>
+struct SumColumns {
+  std::int64_t n, inner;
+  View<const T> x;
+  View<T> y;
+#if RANKINE_ON_DEVICE
+  RANKINE_KERNEL void operator()(std::int64_t i) const {
+    const std::int64_t from = i / inner * n * inner + i % inner;
+    y[i] =
+        n == 0 ? T(0) : tree_of_leaves<T>(n, kSumLeaf, [&](std::int64_t k) { return x[from + k * inner]; });
+  }
+#else
+  void operator()(std::int64_t block) const {
+    const std::int64_t strips = (inner + kStrip - 1) / kStrip, o = block / strips;
+    const std::int64_t i = block % strips * kStrip, m = inner - i < kStrip ? inner - i : kStrip;
+    sum_strip(n, kSumLeaf, m, inner, x.at(o * n * inner + i), y.at(o * inner + i));
+  }
+#endif
+};
+
+inline constexpr int kPartsAtOnce = 32;
+template <class T>
+struct SumParts {
+  std::int64_t begin, end;
+  int count;
+  List<std::int64_t, kPartsAtOnce> width, first;  // `first` column or strip of each part
+  List<View<const T>, kPartsAtOnce> values;
+  List<View<T>, kPartsAtOnce> total;
+  RANKINE_KERNEL void operator()(std::int64_t i) const {
+    int p = 0;
+    while (p + 1 < count && i >= first[p + 1]) ++p;
+    i -= first[p];
+#if RANKINE_ON_DEVICE
+    const std::int64_t m = width[p], from = begin * m + i;
+    total[p][i] = begin == end ? T(0) : tree_of_leaves<T>(end - begin, kPartLeaf, [&](std::int64_t k) {
+      return values[p][from + k * m];
+    });
+#else
+    const std::int64_t column = i * kStrip, m = width[p] - column < kStrip ? width[p] - column : kStrip;
+    sum_strip(end - begin, kPartLeaf, m, width[p], values[p].at(begin * width[p] + column),
+              total[p].at(column));
+#endif
+  }
+};
+
+template <class T>
+struct FirstExtreme {
+  std::int64_t n, inner;
+  bool largest;
+  View<const T> x;
+  View<std::int64_t> index;
+  RANKINE_KERNEL void operator()(std::int64_t o, const Columns& columns) const {
+    columns.each([&](std::int64_t i) {
+      const std::int64_t from = o * n * inner + i;
+      std::int64_t best = 0;
+      T top = x[from];
+      for (std::int64_t k = 1; k < n; ++k) {
+        const T here = x[from + k * inner];
+        if (largest ? here > top : here < top) {
+          best = k;
+          top = here;
+        }
+      }
+      index[o * inner + i] = best;
+    });
+  }
+};
+template <class T>
+struct AtIndex {
+  std::int64_t n, inner;
+  View<const std::int64_t> index;
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, const Columns& columns) const {
+    columns.each([&](std::int64_t i) {
+      const std::int64_t at = o * inner + i;
+      y[at] = x[(o * n + index[at]) * inner + i];
+    });
+  }
+};
+template <class T>
+struct MarkIndex {
+  std::int64_t n, inner;
+  View<const std::int64_t> index;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t k, const Columns& columns) const {
+    const std::int64_t row = o * n + k;
+    columns.each([&](std::int64_t i) { y[row * inner + i] = index[o * inner + i] == k ? T(1) : T(0); });
+  }
+};
+
+struct CountAndFirst {
+  RANKINE_FORCEINLINE static NotFiniteFlag identity() { return {0, INT64_MAX}; }
+  RANKINE_FORCEINLINE static NotFiniteFlag combine(const NotFiniteFlag& a, const NotFiniteFlag& b) {
+    return {a.count + b.count, b.first < a.first ? b.first : a.first};
+  }
+};
+template <class T>
+struct LoadNotFinite {
+  int parts;
+  View<const T> x;
+  RANKINE_KERNEL NotFiniteFlag operator()(std::int64_t i) const {
+    bool finite = true;
+    for (int p = 0; p < parts; ++p) {
+      const T v = x[i * parts + p];
+      finite = finite && v - v == T(0);
+    }
+    return finite ? CountAndFirst::identity() : NotFiniteFlag{1, i};
+  }
+};
+
+/// What runs along n for many columns [outer, inner]: on the host a block of them takes each step together.
+template <class Step>
+struct Recurrence {
+  std::int64_t outer, n, inner, per, strips;  // `per` of outer or of inner are a block
+  bool reverse;
+  Step step;
+  RANKINE_KERNEL void operator()(std::int64_t block) const {
+#if RANKINE_ON_DEVICE
+    const std::int64_t o0 = block / inner, o1 = o0 + 1, i0 = block % inner, i1 = i0 + 1;
+#else
+    const std::int64_t o0 = strips > 1 ? block / strips : block * per;
+    const std::int64_t o1 = strips > 1 ? o0 + 1 : (o0 + per < outer ? o0 + per : outer);
+    const std::int64_t i0 = strips > 1 ? block % strips * per : 0;
+    const std::int64_t i1 = strips > 1 && i0 + per < inner ? i0 + per : inner;
+#endif
+    const Step local = step;
+    for (std::int64_t k = 0; k < n; ++k) {
+      const std::int64_t here = reverse ? n - 1 - k : k, before = reverse ? inner : -inner;
+      for (std::int64_t o = o0; o < o1; ++o) {
+        const std::int64_t row = (o * n + here) * inner;
+        const Columns columns{row + i0, row + i1};
+        if (k == 0)
+          columns.each([&](std::int64_t i) { local.start(i); });
+        else
+          columns.each([&](std::int64_t i) { local.next(i, i + before); });
+      }
+    }
+  }
+};
+template <class Step>
+void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
+                const Step& step) {
+  if (outer <= 0 || n <= 0 || inner <= 0) return;
+#if RANKINE_ON_DEVICE
+  device_range(name, outer * inner, Recurrence<Step>{outer, n, inner, 1, 1, reverse, step});
+#else
+  const std::int64_t strips = (inner + kColumnsPerBlock - 1) / kColumnsPerBlock;
+  const std::int64_t per = strips > 1 ? kColumnsPerBlock : (64 + inner - 1) / inner;
+  host_blocks(name, strips > 1 ? outer * strips : (outer + per - 1) / per,
+              Recurrence<Step>{outer, n, inner, per, strips, reverse, step});
+#endif
+}
+
+template <class T>
+struct CumulativeSum {
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void start(std::int64_t i) const { y[i] = x[i]; }
+  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const { y[i] = x[i] + y[before]; }
+};
+template <class T>
+struct DiagonalScan {
+  View<const T> a, b;
+  View<T> h;
+  RANKINE_KERNEL void start(std::int64_t i) const { h[i] = b[i]; }
+  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const {
+    h[i] = b[i] + times(T(a[i]), T(h[before]));
+  }
+};
+
+template <class T>
+struct SegmentSum {
+  std::int64_t n, inner, segments;
+  View<const std::int64_t> offsets;
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
+    if (inner == 1) {
+      T sum(0);
+      for (std::int64_t k = begin; k < end; ++k) sum += x[o * n + k];
+      y[row] = sum;
+      return;
+    }
+    columns.each([&](std::int64_t i) { y[row * inner + i] = T(0); });
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int64_t from = (o * n + k) * inner;
+      columns.each([&](std::int64_t i) { y[row * inner + i] += x[from + i]; });
+    }
+  }
+};
+template <class T>
+struct SegmentMax {
+  std::int64_t n, inner, segments;
+  View<const std::int64_t> offsets;
+  View<const T> x;
+  View<T> y, mark;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
+    columns.each([&](std::int64_t i) {
+      T top = -static_cast<T>(HUGE_VAL);
+      std::int64_t where = -1;
+      for (std::int64_t k = begin; k < end; ++k) {
+        const std::int64_t at = (o * n + k) * inner + i;
+        mark[at] = T(0);
+        if (where >= 0 && !(x[at] > top)) continue;
+        top = x[at];
+        where = at;
+      }
+      y[row * inner + i] = top;
+      if (where >= 0) mark[where] = T(1);
+    });
+  }
+};
+template <class T>
+struct SegmentSoftmax {
+  std::int64_t n, inner, segments;
+  View<const std::int64_t> offsets;
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t begin = offsets[s], end = offsets[s + 1];
+    columns.each([&](std::int64_t i) {
+      T top = -static_cast<T>(HUGE_VAL), total = 0;
+      for (std::int64_t k = begin; k < end; ++k) top = larger(top, T(x[(o * n + k) * inner + i]));
+      for (std::int64_t k = begin; k < end; ++k) {
+        const std::int64_t at = (o * n + k) * inner + i;
+        const T value = std::exp(x[at] - top);
+        y[at] = value;
+        total += value;
+      }
+      for (std::int64_t k = begin; k < end; ++k) y[(o * n + k) * inner + i] /= total;
+    });
+  }
+};
+template <class W>
+struct RepeatSegments {
+  std::int64_t n, inner, segments;
+  View<const std::int64_t> offsets;
+  View<const W> x;
+  View<W> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t s, const Columns& columns) const {
+    const std::int64_t row = o * segments + s, begin = offsets[s], end = offsets[s + 1];
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int64_t to = (o * n + k) * inner;
+      columns.each([&](std::int64_t i) { y[to + i] = x[row * inner + i]; });
+    }
+  }
+};
+
+}  // namespace reductions
+
+using namespace reductions;
+
+std::int64_t sum_rows_workspace(std::int64_t rows, std::int64_t n) { return reduce_workspace(rows, n); }
+
+template <class T>
+void sum_rows(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y, DevicePtr<T> work) {
+  using E = Element<T>;
+  reduce<Sum<E>>("sum_rows", LoadElement<E>{elements(x)}, rows, n, elements(y), elements(work));
+}
+
+template <class T>
+void sum_columns(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const T> x,
+                 DevicePtr<T> y) {
+  const SumColumns<Element<T>> body{n, inner, elements(x), elements(y)};
+#if RANKINE_ON_DEVICE
+  device_range("sum_columns", outer * inner, body);
+#else
+  host_blocks("sum_columns", outer * ((inner + kStrip - 1) / kStrip), body);
+#endif
+}
+
+template <class T>
+void sum_parts(const std::vector<Part<T>>& parts, std::int64_t begin, std::int64_t end, DevicePtr<T> total) {
+  std::int64_t to = 0;
+  for (std::size_t i = 0; i < parts.size();) {
+    SumParts<T> body{};
+    body.begin = begin;
+    body.end = end;
+    std::int64_t work = 0;
+    for (int p = 0; p < kPartsAtOnce && i < parts.size(); ++p, ++i) {
+      body.count = p + 1;
+      body.width[p] = parts[i].width;
+      body.first[p] = work;
+      body.values[p] = parts[i].values;
+      body.total[p] = total + to;
+      to += parts[i].width;
+#if RANKINE_ON_DEVICE
+      work += parts[i].width;
+#else
+      work += (parts[i].width + kStrip - 1) / kStrip;
+#endif
+    }
+    units("sum_parts", work, body);
+  }
+}
+
+template <class T>
+void first_extreme(std::int64_t outer, std::int64_t n, std::int64_t inner, bool largest, DevicePtr<const T> x,
+                   DevicePtr<std::int64_t> index) {
+  columns("first_extreme", outer, inner, FirstExtreme<T>{n, inner, largest, x, index});
+}
+template <class T>
+void at_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
+              DevicePtr<const T> x, DevicePtr<T> y) {
+  columns("at_index", outer, inner, AtIndex<T>{n, inner, index, x, y});
+}
+template <class T>
+void mark_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
+                DevicePtr<T> y) {
+  grid("mark_index", outer, n, inner, MarkIndex<T>{n, inner, index, y});
+}
+
+std::int64_t count_not_finite_workspace(std::int64_t n) { return reduce_workspace(1, n); }
+
+template <class T>
+void count_not_finite(std::int64_t n, int parts, DevicePtr<const T> x, DevicePtr<NotFiniteFlag> flag,
+                      DevicePtr<NotFiniteFlag> work) {
+  reduce<CountAndFirst>("not_finite", LoadNotFinite<T>{parts, x}, 1, n, flag, work);
+}
+
+template <class T>
+void cumulative_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
+                    DevicePtr<const T> x, DevicePtr<T> y) {
+  recurrence("cumulative_sum", outer, n, inner, reverse, CumulativeSum<Element<T>>{elements(x), elements(y)});
+}
+template <class T>
+void diagonal_scan(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse, DevicePtr<const T> a,
+                   DevicePtr<const T> b, DevicePtr<T> h) {
+  recurrence("diagonal_scan", outer, n, inner, reverse,
+             DiagonalScan<Element<T>>{elements(a), elements(b), elements(h)});
+}
+
+template <class T>
+void segment_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
+                 DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
+  grid("segment_sum", outer, segments, inner,
+       SegmentSum<Element<T>>{n, inner, segments, offsets, elements(x), elements(y)});
+}
+template <class T>
+void segment_max(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
+                 DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y,
+                 DevicePtr<T> first) {
+  grid("segment_max", outer, segments, inner, SegmentMax<T>{n, inner, segments, offsets, x, y, first});
+}
+template <class T>
+void segment_softmax(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
+                     DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
+  grid("segment_softmax", outer, segments, inner, SegmentSoftmax<T>{n, inner, segments, offsets, x, y});
+}
+void repeat_segments(std::size_t bytes, std::int64_t outer, std::int64_t n, std::int64_t inner,
+                     std::int64_t segments, DevicePtr<const std::int64_t> offsets,
+                     DevicePtr<const std::byte> x, DevicePtr<std::byte> y) {
+  for_word(bytes, [&](auto word) {
+    using W = decltype(word);
+    grid("repeat_segments", outer, segments, inner,
+         RepeatSegments<W>{n, inner, segments, offsets, x.as<const W>(), y.as<W>()});
+  });
+}
+
+using Int = std::int64_t;
+#define RANKINE_INSTANTIATE(T)                                                                               \
+  template void sum_rows<T>(Int, Int, DevicePtr<const T>, DevicePtr<T>, DevicePtr<T>);                       \
+  template void sum_columns<T>(Int, Int, Int, DevicePtr<const T>, DevicePtr<T>);                             \
+  template void cumulative_sum<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<T>);                    \
+  template void diagonal_scan<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>); \
+  template void segment_sum<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>);
+RANKINE_INSTANTIATE(float)
+RANKINE_INSTANTIATE(double)
+RANKINE_INSTANTIATE(std::complex<float>)
+RANKINE_INSTANTIATE(std::complex<double>)
+#undef RANKINE_INSTANTIATE
+
+#define RANKINE_INSTANTIATE(T)                                                                             \
+  template void sum_parts<T>(const std::vector<Part<T>>&, Int, Int, DevicePtr<T>);                         \
+  template void first_extreme<T>(Int, Int, Int, bool, DevicePtr<const T>, DevicePtr<Int>);                 \
+  template void at_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>);        \
+  template void mark_index<T>(Int, Int, Int, DevicePtr<const Int>, DevicePtr<T>);                          \
+  template void count_not_finite<T>(Int, int, DevicePtr<const T>, DevicePtr<NotFiniteFlag>,                \
+                                    DevicePtr<NotFiniteFlag>);                                             \
+  template void segment_max<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>, DevicePtr<T>, \
+                               DevicePtr<T>);                                                              \
+  template void segment_softmax<T>(Int, Int, Int, Int, DevicePtr<const Int>, DevicePtr<const T>,           \
+                                   DevicePtr<T>);
+RANKINE_INSTANTIATE(float)
+RANKINE_INSTANTIATE(double)
+#undef RANKINE_INSTANTIATE
+
+}  // namespace rankine::kernels
