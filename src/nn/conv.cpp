@@ -51,9 +51,13 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGe
   const Tensor space = Tensor::empty({kernels::conv_forward_workspace(e)}, x.dtype());
   dispatch_real(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
+    const HostWrite<T> scratch(space);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostRead<T>> weights_at(weights);
+    const HostSlices<HostRead<T>> offsets_at(offsets);
+    const HostSlices<HostWrite<T>> y_at(y);
     for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::conv_forward(e, slice_data<T>(in, l), slice_data<T>(weights, l), slice_data<T>(offsets, l),
-                            slice_data<T>(y, l), space.data<T>());
+      kernels::conv_forward(e, in_at[l], weights_at[l], offsets_at[l], y_at[l], scratch.get());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(bias.defined() ? 3 : 2);
@@ -77,9 +81,12 @@ Tensor conv2d_transpose(const Tensor& y, const Tensor& w, const Tensor& bias, co
   const Tensor space = Tensor::empty({kernels::conv_backward_data_workspace(e)}, y.dtype());
   dispatch_real(y.dtype(), "conv2d_transpose", [&](auto zero) {
     using T = decltype(zero);
+    const HostWrite<T> scratch(space);
+    const HostSlices<HostRead<T>> from_at(from);
+    const HostSlices<HostRead<T>> weights_at(weights);
+    const HostSlices<HostWrite<T>> x_at(x);
     for (std::int64_t l = 0; l < y.extent(0); ++l)
-      kernels::conv_backward_data(e, slice_data<T>(from, l), slice_data<T>(weights, l), slice_data<T>(x, l),
-                                  space.data<T>());
+      kernels::conv_backward_data(e, from_at[l], weights_at[l], x_at[l], scratch.get());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(2);
@@ -103,9 +110,12 @@ Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geom
   const Tensor space = Tensor::empty({kernels::conv_backward_weights_workspace(e)}, x.dtype());
   dispatch_real(x.dtype(), "conv2d_weights", [&](auto zero) {
     using T = decltype(zero);
+    const HostWrite<T> scratch(space);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostRead<T>> from_at(from);
+    const HostSlices<HostWrite<T>> w_at(w);
     for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::conv_backward_weights(e, slice_data<T>(in, l), slice_data<T>(from, l), slice_data<T>(w, l),
-                                     space.data<T>());
+      kernels::conv_backward_weights(e, in_at[l], from_at[l], w_at[l], scratch.get());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(2);
@@ -127,9 +137,10 @@ Tensor sum_by_channel(const Tensor& x) {
   }
   dispatch_real(x.dtype(), "sum_by_channel", [&](auto zero) {
     using T = decltype(zero);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostWrite<T>> y_at(y);
     for (std::int64_t l = 0; l < shards; ++l)
-      kernels::channel_sums(batch, channels, extents(x.shape(), 2) / channels, slice_data<T>(in, l),
-                            slice_data<T>(y, l));
+      kernels::channel_sums(batch, channels, extents(x.shape(), 2) / channels, in_at[l], y_at[l]);
   });
   const auto vjp = [shape = x.shape()](const std::vector<Tensor>& g, const VjpContext&) {
     Shape column = shape;

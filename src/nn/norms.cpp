@@ -57,13 +57,17 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
 
   dispatch_real(x.dtype(), "batch_norm", [&](auto zero) {
     using T = decltype(zero);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostRead<T>> factors_at(factors);
+    const HostSlices<HostRead<T>> terms_at(terms);
+    const HostSlices<HostWrite<T>> y_at(y);
     // For each shard: its count, count * mean and count * mean^2 + deviation of each channel.
     const auto width = static_cast<std::size_t>(2 * C + 1);
     std::vector<double> moments(static_cast<std::size_t>(L) * width), total(width);
     std::vector<double> deviation(static_cast<std::size_t>(L * C));
-    double* m = mean.data<double>();
+    const HostWrite<double> m(mean), root_of(inverse);
     for (std::int64_t l = 0; l < L; ++l) {
-      kernels::channel_moments(B, C, space, slice_data<T>(in, l), m + l * C, deviation.data() + l * C);
+      kernels::channel_moments(B, C, space, in_at[l], m + l * C, deviation.data() + l * C);
       double* row = moments.data() + static_cast<std::size_t>(l) * width;
       row[2 * C] = shard_count;
       for (std::int64_t c = 0; c < C; ++c) {
@@ -103,14 +107,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
           variance = total[static_cast<std::size_t>(C + c)];
         }
         const double root = 1 / std::sqrt(variance + epsilon);
-        inverse.data<double>()[l * C + c] = root;
-        const double a = root * (factors.defined() ? static_cast<double>(slice_data<T>(factors, l)[c]) : 1);
+        root_of[l * C + c] = root;
+        const double a = root * (factors.defined() ? static_cast<double>(factors_at[l][c]) : 1);
         factor[i] = static_cast<T>(a);
-        term[i] = static_cast<T>((terms.defined() ? static_cast<double>(slice_data<T>(terms, l)[c]) : 0) -
-                                 a * m[l * C + c]);
+        term[i] =
+            static_cast<T>((terms.defined() ? static_cast<double>(terms_at[l][c]) : 0) - a * m[l * C + c]);
       }
-      kernels::channel_affine(B, C, space, slice_data<T>(in, l), factor.data(), term.data(),
-                              slice_data<T>(y, l));
+      kernels::channel_affine(B, C, space, in_at[l], factor.data(), term.data(), y_at[l]);
     }
   });
 
@@ -129,24 +132,28 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
     }
     dispatch_real(x.dtype(), "batch_norm", [&](auto zero) {
       using T = decltype(zero);
+      const HostSlices<HostRead<T>> in_at(in);
+      const HostSlices<HostRead<T>> dy_at(dy);
+      const HostSlices<HostRead<T>> factors_at(factors);
+      const HostSlices<HostWrite<T>> dgamma_at(dgamma);
+      const HostSlices<HostWrite<T>> dbeta_at(dbeta);
       // By shard: sum u and sum u (x - mean) for u = gamma dy.
       std::vector<double> sums(static_cast<std::size_t>(2 * L * C)), total(static_cast<std::size_t>(2 * C));
-      const double* m = mean.data<double>();
-      const double* root = inverse.data<double>();
+      const HostRead<double> m(mean), root(inverse);
       for (std::int64_t l = 0; l < L; ++l) {
         double* plain = sums.data() + 2 * l * C;
         double* centred = plain + C;
-        kernels::channel_norm_sums(B, C, space, slice_data<T>(in, l), slice_data<T>(dy, l), m + l * C, plain,
-                                   centred);
+        kernels::channel_norm_sums(B, C, space, in_at[l], dy_at[l], m + l * C, plain, centred);
         for (std::int64_t c = 0; c < C; ++c) {
-          slice_data<T>(dgamma, l)[c] = static_cast<T>(centred[c] * root[l * C + c]);
-          slice_data<T>(dbeta, l)[c] = static_cast<T>(plain[c]);
-          const double factor = factors.defined() ? static_cast<double>(slice_data<T>(factors, l)[c]) : 1;
+          dgamma_at[l][c] = static_cast<T>(centred[c] * root[l * C + c]);
+          dbeta_at[l][c] = static_cast<T>(plain[c]);
+          const double factor = factors.defined() ? static_cast<double>(factors_at[l][c]) : 1;
           plain[c] *= factor;
           centred[c] *= factor;
         }
       }
       if (!context.needs(0)) return;
+      const HostSlices<HostWrite<T>> dx_at(dx);
       if (shards) shards->sum(std::span<const double>(sums), std::span<double>(total));
       std::vector<T> a(static_cast<std::size_t>(C)), b(a), d(a);
       for (std::int64_t l = 0; l < L; ++l) {
@@ -154,14 +161,14 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
         for (std::int64_t c = 0; c < C; ++c) {
           const auto i = static_cast<std::size_t>(c);
           const double r = root[l * C + c];
-          const double factor = factors.defined() ? static_cast<double>(slice_data<T>(factors, l)[c]) : 1;
+          const double factor = factors.defined() ? static_cast<double>(factors_at[l][c]) : 1;
           const double bend = -r * r * r * mine[C + c] / count;
           a[i] = static_cast<T>(r * factor);
           b[i] = static_cast<T>(bend);
           d[i] = static_cast<T>(-r * mine[c] / count - bend * m[l * C + c]);
         }
-        kernels::channel_norm_backward(B, C, space, slice_data<T>(in, l), slice_data<T>(dy, l), a.data(),
-                                       b.data(), d.data(), slice_data<T>(dx, l));
+        kernels::channel_norm_backward(B, C, space, in_at[l], dy_at[l], a.data(), b.data(), d.data(),
+                                       dx_at[l]);
       }
     });
     count_cost("batch_norm_backward", {8 * static_cast<double>(x.count()), 5 * bytes_of(x)});
@@ -183,9 +190,12 @@ Tensor channel_affine(const Tensor& x, const Tensor& factor, const Tensor& term)
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "channel_affine", [&](auto zero) {
     using T = decltype(zero);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostRead<T>> a_at(a);
+    const HostSlices<HostRead<T>> b_at(b);
+    const HostSlices<HostWrite<T>> y_at(y);
     for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::channel_affine(x.extent(1), C, extents(x.shape(), 2) / C, slice_data<T>(in, l),
-                              slice_data<T>(a, l), slice_data<T>(b, l), slice_data<T>(y, l));
+      kernels::channel_affine(x.extent(1), C, extents(x.shape(), 2) / C, in_at[l], a_at[l], b_at[l], y_at[l]);
   });
   const auto vjp = [x, factor](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(3);
@@ -255,11 +265,16 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
   const Tensor middle = how.centred ? Tensor::empty({L, rows.rows}, x.dtype()) : Tensor();
   dispatch_real(x.dtype(), "normalise_rows", [&](auto zero) {
     using T = decltype(zero);
+    const HostSlices<HostRead<T>> in_at(in);
+    const HostSlices<HostRead<T>> factors_at(factors);
+    const HostSlices<HostRead<T>> terms_at(terms);
+    const HostSlices<HostWrite<T>> y_at(y);
+    const HostSlices<HostWrite<T>> middle_at(middle);
+    const HostSlices<HostWrite<T>> inverse_at(inverse);
     for (std::int64_t l = 0; l < L; ++l)
       kernels::row_norm_forward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                   static_cast<T>(how.epsilon), slice_data<T>(in, l),
-                                   slice_data<T>(factors, l), slice_data<T>(terms, l), slice_data<T>(y, l),
-                                   slice_data<T>(middle, l), slice_data<T>(inverse, l));
+                                   static_cast<T>(how.epsilon), in_at[l], factors_at[l], terms_at[l], y_at[l],
+                                   middle_at[l], inverse_at[l]);
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (context.create_graph()) return row_norm_derivatives(x, gamma, beta, g[0], how);
@@ -272,12 +287,18 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
     }
     dispatch_real(x.dtype(), "normalise_rows", [&](auto zero) {
       using T = decltype(zero);
+      const HostSlices<HostRead<T>> in_at(in);
+      const HostSlices<HostRead<T>> dy_at(dy);
+      const HostSlices<HostRead<T>> factors_at(factors);
+      const HostSlices<HostRead<T>> middle_at(middle);
+      const HostSlices<HostRead<T>> inverse_at(inverse);
+      const HostSlices<HostWrite<T>> dx_at(dx);
+      const HostSlices<HostUpdate<T>> dgamma_at(dgamma);
+      const HostSlices<HostUpdate<T>> dbeta_at(dbeta);
       for (std::int64_t l = 0; l < L; ++l)
         kernels::row_norm_backward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                      slice_data<T>(in, l), slice_data<T>(dy, l), slice_data<T>(factors, l),
-                                      slice_data<T>(middle, l), slice_data<T>(inverse, l),
-                                      slice_data<T>(dx, l), slice_data<T>(dgamma, l),
-                                      slice_data<T>(dbeta, l));
+                                      in_at[l], dy_at[l], factors_at[l], middle_at[l], inverse_at[l],
+                                      dx_at[l], dgamma_at[l], dbeta_at[l]);
     });
     count_cost("normalise_rows_backward", {12 * static_cast<double>(x.count()), 3 * bytes_of(x)});
     std::vector<Tensor> back{dx};

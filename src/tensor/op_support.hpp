@@ -22,11 +22,20 @@ inline Tensor dense_slices(const Tensor& x) {
   return x.detach();
 }
 
-/// Slice `l` of what dense_slices() gave; null of an undefined tensor.
-template <class T>
-T* slice_data(const Tensor& x, std::int64_t l) {
-  return x.defined() ? x.data<T>() + l * x.strides()[0] : nullptr;
-}
+/// The slices of what dense_slices() gave, on the host; null of an undefined tensor. Access: HostRead<T>,
+/// HostWrite<T> or HostUpdate<T>.
+template <class Access>
+class HostSlices {
+ public:
+  explicit HostSlices(const Tensor& x) : access_(x), step_(x.defined() ? x.strides()[0] : 0) {}
+  typename Access::Pointer operator[](std::int64_t l) const {
+    return access_.get() == nullptr ? nullptr : access_.get() + l * step_;
+  }
+
+ private:
+  Access access_;
+  std::int64_t step_;
+};
 
 /// Null of an undefined tensor.
 template <class T>

@@ -16,11 +16,13 @@ void follow(const Tensor& running, const Tensor& fresh, double momentum, double 
   const std::int64_t copies = running.strides()[0] == 0 ? 1 : running.extent(0);
   dispatch_real(running.dtype(), "running statistics", [&](auto zero) {
     using T = decltype(zero);
+    const HostSlices<HostUpdate<T>> slice(slices);
+    const HostRead<double> from(fresh);
     for (std::int64_t l = 0; l < copies; ++l) {
-      T* to = slice_data<T>(slices, l);
+      T* to = slice[l];
       for (std::int64_t c = 0; c < fresh.count(); ++c) {
         const double old = static_cast<double>(to[c]);
-        to[c] = static_cast<T>(old + momentum * (factor * fresh.data<double>()[c] - old));
+        to[c] = static_cast<T>(old + momentum * (factor * from[c] - old));
       }
     }
   });
