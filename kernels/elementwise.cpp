@@ -62,13 +62,11 @@ struct AtMost {
     return static_cast<T>(a) < x ? static_cast<T>(a) : x;
   }
 };
+template <class T>
 struct Clamp {
   static constexpr bool kPlain = true;
-  double a, b;
-  template <class T>
-  RANKINE_FORCEINLINE T operator()(T x) const {
-    return kernels::clamp(x, static_cast<T>(a), static_cast<T>(b));
-  }
+  T a, b;
+  RANKINE_FORCEINLINE T operator()(T x) const { return kernels::clamp(x, a, b); }
 };
 // Conditions are judged in double, so that a float does not move onto its bound.
 struct Above {
@@ -324,7 +322,7 @@ void unary(Unary f, const Strided<2>& s, DevicePtr<const T> x, DevicePtr<T> y, N
     case Unary::at_most:
       return map("minimum", AtMost{p.a}, s, y, x);
     case Unary::clamp:
-      return map("clamp", Clamp{p.a, p.b}, s, y, x);
+      return map("clamp", Clamp<T>{static_cast<T>(p.a), static_cast<T>(p.b)}, s, y, x);
     case Unary::above:
       return map("above", Above{p.a}, s, y, x);
     case Unary::below:

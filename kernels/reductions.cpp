@@ -132,10 +132,9 @@ struct SumParts {
   }
 };
 
-template <class T>
+template <class T, bool kLargest>
 struct FirstExtreme {
   std::int64_t n, inner;
-  bool largest;
   View<const T> x;
   View<std::int64_t> index;
   RANKINE_KERNEL void operator()(std::int64_t o, const Columns& columns) const {
@@ -145,7 +144,7 @@ struct FirstExtreme {
       T top = x[from];
       for (std::int64_t k = 1; k < n; ++k) {
         const T here = x[from + k * inner];
-        if (largest ? here > top : here < top) {
+        if (kLargest ? here > top : here < top) {
           best = k;
           top = here;
         }
@@ -389,7 +388,10 @@ void sum_parts(const std::vector<Part<T>>& parts, std::int64_t begin, std::int64
 template <class T>
 void first_extreme(std::int64_t outer, std::int64_t n, std::int64_t inner, bool largest, DevicePtr<const T> x,
                    DevicePtr<std::int64_t> index) {
-  columns("first_extreme", outer, inner, FirstExtreme<T>{n, inner, largest, x, index});
+  if (largest)
+    columns("first_extreme", outer, inner, FirstExtreme<T, true>{n, inner, x, index});
+  else
+    columns("first_extreme", outer, inner, FirstExtreme<T, false>{n, inner, x, index});
 }
 template <class T>
 void at_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
