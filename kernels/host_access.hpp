@@ -46,7 +46,7 @@ class HostAccess {
   template <class Tensor>
   requires requires(const Tensor& x) { x.reach(); }
   explicit HostAccess(const Tensor& x)
-      : HostAccess(x.defined() ? x.template device<T>() : DevicePtr<T>(), x.defined() ? x.reach() : 0) {}
+      : HostAccess(x.defined() ? x.template data<T>() : DevicePtr<T>(), x.defined() ? x.reach() : 0) {}
   ~HostAccess() { finish(); }
   HostAccess(HostAccess&& other) noexcept
       : host_(other.host_), device_(other.device_), count_(other.count_), buffer_(std::move(other.buffer_)) {

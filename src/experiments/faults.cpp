@@ -26,7 +26,7 @@ struct PackedFault {
 double element_of(const Tensor& tensor, std::int64_t element) {
   const Tensor x = tensor.contiguous() ? tensor : tensor.clone();
   const auto get = [&](auto value) {
-    copy_to_host(&value, x.device<decltype(value)>() + element, 1);
+    copy_to_host(&value, x.data<decltype(value)>() + element, 1);
     return value;
   };
   const auto bad_part = [](auto z) {

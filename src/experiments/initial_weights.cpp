@@ -69,7 +69,7 @@ void load_weights(const Communicator& communicator, const std::string& path, con
   dispatch_real(parameters.dtype(), "load_weights", [&](auto zero) {
     using T = decltype(zero);
     const std::vector<T> values(all.begin(), all.end());
-    copy_to_device(parameters.flat().device<T>(), values.data(), static_cast<std::int64_t>(values.size()));
+    copy_to_device(parameters.flat().data<T>(), values.data(), static_cast<std::int64_t>(values.size()));
   });
 }
 

@@ -16,7 +16,7 @@ Tensor forward(const char* name, const Tensor& x, const Activation& f) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::activate<T>(f, in.count(), in.device<T>(), y.device<T>());
+    kernels::activate<T>(f, in.count(), in.data<T>(), y.data<T>());
   });
   return y;
 }
@@ -26,7 +26,7 @@ Tensor backward(const Activation& f, const Tensor& kept, const Tensor& dy) {
   Tensor dx = Tensor::empty(dy.shape(), dy.dtype());
   dispatch_real(dy.dtype(), "activation_backward", [&](auto zero) {
     using T = decltype(zero);
-    kernels::activate_backward<T>(f, at.count(), at.device<T>(), from.device<T>(), dx.device<T>());
+    kernels::activate_backward<T>(f, at.count(), at.data<T>(), from.data<T>(), dx.data<T>());
   });
   count_cost("activation_backward", {2 * static_cast<double>(dx.count()), 3 * bytes_of(dx)});
   return dx;
@@ -56,8 +56,7 @@ Tensor step_of(const Tensor& x, double above, double below) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "step", [&](auto zero) {
     using T = decltype(zero);
-    kernels::step_values<T>(kernels::Bound::above, 0, above, below, in.count(), in.device<T>(),
-                            y.device<T>());
+    kernels::step_values<T>(kernels::Bound::above, 0, above, below, in.count(), in.data<T>(), y.data<T>());
   });
   return y;
 }

@@ -53,12 +53,12 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                                  .c_step = {e.rows * out, 0, 0}};
   dispatch_real(x.dtype(), "affine", [&](auto zero) {
     using T = decltype(zero);
-    const DevicePtr<const T> rows = from.device<T>(), matrix = w.device<T>();
+    const DevicePtr<const T> rows = from.data<T>(), matrix = w.data<T>();
     if (b.defined()) {
-      const kernels::Bias<T> to_rows{b.device<T>(), kernels::Bias<T>::To::rows, {b.strides()[0], 0, 0}};
-      kernels::product(forward, rows, matrix, to_rows, y.device<T>());
+      const kernels::Bias<T> to_rows{b.data<T>(), kernels::Bias<T>::To::rows, {b.strides()[0], 0, 0}};
+      kernels::product(forward, rows, matrix, to_rows, y.data<T>());
     } else {
-      kernels::product(forward, T(1), rows, matrix, T(0), y.device<T>());
+      kernels::product(forward, T(1), rows, matrix, T(0), y.data<T>());
     }
   });
   const List inputs = bias.defined() ? List{x, weight, bias} : List{x, weight};
@@ -76,7 +76,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     }
     dispatch_real(dy.dtype(), "affine", [&](auto zero) {
       using T = decltype(zero);
-      const DevicePtr<const T> out = dy.device<T>();
+      const DevicePtr<const T> out = dy.data<T>();
       if (back[0].defined()) {
         const kernels::Product of_input{.name = "affine.backward_input",
                                         .m = e.rows,
@@ -89,7 +89,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                                         .a_step = {e.rows * e.out, 0, 0},
                                         .b_step = {w.strides()[0], 0, 0},
                                         .c_step = {e.rows * e.in, 0, 0}};
-        kernels::product<T>(of_input, T(1), out, w.device<T>(), T(0), back[0].device<T>());
+        kernels::product<T>(of_input, T(1), out, w.data<T>(), T(0), back[0].data<T>());
       }
       if (back[1].defined()) {
         const kernels::Product of_weight{.name = "affine.backward_weight",
@@ -104,10 +104,10 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                                          .a_step = {e.rows * e.out, 0, 0},
                                          .b_step = {e.rows * e.in, 0, 0},
                                          .c_step = {e.out * e.in, 0, 0}};
-        kernels::product<T>(of_weight, T(1), out, from.device<T>(), T(0), back[1].device<T>());
+        kernels::product<T>(of_weight, T(1), out, from.data<T>(), T(0), back[1].data<T>());
       }
       if (back.size() > 2 && back[2].defined())
-        kernels::column_sums<T>("affine.backward_bias", e.shards, e.rows, e.out, out, back[2].device<T>());
+        kernels::column_sums<T>("affine.backward_bias", e.shards, e.rows, e.out, out, back[2].data<T>());
     });
     const int products = (context.needs(0) ? 1 : 0) + (context.needs(1) ? 1 : 0);
     count_cost("affine_backward", {products * flops, bytes_of(dy) + products * bytes_of(inputs[0])});

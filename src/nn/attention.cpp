@@ -43,8 +43,8 @@ std::array<Tensor, 3> split_heads(const Tensor& qkv, std::int64_t heads, const R
   for (int i = 0; i < 3; ++i) out.push_back(Tensor::empty(shape, qkv.dtype()));
   dispatch_real(qkv.dtype(), "split_heads", [&](auto zero) {
     using T = decltype(zero);
-    kernels::split_heads<T>({sequences, tokens, heads, dim}, device_or_null<T>(angles), in.device<T>(),
-                            out[0].device<T>(), out[1].device<T>(), out[2].device<T>());
+    kernels::split_heads<T>({sequences, tokens, heads, dim}, device_or_null<T>(angles), in.data<T>(),
+                            out[0].data<T>(), out[1].data<T>(), out[2].data<T>());
   });
   const double flops = positions.on ? 4 * static_cast<double>(out[0].count()) : 0;
   out = apply_op(
@@ -67,7 +67,7 @@ Tensor merge_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Rota
   dispatch_real(any.dtype(), "merge_heads", [&](auto zero) {
     using T = decltype(zero);
     kernels::merge_heads<T>({sequences, tokens, heads, dim}, device_or_null<T>(angles), device_or_null<T>(dq),
-                            device_or_null<T>(dk), device_or_null<T>(dv), y.device<T>());
+                            device_or_null<T>(dk), device_or_null<T>(dv), y.data<T>());
   });
   const double flops = positions.on ? 4 * static_cast<double>(any.count()) : 0;
   return apply_op("merge_heads", {q, k, v}, y,
@@ -90,8 +90,7 @@ struct AttentionCall : kernels::AttentionShape {
 // q, k, v and the cache's k and v.
 template <class T>
 kernels::AttentionInputs<T> arrays_of(const List& x) {
-  return {x[0].device<T>(), device_or_null<T>(x[3]), device_or_null<T>(x[4]), x[1].device<T>(),
-          x[2].device<T>()};
+  return {x[0].data<T>(), device_or_null<T>(x[3]), device_or_null<T>(x[4]), x[1].data<T>(), x[2].data<T>()};
 }
 
 // 0 where a query sees a key, -inf elsewhere; [queries, keys].
@@ -99,7 +98,7 @@ Tensor causal_mask(const kernels::AttentionHead& head, DType type) {
   Tensor mask = Tensor::empty({head.queries, head.keys()}, type);
   dispatch_real(type, "attention", [&](auto zero) {
     using T = decltype(zero);
-    kernels::attention_mask<T>(head, mask.device<T>());
+    kernels::attention_mask<T>(head, mask.data<T>());
   });
   return mask;
 }
@@ -133,11 +132,10 @@ List backward_fused(const AttentionCall& call, const List& saved, const Tensor& 
   const Tensor work = Tensor::empty({kernels::attention_backward_work(call)}, type);
   dispatch_real(type, "attention", [&](auto zero) {
     using T = decltype(zero);
-    const kernels::AttentionGradients<T> to{back[0].device<T>(), device_or_null<T>(back[3]),
-                                            device_or_null<T>(back[4]), back[1].device<T>(),
-                                            back[2].device<T>()};
+    const kernels::AttentionGradients<T> to{back[0].data<T>(), device_or_null<T>(back[3]),
+                                            device_or_null<T>(back[4]), back[1].data<T>(), back[2].data<T>()};
     kernels::attention_backward<T>(call, static_cast<T>(call.factor()), arrays_of<T>(saved),
-                                   log_sum.device<T>(), d_o.device<T>(), to, work.device<T>());
+                                   log_sum.data<T>(), d_o.data<T>(), to, work.data<T>());
   });
   count_cost("attention_backward", {2.5 * call.flops(), 2 * (bytes_of(saved[0]) + bytes_of(saved[1]) +
                                                              bytes_of(saved[2]) + bytes_of(d_o))});
@@ -174,8 +172,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal,
   const Tensor log_sum = Tensor::empty({call.sequences, call.heads, head.queries}, q.dtype());
   dispatch_real(q.dtype(), "attention", [&](auto zero) {
     using T = decltype(zero);
-    kernels::attention_forward<T>(call, static_cast<T>(call.factor()), arrays_of<T>(saved), y.device<T>(),
-                                  log_sum.device<T>());
+    kernels::attention_forward<T>(call, static_cast<T>(call.factor()), arrays_of<T>(saved), y.data<T>(),
+                                  log_sum.data<T>());
   });
   const Cost cost{call.flops(), bytes_of(q) + bytes_of(k) + bytes_of(v) + bytes_of(y)};
   // The tape keeps the inputs themselves where they are dense already; a copy would be held beside them.

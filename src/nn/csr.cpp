@@ -135,7 +135,7 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
   for (int i = 0; i < lead.rank(); ++i) shared = shared && (lead[i] == 1 || v.strides()[i] == 0);
   const Tensor dv = shared ? dense(v.view({entries}, {v.strides()[lead.rank()]})) : dense(v), dx = dense(x);
   const CsrPattern::OnDevice& index = p.on_device();
-  const auto address = [](const Tensor& indices) { return indices.device<std::int64_t>(); };
+  const auto address = [](const Tensor& indices) { return indices.data<std::int64_t>(); };
   const kernels::CsrRows matrix =
       transposed ? kernels::CsrRows{to_nodes, address(index.transposed_offsets),
                                     address(index.transposed_columns), address(index.transposed_entries)}
@@ -143,8 +143,8 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
   Tensor y = Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
   dispatch_real(x.dtype(), "spmm", [&](auto zero) {
     using T = decltype(zero);
-    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.device<T>(), shared ? 0 : entries,
-                            dx.device<T>(), y.device<T>());
+    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.data<T>(), shared ? 0 : entries,
+                            dx.data<T>(), y.data<T>());
   });
   return apply_op("spmm", {v, x}, y,
                   [pattern, v, x, transposed](const List& g, const VjpContext& context) -> List {
@@ -170,9 +170,9 @@ Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tens
   Tensor z = Tensor::empty(with(lead, {p.entries()}), a.dtype());
   dispatch_real(a.dtype(), "sampled_product", [&](auto zero) {
     using T = decltype(zero);
-    kernels::csr_sampled_product<T>(p.entries(), index.rows.device<std::int64_t>(),
-                                    index.columns.device<std::int64_t>(), count, p.rows, p.columns_count,
-                                    width, da.device<T>(), db.device<T>(), z.device<T>());
+    kernels::csr_sampled_product<T>(p.entries(), index.rows.data<std::int64_t>(),
+                                    index.columns.data<std::int64_t>(), count, p.rows, p.columns_count, width,
+                                    da.data<T>(), db.data<T>(), z.data<T>());
   });
   return apply_op("sampled_product", {a, b}, z,
                   [pattern, a, b](const List& g, const VjpContext& context) -> List {

@@ -14,8 +14,8 @@ Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "dropout", [&](auto zero) {
     using T = decltype(zero);
-    kernels::apply_mask<T>(x.count(), static_cast<T>(factor), in.device<T>(), kept.device<std::uint8_t>(),
-                           y.device<T>());
+    kernels::apply_mask<T>(x.count(), static_cast<T>(factor), in.data<T>(), kept.data<std::uint8_t>(),
+                           y.data<T>());
   });
   const auto vjp = [kept, factor](const std::vector<Tensor>& g, const VjpContext&) {
     return std::vector<Tensor>{masked(g[0], kept, factor)};
@@ -35,7 +35,7 @@ Tensor dropout(const Tensor& x, double p, const RandomStream& stream, std::int64
   const Tensor ids = Tensor::from(std::vector<std::int64_t>(samples.begin(), samples.end()), {rows});
   const Tensor kept = Tensor::empty(x.shape(), DType::u8);
   kernels::dropout_mask(stream.philox(), static_cast<std::uint32_t>(step), 1 - p, rows, length,
-                        ids.device<std::int64_t>(), kept.device<std::uint8_t>());
+                        ids.data<std::int64_t>(), kept.data<std::uint8_t>());
   return masked(x, kept, 1 / (1 - p));
 }
 

@@ -31,7 +31,7 @@ Tensor pick_rows(const Tensor& table, const Tensor& tokens) {
   dispatch_real(table.dtype(), "embedding", [&](auto zero) {
     using T = decltype(zero);
     kernels::rows_by_token<T>({shards, vocabulary, width, values.strides()[0], values.strides()[1]},
-                              per_shard, values.device<T>(), tokens.device<std::int32_t>(), y.device<T>());
+                              per_shard, values.data<T>(), tokens.data<std::int32_t>(), y.data<T>());
   });
   return apply_op(
       "embedding", {table}, y,
@@ -49,7 +49,7 @@ Tensor sum_rows(const Tensor& rows, const Tensor& tokens, std::int64_t vocabular
   dispatch_real(rows.dtype(), "sum_by_token", [&](auto zero) {
     using T = decltype(zero);
     kernels::sum_rows_by_token<T>({shards, vocabulary, width, vocabulary * width, width}, per_shard,
-                                  from.device<T>(), tokens.device<std::int32_t>(), y.device<T>());
+                                  from.data<T>(), tokens.data<std::int32_t>(), y.data<T>());
   });
   return apply_op("sum_by_token", {rows}, y,
                   [tokens](const auto& g, const auto&) { return List{pick_rows(g[0], tokens)}; },

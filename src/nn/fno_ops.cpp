@@ -31,7 +31,7 @@ void TileSpectrum::prepare(const TilePartition& partition, std::int64_t modes_t,
   const std::vector<T> values = dft.tables(origins, tile_nt, tile_nx);
   const Uncounted scope;
   tables = Tensor::from(values, {static_cast<std::int64_t>(values.size())});
-  waves = dft.tables_at(tables.device<T>(), tiles, tile_nt, tile_nx);
+  waves = dft.tables_at(tables.data<T>(), tiles, tile_nt, tile_nx);
 }
 
 template <>
@@ -68,7 +68,7 @@ struct OnTiles {
   explicit OnTiles(const Tensor& x) : values(dense_slices(x)) {}
   template <class T>
   kernels::TileValues<T> of() const {
-    return {values.device<T>(), values.strides()[0]};
+    return {values.data<T>(), values.strides()[0]};
   }
   Tensor values;
 };
@@ -87,7 +87,7 @@ template <class T>
 class Work {
  public:
   explicit Work(std::int64_t count) : memory_(Tensor::empty({count}, dtype_of<T>)) {}
-  operator DevicePtr<T>() const { return memory_.device<T>(); }
+  operator DevicePtr<T>() const { return memory_.data<T>(); }
 
  private:
   Tensor memory_;
@@ -124,7 +124,7 @@ Tensor waves_of(const TileSpectrum& spectrum, const Extents& e, const Tensor& u)
       Tensor::empty({e.tiles, e.batch, e.channels, waves.rows(), waves.columns()}, u.dtype());
   {
     const Work<T> work(kernels::transform_work(waves, e.batch, e.channels));
-    kernels::analyse<T>(waves, e.batch, e.channels, u.device<T>(), of_tiles.device<T>(), work);
+    kernels::analyse<T>(waves, e.batch, e.channels, u.data<T>(), of_tiles.data<T>(), work);
   }
   return sum_of_tiles<T>(spectrum, of_tiles);
 }
@@ -147,7 +147,7 @@ Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
     const auto& waves = spectrum->waves<T>();
     s = Tensor::empty({e.tiles, e.batch, e.channels, waves.rows(), waves.columns()}, u.dtype());
     const Work<T> work(kernels::transform_work(waves, e.batch, e.channels));
-    kernels::analyse<T>(waves, e.batch, e.channels, in.device<T>(), s.device<T>(), work);
+    kernels::analyse<T>(waves, e.batch, e.channels, in.data<T>(), s.data<T>(), work);
   });
   return apply_op("analyse_tiles", {u}, s,
                   [spectrum](const auto& g, const auto&) { return List{synthesise_tiles(g[0], spectrum)}; },
@@ -164,8 +164,8 @@ Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
     using T = decltype(zero);
     const auto& waves = spectrum->waves<T>();
     const Work<T> work(kernels::transform_work(waves, e.batch, e.channels));
-    kernels::synthesise<T>(waves, e.batch, e.channels, in.device<T>(),
-                           e.batch * e.channels * waves.rows() * waves.columns(), T(0), u.device<T>(), work);
+    kernels::synthesise<T>(waves, e.batch, e.channels, in.data<T>(),
+                           e.batch * e.channels * waves.rows() * waves.columns(), T(0), u.data<T>(), work);
   });
   return apply_op("synthesise_tiles", {s}, u,
                   [spectrum](const auto& g, const auto&) { return List{analyse_tiles(g[0], spectrum)}; },
@@ -180,7 +180,7 @@ Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weig
     using T = decltype(zero);
     const auto& waves = spectrum->waves<T>();
     modes = Tensor::empty({s.shape()[0], s.shape()[1], 2, waves.modes()}, s.dtype());
-    kernels::to_modes<T>(waves, channels, in.device<T>(), modes.device<T>(), weighted);
+    kernels::to_modes<T>(waves, channels, in.data<T>(), modes.data<T>(), weighted);
   });
   return apply_op("modes_of_waves", {s}, modes,
                   [spectrum, weighted](const auto& g, const auto&) {
@@ -197,7 +197,7 @@ Tensor waves_of_modes(const Tensor& modes, const SharedSpectrum& spectrum, bool 
     using T = decltype(zero);
     const auto& waves = spectrum->waves<T>();
     s = Tensor::empty({modes.shape()[0], modes.shape()[1], waves.rows(), waves.columns()}, modes.dtype());
-    kernels::from_modes<T>(waves, channels, in.device<T>(), s.device<T>(), weighted);
+    kernels::from_modes<T>(waves, channels, in.data<T>(), s.data<T>(), weighted);
   });
   return apply_op("waves_of_modes", {modes}, s,
                   [spectrum, weighted](const auto& g, const auto&) {
@@ -221,7 +221,7 @@ Tensor mix_modes(const Tensor& w, const Tensor& x) {
   Tensor y = Tensor::empty({shape.batch, shape.out, 2, shape.modes}, x.dtype());
   dispatch_real(x.dtype(), "mix_modes", [&](auto zero) {
     using T = decltype(zero);
-    kernels::mix_modes<T>(shape, dw.device<T>(), dx.device<T>(), y.device<T>());
+    kernels::mix_modes<T>(shape, dw.data<T>(), dx.data<T>(), y.data<T>());
   });
   const double flops = 8.0 * static_cast<double>(shape.batch * shape.in * shape.out * shape.modes);
   return apply_op("mix_modes", {w, x}, y,
@@ -252,8 +252,8 @@ struct LinearGradients {
     weight = Tensor::empty({extents.tiles, out_count, extents.channels}, weight_parts.dtype());
     bias = Tensor::empty({extents.tiles, out_count}, weight_parts.dtype());
     kernels::sum_parts<T>("linear.sum_parts", extents.tiles, extents.batch,
-                          {{weight_parts.device<T>(), weight.device<T>(), count},
-                           {bias_parts.device<T>(), bias.device<T>(), out_count}});
+                          {{weight_parts.data<T>(), weight.data<T>(), count},
+                           {bias_parts.data<T>(), bias.data<T>(), out_count}});
   }
   Extents extents;
   std::int64_t count, out_count;
@@ -272,7 +272,7 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
   dispatch_real(u.dtype(), "pointwise_linear", [&](auto zero) {
     using T = decltype(zero);
     const OnTiles w(weight), b(bias);
-    kernels::pointwise_forward<T>({shape, in.device<T>(), w.of<T>(), b.of<T>(), {}, y.device<T>()}, {}, {});
+    kernels::pointwise_forward<T>({shape, in.data<T>(), w.of<T>(), b.of<T>(), {}, y.data<T>()}, {}, {});
   });
   const auto vjp = [u, weight, e, out, shape](const List& g, const VjpContext& context) -> List {
     List back(3);
@@ -296,13 +296,13 @@ Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bia
       const kernels::PointwiseBackward<T> b{
           .shape = shape,
           .activate = false,
-          .z = in.device<T>(),
-          .dy = from.device<T>(),
+          .z = in.data<T>(),
+          .dy = from.data<T>(),
           .weight = w.of<T>(),
           .waves = {},
-          .dz = context.needs(0) ? back[0].device<T>() : nullptr,
-          .weight_parts = gradients.weight_parts.template device<T>(),
-          .bias_parts = gradients.bias_parts.template device<T>(),
+          .dz = context.needs(0) ? back[0].data<T>() : nullptr,
+          .weight_parts = gradients.weight_parts.template data<T>(),
+          .bias_parts = gradients.bias_parts.template data<T>(),
       };
       kernels::pointwise_backward<T>(b, {}, Work<T>(kernels::pointwise_backward_work<T>(b, {})));
       gradients.sum(back[1], back[2]);
@@ -345,21 +345,21 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
     Tensor a = dense(z);
     if (activate) {
       const Tensor active = Tensor::empty(z.shape(), z.dtype());
-      kernels::gelu<T>(a.count(), a.device<T>(), active.device<T>());
+      kernels::gelu<T>(a.count(), a.data<T>(), active.data<T>());
       a = active;
     }
     modes = Tensor::empty({e.batch, e.channels, 2, waves.modes()}, z.dtype());
-    kernels::to_modes<T>(waves, e.batch * e.channels, waves_of<T>(*spectrum, e, a).template device<T>(),
-                         modes.device<T>(), false);
+    kernels::to_modes<T>(waves, e.batch * e.channels, waves_of<T>(*spectrum, e, a).template data<T>(),
+                         modes.data<T>(), false);
     const Tensor mixed = Tensor::empty({e.batch, out, 2, waves.modes()}, z.dtype());
     const Tensor mixer = dense(spectral);
-    kernels::mix_modes<T>({e.batch, e.channels, out, waves.modes()}, mixer.device<T>(), modes.device<T>(),
-                          mixed.device<T>());
+    kernels::mix_modes<T>({e.batch, e.channels, out, waves.modes()}, mixer.data<T>(), modes.data<T>(),
+                          mixed.data<T>());
     const Tensor back = Tensor::empty({e.batch, out, waves.rows(), waves.columns()}, z.dtype());
-    kernels::from_modes<T>(waves, e.batch * out, mixed.device<T>(), back.device<T>(), true);
+    kernels::from_modes<T>(waves, e.batch * out, mixed.data<T>(), back.data<T>(), true);
 
-    const kernels::PointwiseForward<T> f{shape,     a.device<T>(),    w.of<T>(),
-                                         b.of<T>(), back.device<T>(), y.device<T>()};
+    const kernels::PointwiseForward<T> f{shape,     a.data<T>(),    w.of<T>(),
+                                         b.of<T>(), back.data<T>(), y.data<T>()};
     kernels::pointwise_forward<T>(f, waves, Work<T>(kernels::pointwise_forward_work(f, waves)));
     const double transforms = flops_of_transform(spectrum->waves<double>(), e) +
                               flops_of_transform(spectrum->waves<double>(), on_output);
@@ -387,34 +387,32 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
       const OnTiles w(weight);
       // The adjoint of the inverse transform, mixing and forward transform, on all tiles together.
       const Tensor dmixed = Tensor::empty({e.batch, out, 2, waves.modes()}, z.dtype());
-      kernels::to_modes<T>(waves, e.batch * out, waves_of<T>(*spectrum, on_output, from).template device<T>(),
-                           dmixed.device<T>(), true);
+      kernels::to_modes<T>(waves, e.batch * out, waves_of<T>(*spectrum, on_output, from).template data<T>(),
+                           dmixed.data<T>(), true);
       const kernels::ModeMixing mixing{e.batch, e.channels, out, waves.modes()};
       if (context.needs(1)) {
         back[1] = Tensor::empty(spectral.shape(), z.dtype());
-        kernels::mix_modes_backward_weight<T>(mixing, modes.device<T>(), dmixed.device<T>(),
-                                              back[1].device<T>());
+        kernels::mix_modes_backward_weight<T>(mixing, modes.data<T>(), dmixed.data<T>(), back[1].data<T>());
       }
       Tensor dwaves;
       if (context.needs(0)) {
         const Tensor dmodes = Tensor::empty(modes.shape(), z.dtype()), mixer = dense(spectral);
-        kernels::mix_modes_backward_input<T>(mixing, mixer.device<T>(), dmixed.device<T>(),
-                                             dmodes.device<T>());
+        kernels::mix_modes_backward_input<T>(mixing, mixer.data<T>(), dmixed.data<T>(), dmodes.data<T>());
         dwaves = Tensor::empty({e.batch, e.channels, waves.rows(), waves.columns()}, z.dtype());
-        kernels::from_modes<T>(waves, e.batch * e.channels, dmodes.device<T>(), dwaves.device<T>(), false);
+        kernels::from_modes<T>(waves, e.batch * e.channels, dmodes.data<T>(), dwaves.data<T>(), false);
         back[0] = Tensor::empty(z.shape(), z.dtype());
       }
       const LinearGradients<T> gradients(e, out, z.dtype());
       const kernels::PointwiseBackward<T> b{
           .shape = shape,
           .activate = activate,
-          .z = in.device<T>(),
-          .dy = from.device<T>(),
+          .z = in.data<T>(),
+          .dy = from.data<T>(),
           .weight = w.of<T>(),
-          .waves = context.needs(0) ? dwaves.device<T>() : nullptr,
-          .dz = context.needs(0) ? back[0].device<T>() : nullptr,
-          .weight_parts = gradients.weight_parts.template device<T>(),
-          .bias_parts = gradients.bias_parts.template device<T>(),
+          .waves = context.needs(0) ? dwaves.data<T>() : nullptr,
+          .dz = context.needs(0) ? back[0].data<T>() : nullptr,
+          .weight_parts = gradients.weight_parts.template data<T>(),
+          .bias_parts = gradients.bias_parts.template data<T>(),
       };
       kernels::pointwise_backward<T>(b, waves, Work<T>(kernels::pointwise_backward_work(b, waves)));
       gradients.sum(back[2], back[3]);
@@ -443,9 +441,9 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
   dispatch_real(z.dtype(), "projection_head", [&](auto zero) {
     using T = decltype(zero);
     const OnTiles w1(weight1), b1(bias1), w2(weight2), b2(bias2);
-    const kernels::Head<T> head{e.tiles,        e.batch,    e.channels, hidden,     out,       e.points,
-                                in.device<T>(), w1.of<T>(), b1.of<T>(), w2.of<T>(), b2.of<T>()};
-    kernels::head_forward<T>(head, y.device<T>(), Work<T>(kernels::head_forward_work(head)));
+    const kernels::Head<T> head{e.tiles,      e.batch,    e.channels, hidden,     out,       e.points,
+                                in.data<T>(), w1.of<T>(), b1.of<T>(), w2.of<T>(), b2.of<T>()};
+    kernels::head_forward<T>(head, y.data<T>(), Work<T>(kernels::head_forward_work(head)));
   });
   const Extents wide_extents{e.tiles, e.batch, hidden, e.points};
   const Cost cost{flops_of_products(e, hidden) + flops_of_products(wide_extents, out) +
@@ -475,17 +473,17 @@ Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bia
                    hidden,
                    out,
                    e.points,
-                   in.device<T>(),
+                   in.data<T>(),
                    w1.of<T>(),
                    b1.of<T>(),
                    w2.of<T>(),
                    {}},
-          .dy = from.device<T>(),
-          .dz = context.needs(0) ? back[0].device<T>() : nullptr,
-          .weight1_parts = first.weight_parts.template device<T>(),
-          .bias1_parts = first.bias_parts.template device<T>(),
-          .weight2_parts = second.weight_parts.template device<T>(),
-          .bias2_parts = second.bias_parts.template device<T>(),
+          .dy = from.data<T>(),
+          .dz = context.needs(0) ? back[0].data<T>() : nullptr,
+          .weight1_parts = first.weight_parts.template data<T>(),
+          .bias1_parts = first.bias_parts.template data<T>(),
+          .weight2_parts = second.weight_parts.template data<T>(),
+          .bias2_parts = second.bias_parts.template data<T>(),
       };
       kernels::head_backward<T>(b, Work<T>(kernels::head_backward_work(b)));
       first.sum(back[1], back[2]);

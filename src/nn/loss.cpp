@@ -58,8 +58,8 @@ std::vector<Tensor> CrossEntropy::score(const Tensor& outputs, const Tensor& tar
   const Tensor right = Tensor::empty(label.shape(), DType::f64);
   dispatch_real(scores.dtype(), "accuracy", [&](auto zero) {
     using T = decltype(zero);
-    kernels::right_classes<T>(label.count(), scores.extent(-1), scores.device<T>(),
-                              label.device<std::int32_t>(), right.device<double>());
+    kernels::right_classes<T>(label.count(), scores.extent(-1), scores.data<T>(), label.data<std::int32_t>(),
+                              right.data<double>());
   });
   return {sample_mean(right, lead)};
 }

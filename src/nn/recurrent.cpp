@@ -67,19 +67,15 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
       cell, shards, samples, steps, n, w.strides()[0], bias.defined() ? bias.strides()[0] : 0};
   const auto arrays = [=](auto zero) {
     using T = decltype(zero);
-    return kernels::RecurrentArrays<T>{w.device<T>(),
-                                       device_or_null<T>(bias),
-                                       h.device<T>(),
-                                       device_or_null<T>(c),
-                                       activations.device<T>(),
-                                       hidden.device<T>(),
-                                       device_or_null<T>(memory)};
+    return kernels::RecurrentArrays<T>{
+        w.data<T>(),      device_or_null<T>(bias),  h.data<T>(), device_or_null<T>(c), activations.data<T>(),
+        hidden.data<T>(), device_or_null<T>(memory)};
   };
   {
     const Tensor work = Tensor::empty({shape.forward_work()}, type);
     dispatch_real(type, "recurrent", [&](auto zero) {
       using T = decltype(zero);
-      kernels::recurrent_forward<T>(shape, arrays(zero), work.device<T>());
+      kernels::recurrent_forward<T>(shape, arrays(zero), work.data<T>());
     });
   }
   const double flops = 2.0 * static_cast<double>(x.count()) * static_cast<double>(n);
@@ -104,9 +100,9 @@ RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, cons
       using T = decltype(zero);
       kernels::recurrent_backward<T>(
           shape, arrays(zero),
-          {device_or_null<T>(d_hidden), device_or_null<T>(d_last), d_x.device<T>(), d_weight.device<T>(),
-           device_or_null<T>(d_bias), d_h0.device<T>(), device_or_null<T>(d_c0), device_or_null<T>(d_memory)},
-          work.device<T>());
+          {device_or_null<T>(d_hidden), device_or_null<T>(d_last), d_x.data<T>(), d_weight.data<T>(),
+           device_or_null<T>(d_bias), d_h0.data<T>(), device_or_null<T>(d_c0), device_or_null<T>(d_memory)},
+          work.data<T>());
     });
     count_cost("recurrent_backward", {2 * flops, bytes});
     return {d_x, d_weight, d_bias, d_h0, d_c0};

@@ -28,7 +28,7 @@ Tensor softmax(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "softmax", [&](auto zero) {
     using T = decltype(zero);
-    kernels::softmax<T>(in.count() / n, n, in.device<T>(), y.device<T>());
+    kernels::softmax<T>(in.count() / n, n, in.data<T>(), y.data<T>());
   });
   const auto vjp = [n](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     const Tensor p = context.output(0);
@@ -37,7 +37,7 @@ Tensor softmax(const Tensor& x) {
     Tensor dx = Tensor::empty(p.shape(), p.dtype());
     dispatch_real(p.dtype(), "softmax", [&](auto zero) {
       using T = decltype(zero);
-      kernels::softmax_backward<T>(p.count() / n, n, p.device<T>(), dy.device<T>(), dx.device<T>());
+      kernels::softmax_backward<T>(p.count() / n, n, p.data<T>(), dy.data<T>(), dx.data<T>());
     });
     return {dx};
   };
@@ -50,7 +50,7 @@ Tensor log_softmax(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "log_softmax", [&](auto zero) {
     using T = decltype(zero);
-    kernels::log_softmax<T>(in.count() / n, n, in.device<T>(), y.device<T>());
+    kernels::log_softmax<T>(in.count() / n, n, in.data<T>(), y.data<T>());
   });
   return apply_op("log_softmax", {x}, y,
                   [](const auto& g, const auto& context) {
@@ -73,8 +73,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
   Tensor loss = Tensor::empty(rows, logits.dtype()), probabilities = Tensor::empty(in.shape(), in.dtype());
   dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
     using T = decltype(zero);
-    kernels::cross_entropy<T>(label.count(), n, in.device<T>(), label.device<std::int32_t>(), smoothing,
-                              loss.device<T>(), probabilities.device<T>());
+    kernels::cross_entropy<T>(label.count(), n, in.data<T>(), label.data<std::int32_t>(), smoothing,
+                              loss.data<T>(), probabilities.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (!context.create_graph()) {
@@ -82,16 +82,16 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
       Tensor dx = Tensor::empty(in.shape(), in.dtype());
       dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
         using T = decltype(zero);
-        kernels::cross_entropy_backward<T>(label.count(), n, probabilities.device<T>(),
-                                           label.device<std::int32_t>(), smoothing, dloss.device<T>(),
-                                           dx.device<T>());
+        kernels::cross_entropy_backward<T>(label.count(), n, probabilities.data<T>(),
+                                           label.data<std::int32_t>(), smoothing, dloss.data<T>(),
+                                           dx.data<T>());
       });
       return {dx};
     }
     Tensor q = Tensor::full(in.shape(), in.dtype(), smoothing / static_cast<double>(n));
     dispatch_real(in.dtype(), "cross_entropy", [&](auto zero) {
       using T = decltype(zero);
-      kernels::add_at_labels<T>(label.count(), n, label.device<std::int32_t>(), 1 - smoothing, q.device<T>());
+      kernels::add_at_labels<T>(label.count(), n, label.data<std::int32_t>(), 1 - smoothing, q.data<T>());
     });
     Shape column = g[0].shape();
     column.push_back(1);

@@ -32,7 +32,7 @@ Tensor indicator(const Tensor& x, Bound side, double bound) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
     using T = decltype(zero);
-    kernels::step_values<T>(side, bound, 1, 0, in.count(), in.device<T>(), y.device<T>());
+    kernels::step_values<T>(side, bound, 1, 0, in.count(), in.data<T>(), y.data<T>());
   });
   return y;
 }
@@ -73,8 +73,8 @@ Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
                     Tensor back = Tensor::empty(x.shape(), x.dtype());
                     dispatch_real(x.dtype(), "heaviside_surrogate", [&](auto zero) {
                       using T = decltype(zero);
-                      kernels::surrogate_backward<T>(kind, width, at.count(), at.device<T>(),
-                                                     from.device<T>(), back.device<T>());
+                      kernels::surrogate_backward<T>(kind, width, at.count(), at.data<T>(), from.data<T>(),
+                                                     back.data<T>());
                     });
                     return {back};
                   },
@@ -110,8 +110,8 @@ std::pair<Tensor, Tensor> lif_step(const Tensor& potential, const Tensor& curren
   List out{Tensor::empty(shape, i.dtype()), Tensor::empty(shape, i.dtype())};
   dispatch_real(i.dtype(), "lif_step", [&](auto zero) {
     using T = decltype(zero);
-    kernels::lif_forward<T>(dynamics, i.count(), device_or_null<T>(v), i.device<T>(), u.device<T>(),
-                            out[0].device<T>(), out[1].device<T>());
+    kernels::lif_forward<T>(dynamics, i.count(), device_or_null<T>(v), i.data<T>(), u.data<T>(),
+                            out[0].data<T>(), out[1].data<T>());
   });
   const auto vjp = [dynamics, u, potential, current](const List& g, const VjpContext& context) -> List {
     if (context.create_graph()) {
@@ -125,8 +125,8 @@ std::pair<Tensor, Tensor> lif_step(const Tensor& potential, const Tensor& curren
     const Tensor d_u = Tensor::empty(u.shape(), u.dtype());
     dispatch_real(u.dtype(), "lif_step", [&](auto zero) {
       using T = decltype(zero);
-      kernels::lif_backward<T>(dynamics, u.count(), u.device<T>(), device_or_null<T>(d_spike),
-                               device_or_null<T>(d_next), d_u.device<T>());
+      kernels::lif_backward<T>(dynamics, u.count(), u.data<T>(), device_or_null<T>(d_spike),
+                               device_or_null<T>(d_next), d_u.data<T>());
     });
     count_cost("lif_step_backward", pointwise_cost(u, 8, 4));
     return {context.needs(0) ? scale(d_u, dynamics.decay) : Tensor(),

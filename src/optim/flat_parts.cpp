@@ -30,7 +30,7 @@ FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
   for (const auto* values : {&begin, &end, &decays, &first, &group})
     all.insert(all.end(), values->begin(), values->end());
   table_ = Tensor::from(all, {static_cast<std::int64_t>(all.size())});
-  DevicePtr<const std::int64_t> at = table_.device<std::int64_t>();
+  DevicePtr<const std::int64_t> at = table_.data<std::int64_t>();
   const auto take = [&](const std::vector<std::int64_t>& values) {
     return std::exchange(at, at + static_cast<std::int64_t>(values.size()));
   };
@@ -45,7 +45,7 @@ FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
 void FlatParts::sum_of_squares(const Tensor& flat, DevicePtr<double> out) const {
   dispatch_real(flat.dtype(), "sum_of_squares", [&](auto zero) {
     using T = decltype(zero);
-    kernels::sum_of_squares<T>(pieces_, flat.device<T>(), work_.device<double>(), out);
+    kernels::sum_of_squares<T>(pieces_, flat.data<T>(), work_.data<double>(), out);
   });
 }
 
@@ -54,17 +54,17 @@ std::vector<double> FlatParts::sums_of_squares(const Tensor& flat) const {
   const Tensor out = Tensor::empty({pieces_.parts}, DType::f64);
   dispatch_real(flat.dtype(), "sums_of_squares", [&](auto zero) {
     using T = decltype(zero);
-    kernels::sums_of_squares<T>(pieces_, flat.device<T>(), work_.device<double>(), out.device<double>());
+    kernels::sums_of_squares<T>(pieces_, flat.data<T>(), work_.data<double>(), out.data<double>());
   });
   std::vector<double> sums(parts_.size());
-  copy_to_host(sums.data(), out.device<double>(), out.count());
+  copy_to_host(sums.data(), out.data<double>(), out.count());
   return sums;
 }
 
 void FlatParts::count_not_finite(const Tensor& flat, DevicePtr<double> out) const {
   dispatch_real(flat.dtype(), "count_not_finite", [&](auto zero) {
     using T = decltype(zero);
-    kernels::count_not_finite<T>(pieces_, flat.device<T>(), work_.device<double>(), out);
+    kernels::count_not_finite<T>(pieces_, flat.data<T>(), work_.data<double>(), out);
   });
 }
 

@@ -29,7 +29,7 @@ template <class F>
 double read_number(std::int64_t workspace, F&& launch) {
   const Uncounted scope;
   const Tensor memory = Tensor::empty({1 + workspace}, DType::f64);
-  const DevicePtr<double> out = memory.device<double>();
+  const DevicePtr<double> out = memory.data<double>();
   launch(out, out + 1);
   double value = 0;
   copy_to_host(&value, out, 1);
@@ -44,7 +44,7 @@ double largest_size(const Tensor& x) {
     using T = decltype(zero);
     largest = read_number(kernels::extreme_workspace(x.count()),
                           [&](DevicePtr<double> out, DevicePtr<double> work) {
-                            kernels::largest_size<T>(x.count(), x.device<T>(), work, out);
+                            kernels::largest_size<T>(x.count(), x.data<T>(), work, out);
                           });
   });
   return largest;
@@ -59,7 +59,7 @@ void clip_gradient(const Tensor& gradient, double norm, double bound) {
   if (!(bound > 0 && norm > bound)) return;
   dispatch_real(gradient.dtype(), "clip_gradient", [&](auto zero) {
     using T = decltype(zero);
-    kernels::scale_in_place<T>(gradient.count(), static_cast<T>(bound / norm), gradient.device<T>());
+    kernels::scale_in_place<T>(gradient.count(), static_cast<T>(bound / norm), gradient.data<T>());
   });
 }
 
@@ -101,7 +101,7 @@ void Adam::state_changed() {
   const std::int64_t n = second_.count();
   const double unusable =
       read_number(kernels::extreme_workspace(n), [&](DevicePtr<double> out, DevicePtr<double> work) {
-        kernels::count_no_square(n, second_.device<double>(), work, out);
+        kernels::count_no_square(n, second_.data<double>(), work, out);
       });
   if (unusable > 0) moment_bound_ = std::numeric_limits<double>::infinity();
 }
@@ -122,8 +122,8 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
                                .decay = learning_rate * options_.weight_decay};
   dispatch_real(parameters.dtype(), "Adam", [&](auto zero) {
     using T = decltype(zero);
-    kernels::adam<T>(step, live(parameters).pieces(), gradient.device<T>(), first_.device<double>(),
-                     second_.device<double>(), parameters.flat().device<T>());
+    kernels::adam<T>(step, live(parameters).pieces(), gradient.data<T>(), first_.data<double>(),
+                     second_.data<double>(), parameters.flat().data<T>());
   });
   parameters.project();
 }
@@ -167,8 +167,8 @@ void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning
                               .nesterov = options_.nesterov};
   dispatch_real(parameters.dtype(), "Sgd", [&](auto zero) {
     using T = decltype(zero);
-    kernels::sgd<T>(step, live(parameters).pieces(), gradient.device<T>(), velocity_.device<double>(),
-                    parameters.flat().device<T>());
+    kernels::sgd<T>(step, live(parameters).pieces(), gradient.data<T>(), velocity_.data<double>(),
+                    parameters.flat().data<T>());
   });
   parameters.project();
 }

@@ -17,7 +17,7 @@ inline void accumulate(Tensor& total, const Tensor& gradient) {
                  "accumulate: " + total.shape().text() + " and " + gradient.shape().text());
   dispatch_real(total.dtype(), "accumulate", [&](auto zero) {
     using T = decltype(zero);
-    kernels::accumulate<T>(total.count(), gradient.device<T>(), total.device<T>());
+    kernels::accumulate<T>(total.count(), gradient.data<T>(), total.data<T>());
   });
 }
 

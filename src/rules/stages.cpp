@@ -31,7 +31,7 @@ ParameterSet parameters_of(const Network& network, const ParameterSet& parameter
 DevicePtr<std::byte> memory_of(const Tensor& x) {
   DevicePtr<std::byte> memory;
   dispatch_real(x.dtype(), "messages",
-                [&](auto zero) { memory = x.device<decltype(zero)>().template as<std::byte>(); });
+                [&](auto zero) { memory = x.data<decltype(zero)>().template as<std::byte>(); });
   return memory;
 }
 std::int64_t byte_count(const Tensor& x) { return x.count() * static_cast<std::int64_t>(size_of(x.dtype())); }

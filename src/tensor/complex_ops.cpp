@@ -44,8 +44,8 @@ Tensor complex_of(const Tensor& re, const Tensor& im) {
   Tensor y = Tensor::empty(re.shape(), complex_type(re.dtype()));
   dispatch_real(re.dtype(), "complex_of", [&](auto zero) {
     using T = decltype(zero);
-    kernels::make_complex<T>(strided<3>(re.shape(), {y.strides(), re.strides(), im.strides()}),
-                             re.device<T>(), im.device<T>(), y.device<std::complex<T>>());
+    kernels::make_complex<T>(strided<3>(re.shape(), {y.strides(), re.strides(), im.strides()}), re.data<T>(),
+                             im.data<T>(), y.data<std::complex<T>>());
   });
   return apply_op("complex_of", {re, im}, y,
                   [](const List& g, const auto&) {
@@ -77,8 +77,8 @@ Tensor complex_exp(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_complex(x.dtype(), "complex_exp", [&](auto zero) {
     using T = decltype(zero);
-    kernels::complex_exp<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<std::complex<T>>(),
-                            y.device<std::complex<T>>());
+    kernels::complex_exp<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.data<std::complex<T>>(),
+                            y.data<std::complex<T>>());
   });
   return apply_op(
       "complex_exp", {x}, y,
@@ -105,8 +105,8 @@ Tensor transform(const Tensor& x, int axis, bool backward) {
     const std::int64_t room = kernels::fft_work<T>(lines);
     const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
     kernels::fft(lines, backward ? kernels::FftDirection::backward : kernels::FftDirection::forward,
-                 backward ? T(1) / static_cast<T>(n) : T(1), DevicePtr<const C>(in.device<C>()),
-                 y.device<C>(), work.defined() ? work.device<C>() : DevicePtr<C>());
+                 backward ? T(1) / static_cast<T>(n) : T(1), DevicePtr<const C>(in.data<C>()), y.data<C>(),
+                 work.defined() ? work.data<C>() : DevicePtr<C>());
   });
   const double size = static_cast<double>(n);
   // The adjoint of the transform is n times its inverse.

@@ -21,7 +21,7 @@ Tensor each(Unary f, const char* name, const Tensor& x, kernels::Numbers numbers
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<T>(), y.device<T>(),
+    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.data<T>(), y.data<T>(),
                       numbers);
   });
   return y;
@@ -95,8 +95,8 @@ Tensor first_extreme(const char* name, const Tensor& x, int axis, int direction)
   Tensor index = Tensor::empty(shape, DType::i64);
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::first_extreme<T>(e.outer, e.extent, e.inner, direction > 0, in.device<T>(),
-                              index.device<std::int64_t>());
+    kernels::first_extreme<T>(e.outer, e.extent, e.inner, direction > 0, in.data<T>(),
+                              index.data<std::int64_t>());
   });
   return index;
 }
@@ -106,7 +106,7 @@ Tensor marks(const Tensor& x, const Extents& e, const Tensor& index) {
   Tensor mark = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "extreme", [&](auto zero) {
     using T = decltype(zero);
-    kernels::mark_index<T>(e.outer, e.extent, e.inner, index.device<std::int64_t>(), mark.device<T>());
+    kernels::mark_index<T>(e.outer, e.extent, e.inner, index.data<std::int64_t>(), mark.data<T>());
   });
   return mark;
 }
@@ -119,8 +119,7 @@ Tensor extreme(const char* name, const Tensor& x, int axis, bool keep, int direc
   Tensor y = Tensor::empty(keep ? kept : index.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::at_index<T>(e.outer, e.extent, e.inner, index.device<std::int64_t>(), in.device<T>(),
-                         y.device<T>());
+    kernels::at_index<T>(e.outer, e.extent, e.inner, index.data<std::int64_t>(), in.data<T>(), y.data<T>());
   });
   return apply_op(name, {x}, y,
                   [e, index, kept, like = x.detach()](const List& g, const auto&) {
@@ -142,7 +141,7 @@ Tensor cumulative_sum(const Tensor& x, int axis, bool reverse) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "cumulative_sum", [&](auto zero) {
     using T = decltype(zero);
-    kernels::cumulative_sum<T>(e.outer, e.extent, e.inner, reverse, in.device<T>(), y.device<T>());
+    kernels::cumulative_sum<T>(e.outer, e.extent, e.inner, reverse, in.data<T>(), y.data<T>());
   });
   return apply_op("cumulative_sum", {x}, y,
                   [axis = e.axis, reverse](const List& g, const auto&) {
@@ -163,8 +162,8 @@ Tensor fake_quantise(const Tensor& x, double step, double low, double high) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "fake_quantise", [&](auto zero) {
     using T = decltype(zero);
-    kernels::quantise<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), step, low, high, x.device<T>(),
-                         y.device<T>());
+    kernels::quantise<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), step, low, high, x.data<T>(),
+                         y.data<T>());
   });
   return piecewise("fake_quantise", x, y,
                    each(Unary::inside, "fake_quantise", x, {(low - 0.5) * step, (high + 0.5) * step}));

@@ -21,7 +21,7 @@ class HostArray {
   /// A tensor with these elements.
   Tensor to_device() const {
     const Tensor out = Tensor::empty(shape_, dtype_of<T>);
-    copy_to_device(out.device<T>(), values_.get(), out.count());
+    copy_to_device(out.data<T>(), values_.get(), out.count());
     return out;
   }
 

@@ -40,7 +40,7 @@ class HostSlices {
 /// Null of an undefined tensor.
 template <class T>
 DevicePtr<T> device_or_null(const Tensor& x) {
-  return x.defined() ? x.device<T>() : DevicePtr<T>();
+  return x.defined() ? x.data<T>() : DevicePtr<T>();
 }
 
 inline double bytes_of(const Tensor& x) {

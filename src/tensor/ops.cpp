@@ -52,7 +52,7 @@ Tensor unary(kernels::Unary f, const char* name, const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<T>(), y.device<T>());
+    kernels::unary<T>(f, strided<2>(x.shape(), {y.strides(), x.strides()}), x.data<T>(), y.data<T>());
   });
   return y;
 }
@@ -65,7 +65,7 @@ Tensor binary(kernels::Binary f, const char* name, const Tensor& a, const Tensor
     using T = decltype(zero);
     kernels::binary<T>(
         f, strided<3>(shape, {y.strides(), expanded_strides(a, shape), expanded_strides(b, shape)}),
-        a.device<T>(), b.device<T>(), y.device<T>());
+        a.data<T>(), b.data<T>(), y.data<T>());
   });
   return y;
 }
@@ -123,8 +123,7 @@ Tensor scale(const Tensor& x, double factor) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "scale", [&](auto zero) {
     using T = decltype(zero);
-    kernels::scale<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), factor, x.device<T>(),
-                      y.device<T>());
+    kernels::scale<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), factor, x.data<T>(), y.data<T>());
   });
   return apply_op("scale", {x}, y,
                   [factor](const auto& g, const auto&) { return std::vector<Tensor>{scale(g[0], factor)}; },
@@ -142,8 +141,8 @@ Tensor conj(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_complex(x.dtype(), "conj", [&](auto zero) {
     using T = decltype(zero);
-    kernels::conjugate<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.device<std::complex<T>>(),
-                          y.device<std::complex<T>>());
+    kernels::conjugate<T>(strided<2>(x.shape(), {y.strides(), x.strides()}), x.data<std::complex<T>>(),
+                          y.data<std::complex<T>>());
   });
   return apply_op("conj", {x}, y, [](const auto& g, const auto&) { return std::vector<Tensor>{conj(g[0])}; },
                   {.cost = pointwise_cost(y, 1, 0)});
@@ -184,7 +183,7 @@ Tensor tanh(const Tensor& x) {
                       using T = decltype(zero);
                       kernels::tanh_backward<T>(
                           strided<3>(t.shape(), {back.strides(), t.strides(), g[0].strides()}),
-                          t.template device<T>(), g[0].template device<T>(), back.template device<T>());
+                          t.template data<T>(), g[0].template data<T>(), back.template data<T>());
                     });
                     count_cost("tanh_backward", pointwise_cost(back, 2, 3));
                     return std::vector<Tensor>{back};
@@ -202,7 +201,7 @@ Tensor gelu(const Tensor& x) {
                         using T = decltype(zero);
                         kernels::gelu_backward<T>(
                             strided<3>(x.shape(), {back.strides(), x.strides(), g[0].strides()}),
-                            x.template device<T>(), g[0].template device<T>(), back.template device<T>());
+                            x.template data<T>(), g[0].template data<T>(), back.template data<T>());
                       });
                       count_cost("gelu_backward", pointwise_cost(back, 2, 30));
                       return {back};
@@ -234,7 +233,7 @@ Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
   Tensor y = Tensor::empty(a.shape(), a.dtype());
   kernels::select(size_of(a.dtype()),
                   strided<4>(a.shape(), {y.strides(), flags.strides(), a.strides(), b.strides()}),
-                  flags.device<bool>(), a.address(), b.address(), y.address());
+                  flags.data<bool>(), a.address(), b.address(), y.address());
   return apply_op("select", {a, b}, y,
                   [flags](const auto& g, const auto&) {
                     const Tensor none = Tensor::zeros(g[0].shape(), g[0].dtype());
@@ -276,10 +275,10 @@ Tensor sum_axis(const Tensor& x, int axis) {
   Tensor y = Tensor::empty(shape, x.dtype());
   dispatch_floating(x.dtype(), "sum", [&](auto zero) {
     using T = decltype(zero);
-    if (inner != 1) return kernels::sum_columns<T>(outer, rows, inner, in.device<T>(), y.device<T>());
+    if (inner != 1) return kernels::sum_columns<T>(outer, rows, inner, in.data<T>(), y.data<T>());
     const std::int64_t room = kernels::sum_rows_workspace(outer, rows);
     const Tensor work = room > 0 ? Tensor::empty({room}, x.dtype()) : Tensor();
-    kernels::sum_rows<T>(outer, rows, in.device<T>(), y.device<T>(), device_or_null<T>(work));
+    kernels::sum_rows<T>(outer, rows, in.data<T>(), y.data<T>(), device_or_null<T>(work));
   });
   return y;
 }
@@ -463,10 +462,10 @@ void need_index(const Tensor& index, const char* what) {
 // the device.
 void check_flag(const Tensor& first, const Tensor& index, std::int64_t extent, const char* what) {
   std::int64_t at = 0;
-  copy_to_host(&at, first.device<std::int64_t>(), 1);
+  copy_to_host(&at, first.data<std::int64_t>(), 1);
   if (at >= index.count()) return;
   std::int64_t value = 0;
-  copy_to_host(&value, index.device<std::int64_t>() + at, 1);
+  copy_to_host(&value, index.data<std::int64_t>() + at, 1);
   RANKINE_ASSERT(false,
                  std::string(what) + ": index " + std::to_string(value) + " of " + std::to_string(extent));
 }
@@ -474,8 +473,8 @@ void check_flag(const Tensor& first, const Tensor& index, std::int64_t extent, c
 void check_indices(const Tensor& index, std::int64_t extent, const char* what) {
   const Tensor first = Tensor::empty({1}, DType::i64);
   const Tensor work = Tensor::empty({kernels::first_outside_workspace(index.count())}, DType::i64);
-  kernels::first_outside(index.count(), extent, index.device<std::int64_t>(), first.device<std::int64_t>(),
-                         work.device<std::int64_t>());
+  kernels::first_outside(index.count(), extent, index.data<std::int64_t>(), first.data<std::int64_t>(),
+                         work.data<std::int64_t>());
   check_flag(first, index, extent, what);
 }
 
@@ -493,7 +492,7 @@ Tensor gather_rows(const Tensor& x, int axis, const Tensor& rows) {
   shape[axis] = rows.count();
   Tensor y = Tensor::empty(shape, x.dtype());
   kernels::gather_rows(size_of(x.dtype()), outer_of(x, axis), extent, rows.count(), inner_of(x, axis),
-                       rows.device<std::int64_t>(), in.address(), y.address());
+                       rows.data<std::int64_t>(), in.address(), y.address());
   return apply_op("gather", {x}, y,
                   [axis, rows, extent](const auto& g, const auto&) {
                     return std::vector<Tensor>{scatter_rows(g[0], axis, rows, extent)};
@@ -510,12 +509,12 @@ Tensor scatter_rows(const Tensor& x, int axis, const Tensor& rows, std::int64_t 
   const std::int64_t n = rows.count();
   const Tensor order = Tensor::empty({n}, DType::i64), begin = Tensor::empty({extent + 1}, DType::i64);
   const Tensor work = Tensor::empty({n}, DType::i64);
-  kernels::inverse_index(n, extent, rows.device<std::int64_t>(), order.device<std::int64_t>(),
-                         begin.device<std::int64_t>(), work.device<std::int64_t>());
+  kernels::inverse_index(n, extent, rows.data<std::int64_t>(), order.data<std::int64_t>(),
+                         begin.data<std::int64_t>(), work.data<std::int64_t>());
   dispatch_floating(x.dtype(), "scatter_add", [&](auto zero) {
     using T = decltype(zero);
-    kernels::sum_by_target<T>(outer_of(x, axis), n, extent, inner_of(x, axis), order.device<std::int64_t>(),
-                              begin.device<std::int64_t>(), in.device<T>(), y.device<T>());
+    kernels::sum_by_target<T>(outer_of(x, axis), n, extent, inner_of(x, axis), order.data<std::int64_t>(),
+                              begin.data<std::int64_t>(), in.data<T>(), y.data<T>());
   });
   return apply_op(
       "scatter_add", {x}, y,
@@ -625,7 +624,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (lead.count() > 0)
     dispatch_floating(a.dtype(), "matmul", [&](auto zero) {
       using T = decltype(zero);
-      kernels::product<T>(p, T(1), va.tensor.device<T>(), vb.tensor.device<T>(), T(0), y.device<T>());
+      kernels::product<T>(p, T(1), va.tensor.data<T>(), vb.tensor.data<T>(), T(0), y.data<T>());
     });
   return apply_op(
       "matmul", {a, b}, y,

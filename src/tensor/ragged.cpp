@@ -17,7 +17,7 @@ struct Segments {
         extent(offsets.empty() ? 0 : offsets.back()),
         right(!offsets.empty() && offsets.front() == 0 && std::is_sorted(offsets.begin(), offsets.end())),
         offsets(Tensor::from(offsets, {static_cast<std::int64_t>(offsets.size())})) {}
-  DevicePtr<const std::int64_t> device() const { return offsets.device<std::int64_t>(); }
+  DevicePtr<const std::int64_t> device() const { return offsets.data<std::int64_t>(); }
   std::int64_t count, extent;
   bool right;
   Tensor offsets;
@@ -58,7 +58,7 @@ Tensor sum_of(const Tensor& x, int axis, const Segments& segments) {
   dispatch_floating(x.dtype(), "segment_sum", [&](auto zero) {
     using T = decltype(zero);
     kernels::segment_sum<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
-                            in.device<T>(), y.device<T>());
+                            in.data<T>(), y.data<T>());
   });
   return apply_op(
       "segment_sum", {x}, y,
@@ -97,7 +97,7 @@ Tensor segment_max(const Tensor& x, int axis, const Offsets& offsets) {
   dispatch_real(x.dtype(), "segment_max", [&](auto zero) {
     using T = decltype(zero);
     kernels::segment_max<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
-                            in.device<T>(), y.device<T>(), first.device<T>());
+                            in.data<T>(), y.data<T>(), first.data<T>());
   });
   return apply_op("segment_max", {x}, y,
                   [axis = e.axis, segments, first](const List& g, const auto&) {
@@ -114,7 +114,7 @@ Tensor segment_softmax(const Tensor& x, int axis, const Offsets& offsets) {
   dispatch_real(x.dtype(), "segment_softmax", [&](auto zero) {
     using T = decltype(zero);
     kernels::segment_softmax<T>(e.outer, segments.extent, e.inner, segments.count, segments.device(),
-                                in.device<T>(), y.device<T>());
+                                in.data<T>(), y.data<T>());
   });
   return apply_op("segment_softmax", {x}, y,
                   [axis = e.axis, segments](const List& g, const VjpContext& context) {

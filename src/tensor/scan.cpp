@@ -26,8 +26,8 @@ Tensor diagonal_scan(const Tensor& a, const Tensor& b, int axis, bool reverse) {
                      inner = extents(b.shape(), axis + 1);
   dispatch_floating(b.dtype(), "diagonal_scan", [&](auto zero) {
     using T = decltype(zero);
-    kernels::diagonal_scan<T>(outer, b.extent(axis), inner, reverse, f.device<T>(), terms.device<T>(),
-                              h.device<T>());
+    kernels::diagonal_scan<T>(outer, b.extent(axis), inner, reverse, f.data<T>(), terms.data<T>(),
+                              h.data<T>());
   });
   const int forward = reverse ? -1 : 1;
   const double n = static_cast<double>(b.count()) * (is_complex(b.dtype()) ? 4 : 1);

@@ -25,7 +25,7 @@ int StepReport::add() {
   RANKINE_ASSERT(numbers_ < kNumbers, "a step reports more than " + std::to_string(kNumbers) + " numbers");
   return numbers_++;
 }
-DevicePtr<double> StepReport::number(int slot) const { return memory_.device<double>() + slot; }
+DevicePtr<double> StepReport::number(int slot) const { return memory_.data<double>() + slot; }
 
 int StepReport::add(const Tensor& scalar) {
   RANKINE_ASSERT(scalar.count() == 1 && scalar.dtype() == DType::f64,
@@ -39,7 +39,7 @@ void StepReport::read() {
   // Numbers and flags are neighbours, so that what is not used need not travel.
   const int count = flags_ > 0 ? kNumbers + flags_ : numbers_;
   values_.resize(static_cast<std::size_t>(count));
-  copy_to_host(values_.data(), memory_.device<double>(), count);
+  copy_to_host(values_.data(), memory_.data<double>(), count);
   const std::vector<Check> checks = std::exchange(checks_, {});
   for (const Check& check : checks) {
     const auto flag = std::bit_cast<std::int64_t>(values_[static_cast<std::size_t>(kNumbers + check.slot)]);
@@ -57,7 +57,7 @@ CheckFlag::CheckFlag() {
   }
 }
 DevicePtr<std::int64_t> CheckFlag::device() const {
-  return memory_.device<double>().as<std::int64_t>() + (slot_ < 0 ? 0 : StepReport::kNumbers + slot_);
+  return memory_.data<double>().as<std::int64_t>() + (slot_ < 0 ? 0 : StepReport::kNumbers + slot_);
 }
 
 void check_flag(const CheckFlag& flag, std::function<void(std::int64_t)> complain) {

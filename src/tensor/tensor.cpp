@@ -133,8 +133,6 @@ DevicePtr<std::byte> Tensor::address() const {
   return storage_->data() + offset_ * static_cast<std::int64_t>(size_of(dtype_));
 }
 
-void* Tensor::raw() const { return address().opaque(); }
-
 std::vector<std::byte> Tensor::to_bytes() const {
   const Tensor dense = contiguous() ? *this : clone();
   std::vector<std::byte> out(static_cast<std::size_t>(count()) * size_of(dtype_));

@@ -84,14 +84,9 @@ class Tensor {
   std::int64_t reach() const;
   /// The address of the first element in device memory; throws if T is not the dtype.
   template <class T>
-  DevicePtr<T> device() const;
+  DevicePtr<T> data() const;
   /// The same, of whatever type it is.
   DevicePtr<std::byte> address() const;
-  /// The address of the first element.
-  void* raw() const;
-  /// The same, typed; throws if T is not the dtype.
-  template <class T>
-  T* data() const;
   /// The one element, as a double (the real part of a complex one). Throws if there are more.
   double item() const;
   /// Real elements in row-major order as double.
@@ -133,16 +128,11 @@ class Tensor {
 int normal_axis(int axis, int rank, const char* what);
 
 template <class T>
-DevicePtr<T> Tensor::device() const {
+DevicePtr<T> Tensor::data() const {
   RANKINE_ASSERT(defined(), "undefined tensor");
   RANKINE_ASSERT(dtype_of<T> == dtype_ || (sizeof(T) == 1 && size_of(dtype_) == 1),
                  std::string("tensor holds ") + name_of(dtype_));
   return storage_->data().as<T>() + offset_;
-}
-
-template <class T>
-T* Tensor::data() const {
-  return device<T>().opaque();
 }
 
 template <class T>
@@ -154,7 +144,7 @@ Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
     const HostWrite<T> to(out);
     for (std::size_t i = 0; i < values.size(); ++i) to[i] = values[i];
   } else {
-    copy_to_device(out.template device<T>(), values.data(), out.count());
+    copy_to_device(out.template data<T>(), values.data(), out.count());
   }
   return out;
 }

@@ -59,9 +59,9 @@ class DistributedTileSum final : public TileSum {
     const Tensor sums = Tensor::empty({static_cast<std::int64_t>(blocks.size()), m}, dtype_of<T>);
     for (std::size_t i = 0; i < blocks.size(); ++i)
       kernels::sum_parts(parts, blocks[i].begin, blocks[i].end,
-                         sums.device<T>() + static_cast<std::int64_t>(i) * m);
+                         sums.data<T>() + static_cast<std::int64_t>(i) * m);
     std::vector<T> on_host(static_cast<std::size_t>(sums.count())), all(static_cast<std::size_t>(m));
-    copy_to_host(on_host.data(), sums.device<T>(), sums.count());
+    copy_to_host(on_host.data(), sums.data<T>(), sums.count());
     tree_.sum_blocks(std::span<const T>(on_host), std::span<T>(all));
     copy_to_device(total, all.data(), m);
   }
@@ -87,8 +87,8 @@ std::pair<Tensor, Cost> summed(const std::vector<Tensor>& parts, DType type, con
   dispatch_real(type, "sum_over_tiles", [&](auto zero) {
     using T = decltype(zero);
     std::vector<kernels::Part<T>> values;
-    for (const Tensor& part : from) values.push_back({part.device<T>(), extents(part.shape(), 1)});
-    tiles->sum_parts(values, sum.device<T>());
+    for (const Tensor& part : from) values.push_back({part.data<T>(), extents(part.shape(), 1)});
+    tiles->sum_parts(values, sum.data<T>());
   });
   return {sum, {static_cast<double>(read), static_cast<double>((read + width) * size_of(type))}};
 }

@@ -21,7 +21,7 @@ HostUpdate<T> host_update(const Tensor& x) {
 template <class T>
 std::vector<T> host_values(const Tensor& x) {
   std::vector<T> values(static_cast<std::size_t>(x.count()));
-  copy_to_host(values.data(), x.device<T>(), x.count());
+  copy_to_host(values.data(), x.data<T>(), x.count());
   return values;
 }
 

@@ -150,11 +150,11 @@ TEST(FlatParts, SumsHaveTheirOrderWhateverTheParts) {
       EXPECT_EQ(flat.sums_of_squares(x), by_part);
       const Tensor out = Tensor::zeros({2}, DType::f64),
                    work = Tensor::zeros({kernels::sum_workspace(flat.pieces())}, DType::f64);
-      flat.sum_of_squares(x, out.device<double>());
+      flat.sum_of_squares(x, out.data<double>());
       dispatch_real(type, "test", [&](auto zero) {
         using T = decltype(zero);
-        kernels::sum_of_squares_portable<T>(flat.pieces(), x.device<T>(), work.device<double>(),
-                                            out.device<double>() + 1);
+        kernels::sum_of_squares_portable<T>(flat.pieces(), x.data<T>(), work.data<double>(),
+                                            out.data<double>() + 1);
       });
       EXPECT_EQ(out.to_vector(), (std::vector<double>{total, total})) << sizes.size() << " parts";
     }
@@ -167,9 +167,9 @@ TEST(FlatParts, CountsWhatIsNotFinite) {
     list[2] = list[2999] = NAN;
     list[1] = -INFINITY;
     const Tensor out = Tensor::zeros({1}, DType::f64);
-    FlatParts({{1, 3}, {1400, 3000}}).count_not_finite(values(list, type), out.device<double>());
+    FlatParts({{1, 3}, {1400, 3000}}).count_not_finite(values(list, type), out.data<double>());
     EXPECT_EQ(out.item(), 4);
-    FlatParts({{3, 1500}}).count_not_finite(values(list, type), out.device<double>());
+    FlatParts({{3, 1500}}).count_not_finite(values(list, type), out.data<double>());
     EXPECT_EQ(out.item(), 0);
   }
 }

@@ -251,7 +251,7 @@ TEST(StepReport, ABadLabelOrTokenEndsTheStepBeforeTheUpdate) {
   const std::vector<double> before = p.parameters.flat().to_vector();
   const auto spoilt = [](const Tensor& x, std::int64_t at, std::int32_t value) {
     const Tensor copy = x.clone();
-    copy_to_device(copy.device<std::int32_t>() + at, &value, 1);
+    copy_to_device(copy.data<std::int32_t>() + at, &value, 1);
     return copy;
   };
   const auto message = [&] {

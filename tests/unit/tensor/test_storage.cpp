@@ -11,13 +11,13 @@ TEST(Storage, IsAlignedCountedAndReused) {
   DevicePtr<double> first;
   {
     const Tensor x = Tensor::empty({1000, 1000}, DType::f64);
-    first = x.device<double>();
+    first = x.data<double>();
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first.opaque()) % 64, 0u);
     EXPECT_GE(memory_account().live, before + 8000000);
   }
   EXPECT_EQ(memory_account().live, before);
   const Tensor y = Tensor::empty({1000, 1000}, DType::f64);
-  EXPECT_TRUE(y.device<double>() == first);
+  EXPECT_TRUE(y.data<double>() == first);
 }
 
 TEST(Storage, BackwardFreesAsItGoes) {
@@ -47,7 +47,7 @@ TEST(Tensor, ViewsShareMemoryAndMessagesName) {
   EXPECT_EQ(column.to_vector(), (std::vector<double>{1, 4}));
   EXPECT_EQ(permute(x, {1, 0}).to_vector(), (std::vector<double>{0, 3, 1, 4, 2, 5}));
   EXPECT_EQ(expand(slice(x, 0, 0, 1), {2, 3}).to_vector(), (std::vector<double>{0, 1, 2, 0, 1, 2}));
-  EXPECT_THROW(x.device<float>(), std::logic_error);
+  EXPECT_THROW(x.data<float>(), std::logic_error);
   EXPECT_THROW(x.extent(2), InputError);
   EXPECT_THROW(variable(Tensor::zeros({2}, DType::i64)), InputError);
   EXPECT_EQ(Tensor::zeros({0, 4}, DType::f32).count(), 0);
