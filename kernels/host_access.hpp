@@ -39,6 +39,7 @@ class HostAccess {
         copy_to_host(host_, memory, count);
       }
     } else {
+      fence();
       host_ = const_cast<T*>(memory.unwrap());
     }
   }

@@ -2,6 +2,7 @@
 
 #include "kernels/activations.hpp"
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/rows.hpp"
 
 namespace rankine::kernels {
@@ -92,7 +93,7 @@ struct LifForward {
   View<T> u, spike, v_next;
   RANKINE_KERNEL void operator()(std::int64_t /*unit*/, const Columns& columns) const {
     columns.each([this](std::int64_t i) {
-      const T at = (v.defined() ? decay * v[i] : T(0)) + gain * current[i];
+      const T at = multiply_add(gain, current[i], v.defined() ? decay * v[i] : T(0));
       const bool fires = at >= threshold;
       u[i] = at;
       spike[i] = fires ? T(1) : T(0);
@@ -121,7 +122,7 @@ struct LifBackward {
           direct = u[i] >= threshold ? T(0) : T(1);
           through = reset_to - u[i];
         }
-        sum += d_v_next[i] * (detach_reset ? direct : direct + through * h);
+        sum = multiply_add(d_v_next[i], detach_reset ? direct : multiply_add(through, h, direct), sum);
       }
       d_u[i] = sum;
     });
