@@ -1,6 +1,7 @@
 #include "kernels/norm.hpp"
 
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/simd.hpp"
@@ -9,6 +10,30 @@ namespace rankine::kernels {
 namespace {
 
 using Index = std::int64_t;
+
+// Rows that are worked on together, so that their chains of additions overlap and what all of them read is
+// read once: as many as their sums find registers for.
+template <class T>
+constexpr int kRowsTogether = kVectorBytes < 64 ? 1
+                              : sizeof(T) == 4  ? 4
+                                                : 2;
+constexpr int kShortRowsTogether = 4;
+
+// f(first row, number) for all rows of n values, the number a constant.
+template <class T, class F>
+void for_rows(Index rows, Index n, F f) {
+  const auto all = [&](auto together) {
+    constexpr int R = together;
+    Index r = 0;
+    for (; r + R <= rows; r += R) f(r, together);
+    for (; r < rows; ++r) f(r, std::integral_constant<int, 1>());
+  };
+  if (n < kSumLanes) {
+    all(std::integral_constant<int, kShortRowsTogether>());
+  } else {
+    all(std::integral_constant<int, kRowsTogether<T>>());
+  }
+}
 
 }  // namespace
 
@@ -125,51 +150,165 @@ void channel_norm_backward(Index batch, Index channels, Index space, const T* x,
     }
 }
 
+namespace {
+
+// The factors of R rows.
+template <int R, class T>
+void moments_of_rows(Index n, bool centred, T epsilon, const T* x, T* middle, T* factor) {
+  for (int j = 0; j < R; ++j) middle[j] = 0;
+  if (centred) {
+    row_sums<T, R>(
+        n,
+        [&](const auto& at, SimdOf<T>* acc) {
+          for (int j = 0; j < R; ++j) acc[j] = acc[j] + at.of(x + j * n);
+        },
+        [&](Index i, T* acc) {
+          for (int j = 0; j < R; ++j) acc[j] = acc[j] + x[j * n + i];
+        },
+        middle);
+    for (int j = 0; j < R; ++j) middle[j] /= static_cast<T>(n);
+  }
+  T squares[R];
+  row_sums<T, R>(
+      n,
+      [&](const auto& at, SimdOf<T>* acc) {
+        for (int j = 0; j < R; ++j) {
+          const SimdOf<T> d = at.keep(at.of(x + j * n) - broadcast(middle[j]));
+          acc[j] = multiply_add_lanes<T>(d, d, acc[j]);
+        }
+      },
+      [&](Index i, T* acc) {
+        for (int j = 0; j < R; ++j) {
+          const T d = x[j * n + i] - middle[j];
+          acc[j] = multiply_add(d, d, acc[j]);
+        }
+      },
+      squares);
+  for (int j = 0; j < R; ++j) factor[j] = 1 / std::sqrt(squares[j] / static_cast<T>(n) + epsilon);
+}
+
+// R rows of n values with a gamma and a beta each; null: 1 and 0.
+template <int R, class T>
+void flat_rows_forward(Index n, bool centred, T epsilon, const T* x, const T* g, const T* b, T* y, T* mean,
+                       T* inverse) {
+  T middle[R], factor[R];
+  moments_of_rows<R>(n, centred, epsilon, x, middle, factor);
+  SimdOf<T> middles[R], factors[R];
+  for (int j = 0; j < R; ++j) {
+    if (centred) mean[j] = middle[j];
+    inverse[j] = factor[j];
+    middles[j] = broadcast(middle[j]);
+    factors[j] = broadcast(factor[j]);
+  }
+  const auto write = [&](auto f) {
+    for_chunks<T>(n, [&](const auto& at) {
+      const SimdOf<T> gs = g == nullptr ? SimdOf<T>{} : at.of(g), bs = b == nullptr ? SimdOf<T>{} : at.of(b);
+      for (int j = 0; j < R; ++j) at.to(y + j * n, f(at.of(x + j * n) - middles[j], factors[j], gs, bs));
+    });
+  };
+  using V = SimdOf<T>;
+  if (g == nullptr) {
+    write([](V d, V scale, V, V shift) { return multiply_add_lanes<T>(d, scale, shift); });
+  } else if (b == nullptr) {
+    write([](V d, V scale, V gs, V) { return d * scale * gs; });
+  } else {
+    write([](V d, V scale, V gs, V bs) { return multiply_add_lanes<T>(d * scale, gs, bs); });
+  }
+}
+
+// What sums over a row give to each dx: dx = p dy - (plain + bend (x - mean)).
+template <class T>
+struct RowSlopes {
+  SimdOf<T> plain = {}, bend = {};
+  RowSlopes() = default;
+  RowSlopes(bool centred, T total, T total_centred, T share, T scale)
+      : plain(broadcast(centred ? total * share * scale : T(0))),
+        bend(broadcast(total_centred * share * scale * scale * scale)) {}
+  SimdOf<T> operator()(SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance) const {
+    return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
+  }
+};
+
+template <int R, class T>
+void flat_rows_backward(Index n, bool centred, const T* x, const T* dy, const T* g, const T* mean,
+                        const T* inverse, T* dx, T* dgamma, T* dbeta) {
+  const T share = 1 / static_cast<T>(n);
+  T middle[R];
+  for (int j = 0; j < R; ++j) middle[j] = centred ? mean[j] : T(0);
+  T total[2 * R];  // sums of u, sums of u (x - mean)
+  row_sums<T, 2 * R>(
+      n,
+      [&](const auto& at, SimdOf<T>* acc) {
+        const SimdOf<T> gs = at.of(g);
+        for (int j = 0; j < R; ++j) {
+          const SimdOf<T> u = at.of(dy + j * n) * gs;
+          acc[j] = acc[j] + u;
+          acc[R + j] = multiply_add_lanes<T>(u, at.of(x + j * n) - broadcast(middle[j]), acc[R + j]);
+        }
+      },
+      [&](Index i, T* acc) {
+        for (int j = 0; j < R; ++j) {
+          const T u = dy[j * n + i] * g[i];
+          acc[j] = acc[j] + u;
+          acc[R + j] = multiply_add(u, x[j * n + i] - middle[j], acc[R + j]);
+        }
+      },
+      total);
+  SimdOf<T> middles[R], scales[R];
+  RowSlopes<T> slope[R];
+  for (int j = 0; j < R; ++j) {
+    middles[j] = broadcast(middle[j]);
+    scales[j] = broadcast(inverse[j]);
+    slope[j] = RowSlopes<T>(centred, total[j], total[R + j], share, inverse[j]);
+  }
+  for_chunks<T>(n, [&](const auto& at) {
+    const SimdOf<T> gs = at.of(g);
+    SimdOf<T> gammas = dgamma == nullptr ? SimdOf<T>{} : at.of(dgamma);
+    SimdOf<T> betas = dbeta == nullptr ? SimdOf<T>{} : at.of(dbeta);
+    for (int j = 0; j < R; ++j) {
+      const SimdOf<T> d = at.of(dy + j * n), distance = at.of(x + j * n) - middles[j];
+      at.to(dx + j * n, slope[j](scales[j] * gs, d, distance));
+      gammas = multiply_add_lanes<T>(d, distance * scales[j], gammas);
+      betas = betas + d;
+    }
+    if (dgamma != nullptr) at.to(dgamma, gammas);
+    if (dbeta != nullptr) at.to(dbeta, betas);
+  });
+}
+
+}  // namespace
+
 template <class T>
 void row_norm_forward(Index rows, Index groups, Index channels, Index space, bool centred, T epsilon,
                       const T* x, const T* gamma, const T* beta, T* y, T* mean, T* inverse) {
   const Index n = channels * space;
-  for (Index r = 0; r < rows; ++r, x += n, y += n) {
-    T middle = 0;
-    if (centred) {
-      middle = row_sum(n, x) / static_cast<T>(n);
-      mean[r] = middle;
-    }
-    const SimdOf<T> middles = broadcast(middle);
-    T squares;
-    row_sums<T, 1>(
-        n,
-        [&](const auto& at, SimdOf<T>* acc) {
-          const SimdOf<T> d = at.keep(at.of(x) - middles);
-          acc[0] = multiply_add_lanes<T>(d, d, acc[0]);
-        },
-        [&](Index i, T* acc) {
-          const T d = x[i] - middle;
-          acc[0] = multiply_add(d, d, acc[0]);
-        },
-        &squares);
-    const T factor = 1 / std::sqrt(squares / static_cast<T>(n) + epsilon);
-    inverse[r] = factor;
+  const bool alike = gamma == nullptr && beta == nullptr, flat = space == 1 || alike;
+  if (flat && (groups == 1 || alike)) {
+    for_rows<T>(rows, n, [&](Index r, auto together) {
+      flat_rows_forward<together>(n, centred, epsilon, x + r * n, gamma, beta, y + r * n,
+                                  centred ? mean + r : nullptr, inverse + r);
+    });
+    return;
+  }
+  for (Index r = 0; r < rows; ++r) {
+    const T* from = x + r * n;
+    T* to = y + r * n;
     const Index first = r % groups * channels;
     const T* g = gamma == nullptr ? nullptr : gamma + first;
     const T* b = beta == nullptr ? nullptr : beta + first;
-    const SimdOf<T> factors = broadcast(factor);
-    if (space > 1 || g == nullptr) {
-      const Index count = g == nullptr && b == nullptr ? 1 : channels, length = n / count;
-      for (Index c = 0; c < count; ++c) {
-        const SimdOf<T> p = broadcast(g == nullptr ? factor : factor * g[c]);
-        const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
-        const T* from = x + c * length;
-        T* to = y + c * length;
-        for_chunks<T>(length,
-                      [&](const auto& at) { at.to(to, multiply_add_lanes<T>(at.of(from) - middles, p, q)); });
-      }
-    } else if (b == nullptr) {
-      for_chunks<T>(n, [&](const auto& at) { at.to(y, (at.of(x) - middles) * factors * at.of(g)); });
-    } else {
-      for_chunks<T>(n, [&](const auto& at) {
-        at.to(y, multiply_add_lanes<T>((at.of(x) - middles) * factors, at.of(g), at.of(b)));
-      });
+    if (flat) {
+      flat_rows_forward<1>(n, centred, epsilon, from, g, b, to, centred ? mean + r : nullptr, inverse + r);
+      continue;
+    }
+    T middle;
+    moments_of_rows<1>(n, centred, epsilon, from, &middle, inverse + r);
+    if (centred) mean[r] = middle;
+    const SimdOf<T> middles = broadcast(middle);
+    for (Index c = 0; c < channels; ++c, from += space, to += space) {
+      const SimdOf<T> p = broadcast(g == nullptr ? inverse[r] : inverse[r] * g[c]);
+      const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
+      for_chunks<T>(space,
+                    [&](const auto& at) { at.to(to, multiply_add_lanes<T>(at.of(from) - middles, p, q)); });
     }
   }
 }
@@ -179,75 +318,57 @@ void row_norm_backward(Index rows, Index groups, Index channels, Index space, bo
                        const T* dy, const T* gamma, const T* mean, const T* inverse, T* dx, T* dgamma,
                        T* dbeta) {
   const Index n = channels * space;
-  const T share = 1 / static_cast<T>(n);
   const std::vector<T> ones(gamma == nullptr ? static_cast<std::size_t>(groups * channels) : 0, T(1));
   const T* const factors = gamma == nullptr ? ones.data() : gamma;
-  for (Index r = 0; r < rows; ++r, x += n, dy += n, dx += n) {
+  const auto from = [](T* sums, Index first) { return sums == nullptr ? nullptr : sums + first; };
+  if (space == 1 && groups == 1) {
+    for_rows<T>(rows, n, [&](Index r, auto together) {
+      flat_rows_backward<together>(n, centred, x + r * n, dy + r * n, factors, centred ? mean + r : nullptr,
+                                   inverse + r, dx + r * n, dgamma, dbeta);
+    });
+    return;
+  }
+  for (Index r = 0; r < rows; ++r) {
     const Index first = r % groups * channels;
     const T* g = factors + first;
-    const T middle = centred ? mean[r] : T(0), scale = inverse[r];
-    const SimdOf<T> middles = broadcast(middle), scales = broadcast(scale);
-    T total[2] = {0, 0};  // sum u, sum u (x - mean)
+    T* const dg = from(dgamma, first);
+    T* const db = from(dbeta, first);
     if (space == 1) {
+      flat_rows_backward<1>(n, centred, x + r * n, dy + r * n, g, centred ? mean + r : nullptr, inverse + r,
+                            dx + r * n, dg, db);
+      continue;
+    }
+    const T middle = centred ? mean[r] : T(0), scale = inverse[r];
+    const SimdOf<T> middles = broadcast(middle);
+    T total[2] = {0, 0};  // sum u, sum u (x - mean)
+    for (Index c = 0; c < channels; ++c) {
+      const T* xc = x + r * n + c * space;
+      const T* dc = dy + r * n + c * space;
+      T sums[2];
       row_sums<T, 2>(
-          n,
+          space,
           [&](const auto& at, SimdOf<T>* acc) {
-            const SimdOf<T> u = at.of(dy) * at.of(g);
-            acc[0] = acc[0] + u;
-            acc[1] = multiply_add_lanes<T>(u, at.of(x) - middles, acc[1]);
+            const SimdOf<T> d = at.of(dc);
+            acc[0] = acc[0] + d;
+            acc[1] = multiply_add_lanes<T>(d, at.of(xc) - middles, acc[1]);
           },
           [&](Index i, T* acc) {
-            const T u = dy[i] * g[i];
-            acc[0] = acc[0] + u;
-            acc[1] = multiply_add(u, x[i] - middle, acc[1]);
+            acc[0] = acc[0] + dc[i];
+            acc[1] = multiply_add(dc[i], xc[i] - middle, acc[1]);
           },
-          total);
-    } else {
-      for (Index c = 0; c < channels; ++c) {
-        const T* xc = x + c * space;
-        const T* dc = dy + c * space;
-        T sums[2];
-        row_sums<T, 2>(
-            space,
-            [&](const auto& at, SimdOf<T>* acc) {
-              const SimdOf<T> d = at.of(dc);
-              acc[0] = acc[0] + d;
-              acc[1] = multiply_add_lanes<T>(d, at.of(xc) - middles, acc[1]);
-            },
-            [&](Index i, T* acc) {
-              acc[0] = acc[0] + dc[i];
-              acc[1] = multiply_add(dc[i], xc[i] - middle, acc[1]);
-            },
-            sums);
-        if (dgamma != nullptr) dgamma[first + c] = multiply_add(sums[1], scale, dgamma[first + c]);
-        if (dbeta != nullptr) dbeta[first + c] += sums[0];
-        total[0] = multiply_add(sums[0], g[c], total[0]);
-        total[1] = multiply_add(sums[1], g[c], total[1]);
-      }
+          sums);
+      if (dg != nullptr) dg[c] = multiply_add(sums[1], scale, dg[c]);
+      if (db != nullptr) db[c] += sums[0];
+      total[0] = multiply_add(sums[0], g[c], total[0]);
+      total[1] = multiply_add(sums[1], g[c], total[1]);
     }
-    const SimdOf<T> plain = broadcast(centred ? total[0] * share * scale : T(0));
-    const SimdOf<T> bend = broadcast(total[1] * share * scale * scale * scale);
-    const auto slope = [&](SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance) {
-      return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
-    };
-    if (space == 1) {
-      for_chunks<T>(n, [&](const auto& at) {
-        const SimdOf<T> d = at.of(dy), distance = at.of(x) - middles;
-        at.to(dx, slope(scales * at.of(g), d, distance));
-        if (dgamma != nullptr) {
-          T* sum = dgamma + first;
-          at.to(sum, multiply_add_lanes<T>(d, distance * scales, at.of(sum)));
-        }
-        if (dbeta != nullptr) at.to(dbeta + first, at.of(dbeta + first) + d);
+    const RowSlopes<T> slope(centred, total[0], total[1], 1 / static_cast<T>(n), scale);
+    for (Index c = 0; c < channels; ++c) {
+      const SimdOf<T> p = broadcast(scale * g[c]);
+      const Index begin = r * n + c * space;
+      for_chunks<T>(space, [&](const auto& at) {
+        at.to(dx + begin, slope(p, at.of(dy + begin), at.of(x + begin) - middles));
       });
-    } else {
-      for (Index c = 0; c < channels; ++c) {
-        const SimdOf<T> p = broadcast(scale * g[c]);
-        const T* xc = x + c * space;
-        const T* dc = dy + c * space;
-        T* to = dx + c * space;
-        for_chunks<T>(space, [&](const auto& at) { at.to(to, slope(p, at.of(dc), at.of(xc) - middles)); });
-      }
     }
   }
 }
