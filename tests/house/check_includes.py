@@ -32,12 +32,27 @@ HEADERS = [
      "FFT and device libraries only in kernels/blas* and kernels/fft*"),
 ]
 
+# Headers that no header for the host may lead to: they hold kernels.
+DEVICE_HEADER = re.compile(r"Kokkos_\w+\.hpp")
+
 # (pattern in code, files that may have it, the rule in words)
 TOKENS = [
+    (r"\bK(?:OKKOS_\w+|okkos::)", ["kernels/"], "Kokkos only in kernels"),
+    (r"(?:\.|->)unwrap\s*\(|\bfrom_raw\s*\(", ["kernels/"], "addresses of device memory are looked behind in kernels only"),
     (r"\bKOKKOS_ENABLE_(CUDA|HIP|SYCL)\b", [r"kernels/blas", r"kernels/fft", r"kernels/launch\.hpp$"],
      "device #ifdefs only in kernels/launch.hpp, kernels/blas* and kernels/fft*"),
     (r"\bMPI_[A-Z]\w*\s*\(", ["src/comm/", "solvers/"], "MPI calls only in src/comm and solvers"),
 ]
+
+# How often each folder may go through the bridge (kernels/host_access.hpp). A number may only fall: who removes uses lowers it.
+BRIDGE = re.compile(r"\bHost(?:Read|Write|Update)\s*<")
+BRIDGES = {
+    "src/experiments": 1,
+    "src/experts": 24,
+    "src/nn": 66,
+    "src/rules": 3,
+    "src/tensor": 1,
+}
 
 # The module that owns every write, rename and removal of files in src (src/io/files.hpp).
 FILES = [r"src/io/(files|safe_file|folder_lock)\.cpp$"]
@@ -101,8 +116,53 @@ def check_file(path, text, exists):
                 yield number, f"{re.search(pattern, code).group().strip(' (')}: {rule}"
 
 
-def check_tree(root):
-    violations = []
+def check_bridges(root, allowed_uses):
+    """Yields a message for each folder of src and solvers whose uses of the bridge are not the number stated."""
+    found = {}
+    for layer in ("solvers", "src"):
+        for file in sorted((root / layer).rglob("*.?pp")):
+            uses = sum(len(BRIDGE.findall(code)) for _, code in code_lines(file.read_text()))
+            folder = "/".join(file.relative_to(root).parts[:-1][:2])
+            found[folder] = found.get(folder, 0) + uses
+    for folder in sorted({*found, *allowed_uses}):
+        uses, most = found.get(folder, 0), allowed_uses.get(folder, 0)
+        if uses > most:
+            yield f"{folder}:1: {uses} uses of HostRead, HostWrite, HostUpdate, but {most} are allowed: write a kernel instead"
+        if uses < most:
+            yield f"{folder}:1: {uses} uses of HostRead, HostWrite, HostUpdate: lower the {most} in BRIDGES of tests/house/check_includes.py"
+
+
+def check_wall(root):
+    """Yields a message for each file of src and solvers whose includes lead to Kokkos."""
+    includes = {}
+
+    def headers_of(path):
+        if path not in includes:
+            includes[path] = []
+            if (root / path).is_file():
+                lines = (root / path).read_text().split("\n")
+                includes[path] = [match.group(2) for match in map(INCLUDE.match, lines) if match]
+        return includes[path]
+
+    for layer in ("solvers", "src"):
+        for file in sorted((root / layer).rglob("*.?pp")):
+            start = file.relative_to(root).as_posix()
+            ways, waiting = {start: start}, [start]
+            while waiting:
+                path = waiting.pop()
+                for header in headers_of(path):
+                    if header in ways:
+                        continue
+                    ways[header] = f"{ways[path]} -> {header}"
+                    if DEVICE_HEADER.fullmatch(header) and path != start:  # a direct include is HEADERS' affair
+                        yield f"{start}:1: its includes lead to Kokkos: {ways[header]}"
+                        waiting.clear()
+                        break
+                    waiting.append(header)
+
+
+def check_tree(root, bridges=None):
+    violations = [*check_bridges(root, BRIDGES if bridges is None else bridges), *check_wall(root)]
     for layer in LAYERS:
         for file in sorted((root / layer).rglob("*")):
             if file.suffix in {".cpp", ".hpp", ".h", ".cu"}:
@@ -115,6 +175,8 @@ def check_tree(root):
 def self_test():
     fine = {
         "kernels/blas.cpp": '#include <cblas.h>\n#include "kernels/a.hpp"\n#ifdef KOKKOS_ENABLE_CUDA\n#endif\n',
+        "kernels/host.hpp": "#pragma once\n",
+        "src/nn/op.cpp": '#include "kernels/host.hpp"\nHostRead<float> x(a); // HostRead<float> in a comment\n',
         "kernels/a.hpp": "#pragma once\n#include <Kokkos_Core.hpp>\n// #include <mpi.h> in a comment; MPI_Send( too\n",
         "solvers/petsc.hpp": "#pragma once\n#include <petscksp.h>\n",
         "solvers/ode.cpp": '#include <petscts.h>\n#include "solvers/petsc.hpp"\n',
@@ -140,6 +202,13 @@ def self_test():
         "solvers/bad_kokkos.hpp": "#pragma once\n#include <Kokkos_Core.hpp>\n",
         "src/tensor/bad_kokkos.cpp": "#include <Kokkos_Macros.hpp>\n",
         "src/nn/bad_kokkos.cpp": "#include <Kokkos_Core.hpp>\n",
+        "src/nn/bad_kokkos_call.cpp": "void f() { Kokkos::fence(); }\n",
+        "solvers/bad_macro.cpp": "KOKKOS_INLINE_FUNCTION int f() { return 1; }\n",
+        "src/nn/bad_way_to_kokkos.cpp": '#include "kernels/a.hpp"\n',
+        "src/nn/bad_unwrap.cpp": "void f() { g(x.unwrap()); }\n",
+        "src/nn/bad_from_raw.cpp": "auto f() { return DevicePtr<float>::from_raw(p); }\n",
+        "src/bridged/more.cpp": "HostUpdate<double> x(a), HostWrite<float> y(b);\n",
+        "src/bridges/fewer.cpp": "HostWrite <double> x(a);\n",
         "src/nn/bad_hdf5.cpp": "#include <hdf5.h>\n",
         "src/data/bad_zlib.cpp": "#include <zlib.h>\n",
         "src/nn/bad_petsc.cpp": "#include <petscvec.h>\n",
@@ -171,9 +240,10 @@ def self_test():
         for path, text in {**fine, **planted, **helpers}.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
-        violations = check_tree(root)
+        violations = check_tree(root, {"src/nn": 1, "src/bridged": 1, "src/bridges": 2})
     blamed = sorted(violation.split(":")[0] for violation in violations)
-    assert blamed == sorted(planted), f"expected one violation in each of {sorted(planted)}, got {violations}"
+    expected = sorted({"src/bridged/more.cpp": "src/bridged", "src/bridges/fewer.cpp": "src/bridges"}.get(path, path) for path in planted)
+    assert blamed == expected, f"expected one violation in each of {expected}, got {violations}"
     print(f"{len(planted)} planted violations caught, {len(fine)} files in order let through")
 
 
