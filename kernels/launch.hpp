@@ -87,6 +87,15 @@ struct BlockLoop {
   inline void operator()(std::int64_t block) const { run_block(body, block); }
 };
 
+/// Whether blocks of the host need Kokkos: one thread does not where it has not been started.
+inline bool needs_kokkos() {
+#ifdef KOKKOS_ENABLE_SERIAL
+  if constexpr (std::is_same_v<Kokkos::DefaultHostExecutionSpace, Kokkos::Serial>)
+    return Kokkos::is_initialized();
+#endif
+  return true;
+}
+
 template <class Body>
 void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
   const LaunchTimer timer(name);
@@ -97,12 +106,13 @@ void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
 #if RANKINE_ON_DEVICE  // emulated
   for (std::int64_t i = 0; i < blocks; ++i) run_block(body, permuted(i, blocks, launch_state.order));
 #else
-  if (launch_state.order != LaunchOrder::natural) {
+  if (launch_state.order != LaunchOrder::natural || !needs_kokkos()) {
     for (std::int64_t i = 0; i < blocks; ++i) run_block(body, permuted(i, blocks, launch_state.order));
     return;
   }
   using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
                                      Kokkos::IndexType<std::int64_t>>;
+  ensure_kokkos();
   Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
 #endif
 }
@@ -131,6 +141,7 @@ void host_loop(const char* name, std::int64_t blocks, const Body& body) {
   }
   using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
                                      Kokkos::IndexType<std::int64_t>>;
+  ensure_kokkos();
   Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
 }
 
@@ -166,6 +177,7 @@ void device_range(const char* name, std::int64_t n, const Body& body) {
   ++launch_state.counters.launches;
   const LaunchTimer timer(name);
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
+  ensure_kokkos();
   Kokkos::parallel_for(name, Policy(0, n), body);
 }
 /// `league` teams of `size` x `vector` threads with `scratch` bytes of shared memory each.
@@ -177,6 +189,7 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
   const LaunchTimer timer(name);
   Kokkos::TeamPolicy<ExecutionSpace> policy(static_cast<int>(league), size, vector);
   if (scratch > 0) policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
+  ensure_kokkos();
   Kokkos::parallel_for(name, policy, body);
 }
 #endif

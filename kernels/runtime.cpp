@@ -7,6 +7,7 @@
 #include <execinfo.h>
 #include <map>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string_view>
@@ -45,10 +46,18 @@ Blocks& blocks() {
   return *instance;
 }
 
+// Memory of the host needs no Kokkos, which would take longer to start than a deck takes to be checked.
+void give_memory(void* memory) {
+  if constexpr (kHostAccess)
+    std::free(memory);
+  else
+    Kokkos::kokkos_free<MemorySpace>(memory);
+}
+
 void drain() {
   for (std::size_t i = 0; i < queue.size(); ++i) queue[i].work();
   queue.clear();
-  for (void* memory : freed_late) Kokkos::kokkos_free<MemorySpace>(memory);
+  for (void* memory : freed_late) give_memory(memory);
   freed_late.clear();
 }
 
@@ -194,16 +203,43 @@ KokkosSession::~KokkosSession() {
   Kokkos::finalize();
 }
 
-void at_kokkos_end(std::function<void()> work) { Kokkos::push_finalize_hook(std::move(work)); }
+void at_kokkos_end(std::function<void()> work) {
+  if constexpr (kHostAccess) return;
+  ensure_kokkos();
+  Kokkos::push_finalize_hook(std::move(work));
+}
 
 std::string backend_name() { return ExecutionSpace::name(); }
-int backend_concurrency() { return static_cast<int>(ExecutionSpace().concurrency()); }
+int backend_concurrency() {
+#ifdef KOKKOS_ENABLE_SERIAL
+  if constexpr (std::is_same_v<ExecutionSpace, Kokkos::Serial>) return 1;  // known before Kokkos starts
+#endif
+  ensure_kokkos();
+  return static_cast<int>(ExecutionSpace().concurrency());
+}
 
 ScopedRegion::ScopedRegion(const std::string& name) { Kokkos::Profiling::pushRegion(name); }
 ScopedRegion::~ScopedRegion() { Kokkos::Profiling::popRegion(); }
 
+namespace {
+
+void* take_memory(std::size_t bytes) {
+  if constexpr (kHostAccess) {
+    constexpr std::size_t line = 64;
+    void* const memory = std::aligned_alloc(line, (bytes + line - 1) / line * line + line);
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+  } else {
+    ensure_kokkos();
+    return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), bytes);
+  }
+}
+
+}  // namespace
+
 DevicePtr<std::byte> device_allocate(std::size_t bytes) {
-  void* const memory = Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), bytes);
+  read_environment();
+  void* const memory = take_memory(bytes);
   if (kernels::device_tag != 0) {
     std::memset(memory, 0xCB, bytes);  // nobody may count on zeros
     const std::scoped_lock lock(kernels::blocks().mutex);
@@ -222,7 +258,7 @@ void device_free(DevicePtr<std::byte> memory) {
     kernels::freed_late.push_back(memory.unwrap());
     return;
   }
-  Kokkos::kokkos_free<MemorySpace>(memory.unwrap());
+  kernels::give_memory(memory.unwrap());
 }
 
 void fence() {

@@ -26,7 +26,7 @@ class KokkosSession {
   KokkosSession& operator=(const KokkosSession&) = delete;
 };
 
-/// Called when Kokkos ends: memory must go back before.
+/// Called when Kokkos ends, where device memory is Kokkos' and must go back before.
 void at_kokkos_end(std::function<void()> work);
 
 /// Kokkos' default execution space ("Serial", "OpenMP", "Cuda"), and what it has at once.

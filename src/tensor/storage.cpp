@@ -29,7 +29,6 @@ class Pool {
       free_.erase(found);
       return data;
     }
-    ensure_kokkos();
     if (!hooked_) {
       at_kokkos_end([this] {
         release();
