@@ -87,34 +87,37 @@ struct BlockLoop {
   inline void operator()(std::int64_t block) const { run_block(body, block); }
 };
 
-/// Whether blocks of the host need Kokkos: one thread does not where it has not been started.
-inline bool needs_kokkos() {
+/// All blocks, in the order of `order`, on this thread.
+template <class Body>
+void blocks_in_order(std::int64_t blocks, LaunchOrder order, const Body& body) {
+  for (std::int64_t i = 0; i < blocks; ++i) run_block(body, permuted(i, blocks, order));
+}
+
+/// All blocks, on the host's threads.
+template <class Body>
+void blocks_on_threads(const char* name, std::int64_t blocks, const Body& body) {
+  if (blocks == 1) {  // no parallel region for small work
+    run_block(body, 0);
+    return;
+  }
 #ifdef KOKKOS_ENABLE_SERIAL
+  // One thread needs no Kokkos, which takes longer to start than many a command to run.
   if constexpr (std::is_same_v<Kokkos::DefaultHostExecutionSpace, Kokkos::Serial>)
-    return Kokkos::is_initialized();
+    if (!Kokkos::is_initialized()) return blocks_in_order(blocks, LaunchOrder::natural, body);
 #endif
-  return true;
+  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
+                                     Kokkos::IndexType<std::int64_t>>;
+  ensure_kokkos();
+  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
 }
 
 template <class Body>
 void run_blocks(const char* name, std::int64_t blocks, const Body& body) {
   const LaunchTimer timer(name);
-  if (blocks == 1) {  // no parallel region for small work
-    run_block(body, 0);
-    return;
-  }
-#if RANKINE_ON_DEVICE  // emulated
-  for (std::int64_t i = 0; i < blocks; ++i) run_block(body, permuted(i, blocks, launch_state.order));
-#else
-  if (launch_state.order != LaunchOrder::natural || !needs_kokkos()) {
-    for (std::int64_t i = 0; i < blocks; ++i) run_block(body, permuted(i, blocks, launch_state.order));
-    return;
-  }
-  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
-                                     Kokkos::IndexType<std::int64_t>>;
-  ensure_kokkos();
-  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
-#endif
+  if (RANKINE_ON_DEVICE || launch_state.order != LaunchOrder::natural)
+    blocks_in_order(blocks, launch_state.order, body);  // emulated, or in another order
+  else
+    blocks_on_threads(name, blocks, body);
 }
 
 /// body(b) for b < blocks, in any order, at once, on the host.
@@ -124,7 +127,7 @@ void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
   if (blocks <= 0) return;
   ++launch_state.counters.launches;
   if (launch_state.deferred) {
-    defer(name, [=] { run_blocks(name, blocks, body); });
+    defer([=] { run_blocks(name, blocks, body); });
     return;
   }
   run_blocks(name, blocks, body);
@@ -135,14 +138,7 @@ template <class Body>
 void host_loop(const char* name, std::int64_t blocks, const Body& body) {
   if (blocks <= 0) return;
   const LaunchTimer timer(name);
-  if (blocks == 1) {
-    run_block(body, 0);
-    return;
-  }
-  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
-                                     Kokkos::IndexType<std::int64_t>>;
-  ensure_kokkos();
-  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
+  blocks_on_threads(name, blocks, body);
 }
 
 #if RANKINE_ON_DEVICE
@@ -177,7 +173,6 @@ void device_range(const char* name, std::int64_t n, const Body& body) {
   ++launch_state.counters.launches;
   const LaunchTimer timer(name);
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  ensure_kokkos();
   Kokkos::parallel_for(name, Policy(0, n), body);
 }
 /// `league` teams of `size` x `vector` threads with `scratch` bytes of shared memory each.
@@ -189,7 +184,6 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
   const LaunchTimer timer(name);
   Kokkos::TeamPolicy<ExecutionSpace> policy(static_cast<int>(league), size, vector);
   if (scratch > 0) policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
-  ensure_kokkos();
   Kokkos::parallel_for(name, policy, body);
 }
 #endif

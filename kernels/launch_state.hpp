@@ -39,7 +39,7 @@ class LaunchTimer {
 extern bool in_launch;
 
 /// Keeps `work` for the next fence or copy.
-void defer(const char* name, std::function<void()> work);
+void defer(std::function<void()> work);
 
 /// Place i of n in the order; each is a permutation.
 std::int64_t permuted(std::int64_t i, std::int64_t n, LaunchOrder order);

@@ -1,5 +1,6 @@
 #include "kernels/runtime.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -29,11 +30,7 @@ std::uintptr_t device_tag = 0;
 
 namespace {
 
-struct Deferred {
-  const char* name;
-  std::function<void()> work;
-};
-std::vector<Deferred> queue;
+std::vector<std::function<void()>> queue;
 std::vector<void*> freed_late;  // blocks that waiting launches may still use
 
 /// Blocks in use, by their address: what a report of a touch names.
@@ -55,17 +52,16 @@ void give_memory(void* memory) {
 }
 
 void drain() {
-  for (std::size_t i = 0; i < queue.size(); ++i) queue[i].work();
+  for (std::size_t i = 0; i < queue.size(); ++i) queue[i]();
   queue.clear();
   for (void* memory : freed_late) give_memory(memory);
   freed_late.clear();
 }
 
+std::map<std::string, LaunchTime, std::less<>> timed_launches;
+
 }  // namespace
 
-namespace {
-std::map<std::string, LaunchTime, std::less<>> timed_launches;
-}
 void LaunchTimer::finish() const {
   if constexpr (!kHostAccess) Kokkos::fence();
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
@@ -75,7 +71,7 @@ void LaunchTimer::finish() const {
   found->second.seconds += passed.count();
 }
 
-void defer(const char* name, std::function<void()> work) { queue.push_back({name, std::move(work)}); }
+void defer(std::function<void()> work) { queue.push_back(std::move(work)); }
 
 std::int64_t permuted(std::int64_t i, std::int64_t n, LaunchOrder order) {
   if (order == LaunchOrder::natural) return i;
@@ -226,7 +222,7 @@ namespace {
 void* take_memory(std::size_t bytes) {
   if constexpr (kHostAccess) {
     constexpr std::size_t line = 64;
-    void* const memory = std::aligned_alloc(line, (bytes + line - 1) / line * line + line);
+    void* const memory = std::aligned_alloc(line, (std::max<std::size_t>(bytes, 1) + line - 1) / line * line);
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
   } else {
@@ -301,16 +297,5 @@ std::vector<LaunchTime> launch_times() {
 }
 void forget_launch_times() { kernels::timed_launches.clear(); }
 void count_host_access() { ++launch_state.counters.host_accesses; }
-
-void set_launch_order(LaunchOrder order) {
-  fence();
-  launch_state.order = order;
-}
-
-void set_launch_deferred(bool deferred) {
-  RANKINE_ASSERT(kHostAccess || !deferred, "on a device launches wait anyhow");
-  fence();
-  launch_state.deferred = deferred;
-}
 
 }  // namespace rankine

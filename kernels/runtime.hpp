@@ -88,7 +88,5 @@ void count_host_access();
 ///   RANKINE_LAUNCH_ORDER=reversed   or `shuffled`: independent blocks run in another order
 ///   RANKINE_LAUNCH_DEFERRED=1       launches wait for the next fence or copy
 enum class LaunchOrder { natural, reversed, shuffled };
-void set_launch_order(LaunchOrder order);
-void set_launch_deferred(bool deferred);
 
 }  // namespace rankine

@@ -102,7 +102,7 @@ constexpr CheckRow check_rows[] = {
     {"reference_flux_gap", &ReferenceCheck::flux_gap,
      "the same from the one with a limited flux that satisfies the entropy condition"},
     {"reference_flux_limit", &ReferenceCheck::flux_limit,
-     "what is left of that on infinitely fine grids, as far as two grids tell"},
+     "what is left of reference_flux_gap on infinitely fine grids, as far as two grids tell"},
 };
 /// Whether a row applies: where references are computed, and that of the flux where it convects.
 bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects, int cells) {
