@@ -22,6 +22,9 @@ inline Tensor dense_slices(const Tensor& x) {
   return x.detach();
 }
 
+/// Elements from a slice of what dense_slices() gave to the next one: 0 where all are the same.
+inline std::int64_t slice_step(const Tensor& x) { return x.defined() ? x.strides()[0] : 0; }
+
 /// The slices of what dense_slices() gave, on the host; null of an undefined tensor. Access: HostRead<T>,
 /// HostWrite<T> or HostUpdate<T>.
 template <class Access>
