@@ -830,6 +830,30 @@ struct RowChannelSums {
   }
 };
 
+/// A product that no addition is fused with: the host's loops use it twice.
+RANKINE_ELEMENT float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  return __fmul_rn(a, b);
+#else
+  float product = a * b;
+#if defined(__GNUC__)
+  asm("" : "+m"(product));
+#endif
+  return product;
+#endif
+}
+RANKINE_ELEMENT double rounded_product(double a, double b) {
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  return __dmul_rn(a, b);
+#else
+  double product = a * b;
+#if defined(__GNUC__)
+  asm("" : "+m"(product));
+#endif
+  return product;
+#endif
+}
+
 template <class T>
 struct RowNormBackwardRow {
   RowNormExtents e;
@@ -848,9 +872,10 @@ struct RowNormBackwardRow {
     const Numbers<T>& g = gamma;
     T total[2];
     if (space == 1) {
-      total[0] = group.template sum<T>(n, [=, &g](Index i) { return d[i] * g.at(shard, first + i, T(1)); });
+      total[0] = group.template sum<T>(
+          n, [=, &g](Index i) { return rounded_product(d[i], g.at(shard, first + i, T(1))); });
       total[1] = group.template fold<T>(n, [=, &g](Index i, T all) {
-        return multiply_add(d[i] * g.at(shard, first + i, T(1)), from[i] - middle, all);
+        return multiply_add(rounded_product(d[i], g.at(shard, first + i, T(1))), from[i] - middle, all);
       });
     } else {
       const T* const p = plain.at(row * e.channels);

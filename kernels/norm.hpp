@@ -92,7 +92,7 @@ void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<
                        DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work);
 std::int64_t row_norm_workspace(const RowNormExtents& e);
 
-/// The same by the bodies that a device runs: what tests hold the host's own loops against.
+/// The same bits by the bodies that a device runs: what tests hold the host's own loops against.
 template <class T>
 void channel_moments_portable(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
                               DevicePtr<double> moments, DevicePtr<T> work);

@@ -41,6 +41,23 @@ void expect_near(const std::vector<T>& found, const std::vector<double>& expecte
         << what << ", element " << i;
 }
 
+// The bits of what the host's loops find, which the portable bodies must find too.
+template <class T>
+class Twice {
+ public:
+  void operator()(const std::vector<T>& found, bool portable, const std::string& what) {
+    if (portable) {
+      EXPECT_EQ(found, found_.at(next_++)) << what;
+    } else {
+      found_.push_back(found);
+    }
+  }
+
+ private:
+  std::vector<std::vector<T>> found_;
+  std::size_t next_ = 0;
+};
+
 struct ChannelReference {
   std::vector<double> moments, y, dx, dgamma, dbeta;
 };
@@ -133,6 +150,8 @@ void check_channels(const ChannelExtents& e, bool added) {
   const ChannelReference expected = reference(e, added, epsilon, x, dy, gamma, beta);
   // Errors of sums grow with their length; those of a channel of few values with how little they differ.
   const double eps = std::numeric_limits<T>::epsilon() * 40;
+  Twice<T> same;
+  Twice<double> same_double;
   for (const bool portable : {false, true}) {
     const std::string name = what + (portable ? ", portable" : "");
     const OnDevice<T> dx(x), ddy(dy), dg(gamma), db(beta);
@@ -141,6 +160,7 @@ void check_channels(const ChannelExtents& e, bool added) {
     (portable ? channel_moments_portable<T> : channel_moments<T>)(e, added, dx.read(), moments.data(),
                                                                   work.data());
     expect_near(moments.values(), expected.moments, eps, "moments of " + name);
+    same_double(moments.values(), portable, "moments of " + name);
     const OnDevice<double> total(sum_of_rows(moments.values(), e.shards));
     const OnDevice<double> mean(nothing<double>(e.numbers())), inverse(nothing<double>(e.numbers()));
     const OnDevice<T> factor(nothing<T>(e.numbers())), term(nothing<T>(e.numbers())), y(nothing<T>(n));
@@ -150,13 +170,16 @@ void check_channels(const ChannelExtents& e, bool added) {
     (portable ? channel_affine_portable<T> : channel_affine<T>)(e, dx.read(), {factor.read(), e.channels},
                                                                 {term.read(), e.channels}, y.data());
     expect_near(y.values(), expected.y, 10 * eps, "norm of " + name);
+    same(y.values(), portable, "norm of " + name);
     const OnDevice<T> dgamma(nothing<T>(e.numbers())), dbeta(nothing<T>(e.numbers()));
     const OnDevice<double> sums(nothing<double>(2 * e.numbers()));
     (portable ? channel_norm_sums_portable<T> : channel_norm_sums<T>)(e, dx.read(), ddy.read(), mean.read(),
                                                                       inverse.read(), g, dgamma.data(),
                                                                       dbeta.data(), sums.data(), work.data());
     expect_near(dgamma.values(), expected.dgamma, 20 * eps, "dgamma of " + name);
+    same(dgamma.values(), portable, "dgamma of " + name);
     expect_near(dbeta.values(), expected.dbeta, 20 * eps, "dbeta of " + name);
+    same(dbeta.values(), portable, "dbeta of " + name);
     const OnDevice<double> total_sums(sum_of_rows(sums.values(), e.shards));
     const OnDevice<T> coefficients(nothing<T>(3 * e.numbers())), back(nothing<T>(n));
     (portable ? channel_norm_backward_portable<T>
@@ -165,19 +188,20 @@ void check_channels(const ChannelExtents& e, bool added) {
                                           added ? total.read() + 2 * e.channels : DevicePtr<const double>(),
                                           back.data(), coefficients.data());
     expect_near(back.values(), expected.dx, 100 * eps, "dx of " + name);
+    same(back.values(), portable, "dx of " + name);
   }
 }
 
 TEST(Norm, ChannelsAgreeWithPlainLoops) {
-  for (const Index batch : {1, 2, 7})
-    for (const Index channels : {1, 3, 40})
-      for (const Index space : {1, 2, 8, 31, 32, 49, 197})
+  for (const Index batch : {1, 6})
+    for (const Index channels : {3, 34})
+      for (const Index space : {1, 8, 31, 32, 49})
         for (const bool added : {false, true}) {
           if (batch * space == 1) continue;
           check_channels<double>({2, batch, channels, space}, added);
           check_channels<float>({2, batch, channels, space}, added);
         }
-  check_channels<float>({3, 60, 10, 49}, true);  // more images than the host takes at once
+  check_channels<float>({2, 60, 9, 49}, true);  // more images than the host takes at once
 }
 
 TEST(Norm, StatisticsOfTheShards) {
@@ -242,6 +266,7 @@ void check_rows(const RowNormExtents& e, bool affine) {
     });
   }
   const double eps = std::numeric_limits<T>::epsilon();
+  Twice<T> same;
   for (const bool portable : {false, true}) {
     const std::string name = what + (portable ? ", portable" : "");
     const OnDevice<T> in(x), from(dy), dg(gamma), db(beta), out(nothing<T>(n)), back(nothing<T>(n));
@@ -254,15 +279,19 @@ void check_rows(const RowNormExtents& e, bool affine) {
     (portable ? row_norm_forward_portable<T> : row_norm_forward<T>)(e, static_cast<T>(epsilon), in.read(), g,
                                                                     b, out.data(), middle, inverse.data());
     expect_near(out.values(), y, 200 * eps, "norm of " + name);
+    same(out.values(), portable, "norm of " + name);
     (portable ? row_norm_backward_portable<T>
               : row_norm_backward<T>)(e, in.read(), from.read(), g, middle, inverse.read(), back.data(),
                                       affine ? gg.data() : DevicePtr<T>(),
                                       affine ? gb.data() : DevicePtr<T>(), work.data());
     expect_near(back.values(), dx, 500 * eps, "dx of " + name);
+    same(back.values(), portable, "dx of " + name);
     if (!affine) continue;
     const double terms = static_cast<double>(e.rows * e.space);
     expect_near(gg.values(), dgamma, (100 + terms) * eps, "dgamma of " + name);
+    same(gg.values(), portable, "dgamma of " + name);
     expect_near(gb.values(), dbeta, (100 + terms) * eps, "dbeta of " + name);
+    same(gb.values(), portable, "dbeta of " + name);
   }
 }
 
