@@ -1,16 +1,27 @@
 #include "kernels/conv.hpp"
 
+#include "kernels/columns.hpp"
+#include "kernels/multiply_add.hpp"
+
+#if !RANKINE_ON_DEVICE
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "kernels/scratch.hpp"
 #include "kernels/simd.hpp"
+#endif
 
 namespace rankine::kernels {
 namespace {
 
 using Index = std::int64_t;
 
+// Images whose sums for a weight are one chain in each lane; the sums of such parts are added as a tree.
+constexpr Index kWeightImages = 32;
+
+#if !RANKINE_ON_DEVICE
 constexpr int kMaxRows = 4;
 /// Vectors beside `rows` rows so that the accumulators, one row of operands and one scalar fill the
 /// registers: 32 where vectors have 64 bytes, else 16.
@@ -57,8 +68,6 @@ void correlate_tile(Index taps, const T* in, const Index* offset, const T* w, co
 
 // Position i of an image adds to lane i % kWeightLanes of the sums for a weight.
 constexpr Index kWeightLanes = 16;
-// Images whose sums for a weight are one chain in each lane; the sums of such parts are added as a tree.
-constexpr Index kWeightImages = 32;
 
 // sums[i][t] += sum over images and positions of dy[i] x[offset[t]], for a vector of the lanes: positions
 // come in `strips` of kWeightLanes.
@@ -173,21 +182,24 @@ struct InputPlanes {
   /// Copies one image; what lies outside it stays as it is (zero).
   template <class T>
   void fill(const T* x, T* to) const {
-    for (Index c = 0; c < channels; ++c, x += rows.size * columns.size)
+    // Numbers of its own: a vector that is stored might be any of this object's, as far as GCC knows.
+    const Index height = rows.size, width = columns.size, pitch = columns.extent, step = columns.stride,
+                row_step = rows.stride * width, area = plane;
+    for (Index c = channels; c > 0; --c, x += height * width)
       for (const Index a : rows.remainders)
         for (const Index b : columns.remainders) {
           const Index first = columns.begin(b), count = columns.end(b) - first;
-          const Index from = columns.stride * first + b - columns.pad;
-          for (Index r = rows.begin(a); r < rows.end(a); ++r) {
-            const T* row = x + (rows.stride * r + a - rows.pad) * columns.size + from;
-            T* out = to + r * columns.extent + first;
-            if (columns.stride == 1) {
+          const Index top = rows.begin(a), last = rows.end(a);
+          const T* row = x + (rows.stride * top + a - rows.pad) * width + step * first + b - columns.pad;
+          T* out = to + top * pitch + first;
+          for (Index r = top; r < last; ++r, row += row_step, out += pitch) {
+            if (step == 1) {
               copy_row(count, row, out);
             } else {
-              for (Index i = 0; i < count; ++i) out[i] = row[i * columns.stride];
+              for (Index i = 0; i < count; ++i) out[i] = row[i * step];
             }
           }
-          to += plane;
+          to += area;
         }
   }
 
@@ -276,129 +288,167 @@ Index images_at_once(const ConvExtents& e, const InputPlanes& planes) {
                            std::clamp<Index>(e.batch, 1, kWeightImages));
 }
 
-}  // namespace
-
-std::int64_t conv_forward_workspace(const ConvExtents& e) {
-  const InputPlanes planes(e);
-  return planes.elements(1) + e.outputs * e.taps() + kMaxRows * round_up(planes.positions, kSlack) + kSlack;
-}
-
-std::int64_t conv_backward_data_workspace(const ConvExtents& e) {
-  const OutputPlanes planes(e);
-  return e.outputs * planes.plane + planes.plane + e.outputs * e.taps() +
-         kMaxRows * round_up(planes.positions, kSlack) + 4 * kSlack;
-}
-
-std::int64_t conv_backward_weights_workspace(const ConvExtents& e) {
-  const InputPlanes planes(e);
-  const Index images = images_at_once(e, planes), parts = (e.batch + kWeightImages - 1) / kWeightImages;
-  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kWeightLanes) +
-         e.outputs * e.taps() * (kWeightLanes + parts);
-}
-
+/// conv_forward() of one image after the other: what a thread prepares once in a launch.
 template <class T>
-void conv_forward(const ConvExtents& e, const T* x, const T* w, const T* bias, T* y, T* workspace) {
-  const InputPlanes planes(e);
-  const Index taps = e.taps(), rows = e.group_outputs(), space = e.out_height * e.out_width;
-  T* const in = workspace;
-  T* const packed = in + planes.elements(1);
-  T* const out = packed + e.outputs * taps;
-  const Index ldo = round_up(planes.positions, kSlack);
-  std::fill(in, packed, T(0));
-  for (Index g = 0; g < e.groups; ++g)
-    pack(
-        rows, taps, [&](Index o, Index k) { return w[(g * rows + o) * taps + k]; }, packed + g * rows * taps);
-  for (Index n = 0; n < e.batch; ++n) {
-    planes.fill(x + n * e.channels * e.height * e.width, in);
+class ForwardImages {
+ public:
+  void prepare(Index launch, const ConvExtents& e, Index shard, const T* w) {
+    const Index taps = e.taps(), rows = e.group_outputs();
+    if (launch != launch_) {
+      launch_ = launch;
+      shard_ = -1;
+      planes_.emplace(e);
+      ldo_ = round_up(planes_->positions, kSlack);
+      in_ = host_scratch<T>(planes_->elements(1) + e.outputs * taps + kMaxRows * ldo_ + kSlack);
+      packed_ = in_ + planes_->elements(1);
+      out_ = packed_ + e.outputs * taps;
+      std::fill(in_, packed_, T(0));
+    }
+    if (shard == shard_) return;
+    shard_ = shard;
     for (Index g = 0; g < e.groups; ++g)
-      correlate(rows, taps, in + g * e.group_channels() * planes.channel, planes.offset.data(),
-                packed + g * rows * taps, bias == nullptr ? nullptr : bias + g * rows, planes.positions, out,
-                ldo, [&](Index first, Index count) {
-                  T* to = y + (n * e.outputs + g * rows + first) * space;
+      pack(
+          rows, taps, [&](Index o, Index k) { return w[(g * rows + o) * taps + k]; },
+          packed_ + g * rows * taps);
+  }
+  void image(const ConvExtents& e, const T* x, const T* bias, T* y) const {
+    const InputPlanes& planes = *planes_;
+    const Index taps = e.taps(), rows = e.group_outputs(), high = e.out_height, wide = e.out_width,
+                groups = e.groups, group = e.group_channels() * planes.channel, pitch = planes.columns.extent,
+                ldo = ldo_, positions = planes.positions;
+    const Index* const offset = planes.offset.data();
+    T *const in = in_, *const packed = packed_, *const out = out_;
+    planes.fill(x, in);
+    for (Index g = 0; g < groups; ++g)
+      correlate(rows, taps, in + g * group, offset, packed + g * rows * taps,
+                bias == nullptr ? nullptr : bias + g * rows, positions, out, ldo,
+                [=](Index first, Index count) {
+                  T* to = y + (g * rows + first) * high * wide;
                   for (Index i = 0; i < count; ++i)
-                    for (Index r = 0; r < e.out_height; ++r, to += e.out_width)
-                      copy_row(e.out_width, out + i * ldo + r * planes.columns.extent, to);
+                    for (Index r = 0; r < high; ++r, to += wide)
+                      copy_row(wide, out + i * ldo + r * pitch, to);
                 });
   }
-}
 
+ private:
+  Index launch_ = -1, shard_ = -1, ldo_ = 0;
+  std::optional<InputPlanes> planes_;
+  T *in_ = nullptr, *packed_ = nullptr, *out_ = nullptr;
+};
+
+/// conv_backward_data() in the same way.
 template <class T>
-void conv_backward_data(const ConvExtents& e, const T* dy, const T* w, T* dx, T* workspace) {
-  const OutputPlanes planes(e);
-  const Index rows = e.group_channels(), per_group = e.group_outputs(),
-              area = e.kernel_height * e.kernel_width;
-  const Index pitch = planes.columns.extent;
-  T* const in = workspace;
-  T* const packed_all = in + e.outputs * planes.plane + planes.plane + 2 * kSlack;
-  T* const out = packed_all + e.outputs * e.taps();
-  const Index ldo = round_up(planes.positions, kSlack);
-  std::fill(in, packed_all, T(0));
-
-  // Offsets and packed weights for each pair of phases.
-  struct Task {
-    Index a, b;
-    const Phase *row, *column;
-    std::vector<Index> offset;
-    T* packed;
-  };
-  std::vector<Task> tasks;
-  T* packed = packed_all;
-  for (Index a = 0; a < e.stride_height; ++a)
-    for (Index b = 0; b < e.stride_width; ++b) {
-      Task task{a,
-                b,
-                &planes.rows.phases[static_cast<std::size_t>(a)],
-                &planes.columns.phases[static_cast<std::size_t>(b)],
-                {},
-                packed};
-      std::vector<Index> tap;
-      for (Index o = 0; o < per_group; ++o)
-        for (const auto& [k, down] : task.row->taps)
-          for (const auto& [l, right] : task.column->taps) {
-            task.offset.push_back(o * planes.plane + (down + planes.rows.low) * pitch + right +
-                                  planes.columns.low);
-            tap.push_back(o * rows * area + k * e.kernel_width + l);
-          }
-      const auto count = static_cast<Index>(tap.size());
+class BackwardImages {
+ public:
+  void prepare(Index launch, const ConvExtents& e, Index shard, const T* w) {
+    if (launch != launch_) {
+      launch_ = launch;
+      shard_ = -1;
+      set_up(e);
+    }
+    if (shard == shard_) return;
+    shard_ = shard;
+    const Index rows = e.group_channels(), per_group = e.group_outputs(),
+                area = e.kernel_height * e.kernel_width;
+    T* packed = packed_;
+    for (Task& task : tasks_) {
+      task.packed = packed;
+      const auto count = static_cast<Index>(task.tap.size());
       for (Index g = 0; g < e.groups; ++g, packed += rows * count)
         pack(
             rows, count,
             [&](Index c, Index k) {
-              return w[(g * per_group * rows + c) * area + tap[static_cast<std::size_t>(k)]];
+              return w[(g * per_group * rows + c) * area + task.tap[static_cast<std::size_t>(k)]];
             },
             packed);
-      tasks.push_back(std::move(task));
     }
-
-  for (Index n = 0; n < e.batch; ++n) {
-    const T* from = dy + n * e.outputs * e.out_height * e.out_width;
-    for (Index o = 0; o < e.outputs; ++o)
-      for (Index r = 0; r < e.out_height; ++r, from += e.out_width)
-        copy_row(e.out_width, from,
-                 in + o * planes.plane + (r + planes.rows.low) * pitch + planes.columns.low);
-    for (const Task& task : tasks) {
+  }
+  void image(const ConvExtents& e, const T* dy, T* dx) const {
+    const OutputPlanes& planes = *planes_;
+    const Index rows = e.group_channels(), pitch = planes.columns.extent, plane = planes.plane, ldo = ldo_,
+                group = e.group_outputs() * plane, outputs = e.outputs, out_height = e.out_height,
+                out_width = e.out_width, width = e.width, area = e.height * width, groups = e.groups,
+                row_step = e.stride_height * width, step = e.stride_width;
+    T *const in = in_, *const out = out_;
+    T* to = in + planes.rows.low * pitch + planes.columns.low;
+    for (Index o = 0; o < outputs; ++o, to += plane)
+      for (Index r = 0; r < out_height; ++r, dy += out_width) copy_row(out_width, dy, to + r * pitch);
+    for (const Task& task : tasks_) {
       const auto taps = static_cast<Index>(task.offset.size());
       const Index high = task.row->count, wide = task.column->count;
       if (high == 0 || wide == 0) continue;
-      for (Index g = 0; g < e.groups; ++g)
-        correlate(rows, taps, in + g * per_group * planes.plane, task.offset.data(),
-                  task.packed + g * rows * taps, static_cast<const T*>(nullptr), high * pitch, out, ldo,
-                  [&](Index first, Index count) {
+      const Index* const offset = task.offset.data();
+      const T* const packed = task.packed;
+      T* const corner = dx + task.a * width + task.b;
+      for (Index g = 0; g < groups; ++g)
+        correlate(rows, taps, in + g * group, offset, packed + g * rows * taps,
+                  static_cast<const T*>(nullptr), high * pitch, out, ldo, [=](Index first, Index count) {
                     for (Index i = 0; i < count; ++i) {
-                      T* to = dx + (n * e.channels + g * rows + first + i) * e.height * e.width;
-                      for (Index q = 0; q < high; ++q) {
-                        const T* row = out + i * ldo + q * pitch;
-                        T* at = to + (q * e.stride_height + task.a) * e.width + task.b;
-                        if (e.stride_width == 1) {
+                      T* at = corner + (g * rows + first + i) * area;
+                      const T* row = out + i * ldo;
+                      for (Index q = 0; q < high; ++q, row += pitch, at += row_step) {
+                        if (step == 1) {
                           copy_row(wide, row, at);
                         } else {
-                          for (Index j = 0; j < wide; ++j) at[j * e.stride_width] = row[j];
+                          for (Index j = 0; j < wide; ++j) at[j * step] = row[j];
                         }
                       }
                     }
                   });
     }
   }
+
+ private:
+  // Offsets and packed weights for each pair of phases.
+  struct Task {
+    Index a, b;
+    const Phase *row, *column;
+    std::vector<Index> offset, tap;
+    T* packed;
+  };
+  void set_up(const ConvExtents& e) {
+    planes_.emplace(e);
+    const OutputPlanes& planes = *planes_;
+    const Index rows = e.group_channels(), per_group = e.group_outputs(),
+                area = e.kernel_height * e.kernel_width, pitch = planes.columns.extent;
+    const Index elements = e.outputs * planes.plane + planes.plane + 2 * kSlack;
+    ldo_ = round_up(planes.positions, kSlack);
+    in_ = host_scratch<T>(elements + e.outputs * e.taps() + kMaxRows * ldo_ + 2 * kSlack);
+    packed_ = in_ + elements;
+    out_ = packed_ + e.outputs * e.taps();
+    std::fill(in_, packed_, T(0));
+    tasks_.clear();
+    for (Index a = 0; a < e.stride_height; ++a)
+      for (Index b = 0; b < e.stride_width; ++b) {
+        Task task{a,
+                  b,
+                  &planes.rows.phases[static_cast<std::size_t>(a)],
+                  &planes.columns.phases[static_cast<std::size_t>(b)],
+                  {},
+                  {},
+                  nullptr};
+        for (Index o = 0; o < per_group; ++o)
+          for (const auto& [k, down] : task.row->taps)
+            for (const auto& [l, right] : task.column->taps) {
+              task.offset.push_back(o * planes.plane + (down + planes.rows.low) * pitch + right +
+                                    planes.columns.low);
+              task.tap.push_back(o * rows * area + k * e.kernel_width + l);
+            }
+        tasks_.push_back(std::move(task));
+      }
+  }
+
+  Index launch_ = -1, shard_ = -1, ldo_ = 0;
+  std::optional<OutputPlanes> planes_;
+  std::vector<Task> tasks_;
+  T *in_ = nullptr, *packed_ = nullptr, *out_ = nullptr;
+};
+
+Index weights_workspace(const ConvExtents& e) {
+  const InputPlanes planes(e);
+  const Index images = images_at_once(e, planes), parts = (e.batch + kWeightImages - 1) / kWeightImages;
+  return planes.elements(images) + images * e.outputs * round_up(planes.positions, kWeightLanes) +
+         e.outputs * e.taps() * (kWeightLanes + parts);
 }
 
 template <class T>
@@ -451,20 +501,352 @@ void conv_backward_weights(const ConvExtents& e, const T* x, const T* dy, T* dw,
   }
 }
 
+Index launches = 0;  // tells a thread that what it has prepared is of an earlier one
+
+/// An image.
 template <class T>
-void channel_sums(std::int64_t batch, std::int64_t channels, std::int64_t space, const T* x, T* sums) {
-  for (Index c = 0; c < channels; ++c) sums[c] = T(0);
-  for (Index n = 0; n < batch; ++n)
-    for (Index c = 0; c < channels; ++c, x += space) sums[c] += row_sum(space, x);
+struct ConvForwardImage {
+  ConvExtents e;
+  Index launch, w_step, bias_step;
+  View<const T> x, w, bias;
+  View<T> y;
+  inline void operator()(Index unit) const {
+    thread_local ForwardImages<T> images;
+    const Index shard = unit / e.batch;
+    images.prepare(launch, e, shard, w.at(shard * w_step));
+    images.image(e, x.at(unit * e.channels * e.height * e.width),
+                 bias.defined() ? bias.at(shard * bias_step) : nullptr,
+                 y.at(unit * e.outputs * e.out_height * e.out_width));
+  }
+};
+template <class T>
+struct ConvBackwardDataImage {
+  ConvExtents e;
+  Index launch, w_step;
+  View<const T> dy, w;
+  View<T> dx;
+  inline void operator()(Index unit) const {
+    thread_local BackwardImages<T> images;
+    const Index shard = unit / e.batch;
+    images.prepare(launch, e, shard, w.at(shard * w_step));
+    images.image(e, dy.at(unit * e.outputs * e.out_height * e.out_width),
+                 dx.at(unit * e.channels * e.height * e.width));
+  }
+};
+#endif
+
+/// The batch of a shard in parts.
+struct BatchParts {
+  Index batch, parts;
+  KOKKOS_FORCEINLINE_FUNCTION Index begin(Index part) const {
+    return part < parts ? part * kWeightImages : batch;
+  }
+};
+BatchParts parts_of(const ConvExtents& e) {
+  return {e.batch, e.batch == 0 ? 1 : (e.batch + kWeightImages - 1) / kWeightImages};
 }
 
-template void conv_forward(const ConvExtents&, const float*, const float*, const float*, float*, float*);
-template void conv_forward(const ConvExtents&, const double*, const double*, const double*, double*, double*);
-template void conv_backward_data(const ConvExtents&, const float*, const float*, float*, float*);
-template void conv_backward_data(const ConvExtents&, const double*, const double*, double*, double*);
-template void conv_backward_weights(const ConvExtents&, const float*, const float*, float*, float*);
-template void conv_backward_weights(const ConvExtents&, const double*, const double*, double*, double*);
-template void channel_sums(std::int64_t, std::int64_t, std::int64_t, const float*, float*);
-template void channel_sums(std::int64_t, std::int64_t, std::int64_t, const double*, double*);
+#if !RANKINE_ON_DEVICE
+/// A part of a shard's batch.
+template <class T>
+struct ConvBackwardWeightsPart {
+  ConvExtents e;
+  BatchParts parts;
+  Index work;
+  View<const T> x, dy;
+  View<T> out;  // [shard][part][weights]
+  inline void operator()(Index unit) const {
+    const Index shard = unit / parts.parts, part = unit % parts.parts, begin = parts.begin(part);
+    ConvExtents mine = e;
+    mine.batch = parts.begin(part + 1) - begin;
+    const Index image = shard * e.batch + begin;
+    conv_backward_weights(mine, x.at(image * e.channels * e.height * e.width),
+                          dy.at(image * e.outputs * e.out_height * e.out_width),
+                          out.at(unit * e.outputs * e.taps()), host_scratch<T>(work));
+  }
+};
+#endif
+
+// Outputs that a thread of a device computes together.
+constexpr int kTogether = 4;
+
+/// y of a few neighbouring outputs at one position.
+template <class T>
+struct ConvForwardPoint {
+  ConvExtents e;
+  Index group_channels, group_outputs, blocks, w_step, bias_step;
+  View<const T> x, w, bias;
+  View<T> y;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index column = i % e.out_width;
+    i /= e.out_width;
+    const Index row = i % e.out_height;
+    i /= e.out_height;
+    const Index block = i % blocks;
+    i /= blocks;
+    const Index group = i % e.groups, image = i / e.groups, shard = image / e.batch;
+    const Index taps = group_channels * e.kernel_height * e.kernel_width;
+    const Index first = group * group_outputs + block * kTogether;
+    const Index count = group_outputs - block * kTogether;
+    const T* const weights = w.at(shard * w_step + first * taps);
+    const T* const from = x.at((image * e.channels + group * group_channels) * e.height * e.width);
+    T sum[kTogether];
+    for (int q = 0; q < kTogether; ++q)
+      sum[q] = bias.defined() && q < count ? bias[shard * bias_step + first + q] : T(0);
+    Index tap = 0;
+    for (Index c = 0; c < group_channels; ++c)
+      for (Index k = 0; k < e.kernel_height; ++k) {
+        const Index r = row * e.stride_height + k * e.dilation_height - e.pad_height;
+        if (r < 0 || r >= e.height) {
+          tap += e.kernel_width;
+          continue;
+        }
+        for (Index l = 0; l < e.kernel_width; ++l, ++tap) {
+          const Index s = column * e.stride_width + l * e.dilation_width - e.pad_width;
+          if (s < 0 || s >= e.width) continue;
+          const T v = from[(c * e.height + r) * e.width + s];
+          for (int q = 0; q < kTogether; ++q)
+            if (q < count) sum[q] = multiply_add(weights[q * taps + tap], v, sum[q]);
+        }
+      }
+    const Index space = e.out_height * e.out_width;
+    T* const to = y.at((image * e.outputs + first) * space + row * e.out_width + column);
+    for (int q = 0; q < kTogether; ++q)
+      if (q < count) to[q * space] = sum[q];
+  }
+};
+
+/// dx of a few neighbouring channels at one position: gathers the outputs that read it.
+template <class T>
+struct ConvBackwardDataPoint {
+  ConvExtents e;
+  Index group_channels, group_outputs, blocks, w_step;
+  View<const T> dy, w;
+  View<T> dx;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index column = i % e.width;
+    i /= e.width;
+    const Index row = i % e.height;
+    i /= e.height;
+    const Index block = i % blocks;
+    i /= blocks;
+    const Index group = i % e.groups, image = i / e.groups, shard = image / e.batch;
+    const Index area = e.kernel_height * e.kernel_width;
+    const Index first = block * kTogether, count = group_channels - first;
+    const T* const weights = w.at(shard * w_step + (group * group_outputs * group_channels + first) * area);
+    const T* const from = dy.at((image * e.outputs + group * group_outputs) * e.out_height * e.out_width);
+    T sum[kTogether] = {};
+    for (Index o = 0; o < group_outputs; ++o)
+      for (Index k = 0; k < e.kernel_height; ++k) {
+        const Index down = row + e.pad_height - k * e.dilation_height;
+        const Index r = down / e.stride_height;
+        if (down < 0 || r * e.stride_height != down || r >= e.out_height) continue;
+        for (Index l = 0; l < e.kernel_width; ++l) {
+          const Index right = column + e.pad_width - l * e.dilation_width;
+          const Index s = right / e.stride_width;
+          if (right < 0 || s * e.stride_width != right || s >= e.out_width) continue;
+          const T v = from[(o * e.out_height + r) * e.out_width + s];
+          const T* const at = weights + o * group_channels * area + k * e.kernel_width + l;
+          for (int q = 0; q < kTogether; ++q)
+            if (q < count) sum[q] = multiply_add(at[q * area], v, sum[q]);
+        }
+      }
+    const Index space = e.height * e.width;
+    T* const to =
+        dx.at((image * e.channels + group * group_channels + first) * space + row * e.width + column);
+    for (int q = 0; q < kTogether; ++q)
+      if (q < count) to[q * space] = sum[q];
+  }
+};
+
+/// A weight's sum over a part of the batch: image after image, each by a row of workers.
+template <class T>
+struct ConvBackwardWeight {
+  ConvExtents e;
+  Index group_channels, group_outputs, weights;
+  BatchParts parts;
+  View<const T> x, dy;
+  View<T> out;  // [shard][part][weights]
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index at, const Group& group) const {
+    const Index weight = at % weights, part = at / weights % parts.parts, shard = at / weights / parts.parts;
+    const Index l = weight % e.kernel_width, k = weight / e.kernel_width % e.kernel_height;
+    const Index channel = weight / e.kernel_width / e.kernel_height;
+    const Index o = channel / group_channels,
+                c = o / group_outputs * group_channels + channel % group_channels;
+    const Index first_row = k * e.dilation_height - e.pad_height,
+                first_column = l * e.dilation_width - e.pad_width;
+    T total = 0;
+    for (Index n = parts.begin(part); n < parts.begin(part + 1); ++n) {
+      const Index image = shard * e.batch + n;
+      const T* const from = x.at((image * e.channels + c) * e.height * e.width);
+      const T* const y = dy.at((image * e.outputs + o) * e.out_height * e.out_width);
+      const ConvExtents& extents = e;
+      total = total + group.template fold<T>(e.out_height * e.out_width, [=, &extents](Index i, T sum) {
+        // 32 bits: a device divides 64 slowly.
+        const int width = static_cast<int>(extents.out_width), here = static_cast<int>(i);
+        const Index row = here / width * extents.stride_height + first_row;
+        const Index column = here % width * extents.stride_width + first_column;
+        const bool inside = row >= 0 && row < extents.height && column >= 0 && column < extents.width;
+        return inside ? multiply_add(y[i], from[row * extents.width + column], sum) : sum;
+      });
+    }
+    if (group.leader()) out[at] = total;
+  }
+};
+
+/// Parts in pairs.
+template <class T>
+struct SumOfParts {
+  Index count, parts;
+  View<const T> from;  // [shard][part][count]
+  View<T> to;          // [shard][count]
+  RANKINE_KERNEL void operator()(Index shard, const Columns& columns) const {
+    const T* const mine = from.at(shard * parts * count);
+    T* const out = to.at(shard * count);
+    const Index n = count, all = parts;
+    columns.each([=](Index j) { out[j] = sum_in_pairs<T>(all, [=](Index p) { return mine[p * n + j]; }); });
+  }
+};
+
+/// The sum of each plane.
+template <class T>
+struct PlaneSum {
+  Index space;
+  View<const T> x;
+  View<T> sums;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index plane, const Group& group) const {
+    const T* const from = x.at(plane * space);
+#if RANKINE_ON_DEVICE
+    const T total = group.template sum<T>(space, [=](Index i) { return from[i]; });
+#else
+    const T total = row_sum(space, from);  // in the same order
+#endif
+    if (group.leader()) sums[plane] = total;
+  }
+};
+/// Of those the sum over the batch.
+template <class T>
+struct SumOfPlanes {
+  Index batch, channels;
+  View<const T> planes;
+  View<T> sums;
+  RANKINE_KERNEL void operator()(Index shard, const Columns& columns) const {
+    const T* const from = planes.at(shard * batch * channels);
+    T* const to = sums.at(shard * channels);
+    const Index width = channels;
+    column_sums<T, 1>(
+        columns, batch, [=](Index n, Index c, T& sum) { sum += from[n * width + c]; },
+        [=](Index c, T sum) { to[c] = sum; });
+  }
+};
+
+Index blocks_of(Index n) { return (n + kTogether - 1) / kTogether; }
+
+template <class T>
+void sum_parts(const ConvExtents& e, Index shards, const BatchParts& parts, DevicePtr<const T> work,
+               DevicePtr<T> dw) {
+  const Index weights = e.outputs * e.taps();
+  columns("conv_backward_weights", shards, weights, SumOfParts<T>{weights, parts.parts, work, dw});
+}
+
+}  // namespace
+
+template <class T>
+void conv_forward_portable(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> w,
+                           Index w_step, DevicePtr<const T> bias, Index bias_step, DevicePtr<T> y) {
+  const Index blocks = blocks_of(e.group_outputs());
+  units("conv_forward", shards * e.batch * e.groups * blocks * e.out_height * e.out_width,
+        ConvForwardPoint<T>{e, e.group_channels(), e.group_outputs(), blocks, w_step, bias_step, x, w, bias,
+                            y});
+}
+
+template <class T>
+void conv_backward_data_portable(const ConvExtents& e, Index shards, DevicePtr<const T> dy,
+                                 DevicePtr<const T> w, Index w_step, DevicePtr<T> dx) {
+  const Index blocks = blocks_of(e.group_channels());
+  units("conv_backward_data", shards * e.batch * e.groups * blocks * e.height * e.width,
+        ConvBackwardDataPoint<T>{e, e.group_channels(), e.group_outputs(), blocks, w_step, dy, w, dx});
+}
+
+template <class T>
+void conv_backward_weights_portable(const ConvExtents& e, Index shards, DevicePtr<const T> x,
+                                    DevicePtr<const T> dy, DevicePtr<T> dw, DevicePtr<T> work) {
+  const BatchParts parts = parts_of(e);
+  const Index weights = e.outputs * e.taps();
+  rows("conv_backward_weights", shards * parts.parts * weights, e.out_height * e.out_width,
+       ConvBackwardWeight<T>{e, e.group_channels(), e.group_outputs(), weights, parts, x, dy,
+                             parts.parts == 1 ? dw : work});
+  if (parts.parts > 1) sum_parts<T>(e, shards, parts, work, dw);
+}
+
+template <class T>
+void conv_forward(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> w,
+                  Index w_step, DevicePtr<const T> bias, Index bias_step, DevicePtr<T> y) {
+#if RANKINE_ON_DEVICE
+  conv_forward_portable(e, shards, x, w, w_step, bias, bias_step, y);
+#else
+  host_blocks("conv_forward", shards * e.batch,
+              ConvForwardImage<T>{e, ++launches, w_step, bias_step, x, w, bias, y});
+#endif
+}
+
+template <class T>
+void conv_backward_data(const ConvExtents& e, Index shards, DevicePtr<const T> dy, DevicePtr<const T> w,
+                        Index w_step, DevicePtr<T> dx) {
+#if RANKINE_ON_DEVICE
+  conv_backward_data_portable(e, shards, dy, w, w_step, dx);
+#else
+  host_blocks("conv_backward_data", shards * e.batch,
+              ConvBackwardDataImage<T>{e, ++launches, w_step, dy, w, dx});
+#endif
+}
+
+Index conv_weights_workspace(const ConvExtents& e, Index shards) {
+  const BatchParts parts = parts_of(e);
+  return parts.parts == 1 ? 0 : shards * parts.parts * e.outputs * e.taps();
+}
+
+template <class T>
+void conv_backward_weights(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> dy,
+                           DevicePtr<T> dw, DevicePtr<T> work) {
+#if RANKINE_ON_DEVICE
+  conv_backward_weights_portable(e, shards, x, dy, dw, work);
+#else
+  const BatchParts parts = parts_of(e);
+  ConvExtents most = e;
+  most.batch = std::min(e.batch, kWeightImages);
+  host_blocks(
+      "conv_backward_weights", shards * parts.parts,
+      ConvBackwardWeightsPart<T>{e, parts, weights_workspace(most), x, dy, parts.parts == 1 ? dw : work});
+  if (parts.parts > 1) sum_parts<T>(e, shards, parts, work, dw);
+#endif
+}
+
+template <class T>
+void channel_sums(Index shards, Index batch, Index channels, Index space, DevicePtr<const T> x,
+                  DevicePtr<T> sums, DevicePtr<T> work) {
+  rows("channel_sums", shards * batch * channels, space, PlaneSum<T>{space, x, work});
+  columns("channel_sums", shards, channels, SumOfPlanes<T>{batch, channels, work, sums});
+}
+
+#define RANKINE_CONV(T)                                                                                      \
+  template void conv_forward(const ConvExtents&, Index, DevicePtr<const T>, DevicePtr<const T>, Index,       \
+                             DevicePtr<const T>, Index, DevicePtr<T>);                                       \
+  template void conv_forward_portable(const ConvExtents&, Index, DevicePtr<const T>, DevicePtr<const T>,     \
+                                      Index, DevicePtr<const T>, Index, DevicePtr<T>);                       \
+  template void conv_backward_data(const ConvExtents&, Index, DevicePtr<const T>, DevicePtr<const T>, Index, \
+                                   DevicePtr<T>);                                                            \
+  template void conv_backward_data_portable(const ConvExtents&, Index, DevicePtr<const T>,                   \
+                                            DevicePtr<const T>, Index, DevicePtr<T>);                        \
+  template void conv_backward_weights(const ConvExtents&, Index, DevicePtr<const T>, DevicePtr<const T>,     \
+                                      DevicePtr<T>, DevicePtr<T>);                                           \
+  template void conv_backward_weights_portable(const ConvExtents&, Index, DevicePtr<const T>,                \
+                                               DevicePtr<const T>, DevicePtr<T>, DevicePtr<T>);              \
+  template void channel_sums(Index, Index, Index, Index, DevicePtr<const T>, DevicePtr<T>, DevicePtr<T>)
+RANKINE_CONV(float);
+RANKINE_CONV(double);
+#undef RANKINE_CONV
 
 }  // namespace rankine::kernels

@@ -6,13 +6,16 @@
 // of o's group. conv_forward is dF/dy, conv_backward_data dF/dx, conv_backward_weights dF/dw; each is the
 // derivative of the other two, so derivatives of any order need nothing else.
 //
-// All three go through one scheme: an image is copied once into planes with zero borders, one plane for each
-// remainder of the position by the stride, so that what a tap reads for consecutive outputs is consecutive
-// memory; no matrix of patches is written. Outputs of one row of planes are computed together with the few
-// columns that lie between rows, and those are dropped.
+// On the host all three go through one scheme: an image is copied once into planes with zero borders, one
+// plane for each remainder of the position by the stride, so that what a tap reads for consecutive outputs is
+// consecutive memory; no matrix of patches is written. Outputs of one row of planes are computed together
+// with the few columns that lie between rows, and those are dropped. On a device a thread gathers what a few
+// outputs need. No Kokkos here: src/ includes this.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/device.hpp"
 
 namespace rankine::kernels {
 
@@ -36,23 +39,40 @@ struct ConvExtents {
   }
 };
 
-/// Elements of workspace that each function needs.
-std::int64_t conv_forward_workspace(const ConvExtents& e);
-std::int64_t conv_backward_data_workspace(const ConvExtents& e);
-std::int64_t conv_backward_weights_workspace(const ConvExtents& e);
+/// y = w * x + bias for each of `shards` shards, side by side in x and y; those of w and of `bias` [outputs],
+/// which may be null, lie `w_step` and `bias_step` elements apart: 0 where all have the same. One launch.
+/// T: float, double.
+template <class T>
+void conv_forward(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> x, DevicePtr<const T> w,
+                  std::int64_t w_step, DevicePtr<const T> bias, std::int64_t bias_step, DevicePtr<T> y);
+/// dx = the adjoint of x -> w * x, applied to dy. One launch.
+template <class T>
+void conv_backward_data(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> dy,
+                        DevicePtr<const T> w, std::int64_t w_step, DevicePtr<T> dx);
+/// dw = the adjoint of w -> w * x, applied to dy: sums over parts of a shard's batch, which its extents fix,
+/// and then over the parts in pairs. `work`: conv_weights_workspace() elements.
+template <class T>
+void conv_backward_weights(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> x,
+                           DevicePtr<const T> dy, DevicePtr<T> dw, DevicePtr<T> work);
+std::int64_t conv_weights_workspace(const ConvExtents& e, std::int64_t shards);
 
-/// y = w * x + bias; `bias` [outputs] may be null. T: float, double.
+/// The same by the bodies that a device runs: what tests hold the host's own loops against. The first two
+/// give the same bits.
 template <class T>
-void conv_forward(const ConvExtents& e, const T* x, const T* w, const T* bias, T* y, T* workspace);
-/// dx = the adjoint of x -> w * x, applied to dy.
+void conv_forward_portable(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> x,
+                           DevicePtr<const T> w, std::int64_t w_step, DevicePtr<const T> bias,
+                           std::int64_t bias_step, DevicePtr<T> y);
 template <class T>
-void conv_backward_data(const ConvExtents& e, const T* dy, const T* w, T* dx, T* workspace);
-/// dw = the adjoint of w -> w * x, applied to dy: sums over the batch in a fixed order.
+void conv_backward_data_portable(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> dy,
+                                 DevicePtr<const T> w, std::int64_t w_step, DevicePtr<T> dx);
 template <class T>
-void conv_backward_weights(const ConvExtents& e, const T* x, const T* dy, T* dw, T* workspace);
+void conv_backward_weights_portable(const ConvExtents& e, std::int64_t shards, DevicePtr<const T> x,
+                                    DevicePtr<const T> dy, DevicePtr<T> dw, DevicePtr<T> work);
 
-/// sums[c] = sum over batch and space of x [batch, channels, space], in an order that the extents fix.
+/// sums[c] = sum over batch and space of x [batch, channels, space] for each shard, in an order that the
+/// extents fix. `work`: shards * batch * channels elements.
 template <class T>
-void channel_sums(std::int64_t batch, std::int64_t channels, std::int64_t space, const T* x, T* sums);
+void channel_sums(std::int64_t shards, std::int64_t batch, std::int64_t channels, std::int64_t space,
+                  DevicePtr<const T> x, DevicePtr<T> sums, DevicePtr<T> work);
 
 }  // namespace rankine::kernels

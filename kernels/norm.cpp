@@ -1,15 +1,24 @@
 #include "kernels/norm.hpp"
 
 #include <cmath>
+
+#include "kernels/columns.hpp"
+#include "kernels/multiply_add.hpp"
+
+#if !RANKINE_ON_DEVICE
 #include <type_traits>
 #include <vector>
 
 #include "kernels/simd.hpp"
+#endif
 
 namespace rankine::kernels {
 namespace {
 
 using Index = std::int64_t;
+
+// Of plain memory, on the host.
+#if !RANKINE_ON_DEVICE
 
 // Rows that are worked on together, so that their chains of additions overlap and what all of them read is
 // read once: as many as their sums find registers for.
@@ -35,50 +44,31 @@ void for_rows(Index rows, Index n, F f) {
   }
 }
 
-}  // namespace
-
+/// The sums of each plane's distance from its channel's first value and of its square: what cancels is of the
+/// size of the deviation.
 template <class T>
-void channel_moments(Index batch, Index channels, Index space, const T* x, double* mean, double* deviation) {
-  // Sums of the distance from the channel's first value and of its square: what cancels is of the size of the
-  // deviation.
-  for (Index c = 0; c < channels; ++c) mean[c] = deviation[c] = 0;
-  const double count = static_cast<double>(batch * space);
-  if (batch * space == 0) return;
-  if (space == 1) {
-    for (Index n = 0; n < batch; ++n)
-      for (Index c = 0; c < channels; ++c) {
-        const double d = static_cast<double>(x[n * channels + c]) - static_cast<double>(x[c]);
-        mean[c] += d;
-        deviation[c] += d * d;
-      }
-  } else {
-    for (Index n = 0; n < batch; ++n)
-      for (Index c = 0; c < channels; ++c) {
-        const T* at = x + (n * channels + c) * space;
-        const T shift = x[c * space];
-        const SimdOf<T> shifts = broadcast(shift);
-        T sums[2];
-        row_sums<T, 2>(
-            space,
-            [&](const auto& chunk, SimdOf<T>* acc) {
-              const SimdOf<T> d = chunk.keep(chunk.of(at) - shifts);
-              acc[0] = acc[0] + d;
-              acc[1] = multiply_add_lanes<T>(d, d, acc[1]);
-            },
-            [&](Index i, T* acc) {
-              const T d = at[i] - shift;
-              acc[0] = acc[0] + d;
-              acc[1] = multiply_add(d, d, acc[1]);
-            },
-            sums);
-        mean[c] += static_cast<double>(sums[0]);
-        deviation[c] += static_cast<double>(sums[1]);
-      }
-  }
-  for (Index c = 0; c < channels; ++c) {
-    const double d = mean[c] / count;
-    mean[c] = static_cast<double>(x[c * space]) + d;
-    deviation[c] = deviation[c] > count * d * d ? deviation[c] - count * d * d : 0.0;
+void plane_moments(Index planes, Index channels, Index space, const T* x, const T* firsts, T* plain,
+                   T* squares) {
+  for (Index p = 0; p < planes; ++p) {
+    const T* at = x + p * space;
+    const T shift = firsts[p % channels * space];
+    const SimdOf<T> shifts = broadcast(shift);
+    T sums[2];
+    row_sums<T, 2>(
+        space,
+        [&](const auto& chunk, SimdOf<T>* acc) {
+          const SimdOf<T> d = chunk.keep(chunk.of(at) - shifts);
+          acc[0] = acc[0] + d;
+          acc[1] = multiply_add_lanes<T>(d, d, acc[1]);
+        },
+        [&](Index i, T* acc) {
+          const T d = at[i] - shift;
+          acc[0] = acc[0] + d;
+          acc[1] = multiply_add(d, d, acc[1]);
+        },
+        sums);
+    plain[p] = sums[0];
+    squares[p] = sums[1];
   }
 }
 
@@ -97,40 +87,29 @@ void channel_affine(Index batch, Index channels, Index space, const T* x, const 
     }
 }
 
+/// The sums of dy and of dy (x - mean) of each plane, the mean rounded to T.
 template <class T>
-void channel_norm_sums(Index batch, Index channels, Index space, const T* x, const T* dy, const double* mean,
-                       double* plain, double* centred) {
-  for (Index c = 0; c < channels; ++c) plain[c] = centred[c] = 0;
-  if (space == 1) {
-    for (Index n = 0; n < batch; ++n, x += channels, dy += channels)
-      for (Index c = 0; c < channels; ++c) {
-        const double d = static_cast<double>(dy[c]);
-        plain[c] += d;
-        centred[c] += d * (static_cast<double>(x[c]) - mean[c]);
-      }
-    return;
+void plane_norm_sums(Index planes, Index channels, Index space, const T* x, const T* dy, const double* mean,
+                     T* plain, T* centred) {
+  for (Index p = 0; p < planes; ++p, x += space, dy += space) {
+    const T middle = static_cast<T>(mean[p % channels]);
+    const SimdOf<T> middles = broadcast(middle);
+    T sums[2];
+    row_sums<T, 2>(
+        space,
+        [&](const auto& at, SimdOf<T>* acc) {
+          const SimdOf<T> d = at.of(dy);
+          acc[0] = acc[0] + d;
+          acc[1] = multiply_add_lanes<T>(d, at.of(x) - middles, acc[1]);
+        },
+        [&](Index i, T* acc) {
+          acc[0] = acc[0] + dy[i];
+          acc[1] = multiply_add(dy[i], x[i] - middle, acc[1]);
+        },
+        sums);
+    plain[p] = sums[0];
+    centred[p] = sums[1];
   }
-  for (Index n = 0; n < batch; ++n)
-    for (Index c = 0; c < channels; ++c, x += space, dy += space) {
-      const T middle = static_cast<T>(mean[c]);
-      const SimdOf<T> middles = broadcast(middle);
-      T sums[2];
-      row_sums<T, 2>(
-          space,
-          [&](const auto& at, SimdOf<T>* acc) {
-            const SimdOf<T> d = at.of(dy);
-            acc[0] = acc[0] + d;
-            acc[1] = multiply_add_lanes<T>(d, at.of(x) - middles, acc[1]);
-          },
-          [&](Index i, T* acc) {
-            acc[0] = acc[0] + dy[i];
-            acc[1] = multiply_add(dy[i], x[i] - middle, acc[1]);
-          },
-          sums);
-      plain[c] += static_cast<double>(sums[0]);
-      centred[c] += static_cast<double>(sums[1]) -
-                    static_cast<double>(sums[0]) * (mean[c] - static_cast<double>(middle));
-    }
 }
 
 template <class T>
@@ -373,16 +352,852 @@ void row_norm_backward(Index rows, Index groups, Index channels, Index space, bo
   }
 }
 
+#endif
+
+/// What the bodies below know of their extents: ChannelExtents' functions are the host's.
+struct Extents {
+  Index batch, channels, space;
+  explicit Extents(const ChannelExtents& e) : batch(e.batch), channels(e.channels), space(e.space) {}
+};
+
+template <class T>
+struct Numbers {
+  View<const T> data;
+  Index step;
+  Numbers(ChannelNumbers<T> n) : data(n.data), step(n.step) {}
+  RANKINE_ELEMENT T at(Index shard, Index c, T otherwise) const {
+    return data.defined() ? data[shard * step + c] : otherwise;
+  }
+};
+
+#if !RANKINE_ON_DEVICE
+// Values that a piece of an elementwise pass over images has, as kChunk.
+Index images_per_piece(const ChannelExtents& e) { return kChunk / (e.channels * e.space + 1) + 1; }
+
+/// Some images of a shard.
+struct Piece {
+  Index images, pieces, batch;
+  Piece(const ChannelExtents& e)
+      : images(images_per_piece(e)), pieces((e.batch + images - 1) / images), batch(e.batch) {}
+  Index shard(Index unit) const { return unit / pieces; }
+  Index begin(Index unit) const { return unit % pieces * images; }
+  Index count(Index unit) const {
+    const Index rest = batch - begin(unit);
+    return rest < images ? rest : images;
+  }
+};
+
+template <class T>
+struct MomentsOfPiece {
+  Extents e;
+  Piece piece;
+  View<const T> x;
+  View<T> plain, squares;  // [shard][image][channel]
+  inline void operator()(Index unit) const {
+    const Index shard = piece.shard(unit), plane = (shard * e.batch + piece.begin(unit)) * e.channels;
+    plane_moments(piece.count(unit) * e.channels, e.channels, e.space, x.at(plane * e.space),
+                  x.at(shard * e.batch * e.channels * e.space), plain.at(plane), squares.at(plane));
+  }
+};
+template <class T>
+struct NormSumsOfPiece {
+  Extents e;
+  Piece piece;
+  View<const T> x, dy;
+  View<const double> mean;
+  View<T> plain, centred;
+  inline void operator()(Index unit) const {
+    const Index shard = piece.shard(unit), plane = (shard * e.batch + piece.begin(unit)) * e.channels;
+    plane_norm_sums(piece.count(unit) * e.channels, e.channels, e.space, x.at(plane * e.space),
+                    dy.at(plane * e.space), mean.at(shard * e.channels), plain.at(plane), centred.at(plane));
+  }
+};
+template <class T>
+struct AffineOfPiece {
+  Extents e;
+  Piece piece;
+  View<const T> x, factor, term;
+  Index factor_step, term_step;
+  View<T> y;
+  inline void operator()(Index unit) const {
+    const Index shard = piece.shard(unit), at = (shard * e.batch + piece.begin(unit)) * e.channels * e.space;
+    channel_affine(piece.count(unit), e.channels, e.space, x.at(at), factor.at(shard * factor_step),
+                   term.at(shard * term_step), y.at(at));
+  }
+};
+template <class T>
+struct NormBackwardOfPiece {
+  Extents e;
+  Piece piece;
+  View<const T> x, dy, a, b, d;
+  View<T> dx;
+  inline void operator()(Index unit) const {
+    const Index shard = piece.shard(unit), at = (shard * e.batch + piece.begin(unit)) * e.channels * e.space;
+    const Index c = shard * e.channels;
+    channel_norm_backward(piece.count(unit), e.channels, e.space, x.at(at), dy.at(at), a.at(c), b.at(c),
+                          d.at(c), dx.at(at));
+  }
+};
+#endif
+
+/// The moments of a plane.
+template <class T>
+struct PlaneMoments {
+  Extents e;
+  View<const T> x;
+  View<T> plain, squares;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index plane, const Group& group) const {
+    const Index shard = plane / e.channels / e.batch, c = plane % e.channels;
+    const T* const from = x.at(plane * e.space);
+    const T shift = x[(shard * e.batch * e.channels + c) * e.space];
+    const T sum = group.template sum<T>(e.space, [=](Index i) { return from[i] - shift; });
+    const T square = group.template fold<T>(e.space, [=](Index i, T all) {
+      const T d = from[i] - shift;
+      return multiply_add(d, d, all);
+    });
+    if (group.leader()) {
+      plain[plane] = sum;
+      squares[plane] = square;
+    }
+  }
+};
+
+/// The sums over the batch, and the shard's row of moments.
+template <class T>
+struct ShardMoments {
+  Extents e;
+  bool to_be_added;
+  View<const T> x, plain, squares;
+  View<double> moments;
+  RANKINE_KERNEL void operator()(Index shard, const Columns& columns) const {
+    const Index C = e.channels, space = e.space, first = shard * e.batch * C;
+    const double count = static_cast<double>(e.batch * space);
+    double* const row = moments.at(shard * (2 * C + 1));
+    const T* const values = x.at(first * space);
+    const bool add = to_be_added;
+    const auto finish = [=](Index c, double sum, double square) {
+      const double d = sum / count;
+      const double middle = static_cast<double>(values[c * space]) + d;
+      const double spread = square > count * d * d ? square - count * d * d : 0.0;
+      row[c] = add ? count * middle : middle;
+      row[C + c] = add ? spread + count * middle * middle : spread / count;
+      if (c == 0) row[2 * C] = count;
+    };
+    if (space == 1) {
+      column_sums<double, 2>(
+          columns, e.batch,
+          [=](Index n, Index c, double& sum, double& square) {
+            const double d = static_cast<double>(values[n * C + c]) - static_cast<double>(values[c]);
+            sum += d;
+            square += d * d;
+          },
+          finish);
+    } else {
+      const T* const p = plain.at(first);
+      const T* const q = squares.at(first);
+      column_sums<double, 2>(
+          columns, e.batch,
+          [=](Index n, Index c, double& sum, double& square) {
+            sum += static_cast<double>(p[n * C + c]);
+            square += static_cast<double>(q[n * C + c]);
+          },
+          finish);
+    }
+  }
+};
+
+/// Mean and variance of a channel over the shards of a total.
+struct TotalMoments {
+  double mean, variance;
+  KOKKOS_FORCEINLINE_FUNCTION TotalMoments(const double* total, Index channels, Index c, bool added,
+                                           double runs) {
+    mean = total[c] / runs;
+    variance = total[channels + c] / runs;
+    if (added) {
+      variance = variance - mean * mean;
+      if (!(variance > 0.0)) variance = 0.0;
+    }
+  }
+};
+
+struct Statistics {
+  Index channels;
+  bool added;
+  double count_of_shard;
+  View<const double> total;
+  View<double> mean, variance, count;
+  RANKINE_KERNEL void operator()(Index c) const {
+    const double all = total[2 * channels];
+    const TotalMoments moments(total.at(0), channels, c, added, added ? all : all / count_of_shard);
+    mean[c] = moments.mean;
+    variance[c] = moments.variance;
+    if (c == 0) count[0] = added ? all : count_of_shard;
+  }
+};
+
+template <class T>
+struct NormCoefficients {
+  Index channels;
+  bool added;
+  double epsilon;
+  View<const double> moments;
+  Numbers<T> gamma, beta;
+  View<double> mean, inverse;
+  View<T> factor, term;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index shard = i / channels, c = i % channels;
+    double middle, variance;
+    if (added) {
+      const TotalMoments total(moments.at(0), channels, c, true, moments[2 * channels]);
+      middle = total.mean;
+      variance = total.variance;
+    } else {
+      middle = moments[shard * (2 * channels + 1) + c];
+      variance = moments[shard * (2 * channels + 1) + channels + c];
+    }
+    using std::sqrt;
+    const double root = 1 / sqrt(variance + epsilon);
+    mean[i] = middle;
+    inverse[i] = root;
+    const double a = root * static_cast<double>(gamma.at(shard, c, T(1)));
+    factor[i] = static_cast<T>(a);
+    term[i] = static_cast<T>(static_cast<double>(beta.at(shard, c, T(0))) - a * middle);
+  }
+};
+
+template <class T>
+struct AffineElement {
+  Extents e;
+  Numbers<T> factor, term;
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index plane = i / e.space, c = plane % e.channels, shard = plane / e.channels / e.batch;
+    y[i] = multiply_add(factor.at(shard, c, T(1)), x[i], term.at(shard, c, T(0)));
+  }
+};
+
+/// The sums of a plane of the backward pass.
+template <class T>
+struct PlaneNormSums {
+  Extents e;
+  View<const T> x, dy;
+  View<const double> mean;
+  View<T> plain, centred;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index plane, const Group& group) const {
+    const Index shard = plane / e.channels / e.batch, c = plane % e.channels;
+    const T middle = static_cast<T>(mean[shard * e.channels + c]);
+    const T* const from = x.at(plane * e.space);
+    const T* const d = dy.at(plane * e.space);
+    const T sum = group.template sum<T>(e.space, [=](Index i) { return d[i]; });
+    const T bend = group.template fold<T>(
+        e.space, [=](Index i, T all) { return multiply_add(d[i], from[i] - middle, all); });
+    if (group.leader()) {
+      plain[plane] = sum;
+      centred[plane] = bend;
+    }
+  }
+};
+
+template <class T>
+struct ShardNormSums {
+  Extents e;
+  View<const T> x, dy, plain, centred;
+  View<const double> mean, inverse;
+  Numbers<T> gamma;
+  View<T> dgamma, dbeta;
+  View<double> sums;
+  RANKINE_KERNEL void operator()(Index shard, const Columns& columns) const {
+    const Index C = e.channels, first = shard * e.batch * C;
+    const double* const m = mean.at(shard * C);
+    const auto finish = [&](Index c, double sum, double bend) {
+      const double factor = static_cast<double>(gamma.at(shard, c, T(1)));
+      dgamma[shard * C + c] = static_cast<T>(bend * inverse[shard * C + c]);
+      dbeta[shard * C + c] = static_cast<T>(sum);
+      sums[2 * shard * C + c] = sum * factor;
+      sums[(2 * shard + 1) * C + c] = bend * factor;
+    };
+    if (e.space == 1) {
+      const T* const values = x.at(first);
+      const T* const d = dy.at(first);
+      column_sums<double, 2>(
+          columns, e.batch,
+          [=](Index n, Index c, double& sum, double& bend) {
+            const double v = static_cast<double>(d[n * C + c]);
+            sum += v;
+            bend += v * (static_cast<double>(values[n * C + c]) - m[c]);
+          },
+          finish);
+    } else {
+      const T* const p = plain.at(first);
+      const T* const q = centred.at(first);
+      column_sums<double, 2>(
+          columns, e.batch,
+          [=](Index n, Index c, double& sum, double& bend) {
+            const double s = static_cast<double>(p[n * C + c]);
+            sum += s;
+            // What the rounding of the mean to T left out.
+            bend +=
+                static_cast<double>(q[n * C + c]) - s * (m[c] - static_cast<double>(static_cast<T>(m[c])));
+          },
+          finish);
+    }
+  }
+};
+
+template <class T>
+struct BackwardCoefficients {
+  Index shards, channels;
+  double count_of_shard;
+  View<const double> mean, inverse, sums, count;
+  Numbers<T> gamma;
+  View<T> out;  // [3][shard][channel]
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index shard = i / channels, c = i % channels, all = shards * channels;
+    const Index at = count.defined() ? c : 2 * shard * channels + c;
+    const double n = count.defined() ? count[0] : count_of_shard;
+    const double r = inverse[i];
+    const double bend = -r * r * r * sums[at + channels] / n;
+    out[i] = static_cast<T>(r * static_cast<double>(gamma.at(shard, c, T(1))));
+    out[all + i] = static_cast<T>(bend);
+    out[2 * all + i] = static_cast<T>(-r * sums[at] / n - bend * mean[i]);
+  }
+};
+
+template <class T>
+struct NormBackwardElement {
+  Extents e;
+  View<const T> x, dy, a, b, d;
+  View<T> dx;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index plane = i / e.space, c = plane / e.channels / e.batch * e.channels + plane % e.channels;
+    dx[i] = multiply_add(a[c], dy[i], multiply_add(b[c], x[i], d[c]));
+  }
+};
+
+template <class T>
+struct Follow {
+  Index channels, step;
+  double momentum;
+  View<const double> fresh, count;
+  View<T> running;
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index at = i / channels * step + i % channels;
+    const double n = count.defined() ? count[0] : 0.0;
+    const double bend = n > 1 ? n / (n - 1) : 1;
+    const double old = static_cast<double>(running[at]);
+    running[at] = static_cast<T>(old + momentum * (bend * fresh[i % channels] - old));
+  }
+};
+
+// Rows.
+
+// Parts of the rows over which the gradients of gamma and beta are summed: at most so many.
+constexpr int kMaxRowParts = 32;
+
+/// The rows of a shard in parts of whole groups.
+struct RowParts {
+  Index rows, per, parts;
+  explicit RowParts(const RowNormExtents& e) : rows(e.rows) {
+    per = (e.rows + kMaxRowParts - 1) / kMaxRowParts;
+    const Index least = kChunk / (e.channels * e.space + 1) + 1;
+    if (per < least) per = least;
+    per = (per + e.groups - 1) / e.groups * e.groups;
+    parts = e.rows == 0 ? 1 : (e.rows + per - 1) / per;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Index begin(Index part) const { return part * per; }
+  KOKKOS_FORCEINLINE_FUNCTION Index end(Index part) const {
+    return (part + 1) * per < rows ? (part + 1) * per : rows;
+  }
+};
+
+/// Where the sums over the parts go before they are added: of gamma, then of beta, each
+/// [shard][part][number].
+template <class T>
+struct PartSums {
+  DevicePtr<T> gamma, beta;
+  PartSums(const RowNormExtents& e, const RowParts& parts, DevicePtr<T> dgamma, DevicePtr<T> dbeta,
+           DevicePtr<T> work) {
+    const bool direct = parts.parts == 1;
+    if (dgamma) gamma = direct ? dgamma : work;
+    if (dbeta) beta = direct ? dbeta : work + e.shards * parts.parts * e.groups * e.channels;
+  }
+};
+
+#if !RANKINE_ON_DEVICE
+template <class T>
+struct RowNormPart {
+  RowNormExtents e;
+  RowParts parts;
+  T epsilon;
+  View<const T> x;
+  Numbers<T> gamma, beta;
+  View<T> y, mean, inverse;
+  inline void operator()(Index unit) const {
+    const Index shard = unit / parts.parts, first = parts.begin(unit % parts.parts),
+                count = parts.end(unit % parts.parts) - first, row = shard * e.rows + first,
+                n = e.channels * e.space;
+    row_norm_forward(count, e.groups, e.channels, e.space, e.centred, epsilon, x.at(row * n),
+                     gamma.data.defined() ? gamma.data.at(shard * gamma.step) : nullptr,
+                     beta.data.defined() ? beta.data.at(shard * beta.step) : nullptr, y.at(row * n),
+                     mean.defined() ? mean.at(row) : nullptr, inverse.at(row));
+  }
+};
+template <class T>
+struct RowNormBackwardPart {
+  RowNormExtents e;
+  RowParts parts;
+  View<const T> x, dy;
+  Numbers<T> gamma;
+  View<const T> mean, inverse;
+  View<T> dx, dgamma, dbeta;
+  inline void operator()(Index unit) const {
+    const Index shard = unit / parts.parts, first = parts.begin(unit % parts.parts),
+                count = parts.end(unit % parts.parts) - first, row = shard * e.rows + first,
+                n = e.channels * e.space, numbers = e.groups * e.channels;
+    T* const g = dgamma.defined() ? dgamma.at(unit * numbers) : nullptr;
+    T* const b = dbeta.defined() ? dbeta.at(unit * numbers) : nullptr;
+    for (Index i = 0; g != nullptr && i < numbers; ++i) g[i] = T(0);
+    for (Index i = 0; b != nullptr && i < numbers; ++i) b[i] = T(0);
+    row_norm_backward(count, e.groups, e.channels, e.space, e.centred, x.at(row * n), dy.at(row * n),
+                      gamma.data.defined() ? gamma.data.at(shard * gamma.step) : nullptr,
+                      mean.defined() ? mean.at(row) : nullptr, inverse.at(row), dx.at(row * n), g, b);
+  }
+};
+#endif
+
+template <class T>
+struct RowNormRow {
+  RowNormExtents e;
+  T epsilon;
+  View<const T> x;
+  Numbers<T> gamma, beta;
+  View<T> y, mean, inverse;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index row, const Group& group) const {
+    using std::sqrt;
+    const Index n = e.channels * e.space, space = e.space, shard = row / e.rows,
+                first = row % e.rows % e.groups * e.channels;
+    const T* const from = x.at(row * n);
+    T* const to = y.at(row * n);
+    T middle = 0;
+    if (e.centred) middle = group.template sum<T>(n, [=](Index i) { return from[i]; }) / static_cast<T>(n);
+    const T squares = group.template fold<T>(n, [=](Index i, T all) {
+      const T d = from[i] - middle;
+      return multiply_add(d, d, all);
+    });
+    const T factor = 1 / sqrt(squares / static_cast<T>(n) + epsilon);
+    if (group.leader()) {
+      inverse[row] = factor;
+      if (e.centred) mean[row] = middle;
+    }
+    const Numbers<T>& g = gamma;
+    const Numbers<T>& b = beta;
+    if (space > 1 || !gamma.data.defined()) {
+      group.each(n, [=, &g, &b](Index i) {
+        const Index c = first + i / space;
+        to[i] = multiply_add(from[i] - middle, factor * g.at(shard, c, T(1)), b.at(shard, c, T(0)));
+      });
+    } else {
+      group.each(n, [=, &g, &b](Index i) {
+        to[i] = multiply_add((from[i] - middle) * factor, g.at(shard, first + i, T(1)),
+                             b.at(shard, first + i, T(0)));
+      });
+    }
+  }
+};
+
+/// The sums of dy and of dy (x - mean) over the space of each channel of each row.
+template <class T>
+struct RowChannelSums {
+  RowNormExtents e;
+  View<const T> x, dy, mean;
+  View<T> plain, centred;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index plane, const Group& group) const {
+    const T middle = e.centred ? mean[plane / e.channels] : T(0);
+    const T* const from = x.at(plane * e.space);
+    const T* const d = dy.at(plane * e.space);
+    const T sum = group.template sum<T>(e.space, [=](Index i) { return d[i]; });
+    const T bend = group.template fold<T>(
+        e.space, [=](Index i, T all) { return multiply_add(d[i], from[i] - middle, all); });
+    if (group.leader()) {
+      plain[plane] = sum;
+      centred[plane] = bend;
+    }
+  }
+};
+
+/// A product that no addition is fused with: the host's loops use it twice.
+RANKINE_ELEMENT float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  return __fmul_rn(a, b);
+#else
+  float product = a * b;
+#if defined(__GNUC__)
+  asm("" : "+m"(product));
+#endif
+  return product;
+#endif
+}
+RANKINE_ELEMENT double rounded_product(double a, double b) {
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  return __dmul_rn(a, b);
+#else
+  double product = a * b;
+#if defined(__GNUC__)
+  asm("" : "+m"(product));
+#endif
+  return product;
+#endif
+}
+
+template <class T>
+struct RowNormBackwardRow {
+  RowNormExtents e;
+  View<const T> x, dy;
+  Numbers<T> gamma;
+  View<const T> mean, inverse, plain, centred;  // the last two where space > 1
+  View<T> dx;
+  template <class Group>
+  RANKINE_KERNEL void operator()(Index row, const Group& group) const {
+    const Index n = e.channels * e.space, space = e.space, shard = row / e.rows,
+                first = row % e.rows % e.groups * e.channels;
+    const T middle = e.centred ? mean[row] : T(0), scale = inverse[row], share = 1 / static_cast<T>(n);
+    const T* const from = x.at(row * n);
+    const T* const d = dy.at(row * n);
+    T* const to = dx.at(row * n);
+    const Numbers<T>& g = gamma;
+    T total[2];
+    if (space == 1) {
+      total[0] = group.template sum<T>(
+          n, [=, &g](Index i) { return rounded_product(d[i], g.at(shard, first + i, T(1))); });
+      total[1] = group.template fold<T>(n, [=, &g](Index i, T all) {
+        return multiply_add(rounded_product(d[i], g.at(shard, first + i, T(1))), from[i] - middle, all);
+      });
+    } else {
+      const T* const p = plain.at(row * e.channels);
+      const T* const q = centred.at(row * e.channels);
+      total[0] = total[1] = T(0);
+      for (Index c = 0; c < e.channels; ++c) {
+        const T factor = g.at(shard, first + c, T(1));
+        total[0] = multiply_add(p[c], factor, total[0]);
+        total[1] = multiply_add(q[c], factor, total[1]);
+      }
+    }
+    const T flat = e.centred ? total[0] * share * scale : T(0);
+    const T bend = total[1] * share * scale * scale * scale;
+    group.each(n, [=, &g](Index i) {
+      const T factor = scale * g.at(shard, first + (space == 1 ? i : i / space), T(1));
+      to[i] = multiply_add(factor, d[i], -multiply_add(bend, from[i] - middle, flat));
+    });
+  }
+};
+
+/// The gradients of gamma and beta over a part of the rows.
+template <class T>
+struct RowNumbersPart {
+  RowNormExtents e;
+  RowParts parts;
+  View<const T> x, dy, mean, inverse, plain, centred;
+  View<T> dgamma, dbeta;  // [shard][part][number]
+  RANKINE_KERNEL void operator()(Index i) const {
+    const Index numbers = e.groups * e.channels;
+    const Index number = i % numbers, part = i / numbers % parts.parts, shard = i / numbers / parts.parts;
+    const Index group = number / e.channels, c = number % e.channels;
+    T g = 0, b = 0;
+    for (Index r = parts.begin(part) + group; r < parts.end(part); r += e.groups) {
+      const Index row = shard * e.rows + r, at = row * e.channels + c;
+      const T scale = inverse[row];
+      if (e.space == 1) {
+        const T middle = e.centred ? mean[row] : T(0);
+        g = multiply_add(dy[at], (x[at] - middle) * scale, g);
+        b += dy[at];
+      } else {
+        g = multiply_add(centred[at], scale, g);
+        b += plain[at];
+      }
+    }
+    if (dgamma.defined()) dgamma[i] = g;
+    if (dbeta.defined()) dbeta[i] = b;
+  }
+};
+
+/// The sums of the parts in pairs.
+template <class T>
+struct AddParts {
+  Index numbers, parts;
+  View<const T> from[2];  // [shard][part][number] of gamma, of beta
+  View<T> to[2];
+  RANKINE_KERNEL void operator()(Index shard, const Columns& columns) const {
+    for (int k = 0; k < 2; ++k) {
+      if (!to[k].defined()) continue;
+      const T* const mine = from[k].at(shard * parts * numbers);
+      T* const out = to[k].at(shard * numbers);
+      const Index n = numbers, all = parts;
+      columns.each([=](Index j) { out[j] = sum_in_pairs<T>(all, [=](Index p) { return mine[p * n + j]; }); });
+    }
+  }
+};
+
+template <class T>
+void add_parts(const RowNormExtents& e, const RowParts& parts, const PartSums<T>& sums, DevicePtr<T> dgamma,
+               DevicePtr<T> dbeta) {
+  if (parts.parts == 1 || (!dgamma && !dbeta)) return;
+  const Index numbers = e.groups * e.channels;
+  columns("row_norm_backward", e.shards, numbers,
+          AddParts<T>{numbers, parts.parts, {sums.gamma, sums.beta}, {dgamma, dbeta}});
+}
+
+Index part_sums(const RowNormExtents& e) {
+  const RowParts parts(e);
+  return parts.parts == 1 ? 0 : 2 * e.shards * parts.parts * e.groups * e.channels;
+}
+
+template <class T>
+void shard_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x, DevicePtr<double> moments,
+                   DevicePtr<const T> work) {
+  columns("channel_moments", e.shards, e.channels,
+          ShardMoments<T>{Extents(e), to_be_added, x, work, work + e.workspace() / 2, moments});
+}
+template <class T>
+void shard_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                     DevicePtr<const double> mean, DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
+                     DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<double> sums,
+                     DevicePtr<const T> work) {
+  columns("channel_norm_sums", e.shards, e.channels,
+          ShardNormSums<T>{Extents(e), x, dy, work, work + e.workspace() / 2, mean, inverse, gamma, dgamma,
+                           dbeta, sums});
+}
+template <class T>
+void backward_coefficients(const ChannelExtents& e, DevicePtr<const double> mean,
+                           DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
+                           DevicePtr<const double> sums, DevicePtr<const double> count, DevicePtr<T> work) {
+  units("channel_norm_backward", e.numbers(),
+        BackwardCoefficients<T>{e.shards, e.channels, static_cast<double>(e.batch * e.space), mean, inverse,
+                                sums, count, gamma, work});
+}
+
+}  // namespace
+
+template <class T>
+void channel_moments_portable(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
+                              DevicePtr<double> moments, DevicePtr<T> work) {
+  if (e.space > 1)
+    rows("channel_moments", e.shards * e.batch * e.channels, e.space,
+         PlaneMoments<T>{Extents(e), x, work, work + e.workspace() / 2});
+  shard_moments<T>(e, to_be_added, x, moments, work);
+}
+
+template <class T>
+void channel_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
+                     DevicePtr<double> moments, DevicePtr<T> work) {
+#if RANKINE_ON_DEVICE
+  channel_moments_portable(e, to_be_added, x, moments, work);
+#else
+  const Piece piece(e);
+  if (e.space > 1)
+    host_blocks("channel_moments", e.shards * piece.pieces,
+                MomentsOfPiece<T>{Extents(e), piece, x, work, work + e.workspace() / 2});
+  shard_moments<T>(e, to_be_added, x, moments, work);
+#endif
+}
+
+void channel_statistics(const ChannelExtents& e, bool added, DevicePtr<const double> total,
+                        DevicePtr<double> mean, DevicePtr<double> variance, DevicePtr<double> count) {
+  units("channel_statistics", e.channels,
+        Statistics{e.channels, added, static_cast<double>(e.batch * e.space), total, mean, variance, count});
+}
+
+template <class T>
+void channel_norm_coefficients(const ChannelExtents& e, bool added, double epsilon,
+                               DevicePtr<const double> moments, ChannelNumbers<T> gamma,
+                               ChannelNumbers<T> beta, DevicePtr<double> mean, DevicePtr<double> inverse,
+                               DevicePtr<T> factor, DevicePtr<T> term) {
+  units("channel_norm_coefficients", e.numbers(),
+        NormCoefficients<T>{e.channels, added, epsilon, moments, gamma, beta, mean, inverse, factor, term});
+}
+
+template <class T>
+void channel_affine_portable(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
+                             ChannelNumbers<T> term, DevicePtr<T> y) {
+  units("channel_affine", e.shards * e.batch * e.channels * e.space,
+        AffineElement<T>{Extents(e), factor, term, x, y});
+}
+
+template <class T>
+void channel_affine(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
+                    ChannelNumbers<T> term, DevicePtr<T> y) {
+#if RANKINE_ON_DEVICE
+  channel_affine_portable(e, x, factor, term, y);
+#else
+  const Piece piece(e);
+  host_blocks("channel_affine", e.shards * piece.pieces,
+              AffineOfPiece<T>{Extents(e), piece, x, factor.data, term.data, factor.step, term.step, y});
+#endif
+}
+
+template <class T>
+void channel_norm_sums_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                                DevicePtr<const double> mean, DevicePtr<const double> inverse,
+                                ChannelNumbers<T> gamma, DevicePtr<T> dgamma, DevicePtr<T> dbeta,
+                                DevicePtr<double> sums, DevicePtr<T> work) {
+  if (e.space > 1)
+    rows("channel_norm_sums", e.shards * e.batch * e.channels, e.space,
+         PlaneNormSums<T>{Extents(e), x, dy, mean, work, work + e.workspace() / 2});
+  shard_norm_sums<T>(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+}
+
+template <class T>
+void channel_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                       DevicePtr<const double> mean, DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
+                       DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<double> sums, DevicePtr<T> work) {
+#if RANKINE_ON_DEVICE
+  channel_norm_sums_portable(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+#else
+  const Piece piece(e);
+  if (e.space > 1)
+    host_blocks("channel_norm_sums", e.shards * piece.pieces,
+                NormSumsOfPiece<T>{Extents(e), piece, x, dy, mean, work, work + e.workspace() / 2});
+  shard_norm_sums<T>(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+#endif
+}
+
+template <class T>
+void channel_norm_backward_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                                    DevicePtr<const double> mean, DevicePtr<const double> inverse,
+                                    ChannelNumbers<T> gamma, DevicePtr<const double> sums,
+                                    DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
+  backward_coefficients(e, mean, inverse, gamma, sums, count, work);
+  units("channel_norm_backward", e.shards * e.batch * e.channels * e.space,
+        NormBackwardElement<T>{Extents(e), x, dy, work, work + e.numbers(), work + 2 * e.numbers(), dx});
+}
+
+template <class T>
+void channel_norm_backward(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                           DevicePtr<const double> mean, DevicePtr<const double> inverse,
+                           ChannelNumbers<T> gamma, DevicePtr<const double> sums,
+                           DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
+#if RANKINE_ON_DEVICE
+  channel_norm_backward_portable(e, x, dy, mean, inverse, gamma, sums, count, dx, work);
+#else
+  const Piece piece(e);
+  backward_coefficients(e, mean, inverse, gamma, sums, count, work);
+  host_blocks(
+      "channel_norm_backward", e.shards * piece.pieces,
+      NormBackwardOfPiece<T>{Extents(e), piece, x, dy, work, work + e.numbers(), work + 2 * e.numbers(), dx});
+#endif
+}
+
+template <class T>
+void follow_statistics(Index copies, Index channels, Index step, double momentum,
+                       DevicePtr<const double> fresh, DevicePtr<const double> count, DevicePtr<T> running) {
+  units("follow_statistics", copies * channels, Follow<T>{channels, step, momentum, fresh, count, running});
+}
+
+template <class T>
+void row_norm_forward_portable(const RowNormExtents& e, T epsilon, DevicePtr<const T> x,
+                               ChannelNumbers<T> gamma, ChannelNumbers<T> beta, DevicePtr<T> y,
+                               DevicePtr<T> mean, DevicePtr<T> inverse) {
+  rows("row_norm_forward", e.shards * e.rows, e.channels * e.space,
+       RowNormRow<T>{e, epsilon, x, gamma, beta, y, mean, inverse});
+}
+
+template <class T>
+void row_norm_forward(const RowNormExtents& e, T epsilon, DevicePtr<const T> x, ChannelNumbers<T> gamma,
+                      ChannelNumbers<T> beta, DevicePtr<T> y, DevicePtr<T> mean, DevicePtr<T> inverse) {
+#if RANKINE_ON_DEVICE
+  row_norm_forward_portable(e, epsilon, x, gamma, beta, y, mean, inverse);
+#else
+  if (e.rows == 0) return;
+  const RowParts parts(e);
+  host_blocks("row_norm_forward", e.shards * parts.parts,
+              RowNormPart<T>{e, parts, epsilon, x, gamma, beta, y, mean, inverse});
+#endif
+}
+
+Index row_norm_workspace(const RowNormExtents& e) {
+  // The last two: the sums over the space, which the portable bodies keep.
+  return part_sums(e) + (e.space == 1 ? 0 : 2 * e.shards * e.rows * e.channels);
+}
+
+template <class T>
+void row_norm_backward_portable(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                                ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
+                                DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
+  const RowParts parts(e);
+  const PartSums<T> sums(e, parts, dgamma, dbeta, work);
+  DevicePtr<T> plain, centred;
+  if (e.space > 1) {
+    plain = work + part_sums(e);
+    centred = plain + e.shards * e.rows * e.channels;
+    rows("row_norm_backward", e.shards * e.rows * e.channels, e.space,
+         RowChannelSums<T>{e, x, dy, mean, plain, centred});
+  }
+  rows("row_norm_backward", e.shards * e.rows, e.channels * e.space,
+       RowNormBackwardRow<T>{e, x, dy, gamma, mean, inverse, plain, centred, dx});
+  if (!dgamma && !dbeta) return;
+  units("row_norm_backward", e.shards * parts.parts * e.groups * e.channels,
+        RowNumbersPart<T>{e, parts, x, dy, mean, inverse, plain, centred, sums.gamma, sums.beta});
+  add_parts(e, parts, sums, dgamma, dbeta);
+}
+
+template <class T>
+void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
+                       ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
+                       DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
+#if RANKINE_ON_DEVICE
+  row_norm_backward_portable(e, x, dy, gamma, mean, inverse, dx, dgamma, dbeta, work);
+#else
+  const RowParts parts(e);
+  const PartSums<T> sums(e, parts, dgamma, dbeta, work);
+  host_blocks("row_norm_backward", e.shards * parts.parts,
+              RowNormBackwardPart<T>{e, parts, x, dy, gamma, mean, inverse, dx, sums.gamma, sums.beta});
+  add_parts(e, parts, sums, dgamma, dbeta);
+#endif
+}
+
 #define RANKINE_NORM(T)                                                                                      \
-  template void channel_moments(Index, Index, Index, const T*, double*, double*);                            \
-  template void channel_affine(Index, Index, Index, const T*, const T*, const T*, T*);                       \
-  template void channel_norm_sums(Index, Index, Index, const T*, const T*, const double*, double*, double*); \
-  template void channel_norm_backward(Index, Index, Index, const T*, const T*, const T*, const T*, const T*, \
-                                      T*);                                                                   \
-  template void row_norm_forward(Index, Index, Index, Index, bool, T, const T*, const T*, const T*, T*, T*,  \
-                                 T*);                                                                        \
-  template void row_norm_backward(Index, Index, Index, Index, bool, const T*, const T*, const T*, const T*,  \
-                                  const T*, T*, T*, T*)
+  template void channel_moments(const ChannelExtents&, bool, DevicePtr<const T>, DevicePtr<double>,          \
+                                DevicePtr<T>);                                                               \
+  template void channel_norm_coefficients(const ChannelExtents&, bool, double, DevicePtr<const double>,      \
+                                          ChannelNumbers<T>, ChannelNumbers<T>, DevicePtr<double>,           \
+                                          DevicePtr<double>, DevicePtr<T>, DevicePtr<T>);                    \
+  template void channel_affine(const ChannelExtents&, DevicePtr<const T>, ChannelNumbers<T>,                 \
+                               ChannelNumbers<T>, DevicePtr<T>);                                             \
+  template void channel_norm_sums(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,             \
+                                  DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>,       \
+                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<double>, DevicePtr<T>);              \
+  template void channel_norm_backward(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,         \
+                                      DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>,   \
+                                      DevicePtr<const double>, DevicePtr<const double>, DevicePtr<T>,        \
+                                      DevicePtr<T>);                                                         \
+  template void follow_statistics(Index, Index, Index, double, DevicePtr<const double>,                      \
+                                  DevicePtr<const double>, DevicePtr<T>);                                    \
+  template void row_norm_forward(const RowNormExtents&, T, DevicePtr<const T>, ChannelNumbers<T>,            \
+                                 ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);               \
+  template void row_norm_backward(const RowNormExtents&, DevicePtr<const T>, DevicePtr<const T>,             \
+                                  ChannelNumbers<T>, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>,   \
+                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);                                 \
+  template void channel_moments_portable(const ChannelExtents&, bool, DevicePtr<const T>, DevicePtr<double>, \
+                                         DevicePtr<T>);                                                      \
+  template void channel_affine_portable(const ChannelExtents&, DevicePtr<const T>, ChannelNumbers<T>,        \
+                                        ChannelNumbers<T>, DevicePtr<T>);                                    \
+  template void channel_norm_sums_portable(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,    \
+                                           DevicePtr<const double>, DevicePtr<const double>,                 \
+                                           ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<double>, \
+                                           DevicePtr<T>);                                                    \
+  template void channel_norm_backward_portable(                                                              \
+      const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<const double>,                \
+      DevicePtr<const double>, ChannelNumbers<T>, DevicePtr<const double>, DevicePtr<const double>,          \
+      DevicePtr<T>, DevicePtr<T>);                                                                           \
+  template void row_norm_forward_portable(const RowNormExtents&, T, DevicePtr<const T>, ChannelNumbers<T>,   \
+                                          ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);      \
+  template void row_norm_backward_portable(const RowNormExtents&, DevicePtr<const T>, DevicePtr<const T>,    \
+                                           ChannelNumbers<T>, DevicePtr<const T>, DevicePtr<const T>,        \
+                                           DevicePtr<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>)
 RANKINE_NORM(float);
 RANKINE_NORM(double);
 #undef RANKINE_NORM

@@ -48,6 +48,24 @@ struct RowGroup {
       for (int j = 0; j < w; ++j) lanes[j] = lanes[j] + lanes[j + w];
     return lanes[0];
   }
+  /// As sum(), of terms that f(i, sum) adds to the sum it is given.
+  template <class T, class F>
+  inline __attribute__((always_inline)) T fold(std::int64_t n, const F& f) const {
+    if (n < kRowLanes) {
+      T total = 0;
+      for (std::int64_t i = 0; i < n; ++i) total = f(i, total);
+      return total;
+    }
+    T lanes[kRowLanes];
+    for (int j = 0; j < kRowLanes; ++j) lanes[j] = T(0);
+    std::int64_t i = 0;
+    for (; i + kRowLanes <= n; i += kRowLanes)
+      for (int j = 0; j < kRowLanes; ++j) lanes[j] = f(i + j, lanes[j]);
+    for (int j = 0; i < n; ++i, ++j) lanes[j] = f(i, lanes[j]);
+    for (int w = kRowLanes / 2; w > 0; w /= 2)
+      for (int j = 0; j < w; ++j) lanes[j] = lanes[j] + lanes[j + w];
+    return lanes[0];
+  }
   template <class T, class F>
   inline __attribute__((always_inline)) T max(std::int64_t n, const F& f) const {
     T top = f(0);
@@ -96,6 +114,13 @@ struct WarpGroup {
     return __shfl_sync(0xffffffffu, s, 0, kRowLanes);
   }
   template <class T, class F>
+  RANKINE_KERNEL T fold(std::int64_t n, const F& f) const {
+    T s = 0;
+    for (std::int64_t i = lane_index(); i < n; i += kRowLanes) s = f(i, s);
+    for (int w = kRowLanes / 2; w > 0; w /= 2) s = s + __shfl_down_sync(0xffffffffu, s, w, kRowLanes);
+    return __shfl_sync(0xffffffffu, s, 0, kRowLanes);
+  }
+  template <class T, class F>
   RANKINE_KERNEL T max(std::int64_t n, const F& f) const {
     T top = f(static_cast<std::int64_t>(lane_index()) < n ? lane_index() : 0);
     for (std::int64_t i = lane_index() + kRowLanes; i < n; i += kRowLanes) {
@@ -119,6 +144,12 @@ struct ThreadGroup {
   RANKINE_KERNEL T sum(std::int64_t n, const F& f) const {
     T s = 0;
     for (std::int64_t i = 0; i < n; ++i) s = s + f(i);
+    return s;
+  }
+  template <class T, class F>
+  RANKINE_KERNEL T fold(std::int64_t n, const F& f) const {
+    T s = 0;
+    for (std::int64_t i = 0; i < n; ++i) s = f(i, s);
     return s;
   }
   template <class T, class F>
@@ -150,8 +181,9 @@ struct RowWarp {
 #endif
 
 /// body(row, group) for each row of n elements. The body is a template over the group: group.each(n, f),
-/// group.sum<T>(n, f), group.max<T>(n, f) with f(i); only where group.leader() it writes one value a row.
-/// Within a body, what one each() writes the next one may read only at the same i.
+/// group.sum<T>(n, f), group.max<T>(n, f) with f(i), group.fold<T>(n, f) with f(i, sum); only where
+/// group.leader() it writes one value a row. Within a body, what one each() writes the next one may read only
+/// at the same i.
 template <class Body>
 void rows(const char* name, std::int64_t count, std::int64_t n, const Body& body) {
 #if RANKINE_ON_DEVICE

@@ -48,16 +48,10 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGe
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
   const Tensor in = dense(x), weights = dense_slices(w);
   const Tensor offsets = dense_slices(bias);
-  const Tensor space = Tensor::empty({kernels::conv_forward_workspace(e)}, x.dtype());
   dispatch_real(x.dtype(), "conv2d", [&](auto zero) {
     using T = decltype(zero);
-    const HostWrite<T> scratch(space);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostRead<T>> weights_at(weights);
-    const HostSlices<HostRead<T>> offsets_at(offsets);
-    const HostSlices<HostWrite<T>> y_at(y);
-    for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::conv_forward(e, in_at[l], weights_at[l], offsets_at[l], y_at[l], scratch.get());
+    kernels::conv_forward<T>(e, x.extent(0), in.data<T>(), weights.data<T>(), slice_step(weights),
+                             device_or_null<T>(offsets), slice_step(offsets), y.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(bias.defined() ? 3 : 2);
@@ -78,15 +72,10 @@ Tensor conv2d_transpose(const Tensor& y, const Tensor& w, const Tensor& bias, co
       Tensor::empty({y.extent(0), y.extent(1), w.extent(2) * geometry.groups, height, width}, y.dtype());
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
   const Tensor from = dense(y), weights = dense_slices(w);
-  const Tensor space = Tensor::empty({kernels::conv_backward_data_workspace(e)}, y.dtype());
   dispatch_real(y.dtype(), "conv2d_transpose", [&](auto zero) {
     using T = decltype(zero);
-    const HostWrite<T> scratch(space);
-    const HostSlices<HostRead<T>> from_at(from);
-    const HostSlices<HostRead<T>> weights_at(weights);
-    const HostSlices<HostWrite<T>> x_at(x);
-    for (std::int64_t l = 0; l < y.extent(0); ++l)
-      kernels::conv_backward_data(e, from_at[l], weights_at[l], x_at[l], scratch.get());
+    kernels::conv_backward_data<T>(e, y.extent(0), from.data<T>(), weights.data<T>(), slice_step(weights),
+                                   x.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(2);
@@ -107,15 +96,11 @@ Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geom
   }
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
   const Tensor in = dense(x), from = dense(y);
-  const Tensor space = Tensor::empty({kernels::conv_backward_weights_workspace(e)}, x.dtype());
+  const Tensor parts = Tensor::empty({kernels::conv_weights_workspace(e, x.extent(0))}, x.dtype());
   dispatch_real(x.dtype(), "conv2d_weights", [&](auto zero) {
     using T = decltype(zero);
-    const HostWrite<T> scratch(space);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostRead<T>> from_at(from);
-    const HostSlices<HostWrite<T>> w_at(w);
-    for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::conv_backward_weights(e, in_at[l], from_at[l], w_at[l], scratch.get());
+    kernels::conv_backward_weights<T>(e, x.extent(0), in.data<T>(), from.data<T>(), w.data<T>(),
+                                      parts.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(2);
@@ -135,12 +120,11 @@ Tensor sum_by_channel(const Tensor& x) {
     const Uncounted scope;
     y = Tensor::empty({shards, channels}, x.dtype());
   }
+  const Tensor planes = Tensor::empty({shards * batch * channels}, x.dtype());
   dispatch_real(x.dtype(), "sum_by_channel", [&](auto zero) {
     using T = decltype(zero);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostWrite<T>> y_at(y);
-    for (std::int64_t l = 0; l < shards; ++l)
-      kernels::channel_sums(batch, channels, extents(x.shape(), 2) / channels, in_at[l], y_at[l]);
+    kernels::channel_sums<T>(shards, batch, channels, extents(x.shape(), 2) / channels, in.data<T>(),
+                             y.data<T>(), planes.data<T>());
   });
   const auto vjp = [shape = x.shape()](const std::vector<Tensor>& g, const VjpContext&) {
     Shape column = shape;

@@ -1,7 +1,5 @@
 #include "src/nn/norms.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "kernels/norm.hpp"
@@ -17,6 +15,26 @@ Tensor along_channels(const Tensor& numbers, const Tensor& x) {
   for (int i = 1; i < shape.rank(); ++i)
     if (i != 2) shape[i] = 1;
   return reshape(numbers, shape);
+}
+
+kernels::ChannelExtents extents_of(const Tensor& x) {
+  return {.shards = x.extent(0),
+          .batch = x.extent(1),
+          .channels = x.extent(2),
+          .space = extents(x.shape(), 2) / x.extent(2)};
+}
+
+// Of what dense_slices() gave.
+template <class T>
+kernels::ChannelNumbers<T> numbers_of(const Tensor& x) {
+  return {device_or_null<T>(x), slice_step(x)};
+}
+
+// [L, m], f64, to [m], off the tape.
+Tensor summed(const Tensor& rows, const SharedTileSum& shards) {
+  const Tensor total = Tensor::empty({rows.extent(1)}, DType::f64);
+  shards->sum<double>(rows.data<double>(), rows.extent(1), total.data<double>());
+  return total;
 }
 
 // The mean of x [L, B, C, ...] by channel, over all shards (or each): [L, C]. On the tape.
@@ -47,79 +65,42 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
                  "batch_norm of " + x.shape().text() + ", with gamma and beta or neither");
   const std::int64_t L = x.extent(0), B = x.extent(1), C = x.extent(2);
   const std::int64_t space = extents(x.shape(), 2) / C;
+  const kernels::ChannelExtents e = extents_of(x);
   const Tensor in = dense(x);
   const Tensor factors = dense_slices(gamma);
   const Tensor terms = dense_slices(beta);
-  Tensor mean = Tensor::empty({L, C}, DType::f64), inverse = Tensor::empty({L, C}, DType::f64);
+  const Tensor mean = Tensor::empty({L, C}, DType::f64), inverse = Tensor::empty({L, C}, DType::f64);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
-  double count = static_cast<double>(B * space);
-  const double shard_count = count;
-
+  const double shard_count = static_cast<double>(B * space);
+  const bool added = shards != nullptr;
+  // Of all shards, if the moments are theirs; see kernels/norm.hpp.
+  Tensor total;
   dispatch_real(x.dtype(), "batch_norm", [&](auto zero) {
     using T = decltype(zero);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostRead<T>> factors_at(factors);
-    const HostSlices<HostRead<T>> terms_at(terms);
-    const HostSlices<HostWrite<T>> y_at(y);
-    // For each shard: its count, count * mean and count * mean^2 + deviation of each channel.
-    const auto width = static_cast<std::size_t>(2 * C + 1);
-    std::vector<double> moments(static_cast<std::size_t>(L) * width), total(width);
-    std::vector<double> deviation(static_cast<std::size_t>(L * C));
-    const HostWrite<double> m(mean), root_of(inverse);
-    for (std::int64_t l = 0; l < L; ++l) {
-      kernels::channel_moments(B, C, space, in_at[l], m + l * C, deviation.data() + l * C);
-      double* row = moments.data() + static_cast<std::size_t>(l) * width;
-      row[2 * C] = shard_count;
-      for (std::int64_t c = 0; c < C; ++c) {
-        const double middle = m[l * C + c], spread = deviation[static_cast<std::size_t>(l * C + c)];
-        row[c] = shards ? shard_count * middle : middle;
-        row[C + c] = shards ? spread + shard_count * middle * middle : spread / shard_count;
-      }
-    }
-    if (shards) {
-      shards->sum(std::span<const double>(moments), std::span<double>(total));
-      count = total[static_cast<std::size_t>(2 * C)];
-    } else if (statistics != nullptr) {
-      all->sum(std::span<const double>(moments), std::span<double>(total));
-    }
-    const double runs = shards ? count : total[static_cast<std::size_t>(2 * C)] / shard_count;
-    if (shards || statistics != nullptr) {
-      for (std::int64_t c = 0; c < C; ++c) {
-        double& middle = total[static_cast<std::size_t>(c)];
-        double& spread = total[static_cast<std::size_t>(C + c)];
-        middle /= runs;
-        spread /= runs;
-        if (shards) spread = std::max(0.0, spread - middle * middle);
-      }
-    }
+    const Tensor moments = Tensor::empty({L, 2 * C + 1}, DType::f64);
+    const Tensor work = Tensor::empty({e.workspace()}, x.dtype());
+    kernels::channel_moments<T>(e, added, in.data<T>(), moments.data<double>(), work.data<T>());
+    if (added || statistics != nullptr) total = summed(moments, added ? shards : all);
     if (statistics != nullptr) {
-      statistics->mean = Tensor::from(std::vector<double>(total.begin(), total.begin() + C), {C});
-      statistics->variance = Tensor::from(std::vector<double>(total.begin() + C, total.begin() + 2 * C), {C});
-      statistics->count = count;
+      statistics->mean = Tensor::empty({C}, DType::f64);
+      statistics->variance = Tensor::empty({C}, DType::f64);
+      statistics->count = Tensor::empty({1}, DType::f64);
+      kernels::channel_statistics(e, added, total.data<double>(), statistics->mean.data<double>(),
+                                  statistics->variance.data<double>(), statistics->count.data<double>());
     }
-    std::vector<T> factor(static_cast<std::size_t>(C)), term(factor);
-    for (std::int64_t l = 0; l < L; ++l) {
-      for (std::int64_t c = 0; c < C; ++c) {
-        const auto i = static_cast<std::size_t>(c);
-        double variance = deviation[static_cast<std::size_t>(l * C + c)] / shard_count;
-        if (shards) {
-          m[l * C + c] = total[i];
-          variance = total[static_cast<std::size_t>(C + c)];
-        }
-        const double root = 1 / std::sqrt(variance + epsilon);
-        root_of[l * C + c] = root;
-        const double a = root * (factors.defined() ? static_cast<double>(factors_at[l][c]) : 1);
-        factor[i] = static_cast<T>(a);
-        term[i] =
-            static_cast<T>((terms.defined() ? static_cast<double>(terms_at[l][c]) : 0) - a * m[l * C + c]);
-      }
-      kernels::channel_affine(B, C, space, in_at[l], factor.data(), term.data(), y_at[l]);
-    }
+    const Tensor factor = Tensor::empty({L, C}, x.dtype()), term = Tensor::empty({L, C}, x.dtype());
+    kernels::channel_norm_coefficients<T>(e, added, epsilon, (added ? total : moments).data<double>(),
+                                          numbers_of<T>(factors), numbers_of<T>(terms), mean.data<double>(),
+                                          inverse.data<double>(), factor.data<T>(), term.data<T>());
+    kernels::channel_affine<T>(e, in.data<T>(), numbers_of<T>(factor), numbers_of<T>(term), y.data<T>());
   });
+  // How many values a mean is taken over, f64 [1]; undefined: shard_count.
+  const Tensor count = added ? total.view({1}, {1}, 2 * C) : Tensor();
 
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (context.create_graph()) {
-      std::vector<Tensor> back = batch_norm_derivatives(x, gamma, g[0], shards, count, epsilon);
+      const double n = count.defined() ? count.item() : shard_count;
+      std::vector<Tensor> back = batch_norm_derivatives(x, gamma, g[0], shards, n, epsilon);
       if (!gamma.defined()) back.resize(1);
       return back;
     }
@@ -132,44 +113,18 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
     }
     dispatch_real(x.dtype(), "batch_norm", [&](auto zero) {
       using T = decltype(zero);
-      const HostSlices<HostRead<T>> in_at(in);
-      const HostSlices<HostRead<T>> dy_at(dy);
-      const HostSlices<HostRead<T>> factors_at(factors);
-      const HostSlices<HostWrite<T>> dgamma_at(dgamma);
-      const HostSlices<HostWrite<T>> dbeta_at(dbeta);
       // By shard: sum u and sum u (x - mean) for u = gamma dy.
-      std::vector<double> sums(static_cast<std::size_t>(2 * L * C)), total(static_cast<std::size_t>(2 * C));
-      const HostRead<double> m(mean), root(inverse);
-      for (std::int64_t l = 0; l < L; ++l) {
-        double* plain = sums.data() + 2 * l * C;
-        double* centred = plain + C;
-        kernels::channel_norm_sums(B, C, space, in_at[l], dy_at[l], m + l * C, plain, centred);
-        for (std::int64_t c = 0; c < C; ++c) {
-          dgamma_at[l][c] = static_cast<T>(centred[c] * root[l * C + c]);
-          dbeta_at[l][c] = static_cast<T>(plain[c]);
-          const double factor = factors.defined() ? static_cast<double>(factors_at[l][c]) : 1;
-          plain[c] *= factor;
-          centred[c] *= factor;
-        }
-      }
+      Tensor sums = Tensor::empty({L, 2 * C}, DType::f64);
+      const Tensor work = Tensor::empty({e.workspace()}, x.dtype());
+      kernels::channel_norm_sums<T>(e, in.data<T>(), dy.data<T>(), mean.data<double>(),
+                                    inverse.data<double>(), numbers_of<T>(factors), dgamma.data<T>(),
+                                    dbeta.data<T>(), sums.data<double>(), work.data<T>());
       if (!context.needs(0)) return;
-      const HostSlices<HostWrite<T>> dx_at(dx);
-      if (shards) shards->sum(std::span<const double>(sums), std::span<double>(total));
-      std::vector<T> a(static_cast<std::size_t>(C)), b(a), d(a);
-      for (std::int64_t l = 0; l < L; ++l) {
-        const double* mine = shards ? total.data() : sums.data() + 2 * l * C;
-        for (std::int64_t c = 0; c < C; ++c) {
-          const auto i = static_cast<std::size_t>(c);
-          const double r = root[l * C + c];
-          const double factor = factors.defined() ? static_cast<double>(factors_at[l][c]) : 1;
-          const double bend = -r * r * r * mine[C + c] / count;
-          a[i] = static_cast<T>(r * factor);
-          b[i] = static_cast<T>(bend);
-          d[i] = static_cast<T>(-r * mine[c] / count - bend * m[l * C + c]);
-        }
-        kernels::channel_norm_backward(B, C, space, in_at[l], dy_at[l], a.data(), b.data(), d.data(),
-                                       dx_at[l]);
-      }
+      if (added) sums = summed(sums, shards);
+      const Tensor coefficients = Tensor::empty({3 * L * C}, x.dtype());
+      kernels::channel_norm_backward<T>(e, in.data<T>(), dy.data<T>(), mean.data<double>(),
+                                        inverse.data<double>(), numbers_of<T>(factors), sums.data<double>(),
+                                        device_or_null<double>(count), dx.data<T>(), coefficients.data<T>());
     });
     count_cost("batch_norm_backward", {8 * static_cast<double>(x.count()), 5 * bytes_of(x)});
     if (!gamma.defined()) return {dx};
@@ -185,17 +140,11 @@ Tensor channel_affine(const Tensor& x, const Tensor& factor, const Tensor& term)
   RANKINE_ASSERT(
       x.rank() >= 3 && factor.shape() == Shape({x.extent(0), x.extent(2)}) && term.shape() == factor.shape(),
       "channel_affine of " + x.shape().text() + " with " + factor.shape().text());
-  const std::int64_t C = x.extent(2);
   const Tensor in = dense(x), a = dense_slices(factor), b = dense_slices(term);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "channel_affine", [&](auto zero) {
     using T = decltype(zero);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostRead<T>> a_at(a);
-    const HostSlices<HostRead<T>> b_at(b);
-    const HostSlices<HostWrite<T>> y_at(y);
-    for (std::int64_t l = 0; l < x.extent(0); ++l)
-      kernels::channel_affine(x.extent(1), C, extents(x.shape(), 2) / C, in_at[l], a_at[l], b_at[l], y_at[l]);
+    kernels::channel_affine<T>(extents_of(x), in.data<T>(), numbers_of<T>(a), numbers_of<T>(b), y.data<T>());
   });
   const auto vjp = [x, factor](const std::vector<Tensor>& g, const VjpContext& context) {
     std::vector<Tensor> back(3);
@@ -210,28 +159,23 @@ Tensor channel_affine(const Tensor& x, const Tensor& factor, const Tensor& term)
 
 namespace {
 
-// The extents of row_norm's kernels.
-struct Rows {
-  std::int64_t rows, groups, channels, space;  // rows of one shard
-};
-
-Rows rows_of(const Shape& x, const RowNorm& how) {
+kernels::RowNormExtents rows_of(const Shape& x, const RowNorm& how) {
   const std::int64_t sample = extents(x, 2), batch = x[1];
   if (how.groups > 0) {
     RANKINE_ASSERT(x.rank() >= 3 && x[2] % how.groups == 0,
                    std::to_string(how.groups) + " groups of channels of " + x.text());
-    return {batch * how.groups, how.groups, x[2] / how.groups, sample / x[2]};
+    return {x[0], batch * how.groups, how.groups, x[2] / how.groups, sample / x[2], how.centred};
   }
   RANKINE_ASSERT(how.axes >= 1 && how.axes + 2 <= x.rank(),
                  std::to_string(how.axes) + " axes of a sample of " + x.text());
   const std::int64_t row = extents(x, -how.axes);
-  return {batch * (row == 0 ? 0 : sample / row), 1, row, 1};
+  return {x[0], batch * (row == 0 ? 0 : sample / row), 1, row, 1, how.centred};
 }
 
 // The derivatives of normalise_rows in ops, for higher ones.
 std::vector<Tensor> row_norm_derivatives(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                                          const Tensor& g, const RowNorm& how) {
-  const Rows rows = rows_of(x.shape(), how);
+  const kernels::RowNormExtents rows = rows_of(x.shape(), how);
   const std::int64_t L = x.extent(0);
   const Shape split{L, rows.rows / rows.groups, rows.groups, rows.channels, rows.space};
   const Shape numbers{L, 1, rows.groups, rows.channels, 1};
@@ -252,7 +196,7 @@ std::vector<Tensor> row_norm_derivatives(const Tensor& x, const Tensor& gamma, c
 }  // namespace
 
 Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, const RowNorm& how) {
-  const Rows rows = rows_of(x.shape(), how);
+  const kernels::RowNormExtents rows = rows_of(x.shape(), how);
   const std::int64_t L = x.extent(0);
   for (const Tensor& p : {gamma, beta})
     RANKINE_ASSERT(!p.defined() || (p.extent(0) == L && p.count() == L * rows.groups * rows.channels),
@@ -265,16 +209,9 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
   const Tensor middle = how.centred ? Tensor::empty({L, rows.rows}, x.dtype()) : Tensor();
   dispatch_real(x.dtype(), "normalise_rows", [&](auto zero) {
     using T = decltype(zero);
-    const HostSlices<HostRead<T>> in_at(in);
-    const HostSlices<HostRead<T>> factors_at(factors);
-    const HostSlices<HostRead<T>> terms_at(terms);
-    const HostSlices<HostWrite<T>> y_at(y);
-    const HostSlices<HostWrite<T>> middle_at(middle);
-    const HostSlices<HostWrite<T>> inverse_at(inverse);
-    for (std::int64_t l = 0; l < L; ++l)
-      kernels::row_norm_forward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                   static_cast<T>(how.epsilon), in_at[l], factors_at[l], terms_at[l], y_at[l],
-                                   middle_at[l], inverse_at[l]);
+    kernels::row_norm_forward<T>(rows, static_cast<T>(how.epsilon), in.data<T>(), numbers_of<T>(factors),
+                                 numbers_of<T>(terms), y.data<T>(), device_or_null<T>(middle),
+                                 inverse.data<T>());
   });
   const auto vjp = [=](const std::vector<Tensor>& g, const VjpContext& context) -> std::vector<Tensor> {
     if (context.create_graph()) return row_norm_derivatives(x, gamma, beta, g[0], how);
@@ -282,23 +219,15 @@ Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
     Tensor dx = Tensor::empty(x.shape(), x.dtype()), dgamma, dbeta;
     {
       const Uncounted scope;
-      if (gamma.defined()) dgamma = Tensor::zeros(gamma.shape(), x.dtype());
-      if (beta.defined()) dbeta = Tensor::zeros(beta.shape(), x.dtype());
+      if (gamma.defined()) dgamma = Tensor::empty(gamma.shape(), x.dtype());
+      if (beta.defined()) dbeta = Tensor::empty(beta.shape(), x.dtype());
     }
+    const Tensor work = Tensor::empty({kernels::row_norm_workspace(rows)}, x.dtype());
     dispatch_real(x.dtype(), "normalise_rows", [&](auto zero) {
       using T = decltype(zero);
-      const HostSlices<HostRead<T>> in_at(in);
-      const HostSlices<HostRead<T>> dy_at(dy);
-      const HostSlices<HostRead<T>> factors_at(factors);
-      const HostSlices<HostRead<T>> middle_at(middle);
-      const HostSlices<HostRead<T>> inverse_at(inverse);
-      const HostSlices<HostWrite<T>> dx_at(dx);
-      const HostSlices<HostUpdate<T>> dgamma_at(dgamma);
-      const HostSlices<HostUpdate<T>> dbeta_at(dbeta);
-      for (std::int64_t l = 0; l < L; ++l)
-        kernels::row_norm_backward<T>(rows.rows, rows.groups, rows.channels, rows.space, how.centred,
-                                      in_at[l], dy_at[l], factors_at[l], middle_at[l], inverse_at[l],
-                                      dx_at[l], dgamma_at[l], dbeta_at[l]);
+      kernels::row_norm_backward<T>(rows, in.data<T>(), dy.data<T>(), numbers_of<T>(factors),
+                                    device_or_null<T>(middle), inverse.data<T>(), dx.data<T>(),
+                                    device_or_null<T>(dgamma), device_or_null<T>(dbeta), work.data<T>());
     });
     count_cost("normalise_rows_backward", {12 * static_cast<double>(x.count()), 3 * bytes_of(x)});
     std::vector<Tensor> back{dx};

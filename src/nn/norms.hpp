@@ -9,7 +9,7 @@ namespace rankine {
 /// over all shards or, as the mean of theirs, of the shards' own.
 struct BatchStatistics {
   Tensor mean, variance;
-  double count = 0;  ///< values that one mean is taken over
+  Tensor count;  ///< values that one mean is taken over, f64 [1]
 };
 
 /// y = gamma (x - mean) / sqrt(variance + epsilon) + beta with the moments of each channel over samples and

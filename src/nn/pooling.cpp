@@ -30,11 +30,11 @@ Cost cost_of(const Tensor& y, const PoolGeometry& geometry, const Tensor& x) {
           bytes_of(x) + bytes_of(y)};
 }
 
-// Calls f with a value of the type of the taps' numbers.
+// Calls f with the taps' numbers.
 template <class F>
 void dispatch_taps(const Tensor& taps, F f) {
-  if (taps.dtype() == DType::u8) return f(std::uint8_t{});
-  f(std::int32_t{});
+  if (taps.dtype() == DType::u8) return f(taps.data<std::uint8_t>());
+  f(taps.data<std::int32_t>());
 }
 
 Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, std::int64_t height,
@@ -45,11 +45,8 @@ Tensor pick(const Tensor& x, const Tensor& taps, const PoolGeometry& geometry) {
   Tensor y = Tensor::empty(taps.shape(), x.dtype());
   dispatch_real(x.dtype(), "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    dispatch_taps(taps, [&](auto number) {
-      const HostRead<decltype(number)> tap(taps);
-      const HostRead<T> from(in);
-      const HostWrite<T> to(y);
-      kernels::pick_taps(extents_of(x.shape(), y.shape(), geometry), from.get(), tap.get(), to.get());
+    dispatch_taps(taps, [&]<class Tap>(DevicePtr<Tap> tap) {
+      kernels::pick_taps<T, Tap>(extents_of(x.shape(), y.shape(), geometry), in.data<T>(), tap, y.data<T>());
     });
   });
   const auto vjp = [taps, geometry, h = x.extent(3), w = x.extent(4)](const std::vector<Tensor>& g,
@@ -65,11 +62,9 @@ Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, 
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    dispatch_taps(taps, [&](auto number) {
-      const HostRead<decltype(number)> tap(taps);
-      const HostRead<T> values(from);
-      const HostWrite<T> to(x);
-      kernels::place_taps(extents_of(x.shape(), y.shape(), geometry), values.get(), tap.get(), to.get());
+    dispatch_taps(taps, [&]<class Tap>(DevicePtr<Tap> tap) {
+      kernels::place_taps<T, Tap>(extents_of(x.shape(), y.shape(), geometry), from.data<T>(), tap,
+                                  x.data<T>());
     });
   });
   const auto vjp = [taps, geometry](const std::vector<Tensor>& g, const VjpContext&) {
@@ -87,11 +82,9 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& geometry, std::int64_t heig
   const Tensor taps = Tensor::empty(y.shape(), narrow ? DType::u8 : DType::i32);
   dispatch_real(x.dtype(), "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    dispatch_taps(taps, [&](auto number) {
-      const HostWrite<decltype(number)> tap(taps);
-      const HostRead<T> from(in);
-      const HostWrite<T> to(y);
-      kernels::max_pool_forward(extents_of(x.shape(), y.shape(), geometry), from.get(), to.get(), tap.get());
+    dispatch_taps(taps, [&]<class Tap>(DevicePtr<Tap> tap) {
+      kernels::max_pool_forward<T, Tap>(extents_of(x.shape(), y.shape(), geometry), in.data<T>(), y.data<T>(),
+                                        tap);
     });
   });
   const auto vjp = [taps, geometry, h = x.extent(3), w = x.extent(4)](const std::vector<Tensor>& g,
@@ -107,10 +100,8 @@ Tensor sum_pool(const Tensor& x, double factor, const PoolGeometry& geometry, st
   Tensor y = Tensor::empty(with_space(x, height, width), x.dtype());
   dispatch_real(x.dtype(), "sum_pool", [&](auto zero) {
     using T = decltype(zero);
-    const HostRead<T> from(in);
-    const HostWrite<T> to(y);
-    kernels::sum_pool_forward(extents_of(x.shape(), y.shape(), geometry), static_cast<T>(factor), from.get(),
-                              to.get());
+    kernels::sum_pool_forward<T>(extents_of(x.shape(), y.shape(), geometry), static_cast<T>(factor),
+                                 in.data<T>(), y.data<T>());
   });
   const auto vjp = [factor, geometry, h = x.extent(3), w = x.extent(4)](const std::vector<Tensor>& g,
                                                                         const VjpContext&) {
@@ -125,10 +116,8 @@ Tensor spread_pool(const Tensor& y, double factor, const PoolGeometry& geometry,
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "spread_pool", [&](auto zero) {
     using T = decltype(zero);
-    const HostRead<T> values(from);
-    const HostWrite<T> to(x);
-    kernels::sum_pool_backward(extents_of(x.shape(), y.shape(), geometry), static_cast<T>(factor),
-                               values.get(), to.get());
+    kernels::sum_pool_backward<T>(extents_of(x.shape(), y.shape(), geometry), static_cast<T>(factor),
+                                  from.data<T>(), x.data<T>());
   });
   const auto vjp = [factor, geometry, h = y.extent(3), w = y.extent(4)](const std::vector<Tensor>& g,
                                                                         const VjpContext&) {
@@ -144,9 +133,7 @@ Tensor global_average_pool(const Tensor& x) {
   Tensor y = Tensor::empty({x.extent(0), x.extent(1), x.extent(2)}, x.dtype());
   dispatch_real(x.dtype(), "global_average_pool", [&](auto zero) {
     using T = decltype(zero);
-    const HostRead<T> from(in);
-    const HostWrite<T> to(y);
-    kernels::row_means(rows, n, from.get(), to.get());
+    kernels::row_means<T>(rows, n, in.data<T>(), y.data<T>());
   });
   const auto vjp = [shape = x.shape(), n](const std::vector<Tensor>& g, const VjpContext&) {
     Shape column = shape;

@@ -22,20 +22,8 @@ inline Tensor dense_slices(const Tensor& x) {
   return x.detach();
 }
 
-/// The slices of what dense_slices() gave, on the host; null of an undefined tensor. Access: HostRead<T>,
-/// HostWrite<T> or HostUpdate<T>.
-template <class Access>
-class HostSlices {
- public:
-  explicit HostSlices(const Tensor& x) : access_(x), step_(x.defined() ? x.strides()[0] : 0) {}
-  typename Access::Pointer operator[](std::int64_t l) const {
-    return access_.get() == nullptr ? nullptr : access_.get() + l * step_;
-  }
-
- private:
-  Access access_;
-  std::int64_t step_;
-};
+/// Elements from a slice of what dense_slices() gave to the next one: 0 where all are the same.
+inline std::int64_t slice_step(const Tensor& x) { return x.defined() ? x.strides()[0] : 0; }
 
 /// Null of an undefined tensor.
 template <class T>

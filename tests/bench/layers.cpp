@@ -16,8 +16,10 @@
 #include "kernels/norm.hpp"
 #include "kernels/pooling.hpp"
 #include "src/core/clock.hpp"
+#include "tests/support/on_device.hpp"
 
 using namespace rankine;
+using testing::OnDevice;
 
 namespace {
 
@@ -94,24 +96,22 @@ void convolutions(double peak) {
     e.stride_height = e.stride_width = stride;
     e.groups = groups;
     e.out_height = e.out_width = (size + 2 * (kernel / 2) - kernel) / stride + 1;
-    const auto x = numbers(e.batch * e.channels * size * size), w = numbers(e.outputs * e.taps());
-    auto y = numbers(e.batch * e.outputs * e.out_height * e.out_width), dx = x, dw = w;
-    std::vector<float> work(static_cast<std::size_t>(
-        std::max({kernels::conv_forward_workspace(e), kernels::conv_backward_data_workspace(e),
-                  kernels::conv_backward_weights_workspace(e)})));
+    const OnDevice<float> x(numbers(e.batch * e.channels * size * size)), w(numbers(e.outputs * e.taps())),
+        y(numbers(e.batch * e.outputs * e.out_height * e.out_width)), dx(x.values()), dw(w.values()),
+        work(numbers(kernels::conv_weights_workspace(e, 1)));
     const std::string name = "conv " + std::to_string(in) + " to " + std::to_string(out) + ", " +
                              std::to_string(kernel) + "x" + std::to_string(kernel) + " at " +
                              std::to_string(size) + (stride > 1 ? ", stride 2" : "") +
                              (groups > 1 ? ", depthwise" : "");
     const double flops = 2 * e.multiply_adds();
     report_flops(name + ": forward", flops, peak, seconds([&] {
-                   kernels::conv_forward<float>(e, x.data(), w.data(), nullptr, y.data(), work.data());
+                   kernels::conv_forward<float>(e, 1, x.read(), w.read(), 0, nullptr, 0, y.data());
                  }));
     report_flops(name + ": data", flops, peak, seconds([&] {
-                   kernels::conv_backward_data(e, y.data(), w.data(), dx.data(), work.data());
+                   kernels::conv_backward_data<float>(e, 1, y.read(), w.read(), 0, dx.data());
                  }));
     report_flops(name + ": weights", flops, peak, seconds([&] {
-                   kernels::conv_backward_weights(e, x.data(), y.data(), dw.data(), work.data());
+                   kernels::conv_backward_weights<float>(e, 1, x.read(), y.read(), dw.data(), work.data());
                  }));
   }
 }
@@ -149,48 +149,56 @@ void passes() {
     const std::int64_t space = size * size, n = batch * channels * space;
     const auto x = numbers(n), gamma = numbers(channels), beta = numbers(channels);
     auto y = numbers(n), dx = x;
-    std::vector<double> mean(static_cast<std::size_t>(channels)), deviation(mean), plain(mean), centred(mean);
+    const kernels::ChannelExtents c{1, batch, channels, space};
+    const OnDevice<float> in(x), out(y), back(x), gammas(gamma), betas(beta), factor(gamma), term(beta),
+        channel_work(numbers(c.workspace())), coefficients(numbers(3 * channels));
+    const std::vector<double> zeros(static_cast<std::size_t>(2 * channels + 1));
+    const OnDevice<double> moments(zeros), mean(zeros), inverse(zeros), sums(zeros);
+    const kernels::ChannelNumbers<float> g{gammas.read(), 0}, b{betas.read(), 0};
     const std::string at = " " + std::to_string(batch) + "x" + std::to_string(channels) + "x" +
                            std::to_string(size) + "x" + std::to_string(size);
-    report_bytes("batch norm" + at + ": forward", 3 * n, seconds([&] {
-                   kernels::channel_moments(batch, channels, space, x.data(), mean.data(), deviation.data());
-                   kernels::channel_affine(batch, channels, space, x.data(), gamma.data(), beta.data(),
-                                           y.data());
-                 }));
-    report_bytes("batch norm" + at + ": backward", 5 * n, seconds([&] {
-                   kernels::channel_norm_sums(batch, channels, space, x.data(), y.data(), mean.data(),
-                                              plain.data(), centred.data());
-                   kernels::channel_norm_backward(batch, channels, space, x.data(), y.data(), gamma.data(),
-                                                  beta.data(), gamma.data(), dx.data());
-                 }));
-    std::vector<float> middle(static_cast<std::size_t>(batch * 8)), inverse(middle), dgamma(beta),
-        dbeta(beta);
+    report_bytes(
+        "batch norm" + at + ": forward", 3 * n, seconds([&] {
+          kernels::channel_moments<float>(c, false, in.read(), moments.data(), channel_work.data());
+          kernels::channel_norm_coefficients<float>(c, false, 1e-5, moments.read(), g, b, mean.data(),
+                                                    inverse.data(), factor.data(), term.data());
+          kernels::channel_affine<float>(c, in.read(), {factor.read(), 0}, {term.read(), 0}, out.data());
+        }));
+    report_bytes(
+        "batch norm" + at + ": backward", 5 * n, seconds([&] {
+          kernels::channel_norm_sums<float>(c, in.read(), out.read(), mean.read(), inverse.read(), g,
+                                            factor.data(), term.data(), sums.data(), channel_work.data());
+          kernels::channel_norm_backward<float>(c, in.read(), out.read(), mean.read(), inverse.read(), g,
+                                                sums.read(), {}, back.data(), coefficients.data());
+        }));
+    const kernels::RowNormExtents r{1, batch * 8, 8, channels / 8, space, true};
+    const OnDevice<float> middles(numbers(r.rows)), roots(numbers(r.rows)),
+        row_work(numbers(kernels::row_norm_workspace(r)));
     report_bytes("group norm" + at + ": forward", 2 * n, seconds([&] {
-                   kernels::row_norm_forward(batch * 8, std::int64_t{8}, channels / 8, space, true, 1e-5F,
-                                             x.data(), gamma.data(), beta.data(), y.data(), middle.data(),
-                                             inverse.data());
+                   kernels::row_norm_forward<float>(r, 1e-5F, in.read(), g, b, out.data(), middles.data(),
+                                                    roots.data());
                  }));
     report_bytes("group norm" + at + ": backward", 3 * n, seconds([&] {
-                   kernels::row_norm_backward(batch * 8, std::int64_t{8}, channels / 8, space, true, x.data(),
-                                              y.data(), gamma.data(), middle.data(), inverse.data(),
-                                              dx.data(), dgamma.data(), dbeta.data());
+                   kernels::row_norm_backward<float>(r, in.read(), out.read(), g, middles.read(),
+                                                     roots.read(), back.data(), factor.data(), term.data(),
+                                                     row_work.data());
                  }));
     kernels::PoolExtents e;
     e.planes = batch * channels;
     e.height = e.width = size;
     e.kernel_height = e.kernel_width = e.stride_height = e.stride_width = 2;
     e.out_height = e.out_width = size / 2;
-    std::vector<std::uint8_t> taps(static_cast<std::size_t>(n / 4));
+    const OnDevice<std::uint8_t> taps{std::vector<std::uint8_t>(static_cast<std::size_t>(n / 4))};
     report_bytes("max pool" + at + ": forward", n + n / 4 + n / 16,
-                 seconds([&] { kernels::max_pool_forward(e, x.data(), y.data(), taps.data()); }));
+                 seconds([&] { kernels::max_pool_forward<float>(e, in.read(), out.data(), taps.data()); }));
     report_bytes("max pool" + at + ": backward", n + n / 4 + n / 16,
-                 seconds([&] { kernels::place_taps(e, y.data(), taps.data(), dx.data()); }));
+                 seconds([&] { kernels::place_taps<float>(e, out.read(), taps.read(), back.data()); }));
     report_bytes("average pool" + at + ": forward", n + n / 4,
-                 seconds([&] { kernels::sum_pool_forward(e, 0.25F, x.data(), y.data()); }));
+                 seconds([&] { kernels::sum_pool_forward(e, 0.25F, in.read(), out.data()); }));
     report_bytes("average pool" + at + ": backward", n + n / 4,
-                 seconds([&] { kernels::sum_pool_backward(e, 0.25F, y.data(), dx.data()); }));
+                 seconds([&] { kernels::sum_pool_backward(e, 0.25F, out.read(), back.data()); }));
     report_bytes("global average pool" + at, n,
-                 seconds([&] { kernels::row_means(batch * channels, space, x.data(), y.data()); }));
+                 seconds([&] { kernels::row_means(batch * channels, space, in.read(), out.data()); }));
     const auto forward = [&](const char* name, auto f) {
       report_bytes(name + at + ": forward", 2 * n, seconds([&] { kernels::map(f, n, x.data(), y.data()); }));
     };
@@ -212,20 +220,23 @@ void passes() {
   }
   for (const auto& [rows, n] : std::vector<std::array<std::int64_t, 2>>{{6400, 64}, {3200, 512}}) {
     const auto x = numbers(rows * n), gamma = numbers(n), beta = numbers(n);
-    auto y = x, dx = x, dgamma = gamma, dbeta = beta;
-    std::vector<float> middle(static_cast<std::size_t>(rows)), inverse(middle);
+    const OnDevice<float> in(x), y(x), dx(x), dgamma(gamma), dbeta(beta), gammas(gamma), betas(beta),
+        middle(numbers(rows)), inverse(numbers(rows));
     const std::string at = " " + std::to_string(rows) + "x" + std::to_string(n);
     for (const bool centred : {true, false}) {
       const std::string name = (centred ? "layer norm" : "rms norm") + at;
+      const kernels::RowNormExtents r{1, rows, 1, n, 1, centred};
+      const OnDevice<float> work(numbers(kernels::row_norm_workspace(r)));
+      const kernels::ChannelNumbers<float> g{gammas.read(), 0},
+          b{centred ? betas.read() : DevicePtr<const float>(), 0};
       report_bytes(name + ": forward", 2 * rows * n, seconds([&] {
-                     kernels::row_norm_forward(rows, std::int64_t{1}, n, std::int64_t{1}, centred, 1e-5F,
-                                               x.data(), gamma.data(), centred ? beta.data() : nullptr,
-                                               y.data(), middle.data(), inverse.data());
+                     kernels::row_norm_forward<float>(r, 1e-5F, in.read(), g, b, y.data(), middle.data(),
+                                                      inverse.data());
                    }));
       report_bytes(name + ": backward", 3 * rows * n, seconds([&] {
-                     kernels::row_norm_backward(rows, std::int64_t{1}, n, std::int64_t{1}, centred, x.data(),
-                                                y.data(), gamma.data(), middle.data(), inverse.data(),
-                                                dx.data(), dgamma.data(), centred ? dbeta.data() : nullptr);
+                     kernels::row_norm_backward<float>(
+                         r, in.read(), y.read(), g, middle.read(), inverse.read(), dx.data(), dgamma.data(),
+                         centred ? dbeta.data() : DevicePtr<float>(), work.data());
                    }));
     }
   }
@@ -234,6 +245,7 @@ void passes() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const KokkosSession session;
   if (argc > 1) repetitions = std::max(1, std::atoi(argv[1]));
   const double peak = peak_flops();
   std::printf("fastest product of matrices: %.1f GFlop/s\n", peak * 1e-9);

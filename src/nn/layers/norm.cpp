@@ -1,5 +1,6 @@
 #include "src/nn/layers/norm.hpp"
 
+#include "kernels/norm.hpp"
 #include "src/nn/initialisation.hpp"
 #include "src/tensor/op_support.hpp"
 
@@ -9,22 +10,16 @@ namespace {
 const OptionMeta kEpsilon{.help = "added to the variance", .min = 0, .exclusive_min = true};
 const OptionMeta kAffine{.help = "whether a factor and a term are learned"};
 
-// running += momentum (fresh - running), in place.
-void follow(const Tensor& running, const Tensor& fresh, double momentum, double factor) {
+// running += momentum (fresh - running), in place; with `count`, fresh is the variance of so many values and
+// running that of the population: one less in the denominator.
+void follow(const Tensor& running, const Tensor& fresh, double momentum, const Tensor& count) {
   const Tensor slices = dense_slices(running);
   if (!slices.shares_memory_with(running)) return;
   const std::int64_t copies = running.strides()[0] == 0 ? 1 : running.extent(0);
   dispatch_real(running.dtype(), "running statistics", [&](auto zero) {
     using T = decltype(zero);
-    const HostSlices<HostUpdate<T>> slice(slices);
-    const HostRead<double> from(fresh);
-    for (std::int64_t l = 0; l < copies; ++l) {
-      T* to = slice[l];
-      for (std::int64_t c = 0; c < fresh.count(); ++c) {
-        const double old = static_cast<double>(to[c]);
-        to[c] = static_cast<T>(old + momentum * (factor * from[c] - old));
-      }
-    }
+    kernels::follow_statistics<T>(copies, fresh.count(), slice_step(slices), momentum, fresh.data<double>(),
+                                  device_or_null<double>(count), slices.data<T>());
   });
 }
 
@@ -70,10 +65,8 @@ Tensor BatchNorm::forward(const BoundParameters& parameters, const Tensor& x, Pa
     const Tensor y = batch_norm(x, gamma, beta, options_.statistics == "global" ? pass.shards : nullptr,
                                 options_.epsilon, follows ? &fresh : nullptr, pass.shards);
     if (follows) {
-      follow(running_mean, fresh.mean, options_.momentum, 1);
-      // The variance of the population: one less in the denominator.
-      follow(running_variance, fresh.variance, options_.momentum,
-             fresh.count > 1 ? fresh.count / (fresh.count - 1) : 1);
+      follow(running_mean, fresh.mean, options_.momentum, {});
+      follow(running_variance, fresh.variance, options_.momentum, fresh.count);
     }
     return y;
   }

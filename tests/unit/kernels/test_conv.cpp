@@ -1,19 +1,23 @@
 // The three convolution kernels against plain loops over the formula, at sizes where tiles, tails, strides
-// and groups do not fit.
+// and groups do not fit, and the host's own loops against the bodies that a device runs.
 #include <array>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/conv.hpp"
 #include "kernels/pooling.hpp"
+#include "tests/support/on_device.hpp"
 
 namespace rankine::kernels {
 namespace {
+
+using testing::OnDevice;
 
 struct Case {
   ConvExtents e;
@@ -90,45 +94,61 @@ void expect_near(const std::vector<T>& found, const std::vector<double>& expecte
     ASSERT_NEAR(static_cast<double>(found[i]), expected[i], tolerance) << what << ", element " << i;
 }
 
+// `own`: each shard has weights of its own.
 template <class T>
-void check(const ConvExtents& e) {
+void check(const ConvExtents& e, bool own) {
   const std::string what = Case{e}.text();
+  const std::int64_t shards = 2, copies = own ? shards : 1;
   std::mt19937 rng(4);
-  const auto x = draw<T>(e.batch * e.channels * e.height * e.width, rng);
-  const auto w = draw<T>(e.outputs * e.taps(), rng);
-  const auto y = draw<T>(e.batch * e.outputs * e.out_height * e.out_width, rng);
-  const auto bias = draw<T>(e.outputs, rng);
-  std::vector<double> forward(y.size()), data(x.size()), weights(w.size());
-  for (std::size_t i = 0; i < forward.size(); ++i)
-    forward[i] = static_cast<double>(
-        bias[i / static_cast<std::size_t>(e.out_height * e.out_width) % static_cast<std::size_t>(e.outputs)]);
-  products(e, [&](std::int64_t a, std::int64_t b, std::int64_t c) {
-    const auto i = static_cast<std::size_t>(a), j = static_cast<std::size_t>(b),
-               k = static_cast<std::size_t>(c);
-    forward[k] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
-    data[i] += static_cast<double>(y[k]) * static_cast<double>(w[j]);
-    weights[j] += static_cast<double>(y[k]) * static_cast<double>(x[i]);
-  });
-  // Workspaces of exactly the size that is asked for, full of NaN: what is read must have been written.
-  const auto space = [](std::int64_t count) {
-    return std::vector<T>(static_cast<std::size_t>(count), std::numeric_limits<T>::quiet_NaN());
-  };
+  const std::int64_t nx = e.batch * e.channels * e.height * e.width, nw = e.outputs * e.taps(),
+                     ny = e.batch * e.outputs * e.out_height * e.out_width;
+  const auto x = draw<T>(shards * nx, rng);
+  const auto w = draw<T>(copies * nw, rng);
+  const auto y = draw<T>(shards * ny, rng);
+  const auto bias = draw<T>(copies * e.outputs, rng);
+  std::vector<double> forward(y.size()), data(x.size()), weights(static_cast<std::size_t>(shards * nw));
+  for (std::int64_t l = 0; l < shards; ++l) {
+    const std::int64_t lw = own ? l * nw : 0, lb = own ? l * e.outputs : 0;
+    for (std::int64_t i = 0; i < ny; ++i)
+      forward[static_cast<std::size_t>(l * ny + i)] = static_cast<double>(
+          bias[static_cast<std::size_t>(lb + i / (e.out_height * e.out_width) % e.outputs)]);
+    products(e, [&](std::int64_t a, std::int64_t b, std::int64_t c) {
+      const auto i = static_cast<std::size_t>(l * nx + a), j = static_cast<std::size_t>(lw + b),
+                 k = static_cast<std::size_t>(l * ny + c);
+      forward[k] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
+      data[i] += static_cast<double>(y[k]) * static_cast<double>(w[j]);
+      weights[static_cast<std::size_t>(l * nw + b)] += static_cast<double>(y[k]) * static_cast<double>(x[i]);
+    });
+  }
+  const OnDevice<T> dx(x), dw(w), dy(y), db(bias);
+  const std::int64_t w_step = own ? nw : 0, b_step = own ? e.outputs : 0;
   // n terms of at most 1 make an error of about eps n / 2.
   const double eps = std::numeric_limits<T>::epsilon(), n = static_cast<double>(e.taps());
   const double m = static_cast<double>(e.batch * e.out_height * e.out_width);
   const double back = static_cast<double>(e.group_outputs() * e.kernel_height * e.kernel_width);
-  std::vector<T> found(y.size(), T(7));
-  auto work = space(conv_forward_workspace(e));
-  conv_forward(e, x.data(), w.data(), bias.data(), found.data(), work.data());
-  expect_near(found, forward, eps * (n + 2), "forward of " + what);
-  found.assign(x.size(), T(7));
-  work = space(conv_backward_data_workspace(e));
-  conv_backward_data(e, y.data(), w.data(), found.data(), work.data());
-  expect_near(found, data, eps * (back + 2), "gradient of the data of " + what);
-  found.assign(w.size(), T(7));
-  work = space(conv_backward_weights_workspace(e));
-  conv_backward_weights(e, x.data(), y.data(), found.data(), work.data());
-  expect_near(found, weights, eps * (m + 2), "gradient of the weights of " + what);
+  {
+    const OnDevice<T> found(std::vector<T>(y.size(), T(7))), portable(std::vector<T>(y.size(), T(7)));
+    conv_forward(e, shards, dx.read(), dw.read(), w_step, db.read(), b_step, found.data());
+    conv_forward_portable(e, shards, dx.read(), dw.read(), w_step, db.read(), b_step, portable.data());
+    expect_near(found.values(), forward, eps * (n + 2), "forward of " + what);
+    EXPECT_EQ(found.values(), portable.values()) << "forward of " << what;
+  }
+  {
+    const OnDevice<T> found(std::vector<T>(x.size(), T(7))), portable(std::vector<T>(x.size(), T(7)));
+    conv_backward_data(e, shards, dy.read(), dw.read(), w_step, found.data());
+    conv_backward_data_portable(e, shards, dy.read(), dw.read(), w_step, portable.data());
+    expect_near(found.values(), data, eps * (back + 2), "gradient of the data of " + what);
+    EXPECT_EQ(found.values(), portable.values()) << "gradient of the data of " << what;
+  }
+  const std::vector<T> sevens(weights.size(), T(7));
+  const OnDevice<T> found(sevens), portable(sevens);
+  // What is read of the workspace must have been written.
+  const OnDevice<T> work(std::vector<T>(static_cast<std::size_t>(conv_weights_workspace(e, shards)),
+                                        std::numeric_limits<T>::quiet_NaN()));
+  conv_backward_weights(e, shards, dx.read(), dy.read(), found.data(), work.data());
+  expect_near(found.values(), weights, eps * (m + 2), "gradient of the weights of " + what);
+  conv_backward_weights_portable(e, shards, dx.read(), dy.read(), portable.data(), work.data());
+  expect_near(portable.values(), weights, eps * (m + 2), "gradient of the weights of " + what);
 }
 
 TEST(Conv, AgreesWithPlainLoops) {
@@ -149,35 +169,68 @@ TEST(Conv, AgreesWithPlainLoops) {
       make(2, 3, 8, 8, 4, 2, 2, 1, 1, 0, 0, 1, 1, 1, 1),  // "same" with an even kernel: zeros below and right
       make(2, 2, 5, 5, 2, 2, 2, 4, 4, 0, 0, 1, 1, 1),     // stride beyond the kernel
       make(40, 2, 3, 3, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1),    // several groups of images
+      make(11, 2, 40, 57, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1),  // several parts of the batch, of unlike size
   };
   for (const ConvExtents& e : cases) {
-    check<double>(e);
-    check<float>(e);
+    check<double>(e, true);
+    check<float>(e, false);
   }
 }
 
 TEST(Conv, ChannelSums) {
   std::mt19937 rng(2);
-  for (const std::int64_t space : {1, 3, 16, 49, 197}) {
-    const auto x = draw<float>(3 * 5 * space, rng);
-    std::vector<float> sums(5);
-    channel_sums(3, 5, space, x.data(), sums.data());
-    std::vector<double> expected(5);
-    for (std::size_t i = 0; i < x.size(); ++i)
-      expected[i / static_cast<std::size_t>(space) % 5] += static_cast<double>(x[i]);
-    expect_near(sums, expected, 3 * static_cast<double>(space) * 6e-8, "channel sums");
+  const std::int64_t shards = 2;
+  for (const std::int64_t batch : {1, 3})
+    for (const std::int64_t channels : {5, 40})
+      for (const std::int64_t space : {1, 3, 16, 31, 32, 49, 197}) {
+        const auto x = draw<float>(shards * batch * channels * space, rng);
+        const OnDevice<float> dx(x), sums(std::vector<float>(static_cast<std::size_t>(shards * channels)));
+        const OnDevice<float> work(std::vector<float>(static_cast<std::size_t>(shards * batch * channels)));
+        channel_sums(shards, batch, channels, space, dx.read(), sums.data(), work.data());
+        std::vector<double> expected(static_cast<std::size_t>(shards * channels));
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const auto plane = static_cast<std::int64_t>(i) / space;
+          expected[static_cast<std::size_t>(plane / channels / batch * channels + plane % channels)] +=
+              static_cast<double>(x[i]);
+        }
+        expect_near(sums.values(), expected, static_cast<double>(batch * space + 2) * 1.2e-7, "channel sums");
+      }
+}
+
+TEST(Conv, LaunchesDoNotDependOnShardsImagesAndChannels) {
+  std::mt19937 rng(3);
+  std::vector<std::int64_t> counts;
+  for (const auto& [shards, e] : std::vector<std::pair<std::int64_t, ConvExtents>>{
+           {1, make(1, 2, 6, 6, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1)},
+           {3, make(9, 8, 6, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1)}}) {
+    const OnDevice<float> x(draw<float>(shards * e.batch * e.channels * e.height * e.width, rng)),
+        w(draw<float>(shards * e.outputs * e.taps(), rng)),
+        y(draw<float>(shards * e.batch * e.outputs * e.out_height * e.out_width, rng)),
+        work(draw<float>(conv_weights_workspace(e, shards) + 1, rng));
+    const std::int64_t before = device_counters().launches;
+    conv_forward(e, shards, x.read(), w.read(), e.outputs * e.taps(), {}, 0, y.data());
+    conv_backward_data(e, shards, y.read(), w.read(), e.outputs * e.taps(), x.data());
+    conv_backward_weights(e, shards, x.read(), y.read(), w.data(), work.data());
+    counts.push_back(device_counters().launches - before);
   }
+  EXPECT_EQ(counts[0], 3);
+  EXPECT_EQ(counts[1], 3);
 }
 
 // Pooling against plain loops, and its adjoints.
 TEST(Pooling, AgreesWithPlainLoops) {
   std::mt19937 rng(9);
-  for (const auto& [size, kernel, stride, pad] : std::vector<std::array<std::int64_t, 4>>{
-           {14, 2, 2, 0}, {15, 2, 2, 0}, {13, 3, 2, 1}, {9, 3, 1, 1}, {10, 3, 4, 0}, {5, 5, 5, 0}}) {
+  for (const auto& [size, kernel, stride, pad] : std::vector<std::array<std::int64_t, 4>>{{14, 2, 2, 0},
+                                                                                          {15, 2, 2, 0},
+                                                                                          {13, 3, 2, 1},
+                                                                                          {9, 3, 1, 1},
+                                                                                          {10, 3, 4, 0},
+                                                                                          {5, 5, 5, 0},
+                                                                                          {60, 2, 2, 0}}) {
     PoolExtents e;
-    e.planes = 3;
+    e.planes = size == 60 ? 11 : 3;  // more than the host takes at once
     e.height = size;
-    e.width = size + 1;
+    e.width = size + (size == 60 ? 0 : 1);
     e.kernel_height = e.kernel_width = kernel;
     e.stride_height = e.stride_width = stride;
     e.pad_height = e.pad_width = pad;
@@ -205,19 +258,72 @@ TEST(Pooling, AgreesWithPlainLoops) {
             }
           d_largest[where] += dy[to];
         }
-    std::vector<double> y(out, 7), dx(x.size(), 7);
-    std::vector<std::uint8_t> taps(out);
-    max_pool_forward(e, x.data(), y.data(), taps.data());
-    expect_near(y, largest, 0, "max_pool");
-    std::vector<double> picked(out, 7);
-    pick_taps(e, x.data(), taps.data(), picked.data());
-    expect_near(picked, largest, 0, "pick_taps");
-    place_taps(e, dy.data(), taps.data(), dx.data());
-    expect_near(dx, d_largest, 1e-15, "place_taps");
-    sum_pool_forward(e, 0.25, x.data(), y.data());
-    expect_near(y, sums, 1e-14, "sum_pool");
-    sum_pool_backward(e, 0.25, dy.data(), dx.data());
-    expect_near(dx, d_sums, 1e-14, "sum_pool's adjoint");
+    const OnDevice<double> in(x), from(dy);
+    const std::vector<double> outputs(out, 7), inputs(x.size(), 7);
+    const auto both = [&](const std::vector<double>& fill, const std::vector<double>& expected,
+                          double tolerance, const char* what, auto tuned, auto portable) {
+      const OnDevice<double> a(fill), b(fill);
+      tuned(a.data());
+      portable(b.data());
+      expect_near(a.values(), expected, tolerance, what);
+      EXPECT_EQ(a.values(), b.values()) << what;
+    };
+    const OnDevice<std::uint8_t> taps{std::vector<std::uint8_t>(out)}, same{std::vector<std::uint8_t>(out)};
+    const DevicePtr<const std::uint8_t> tap = taps.read();
+    using Y = DevicePtr<double>;
+    both(
+        outputs, largest, 0, "max_pool", [&](Y y) { max_pool_forward(e, in.read(), y, taps.data()); },
+        [&](Y y) { max_pool_forward_portable(e, in.read(), y, same.data()); });
+    EXPECT_EQ(taps.values(), same.values());
+    both(
+        outputs, largest, 0, "pick_taps", [&](Y y) { pick_taps(e, in.read(), tap, y); },
+        [&](Y y) { pick_taps_portable(e, in.read(), tap, y); });
+    both(
+        inputs, d_largest, 1e-15, "place_taps", [&](Y y) { place_taps(e, from.read(), tap, y); },
+        [&](Y y) { place_taps_portable(e, from.read(), tap, y); });
+    both(
+        outputs, sums, 1e-14, "sum_pool", [&](Y y) { sum_pool_forward(e, 0.25, in.read(), y); },
+        [&](Y y) { sum_pool_forward_portable(e, 0.25, in.read(), y); });
+    both(
+        inputs, d_sums, 1e-14, "sum_pool's adjoint", [&](Y y) { sum_pool_backward(e, 0.25, from.read(), y); },
+        [&](Y y) { sum_pool_backward_portable(e, 0.25, from.read(), y); });
+  }
+}
+
+// Few values, so that windows hold the largest more than once, and NaN: the taps are those of the host too.
+TEST(Pooling, TakesTheSameOfEqualValuesOnADevice) {
+  std::mt19937 rng(11);
+  for (const std::int64_t stride : {1, 2}) {
+    PoolExtents e;
+    e.planes = 50;
+    e.height = e.width = 8;
+    e.kernel_height = e.kernel_width = 2;
+    e.stride_height = e.stride_width = stride;
+    e.out_height = e.out_width = (8 - 2) / stride + 1;
+    std::vector<float> x(50 * 64);
+    for (float& v : x) v = static_cast<float>(rng() % 3);
+    for (float& v : x)
+      if (rng() % 6 == 0) v = NAN;
+    const auto out = static_cast<std::size_t>(e.planes * e.out_height * e.out_width);
+    const OnDevice<float> in(x), y{std::vector<float>(out)};
+    const OnDevice<std::int32_t> taps{std::vector<std::int32_t>(out, 7)},
+        same{std::vector<std::int32_t>(out, 7)};
+    max_pool_forward(e, in.read(), y.data(), taps.data());
+    max_pool_forward_portable(e, in.read(), y.data(), same.data());
+    EXPECT_EQ(taps.values(), same.values()) << stride;
+  }
+}
+
+TEST(Pooling, RowMeans) {
+  std::mt19937 rng(12);
+  for (const std::int64_t n : {1, 7, 31, 32, 49, 100, 784}) {
+    const auto x = draw<float>(5 * n, rng);
+    const OnDevice<float> in(x), y(std::vector<float>(5));
+    row_means(5, n, in.read(), y.data());
+    std::vector<double> expected(5);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      expected[i / static_cast<std::size_t>(n)] += static_cast<double>(x[i]) / static_cast<double>(n);
+    expect_near(y.values(), expected, 3e-7, "row means of " + std::to_string(n));
   }
 }
 
@@ -228,10 +334,12 @@ TEST(Pooling, PassesNaNOn) {
   e.stride_height = e.stride_width = 2;
   e.out_height = e.out_width = 2;
   for (int place = 0; place < 16; ++place) {
-    std::vector<float> x(16, 1.0F), y(4);
+    std::vector<float> x(16, 1.0F);
     x[static_cast<std::size_t>(place)] = NAN;
-    std::vector<std::uint8_t> taps(4);
-    max_pool_forward(e, x.data(), y.data(), taps.data());
+    const OnDevice<float> in(x), out(std::vector<float>(4));
+    const OnDevice<std::uint8_t> taps(std::vector<std::uint8_t>(4));
+    max_pool_forward(e, in.read(), out.data(), taps.data());
+    const std::vector<float> y = out.values();
     const int window = place / 8 * 2 + place % 4 / 2;
     for (int i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(y[static_cast<std::size_t>(i)]), i == window) << place;
   }

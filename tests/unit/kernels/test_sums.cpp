@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -14,9 +15,12 @@
 #include "kernels/norm.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/softmax.hpp"
+#include "tests/support/on_device.hpp"
 
 namespace rankine::kernels {
 namespace {
+
+using testing::OnDevice;
 
 template <class T>
 std::vector<T> numbers(std::int64_t count, unsigned seed) {
@@ -59,6 +63,17 @@ T sum_of_row(std::int64_t n, F add) {
   return halves(lanes);
 }
 
+// Mean and 1 / sqrt(variance + epsilon) as the norm of a row finds them.
+template <class T>
+std::pair<T, T> moments_of_row(const std::vector<T>& x, const std::vector<T>& gamma, T epsilon) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  const OnDevice<T> in(x), g(gamma), y(x), mean(std::vector<T>(1)), inverse(std::vector<T>(1));
+  row_norm_forward<T>({1, 1, 1, n, 1, true}, epsilon, in.read(),
+                      {gamma.empty() ? DevicePtr<const T>() : g.read(), 0}, {}, y.data(), mean.data(),
+                      inverse.data());
+  return {mean.values()[0], inverse.values()[0]};
+}
+
 constexpr std::int64_t kLengths[] = {1, 2, 10, 16, 31, 32, 33, 48, 63, 64, 100, 256, 1000};
 
 template <class T>
@@ -85,9 +100,7 @@ void expect_rows_in_order() {
     for (std::size_t i = 0; i < x.size(); ++i) expected[i] = y[i] * (dy[i] - inner);
     expect_same_bits(found, expected, "softmax backward, " + where);
 
-    T mean = 0, inverse = 0;
-    row_norm_forward<T>(1, 1, n, 1, true, T(1e-5), x.data(), gamma.data(), nullptr, found.data(), &mean,
-                        &inverse);
+    const auto [mean, inverse] = moments_of_row<T>(x, gamma, T(1e-5));
     const T middle = sum / static_cast<T>(n);
     const T squares = sum_of_row<T>(n, [&](std::int64_t i, T s) {
       const T d = at(x, i) - middle;
@@ -119,8 +132,7 @@ void expect_accurate_rows() {
       const auto exact = static_cast<double>(std::exp(static_cast<long double>(x[i])) / total);
       EXPECT_NEAR(y[i], exact, (chain + 8) * eps * exact) << n << " at " << i;
     }
-    T inverse = 0, mean = 0;
-    row_norm_forward<T>(1, 1, n, 1, true, T(0), x.data(), nullptr, nullptr, y.data(), &mean, &inverse);
+    const auto [mean, inverse] = moments_of_row<T>(x, {}, T(0));
     long double centre = 0, squares = 0;
     for (const T value : x) centre += value;
     centre /= static_cast<long double>(n);
@@ -224,8 +236,10 @@ void expect_weights_in_order(std::int64_t batch) {
   e.outputs = 5;
   e.height = e.width = e.out_height = e.out_width = 6;
   const auto x = numbers<T>(batch * 3 * 36, 8), dy = numbers<T>(batch * 5 * 36, 9);
-  std::vector<T> found(15), expected(15), work(static_cast<std::size_t>(conv_backward_weights_workspace(e)));
-  conv_backward_weights(e, x.data(), dy.data(), found.data(), work.data());
+  std::vector<T> expected(15);
+  const OnDevice<T> in(x), from(dy), found(expected);
+  const OnDevice<T> work(std::vector<T>(static_cast<std::size_t>(conv_weights_workspace(e, 1))));
+  conv_backward_weights(e, 1, in.read(), from.read(), found.data(), work.data());
   for (std::int64_t o = 0; o < 5; ++o)
     for (std::int64_t c = 0; c < 3; ++c) {
       std::vector<T> parts;
@@ -243,7 +257,7 @@ void expect_weights_in_order(std::int64_t batch) {
         for (std::size_t p = 0; p + apart < parts.size(); p += 2 * apart) parts[p] += parts[p + apart];
       expected[static_cast<std::size_t>(o * 3 + c)] = parts[0];
     }
-  expect_same_bits(found, expected, "batch of " + std::to_string(batch));
+  expect_same_bits(found.values(), expected, "batch of " + std::to_string(batch));
 }
 
 TEST(ConvWeights, SumInLanesAndATreeOfParts) {

@@ -1,6 +1,5 @@
 #include "tests/unit/kernels/width_probe.hpp"
 
-#include <algorithm>
 #include <array>
 #include <complex>
 #include <cstdint>
@@ -81,31 +80,36 @@ class Probe {
         for (const std::int64_t space : {std::int64_t{1}, n}) {
           const std::int64_t channels = n / space;
           auto mean = numbers(rows), inverse = numbers(rows), dgamma = numbers(n), dbeta = numbers(n);
-          row_norm_forward(rows, std::int64_t{1}, channels, space, centred, T(1e-5), x.data(), gamma.data(),
-                           centred ? beta.data() : nullptr, y.data(), mean.data(), inverse.data());
+          const RowNormExtents e{1, rows, 1, channels, space, centred};
+          auto work = numbers(row_norm_workspace(e));
+          row_norm_forward<T>(e, T(1e-5), read(x), {read(gamma), 0},
+                              {centred ? read(beta) : DevicePtr<const T>(), 0}, write(y), write(mean),
+                              write(inverse));
           keep("row norm" + at, y);
-          row_norm_backward(rows, std::int64_t{1}, channels, space, centred, x.data(), dy.data(),
-                            gamma.data(), mean.data(), inverse.data(), dx.data(), dgamma.data(),
-                            dbeta.data());
+          row_norm_backward<T>(e, read(x), read(dy), {read(gamma), 0}, read(mean), read(inverse), write(dx),
+                               write(dgamma), write(dbeta), write(work));
           keep("row norm backward" + at, dx);
           keep("row norm backward, gamma" + at, dgamma);
           keep("row norm backward, beta" + at, dbeta);
         }
-      std::vector<double> mean(3), deviation(3);
-      channel_moments(std::int64_t{2}, std::int64_t{3}, n, x.data(), mean.data(), deviation.data());
-      keep("channel mean" + at, mean);
-      keep("channel deviation" + at, deviation);
-      channel_norm_sums(std::int64_t{2}, std::int64_t{3}, n, x.data(), dy.data(), mean.data(),
-                        deviation.data(), mean.data());
-      keep("channel sums" + at, deviation);
-      channel_affine(std::int64_t{2}, std::int64_t{3}, n, x.data(), loss.data(), loss.data() + 3, y.data());
+      const ChannelExtents e{1, 2, 3, n};
+      std::vector<double> moments(7), mean(3), inverse(3), sums(6);
+      auto factor = numbers(3), term = numbers(3), coefficients = numbers(9), work = numbers(2 * 6);
+      channel_moments<T>(e, false, read(x), write(moments), write(work));
+      keep("channel moments" + at, moments);
+      channel_norm_coefficients<T>(e, false, 1e-5, read(moments), {}, {}, write(mean), write(inverse),
+                                   write(factor), write(term));
+      channel_norm_sums<T>(e, read(x), read(dy), read(mean), read(inverse), {}, write(factor), write(term),
+                           write(sums), write(work));
+      keep("channel sums" + at, sums);
+      channel_affine<T>(e, read(x), {read(loss), 3}, {read(loss) + 3, 3}, write(y));
       keep("channel affine" + at, y);
-      channel_norm_backward(std::int64_t{2}, std::int64_t{3}, n, x.data(), dy.data(), loss.data(),
-                            loss.data() + 1, loss.data() + 2, dx.data());
+      channel_norm_backward<T>(e, read(x), read(dy), read(mean), read(inverse), {}, read(sums), {}, write(dx),
+                               write(coefficients));
       keep("channel norm backward" + at, dx);
-      channel_sums(std::int64_t{2}, std::int64_t{3}, n, x.data(), loss.data());
+      channel_sums<T>(1, 2, 3, n, read(x), write(loss), write(work));
       keep("channel_sums" + at, loss);
-      row_means(rows, n, x.data(), loss.data());
+      row_means<T>(rows, n, read(x), write(loss));
       keep("row_means" + at, loss);
       map(Gelu{}, rows * n, x.data(), y.data());
       keep("gelu" + at, y);
@@ -133,13 +137,12 @@ class Probe {
       auto x = numbers(batch * channels * size * size), w = numbers(outputs * e.taps()),
            bias = numbers(outputs);
       auto y = numbers(batch * outputs * e.out_height * e.out_width);
-      std::vector<T> work(static_cast<std::size_t>(std::max(
-          {conv_forward_workspace(e), conv_backward_data_workspace(e), conv_backward_weights_workspace(e)})));
-      conv_forward(e, x.data(), w.data(), bias.data(), y.data(), work.data());
+      auto work = numbers(conv_weights_workspace(e, 1));
+      conv_forward<T>(e, 1, read(x), read(w), 0, read(bias), 0, write(y));
       keep("conv", y);
-      conv_backward_data(e, y.data(), w.data(), x.data(), work.data());
+      conv_backward_data<T>(e, 1, read(y), read(w), 0, write(x));
       keep("conv backward, data", x);
-      conv_backward_weights(e, x.data(), y.data(), w.data(), work.data());
+      conv_backward_weights<T>(e, 1, read(x), read(y), write(w), write(work));
       keep("conv backward, weights", w);
     }
   }
@@ -149,9 +152,6 @@ class Probe {
     const std::int64_t n = head.queries * head.dim;
     const auto q = numbers(n), k = numbers(n), v = numbers(n), d = numbers(n);
     auto o = numbers(n), log_sum = numbers(head.queries), dq = numbers(n), dk = numbers(n), dv = numbers(n);
-    // The host's memory as it is: the kernels of another width have no allocation of their own.
-    const auto read = [](const std::vector<T>& x) { return DevicePtr<const T>::from_raw(x.data()); };
-    const auto write = [](std::vector<T>& x) { return DevicePtr<T>::from_raw(x.data()); };
     const AttentionShape shape{head, 1, 1};
     const AttentionInputs<T> in{read(q), {}, {}, read(k), read(v)};
     attention_forward<T>(shape, T(0.2), in, write(o), write(log_sum));
@@ -164,6 +164,15 @@ class Probe {
   }
 
  private:
+  // The host's memory as it is: the kernels of another width have no allocation of their own.
+  template <class N>
+  static DevicePtr<const N> read(const std::vector<N>& x) {
+    return DevicePtr<const N>::from_raw(x.data());
+  }
+  template <class N>
+  static DevicePtr<N> write(std::vector<N>& x) {
+    return DevicePtr<N>::from_raw(x.data());
+  }
   T number() { return std::uniform_real_distribution<T>(-1, 1)(rng_); }
   std::vector<T> numbers(std::int64_t count) {
     std::vector<T> x(static_cast<std::size_t>(count));

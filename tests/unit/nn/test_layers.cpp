@@ -164,7 +164,7 @@ TEST_F(Layers, BatchNormsMomentsSurviveALargeMean) {
       });
       EXPECT_NEAR(host_read<double>(found.mean)[c], mean, 1e-5);
       EXPECT_NEAR(host_read<double>(found.variance)[c], global ? variance : shard_variance, 1e-6);
-      EXPECT_EQ(found.count, global ? 240 : 120);
+      EXPECT_EQ(found.count.item(), global ? 240 : 120);
     }
     const auto out = cast(y, DType::f64).to_vector();
     double square = 0;
