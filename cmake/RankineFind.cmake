@@ -43,6 +43,13 @@ function(rankine_kokkos_fault result)
         "which takes what Kokkos has.\n")
     endif()
   endforeach()
+  # On a device that launches do not know, the host's loops would run on memory that the host does not reach.
+  foreach(device HIP SYCL OPENMPTARGET OPENACC)
+    if(device IN_LIST there)
+      string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) was built for ${device}, and Rankine's kernels run "
+        "on the host and on CUDA only (kernels/launch.hpp). Set Kokkos_ROOT to a Kokkos without ${device}.\n")
+    endif()
+  endforeach()
   # Only as a language of CMake's can nvcc be kept to kernels/; and where the architectures stand differs before 4.2.
   if("CUDA" IN_LIST there AND NOT ("COMPILE_AS_CMAKE_LANGUAGE" IN_LIST Kokkos_OPTIONS AND Kokkos_CUDA_ARCHITECTURES))
     string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) was built for CUDA, but to be compiled through "

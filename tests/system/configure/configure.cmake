@@ -40,6 +40,8 @@ configure("set(Kokkos_DEVICES OPENMP SERIAL)" -DRANKINE_KOKKOS_DEVICES=CUDA
   SAYS "has the devices OPENMP, SERIAL, and this build needs CUDA" "-DKokkos_ENABLE_CUDA=ON")
 configure("set(Kokkos_DEVICES CUDA SERIAL)\nset(Kokkos_OPTIONS CUDA_LAMBDA)\nset(Kokkos_CUDA_ARCHITECTURES 90)"
   SAYS "compiled through nvcc_wrapper" "-DKokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE=ON")
+configure("set(Kokkos_DEVICES HIP SERIAL)" SAYS "was built for HIP, and Rankine's kernels run on the host and on CUDA only"
+  "Set Kokkos_ROOT to a Kokkos without HIP")
 foreach(again RANGE 1)
   configure("set(Kokkos_DEVICES CUDA SERIAL)\nset(Kokkos_OPTIONS COMPILE_AS_CMAKE_LANGUAGE)\nset(Kokkos_CUDA_ARCHITECTURES 90)"
     SAYS "Looking for a CUDA compiler - NOTFOUND" "there is no nvcc that works with" "set CUDACXX")
