@@ -173,7 +173,10 @@ void device_range(const char* name, std::int64_t n, const Body& body) {
   ++launch_state.counters.launches;
   const LaunchTimer timer(name);
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  Kokkos::parallel_for(name, Policy(0, n), body);
+  // The body goes along as the launch's arguments. Kokkos would put one above 512 bytes into constant memory,
+  // for which the host waits until the last such launch is done.
+  using namespace Kokkos::Experimental;
+  Kokkos::parallel_for(name, require(Policy(0, n), WorkItemProperty::HintLightWeight), body);
 }
 /// `league` teams of `size` x `vector` threads with `scratch` bytes of shared memory each.
 template <class Body>
