@@ -52,9 +52,7 @@ environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMPI_ALLOW_
 
 def start(*command, most=SECONDS):
     """(exit code, output); 124 where the time is up."""
-    left = end - time.monotonic()
-    if left < 1:
-        return 124, "the eight minutes are over"
+    left = max(end - time.monotonic(), 0.1)
     try:
         done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", timeout=min(left, most), env=environment)
@@ -73,8 +71,7 @@ def verdict(name, bad, good):
 
 def unit_tests():
     programs = sorted(path for path in build.glob("tests/unit/*/test_*") if path.is_file() and os.access(path, os.X_OK))
-    if tiny:
-        programs = [path for path in programs if path.name in SANITIZED[:3]]
+    programs = [path for path in programs if not tiny or path.name in SANITIZED[:3]]
     with concurrent.futures.ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 2) // 2))) as pool:
         done = list(pool.map(lambda path: start(path, most=120), programs))
     bad = [(path.name, text) for path, (code, text) in zip(programs, done) if code != 0]
@@ -82,13 +79,15 @@ def unit_tests():
 
 
 def sanitizer():
-    bad = []
+    bad, open_ends = [], []
     for name in SANITIZED:
         for tool in ("memcheck", "racecheck") if name in SANITIZED[:2] else ("memcheck",):
             code, text = start("compute-sanitizer", "--tool", tool, "--error-exitcode", "1", build / "tests/unit/kernels" / name, most=60)
-            if code != 0:
+            if code == 124:  # it slows programs down a hundredfold
+                open_ends.append(f"{tool} of {name}")
+            elif code != 0:
                 bad.append((f"{tool} of {name}", text))
-    verdict("compute-sanitizer", bad, f"{len(SANITIZED)} programs")
+    verdict("compute-sanitizer", bad, f"{len(SANITIZED)} programs" + (f", unfinished: {', '.join(open_ends)}" if open_ends else ""))
 
 
 def ranks(mpirun):
@@ -137,8 +136,7 @@ JOBS = [("SC, 64x41, batch 4", "diffusion_sorption", 200, SC),
 
 
 def found(pattern, text):
-    match = re.search(pattern, text, re.M)
-    return match.group(1) if match else "?"
+    return (re.findall(pattern, text, re.M) or ["?"])[0]
 
 
 def steps():
