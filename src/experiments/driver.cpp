@@ -234,7 +234,7 @@ std::vector<std::string> DeckRun::check_files(const Invocation& invocation) cons
                                  invocation.restart == "never", job_names());
 }
 
-/// InputError where the device has no room for the longest of the runs. Collective.
+/// InputError where the device has no room for the largest of the runs. Collective.
 void DeckRun::check_device() const {
   const DeviceInfo device = device_info();
   if (device.total_bytes == 0) return;  // the device is the host
