@@ -23,6 +23,11 @@ struct IoError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The device failed, or its memory is out. Ends the run like a failure of the file system.
+struct DeviceError : IoError {
+  using IoError::IoError;
+};
+
 /// Throws std::logic_error naming `file:line`, the broken expression and `what`. Not for user input.
 [[noreturn]] void invariant_failed(const char* file, int line, const char* expression,
                                    const std::string& what);

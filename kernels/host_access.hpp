@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstring>
-#include <memory>
 
 #include "kernels/runtime.hpp"
 
@@ -30,8 +29,8 @@ class HostAccess {
     if (separate_memory()) {
       device_ = memory;
       count_ = count;
-      buffer_.reset(new T[static_cast<std::size_t>(count)]);
-      host_ = buffer_.get();
+      buffer_ = pinned(static_cast<std::size_t>(count) * sizeof(T));
+      host_ = reinterpret_cast<T*>(buffer_.get());
       if constexpr (kMode == AccessMode::write) {
         // Elements that are not written show.
         std::memset(static_cast<void*>(host_), 0xA5, static_cast<std::size_t>(count) * sizeof(T));
@@ -77,7 +76,7 @@ class HostAccess {
   T* host_ = nullptr;
   DevicePtr<std::conditional_t<kMode == AccessMode::read, const T, T>> device_;
   std::int64_t count_ = 0;
-  std::unique_ptr<T[]> buffer_;
+  Pinned buffer_;
 };
 
 template <class T>

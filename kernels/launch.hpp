@@ -125,7 +125,7 @@ template <class Body>
 void host_blocks(const char* name, std::int64_t blocks, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
   if (blocks <= 0) return;
-  ++launch_state.counters.launches;
+  count_launch(name);
   if (launch_state.deferred) {
     defer([=] { run_blocks(name, blocks, body); });
     return;
@@ -148,7 +148,7 @@ template <class Body>
 void device_range(const char* name, std::int64_t n, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>, "a kernel holds numbers and Views only");
   if (n <= 0) return;
-  ++launch_state.counters.launches;
+  count_launch(name);
   in_launch = true;
   run_blocks(name, n, body);
   in_launch = false;
@@ -157,7 +157,7 @@ template <class Body>
 void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
                   const Body& body) {
   if (league <= 0) return;
-  ++launch_state.counters.launches;
+  count_launch(name);
   const LaunchTimer timer(name);
   in_launch = true;
   emulated::run_teams(league, size, vector, scratch, body, launch_state.order);
@@ -170,24 +170,25 @@ __device__ inline unsigned warp_index() { return threadIdx.y; }
 template <class Body>
 void device_range(const char* name, std::int64_t n, const Body& body) {
   if (n <= 0) return;
-  ++launch_state.counters.launches;
+  count_launch(name);
   const LaunchTimer timer(name);
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   // The body goes along as the launch's arguments. Kokkos would put one above 512 bytes into constant memory,
   // for which the host waits until the last such launch is done.
   using namespace Kokkos::Experimental;
-  Kokkos::parallel_for(name, require(Policy(0, n), WorkItemProperty::HintLightWeight), body);
+  const auto policy = require(Policy(0, n), WorkItemProperty::HintLightWeight);
+  on_device([&] { Kokkos::parallel_for(name, policy, body); });
 }
 /// `league` teams of `size` x `vector` threads with `scratch` bytes of shared memory each.
 template <class Body>
 void device_teams(const char* name, std::int64_t league, int size, int vector, std::size_t scratch,
                   const Body& body) {
   if (league <= 0) return;
-  ++launch_state.counters.launches;
+  count_launch(name);
   const LaunchTimer timer(name);
   Kokkos::TeamPolicy<ExecutionSpace> policy(static_cast<int>(league), size, vector);
   if (scratch > 0) policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
-  Kokkos::parallel_for(name, policy, body);
+  on_device([&] { Kokkos::parallel_for(name, policy, body); });
 }
 #endif
 #endif

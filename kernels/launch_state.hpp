@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <string>
 
 #include "kernels/runtime.hpp"
 
@@ -14,8 +16,31 @@ struct LaunchState {
   LaunchOrder order = LaunchOrder::natural;
   bool deferred = false;
   bool timed = false;
+  std::int64_t failing = 0;        // the number of the launch that is to fail, for proofs
+  const char* last = "its start";  // the name of the last launch
+  bool lost = false;               // the device has failed: nothing more can be done with it
 };
 extern LaunchState launch_state;
+
+/// Throws DeviceError; from now on the device counts as lost.
+[[noreturn]] void device_failed(const char* launch, const std::string& cause);
+/// Fails as RANKINE_FAIL_LAUNCH says.
+void fail_as_planted();
+
+inline void count_launch(const char* name) {
+  launch_state.last = name;
+  if (++launch_state.counters.launches == launch_state.failing) fail_as_planted();
+}
+
+/// work(), with what Kokkos throws told as a failure of the device.
+template <class Work>
+void on_device(Work&& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    device_failed(launch_state.last, error.what());
+  }
+}
 
 /// Times the launch whose scope it lives in, where launches are timed.
 class LaunchTimer {

@@ -1,10 +1,13 @@
 #include "kernels/runtime.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <execinfo.h>
 #include <map>
 #include <mutex>
@@ -17,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/device_info.hpp"
 #include "kernels/error.hpp"
 #include "kernels/launch_state.hpp"
 #include "kernels/portability.hpp"
@@ -47,8 +51,19 @@ Blocks& blocks() {
 void give_memory(void* memory) {
   if constexpr (kHostAccess)
     std::free(memory);
-  else
+  else if (!launch_state.lost)
     Kokkos::kokkos_free<MemorySpace>(memory);
+}
+
+/// Page-locked blocks that nobody uses now.
+struct PinnedBlocks {
+  std::mutex mutex;
+  std::multimap<std::size_t, std::byte*> free;
+  bool hooked = false, finalized = false;
+};
+PinnedBlocks& pinned_blocks() {
+  static auto* const instance = new PinnedBlocks;  // never destroyed, like the blocks in use
+  return *instance;
 }
 
 void drain() {
@@ -59,6 +74,7 @@ void drain() {
 }
 
 std::map<std::string, LaunchTime, std::less<>> timed_launches;
+bool planted_abort = false;
 
 }  // namespace
 
@@ -69,6 +85,21 @@ void LaunchTimer::finish() const {
   if (found == timed_launches.end()) found = timed_launches.emplace(name_, LaunchTime{name_, 0, 0}).first;
   ++found->second.launches;
   found->second.seconds += passed.count();
+}
+
+void device_failed(const char* launch, const std::string& cause) {
+  launch_state.lost = true;
+  std::string name;
+  try {
+    name = device_info().name;
+  } catch (const DeviceError&) {  // it may not answer any more
+  }
+  throw DeviceError(device_failure(name, "launch '" + std::string(launch) + "'", cause));
+}
+
+void fail_as_planted() {
+  if (planted_abort) std::abort();
+  on_device([] { throw std::runtime_error("RANKINE_FAIL_LAUNCH is set"); });
 }
 
 void defer(std::function<void()> work) { queue.push_back(std::move(work)); }
@@ -149,6 +180,32 @@ std::size_t chosen(const char* variable, std::initializer_list<std::string_view>
   throw InputError(std::string("environment variable ") + variable + ": '" + set + "' is none of: " + all);
 }
 
+// Errors after which a process can do nothing more with a GPU make Kokkos abort. Ends like a DeviceError.
+void on_abort(int /*signal*/) {
+  std::string cause = kernels::lasting_device_error();
+  if (kernels::planted_abort) cause = "RANKINE_FAIL_LAUNCH is set";
+  if (cause.empty()) return;  // it has another reason: abort() goes on
+  const std::string text =
+      "rankine: error: " + device_failure("", "launch '" + std::string(launch_state.last) + "'", cause) +
+      "\n";
+  if (::write(2, text.data(), text.size()) >= 0) ::_exit(3);
+}
+
+// "7", "abort:7"
+void plant_failure() {
+  const char* const set = std::getenv("RANKINE_FAIL_LAUNCH");
+  if (set == nullptr) return;
+  std::string_view number = set;
+  constexpr std::string_view abort = "abort:";
+  kernels::planted_abort = number.starts_with(abort);
+  if (kernels::planted_abort) number.remove_prefix(abort.size());
+  const auto [end, error] =
+      std::from_chars(number.data(), number.data() + number.size(), launch_state.failing);
+  if (error != std::errc() || end != number.data() + number.size() || launch_state.failing < 1)
+    throw InputError(std::string("environment variable RANKINE_FAIL_LAUNCH: '") + set +
+                     "' is no number of a launch, such as 100 or abort:100; unset it");
+}
+
 void read_environment() {
   static bool done = false;
   if (done) return;
@@ -161,18 +218,24 @@ void read_environment() {
     throw InputError(
         "environment variables RANKINE_MEMORY, RANKINE_LAUNCH_ORDER, RANKINE_LAUNCH_DEFERRED: they are for "
         "builds whose device is the host; unset them");
+  plant_failure();
+  if (!kHostAccess || kernels::planted_abort) std::signal(SIGABRT, on_abort);
   if (!separate) return;
   if (!can_tag) throw InputError("environment variable RANKINE_MEMORY: 'separate' needs an x86-64 processor");
   kernels::device_tag = tag;
   catch_touches();
 }
 
-void start() {
+void start(int device) {
   read_environment();
-  char program[] = "rankine";
-  char* arguments[] = {program, nullptr};
-  int count = 1;
-  Kokkos::initialize(count, arguments);
+  initialize_kokkos(device);
+}
+
+// Whether there is nothing to be done because the device has failed and the stack unwinds.
+bool unwinding() {
+  if (!launch_state.lost) return false;
+  if (std::uncaught_exceptions() > 0) return true;
+  kernels::device_failed(launch_state.last, "it has failed before");
 }
 
 template <class To, class From>
@@ -187,14 +250,15 @@ void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) {
 void ensure_kokkos() {
   read_environment();
   if (Kokkos::is_initialized()) return;
-  start();
+  start(-1);
   std::atexit([] {
     if (Kokkos::is_initialized()) Kokkos::finalize();
   });
 }
 
-KokkosSession::KokkosSession() { start(); }
+KokkosSession::KokkosSession(int device) { start(device); }
 KokkosSession::~KokkosSession() {
+  if (launch_state.lost) return;  // it would not answer
   fence();
   Kokkos::finalize();
 }
@@ -227,7 +291,16 @@ void* take_memory(std::size_t bytes) {
     return memory;
   } else {
     ensure_kokkos();
-    return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), bytes);
+    try {
+      return Kokkos::kokkos_malloc<MemorySpace>(std::string("rankine::tensor"), bytes);
+    } catch (const std::exception&) {
+      const DeviceInfo device = device_info();
+      throw DeviceError(
+          "the memory of the device (" + device.name + ") is out: " + std::to_string(bytes) +
+          " bytes are wanted, and " + std::to_string(static_cast<std::int64_t>(device.free_bytes)) +
+          " are free; --dry-run estimates what a deck needs, more ranks with a device each need "
+          "less");
+    }
   }
 }
 
@@ -258,11 +331,54 @@ void device_free(DevicePtr<std::byte> memory) {
 }
 
 void fence() {
+  if (unwinding()) return;
   kernels::drain();
-  if constexpr (!kHostAccess) Kokkos::fence();
+  if constexpr (!kHostAccess) kernels::on_device([] { Kokkos::fence(); });
+}
+
+Pinned pinned(std::size_t bytes) {
+  if constexpr (kHostAccess) {
+    auto* const memory = static_cast<std::byte*>(std::malloc(std::max<std::size_t>(bytes, 1)));
+    if (memory == nullptr) throw std::bad_alloc();
+    return Pinned(memory, PinnedDelete{bytes});
+  } else {
+    ensure_kokkos();
+    auto& blocks = kernels::pinned_blocks();
+    const std::scoped_lock lock(blocks.mutex);
+    const std::size_t block = std::bit_ceil(std::max<std::size_t>(bytes, 256));
+    if (const auto found = blocks.free.find(block); found != blocks.free.end()) {
+      std::byte* const memory = found->second;
+      blocks.free.erase(found);
+      return Pinned(memory, PinnedDelete{block});
+    }
+    if (!std::exchange(blocks.hooked, true)) {
+      at_kokkos_end([&blocks] {
+        for (const auto& [size, memory] : blocks.free) Kokkos::kokkos_free<PinnedSpace>(memory);
+        blocks.free.clear();
+        blocks.finalized = true;
+      });
+    }
+    std::byte* memory = nullptr;
+    kernels::on_device([&] {
+      memory =
+          static_cast<std::byte*>(Kokkos::kokkos_malloc<PinnedSpace>(std::string("rankine::pinned"), block));
+    });
+    return Pinned(memory, PinnedDelete{block});
+  }
+}
+
+void PinnedDelete::operator()(std::byte* memory) const {
+  if constexpr (kHostAccess) {
+    std::free(memory);
+  } else {
+    auto& blocks = kernels::pinned_blocks();
+    const std::scoped_lock lock(blocks.mutex);
+    if (!blocks.finalized) blocks.free.emplace(block, memory);
+  }
 }
 
 void copy_bytes_to_device(DevicePtr<std::byte> to, const void* from, std::size_t bytes) {
+  if (unwinding()) return;
   fence();
   ++launch_state.counters.host_writes;
   launch_state.counters.bytes_to_device += static_cast<double>(bytes);
@@ -270,7 +386,9 @@ void copy_bytes_to_device(DevicePtr<std::byte> to, const void* from, std::size_t
   if constexpr (kHostAccess)
     std::memcpy(to.unwrap(), from, bytes);
   else
-    copy_bytes<MemorySpace, Kokkos::HostSpace>(to.unwrap(), static_cast<const std::byte*>(from), bytes);
+    kernels::on_device([&] {
+      copy_bytes<MemorySpace, Kokkos::HostSpace>(to.unwrap(), static_cast<const std::byte*>(from), bytes);
+    });
 }
 
 void copy_bytes_to_host(void* to, DevicePtr<const std::byte> from, std::size_t bytes) {
@@ -281,7 +399,9 @@ void copy_bytes_to_host(void* to, DevicePtr<const std::byte> from, std::size_t b
   if constexpr (kHostAccess)
     std::memcpy(to, from.unwrap(), bytes);
   else
-    copy_bytes<Kokkos::HostSpace, MemorySpace>(static_cast<std::byte*>(to), from.unwrap(), bytes);
+    kernels::on_device([&] {
+      copy_bytes<Kokkos::HostSpace, MemorySpace>(static_cast<std::byte*>(to), from.unwrap(), bytes);
+    });
 }
 
 DeviceCounters device_counters() { return launch_state.counters; }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,11 @@ namespace rankine {
 void ensure_kokkos();
 
 /// Kokkos from its start to its end. Of the program's flags Kokkos sees none; KOKKOS_* and OMP_* of the
-/// environment count.
+/// environment count. On a build for GPUs `device` is the number of the GPU among those that this process
+/// sees; -1 leaves the choice to Kokkos.
 class KokkosSession {
  public:
-  KokkosSession();
+  explicit KokkosSession(int device = -1);
   ~KokkosSession();
   KokkosSession(const KokkosSession&) = delete;
   KokkosSession& operator=(const KokkosSession&) = delete;
@@ -61,6 +63,16 @@ void copy_to_host(std::remove_const_t<T>* to, DevicePtr<T> from, std::int64_t co
 /// Waits until every launch has run.
 void fence();
 
+struct PinnedDelete {
+  std::size_t block = 0;
+  void operator()(std::byte* memory) const;
+};
+/// Host memory that copies to and from the device are fast with: a GPU reaches page-locked memory by itself.
+/// Locking pages takes long, so freed blocks wait for who needs one next. Plain memory where the device is
+/// the host.
+using Pinned = std::unique_ptr<std::byte[], PinnedDelete>;
+Pinned pinned(std::size_t bytes);
+
 /// What the program has done so far: launches of kernels, copies to the host and from it, their bytes, and
 /// the HostAccess objects made (on builds where host and device share memory too, where they cost nothing).
 struct DeviceCounters {
@@ -87,6 +99,9 @@ void count_host_access();
 ///                                   message with the block and the byte, and a stack
 ///   RANKINE_LAUNCH_ORDER=reversed   or `shuffled`: independent blocks run in another order
 ///   RANKINE_LAUNCH_DEFERRED=1       launches wait for the next fence or copy
+///   RANKINE_FAIL_LAUNCH=N           the N-th launch fails as on a broken device, on any build: DeviceError;
+///                       abort:N     the same in the way of errors with which Kokkos ends the process: exit
+///                                   code 3 with the message of a DeviceError
 enum class LaunchOrder { natural, reversed, shuffled };
 
 }  // namespace rankine

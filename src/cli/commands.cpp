@@ -1,18 +1,24 @@
 #include "src/cli/commands.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <iterator>
 #include <optional>
+#include <sstream>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device_info.hpp"
 #include "kernels/error.hpp"
 #include "kernels/runtime.hpp"
 #include "solvers/petsc_session.hpp"
 #include "src/cli/doctor.hpp"
 #include "src/core/console.hpp"
+#include "src/core/devices.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/driver.hpp"
 #include "src/io/inspect.hpp"
@@ -27,6 +33,23 @@ std::vector<const RegistryBase*> all_tables(const ProgramTables& tables) {
   return all;
 }
 
+/// The number of this rank's GPU; -1 on builds without. Collective.
+int dealt_device(const Communicator& world) {
+  if (!kDeviceBuild) return -1;
+  const char* const set = std::getenv("RANKINE_SHARE_GPUS");
+  const std::string_view share = set == nullptr ? "0" : set;
+  if (share != "0" && share != "1")
+    throw InputError(fmt::format("environment variable RANKINE_SHARE_GPUS: '{}' is none of: 0, 1", share));
+  const std::vector<std::string> hosts = world.host_names();
+  const std::vector<std::string> seen = world.all_gather_text(join(visible_devices(), " "));
+  std::vector<RankDevices> ranks;
+  for (std::size_t r = 0; r < hosts.size(); ++r) {
+    std::istringstream ids(seen[r]);
+    ranks.push_back({hosts[r], {std::istream_iterator<std::string>(ids), {}}});
+  }
+  return deal_devices(ranks, share == "1")[static_cast<std::size_t>(world.rank())];
+}
+
 std::string indented(const std::string& text) { return "  " + text + "\n"; }
 
 }  // namespace
@@ -38,7 +61,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
   // A deck is checked without either: what needs Kokkos starts it, and nothing solves.
   const bool works = !arguments.check_only && !arguments.dry_run;
   std::optional<KokkosSession> kokkos;
-  if (works) kokkos.emplace();
+  if (works) kokkos.emplace(dealt_device(world));
   // PETSc's options stand in the deck, which is therefore read once before PETSc starts.
   Deck deck = read_deck(world, arguments.deck, arguments.request);
   std::vector<std::string> options = deck.petsc_options();
@@ -117,7 +140,7 @@ int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const
 int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const std::string& program,
                bool json) {
   std::string name = program;
-  const KokkosSession kokkos;
+  const KokkosSession kokkos(dealt_device(world));
   char* argv[] = {name.data(), nullptr};
   const PetscSession petsc(1, argv, {});
   DoctorResult result;

@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device_info.hpp"
 #include "kernels/error.hpp"
 #include "kernels/fft.hpp"
 #include "kernels/runtime.hpp"
@@ -317,17 +318,26 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
   out["rankine"] = {{"version", build.version},   {"git_revision", build.git_revision},
                     {"changes", build.git_dirty}, {"program", program},
                     {"compiler", build.compiler}, {"build_type", build.build_type}};
-  out["mpi"] = {{"library", MpiSession::library_version()},
-                {"standard", MpiSession::standard_version()},
-                {"thread_level", MpiSession::thread_level()},
-                {"ranks", world.size()},
-                {"machines", std::set<std::string>(hosts.begin(), hosts.end()).size()}};
+  out["mpi"] = {
+      {"library", MpiSession::library_version()},
+      {"standard", MpiSession::standard_version()},
+      {"thread_level", MpiSession::thread_level()},
+      {"device_pointers",
+       MpiSession::takes_device_pointers() ? "yes" : "no: messages of a GPU go through pinned host memory"},
+      {"ranks", world.size()},
+      {"machines", std::set<std::string>(hosts.begin(), hosts.end()).size()}};
   out["processor"] = {{"cores", online},
                       {"cores_for_the_ranks_here", cores_here},
                       {"ranks_here", here},
                       {"vector_bytes", build.vector_bytes}};
   out["kokkos"] = {
       {"version", build.kokkos}, {"backend", backend_name()}, {"threads", backend_concurrency()}};
+  const DeviceInfo device = device_info();
+  const bool host_only = device.total_bytes == 0;
+  out["device"] = {{"name", host_only ? "the host" : device.name},
+                   {"gpus_for_this_rank", visible_devices().size()},
+                   {"memory_free", host_only ? Json() : Json(device.free_bytes)},
+                   {"memory_total", host_only ? Json() : Json(device.total_bytes)}};
   out["petsc"] = {{"version", PetscSession::version()}};
   out["hdf5"] = {{"version", build.hdf5},
                  {"parallel", hdf5::parallel_library()},
@@ -456,7 +466,8 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
     text += section + "\n";
     for (const auto& [name, value] : entries.items()) {
       std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
-      if (name == "free_bytes") shown = bytes_text(value.get<double>());
+      if (value.is_null()) continue;
+      if (name == "free_bytes" || name.starts_with("memory_")) shown = bytes_text(value.get<double>());
       if (name == "write_bytes_per_second") shown = bytes_text(value.get<double>()) + "/s";
       if (value.is_boolean()) shown = value.get<bool>() ? "yes" : "no";
       if (!shown.empty()) text += fmt::format("  {:<24} {}\n", name, shown);

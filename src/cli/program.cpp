@@ -103,7 +103,8 @@ class CommandLine {
         "--version", [](std::int64_t) { throw CLI::CallForVersion(cli::version_text(), 0); },
         "Print the versions of the program, the compiler and the libraries");
     app_.footer(
-        "Exit codes: 0 done, 1 wrong input, 2 numerical failure, 3 input/output failure, 4 an expectation is "
+        "Exit codes: 0 done, 1 wrong input, 2 numerical failure, 3 failure of files, of MPI or of a GPU, 4 "
+        "an expectation is "
         "false, 75 stopped in good order and wants to be requeued.\n"
         "Several ranks: mpirun -n 4 rankine run deck.yaml");
 

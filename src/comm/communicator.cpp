@@ -15,7 +15,14 @@
 #include <utility>
 
 #include <mpi.h>
+#ifdef RANKINE_MPI_SPEAKS_OF_CUDA
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+#endif
 
+#include "kernels/device_info.hpp"
+#include "kernels/runtime.hpp"
 #include "src/core/clock.hpp"
 
 namespace rankine {
@@ -165,6 +172,14 @@ std::string MpiSession::thread_level() {
     default:
       return "single";
   }
+}
+
+bool MpiSession::takes_device_pointers() {
+#ifdef RANKINE_MPI_SPEAKS_OF_CUDA
+  return MPIX_Query_cuda_support() == 1;
+#else
+  return false;
+#endif
 }
 
 // --------------------------------------------------------------------------------------------------
@@ -468,7 +483,23 @@ struct Exchange::Pending {
   std::vector<MPI_Request> requests;
   std::vector<int> expected;  // bytes of each receive, -1 for a send
   std::vector<int> partners;
+  /// What lies in device memory, on its way through the host's.
+  struct Staged {
+    Pinned host;
+    DevicePtr<std::byte> target;  // of what is received
+    std::size_t bytes;
+  };
+  std::vector<Staged> staged;
 };
+
+namespace {
+/// Whether MPI gets addresses of device memory. Those of RANKINE_MEMORY=separate are nobody's.
+bool passes_device_memory() {
+  if (!kDeviceBuild) return !separate_memory();
+  static const bool takes = MpiSession::takes_device_pointers();
+  return takes;
+}
+}  // namespace
 
 Exchange::Exchange(const Communicator& communicator)
     : communicator_(communicator), pending_(std::make_unique<Pending>()) {}
@@ -504,6 +535,26 @@ void Exchange::receive_bytes(void* data, std::size_t bytes, int from, int tag) {
   });
 }
 
+void Exchange::send_device_bytes(DevicePtr<const std::byte> data, std::size_t bytes, int to, int tag) {
+  if (passes_device_memory()) {
+    fence();
+    return send_bytes(data.opaque(), bytes, to, tag);
+  }
+  pending_->staged.push_back({pinned(bytes), nullptr, bytes});
+  std::byte* const host = pending_->staged.back().host.get();
+  copy_bytes_to_host(host, data, bytes);
+  send_bytes(host, bytes, to, tag);
+}
+
+void Exchange::receive_device_bytes(DevicePtr<std::byte> data, std::size_t bytes, int from, int tag) {
+  if (passes_device_memory()) {
+    fence();
+    return receive_bytes(data.opaque(), bytes, from, tag);
+  }
+  pending_->staged.push_back({pinned(bytes), data, bytes});
+  receive_bytes(pending_->staged.back().host.get(), bytes, from, tag);
+}
+
 void Exchange::wait() {
   if (pending_->requests.empty()) return;
   std::vector<MPI_Status> statuses(pending_->requests.size());
@@ -529,6 +580,8 @@ void Exchange::wait() {
     }
   }
   check(error, "MPI_Waitall");
+  for (const Pending::Staged& staged : done.staged)
+    if (staged.target) copy_bytes_to_device(staged.target, staged.host.get(), staged.bytes);
 }
 
 }  // namespace rankine

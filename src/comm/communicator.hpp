@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/device.hpp"
 #include "kernels/error.hpp"
 
 namespace rankine {
@@ -71,6 +72,8 @@ class MpiSession {
   static std::string standard_version();
   /// What the library allows a process's threads: "single", "funneled", "serialized", "multiple".
   static std::string thread_level();
+  /// Whether the library says that messages may lie in the memory of a GPU.
+  static bool takes_device_pointers();
 };
 
 class Communicator {
@@ -237,6 +240,18 @@ class Exchange {
   void receive(std::span<T> values, int from, int tag = 0) {
     receive_bytes(values.data(), values.size_bytes(), from, tag);
   }
+  /// The same from and to device memory, of whose launches all before count. The library gets its addresses
+  /// where it takes them; elsewhere messages go through pinned host memory.
+  template <Sendable T>
+  void send(DevicePtr<const T> values, std::int64_t count, int to, int tag = 0) {
+    send_device_bytes(values.template as<const std::byte>(), static_cast<std::size_t>(count) * sizeof(T), to,
+                      tag);
+  }
+  template <Sendable T>
+  void receive(DevicePtr<T> values, std::int64_t count, int from, int tag = 0) {
+    receive_device_bytes(values.template as<std::byte>(), static_cast<std::size_t>(count) * sizeof(T), from,
+                         tag);
+  }
   /// Ends all messages started here; throws CommunicationError if one had another length.
   void wait();
 
@@ -244,6 +259,8 @@ class Exchange {
   friend class Communicator;
   void send_bytes(const void* data, std::size_t bytes, int to, int tag);
   void receive_bytes(void* data, std::size_t bytes, int from, int tag);
+  void send_device_bytes(DevicePtr<const std::byte> data, std::size_t bytes, int to, int tag);
+  void receive_device_bytes(DevicePtr<std::byte> data, std::size_t bytes, int from, int tag);
 
   struct Pending;
   const Communicator& communicator_;

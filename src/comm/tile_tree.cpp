@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 
 namespace rankine {
@@ -197,8 +198,8 @@ void TileTree::plan(const BlockPartition& blocks) {
         const int arrived = take_slot();
         round.sends.push_back({partner, total_slot, level});
         round.receives.push_back({partner, arrived, level});
-        round.adds.push_back(is_left ? Add{total_slot, arrived, total_slot}
-                                     : Add{arrived, total_slot, total_slot});
+        round.adds.push_back(is_left ? Addition{total_slot, arrived, total_slot}
+                                     : Addition{arrived, total_slot, total_slot});
         released.push_back(arrived);
       }
       const std::size_t have = order.size();
@@ -237,60 +238,77 @@ void TileTree::sum_parts(std::span<const std::span<const T>> parts, std::span<T>
   RANKINE_ASSERT(values == static_cast<std::size_t>(local_count()) * m,
                  "TileTree::sum got " + std::to_string(values) + " values for " +
                      std::to_string(local_count()) + " local tiles of " + std::to_string(m));
+  if (count_ == 0) return std::fill(sum.begin(), sum.end(), T(0));
+  const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(partial_sums()) * m);
   combine(
-      [&](std::size_t leaf, std::span<T> into) {
-        tree_sum_parts(parts, local_count(), leaves_[leaf].begin - begin_, leaves_[leaf].end - begin_, into);
+      static_cast<std::int64_t>(m), sum.data(), partial.get(),
+      [&](const Leaf& leaf, T* into) {
+        tree_sum_parts(parts, local_count(), leaf.begin - begin_, leaf.end - begin_, std::span<T>(into, m));
       },
-      sum);
-}
-
-std::vector<TileTree::Block> TileTree::blocks() const {
-  std::vector<Block> out;
-  for (const Leaf& leaf : leaves_) out.push_back({leaf.begin - begin_, leaf.end - begin_});
-  return out;
+      [&](const T* left, const T* right, T* into) { add(left, right, into, m); });
 }
 
 template <class T>
-void TileTree::sum_blocks(std::span<const T> blocks, std::span<T> sum) const {
-  const std::size_t m = sum.size();
-  RANKINE_ASSERT(blocks.size() == leaves_.size() * m,
-                 "TileTree::sum_blocks got " + std::to_string(blocks.size()) + " values for " +
-                     std::to_string(leaves_.size()) + " blocks of " + std::to_string(m));
-  combine([&](std::size_t leaf, std::span<T> into) { std::copy_n(blocks.data() + leaf * m, m, into.data()); },
-          sum);
+void TileTree::sum_parts(const std::vector<kernels::Part<T>>& parts, DevicePtr<T> sum,
+                         DevicePtr<T> partial) const {
+  if (count_ == 0) return kernels::sum_parts(parts, 0, 0, sum);
+  std::int64_t m = 0;
+  for (const kernels::Part<T>& part : parts) m += part.width;
+  combine(
+      m, sum, partial,
+      [&](const Leaf& leaf, DevicePtr<T> into) {
+        kernels::sum_parts(parts, leaf.begin - begin_, leaf.end - begin_, into);
+      },
+      [&](DevicePtr<const T> left, DevicePtr<const T> right, DevicePtr<T> into) {
+        kernels::binary(kernels::Binary::add, kernels::Strided<3>::flat(m), left, right, into);
+      });
 }
 
-template <class T, class LeafSum>
-void TileTree::combine(const LeafSum& leaf_sum, std::span<T> sum) const {
-  const std::size_t m = sum.size();
-  if (count_ == 0 || m == 0) {
-    std::fill(sum.begin(), sum.end(), T(0));
-    return;
-  }
+namespace {
+template <class T>
+void send(Exchange& exchange, const T* values, std::int64_t m, int to, int tag) {
+  exchange.send(std::span<const T>(values, static_cast<std::size_t>(m)), to, tag);
+}
+template <class T>
+void send(Exchange& exchange, DevicePtr<T> values, std::int64_t m, int to, int tag) {
+  exchange.send(DevicePtr<const T>(values), m, to, tag);
+}
+template <class T>
+void receive(Exchange& exchange, T* values, std::int64_t m, int from, int tag) {
+  exchange.receive(std::span<T>(values, static_cast<std::size_t>(m)), from, tag);
+}
+template <class T>
+void receive(Exchange& exchange, DevicePtr<T> values, std::int64_t m, int from, int tag) {
+  exchange.receive(values, m, from, tag);
+}
+}  // namespace
+
+template <class Pointer, class LeafSum, class Add>
+void TileTree::combine(std::int64_t m, Pointer sum, Pointer partial, const LeafSum& leaf_sum,
+                       const Add& add) const {
+  if (m == 0) return;
   // The result takes shape where it is wanted, and all other partial sums beside it.
-  const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(slots_ - 1) * m);
   const auto slot = [&](int index) {
-    const auto before = static_cast<std::size_t>(index < result_slot_ ? index : index - 1);
-    return index == result_slot_ ? sum : std::span<T>(partial.get() + before * m, m);
+    return index == result_slot_ ? sum : partial + (index < result_slot_ ? index : index - 1) * m;
   };
-  for (std::size_t i = 0; i < leaves_.size(); ++i) leaf_sum(i, slot(leaves_[i].slot));
+  for (const Leaf& leaf : leaves_) leaf_sum(leaf, slot(leaf.slot));
   for (const Round& round : rounds_) {
     Exchange exchange(communicator_);
     for (const Message& message : round.receives)
-      exchange.receive(slot(message.slot), message.partner, message.tag);
-    for (const Message& message : round.sends) {
-      exchange.send(std::span<const T>(slot(message.slot)), message.partner, message.tag);
-    }
+      receive(exchange, slot(message.slot), m, message.partner, message.tag);
+    for (const Message& message : round.sends)
+      send(exchange, slot(message.slot), m, message.partner, message.tag);
     exchange.wait();
-    for (const Add& sum_of : round.adds) {
-      add(slot(sum_of.left).data(), slot(sum_of.right).data(), slot(sum_of.into).data(), m);
-    }
+    for (const Addition& sum_of : round.adds) add(slot(sum_of.left), slot(sum_of.right), slot(sum_of.into));
   }
 }
 
-template void TileTree::sum_parts<float>(std::span<const std::span<const float>>, std::span<float>) const;
-template void TileTree::sum_parts<double>(std::span<const std::span<const double>>, std::span<double>) const;
-template void TileTree::sum_blocks<float>(std::span<const float>, std::span<float>) const;
-template void TileTree::sum_blocks<double>(std::span<const double>, std::span<double>) const;
+#define RANKINE_INSTANTIATE(T)                                                                           \
+  template void TileTree::sum_parts<T>(std::span<const std::span<const T>>, std::span<T>) const;         \
+  template void TileTree::sum_parts<T>(const std::vector<kernels::Part<T>>&, DevicePtr<T>, DevicePtr<T>) \
+      const;
+RANKINE_INSTANTIATE(float)
+RANKINE_INSTANTIATE(double)
+#undef RANKINE_INSTANTIATE
 
 }  // namespace rankine

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/reductions.hpp"
 #include "src/comm/communicator.hpp"
 #include "src/comm/tiles.hpp"
 
@@ -52,15 +53,11 @@ class TileTree {
   template <class T>
   void sum_parts(std::span<const std::span<const T>> parts, std::span<T> sum) const;
 
-  /// The largest sub-trees inside this rank's range, as numbers [begin, end) counted from its first one: what
-  /// can be summed without the others.
-  struct Block {
-    std::int64_t begin, end;
-  };
-  std::vector<Block> blocks() const;
-  /// The rest of sum() for who has the sums of the blocks already, [blocks][m].
+  /// The same in device memory, where the sums are made too. `partial` has room for partial_sums() times the
+  /// values in `sum`.
   template <class T>
-  void sum_blocks(std::span<const T> blocks, std::span<T> sum) const;
+  void sum_parts(const std::vector<kernels::Part<T>>& parts, DevicePtr<T> sum, DevicePtr<T> partial) const;
+  std::int64_t partial_sums() const { return count_ == 0 ? 0 : slots_ - 1; }
 
   /// The sum of one value for each number.
   template <class T>
@@ -79,13 +76,13 @@ class TileTree {
     int slot;  // of the partial sum that is sent, or received into
     int tag;
   };
-  struct Add {
+  struct Addition {
     int left, right, into;
   };
   /// What happens between two waits: the messages, then the additions.
   struct Round {
     std::vector<Message> sends, receives;
-    std::vector<Add> adds;
+    std::vector<Addition> adds;
   };
   struct Leaf {
     std::int64_t begin, end;
@@ -93,9 +90,10 @@ class TileTree {
   };
 
   void plan(const BlockPartition& blocks);
-  /// The sum from those of the leaves, which `leaf_sum(leaf, into)` makes.
-  template <class T, class LeafSum>
-  void combine(const LeafSum& leaf_sum, std::span<T> sum) const;
+  /// The sum of m values from those of the leaves, which `leaf_sum(leaf, into)` makes; `add(left, right,
+  /// into)`. Pointer: to memory of the host or of the device.
+  template <class Pointer, class LeafSum, class Add>
+  void combine(std::int64_t m, Pointer sum, Pointer partial, const LeafSum& leaf_sum, const Add& add) const;
 
   const Communicator& communicator_;
   std::int64_t count_ = 0, begin_ = 0, end_ = 0;

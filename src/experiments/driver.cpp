@@ -12,7 +12,9 @@
 
 #include <fmt/format.h>
 
+#include "kernels/device_info.hpp"
 #include "kernels/error.hpp"
+#include "src/core/devices.hpp"
 #include "src/core/strings.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/xdmf.hpp"
@@ -232,6 +234,20 @@ std::vector<std::string> DeckRun::check_files(const Invocation& invocation) cons
                                  invocation.restart == "never", job_names());
 }
 
+/// InputError where the device has no room for the largest of the runs. Collective.
+void DeckRun::check_device() const {
+  const DeviceInfo device = device_info();
+  if (device.total_bytes == 0) return;  // the device is the host
+  const std::vector<std::string> devices = communicator_.all_gather_text(device.id);
+  double bytes = 0;
+  for (const Part& part : parts_) bytes = std::max(bytes, part.experiment->estimate().bytes_per_rank);
+  communicator_.together([&] {
+    require_device_memory(device, bytes,
+                          static_cast<int>(std::count(devices.begin(), devices.end(), device.id)),
+                          communicator_.rank());
+  });
+}
+
 int DeckRun::run(const Invocation& invocation, Log& log) {
   const std::string start = utc_now();
   const auto seconds_since = [](auto t) {
@@ -240,6 +256,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
   const auto began = std::chrono::steady_clock::now();
   const std::string path = output_of(invocation);
   output_ = path;
+  check_device();
   OutputClaim claim;
   ResultsWriter results;
   communicator_.on_root([&] {

@@ -83,6 +83,7 @@ class DeckRun {
   };
   /// `runs`: with the space that the outputs take.
   Files files(const Invocation& invocation, bool runs) const;
+  void check_device() const;
   void check_beside_checkpoints(std::span<const OutputFile> outputs, const std::string& results) const;
   std::string output_of(const Invocation& invocation) const;
   std::vector<std::pair<std::string, std::int64_t>> job_names() const;

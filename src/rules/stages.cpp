@@ -27,7 +27,7 @@ ParameterSet parameters_of(const Network& network, const ParameterSet& parameter
   return parameters.range(from, to);
 }
 
-/// A tensor's memory, for MPI, which reads or writes it on the host.
+/// A tensor's memory, for MPI.
 DevicePtr<std::byte> memory_of(const Tensor& x) {
   DevicePtr<std::byte> memory;
   dispatch_real(x.dtype(), "messages",
@@ -210,13 +210,10 @@ void StagedRule::deal(const RuleSetup& setup, const ParameterSet& parameters, co
 void StagedRule::send(const Tensor& values, int to, int tag) {
   Sent sent;
   sent.values = dense(values);
-  const auto size = static_cast<std::size_t>(byte_count(sent.values));
-  sent.bytes = HostRead<std::byte>(memory_of(sent.values), byte_count(sent.values));
   sent.exchange = std::make_unique<Exchange>(setup_->communicator);
-  const std::span<const std::byte> bytes(sent.bytes.get(), size);
-  sent.exchange->send(bytes, to, tag);
+  sent.exchange->send(DevicePtr<const std::byte>(memory_of(sent.values)), byte_count(sent.values), to, tag);
   ++messages_;
-  bytes_ += static_cast<double>(bytes.size());
+  bytes_ += static_cast<double>(byte_count(sent.values));
   sent_.push_back(std::move(sent));
 }
 
@@ -224,12 +221,9 @@ Tensor StagedRule::receive(Shape lead, const Shape& sample, int from, int tag) {
   for (const std::int64_t extent : sample) lead.push_back(extent);
   const Tensor x = Tensor::empty(lead, setup_->network->dtype());
   const Stopwatch waiting;
-  {
-    const HostWrite<std::byte> bytes(memory_of(x), byte_count(x));
-    Exchange exchange(setup_->communicator);
-    exchange.receive(std::span<std::byte>(bytes.get(), static_cast<std::size_t>(byte_count(x))), from, tag);
-    exchange.wait();
-  }
+  Exchange exchange(setup_->communicator);
+  exchange.receive(memory_of(x), byte_count(x), from, tag);
+  exchange.wait();
   waited_ += waiting.seconds();
   return x;
 }

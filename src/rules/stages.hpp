@@ -101,7 +101,6 @@ class StagedRule : public LearningRule {
  private:
   struct Sent {
     Tensor values;
-    HostRead<std::byte> bytes;  // of the values
     std::unique_ptr<Exchange> exchange;
   };
   std::deque<Sent> sent_;

@@ -46,24 +46,12 @@ class DistributedTileSum final : public TileSum {
   }
 
  private:
-  /// This rank's blocks are summed where they lie; what other ranks need goes through the host.
   template <class T>
   void sum_on_device(const std::vector<kernels::Part<T>>& parts, DevicePtr<T> total) const {
-    const std::vector<TileTree::Block> blocks = tree_.blocks();
-    if (tree_.rounds() == 0 && blocks.size() <= 1) {
-      const std::int64_t end = blocks.empty() ? 0 : blocks[0].end;
-      return kernels::sum_parts(parts, 0, end, total);
-    }
     std::int64_t m = 0;
     for (const kernels::Part<T>& part : parts) m += part.width;
-    const Tensor sums = Tensor::empty({static_cast<std::int64_t>(blocks.size()), m}, dtype_of<T>);
-    for (std::size_t i = 0; i < blocks.size(); ++i)
-      kernels::sum_parts(parts, blocks[i].begin, blocks[i].end,
-                         sums.data<T>() + static_cast<std::int64_t>(i) * m);
-    std::vector<T> on_host(static_cast<std::size_t>(sums.count())), all(static_cast<std::size_t>(m));
-    copy_to_host(on_host.data(), sums.data<T>(), sums.count());
-    tree_.sum_blocks(std::span<const T>(on_host), std::span<T>(all));
-    copy_to_device(total, all.data(), m);
+    const Tensor partial = Tensor::empty({tree_.partial_sums(), m}, dtype_of<T>);
+    tree_.sum_parts(parts, total, partial.data<T>());
   }
 
   TileTree tree_;

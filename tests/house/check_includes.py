@@ -30,6 +30,7 @@ HEADERS = [
     (r"Random123/.*", [r"kernels/random\.hpp$"], "Random123 only in kernels/random.hpp"),
     (r"(fftw3|cufft\w*|cublas\w*)\.h", [r"kernels/blas", r"kernels/fft"],
      "FFT and device libraries only in kernels/blas* and kernels/fft*"),
+    (r"cuda_\w+\.h", [r"kernels/device_info\.cpp$"], "CUDA's own interface only in kernels/device_info.cpp"),
 ]
 
 # Headers that no header for the host may lead to: they hold kernels.
@@ -50,7 +51,6 @@ BRIDGES = {
     "src/experiments": 1,
     "src/experts": 24,
     "src/nn": 4,
-    "src/rules": 3,
     "src/tensor": 1,
 }
 
@@ -194,6 +194,7 @@ def self_test():
         "kernels/bad_device.hpp": "#pragma once\n#if defined(KOKKOS_ENABLE_CUDA)\n#endif\n",
         "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
         "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
+        "kernels/bad_cuda.cpp": "#include <cuda_runtime_api.h>\n",
         "src/core/bad_random.cpp": "#include <Random123/philox.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',

@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/device_info.hpp"
 #include "src/comm/tile_tree.hpp"
+#include "src/tensor/ops.hpp"
 
 namespace rankine {
 namespace {
@@ -81,6 +83,30 @@ TYPED_TEST(TileTreeTest, SumHasTheBitsOfTheSerialTree) {
       const std::vector<std::span<const T>> parts{left, {}, right};
       tile_tree.sum_parts(std::span(parts), std::span<T>(of_parts));
       EXPECT_TRUE(same_bits(of_parts, expected)) << count << " tiles of " << m << " in parts";
+
+      // And in device memory, by way of pinned memory where MPI does not reach it.
+      const auto on_device = [](const std::vector<T>& v) {
+        return Tensor::from(v, {static_cast<std::int64_t>(v.size())});
+      };
+      const Tensor device_left = on_device(left), device_right = on_device(right);
+      const Tensor device_sum = Tensor::full({static_cast<std::int64_t>(m)}, dtype_of<T>, -1);
+      const Tensor partial =
+          Tensor::empty({tile_tree.partial_sums(), static_cast<std::int64_t>(m)}, dtype_of<T>);
+      const DeviceCounters before = device_counters();
+      const auto cut_width = static_cast<std::int64_t>(cut);
+      tile_tree.sum_parts(
+          std::vector<kernels::Part<T>>{{device_left.data<T>(), cut_width},
+                                        {device_right.data<T>(), static_cast<std::int64_t>(m) - cut_width}},
+          device_sum.data<T>(), partial.data<T>());
+      const DeviceCounters after = device_counters();
+      const std::int64_t copies =
+          after.host_reads - before.host_reads + after.host_writes - before.host_writes;
+      if (!kDeviceBuild) {
+        EXPECT_EQ(copies > 0, separate_memory() && tile_tree.rounds() > 0);
+      }
+      std::vector<T> of_device(m);
+      copy_to_host(of_device.data(), device_sum.data<T>(), static_cast<std::int64_t>(m));
+      EXPECT_TRUE(same_bits(of_device, expected)) << count << " tiles of " << m << " in device memory";
     }
   }
 }

@@ -40,6 +40,10 @@ with tempfile.TemporaryDirectory() as folder:
         check(len(report["self_test"]) == 6 and sum(test["seconds"] for test in report["self_test"]) < 60,
               str(report["self_test"]))
         check(report["mpi"]["ranks"] == ranks and report["mpi"]["thread_level"] != "single", str(report["mpi"]))
+        check(report["kokkos"]["backend"] and report["kokkos"]["threads"] > 0, str(report["kokkos"]))
+        check(report["mpi"]["device_pointers"].split(":")[0] in ("yes", "no"), str(report["mpi"]))
+        gpus = report["device"]["gpus_for_this_rank"]
+        check(report["device"]["name"] and (gpus > 0) == (report["device"]["memory_total"] is not None), str(report["device"]))
         check(report["disk"]["write_bytes_per_second"] > 0 and report["disk"]["free_bytes"] > 0, str(report["disk"]))
         check(report["python"]["python3"] and report["petsc"]["version"] and report["hdf5"]["version"], str(report))
         check(all(warning["remedy"] for warning in report["warnings"]), str(report["warnings"]))

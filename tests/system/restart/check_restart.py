@@ -2,8 +2,8 @@
 
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
-TEST is kills:<number>, failing:<number>, calls:<number>, ranks, signals, walltime, deck, damage, longer, groups, petsc, lock, data, making,
-evaluating, finished, or experiments. FAULTS is the library of io_faults.cpp.
+TEST is kills:<number>, failing:<number>, calls:<number>, ranks, signals, device, walltime, deck, damage, longer, groups, petsc, lock,
+data, making, evaluating, finished, or experiments. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -349,6 +349,21 @@ def test_signals():
         expect(0, run(2, "--restart", "auto"))
         compare()
     print(f"longest time from a signal to the end {slowest:.2f} s")
+
+
+def test_device():
+    """A device that fails in a step, by an exception of Kokkos or by its abort(): one message, and a checkpoint to go on from."""
+    expect(0, run(1, "--output", "whole.h5"))
+    for ranks, launch in ((2, "3000"), (1, "abort:3000")):
+        fresh()
+        text = expect(3, run(ranks, RANKINE_FAIL_LAUNCH=launch))
+        said = re.findall(r"^rankine: error: .*the device failed in launch '\S+'.*: RANKINE_FAIL_LAUNCH is set; .*--restart auto", text, re.M)
+        assert len(said) == text.count("rankine: error:") == 1, text
+        assert checkpoints(), text
+        assert "going on from" in expect(0, run(ranks, "--restart", "auto"))
+        compare()
+    refused = expect(1, run(1, RANKINE_FAIL_LAUNCH="soon"))
+    assert "RANKINE_FAIL_LAUNCH: 'soon'" in refused, refused
 
 
 def test_groups():
