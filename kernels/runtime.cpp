@@ -214,8 +214,9 @@ int backend_concurrency() {
   return static_cast<int>(ExecutionSpace().concurrency());
 }
 
-ScopedRegion::ScopedRegion(const std::string& name) { Kokkos::Profiling::pushRegion(name); }
-ScopedRegion::~ScopedRegion() { Kokkos::Profiling::popRegion(); }
+bool tools_are_loaded() { return Kokkos::Profiling::profileLibraryLoaded(); }
+void push_tool_region(const std::string& name) { Kokkos::Profiling::pushRegion(name); }
+void pop_tool_region() { Kokkos::Profiling::popRegion(); }
 
 namespace {
 

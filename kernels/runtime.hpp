@@ -33,14 +33,10 @@ void at_kokkos_end(std::function<void()> work);
 std::string backend_name();
 int backend_concurrency();
 
-/// A named interval for Kokkos Tools.
-class ScopedRegion {
- public:
-  explicit ScopedRegion(const std::string& name);
-  ~ScopedRegion();
-  ScopedRegion(const ScopedRegion&) = delete;
-  ScopedRegion& operator=(const ScopedRegion&) = delete;
-};
+/// Whether a tool listens to Kokkos, and named intervals for it.
+bool tools_are_loaded();
+void push_tool_region(const std::string& name);
+void pop_tool_region();
 
 /// Device memory, aligned to 64 bytes. Throws std::bad_alloc or what Kokkos throws where there is none.
 DevicePtr<std::byte> device_allocate(std::size_t bytes);

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -17,6 +20,7 @@
 #include "src/experiments/driver.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/provenance.hpp"
+#include "src/tensor/regions.hpp"
 
 namespace rankine::cli {
 namespace {
@@ -24,6 +28,23 @@ namespace {
 std::vector<const RegistryBase*> all_tables(const ProgramTables& tables) {
   std::vector<const RegistryBase*> all{&tables.experiments};
   all.insert(all.end(), tables.others.begin(), tables.others.end());
+  return all;
+}
+
+class PetscLogWatcher final : public RegionWatcher {
+ public:
+  void begin(std::size_t region) override { log_.begin(region); }
+  void end(std::size_t region) override { log_.end(region); }
+  void flops(double count) override { log_.flops(count); }
+
+ private:
+  PetscLog log_{region_names()};
+};
+
+std::vector<std::unique_ptr<RegionWatcher>> region_watchers() {
+  std::vector<std::unique_ptr<RegionWatcher>> all;
+  if (auto tools = kokkos_tools_watcher()) all.push_back(std::move(tools));
+  if (PetscLog::active()) all.push_back(std::make_unique<PetscLogWatcher>());
   return all;
 }
 
@@ -66,6 +87,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
       log.text(run.dry_run_text());
     } else {
       Console::work_begins();
+      const RegionWatch watch(region_watchers());
       exit_code = run.run(invocation, log);
       for (const std::string& option : petsc->unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");

@@ -23,6 +23,7 @@ Tensor row_sum(const Tensor& x) { return sum(x, {x.rank() - 1}, true); }
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
+  const Region<"softmax"> region;
   const std::int64_t n = row_length(x, "softmax");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
@@ -45,6 +46,7 @@ Tensor softmax(const Tensor& x) {
 }
 
 Tensor log_softmax(const Tensor& x) {
+  const Region<"log_softmax"> region;
   const std::int64_t n = row_length(x, "log_softmax");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
@@ -60,6 +62,7 @@ Tensor log_softmax(const Tensor& x) {
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing) {
+  const Region<"cross_entropy"> region;
   const std::int64_t n = row_length(logits, "cross_entropy");
   Shape rows = logits.shape();
   rows.erase(rows.rank() - 1);
