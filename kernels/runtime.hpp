@@ -38,6 +38,9 @@ bool tools_are_loaded();
 void push_tool_region(const std::string& name);
 void pop_tool_region();
 
+/// What RANKINE_KERNELS says: "tuned" or "portable". A device has portable bodies only.
+std::string kernel_choice();
+
 /// Device memory, aligned to 64 bytes. Throws std::bad_alloc or what Kokkos throws where there is none.
 DevicePtr<std::byte> device_allocate(std::size_t bytes);
 void device_free(DevicePtr<std::byte> memory);
@@ -83,6 +86,7 @@ void count_host_access();
 ///                                   message with the block and the byte, and a stack
 ///   RANKINE_LAUNCH_ORDER=reversed   or `shuffled`: independent blocks run in another order
 ///   RANKINE_LAUNCH_DEFERRED=1       launches wait for the next fence or copy
+///   RANKINE_KERNELS=portable        every operation of dispatch.hpp takes its portable body
 enum class LaunchOrder { natural, reversed, shuffled };
 
 }  // namespace rankine

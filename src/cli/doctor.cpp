@@ -326,8 +326,10 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                       {"cores_for_the_ranks_here", cores_here},
                       {"ranks_here", here},
                       {"vector_bytes", build.vector_bytes}};
-  out["kokkos"] = {
-      {"version", build.kokkos}, {"backend", backend_name()}, {"threads", backend_concurrency()}};
+  out["kokkos"] = {{"version", build.kokkos},
+                   {"backend", backend_name()},
+                   {"threads", backend_concurrency()},
+                   {"kernels", kernel_choice()}};
   out["petsc"] = {{"version", PetscSession::version()}};
   out["hdf5"] = {{"version", build.hdf5},
                  {"parallel", hdf5::parallel_library()},
