@@ -40,6 +40,7 @@ Tensor softmax(const Tensor& x) {
       using T = decltype(zero);
       kernels::softmax_backward<T>(p.count() / n, n, p.data<T>(), dy.data<T>(), dx.data<T>());
     });
+    count_cost("softmax_backward", {0, 3 * bytes_of(dx)});
     return {dx};
   };
   return apply_op("softmax", {x}, y, vjp, {.cost = row_cost(x), .save_outputs = true});
@@ -89,6 +90,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
                                            label.data<std::int32_t>(), smoothing, dloss.data<T>(),
                                            dx.data<T>());
       });
+      count_cost("cross_entropy_backward", {0, 2 * bytes_of(dx)});
       return {dx};
     }
     Tensor q = Tensor::full(in.shape(), in.dtype(), smoothing / static_cast<double>(n));
