@@ -1,6 +1,7 @@
 // Each operation that has a portable body beside the host's tuned one, through the ops that use it.
+#include <algorithm>
+#include <cmath>
 #include <functional>
-#include <numeric>
 
 #include "kernels/dispatch.hpp"
 #include "src/nn/conv.hpp"
@@ -63,7 +64,7 @@ class Dispatch : public ::testing::TestWithParam<DType> {
     op({{2, 3, 10}}, [&](const List& x) { return cross_entropy(x[0], labels, 0.1); });
     const TileGrid grid(6, 8, 2, 2);
     const auto spectrum = std::make_shared<TileSpectrum>(TilePartition(grid, 1, 0), local_tile_sum(4), 2, 3);
-    op({{4, 3, 2, 3, 4}, {2, 5, 2, 6}, {4, 5, 2}, {4, 5}},
+    op({{4, 3, 2, 3, 4}, {2, 5, 2, 12}, {4, 5, 2}, {4, 5}},
        [&](const List& x) { return fourier_layer(x[0], x[1], x[2], x[3], true, spectrum); });
     op({{4, 3, 2, 3, 4}, {4, 9, 2}, {4, 9}, {4, 3, 9}, {4, 3}},
        [](const List& x) { return projection_head(x[0], x[1], x[2], x[3], x[4]); });
@@ -77,7 +78,7 @@ class Dispatch : public ::testing::TestWithParam<DType> {
   std::vector<double> results_;
 };
 
-TEST_P(Dispatch, PortableBodiesHaveTheBitsOfTheTunedOnes) {
+TEST_P(Dispatch, PortableBodiesAgreeWithTheTunedOnes) {
   auto& table = kernels::dispatch_table;
   for (const auto& entry : table) ASSERT_FALSE(entry.portable) << "run this without RANKINE_KERNELS";
   const std::vector<double> tuned = all();
@@ -88,9 +89,13 @@ TEST_P(Dispatch, PortableBodiesHaveTheBitsOfTheTunedOnes) {
     entry.portable = false;
     EXPECT_GT(entry.portable_runs, before) << entry.name << " was not asked for";
     ASSERT_EQ(portable.size(), tuned.size());
-    std::size_t different = 0;
-    for (std::size_t i = 0; i < tuned.size(); ++i) different += portable[i] != tuned[i];
-    EXPECT_EQ(different, 0U) << entry.name << ", of " << tuned.size();
+    double difference = 0;
+    for (std::size_t i = 0; i < tuned.size(); ++i)
+      difference = std::max(difference, std::abs(portable[i] - tuned[i]));
+    // Sums of at most 100 products of numbers below 1, which the host adds in lanes.
+    const bool other_order = entry.name == std::string("conv_backward_weights");
+    const double eps = GetParam() == DType::f32 ? 0x1p-23 : 0x1p-52;
+    EXPECT_LE(difference, other_order ? 100 * eps : 0) << entry.name;
   }
 }
 
