@@ -1,6 +1,7 @@
 #include "kernels/row_ops.hpp"
 
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/reduce.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/softmax.hpp"
@@ -118,11 +119,11 @@ struct CrossEntropyBackward {
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T* p = probabilities.at(r * n);
     T* to = dx.at(r * n);
-    const T d = dloss[r], even = s / static_cast<T>(n), taken = d * (1 - s);
+    const T d = dloss[r], even = s / static_cast<T>(n), taken = 1 - s;
     const std::int64_t here = label[r];
     group.each(n, [=](std::int64_t i) {
       const T v = d * (p[i] - even);
-      to[i] = i == here ? v - taken : v;
+      to[i] = i == here ? multiply_add(-d, taken, v) : v;  // rounded once, as on the host
     });
   }
 #if !RANKINE_ON_DEVICE
