@@ -784,9 +784,9 @@ void conv_backward_weights_portable(const ConvExtents& e, Index shards, DevicePt
 template <class T>
 void conv_forward(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> w,
                   Index w_step, DevicePtr<const T> bias, Index bias_step, DevicePtr<T> y) {
-#if RANKINE_ON_DEVICE
-  conv_forward_portable(e, shards, x, w, w_step, bias, bias_step, y);
-#else
+  if (runs_portable(Tuned::conv_forward))
+    return conv_forward_portable(e, shards, x, w, w_step, bias, bias_step, y);
+#if !RANKINE_ON_DEVICE
   host_blocks("conv_forward", shards * e.batch,
               ConvForwardImage<T>{e, ++launches, w_step, bias_step, x, w, bias, y});
 #endif
@@ -795,9 +795,9 @@ void conv_forward(const ConvExtents& e, Index shards, DevicePtr<const T> x, Devi
 template <class T>
 void conv_backward_data(const ConvExtents& e, Index shards, DevicePtr<const T> dy, DevicePtr<const T> w,
                         Index w_step, DevicePtr<T> dx) {
-#if RANKINE_ON_DEVICE
-  conv_backward_data_portable(e, shards, dy, w, w_step, dx);
-#else
+  if (runs_portable(Tuned::conv_backward_data))
+    return conv_backward_data_portable(e, shards, dy, w, w_step, dx);
+#if !RANKINE_ON_DEVICE
   host_blocks("conv_backward_data", shards * e.batch,
               ConvBackwardDataImage<T>{e, ++launches, w_step, dy, w, dx});
 #endif
@@ -811,9 +811,9 @@ Index conv_weights_workspace(const ConvExtents& e, Index shards) {
 template <class T>
 void conv_backward_weights(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> dy,
                            DevicePtr<T> dw, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  conv_backward_weights_portable(e, shards, x, dy, dw, work);
-#else
+  if (runs_portable(Tuned::conv_backward_weights))
+    return conv_backward_weights_portable(e, shards, x, dy, dw, work);
+#if !RANKINE_ON_DEVICE
   const BatchParts parts = parts_of(e);
   ConvExtents most = e;
   most.batch = std::min(e.batch, kWeightImages);

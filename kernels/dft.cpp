@@ -98,7 +98,7 @@ void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channel
   const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
 #if !RANKINE_ON_DEVICE
   const std::int64_t units = waves.tiles * batch;
-  if (units >= backend_concurrency()) {
+  if (units >= backend_concurrency() && !runs_portable(Tuned::analyse)) {
     const AnalyseUnit<T> body{batch,         channels,      rows, columns, nt,  nx,
                               waves.along_t, waves.along_x, u,    s,       work};
     worker_units("fourier.analyse", units, worker_count(units), body);

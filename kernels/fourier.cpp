@@ -386,9 +386,8 @@ void gelu(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
 
 template <class T>
 void mix_modes(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr<const T> x, DevicePtr<T> y) {
-#if RANKINE_ON_DEVICE
-  mix_modes_portable(shape, w, x, y);
-#else
+  if (runs_portable(Tuned::mix_modes)) return mix_modes_portable(shape, w, x, y);
+#if !RANKINE_ON_DEVICE
   host_blocks("fourier.mix_modes", shape.out, MixChannel<T, mix_modes<T>>{shape, w, x, y});
 #endif
 }
@@ -399,9 +398,9 @@ void mix_modes_portable(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr
 template <class T>
 void mix_modes_backward_input(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr<const T> dy,
                               DevicePtr<T> dx) {
-#if RANKINE_ON_DEVICE
-  mix_modes_backward_input_portable(shape, w, dy, dx);
-#else
+  if (runs_portable(Tuned::mix_modes_backward_input))
+    return mix_modes_backward_input_portable(shape, w, dy, dx);
+#if !RANKINE_ON_DEVICE
   host_blocks("fourier.mix_modes_backward_input", shape.in,
               MixChannel<T, mix_modes_backward_input<T>>{shape, w, dy, dx});
 #endif
@@ -414,9 +413,9 @@ void mix_modes_backward_input_portable(const ModeMixing& shape, DevicePtr<const 
 template <class T>
 void mix_modes_backward_weight(const ModeMixing& shape, DevicePtr<const T> x, DevicePtr<const T> dy,
                                DevicePtr<T> dw) {
-#if RANKINE_ON_DEVICE
-  mix_modes_backward_weight_portable(shape, x, dy, dw);
-#else
+  if (runs_portable(Tuned::mix_modes_backward_weight))
+    return mix_modes_backward_weight_portable(shape, x, dy, dw);
+#if !RANKINE_ON_DEVICE
   host_blocks("fourier.mix_modes_backward_weight", shape.in,
               MixChannel<T, mix_modes_backward_weight<T>>{shape, x, dy, dw});
 #endif
@@ -514,53 +513,33 @@ void head_backward_portable(const HeadBackward<T>& b, DevicePtr<T> work) {
   scale_by("head.gelu_backward", outer, b.dz, DevicePtr<const T>(slope));
 }
 
-#if RANKINE_ON_DEVICE
+namespace {
+
+template <class T>
+bool forward_is_portable(const PointwiseForward<T>& f) {
+  return runs_portable(Tuned::pointwise_forward) || !f.waves || !enough_units(f.shape);
+}
+template <class T>
+bool backward_is_portable(const PointwiseBackward<T>& b) {
+  return runs_portable(Tuned::pointwise_backward) || !enough_units(b.shape);
+}
+
+}  // namespace
+
 template <class T>
 std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
+#if !RANKINE_ON_DEVICE
+  const PointwiseShape& s = f.shape;
+  if (!forward_is_portable(f))
+    return worker_count(s.tiles * s.batch) * SynthesisUnit<T>(f.waves, transform, s.batch, s.out).scratch();
+#endif
   return pointwise_forward_portable_work(f, transform);
 }
 template <class T>
 void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transform, DevicePtr<T> work) {
-  pointwise_forward_portable(f, transform, work);
-}
-template <class T>
-std::int64_t pointwise_backward_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform) {
-  return pointwise_backward_portable_work(b, transform);
-}
-template <class T>
-void pointwise_backward(const PointwiseBackward<T>& b, const TileWaves<T>& transform, DevicePtr<T> work) {
-  pointwise_backward_portable(b, transform, work);
-}
-template <class T>
-std::int64_t head_forward_work(const Head<T>& head) {
-  return head_forward_portable_work(head);
-}
-template <class T>
-void head_forward(const Head<T>& head, DevicePtr<T> y, DevicePtr<T> work) {
-  head_forward_portable(head, y, work);
-}
-template <class T>
-std::int64_t head_backward_work(const HeadBackward<T>& b) {
-  return head_backward_portable_work(b);
-}
-template <class T>
-void head_backward(const HeadBackward<T>& b, DevicePtr<T> work) {
-  head_backward_portable(b, work);
-}
-#else
-template <class T>
-std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
+  if (forward_is_portable(f)) return pointwise_forward_portable(f, transform, work);
+#if !RANKINE_ON_DEVICE
   const PointwiseShape& s = f.shape;
-  if (!f.waves || !enough_units(s)) return pointwise_forward_portable_work(f, transform);
-  return worker_count(s.tiles * s.batch) * SynthesisUnit<T>(f.waves, transform, s.batch, s.out).scratch();
-}
-template <class T>
-void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transform, DevicePtr<T> work) {
-  const PointwiseShape& s = f.shape;
-  if (!f.waves || !enough_units(s)) {
-    pointwise_forward_portable(f, transform, work);
-    return;
-  }
   const std::int64_t units = s.tiles * s.batch;
   const PointwiseForwardUnit<T> body{s,
                                      f.x,
@@ -572,45 +551,60 @@ void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transfo
                                      f.y,
                                      work};
   worker_units("fourier.pointwise_forward", units, worker_count(units), body);
+#endif
 }
 template <class T>
 std::int64_t pointwise_backward_work(const PointwiseBackward<T>& b, const TileWaves<T>& transform) {
-  if (!enough_units(b.shape)) return pointwise_backward_portable_work(b, transform);
-  return worker_count(b.shape.tiles * b.shape.batch) * unit_of(b, transform, DevicePtr<T>()).scratch();
+#if !RANKINE_ON_DEVICE
+  if (!backward_is_portable(b))
+    return worker_count(b.shape.tiles * b.shape.batch) * unit_of(b, transform, DevicePtr<T>()).scratch();
+#endif
+  return pointwise_backward_portable_work(b, transform);
 }
 template <class T>
 void pointwise_backward(const PointwiseBackward<T>& b, const TileWaves<T>& transform, DevicePtr<T> work) {
-  if (!enough_units(b.shape)) {
-    pointwise_backward_portable(b, transform, work);
-    return;
-  }
+  if (backward_is_portable(b)) return pointwise_backward_portable(b, transform, work);
+#if !RANKINE_ON_DEVICE
   const std::int64_t units = b.shape.tiles * b.shape.batch;
   worker_units("fourier.pointwise_backward", units, worker_count(units), unit_of(b, transform, work));
+#endif
 }
 template <class T>
 std::int64_t head_forward_work(const Head<T>& head) {
+#if !RANKINE_ON_DEVICE
   const HeadForwardUnit<T> body{HeadViews<T>(head), {}, {}};
-  return worker_count(head.tiles * head.batch * body.h.blocks()) * body.scratch();
+  if (!runs_portable(Tuned::head_forward))
+    return worker_count(head.tiles * head.batch * body.h.blocks()) * body.scratch();
+#endif
+  return head_forward_portable_work(head);
 }
 template <class T>
 void head_forward(const Head<T>& head, DevicePtr<T> y, DevicePtr<T> work) {
+  if (runs_portable(Tuned::head_forward)) return head_forward_portable(head, y, work);
+#if !RANKINE_ON_DEVICE
   const HeadForwardUnit<T> body{HeadViews<T>(head), y, work};
   const std::int64_t units = head.tiles * head.batch * body.h.blocks();
   worker_units("head.forward", units, worker_count(units), body);
+#endif
 }
 template <class T>
 std::int64_t head_backward_work(const HeadBackward<T>& b) {
+#if !RANKINE_ON_DEVICE
   const HeadBackwardUnit<T> body{HeadViews<T>(b.head), {}, {}, {}, {}, {}, {}, {}};
-  return worker_count(b.head.tiles * b.head.batch) * body.scratch();
+  if (!runs_portable(Tuned::head_backward)) return worker_count(b.head.tiles * b.head.batch) * body.scratch();
+#endif
+  return head_backward_portable_work(b);
 }
 template <class T>
 void head_backward(const HeadBackward<T>& b, DevicePtr<T> work) {
+  if (runs_portable(Tuned::head_backward)) return head_backward_portable(b, work);
+#if !RANKINE_ON_DEVICE
   const HeadBackwardUnit<T> body{HeadViews<T>(b.head), b.dy,          b.dz, b.weight1_parts, b.bias1_parts,
                                  b.weight2_parts,      b.bias2_parts, work};
   const std::int64_t units = b.head.tiles * b.head.batch;
   worker_units("head.backward", units, worker_count(units), body);
-}
 #endif
+}
 
 #define RANKINE_FOURIER(T)                                                                                   \
   template void gelu(std::int64_t, DevicePtr<const T>, DevicePtr<T>);                                        \

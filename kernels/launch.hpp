@@ -10,6 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/dispatch.hpp"
 #include "kernels/launch_state.hpp"
 #include "kernels/portability.hpp"
 
@@ -65,6 +66,13 @@ struct List {
   KOKKOS_FORCEINLINE_FUNCTION T& operator[](int i) { return v[i]; }
   KOKKOS_FORCEINLINE_FUNCTION const T& operator[](int i) const { return v[i]; }
 };
+
+/// Whether a call of `operation` takes its portable body, the only one that a device has.
+inline bool runs_portable(Tuned operation) {
+  DispatchEntry& entry = dispatch_table[static_cast<std::size_t>(operation)];
+  if (entry.portable) ++entry.portable_runs;
+  return RANKINE_ON_DEVICE || entry.portable;
+}
 
 /// Elements that a block of the host takes at once: fixed, so that results do not depend on threads.
 inline constexpr std::int64_t kChunk = 16384;

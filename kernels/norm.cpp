@@ -994,9 +994,9 @@ void channel_moments_portable(const ChannelExtents& e, bool to_be_added, DeviceP
 template <class T>
 void channel_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
                      DevicePtr<double> moments, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  channel_moments_portable(e, to_be_added, x, moments, work);
-#else
+  if (runs_portable(Tuned::channel_moments))
+    return channel_moments_portable(e, to_be_added, x, moments, work);
+#if !RANKINE_ON_DEVICE
   const Piece piece(e);
   if (e.space > 1)
     host_blocks("channel_moments", e.shards * piece.pieces,
@@ -1030,9 +1030,8 @@ void channel_affine_portable(const ChannelExtents& e, DevicePtr<const T> x, Chan
 template <class T>
 void channel_affine(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
                     ChannelNumbers<T> term, DevicePtr<T> y) {
-#if RANKINE_ON_DEVICE
-  channel_affine_portable(e, x, factor, term, y);
-#else
+  if (runs_portable(Tuned::channel_affine)) return channel_affine_portable(e, x, factor, term, y);
+#if !RANKINE_ON_DEVICE
   const Piece piece(e);
   host_blocks("channel_affine", e.shards * piece.pieces,
               AffineOfPiece<T>{Extents(e), piece, x, factor.data, term.data, factor.step, term.step, y});
@@ -1054,9 +1053,9 @@ template <class T>
 void channel_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        DevicePtr<const double> mean, DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
                        DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<double> sums, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  channel_norm_sums_portable(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
-#else
+  if (runs_portable(Tuned::channel_norm_sums))
+    return channel_norm_sums_portable(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+#if !RANKINE_ON_DEVICE
   const Piece piece(e);
   if (e.space > 1)
     host_blocks("channel_norm_sums", e.shards * piece.pieces,
@@ -1080,9 +1079,9 @@ void channel_norm_backward(const ChannelExtents& e, DevicePtr<const T> x, Device
                            DevicePtr<const double> mean, DevicePtr<const double> inverse,
                            ChannelNumbers<T> gamma, DevicePtr<const double> sums,
                            DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  channel_norm_backward_portable(e, x, dy, mean, inverse, gamma, sums, count, dx, work);
-#else
+  if (runs_portable(Tuned::channel_norm_backward))
+    return channel_norm_backward_portable(e, x, dy, mean, inverse, gamma, sums, count, dx, work);
+#if !RANKINE_ON_DEVICE
   const Piece piece(e);
   backward_coefficients(e, mean, inverse, gamma, sums, count, work);
   host_blocks(
@@ -1108,9 +1107,9 @@ void row_norm_forward_portable(const RowNormExtents& e, T epsilon, DevicePtr<con
 template <class T>
 void row_norm_forward(const RowNormExtents& e, T epsilon, DevicePtr<const T> x, ChannelNumbers<T> gamma,
                       ChannelNumbers<T> beta, DevicePtr<T> y, DevicePtr<T> mean, DevicePtr<T> inverse) {
-#if RANKINE_ON_DEVICE
-  row_norm_forward_portable(e, epsilon, x, gamma, beta, y, mean, inverse);
-#else
+  if (runs_portable(Tuned::row_norm_forward))
+    return row_norm_forward_portable(e, epsilon, x, gamma, beta, y, mean, inverse);
+#if !RANKINE_ON_DEVICE
   if (e.rows == 0) return;
   const RowParts parts(e);
   host_blocks("row_norm_forward", e.shards * parts.parts,
@@ -1148,9 +1147,9 @@ template <class T>
 void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
                        DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  row_norm_backward_portable(e, x, dy, gamma, mean, inverse, dx, dgamma, dbeta, work);
-#else
+  if (runs_portable(Tuned::row_norm_backward))
+    return row_norm_backward_portable(e, x, dy, gamma, mean, inverse, dx, dgamma, dbeta, work);
+#if !RANKINE_ON_DEVICE
   const RowParts parts(e);
   const PartSums<T> sums(e, parts, dgamma, dbeta, work);
   host_blocks("row_norm_backward", e.shards * parts.parts,

@@ -171,9 +171,8 @@ struct PieceSums {
 template <class F, class T>
 void sums_by_part(const char* name, const PartPieces& p, DevicePtr<const T> x, DevicePtr<double> work,
                   DevicePtr<double> out) {
-#if RANKINE_ON_DEVICE
-  sums_portable<F>(name, p, x, work, out);
-#else
+  if (runs_portable(Tuned::sums_by_part)) return sums_portable<F>(name, p, x, work, out);
+#if !RANKINE_ON_DEVICE
   host_blocks(name, (p.pieces + kPiecesPerBlock - 1) / kPiecesPerBlock,
               PieceSums<F, T>{p.pieces, p.begin, p.end, x, work});
   sum_pieces(name, p, work, out);

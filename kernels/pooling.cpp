@@ -424,9 +424,8 @@ void max_pool_forward_portable(const PoolExtents& e, DevicePtr<const T> x, Devic
 }
 template <class T, class Tap>
 void max_pool_forward(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<T> y, DevicePtr<Tap> tap) {
-#if RANKINE_ON_DEVICE
-  max_pool_forward_portable(e, x, y, tap);
-#else
+  if (runs_portable(Tuned::max_pool_forward)) return max_pool_forward_portable(e, x, y, tap);
+#if !RANKINE_ON_DEVICE
   const Planes planes(e);
   host_blocks("max_pool", planes.units, MaxPoolPlanes<T, Tap>{planes, x, y, tap});
 #endif
@@ -439,9 +438,8 @@ void pick_taps_portable(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<co
 }
 template <class T, class Tap>
 void pick_taps(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<const Tap> tap, DevicePtr<T> y) {
-#if RANKINE_ON_DEVICE
-  pick_taps_portable(e, x, tap, y);
-#else
+  if (runs_portable(Tuned::pick_taps)) return pick_taps_portable(e, x, tap, y);
+#if !RANKINE_ON_DEVICE
   const Planes planes(e);
   host_blocks("pick_taps", planes.units, PickTapsPlanes<T, Tap>{planes, x, tap, y});
 #endif
@@ -454,9 +452,8 @@ void place_taps_portable(const PoolExtents& e, DevicePtr<const T> dy, DevicePtr<
 }
 template <class T, class Tap>
 void place_taps(const PoolExtents& e, DevicePtr<const T> dy, DevicePtr<const Tap> tap, DevicePtr<T> dx) {
-#if RANKINE_ON_DEVICE
-  place_taps_portable(e, dy, tap, dx);
-#else
+  if (runs_portable(Tuned::place_taps)) return place_taps_portable(e, dy, tap, dx);
+#if !RANKINE_ON_DEVICE
   const Planes planes(e);
   host_blocks("place_taps", planes.units, PlaceTapsPlanes<T, Tap>{planes, dy, tap, dx});
 #endif
@@ -468,9 +465,8 @@ void sum_pool_forward_portable(const PoolExtents& e, T factor, DevicePtr<const T
 }
 template <class T>
 void sum_pool_forward(const PoolExtents& e, T factor, DevicePtr<const T> x, DevicePtr<T> y) {
-#if RANKINE_ON_DEVICE
-  sum_pool_forward_portable(e, factor, x, y);
-#else
+  if (runs_portable(Tuned::sum_pool_forward)) return sum_pool_forward_portable(e, factor, x, y);
+#if !RANKINE_ON_DEVICE
   const Planes planes(e);
   host_blocks("sum_pool", planes.units, SumPoolPlanes<T>{planes, factor, x, y});
 #endif
@@ -482,9 +478,8 @@ void sum_pool_backward_portable(const PoolExtents& e, T factor, DevicePtr<const 
 }
 template <class T>
 void sum_pool_backward(const PoolExtents& e, T factor, DevicePtr<const T> dy, DevicePtr<T> dx) {
-#if RANKINE_ON_DEVICE
-  sum_pool_backward_portable(e, factor, dy, dx);
-#else
+  if (runs_portable(Tuned::sum_pool_backward)) return sum_pool_backward_portable(e, factor, dy, dx);
+#if !RANKINE_ON_DEVICE
   const Planes planes(e);
   host_blocks("sum_pool_backward", planes.units, SumPoolBackwardPlanes<T>{planes, factor, dy, dx});
 #endif

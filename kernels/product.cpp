@@ -357,6 +357,7 @@ struct ColumnSums {
 
 template <class T>
 void product(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T> b, T beta, DevicePtr<T> c) {
+  if (runs_portable(Tuned::product)) return product_portable(p, alpha, a, b, beta, c);
   launch(p, alpha, a, b, beta, c);
 }
 template <class T>

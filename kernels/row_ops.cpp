@@ -1,6 +1,7 @@
 #include "kernels/row_ops.hpp"
 
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/reduce.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/softmax.hpp"
@@ -8,7 +9,6 @@
 namespace rankine::kernels {
 namespace {
 
-#if RANKINE_ON_DEVICE
 // y = exp(x - top), whose sum it returns.
 template <class T, class Group>
 RANKINE_KERNEL T shifted_exp(const Group& group, std::int64_t n, T top, const T* x, T* y) {
@@ -19,7 +19,6 @@ template <class T, class Group>
 RANKINE_KERNEL T largest(const Group& group, std::int64_t n, const T* x) {
   return group.template max<T>(n, [=](std::int64_t i) { return x[i]; });
 }
-#endif
 
 // On the host the bodies below hand whole blocks of rows to kernels/softmax.hpp.
 template <class T>
@@ -27,7 +26,6 @@ struct Softmax {
   std::int64_t n;
   View<const T> x;
   View<T> y;
-#if RANKINE_ON_DEVICE
   template <class Group>
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T* from = x.at(r * n);
@@ -35,7 +33,7 @@ struct Softmax {
     const T factor = 1 / shifted_exp(group, n, largest(group, n, from), from, to);
     group.each(n, [=](std::int64_t i) { to[i] *= factor; });
   }
-#else
+#if !RANKINE_ON_DEVICE
   void operator()(std::int64_t first, std::int64_t count) const {
     softmax_forward(count, n, x.at(first * n), y.at(first * n));
   }
@@ -47,7 +45,6 @@ struct SoftmaxBackward {
   std::int64_t n;
   View<const T> y, dy;
   View<T> dx;
-#if RANKINE_ON_DEVICE
   template <class Group>
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T *p = y.at(r * n), *d = dy.at(r * n);
@@ -55,7 +52,7 @@ struct SoftmaxBackward {
     const T inner = group.template sum<T>(n, [=](std::int64_t i) { return p[i] * d[i]; });
     group.each(n, [=](std::int64_t i) { to[i] = p[i] * (d[i] - inner); });
   }
-#else
+#if !RANKINE_ON_DEVICE
   void operator()(std::int64_t first, std::int64_t count) const {
     softmax_backward(count, n, y.at(first * n), dy.at(first * n), dx.at(first * n));
   }
@@ -67,7 +64,6 @@ struct LogSoftmax {
   std::int64_t n;
   View<const T> x;
   View<T> y;
-#if RANKINE_ON_DEVICE
   template <class Group>
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T* from = x.at(r * n);
@@ -76,7 +72,7 @@ struct LogSoftmax {
     const T log_sum = std::log(shifted_exp(group, n, top, from, to)) + top;
     group.each(n, [=](std::int64_t i) { to[i] = from[i] - log_sum; });
   }
-#else
+#if !RANKINE_ON_DEVICE
   void operator()(std::int64_t first, std::int64_t count) const {
     log_softmax_forward(count, n, x.at(first * n), y.at(first * n));
   }
@@ -90,7 +86,6 @@ struct CrossEntropy {
   View<const T> x;
   View<const std::int32_t> label;
   View<T> loss, probabilities;
-#if RANKINE_ON_DEVICE
   template <class Group>
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T* from = x.at(r * n);
@@ -104,7 +99,7 @@ struct CrossEntropy {
     if (s != 0) value -= s * total / static_cast<T>(n);
     loss[r] = value;
   }
-#else
+#if !RANKINE_ON_DEVICE
   void operator()(std::int64_t first, std::int64_t count) const {
     cross_entropy_forward(count, n, x.at(first * n), label.at(first), s, loss.at(first),
                           probabilities.at(first * n));
@@ -120,19 +115,18 @@ struct CrossEntropyBackward {
   View<const std::int32_t> label;
   View<const T> dloss;
   View<T> dx;
-#if RANKINE_ON_DEVICE
   template <class Group>
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T* p = probabilities.at(r * n);
     T* to = dx.at(r * n);
-    const T d = dloss[r], even = s / static_cast<T>(n), taken = d * (1 - s);
+    const T d = dloss[r], even = s / static_cast<T>(n), taken = 1 - s;
     const std::int64_t here = label[r];
     group.each(n, [=](std::int64_t i) {
       const T v = d * (p[i] - even);
-      to[i] = i == here ? v - taken : v;
+      to[i] = i == here ? multiply_add(-d, taken, v) : v;  // rounded once, as on the host
     });
   }
-#else
+#if !RANKINE_ON_DEVICE
   void operator()(std::int64_t first, std::int64_t count) const {
     cross_entropy_backward(count, n, probabilities.at(first * n), label.at(first), s, dloss.at(first),
                            dx.at(first * n));
@@ -153,10 +147,9 @@ struct RowBlock {
 #endif
 
 template <class Body>
-void tuned_rows(const char* name, std::int64_t count, std::int64_t n, const Body& body) {
-#if RANKINE_ON_DEVICE
-  rows(name, count, n, body);
-#else
+void tuned_rows(Tuned operation, const char* name, std::int64_t count, std::int64_t n, const Body& body) {
+  if (runs_portable(operation)) return rows(name, count, n, body);
+#if !RANKINE_ON_DEVICE
   const std::int64_t per = kChunk / (n + 1) + 1;
   host_blocks(name, (count + per - 1) / per, RowBlock<Body>{body, count, per});
 #endif
@@ -338,32 +331,33 @@ struct CsrSampledProduct {
 
 template <class T>
 void softmax(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
-  tuned_rows("softmax", rows, n, Softmax<T>{n, x, y});
+  tuned_rows(Tuned::softmax, "softmax", rows, n, Softmax<T>{n, x, y});
 }
 
 template <class T>
 void softmax_backward(std::int64_t rows, std::int64_t n, DevicePtr<const T> y, DevicePtr<const T> dy,
                       DevicePtr<T> dx) {
-  tuned_rows("softmax_backward", rows, n, SoftmaxBackward<T>{n, y, dy, dx});
+  tuned_rows(Tuned::softmax_backward, "softmax_backward", rows, n, SoftmaxBackward<T>{n, y, dy, dx});
 }
 
 template <class T>
 void log_softmax(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
-  tuned_rows("log_softmax", rows, n, LogSoftmax<T>{n, x, y});
+  tuned_rows(Tuned::log_softmax, "log_softmax", rows, n, LogSoftmax<T>{n, x, y});
 }
 
 template <class T>
 void cross_entropy(std::int64_t rows, std::int64_t n, DevicePtr<const T> x,
                    DevicePtr<const std::int32_t> label, double s, DevicePtr<T> loss,
                    DevicePtr<T> probabilities) {
-  tuned_rows("cross_entropy", rows, n, CrossEntropy<T>{n, static_cast<T>(s), x, label, loss, probabilities});
+  tuned_rows(Tuned::cross_entropy, "cross_entropy", rows, n,
+             CrossEntropy<T>{n, static_cast<T>(s), x, label, loss, probabilities});
 }
 
 template <class T>
 void cross_entropy_backward(std::int64_t rows, std::int64_t n, DevicePtr<const T> probabilities,
                             DevicePtr<const std::int32_t> label, double s, DevicePtr<const T> dloss,
                             DevicePtr<T> dx) {
-  tuned_rows("cross_entropy_backward", rows, n,
+  tuned_rows(Tuned::cross_entropy_backward, "cross_entropy_backward", rows, n,
              CrossEntropyBackward<T>{n, static_cast<T>(s), probabilities, label, dloss, dx});
 }
 

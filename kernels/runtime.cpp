@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "kernels/device_info.hpp"
+#include "kernels/dispatch.hpp"
 #include "kernels/error.hpp"
 #include "kernels/launch_state.hpp"
 #include "kernels/portability.hpp"
@@ -30,6 +31,11 @@ namespace kernels {
 
 LaunchState launch_state;
 bool in_launch = false;
+DispatchTable dispatch_table{{
+#define RANKINE_NAME(name) {#name},
+    RANKINE_TUNED_OPERATIONS(RANKINE_NAME)
+#undef RANKINE_NAME
+}};
 std::uintptr_t device_tag = 0;
 
 namespace {
@@ -214,6 +220,8 @@ void read_environment() {
   launch_state.order =
       static_cast<LaunchOrder>(chosen("RANKINE_LAUNCH_ORDER", {"natural", "reversed", "shuffled"}));
   launch_state.deferred = chosen("RANKINE_LAUNCH_DEFERRED", {"0", "1"}) == 1;
+  if (chosen("RANKINE_KERNELS", {"tuned", "portable"}) == 1)
+    for (kernels::DispatchEntry& entry : kernels::dispatch_table) entry.portable = true;
   if (!kHostAccess && (separate || launch_state.deferred || launch_state.order != LaunchOrder::natural))
     throw InputError(
         "environment variables RANKINE_MEMORY, RANKINE_LAUNCH_ORDER, RANKINE_LAUNCH_DEFERRED: they are for "
@@ -278,8 +286,9 @@ int backend_concurrency() {
   return static_cast<int>(ExecutionSpace().concurrency());
 }
 
-ScopedRegion::ScopedRegion(const std::string& name) { Kokkos::Profiling::pushRegion(name); }
-ScopedRegion::~ScopedRegion() { Kokkos::Profiling::popRegion(); }
+bool tools_are_loaded() { return Kokkos::Profiling::profileLibraryLoaded(); }
+void push_tool_region(const std::string& name) { Kokkos::Profiling::pushRegion(name); }
+void pop_tool_region() { Kokkos::Profiling::popRegion(); }
 
 namespace {
 
@@ -402,6 +411,15 @@ void copy_bytes_to_host(void* to, DevicePtr<const std::byte> from, std::size_t b
     kernels::on_device([&] {
       copy_bytes<Kokkos::HostSpace, MemorySpace>(static_cast<std::byte*>(to), from.unwrap(), bytes);
     });
+}
+
+std::string kernel_choice() {
+  read_environment();
+  const auto& table = kernels::dispatch_table;
+  return !kHostAccess ||
+                 std::all_of(table.begin(), table.end(), [](const auto& entry) { return entry.portable; })
+             ? "portable"
+             : "tuned";
 }
 
 DeviceCounters device_counters() { return launch_state.counters; }

@@ -35,14 +35,13 @@ void at_kokkos_end(std::function<void()> work);
 std::string backend_name();
 int backend_concurrency();
 
-/// A named interval for Kokkos Tools.
-class ScopedRegion {
- public:
-  explicit ScopedRegion(const std::string& name);
-  ~ScopedRegion();
-  ScopedRegion(const ScopedRegion&) = delete;
-  ScopedRegion& operator=(const ScopedRegion&) = delete;
-};
+/// Whether a tool listens to Kokkos, and named intervals for it.
+bool tools_are_loaded();
+void push_tool_region(const std::string& name);
+void pop_tool_region();
+
+/// What RANKINE_KERNELS says: "tuned" or "portable". A device has portable bodies only.
+std::string kernel_choice();
 
 /// Device memory, aligned to 64 bytes. Throws std::bad_alloc or what Kokkos throws where there is none.
 DevicePtr<std::byte> device_allocate(std::size_t bytes);
@@ -102,6 +101,7 @@ void count_host_access();
 ///   RANKINE_FAIL_LAUNCH=N           the N-th launch fails as on a broken device, on any build: DeviceError;
 ///                       abort:N     the same in the way of errors with which Kokkos ends the process: exit
 ///                                   code 3 with the message of a DeviceError
+///   RANKINE_KERNELS=portable        every operation of dispatch.hpp takes its portable body
 enum class LaunchOrder { natural, reversed, shuffled };
 
 }  // namespace rankine

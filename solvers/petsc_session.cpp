@@ -116,6 +116,28 @@ void PetscSession::check_options(const std::vector<std::string>& options) {
   static_cast<void>(split_options(options));
 }
 
+bool PetscLog::active() {
+  petsc::require_session();
+  PetscBool is = PETSC_FALSE;
+  RANKINE_PETSC(PetscLogIsActive(&is));
+  return is == PETSC_TRUE;
+}
+
+PetscLog::PetscLog(const std::vector<std::string>& names) {
+  PetscClassId group = 0;
+  RANKINE_PETSC(PetscClassIdRegister("Rankine", &group));
+  for (const std::string& name : names) {
+    PetscLogEvent event = 0;
+    RANKINE_PETSC(PetscLogEventRegister(name.c_str(), group, &event));
+    events_.push_back(event);
+  }
+}
+
+// Without checks, because a scope's end must not throw, and what fails here is the log alone.
+void PetscLog::begin(std::size_t event) { static_cast<void>(PetscLogEventBegin(events_[event], 0, 0, 0, 0)); }
+void PetscLog::end(std::size_t event) { static_cast<void>(PetscLogEventEnd(events_[event], 0, 0, 0, 0)); }
+void PetscLog::flops(double count) { static_cast<void>(PetscLogFlops(count)); }
+
 std::string PetscSession::version() {
   PetscInt major = 0, minor = 0, patch = 0;
   static_cast<void>(PetscGetVersionNumber(&major, &minor, &patch, nullptr));

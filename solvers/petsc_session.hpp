@@ -1,6 +1,7 @@
 // PETSc's life time.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,22 @@ class PetscSession {
   static void check_options(const std::vector<std::string>& options);
   /// "3.18.5": the library that runs, not the headers.
   static std::string version();
+};
+
+/// PETSc's log of events (-log_view), with events for names of ours.
+class PetscLog {
+ public:
+  /// Whether an option asks for a log: else events cost time and show nowhere.
+  static bool active();
+  /// An event for each name. All ranks give the same names in the same order: PETSc adds up by number.
+  explicit PetscLog(const std::vector<std::string>& names);
+  void begin(std::size_t event);
+  void end(std::size_t event);
+  /// Belong to the events that are open.
+  void flops(double count);
+
+ private:
+  std::vector<int> events_;
 };
 
 }  // namespace rankine

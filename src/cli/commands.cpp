@@ -5,9 +5,12 @@
 #include <filesystem>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,6 +26,7 @@
 #include "src/experiments/driver.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/provenance.hpp"
+#include "src/tensor/regions.hpp"
 
 namespace rankine::cli {
 namespace {
@@ -48,6 +52,23 @@ int dealt_device(const Communicator& world) {
     ranks.push_back({hosts[r], {std::istream_iterator<std::string>(ids), {}}});
   }
   return deal_devices(ranks, share == "1")[static_cast<std::size_t>(world.rank())];
+}
+
+class PetscLogWatcher final : public RegionWatcher {
+ public:
+  void begin(std::size_t region) override { log_.begin(region); }
+  void end(std::size_t region) override { log_.end(region); }
+  void flops(double count) override { log_.flops(count); }
+
+ private:
+  PetscLog log_{region_names()};
+};
+
+std::vector<std::unique_ptr<RegionWatcher>> region_watchers() {
+  std::vector<std::unique_ptr<RegionWatcher>> all;
+  if (auto tools = kokkos_tools_watcher()) all.push_back(std::move(tools));
+  if (PetscLog::active()) all.push_back(std::make_unique<PetscLogWatcher>());
+  return all;
 }
 
 std::string indented(const std::string& text) { return "  " + text + "\n"; }
@@ -89,6 +110,7 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
       log.text(run.dry_run_text());
     } else {
       Console::work_begins();
+      const RegionWatch watch(region_watchers());
       exit_code = run.run(invocation, log);
       for (const std::string& option : petsc->unused_options()) {
         log.warning("PETSc option '" + option + "' was never used; is it misspelt?");

@@ -330,8 +330,10 @@ DoctorResult doctor(const Communicator& world, const std::string& program, bool 
                       {"cores_for_the_ranks_here", cores_here},
                       {"ranks_here", here},
                       {"vector_bytes", build.vector_bytes}};
-  out["kokkos"] = {
-      {"version", build.kokkos}, {"backend", backend_name()}, {"threads", backend_concurrency()}};
+  out["kokkos"] = {{"version", build.kokkos},
+                   {"backend", backend_name()},
+                   {"threads", backend_concurrency()},
+                   {"kernels", kernel_choice()}};
   const DeviceInfo device = device_info();
   const bool host_only = device.total_bytes == 0;
   out["device"] = {{"name", host_only ? "the host" : device.name},

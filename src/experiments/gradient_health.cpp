@@ -9,6 +9,7 @@
 
 #include "src/optim/optimizer.hpp"
 #include "src/tensor/op_support.hpp"
+#include "src/tensor/profile.hpp"
 
 namespace rankine {
 namespace {
@@ -61,6 +62,7 @@ std::size_t GradientHealth::place(std::size_t& next, std::size_t shards) const {
 }
 
 void GradientHealth::observe(Block& block, const Tensor& value) const {
+  StepPart<"gradient_health"> part;
   const auto shards = static_cast<std::size_t>(value.extent(0));
   const Tensor x = dense(cast(value.detach(), DType::f64));
   const std::int64_t per_shard = x.count() / static_cast<std::int64_t>(shards);
@@ -87,6 +89,7 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
     }
   }
   block.count = static_cast<double>(per_shard);
+  part.done();
 }
 
 void GradientHealth::begin(const ParameterSet& parameters) {
@@ -105,6 +108,7 @@ void GradientHealth::watch(Pass& pass) {
     observe(*block, value);
     if (!value.on_tape()) return Tensor();
     on_gradient(value, [this, &target = *block](const Tensor& gradient) {
+      StepPart<"gradient_health"> part;
       const Tensor g = dense(cast(gradient.detach(), DType::f64));
       const auto shards = static_cast<std::size_t>(g.extent(0));
       const std::int64_t per_shard = g.count() / static_cast<std::int64_t>(shards);
@@ -116,6 +120,7 @@ void GradientHealth::watch(Pass& pass) {
       std::copy(squares.begin(), squares.end(),
                 target.gradient_square.begin() + static_cast<std::ptrdiff_t>(first));
       target.gradient_count = static_cast<double>(per_shard);
+      part.done();
       return Tensor();
     });
     return Tensor();

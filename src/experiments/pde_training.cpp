@@ -1026,6 +1026,7 @@ Metrics PdeTraining::run(RunContext& context) {
     context.checkpoint.between_steps(step, train_.steps);
     const Stopwatch watch;
     Profile::begin_steps();
+    StepPart<"batch"> part;
     if (step / batches_per_epoch != epoch) {
       epoch = step / batches_per_epoch;
       permutation = order.permutation(data_.train, epoch);
@@ -1034,7 +1035,7 @@ Metrics PdeTraining::run(RunContext& context) {
     const PdeBatch batch =
         make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
     const Tensor input = network_input(batch);
-    Profile::lap("batch");
+    part.done();
     const double rate = train_.learning_rate * schedule_->factor(step, train_.steps) * faults.rate_factor();
     RuleContext rule_context{[&](const BoundParameters& bound) {
                                PdeBatch bound_batch = batch;

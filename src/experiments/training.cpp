@@ -367,8 +367,9 @@ Metrics Training::run(RunContext& context) {
     return train_.learning_rate * schedule_->factor(step, total) * faults.rate_factor();
   };
   const StepMaker make = [&](std::int64_t step) {
+    StepPart<"batch"> part;
     auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
-    Profile::lap("batch");
+    part.done();
     Pass& pass = made->pass;
     pass.training = true;
     pass.seed = seed;

@@ -221,6 +221,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// Tiles of all samples -> whole fields of this rank's samples, in double: [local][frame][cell][channel].
   Tensor whole_samples(const Tensor& fields, int batch) const {
+    const Region<"tiles_to_samples"> region;
     const Tensor tiles = fields.contiguous() ? fields : fields.clone();
     const std::int64_t channels = fields.extent(2), local = transpose_.local_samples(batch);
     const long points = static_cast<long>(model_.frames()) * model_.cells();
@@ -317,6 +318,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// u by the experts' nonlinear least squares on the residual.
   Tensor constrained(const Tensor& whole, const PdeBatch& batch, const Shape& shape) {
+    const Region<"constrained_solution"> region;
     const long points = model_.points();
     HostArray<double> solved_u(shape);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
@@ -361,6 +363,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// u by the experts' linear fits of one shared target, the corrected prediction.
   Tensor fitted(Solution& solution, const PdeBatch& batch, const Shape& shape) {
+    const Region<"fitted_solution"> region;
     const long points = model_.points();
     HostArray<double> fitted_u(shape);
     auto solutions = std::make_shared<std::vector<MixtureSolution>>();
@@ -433,6 +436,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// u after `options.steps` corrections, trained through.
   Tensor corrected(const Tensor& u, const PdeBatch& batch, const CorrectionOptions& options) {
+    const Region<"corrected_solution"> region;
     const std::int64_t local = u.extent(0);
     HostArray<double> corrections(u.shape());
     auto states = std::make_shared<std::vector<std::vector<std::vector<double>>>>(local);
@@ -469,6 +473,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// |Q r(u)| of each local sample; the gradient is at hand with the value, so it is formed at once.
   Tensor residual_norms(const Tensor& u, const PdeBatch& batch) {
+    const Region<"residual_norm"> region;
     const std::int64_t local = u.extent(0);
     std::vector<double> norms(local);
     const bool record = would_record(with_learned(u, batch));
@@ -512,6 +517,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// weight sqrt(mean(((H u - d) / sigma)^2)) of each local sample, 0 of those without observations.
   Tensor observation_misfits(const Tensor& u, const PdeBatch& batch) {
+    const Region<"observation_misfit"> region;
     const std::int64_t local = u.extent(0);
     const long points = model_.points();
     std::vector<double> misfits(local);
@@ -546,6 +552,7 @@ class StorageLayer final : public ConstraintLayer {
   /// (|u - u_hat| + |b_0 - u_hat|) / |u_0| of each local sample, without b_0 for a soft constraint; |u_0| is
   /// the norm of the initial state in all frames, or of the target where that is larger.
   Tensor target_distance(const Solution& solved, const PdeBatch& batch) {
+    const Region<"target_distance"> region;
     const std::int64_t local = solved.u.extent(0);
     const long points = model_.points();
     const bool soft = o_.soft();
@@ -646,6 +653,7 @@ class CollocatedLayer final : public ConstraintLayer {
 
   TapeLoss loss(const Tensor& fields, const PdeBatch& batch) override {
     const Tensor u = solution(fields, batch);
+    const Region<"collocated_loss"> region;
     std::vector<double> weight(batch.size(), 1.0);
     if (!o_.soft())
       for (int s = 0; s < batch.size(); ++s)
@@ -743,6 +751,7 @@ class CollocatedLayer final : public ConstraintLayer {
   }
 
   Tensor solution(const Tensor& fields, const PdeBatch& batch) {
+    const Region<"constrained_solution"> region;
     const Tensor wide = cast(contiguous(fields), DType::f64);
     solution_ = std::make_shared<CollocatedSolution>();
     if (o_.soft()) {

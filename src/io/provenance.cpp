@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "kernels/fft.hpp"
+#include "kernels/runtime.hpp"
 #include "rankine_revision.hpp"
 #include "src/io/hdf5.hpp"
 
@@ -85,6 +86,7 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"compiler_flags", build.compiler_flags},
       {"build_type", build.build_type},
       {"vector_bytes", std::to_string(build.vector_bytes)},
+      {"kernels", kernel_choice()},
       {"versions/kokkos", build.kokkos},
       {"versions/petsc", build.petsc},
       {"versions/hdf5", build.hdf5},

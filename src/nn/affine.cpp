@@ -26,6 +26,7 @@ List backward_in_ops(const Extents& e, const List& inputs, const Tensor& cotange
 }  // namespace
 
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Region<"affine"> region;
   RANKINE_ASSERT(x.rank() >= 2 && weight.rank() == 3 && x.extent(0) == weight.extent(0) &&
                      x.extent(-1) == weight.extent(2) && x.dtype() == weight.dtype() &&
                      (!bias.defined() || (bias.shape() == (Shape{weight.extent(0), weight.extent(1)}) &&

@@ -33,6 +33,7 @@ Tensor angle_table(const RotaryPositions& positions, std::int64_t tokens, std::i
 }  // namespace
 
 std::array<Tensor, 3> split_heads(const Tensor& qkv, std::int64_t heads, const RotaryPositions& positions) {
+  const Region<"split_heads"> region;
   RANKINE_ASSERT(qkv.rank() == 4 && qkv.extent(3) % (3 * heads) == 0,
                  "split_heads: " + qkv.shape().text() + " into " + std::to_string(heads) + " heads");
   const std::int64_t sequences = qkv.extent(0) * qkv.extent(1), tokens = qkv.extent(2);
@@ -55,6 +56,7 @@ std::array<Tensor, 3> split_heads(const Tensor& qkv, std::int64_t heads, const R
 }
 
 Tensor merge_heads(const Tensor& q, const Tensor& k, const Tensor& v, const RotaryPositions& positions) {
+  const Region<"merge_heads"> region;
   const Tensor& any = q.defined() ? q : k.defined() ? k : v;
   RANKINE_ASSERT(any.defined() && any.rank() == 5, "merge_heads of [L, B, heads, T, dim]");
   const std::int64_t sequences = any.extent(0) * any.extent(1), heads = any.extent(2);
@@ -146,6 +148,7 @@ List backward_fused(const AttentionCall& call, const List& saved, const Tensor& 
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, const Tensor& past_k,
                  const Tensor& past_v) {
+  const Region<"attention"> region;
   RANKINE_ASSERT(q.rank() == 5 && k.rank() == 5 && k.shape() == v.shape() && q.extent(4) == k.extent(4) &&
                      q.extent(0) == k.extent(0) && q.extent(1) == k.extent(1) && q.extent(2) == k.extent(2),
                  "attention: queries " + q.shape().text() + ", keys " + k.shape().text() + ", values " +

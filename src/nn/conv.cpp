@@ -44,6 +44,7 @@ Tensor add_bias(const Tensor& y, const Tensor& bias) {
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& geometry,
               std::int64_t height, std::int64_t width) {
+  const Region<"conv2d"> region;
   Tensor y = Tensor::empty({x.extent(0), x.extent(1), w.extent(1), height, width}, x.dtype());
   const kernels::ConvExtents e = extents_of(x.shape(), w.shape(), y.shape(), geometry);
   const Tensor in = dense(x), weights = dense_slices(w);
@@ -67,6 +68,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGe
 
 Tensor conv2d_transpose(const Tensor& y, const Tensor& w, const Tensor& bias, const ConvGeometry& geometry,
                         std::int64_t height, std::int64_t width) {
+  const Region<"conv2d_transpose"> region;
   if (bias.defined()) return add_bias(conv2d_transpose(y, w, {}, geometry, height, width), bias);
   Tensor x =
       Tensor::empty({y.extent(0), y.extent(1), w.extent(2) * geometry.groups, height, width}, y.dtype());
@@ -88,6 +90,7 @@ Tensor conv2d_transpose(const Tensor& y, const Tensor& w, const Tensor& bias, co
 
 Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geometry,
                       std::int64_t kernel_height, std::int64_t kernel_width) {
+  const Region<"conv2d_weights"> region;
   Tensor w;
   {
     const Uncounted scope;
@@ -112,6 +115,7 @@ Tensor conv2d_weights(const Tensor& x, const Tensor& y, const ConvGeometry& geom
 }
 
 Tensor sum_by_channel(const Tensor& x) {
+  const Region<"sum_by_channel"> region;
   RANKINE_ASSERT(x.rank() >= 3, "sum_by_channel of " + x.shape().text());
   const std::int64_t shards = x.extent(0), batch = x.extent(1), channels = x.extent(2);
   const Tensor in = dense(x);

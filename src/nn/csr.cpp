@@ -121,6 +121,7 @@ Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int6
 }
 
 Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed) {
+  const Region<"spmm"> region;
   const CsrPattern& p = *pattern;
   const std::int64_t from_nodes = transposed ? p.rows : p.columns_count,
                      to_nodes = transposed ? p.columns_count : p.rows;
@@ -159,6 +160,7 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
 }
 
 Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tensor& b) {
+  const Region<"sampled_product"> region;
   const CsrPattern& p = *pattern;
   RANKINE_ASSERT(a.rank() >= 2 && lead_of(a) == lead_of(b) && a.extent(-2) == p.rows &&
                      b.extent(-2) == p.columns_count && a.extent(-1) == b.extent(-1),

@@ -10,6 +10,7 @@ namespace {
 
 // x * factor where kept, else 0: its own adjoint.
 Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
+  const Region<"dropout"> region;
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "dropout", [&](auto zero) {

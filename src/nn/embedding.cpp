@@ -22,6 +22,7 @@ Tensor sum_rows(const Tensor& rows, const Tensor& tokens, std::int64_t vocabular
 
 // The ops with tokens that are dense and in range.
 Tensor pick_rows(const Tensor& table, const Tensor& tokens) {
+  const Region<"embedding"> region;
   const std::int64_t shards = table.extent(0), vocabulary = table.extent(1), width = table.extent(2);
   Shape shape = tokens.shape();
   shape.push_back(width);
@@ -40,6 +41,7 @@ Tensor pick_rows(const Tensor& table, const Tensor& tokens) {
 }
 
 Tensor sum_rows(const Tensor& rows, const Tensor& tokens, std::int64_t vocabulary) {
+  const Region<"sum_by_token"> region;
   const std::int64_t width = rows.extent(-1), shards = rows.extent(0);
   const Tensor from = dense(rows);
   RANKINE_ASSERT(tokens.count() * width == from.count(), "sum_by_token: one token for each row");

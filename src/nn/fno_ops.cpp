@@ -138,6 +138,7 @@ void check_spectrum(const Tensor& u, const TileSpectrum& spectrum, const char* w
 }  // namespace
 
 Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
+  const Region<"analyse_tiles"> region;
   const Extents e = extents_of(u, "analyse_tiles");
   check_spectrum(u, *spectrum, "analyse_tiles");
   const Tensor in = dense(u);
@@ -155,6 +156,7 @@ Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
 }
 
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
+  const Region<"synthesise_tiles"> region;
   const Tensor in = dense(s);
   const Tensor u = Tensor::empty(
       {s.shape()[0], s.shape()[1], s.shape()[2], spectrum->tile_nt, spectrum->tile_nx}, s.dtype());
@@ -173,6 +175,7 @@ Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
 }
 
 Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weighted) {
+  const Region<"modes_of_waves"> region;
   const Tensor in = dense(s);
   const std::int64_t channels = s.shape()[0] * s.shape()[1];
   Tensor modes;
@@ -190,6 +193,7 @@ Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weig
 }
 
 Tensor waves_of_modes(const Tensor& modes, const SharedSpectrum& spectrum, bool weighted) {
+  const Region<"waves_of_modes"> region;
   const Tensor in = dense(modes);
   const std::int64_t channels = modes.shape()[0] * modes.shape()[1];
   Tensor s;
@@ -214,6 +218,7 @@ Tensor conjugate_modes(const Tensor& x) { return concat({slice(x, 2, 0, 1), neg(
 }  // namespace
 
 Tensor mix_modes(const Tensor& w, const Tensor& x) {
+  const Region<"mix_modes"> region;
   const kernels::ModeMixing shape{x.shape()[0], x.shape()[1], w.shape()[1], x.shape()[3]};
   RANKINE_ASSERT(w.shape() == (Shape{shape.in, shape.out, 2, shape.modes}) && x.shape()[2] == 2,
                  "mix_modes: weights " + w.shape().text() + ", modes " + x.shape().text());
@@ -263,6 +268,7 @@ struct LinearGradients {
 }  // namespace
 
 Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bias) {
+  const Region<"pointwise_linear"> region;
   const Extents e = extents_of(u, "pointwise_linear");
   check_linear(u, weight, bias, "pointwise_linear");
   const std::int64_t out = weight.shape()[1];
@@ -326,6 +332,7 @@ Tensor fourier_layer_composed(const Tensor& z, const Tensor& spectral, const Ten
 
 Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
                      bool activate, const SharedSpectrum& spectrum) {
+  const Region<"fourier_layer"> region;
   const Extents e = extents_of(z, "fourier_layer");
   check_linear(z, weight, bias, "fourier_layer");
   check_spectrum(z, *spectrum, "fourier_layer");
@@ -431,6 +438,7 @@ Tensor projection_head_composed(const Tensor& z, const Tensor& weight1, const Te
 
 Tensor projection_head(const Tensor& z, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                        const Tensor& bias2) {
+  const Region<"projection_head"> region;
   const Extents e = extents_of(z, "projection_head");
   check_linear(z, weight1, bias1, "projection_head");
   const std::int64_t hidden = weight1.shape()[1], out = weight2.shape()[1];

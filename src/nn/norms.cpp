@@ -61,6 +61,7 @@ std::vector<Tensor> batch_norm_derivatives(const Tensor& x, const Tensor& gamma,
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const SharedTileSum& shards,
                   double epsilon, BatchStatistics* statistics, const SharedTileSum& all) {
+  const Region<"batch_norm"> region;
   RANKINE_ASSERT(x.rank() >= 3 && gamma.defined() == beta.defined(),
                  "batch_norm of " + x.shape().text() + ", with gamma and beta or neither");
   const std::int64_t L = x.extent(0), B = x.extent(1), C = x.extent(2);
@@ -137,6 +138,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
 }
 
 Tensor channel_affine(const Tensor& x, const Tensor& factor, const Tensor& term) {
+  const Region<"channel_affine"> region;
   RANKINE_ASSERT(
       x.rank() >= 3 && factor.shape() == Shape({x.extent(0), x.extent(2)}) && term.shape() == factor.shape(),
       "channel_affine of " + x.shape().text() + " with " + factor.shape().text());
@@ -196,6 +198,7 @@ std::vector<Tensor> row_norm_derivatives(const Tensor& x, const Tensor& gamma, c
 }  // namespace
 
 Tensor normalise_rows(const Tensor& x, const Tensor& gamma, const Tensor& beta, const RowNorm& how) {
+  const Region<"normalise_rows"> region;
   const kernels::RowNormExtents rows = rows_of(x.shape(), how);
   const std::int64_t L = x.extent(0);
   for (const Tensor& p : {gamma, beta})

@@ -41,6 +41,7 @@ Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, 
              std::int64_t width);
 
 Tensor pick(const Tensor& x, const Tensor& taps, const PoolGeometry& geometry) {
+  const Region<"pick_taps"> region;
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(taps.shape(), x.dtype());
   dispatch_real(x.dtype(), "max_pool", [&](auto zero) {
@@ -58,6 +59,7 @@ Tensor pick(const Tensor& x, const Tensor& taps, const PoolGeometry& geometry) {
 
 Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, std::int64_t height,
              std::int64_t width) {
+  const Region<"place_taps"> region;
   const Tensor from = dense(y);
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "max_pool", [&](auto zero) {
@@ -76,6 +78,7 @@ Tensor place(const Tensor& y, const Tensor& taps, const PoolGeometry& geometry, 
 }  // namespace
 
 Tensor max_pool(const Tensor& x, const PoolGeometry& geometry, std::int64_t height, std::int64_t width) {
+  const Region<"max_pool"> region;
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_space(x, height, width), x.dtype());
   const bool narrow = geometry.kernel[0] * geometry.kernel[1] <= 256;
@@ -96,6 +99,7 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& geometry, std::int64_t heig
 
 Tensor sum_pool(const Tensor& x, double factor, const PoolGeometry& geometry, std::int64_t height,
                 std::int64_t width) {
+  const Region<"sum_pool"> region;
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_space(x, height, width), x.dtype());
   dispatch_real(x.dtype(), "sum_pool", [&](auto zero) {
@@ -112,6 +116,7 @@ Tensor sum_pool(const Tensor& x, double factor, const PoolGeometry& geometry, st
 
 Tensor spread_pool(const Tensor& y, double factor, const PoolGeometry& geometry, std::int64_t height,
                    std::int64_t width) {
+  const Region<"spread_pool"> region;
   const Tensor from = dense(y);
   Tensor x = Tensor::empty(with_space(y, height, width), y.dtype());
   dispatch_real(y.dtype(), "spread_pool", [&](auto zero) {
@@ -127,6 +132,7 @@ Tensor spread_pool(const Tensor& y, double factor, const PoolGeometry& geometry,
 }
 
 Tensor global_average_pool(const Tensor& x) {
+  const Region<"global_average_pool"> region;
   RANKINE_ASSERT(x.rank() >= 4, "global_average_pool of " + x.shape().text());
   const std::int64_t rows = x.extent(0) * x.extent(1) * x.extent(2), n = extents(x.shape(), 3);
   const Tensor in = dense(x);

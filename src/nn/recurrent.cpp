@@ -50,6 +50,7 @@ List in_ops(Cell cell, const List& in) {
 
 RecurrentResult recurrent(Cell cell, const Tensor& x, const Tensor& weight, const Tensor& candidate_bias,
                           const Tensor& h0, const Tensor& c0) {
+  const Region<"recurrent"> region;
   const std::int64_t gates = kernels::gates_of(cell);
   RANKINE_ASSERT(x.rank() == 4 && h0.rank() == 3 && weight.rank() == 3, "recurrent: ranks of arguments");
   const std::int64_t shards = x.extent(0), samples = x.extent(1), steps = x.extent(2), n = h0.extent(2);

@@ -23,6 +23,7 @@ Tensor row_sum(const Tensor& x) { return sum(x, {x.rank() - 1}, true); }
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
+  const Region<"softmax"> region;
   const std::int64_t n = row_length(x, "softmax");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
@@ -39,12 +40,14 @@ Tensor softmax(const Tensor& x) {
       using T = decltype(zero);
       kernels::softmax_backward<T>(p.count() / n, n, p.data<T>(), dy.data<T>(), dx.data<T>());
     });
+    count_cost("softmax_backward", {0, 3 * bytes_of(dx)});
     return {dx};
   };
   return apply_op("softmax", {x}, y, vjp, {.cost = row_cost(x), .save_outputs = true});
 }
 
 Tensor log_softmax(const Tensor& x) {
+  const Region<"log_softmax"> region;
   const std::int64_t n = row_length(x, "log_softmax");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
@@ -60,6 +63,7 @@ Tensor log_softmax(const Tensor& x) {
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing) {
+  const Region<"cross_entropy"> region;
   const std::int64_t n = row_length(logits, "cross_entropy");
   Shape rows = logits.shape();
   rows.erase(rows.rank() - 1);
@@ -86,6 +90,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
                                            label.data<std::int32_t>(), smoothing, dloss.data<T>(),
                                            dx.data<T>());
       });
+      count_cost("cross_entropy_backward", {0, 2 * bytes_of(dx)});
       return {dx};
     }
     Tensor q = Tensor::full(in.shape(), in.dtype(), smoothing / static_cast<double>(n));

@@ -65,6 +65,7 @@ Tensor slope_in_ops(const Tensor& x, Surrogate kind, double width) {
 }  // namespace
 
 Tensor heaviside_surrogate(const Tensor& x, Surrogate kind, double width) {
+  const Region<"heaviside_surrogate"> region;
   const Tensor y = indicator(x, Bound::at_least, 0);
   return apply_op("heaviside_surrogate", {x}, y,
                   [x, kind, width](const List& g, const VjpContext& context) -> List {
@@ -102,6 +103,7 @@ Tensor backward_in_ops(const LifDynamics& d, const Tensor& u, const Tensor& d_sp
 
 std::pair<Tensor, Tensor> lif_step(const Tensor& potential, const Tensor& current,
                                    const LifDynamics& dynamics) {
+  const Region<"lif_step"> region;
   RANKINE_ASSERT(!potential.defined() || potential.shape() == current.shape(),
                  "lif_step: potential " + potential.shape().text() + ", current " + current.shape().text());
   const Tensor v = potential.defined() ? dense(potential) : Tensor(), i = dense(current);

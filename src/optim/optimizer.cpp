@@ -63,6 +63,17 @@ void clip_gradient(const Tensor& gradient, double norm, double bound) {
   });
 }
 
+namespace {
+
+// Of a step that reads the gradient, and reads and writes the parameters and `states` numbers for each.
+Cost cost_of(const ParameterSet& parameters, double flops, double states) {
+  const auto n = static_cast<double>(parameters.count());
+  return {flops * n,
+          n * (3 * static_cast<double>(size_of(parameters.dtype())) + 2 * sizeof(double) * states)};
+}
+
+}  // namespace
+
 const FlatParts& Optimizer::live(const ParameterSet& parameters) {
   std::vector<FlatParts::Part> parts;
   for (const ParameterInfo& part : parameters.parts())
@@ -128,6 +139,8 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
   parameters.project();
 }
 
+Cost Adam::cost(const ParameterSet& parameters) const { return cost_of(parameters, 14, 2); }
+
 void Adam::register_state(StateRegistry& registry, const std::string& prefix,
                           const ParameterSet& parameters) {
   prepare(parameters);
@@ -172,6 +185,8 @@ void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning
   });
   parameters.project();
 }
+
+Cost Sgd::cost(const ParameterSet& parameters) const { return cost_of(parameters, 5, 1); }
 
 void Sgd::register_state(StateRegistry& registry, const std::string& prefix, const ParameterSet& parameters) {
   prepare(parameters);

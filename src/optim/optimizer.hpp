@@ -34,6 +34,8 @@ class Optimizer {
   /// Steps `parameters` in place, applies masks and projections, and leaves frozen parts alone. `gradient`
   /// [count].
   virtual void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) = 0;
+  /// Of one step.
+  virtual Cost cost(const ParameterSet& parameters) const = 0;
   /// Registers everything that a restart needs, below `prefix`, once the parameters are known.
   virtual void register_state(StateRegistry& registry, const std::string& prefix,
                               const ParameterSet& parameters) = 0;
@@ -67,6 +69,7 @@ class Adam final : public Optimizer {
   using Options = AdamOptions;
   explicit Adam(const AdamOptions& options) : options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
+  Cost cost(const ParameterSet& parameters) const override;
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
@@ -96,6 +99,7 @@ class Sgd final : public Optimizer {
   using Options = SgdOptions;
   explicit Sgd(const SgdOptions& options) : options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
+  Cost cost(const ParameterSet& parameters) const override;
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;

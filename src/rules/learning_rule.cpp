@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "src/tensor/op_support.hpp"
 #include "src/tensor/profile.hpp"
 
 namespace rankine {
@@ -18,6 +19,7 @@ TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkB
 
 StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossValue& loss,
                            const Tensor& gradient) {
+  StepPart<"step_report"> reporting;
   const FlatParts& live = context.optimizer.live(context.parameters);
   const int squares = report.add();
   live.sum_of_squares(gradient, report.number(squares));
@@ -28,13 +30,14 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
     context.guard->count_bad_statistics(report.number(bad_statistics));
   }
   report.read();
-  Profile::lap("step_report");
+  reporting.done({2 * static_cast<double>(gradient.count()), bytes_of(gradient)});
 
   StepOutcome outcome;
   outcome.loss = loss.with(sum < 0 ? 0 : report[sum]);
   outcome.gradient_norm = std::sqrt(report[squares]);
   outcome.updated = std::isfinite(outcome.gradient_norm) && std::isfinite(outcome.loss);
   outcome.gradient = gradient;
+  StepPart<"optimizer_step"> stepping;
   clip_gradient(gradient, outcome.gradient_norm, context.clip);
   if (!outcome.updated) return outcome;
   if (context.update)
@@ -45,7 +48,7 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
                             context.learning_rate, bad_statistics < 0 || report[bad_statistics] == 0);
   else
     context.optimizer.step(context.parameters, gradient, context.learning_rate);
-  Profile::lap("optimizer_step");
+  stepping.done(context.update ? Cost() : context.optimizer.cost(context.parameters));
   return outcome;
 }
 

@@ -39,6 +39,7 @@ Tensor part(const Tensor& x, std::int64_t first) {
 }  // namespace
 
 Tensor complex_of(const Tensor& re, const Tensor& im) {
+  const Region<"complex_of"> region;
   RANKINE_ASSERT(re.shape() == im.shape() && re.dtype() == im.dtype(),
                  "complex_of: parts " + re.shape().text() + " and " + im.shape().text());
   Tensor y = Tensor::empty(re.shape(), complex_type(re.dtype()));
@@ -55,6 +56,7 @@ Tensor complex_of(const Tensor& re, const Tensor& im) {
 }
 
 Tensor real_part(const Tensor& x) {
+  const Region<"real_part"> region;
   need_complex(x, "real_part");
   return apply_op("real_part", {x}, part(x, 0),
                   [](const List& g, const auto&) {
@@ -64,6 +66,7 @@ Tensor real_part(const Tensor& x) {
 }
 
 Tensor imaginary_part(const Tensor& x) {
+  const Region<"imaginary_part"> region;
   need_complex(x, "imaginary_part");
   return apply_op("imaginary_part", {x}, part(x, 1),
                   [](const List& g, const auto&) {
@@ -73,6 +76,7 @@ Tensor imaginary_part(const Tensor& x) {
 }
 
 Tensor complex_exp(const Tensor& x) {
+  const Region<"complex_exp"> region;
   need_complex(x, "complex_exp");
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_complex(x.dtype(), "complex_exp", [&](auto zero) {
@@ -120,7 +124,13 @@ Tensor transform(const Tensor& x, int axis, bool backward) {
 
 }  // namespace
 
-Tensor fft(const Tensor& x, int axis) { return transform(x, axis, false); }
-Tensor inverse_fft(const Tensor& x, int axis) { return transform(x, axis, true); }
+Tensor fft(const Tensor& x, int axis) {
+  const Region<"fft"> region;
+  return transform(x, axis, false);
+}
+Tensor inverse_fft(const Tensor& x, int axis) {
+  const Region<"inverse_fft"> region;
+  return transform(x, axis, true);
+}
 
 }  // namespace rankine

@@ -37,9 +37,13 @@ Tensor piecewise(const char* name, const Tensor& x, const Tensor& y, const Tenso
 
 Tensor sign(const Tensor& x) { return each(Unary::sign, "sign", x); }
 
-Tensor abs(const Tensor& x) { return piecewise("abs", x, each(Unary::abs, "abs", x), sign(x.detach())); }
+Tensor abs(const Tensor& x) {
+  const Region<"abs"> region;
+  return piecewise("abs", x, each(Unary::abs, "abs", x), sign(x.detach()));
+}
 
 Tensor pow(const Tensor& x, double p) {
+  const Region<"pow"> region;
   const Tensor y = each(Unary::power, "pow", x, {p});
   return apply_op("pow", {x}, y,
                   [x, p](const List& g, const auto&) {
@@ -50,11 +54,13 @@ Tensor pow(const Tensor& x, double p) {
 }
 
 Tensor maximum(const Tensor& x, double bound) {
+  const Region<"maximum"> region;
   return piecewise("maximum", x, each(Unary::at_least, "maximum", x, {bound}),
                    each(Unary::above, "maximum", x, {bound}));
 }
 
 Tensor minimum(const Tensor& x, double bound) {
+  const Region<"minimum"> region;
   return piecewise("minimum", x, each(Unary::at_most, "minimum", x, {bound}),
                    each(Unary::below, "minimum", x, {bound}));
 }
@@ -67,6 +73,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
 Tensor minimum(const Tensor& a, const Tensor& b) { return neg(maximum(neg(a), neg(b))); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
+  const Region<"clamp"> region;
   return piecewise("clamp", x, each(Unary::clamp, "clamp", x, {low, high}),
                    each(Unary::inside, "clamp", x, {low, high}));
 }
@@ -132,10 +139,17 @@ Tensor extreme(const char* name, const Tensor& x, int axis, bool keep, int direc
 
 Tensor argmax(const Tensor& x, int axis) { return first_extreme("argmax", x, axis, 1); }
 Tensor argmin(const Tensor& x, int axis) { return first_extreme("argmin", x, axis, -1); }
-Tensor max(const Tensor& x, int axis, bool keep) { return extreme("max", x, axis, keep, 1); }
-Tensor min(const Tensor& x, int axis, bool keep) { return extreme("min", x, axis, keep, -1); }
+Tensor max(const Tensor& x, int axis, bool keep) {
+  const Region<"max"> region;
+  return extreme("max", x, axis, keep, 1);
+}
+Tensor min(const Tensor& x, int axis, bool keep) {
+  const Region<"min"> region;
+  return extreme("min", x, axis, keep, -1);
+}
 
 Tensor cumulative_sum(const Tensor& x, int axis, bool reverse) {
+  const Region<"cumulative_sum"> region;
   const Extents e = extents_of(x, axis, "cumulative_sum");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype());
@@ -151,6 +165,7 @@ Tensor cumulative_sum(const Tensor& x, int axis, bool reverse) {
 }
 
 Tensor straight_through(const Tensor& x, const Tensor& value) {
+  const Region<"straight_through"> region;
   RANKINE_ASSERT(x.shape() == value.shape() && x.dtype() == value.dtype(),
                  "straight_through: values " + value.shape().text() + " for " + x.shape().text());
   return apply_op("straight_through", {x}, value.detach(),
@@ -158,6 +173,7 @@ Tensor straight_through(const Tensor& x, const Tensor& value) {
 }
 
 Tensor fake_quantise(const Tensor& x, double step, double low, double high) {
+  const Region<"fake_quantise"> region;
   RANKINE_ASSERT(step > 0 && low <= high, "fake_quantise: step " + std::to_string(step));
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_real(x.dtype(), "fake_quantise", [&](auto zero) {

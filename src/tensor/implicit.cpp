@@ -155,6 +155,7 @@ Tensor adjoint_solve(const ImplicitResidual& residual, const Tensor& x, const Li
 
 Tensor implicit(const ImplicitSolve& solve, const ImplicitResidual& residual, const List& inputs,
                 const ImplicitOptions& options) {
+  const Region<"implicit"> region;
   Tensor x;
   {
     const NoGrad off;

@@ -77,6 +77,7 @@ Cost pointwise_cost(const Tensor& out, double inputs, double flops = 1) {
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) {
+  const Region<"add"> region;
   Tensor y = binary(kernels::Binary::add, "add", a, b);
   return apply_op("add", {a, b}, y,
                   [sa = a.shape(), sb = b.shape()](const auto& g, const auto& context) {
@@ -87,6 +88,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
+  const Region<"sub"> region;
   Tensor y = binary(kernels::Binary::subtract, "sub", a, b);
   return apply_op("sub", {a, b}, y,
                   [sa = a.shape(), sb = b.shape()](const auto& g, const auto& context) {
@@ -97,6 +99,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
+  const Region<"mul"> region;
   Tensor y = binary(kernels::Binary::multiply, "mul", a, b);
   return apply_op("mul", {a, b}, y,
                   [a, b](const auto& g, const auto& context) {
@@ -108,6 +111,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
+  const Region<"div"> region;
   Tensor y = binary(kernels::Binary::divide, "div", a, b);
   return apply_op("div", {a, b}, y,
                   [a, b](const auto& g, const auto& context) {
@@ -120,6 +124,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor scale(const Tensor& x, double factor) {
+  const Region<"scale"> region;
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_floating(x.dtype(), "scale", [&](auto zero) {
     using T = decltype(zero);
@@ -137,6 +142,7 @@ Tensor add_scalar(const Tensor& x, double term) { return add(x, Tensor::full({},
 Tensor square(const Tensor& x) { return mul(x, x); }
 
 Tensor conj(const Tensor& x) {
+  const Region<"conj"> region;
   if (!is_complex(x.dtype())) return x;
   Tensor y = Tensor::empty(x.shape(), x.dtype());
   dispatch_complex(x.dtype(), "conj", [&](auto zero) {
@@ -149,6 +155,7 @@ Tensor conj(const Tensor& x) {
 }
 
 Tensor exp(const Tensor& x) {
+  const Region<"exp"> region;
   Tensor y = unary(kernels::Unary::exp, "exp", x);
   return apply_op(
       "exp", {x}, y,
@@ -157,6 +164,7 @@ Tensor exp(const Tensor& x) {
 }
 
 Tensor log(const Tensor& x) {
+  const Region<"log"> region;
   Tensor y = unary(kernels::Unary::log, "log", x);
   return apply_op("log", {x}, y,
                   [x](const auto& g, const auto&) { return std::vector<Tensor>{div(g[0], x)}; },
@@ -164,6 +172,7 @@ Tensor log(const Tensor& x) {
 }
 
 Tensor sqrt(const Tensor& x) {
+  const Region<"sqrt"> region;
   Tensor y = unary(kernels::Unary::sqrt, "sqrt", x);
   return apply_op("sqrt", {x}, y,
                   [](const auto& g, const auto& context) {
@@ -173,6 +182,7 @@ Tensor sqrt(const Tensor& x) {
 }
 
 Tensor tanh(const Tensor& x) {
+  const Region<"tanh"> region;
   Tensor y = unary(kernels::Unary::tanh, "tanh", x);
   return apply_op("tanh", {x}, y,
                   [](const auto& g, const auto& context) {
@@ -192,6 +202,7 @@ Tensor tanh(const Tensor& x) {
 }
 
 Tensor gelu(const Tensor& x) {
+  const Region<"gelu"> region;
   Tensor y = unary(kernels::Unary::gelu, "gelu", x);
   return apply_op("gelu", {x}, y,
                   [x](const auto& g, const auto& context) -> std::vector<Tensor> {
@@ -219,11 +230,13 @@ Tensor gelu(const Tensor& x) {
 }
 
 Tensor identity(const Tensor& x) {
+  const Region<"identity"> region;
   return apply_op("identity", {x}, x.detach(),
                   [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; });
 }
 
 Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  const Region<"select"> region;
   need_same_dtype(a, b, "select");
   RANKINE_ASSERT(
       condition.dtype() == DType::boolean && condition.shape() == a.shape() && a.shape() == b.shape(),
@@ -243,6 +256,7 @@ Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor cast(const Tensor& x, DType type) {
+  const Region<"cast"> region;
   if (x.dtype() == type) return x;
   RANKINE_ASSERT(
       !is_complex(x.dtype()) || is_complex(type),
@@ -286,6 +300,7 @@ Tensor sum_axis(const Tensor& x, int axis) {
 }  // namespace
 
 Tensor sum(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Region<"sum"> region;
   std::vector<int> which;
   for (const int axis : axes) which.push_back(normal_axis(axis, x.rank(), "sum"));
   Tensor y;
@@ -321,6 +336,7 @@ Tensor mean(const Tensor& x, const std::vector<int>& axes, bool keep) {
 }
 
 Tensor reshape(const Tensor& x, const Shape& wanted) {
+  const Region<"reshape"> region;
   Shape shape = wanted;
   std::int64_t known = 1;
   int open = -1;
@@ -341,6 +357,7 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
 }
 
 Tensor permute(const Tensor& x, const std::vector<int>& axes) {
+  const Region<"permute"> region;
   RANKINE_ASSERT(static_cast<int>(axes.size()) == x.rank(), "permute: one entry for each axis");
   Shape shape, strides;
   std::vector<int> inverse(axes.size(), -1);
@@ -377,6 +394,7 @@ Tensor slice_view(const Tensor& x, int axis, std::int64_t begin, std::int64_t co
 }  // namespace
 
 Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, std::int64_t step) {
+  const Region<"slice"> region;
   axis = normal_axis(axis, x.rank(), "slice");
   const std::int64_t extent = x.shape()[axis];
   if (begin < 0) begin += extent;
@@ -392,6 +410,7 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, st
 }
 
 Tensor place(const Tensor& x, int axis, std::int64_t extent, std::int64_t begin, std::int64_t step) {
+  const Region<"place"> region;
   axis = normal_axis(axis, x.rank(), "place");
   const std::int64_t count = x.shape()[axis];
   RANKINE_ASSERT(begin >= 0 && (count == 0 || begin + (count - 1) * step < extent),
@@ -409,6 +428,7 @@ Tensor place(const Tensor& x, int axis, std::int64_t extent, std::int64_t begin,
 }
 
 Tensor concat(const std::vector<Tensor>& parts, int axis) {
+  const Region<"concat"> region;
   RANKINE_ASSERT(!parts.empty(), "concat of nothing");
   axis = normal_axis(axis, parts[0].rank(), "concat");
   Shape shape = parts[0].shape();
@@ -429,6 +449,7 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
 }
 
 Tensor expand(const Tensor& x, const Shape& shape) {
+  const Region<"expand"> region;
   if (x.shape() == shape) return x;
   return apply_op(
       "expand", {x}, x.view(shape, expanded_strides(x, shape)),
@@ -445,6 +466,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 }
 
 Tensor contiguous(const Tensor& x) {
+  const Region<"contiguous"> region;
   if (x.contiguous()) return x;
   return apply_op("contiguous", {x}, x.clone(),
                   [](const auto& g, const auto&) { return std::vector<Tensor>{g[0]}; },
@@ -486,6 +508,7 @@ Tensor scatter_rows(const Tensor& x, int axis, const Tensor& rows, std::int64_t 
 
 // `rows` are in order: dense, and inside.
 Tensor gather_rows(const Tensor& x, int axis, const Tensor& rows) {
+  const Region<"gather"> region;
   const std::int64_t extent = x.shape()[axis];
   const Tensor in = dense(x);
   Shape shape = x.shape();
@@ -501,6 +524,7 @@ Tensor gather_rows(const Tensor& x, int axis, const Tensor& rows) {
 }
 
 Tensor scatter_rows(const Tensor& x, int axis, const Tensor& rows, std::int64_t extent) {
+  const Region<"scatter_add"> region;
   const Tensor in = dense(x);
   Shape shape = x.shape();
   shape[axis] = extent;
@@ -586,6 +610,7 @@ Tensor matrices(const Tensor& x, Shape lead, std::int64_t rows, std::int64_t col
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
+  const Region<"matmul"> region;
   need_same_dtype(a, b, "matmul");
   RANKINE_ASSERT(a.rank() >= 2 && b.rank() >= 2 && a.extent(-1) == b.extent(-2),
                  "matmul: shapes " + a.shape().text() + " and " + b.shape().text());

@@ -57,6 +57,7 @@ void ParameterSet::project() const {
 }
 
 BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
+  const Region<"parameters"> region;
   const Tensor leaf = flat().on_tape() || !recording() ? flat() : variable(flat());
   const std::int64_t local = tiles->local_tiles();
   struct Layout {

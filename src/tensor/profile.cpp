@@ -145,16 +145,22 @@ std::string Profile::text(const std::string& title, const MachineLimits& limits)
   for (const auto& [name, row] : ops) width = std::max(width, name.size());
   out += fmt::format("\n{:<{}}  {:>8}  {:>9}  {:>6}  {:>10}  {:>8}  {:>8}\n", "op", width, "calls", "ms",
                      "share", "Gflop/s", "GB/s", "of limit");
+  bool beyond = false;
   for (const auto& [name, row] : ops) {
+    const double share = std::max(row.flops / limits.flops, row.bytes / limits.bytes) / row.seconds;
+    beyond = beyond || share > 1;
     const std::string speeds =
         row.flops == 0 && row.bytes == 0
             ? std::string()
             : fmt::format("  {:>10.3f}  {:>8.3f}  {:>6.1f} %", row.flops / row.seconds / 1e9,
-                          row.bytes / row.seconds / 1e9,
-                          100 * std::max(row.flops / limits.flops, row.bytes / limits.bytes) / row.seconds);
+                          row.bytes / row.seconds / 1e9, 100 * share);
     out += fmt::format("{:<{}}  {:>8.4g}  {:>9.4f}  {:>4.1f} %{}\n", name, width, per_step(row.calls),
                        1e3 * per_step(row.seconds), 100 * row.seconds / seconds_, speeds);
   }
+  if (beyond)
+    out +=
+        "Above 100 %: what the op reads and writes was in the caches, and the limit is that of main "
+        "memory.\n";
 
   std::vector<LaunchTime> launches = launch_times();
   std::stable_sort(launches.begin(), launches.end(),

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -60,6 +61,19 @@ class Profile {
   Stopwatch lap_, period_;
   DeviceCounters counters_, counters_before_;
   Traffic traffic_, traffic_before_;
+};
+
+/// A part of a step that is no op, from here to done().
+template <RegionName Name>
+class StepPart {
+ public:
+  void done(const Cost& cost = {}) {
+    Profile::lap(Name.text, cost);
+    region_.reset();
+  }
+
+ private:
+  std::optional<Region<Name>> region_{std::in_place};
 };
 
 }  // namespace rankine

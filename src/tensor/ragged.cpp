@@ -52,6 +52,7 @@ Cost cost_of(const Tensor& x, double flops) {
 Tensor repeat_of(const Tensor& x, int axis, const Segments& segments);
 
 Tensor sum_of(const Tensor& x, int axis, const Segments& segments) {
+  const Region<"segment_sum"> region;
   const Extents e = extents_of(x, axis, segments, true, "segment_sum");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_extent(x, e.axis, segments.count), x.dtype());
@@ -67,6 +68,7 @@ Tensor sum_of(const Tensor& x, int axis, const Segments& segments) {
 }
 
 Tensor repeat_of(const Tensor& x, int axis, const Segments& segments) {
+  const Region<"repeat_segments"> region;
   const Extents e = extents_of(x, axis, segments, false, "repeat_segments");
   const Tensor in = dense(x);
   Tensor y = Tensor::empty(with_extent(x, e.axis, segments.extent), x.dtype());
@@ -89,6 +91,7 @@ Tensor repeat_segments(const Tensor& x, int axis, const Offsets& offsets) {
 }
 
 Tensor segment_max(const Tensor& x, int axis, const Offsets& offsets) {
+  const Region<"segment_max"> region;
   const Segments segments(offsets);
   const Extents e = extents_of(x, axis, segments, true, "segment_max");
   const Tensor in = dense(x);
@@ -107,6 +110,7 @@ Tensor segment_max(const Tensor& x, int axis, const Offsets& offsets) {
 }
 
 Tensor segment_softmax(const Tensor& x, int axis, const Offsets& offsets) {
+  const Region<"segment_softmax"> region;
   const Segments segments(offsets);
   const Extents e = extents_of(x, axis, segments, true, "segment_softmax");
   const Tensor in = dense(x);

@@ -18,6 +18,7 @@ Tensor shifted(const Tensor& x, int axis, int by) {
 }  // namespace
 
 Tensor diagonal_scan(const Tensor& a, const Tensor& b, int axis, bool reverse) {
+  const Region<"diagonal_scan"> region;
   axis = normal_axis(axis, b.rank(), "diagonal_scan");
   RANKINE_ASSERT(a.dtype() == b.dtype(), "diagonal_scan: factors and terms of one type");
   const Tensor factors = expand(a, b.shape()), f = dense(factors), terms = dense(b);

@@ -41,6 +41,7 @@ Cost CostAccount::total() const {
 
 void count_cost(const char* op, const Cost& cost) {
   Profile::lap(op, cost);
+  if (regions::watched) regions::flops(cost.flops);
   if (open_account == nullptr) return;
   CountedCost& entry = open_account->by_op_[op];
   entry += cost;
@@ -254,7 +255,11 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     if (std::none_of(mine.begin(), mine.end(), [](const Tensor& x) { return x.defined(); })) continue;
     const std::string backward = Profile::active() != nullptr ? node->name + "_backward" : std::string();
     const std::int64_t counted = Profile::active() != nullptr ? Profile::active()->calls(backward) : 0;
-    std::vector<Tensor> back = node->vjp(mine, VjpContext(*node, needed, options.create_graph));
+    std::vector<Tensor> back;
+    {
+      const BackwardRegion region(node->name);
+      back = node->vjp(mine, VjpContext(*node, needed, options.create_graph));
+    }
     if (Profile* const profile = Profile::active(); profile != nullptr)
       Profile::lap(backward, {}, profile->calls(backward) == counted ? 1 : 0);
     FaultProbe::backward(node->name, node->number, back);
@@ -283,6 +288,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
 }
 
 std::vector<Tensor> checkpoint(const Function& fn, const std::vector<Tensor>& inputs) {
+  const Region<"checkpoint"> region;
   std::vector<Tensor> outputs, saved;
   {
     const NoGrad off;

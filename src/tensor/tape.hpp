@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/tensor/regions.hpp"
 #include "src/tensor/tensor.hpp"
 
 namespace rankine {

@@ -89,12 +89,14 @@ SharedTileSum distributed_tile_sum(TileTree tree) {
 }
 
 Tensor sum_parts_over_tiles(const std::vector<Tensor>& parts, DType type, const SharedTileSum& tiles) {
+  const Region<"sum_over_tiles"> region;
   const auto [sum, cost] = summed(parts, type, tiles);
   count_cost("sum_over_tiles", cost);
   return sum;
 }
 
 Tensor sum_over_tiles(const Tensor& x, const SharedTileSum& tiles) {
+  const Region<"sum_over_tiles"> region;
   const auto [sum, cost] = summed({x}, x.dtype(), tiles);
   Shape shape = x.shape();
   shape.erase(0);
@@ -105,6 +107,7 @@ Tensor sum_over_tiles(const Tensor& x, const SharedTileSum& tiles) {
 }
 
 Tensor replicate_over_tiles(const Tensor& x, const SharedTileSum& tiles) {
+  const Region<"replicate_over_tiles"> region;
   Shape shape = x.shape(), strides = x.strides();
   shape.insert(0, tiles->local_tiles());
   strides.insert(0, 0);
