@@ -14,9 +14,9 @@
 #include "src/cli/doctor.hpp"
 #include "src/core/console.hpp"
 #include "src/core/strings.hpp"
-#include "src/experiments/driver.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/provenance.hpp"
+#include "src/run/driver.hpp"
 
 namespace rankine::cli {
 namespace {

@@ -12,11 +12,11 @@
 #include "src/cli/commands.hpp"
 #include "src/core/console.hpp"
 #include "src/core/strings.hpp"
-#include "src/experiments/driver.hpp"
-#include "src/experiments/merge.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "src/io/weights.hpp"
+#include "src/run/driver.hpp"
+#include "src/run/merge.hpp"
 
 namespace rankine {
 namespace {

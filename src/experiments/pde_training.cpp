@@ -17,15 +17,15 @@
 #include "src/core/statistics.hpp"
 #include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
-#include "src/experiments/initial_weights.hpp"
-#include "src/experiments/missing_metrics.hpp"
 #include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
+#include "src/run/missing_metrics.hpp"
 #include "src/tensor/host_array.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/train/initial_weights.hpp"
 
 namespace rankine {
 namespace {

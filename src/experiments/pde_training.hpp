@@ -10,10 +10,7 @@
 #include <vector>
 
 #include "src/data/pde_data.hpp"
-#include "src/experiments/experiment.hpp"
-#include "src/experiments/faults.hpp"
 #include "src/experiments/inverse.hpp"
-#include "src/experiments/missing_metrics.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
 #include "src/nn/model.hpp"
@@ -21,6 +18,9 @@
 #include "src/optim/schedule.hpp"
 #include "src/optim/update_guard.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/run/experiment.hpp"
+#include "src/run/missing_metrics.hpp"
+#include "src/train/faults.hpp"
 
 namespace rankine {
 

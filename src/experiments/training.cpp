@@ -13,8 +13,8 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
-#include "src/experiments/initial_weights.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/train/initial_weights.hpp"
 
 namespace rankine {
 namespace {

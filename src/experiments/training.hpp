@@ -8,14 +8,14 @@
 
 #include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
-#include "src/experiments/experiment.hpp"
-#include "src/experiments/faults.hpp"
-#include "src/experiments/gradient_health.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/run/experiment.hpp"
+#include "src/train/faults.hpp"
+#include "src/train/gradient_health.hpp"
 
 namespace rankine {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "src/core/registry.hpp"
-#include "src/core/state_registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/optim/flat_parts.hpp"
 #include "src/tensor/parameters.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "src/deck/expect.hpp"
-#include "src/experiments/experiment.hpp"
+#include "src/run/experiment.hpp"
 
 namespace rankine {
 

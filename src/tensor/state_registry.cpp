@@ -1,4 +1,4 @@
-#include "src/core/state_registry.hpp"
+#include "src/tensor/state_registry.hpp"
 
 #include <utility>
 

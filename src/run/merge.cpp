@@ -1,4 +1,4 @@
-#include "src/experiments/merge.hpp"
+#include "src/run/merge.hpp"
 
 #include <algorithm>
 #include <map>
@@ -10,11 +10,11 @@
 #include "src/comm/communicator.hpp"
 #include "src/core/strings.hpp"
 #include "src/deck/deck.hpp"
-#include "src/experiments/driver.hpp"
-#include "src/experiments/report.hpp"
 #include "src/io/files.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/sweep_files.hpp"
+#include "src/run/driver.hpp"
+#include "src/run/report.hpp"
 
 namespace rankine {
 namespace {

@@ -1,4 +1,4 @@
-#include "src/experiments/initial_weights.hpp"
+#include "src/train/initial_weights.hpp"
 
 #include <algorithm>
 #include <cmath>

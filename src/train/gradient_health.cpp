@@ -1,4 +1,4 @@
-#include "src/experiments/gradient_health.hpp"
+#include "src/train/gradient_health.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 
 #include "kernels/error.hpp"
 #include "src/deck/tree.hpp"

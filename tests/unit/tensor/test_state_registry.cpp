@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "src/core/state_registry.hpp"
+#include "src/tensor/state_registry.hpp"
 #include "tests/support/host_elements.hpp"
 
 namespace rankine {

@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "src/comm/communicator.hpp"
-#include "src/core/state_registry.hpp"
 #include "src/deck/options.hpp"
-#include "src/experiments/experiment.hpp"
 #include "src/io/fault_file.hpp"
 #include "src/optim/update_guard.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/run/experiment.hpp"
 #include "src/tensor/fault_probe.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

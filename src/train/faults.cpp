@@ -1,4 +1,4 @@
-#include "src/experiments/faults.hpp"
+#include "src/train/faults.hpp"
 
 #include <algorithm>
 #include <cmath>

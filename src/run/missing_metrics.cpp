@@ -1,4 +1,4 @@
-#include "src/experiments/missing_metrics.hpp"
+#include "src/run/missing_metrics.hpp"
 
 #include <algorithm>
 #include <map>

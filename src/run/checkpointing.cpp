@@ -1,4 +1,4 @@
-#include "src/experiments/checkpointing.hpp"
+#include "src/run/checkpointing.hpp"
 
 #include <algorithm>
 #include <array>

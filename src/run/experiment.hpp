@@ -11,10 +11,10 @@
 #include "src/comm/communicator.hpp"
 #include "src/core/log.hpp"
 #include "src/core/metric_info.hpp"
-#include "src/core/registry.hpp"
 #include "src/deck/node.hpp"
-#include "src/experiments/checkpointing.hpp"
+#include "src/deck/registry.hpp"
 #include "src/io/results.hpp"
+#include "src/run/checkpointing.hpp"
 
 namespace rankine {
 
@@ -69,7 +69,7 @@ class Experiment {
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
   /// What depends on the deck alone is computed before the work; where that fails and an expectation reads
   /// it, throws NumericalError. Metrics that cannot be computed otherwise are NaN, with a warning
-  /// (src/experiments/missing_metrics.hpp). Throws NumericalError too where the deck says that a failure is
+  /// (src/run/missing_metrics.hpp). Throws NumericalError too where the deck says that a failure is
   /// fatal.
   virtual Metrics run(RunContext& context) = 0;
 };

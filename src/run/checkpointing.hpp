@@ -19,12 +19,12 @@
 #include "src/comm/rank_groups.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/log.hpp"
-#include "src/core/state_registry.hpp"
 #include "src/core/stop_signals.hpp"
 #include "src/deck/deck.hpp"
 #include "src/io/checkpoint.hpp"
 #include "src/io/folder_lock.hpp"
 #include "src/io/results.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

@@ -1,4 +1,4 @@
-#include "src/data/reference.hpp"
+#include "src/pde/reference.hpp"
 
 #include "kernels/error.hpp"
 #include "src/pde/method_of_lines.hpp"

@@ -1,4 +1,4 @@
-#include "src/experiments/report.hpp"
+#include "src/run/report.hpp"
 
 #include <algorithm>
 #include <cmath>

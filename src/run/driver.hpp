@@ -13,10 +13,10 @@
 #include "src/comm/rendezvous.hpp"
 #include "src/deck/deck.hpp"
 #include "src/deck/expect.hpp"
-#include "src/experiments/checkpointing.hpp"
-#include "src/experiments/experiment.hpp"
-#include "src/experiments/report.hpp"
 #include "src/io/files.hpp"
+#include "src/run/checkpointing.hpp"
+#include "src/run/experiment.hpp"
+#include "src/run/report.hpp"
 
 namespace rankine {
 

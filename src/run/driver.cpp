@@ -1,4 +1,4 @@
-#include "src/experiments/driver.hpp"
+#include "src/run/driver.hpp"
 
 #include <algorithm>
 #include <chrono>
