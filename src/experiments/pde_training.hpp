@@ -58,6 +58,7 @@ class PdeTraining final : public Experiment {
   struct Evaluation;
   struct Known;
   class Evaluator;
+  class Steps;
   int input_channels() const;
   /// Those that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
@@ -108,7 +109,6 @@ class PdeTraining final : public Experiment {
   std::optional<ModelContext> model_context_;
   std::unique_ptr<Model> model_;
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
-  std::unique_ptr<LearningRule> rule_;  // of the run
   std::unique_ptr<Schedule> schedule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
 };

@@ -42,6 +42,7 @@ class Training final : public Experiment {
   Metrics run(RunContext& context) override;
 
  private:
+  class Run;
   /// Means over the examples of a split, and one value for each example.
   struct Evaluation {
     double loss = 0;
@@ -58,10 +59,6 @@ class Training final : public Experiment {
   /// `between` is called on all ranks between the batches.
   Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between) const;
-  /// What was not finite in a step, whose context is made anew.
-  FoundFault find_fault(const Communicator& communicator, LearningRule& rule, const UpdateGuard& guard,
-                        RuleContext& made, const StepOutcome& outcome, const FaultReport& report) const;
-
   std::string variant_;
   TrainingOptions train_;
   std::shared_ptr<const Dataset> data_;

@@ -36,8 +36,19 @@ void HealthOptions::options(OptionVisitor& o) {
 }
 
 GradientHealth::GradientHealth(const HealthOptions& options, const Network& network,
-                               const ParameterSet& parameters, SharedTileSum shards, std::int64_t samples)
-    : options_(options), shards_(std::move(shards)), samples_(static_cast<double>(samples)) {
+                               const ParameterSet& parameters, const RuleSetup& setup,
+                               const LearningRule& rule, RunContext& context)
+    : options_(options),
+      parameters_(parameters),
+      setup_(setup),
+      rule_(rule),
+      context_(context),
+      shards_(setup.shards),
+      samples_(static_cast<double>(setup.batch)) {
+  context.checkpoint.state().add("metrics/health_alarms", StateKind::replicated, alarms_);
+  std::vector<std::string> names;
+  for (int i = 0; i < network.size(); ++i) names.push_back(network.block(i).name());
+  if (options.every > 0) context.results.block_names(names);
   for (int i = 0; i < network.size(); ++i) {
     Block block{.name = network.block(i).name(),
                 .begin = 0,
@@ -89,8 +100,8 @@ void GradientHealth::observe(Block& block, const Tensor& value) const {
   block.count = static_cast<double>(per_shard);
 }
 
-void GradientHealth::begin(const ParameterSet& parameters) {
-  before_ = parameters.flat().clone();
+void GradientHealth::before(std::int64_t) {
+  before_ = parameters_.flat().clone();
   for (Block& block : blocks_) {
     block.count = block.gradient_count = 0;
     block.next = block.gradient_next = 0;
@@ -122,15 +133,16 @@ void GradientHealth::watch(Pass& pass) {
   };
 }
 
-void GradientHealth::alarm(const std::string& what, const Block& block, std::int64_t step, double value,
-                           Log& log) {
-  if (!alarms_.insert(what + " " + block.name).second) return;
-  log.line(fmt::format("step {}: {} in {}: {:.3g}", step, what, block.name, value));
+void GradientHealth::alarm(Alarm kind, std::size_t block, std::int64_t step, double value) {
+  const auto number = static_cast<std::int64_t>(block) * kinds + kind;
+  if (std::find(alarms_.begin(), alarms_.end(), number) != alarms_.end()) return;
+  alarms_.push_back(number);
+  constexpr const char* names[] = {"exploding gradient", "vanishing gradient", "dead units"};
+  context_.log.line(fmt::format("step {}: {} in {}: {:.3g}", step, names[kind], blocks_[block].name, value));
 }
 
-void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,
-                         const LearningRule& rule, const Communicator& communicator, RunWriter& results,
-                         Log& log) {
+void GradientHealth::after(std::int64_t step, const StepOutcome& outcome) {
+  const Tensor& gradient = outcome.gradient;
   const std::int64_t local = shards_->local_tiles();
   // One row a shard: for each block the two sums, the counts, and the sums of its units.
   std::int64_t width = 0;
@@ -156,7 +168,7 @@ void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, cons
 
   std::vector<double> activation, activation_gradient, dead, norm, rms, ratio;
   const double* row = total.data();
-  const Tensor change = sub(parameters.flat().detach(), before_);
+  const Tensor change = sub(parameters_.flat().detach(), before_);
   std::vector<FlatParts::Part> parts;
   for (const Block& block : blocks_) parts.push_back({block.begin, block.end});
   const FlatParts by_block(std::move(parts));
@@ -177,11 +189,11 @@ void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, cons
     ratio.push_back(learns ? std::sqrt(changes[b]) / std::sqrt(sizes[b]) : nan);
     row += 4 + block.units;
   }
-  if (rule.spreads_blocks()) {
+  if (rule_.spreads_blocks()) {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      const int owner = rule.owner_of_block(static_cast<int>(i));
+      const int owner = rule_.owner_of_block(static_cast<int>(i));
       double values[] = {activation[i], activation_gradient[i], dead[i], norm[i], rms[i], ratio[i]};
-      communicator.broadcast(std::span<double>(values), owner);
+      setup_.communicator.broadcast(std::span<double>(values), owner);
       activation[i] = values[0];
       activation_gradient[i] = values[1];
       dead[i] = values[2];
@@ -190,18 +202,18 @@ void GradientHealth::end(std::int64_t step, const ParameterSet& parameters, cons
       ratio[i] = values[5];
     }
   }
-  results.append_blocks(step, "activation_rms", activation);
-  results.append_blocks(step, "activation_gradient_rms", activation_gradient);
-  results.append_blocks(step, "dead_units", dead);
-  results.append_blocks(step, "gradient_norm", norm);
-  results.append_blocks(step, "update_ratio", ratio);
+  context_.results.append_blocks(step, "activation_rms", activation);
+  context_.results.append_blocks(step, "activation_gradient_rms", activation_gradient);
+  context_.results.append_blocks(step, "dead_units", dead);
+  context_.results.append_blocks(step, "gradient_norm", norm);
+  context_.results.append_blocks(step, "update_ratio", ratio);
 
   double largest = 0;
   for (const double r : rms) largest = std::max(largest, std::isnan(r) ? 0 : r);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    if (norm[i] > options_.exploding) alarm("exploding gradient", blocks_[i], step, norm[i], log);
-    if (rms[i] < options_.vanishing * largest) alarm("vanishing gradient", blocks_[i], step, norm[i], log);
-    if (dead[i] > options_.dead) alarm("dead units", blocks_[i], step, dead[i], log);
+    if (norm[i] > options_.exploding) alarm(exploding, i, step, norm[i]);
+    if (rms[i] < options_.vanishing * largest) alarm(vanishing, i, step, norm[i]);
+    if (dead[i] > options_.dead) alarm(Alarm::dead, i, step, dead[i]);
   }
 }
 

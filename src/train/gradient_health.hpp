@@ -2,14 +2,13 @@
 // how far a step moves the weights, and an alarm with the block's name where a gradient vanishes or explodes.
 #pragma once
 
-#include <set>
 #include <string>
 #include <vector>
 
-#include "src/core/log.hpp"
-#include "src/io/results.hpp"
 #include "src/nn/network.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/run/experiment.hpp"
+#include "src/train/loop.hpp"
 
 namespace rankine {
 
@@ -21,32 +20,32 @@ struct HealthOptions {
   void options(OptionVisitor& o);
 };
 
-/// Of one run. Each measured step appends a row to /runs/<variant>/seed_<s>/blocks:
-///   activation_rms            root mean square of the block's output over batch and entries
-///   activation_gradient_rms   the same of the gradient that reaches it, times the number of samples; NaN
-///   where
-///                             the learning rule sends none
-///   dead_units                share of channels ([C, H, W]) or last-axis entries (else) that are 0 for the
-///   whole
-///                             batch
-///   gradient_norm             of the block's parameters; NaN where it has none, or the rule forms no
-///   gradient update_ratio              |change of the parameters| / |parameters| in the step
-class GradientHealth {
+/// The health of the blocks of one run. Each measured step appends a row to
+/// /runs/<variant>/seed_<s>/blocks:
+///
+///   activation_rms           root mean square of the block's output over batch and entries
+///   activation_gradient_rms  the same of the gradient that reaches the output, times the number of samples;
+///                            NaN where the learning rule sends none
+///   dead_units               share of channels ([C, H, W]) or last-axis entries (else) that are 0 for the
+///                            whole batch
+///   gradient_norm            of the block's parameters; NaN where it has none, or the rule forms no gradient
+///   update_ratio             |change of the parameters| / |parameters| in the step
+///
+/// Where ranks share the blocks, each block's numbers are those of its owner.
+class GradientHealth final : public StepObserver {
  public:
+  /// All references outlive this. Registers the alarms, and gives the results the blocks' names.
   GradientHealth(const HealthOptions& options, const Network& network, const ParameterSet& parameters,
-                 SharedTileSum shards, std::int64_t samples);
+                 const RuleSetup& setup, const LearningRule& rule, RunContext& context);
 
-  bool due(std::int64_t step) const { return options_.every > 0 && step % options_.every == 0; }
-  /// Before a measured step: notes the parameters.
-  void begin(const ParameterSet& parameters);
-  /// Watches the blocks' outputs in that step through pass.hook; a rank without a block needs no pass.
-  void watch(Pass& pass);
-  /// After it. `gradient` as StepOutcome has it; where ranks share the blocks, each block's numbers are those
-  /// of its owner. Collective.
-  void end(std::int64_t step, const ParameterSet& parameters, const Tensor& gradient,
-           const LearningRule& rule, const Communicator& communicator, RunWriter& results, Log& log);
-  /// Alarms so far: "vanishing block3", ...
-  const std::set<std::string>& alarms() const { return alarms_; }
+  bool due(std::int64_t step) const override { return options_.every > 0 && step % options_.every == 0; }
+  /// Notes the parameters.
+  void before(std::int64_t step) override;
+  /// Watches the blocks' outputs through pass.hook.
+  void watch(Pass& pass) override;
+  void after(std::int64_t step, const StepOutcome& outcome) override;
+  /// Alarms so far; a block has at most one of each kind.
+  std::int64_t alarms() const { return static_cast<std::int64_t>(alarms_.size()); }
 
  private:
   struct Block {
@@ -61,14 +60,20 @@ class GradientHealth {
   void observe(Block& block, const Tensor& value) const;
   /// The first local shard of a pass of `shards` of them: some rules pass them one after the other.
   std::size_t place(std::size_t& next, std::size_t shards) const;
-  void alarm(const std::string& what, const Block& block, std::int64_t step, double value, Log& log);
+  enum Alarm { exploding, vanishing, dead, kinds };
+  /// Says so, the first time.
+  void alarm(Alarm kind, std::size_t block, std::int64_t step, double value);
 
   HealthOptions options_;
+  const ParameterSet& parameters_;
+  const RuleSetup& setup_;
+  const LearningRule& rule_;
+  RunContext& context_;
   SharedTileSum shards_;
   double samples_;
   std::vector<Block> blocks_;
   Tensor before_;
-  std::set<std::string> alarms_;
+  std::vector<std::int64_t> alarms_;  // kinds * number of the block + kind
 };
 
 }  // namespace rankine
