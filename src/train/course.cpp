@@ -47,17 +47,18 @@ void Course::load(const std::string& name, bool masks) {
 Sparsifier::Event Course::pruning() { return {.seed = seed_, .number = pruned_++, .gradient = s_.gradient}; }
 
 void Course::begin_phase(const Phase& phase) {
+  // Pruning judges the weights as the phase before has left them.
+  if (phase.sparsify) {
+    if (phase.sparsify->permute) s_.sparsifier->permute(s_.parameters, pruning());
+    if (phase.sparsify->density) s_.sparsifier->prune(s_.parameters, *phase.sparsify->density, pruning());
+    if (phase.sparsify->rate) s_.sparsifier->prune_rate(s_.parameters, *phase.sparsify->rate, pruning());
+  }
   if (!phase.options.weights.empty()) load(phase.options.weights, false);
   if (phase.options.reinitialise) {
     const RandomStream stream(seed_, "reinitialise");
     const auto fresh = static_cast<std::uint64_t>(stream.integer(std::int64_t{1} << 62, 0, 0, drawn_++));
     s_.parameters.flat().assign(s_.initial(fresh).flat());
     s_.parameters.project();
-  }
-  if (phase.sparsify) {
-    if (phase.sparsify->permute) s_.sparsifier->permute(s_.parameters, pruning());
-    if (phase.sparsify->density) s_.sparsifier->prune(s_.parameters, *phase.sparsify->density, pruning());
-    if (phase.sparsify->rate) s_.sparsifier->prune_rate(s_.parameters, *phase.sparsify->rate, pruning());
   }
   if (phase.options.reset_optimizer) s_.optimizer.reset();
 }

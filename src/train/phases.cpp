@@ -118,7 +118,8 @@ void Phases::describe(OptionVisitor& o) {
     std::optional<PhasePruning> sparsify;
     void options(OptionVisitor& v) {
       PhaseOptions::options(v);
-      v.group("sparsify", sparsify, "one pruning before the first step of the phase; see `sparsity`");
+      v.group("sparsify", sparsify,
+              "one pruning at the beginning of the phase, before it takes other weights; see `sparsity`");
     }
   };
   std::vector<Described> items(1);

@@ -26,7 +26,7 @@ struct PhaseOptions {
   void options(OptionVisitor& o);
 };
 
-/// A phase's `sparsify`: one pruning before its first step.
+/// A phase's `sparsify`: one pruning before its first step, and before it takes other weights.
 struct PhasePruning {
   std::optional<double> density{}, rate{};
   bool permute = false;
