@@ -27,6 +27,7 @@ FLOORS = [
     {"experts", "rules", "sparse"},
     {"run"},
     {"train"},
+    {"methods"},
     {"experiments"},
     {"cli"},
 ]
