@@ -27,7 +27,6 @@
 #include "src/comm/tile_tree.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/log.hpp"
-#include "src/experiments/driver.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/io/checkpoint.hpp"
 #include "src/io/files.hpp"
@@ -37,6 +36,7 @@
 #include "src/io/safe_file.hpp"
 #include "src/nn/fno2d.hpp"
 #include "src/pde/diffusion_sorption.hpp"
+#include "src/run/driver.hpp"
 #include "src/tensor/host_array.hpp"
 
 namespace rankine::cli {

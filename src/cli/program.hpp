@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "src/experiments/experiment.hpp"
+#include "src/run/experiment.hpp"
 
 namespace rankine {
 
@@ -19,7 +19,7 @@ struct ProgramTables {
 ProgramTables program_tables();
 
 /// The whole program: starts MPI, does what the command line says, prints a failure once, and returns the
-/// exit code (src/experiments/driver.hpp). A failure of one rank alone ends all ranks with that code.
+/// exit code (src/run/driver.hpp). A failure of one rank alone ends all ranks with that code.
 int run_program(int argc, char** argv, const ProgramTables& tables);
 
 /// 1 for InputError, 2 for NumericalError and where memory is out, 3 for IoError, else 70: a defect in

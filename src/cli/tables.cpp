@@ -7,12 +7,15 @@
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/sparse/criterion.hpp"
+#include "src/sparse/density_schedule.hpp"
 
 namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules()}};
+          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
+           &criteria(), &density_schedules()}};
 }
 
 }  // namespace rankine

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "src/comm/communicator.hpp"
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/tensor/tensor.hpp"
 
 namespace rankine {

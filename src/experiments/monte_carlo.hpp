@@ -8,7 +8,7 @@
 
 #include "kernels/bytecode.hpp"
 #include "src/deck/node.hpp"
-#include "src/experiments/experiment.hpp"
+#include "src/run/experiment.hpp"
 
 namespace rankine {
 

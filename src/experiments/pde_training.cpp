@@ -17,15 +17,16 @@
 #include "src/core/statistics.hpp"
 #include "src/core/strings.hpp"
 #include "src/data/interpolation.hpp"
-#include "src/experiments/initial_weights.hpp"
-#include "src/experiments/missing_metrics.hpp"
 #include "src/pde/limited_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
+#include "src/run/missing_metrics.hpp"
 #include "src/tensor/host_array.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/train/initial_weights.hpp"
+#include "src/train/loop.hpp"
 
 namespace rankine {
 namespace {
@@ -182,8 +183,8 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   formulation_ = FormulationOptions::read(variant.section("formulation"));
   const DeckNode rule = train.section("rule");
   make_rule_ = [rule] { return rules().make_or("backprop", rule); };
-  rule_ = make_rule_();
-  reject_unused_options(*rule_, train);
+  const std::unique_ptr<LearningRule> learning_rule = make_rule_();
+  reject_unused_options(*learning_rule, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
@@ -240,7 +241,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                 formulation_.final_activation == "gelu"};
   const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
   try {
-    rule_->check(to_train);
+    learning_rule->check(to_train);
   } catch (const InputError& error) {
     train.error_at("rule", std::string(error.what()) +
                                "; allowed with experiment: pde_training: " + join(rules_for(to_train)));
@@ -285,7 +286,7 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   out.push_back({"steps_skipped", "1", "training steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
-  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   if (!data_.observations.none())
     out.push_back(
@@ -913,6 +914,139 @@ void PdeTraining::refuse_missing(const RunContext& context, const MissingMetrics
   }
 }
 
+/// The training steps of one seed.
+class PdeTraining::Steps final : public TrainingTask {
+ public:
+  /// All arguments outlive this.
+  Steps(const PdeTraining& owner, RunContext& context, const PdeData& data,
+        std::shared_ptr<const ObservationRows> observations, ConstraintLayer& layer, ParameterSet& parameters,
+        const Evaluator& evaluator)
+      : owner_(owner),
+        context_(context),
+        data_(data),
+        observations_(std::move(observations)),
+        layer_(layer),
+        evaluator_(evaluator),
+        order_(static_cast<std::uint64_t>(context.seed), "batch-order"),
+        optimizer_(owner.make_optimizer_()),
+        rule_(begun_rule(parameters)),
+        loop_(context,
+              {.steps = owner.train_.steps,
+               .evaluate_every = owner.train_.evaluate_every,
+               .on_fault = owner.train_.on_fault,
+               .faults = owner.train_.faults},
+              *this, *rule_, *optimizer_, parameters),
+        parameters_(parameters) {
+    for (int i = 0; i < solve_status_count; ++i)
+      context.checkpoint.state().add(std::string("metrics/status_") + to_string(static_cast<SolveStatus>(i)),
+                                     StateKind::replicated, status_total_[i]);
+  }
+
+  void train() { loop_.run(); }
+  const TrainingLoop& loop() const { return loop_; }
+  const LearningRule& rule() const { return *rule_; }
+  /// How many of all solves ended so.
+  std::span<const double, solve_status_count> status_total() const { return status_total_; }
+
+  double learning_rate(std::int64_t step) const override {
+    return owner_.train_.learning_rate * owner_.schedule_->factor(step, owner_.train_.steps);
+  }
+  std::shared_ptr<RuleContext> prepare(std::int64_t step, double learning_rate) override;
+  Metrics evaluate(std::int64_t done, const std::function<void()>& between) override;
+  void record(std::int64_t step, const StepOutcome& outcome, bool interrupted, Metrics& row) override;
+  FoundFault find_fault(RuleContext& made, const StepOutcome& outcome,
+                        const std::optional<SharedNumericalError>& thrown, FaultReport report) override;
+
+ private:
+  /// What a step refers to.
+  struct Step {
+    PdeBatch batch;
+    Tensor input;
+    std::unique_ptr<RuleContext> context;
+  };
+  std::unique_ptr<LearningRule> begun_rule(const ParameterSet& parameters) const {
+    std::unique_ptr<LearningRule> rule = owner_.make_rule_();
+    rule->begin({.communicator = context_.communicator,
+                 .shards = owner_.model_context_->tiles,
+                 .seed = static_cast<std::uint64_t>(context_.seed),
+                 .steps = owner_.train_.steps,
+                 .make_optimizer = owner_.make_optimizer_},
+                parameters);
+    return rule;
+  }
+
+  const PdeTraining& owner_;
+  RunContext& context_;
+  const PdeData& data_;
+  std::shared_ptr<const ObservationRows> observations_;
+  ConstraintLayer& layer_;
+  const Evaluator& evaluator_;
+  RandomStream order_;
+  std::int64_t epoch_ = -1;  // that permutation_ is of
+  std::vector<std::int64_t> permutation_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<LearningRule> rule_;
+  TrainingLoop loop_;
+  ParameterSet& parameters_;
+  double status_total_[solve_status_count] = {};
+  std::shared_ptr<Step> latest_;
+};
+
+std::shared_ptr<RuleContext> PdeTraining::Steps::prepare(std::int64_t step, double learning_rate) {
+  StepPart<"batch"> part;
+  const std::int64_t batch = owner_.train_.batch, batches_per_epoch = owner_.data_.train / batch;
+  if (step / batches_per_epoch != epoch_) {
+    epoch_ = step / batches_per_epoch;
+    permutation_ = order_.permutation(owner_.data_.train, epoch_);
+  }
+  const auto first = permutation_.begin() + (step % batches_per_epoch) * batch;
+  auto made = std::make_shared<Step>();
+  made->batch =
+      owner_.make_batch(data_.train, std::vector<long>(first, first + batch), step, true, observations_);
+  made->input = owner_.network_input(made->batch);
+  part.done();
+  made->context = std::make_unique<RuleContext>(RuleContext{
+      [this, &data = *made](const BoundParameters& bound) {
+        PdeBatch bound_batch = data.batch;
+        bound_batch.learned = owner_.learned_.values(bound);
+        FaultProbe::layer_done("", {});
+        return layer_.loss(owner_.model_->forward(bound, data.input), bound_batch);
+      },
+      parameters_, *optimizer_, owner_.model_context_->tiles, learning_rate, owner_.train_.clip, step});
+  latest_ = made;
+  return {made, made->context.get()};
+}
+
+Metrics PdeTraining::Steps::evaluate(std::int64_t, const std::function<void()>& between) {
+  const Evaluation found = evaluator_(parameters_, layer_, data_.validation, nullptr, between);
+  found.missing.warn(context_.log, owner_.variant_, context_.seed);
+  return {{"rel_l2_validation", mean(found.measures[rel_l2])}};
+}
+
+void PdeTraining::Steps::record(std::int64_t step, const StepOutcome&, bool interrupted, Metrics& row) {
+  const std::vector<double> learned = owner_.learned_.values(parameters_);
+  for (int l = 0; l < owner_.learned_.size(); ++l)
+    row.emplace_back("learned_" + owner_.learned_.names()[l], learned[l]);
+  if (interrupted) return;  // what an interrupted solve leaves depends on who solved what
+  const BatchStatistics statistics = layer_.statistics();
+  owner_.record_experts(context_, step, statistics);
+  for (const ExpertStatistics& s : statistics)
+    for (int i = 0; i < solve_status_count; ++i) status_total_[i] += s.status_count[i];
+}
+
+FoundFault PdeTraining::Steps::find_fault(RuleContext& made, const StepOutcome& outcome,
+                                          const std::optional<SharedNumericalError>& thrown,
+                                          FaultReport report) {
+  const FailedStep failed{.rule = *rule_,
+                          .context = made,
+                          .guard = *made.guard,
+                          .outcome = outcome,
+                          .inputs = {{"input of the network", latest_->input}},
+                          .describe = {},
+                          .thrown = thrown};
+  return owner_.find_fault(context_.communicator, latest_->batch, layer_, failed, report);
+}
+
 Metrics PdeTraining::run(RunContext& context) {
   const Communicator& communicator = context.communicator;
   const Stopwatch whole;
@@ -934,9 +1068,9 @@ Metrics PdeTraining::run(RunContext& context) {
 
   const StorageModel storage(pde, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
-  const auto seed = static_cast<std::uint64_t>(context.seed);
   const std::unique_ptr<ConstraintLayer> layer =
-      make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(), seed);
+      make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(),
+                            static_cast<std::uint64_t>(context.seed));
   const std::shared_ptr<const ObservationRows> observations =
       data_.observations.none() ? nullptr : observation_rows(observe(context, scales));
   const Evaluator evaluate(*this, data, communicator, storage, pde);
@@ -958,151 +1092,8 @@ Metrics PdeTraining::run(RunContext& context) {
 
   ParameterSet parameters = first_parameters(communicator, context.seed);
   const ParameterSet untrained = parameters.clone();
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
-  const RandomStream order(seed, "batch-order");
-  const long batches_per_epoch = data_.train / train_.batch;
-
-  UpdateGuard guard(*optimizer, parameters);
-
-  Progress progress(context.log, variant_, context.seed, train_.steps);
-  std::vector<double> step_seconds, elapsed, losses, gradient_norms, evaluation_seconds;
-  double error = nan, status_total[solve_status_count] = {}, skipped_steps = 0;
-  std::int64_t evaluated = 0;  // steps before the last evaluation
-  std::vector<std::int64_t> permutation;
-
-  rule_ = make_rule_();
-  rule_->begin({.communicator = communicator,
-                .shards = model_context_->tiles,
-                .seed = seed,
-                .steps = train_.steps,
-                .make_optimizer = make_optimizer_},
-               parameters);
-
-  // The order of the data and all random numbers follow from the step.
-  StateRegistry& state = context.checkpoint.state();
-  constexpr StateKind replicated = StateKind::replicated;
-  for (const ParameterInfo& part : parameters.parts())
-    state.add("weights/" + part.name, replicated, parameters.view(part));
-  optimizer->register_state(state, "optimizer", parameters);
-  rule_->register_state(state, "rule");
-  FaultHandler faults(context, train_.on_fault, train_.faults, parameters, [&] {
-    guard.state_changed();
-    rule_->state_changed();
-  });
-  state.add("metrics/loss", replicated, losses);
-  state.add("metrics/gradient_norm", replicated, gradient_norms);
-  state.add("metrics/validation_error", replicated, error);
-  state.add("metrics/evaluated", replicated, evaluated);
-  state.add("metrics/skipped_steps", replicated, skipped_steps);
-  for (int i = 0; i < solve_status_count; ++i)
-    state.add(std::string("metrics/status_") + to_string(static_cast<SolveStatus>(i)), replicated,
-              status_total[i]);
-  state.add("timing/step_seconds", replicated, step_seconds);
-  state.add("timing/elapsed_seconds", replicated, elapsed);
-  state.add("timing/evaluation_seconds", replicated, evaluation_seconds);
-  const long start = context.checkpoint.resume();
-  // What ended a shorter run was evaluated after its last step, whatever the interval.
-  if (start < train_.steps && train_.evaluate_every > 0 && start % train_.evaluate_every != 0)
-    context.results.drop_evaluation(start);
-  const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
-
-  const Stopwatch training;
-  long epoch = -1;
-  const auto validate = [&](long done) {
-    if (train_.evaluate_every == 0 || (done % train_.evaluate_every != 0 && done != train_.steps)) return;
-    const auto between = [&] { context.checkpoint.within_step(done, train_.steps); };
-    const Evaluation found = evaluate(parameters, *layer, data.validation, nullptr, between);
-    found.missing.warn(context.log, variant_, context.seed);
-    error = mean(found.measures[rel_l2]);
-    evaluated = done;
-    context.results.append_evaluation(done, {{"rel_l2_validation", error}});
-    evaluation_seconds.push_back(elapsed_before + training.seconds());
-  };
-  faults.check_start(start);
-  // A run that was stopped during an evaluation makes it now.
-  if (start > 0 && evaluated != start) validate(start);
-  release_cached_memory();  // of sizes that the steps do not ask for
-  for (long step = start; step < train_.steps; ++step) {
-    context.checkpoint.between_steps(step, train_.steps);
-    const Stopwatch watch;
-    Profile::begin_steps();
-    StepPart<"batch"> part;
-    if (step / batches_per_epoch != epoch) {
-      epoch = step / batches_per_epoch;
-      permutation = order.permutation(data_.train, epoch);
-    }
-    const auto first = permutation.begin() + (step % batches_per_epoch) * train_.batch;
-    const PdeBatch batch =
-        make_batch(data.train, std::vector<long>(first, first + train_.batch), step, true, observations);
-    const Tensor input = network_input(batch);
-    part.done();
-    const double rate = train_.learning_rate * schedule_->factor(step, train_.steps) * faults.rate_factor();
-    RuleContext rule_context{[&](const BoundParameters& bound) {
-                               PdeBatch bound_batch = batch;
-                               bound_batch.learned = learned_.values(bound);
-                               FaultProbe::layer_done("", {});
-                               return layer->loss(model_->forward(bound, input), bound_batch);
-                             },
-                             parameters,
-                             *optimizer,
-                             model_context_->tiles,
-                             rate,
-                             train_.clip,
-                             step};
-    rule_context.guard = &guard;
-    guard.begin_step();
-    StepOutcome outcome;
-    std::optional<SharedNumericalError> thrown;
-    try {
-      outcome = rule_->step(rule_context);
-    } catch (const SharedNumericalError& error) {
-      thrown = error;
-      outcome = {nan, nan, false};
-    }
-    Profile::end_steps(1);
-    if (outcome.updated) {
-      faults.good_step();
-    } else {
-      guard.abandon_step();
-      const std::optional<std::int64_t> back = faults.step_failed(step, [&] {
-        const FailedStep failed{.rule = *rule_,
-                                .context = rule_context,
-                                .guard = guard,
-                                .outcome = outcome,
-                                .inputs = {{"input of the network", input}},
-                                .describe = {},
-                                .thrown = thrown};
-        return find_fault(communicator, batch, *layer, failed, faults.report(step));
-      });
-      if (back) {
-        if (evaluated != *back) validate(static_cast<long>(*back));
-        step = static_cast<long>(*back) - 1;
-        continue;
-      }
-      ++skipped_steps;
-    }
-    step_seconds.push_back(watch.seconds());
-    elapsed.push_back(elapsed_before + training.seconds());
-    losses.push_back(outcome.loss);
-    gradient_norms.push_back(outcome.gradient_norm);
-    Metrics of_step{
-        {"loss", outcome.loss}, {"gradient_norm", outcome.gradient_norm}, {"learning_rate", rate}};
-    const std::vector<double> learned = learned_.values(parameters);
-    for (int l = 0; l < learned_.size(); ++l)
-      of_step.emplace_back("learned_" + learned_.names()[l], learned[l]);
-    context.results.append_step(step, of_step);
-    // What an interrupted solve leaves depends on who solved what.
-    const BatchStatistics statistics = thrown ? BatchStatistics{} : layer->statistics();
-    record_experts(context, step, statistics);
-    for (const ExpertStatistics& s : statistics)
-      for (int i = 0; i < solve_status_count; ++i) status_total[i] += s.status_count[i];
-
-    validate(step + 1);
-    progress.update(step + 1, outcome.loss, error,
-                    quantile({step_seconds.end() - std::min<long>(step + 1, 20), step_seconds.end()}, 0.5));
-  }
-  release_cached_memory();
-  context.checkpoint.between_steps(train_.steps, train_.steps);
+  Steps steps(*this, context, data, observations, *layer, parameters, evaluate);
+  steps.train();
 
   // What follows changes a copy: a stop on the way saves the parameters as training left them.
   ParameterSet tested = parameters.clone();
@@ -1143,24 +1134,26 @@ Metrics PdeTraining::run(RunContext& context) {
       out.emplace_back(row.name, data.check.*row.value);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
+  const std::vector<double>& losses = steps.loop().losses();
   const size_t tail = std::min<size_t>(std::max(1, train_.steps / 10), losses.size());
   const std::vector<double> last_losses = finite(std::span(losses).last(tail)),
-                            norms = finite(gradient_norms);
+                            norms = finite(steps.loop().gradient_norms());
   out.emplace_back("loss", mean(last_losses));
   out.emplace_back("gradient_p99_over_median", quantile(norms, 0.99) / quantile(norms, 0.5));
   out.emplace_back("solver_iterations", test.iterations);
-  const double solves = std::accumulate(std::begin(status_total), std::end(status_total), 0.0);
+  const std::span<const double> status_total = steps.status_total();
+  const double solves = std::accumulate(status_total.begin(), status_total.end(), 0.0);
   for (int s = 0; s < solve_status_count; ++s)
     out.emplace_back(std::string("status_") + to_string(static_cast<SolveStatus>(s)),
                      solves > 0 ? status_total[s] / solves : 0.0);
-  out.emplace_back("steps_skipped", skipped_steps);
-  out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
+  out.emplace_back("steps_skipped", static_cast<double>(steps.loop().skipped()));
+  out.emplace_back("rewinds", static_cast<double>(steps.loop().rewinds()));
   out.emplace_back("parameters", static_cast<double>(parameters.count() - learned_.size()));
-  const std::vector<MetricInfo> of_rule = rule_->metrics();
-  const std::vector<double> measured_by_rule = rule_->measured();
+  const std::vector<MetricInfo> of_rule = steps.rule().metrics();
+  const std::vector<double> measured_by_rule = steps.rule().measured();
   for (size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, measured_by_rule[i]);
   out.insert(out.end(), inverse.begin(), inverse.end());
-  out.emplace_back("seconds_per_step", communicator.max(quantile(step_seconds, 0.5)));
+  out.emplace_back("seconds_per_step", communicator.max(quantile(steps.loop().step_seconds(), 0.5)));
   out.emplace_back("seconds_per_sample", test.seconds_per_sample);
   out.emplace_back("seconds_per_correction", test.seconds_per_correction);
   out.emplace_back("seconds_classical", known.seconds_classical);
@@ -1170,9 +1163,7 @@ Metrics PdeTraining::run(RunContext& context) {
   write_fields(context, *shared, save, fields);
   if (save > 0 && !plain) context.results.field_edges("unknown_scales", scales);
   write_weights(context.results, tested);
-  context.results.timing("step_seconds", step_seconds);
-  context.results.timing("elapsed_seconds", elapsed);
-  context.results.timing("evaluation_elapsed_seconds", evaluation_seconds);
+  steps.loop().write_timing(context.results);
   context.results.timing("data_seconds", data_seconds);
   context.results.timing("reference_check_seconds", data.check_seconds);
   context.results.timing("total_seconds", whole.seconds());

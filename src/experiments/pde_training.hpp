@@ -10,10 +10,7 @@
 #include <vector>
 
 #include "src/data/pde_data.hpp"
-#include "src/experiments/experiment.hpp"
-#include "src/experiments/faults.hpp"
 #include "src/experiments/inverse.hpp"
-#include "src/experiments/missing_metrics.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
 #include "src/nn/model.hpp"
@@ -21,6 +18,9 @@
 #include "src/optim/schedule.hpp"
 #include "src/optim/update_guard.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/run/experiment.hpp"
+#include "src/run/missing_metrics.hpp"
+#include "src/train/faults.hpp"
 
 namespace rankine {
 
@@ -58,6 +58,7 @@ class PdeTraining final : public Experiment {
   struct Evaluation;
   struct Known;
   class Evaluator;
+  class Steps;
   int input_channels() const;
   /// Those that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
@@ -108,7 +109,6 @@ class PdeTraining final : public Experiment {
   std::optional<ModelContext> model_context_;
   std::unique_ptr<Model> model_;
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
-  std::unique_ptr<LearningRule> rule_;  // of the run
   std::unique_ptr<Schedule> schedule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
 };

@@ -15,7 +15,7 @@
 #include "src/comm/tiles.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/traverses.hpp"
-#include "src/experiments/experiment.hpp"
+#include "src/run/experiment.hpp"
 
 namespace rankine {
 

@@ -13,8 +13,11 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
-#include "src/experiments/initial_weights.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/train/course.hpp"
+#include "src/train/gradient_health.hpp"
+#include "src/train/initial_weights.hpp"
+#include "src/train/loop.hpp"
 
 namespace rankine {
 namespace {
@@ -52,6 +55,12 @@ std::shared_ptr<const Dataset> shared_dataset(const DeckNode& node, const Datase
 void TrainingOptions::options(OptionVisitor& o) {
   o("epochs", epochs, {.help = "passes over the training examples", .min = 0});
   o("steps", steps, {.help = "training steps, instead of epochs (0: as many as the epochs have)", .min = 0});
+  o("longest_phase", longest_phase,
+    {.help =
+         "phases and the places of their snapshots are cut to this many steps, for smoke sizes; 0: no bound",
+     .unit = "steps",
+     .min = 0});
+  o("repeat", repeat, {.help = "how often train.phases are gone through, one after the other", .min = 1});
   o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
   o("drop_last", drop_last,
     {.help =
@@ -78,10 +87,29 @@ void TrainingOptions::options(OptionVisitor& o) {
   o.group("health", health, "gradient health of the blocks");
 }
 
+namespace {
+
+struct StartOptions {
+  std::string start;
+  void options(OptionVisitor& o) {
+    o("start", start,
+      {.help = "VARIANT@SNAPSHOT: begin with the weights and masks that a variant above leaves for the same "
+               "seed; `end` is every variant's last; empty: fresh weights",
+       .snapshot = true});
+  }
+};
+
+}  // namespace
+
 void Training::describe(OptionVisitor& o) {
   TrainingOptions train;
   NetworkOptions model;
+  StartOptions start;
+  start.options(o);
   o.group("train", train, "training; also loss, rule, optimizer and schedule, see `rankine list`");
+  Phases::describe(o);
+  SparsityOptions sparsity;
+  o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model, "the network; `blocks` is a list of layers, see `rankine list`");
 }
 
@@ -109,7 +137,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
           network_->block(b).name()));
   loss_ =
       losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
-  schedule_ = schedules().make_or("constant", train.section("schedule"));
+  std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
+  const bool has_phases = train.has("phases");
   train.read(train_);
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
@@ -123,6 +152,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   } catch (const InputError& error) {
     variant.child("model").error_at("blocks", error.what());
   }
+  read_phases(train, std::move(schedule), has_phases, *learning_rule);
+  read_sparsity(variant, *learning_rule);
   const int ranks = setup.communicator.size();
   if (learning_rule->spreads_blocks()) {
     shards_ = local_tile_sum(train_.shards);
@@ -160,8 +191,58 @@ RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t s
           .make_optimizer = make_optimizer_};
 }
 
-std::int64_t Training::steps() const {
-  return train_.steps > 0 ? train_.steps : train_.epochs * steps_per_epoch();
+void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule> schedule, bool given,
+                           const LearningRule& rule) {
+  if (!given) {
+    if (train_.repeat > 1) train.error_at("repeat", "repeat goes through train.phases, which is not given");
+    phases_.emplace(train_.steps > 0 ? train_.steps : train_.epochs * steps_per_epoch(), train_.learning_rate,
+                    std::move(schedule));
+    return;
+  }
+  for (const char* key : {"steps", "epochs"})
+    if (train.has(key))
+      train.error_at(key, fmt::format("{}: train.phases say how long training takes; leave it out", key));
+  if (rule.spreads_blocks())
+    train.error_at("phases",
+                   "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
+                   "allowed are rules whose ranks share the batch, such as backprop");
+  phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
+}
+
+void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {
+  StartOptions start;
+  start.options(*variant.reader());
+  start_ = start.start;
+  if (!start_.empty() && start_.find('@') == std::string::npos)
+    variant.error_at(
+        "start", "start: '" + start_ + "' names no variant; allowed: VARIANT@SNAPSHOT, such as dense@end");
+  if (variant.has("sparsity")) {
+    const std::vector<std::string> unused = rule.unused_options();
+    if (std::find(unused.begin(), unused.end(), "optimizer") != unused.end())
+      variant.error_at("sparsity",
+                       "sparsity: this learning rule makes its steps without the optimiser that would hold "
+                       "weights at zero; use another rule");
+    sparsifier_ = std::make_unique<Sparsifier>(variant.child("sparsity"), network_->initial_parameters(0));
+  }
+  check_course(variant, *phases_, sparsifier_.get());
+}
+
+std::vector<std::string> Training::snapshots() const {
+  std::vector<std::string> out = phases_->snapshots();
+  out.emplace_back(final_snapshot);
+  return out;
+}
+
+std::vector<std::pair<std::string, Shape>> Training::snapshot_layout() const {
+  std::vector<std::pair<std::string, Shape>> out;
+  const ParameterSet parameters = network_->initial_parameters(0);
+  const std::string type = name_of(parameters.dtype());
+  for (const ParameterInfo& part : parameters.parts())
+    out.emplace_back("weights/" + part.name + " " + type, part.shape);
+  if (sparsifier_)
+    for (const std::string& name : sparsifier_->parts())
+      out.emplace_back("masks/" + name + " " + type, parameters.part(name).shape);
+  return out;
 }
 
 std::vector<MetricInfo> Training::metrics() const {
@@ -179,6 +260,10 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
+  if (sparsifier_) {
+    out.push_back({"density", "1", "part of the weights of `sparsity` that is left"});
+    out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
+  }
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   out.push_back({"arena_peak", "B",
@@ -223,49 +308,6 @@ NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchO
   return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
 }
 
-FoundFault Training::find_fault(const Communicator& communicator, LearningRule& rule,
-                                const UpdateGuard& guard, RuleContext& made, const StepOutcome& outcome,
-                                const FaultReport& report) const {
-  const NetworkBatch& batch = *made.batch;
-  made.pass->update_statistics = false;
-  made.pass->hook = nullptr;
-  FailedStep failed{.rule = rule, .context = made, .guard = guard, .outcome = outcome, .inputs = {}};
-  failed.inputs = {{"the inputs of the batch", batch.inputs}, {"the targets of the batch", batch.targets}};
-  const std::int64_t in_shard = batch.inputs.extent(1);
-  failed.describe = [&](const FaultProbe::Finding& found, bool in_step, FaultReport& to) {
-    if (place_parameter(found, made.parameters, -1, to)) return;
-    // [shards, samples, ...], unless it might be a parameter.
-    const Shape& shape = found.value.shape();
-    const std::int64_t shards = outcome.fault ? outcome.fault->shards : shards_->local_tiles(),
-                       first = outcome.fault ? outcome.fault->first_shard : 0;
-    if (shape.rank() < 2 || shape[0] != shards || shape[1] != in_shard) return;
-    const std::vector<ParameterInfo>& parts = made.parameters.parts();
-    Shape of_shard = shape;
-    of_shard.erase(0);
-    const bool like_parameter = std::any_of(
-        parts.begin(), parts.end(), [&](const ParameterInfo& part) { return part.shape == of_shard; });
-    if (in_step && like_parameter) return;
-    const std::int64_t each = found.value.count() / (shards * in_shard), at = found.elements.first / each;
-    to.sample = static_cast<long>(batch.ids[static_cast<std::size_t>(first * in_shard + at)]);
-    to.element = found.elements.first % each;
-    Shape sample = of_shard;
-    sample.erase(0);
-    const Tensor whole = found.value.clone();
-    to.content = whole.view(sample, row_major_strides(sample), at * each).clone();
-  };
-  FoundFault out = rankine::find_fault(communicator, failed, report);
-  rule.synchronise();                        // what is written down is the same on all ranks
-  const auto whole = [&](const Tensor& x) {  // of all shards; where ranks share the blocks all have them
-    return rule.spreads_blocks() ? x.clone() : gathered(communicator, x);
-  };
-  out.batch = {{"inputs", whole(batch.inputs)}, {"targets", whole(batch.targets)}};
-  std::vector<std::int64_t> ids =
-      rule.spreads_blocks() ? batch.ids
-                            : communicator.all_gather_varying(std::span<const std::int64_t>(batch.ids));
-  out.batch.emplace_back("ids", Tensor::from(ids, {static_cast<std::int64_t>(ids.size())}));
-  return out;
-}
-
 Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
                                         const Communicator& communicator,
                                         const std::function<void()>& between) const {
@@ -308,209 +350,235 @@ Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& 
   return out;
 }
 
-Metrics Training::run(RunContext& context) {
-  const Communicator& communicator = context.communicator;
-  const Stopwatch whole;
-  FaultHandler::require_checkpoints(context, train_.on_fault);
-  const auto seed = static_cast<std::uint64_t>(context.seed);
-  ParameterSet parameters = network_->initial_parameters(seed);
-  const std::unique_ptr<LearningRule> rule = make_rule_();
-  const RuleSetup setup = rule_setup(communicator, seed);
-  rule->begin(setup, parameters);
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer_();
-  const BatchOrder order(data_->size(Split::training), train_.batch, seed, train_.drop_last);
-  GradientHealth health(train_.health, *network_, parameters, shards_, train_.batch);
-  std::vector<std::string> block_names;
-  for (int i = 0; i < network_->size(); ++i) block_names.push_back(network_->block(i).name());
-  if (train_.health.every > 0) context.results.block_names(block_names);
+/// One seed.
+class Training::Run final : public TrainingTask {
+ public:
+  Run(const Training& owner, RunContext& context)
+      : owner_(owner),
+        context_(context),
+        communicator_(context.communicator),
+        seed_(static_cast<std::uint64_t>(context.seed)),
+        parameters_(owner.network_->initial_parameters(seed_)),
+        setup_(owner.rule_setup(communicator_, seed_)),
+        rule_(owner.make_rule_()),
+        optimizer_(owner.make_optimizer_()),
+        course_({.context = context,
+                 .phases = *owner.phases_,
+                 .sparsifier = owner.sparsifier_.get(),
+                 .start = owner.start_,
+                 .parameters = parameters_,
+                 .optimizer = *optimizer_,
+                 .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
+                 .gradient = [this](int batches) { return gradient(batches); }}) {
+    rule_->begin(setup_, parameters_);
+  }
 
-  const std::int64_t total = steps(), per_epoch = steps_per_epoch();
-  const std::int64_t evaluate_every = train_.evaluate_every > 0 ? train_.evaluate_every : per_epoch;
-  Progress progress(context.log, variant_, context.seed, total);
-  std::vector<double> step_seconds, elapsed, losses;
-  double validation = nan, skipped = 0, multiply_adds = nan, arena = 0, alarms = 0;
-  std::int64_t evaluated = 0;  // steps before the last evaluation
-  UpdateGuard guard(*optimizer, parameters);
+  double learning_rate(std::int64_t step) const override {
+    return owner_.phases_->at(step).learning_rate(step);
+  }
+  std::shared_ptr<RuleContext> prepare(std::int64_t step, double learning_rate) override;
+  Metrics evaluate(std::int64_t done, const std::function<void()>& between) override;
+  FoundFault find_fault(RuleContext& made, const StepOutcome& outcome,
+                        const std::optional<SharedNumericalError>& thrown, FaultReport report) override;
+  Metrics run();
 
-  StateRegistry& state = context.checkpoint.state();
-  constexpr StateKind replicated = StateKind::replicated;
-  for (const ParameterInfo& part : parameters.parts())
-    state.add("weights/" + part.name, replicated, parameters.view(part));
-  optimizer->register_state(state, "optimizer", parameters);
-  rule->register_state(state, "rule");
-  FaultHandler faults(context, train_.on_fault, train_.faults, parameters, [&] {
-    guard.state_changed();
-    rule->state_changed();
-  });
-  context.checkpoint.before_saving([&] { rule->synchronise(); });
-  state.add("metrics/loss", replicated, losses);
-  state.add("metrics/validation", replicated, validation);
-  state.add("metrics/steps_skipped", replicated, skipped);
-  state.add("metrics/multiply_adds", replicated, multiply_adds);
-  state.add("metrics/health_alarms", replicated, alarms);
-  state.add("metrics/evaluated", replicated, evaluated);
-  state.add("timing/step_seconds", replicated, step_seconds);
-  state.add("timing/elapsed_seconds", replicated, elapsed);
-  state.add("timing/arena_peak", replicated, arena);
-  const std::int64_t start = context.checkpoint.resume();
-  const double elapsed_before = elapsed.empty() ? 0 : elapsed.back();
-  if (start < total && start % evaluate_every != 0) context.results.drop_evaluation(start);
-
-  // What a step needs is made when its turn comes, which may be on another rank later.
-  struct Made {
+ private:
+  /// What a step refers to; it may be on another rank, and later than its turn.
+  struct Step {
     NetworkBatch batch;
     Pass pass;
     std::unique_ptr<RuleContext> context;
   };
-  bool measured = false;
-  const auto rate_of = [&](std::int64_t step) {
-    return train_.learning_rate * schedule_->factor(step, total) * faults.rate_factor();
-  };
-  const StepMaker make = [&](std::int64_t step) {
-    StepPart<"batch"> part;
-    auto made = std::make_shared<Made>(Made{batch(seed, step, order), {.shards = shards_}, nullptr});
-    part.done();
-    Pass& pass = made->pass;
-    pass.training = true;
-    pass.seed = seed;
-    pass.step = step;
-    pass.samples = made->batch.ids;
-    if (measured) health.watch(pass);
-    made->context = std::make_unique<RuleContext>(RuleContext{
-        [&setup, &data = *made, this](const BoundParameters& bound) {
-          return mean_loss(setup, network_->forward(bound, data.batch.inputs, data.pass), data.batch);
-        },
-        parameters, *optimizer, shards_, rate_of(step), train_.clip, step, &made->batch, &pass, &guard});
-    return std::shared_ptr<RuleContext>(made, made->context.get());
-  };
+  /// Of the loss of the first `batches` batches, summed.
+  Tensor gradient(int batches);
+  /// Which examples a phase sees in its steps.
+  const BatchOrder& order_of(const Phase& phase);
+  /// Shards and samples of a finding.
+  void place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
+                     const StepOutcome& outcome, FaultReport& to) const;
 
-  const auto validate = [&](std::int64_t done) {
-    if (data_->size(Split::validation) == 0 || (done % evaluate_every != 0 && done != total)) return;
-    rule->synchronise();
-    const Evaluation found = evaluate(*rule, parameters, Split::validation, communicator,
-                                      [&] { context.checkpoint.within_step(done, total); });
-    validation = found.loss;
-    evaluated = done;
-    Metrics row{{"validation_loss", found.loss}};
-    for (std::size_t s = 0; s < found.scores.size(); ++s)
-      row.emplace_back("validation_" + loss_->scores()[s].first, found.scores[s]);
-    context.results.append_evaluation(done, row);
-  };
+  const Training& owner_;
+  RunContext& context_;
+  const Communicator& communicator_;
+  std::uint64_t seed_;
+  ParameterSet parameters_;
+  RuleSetup setup_;
+  std::unique_ptr<LearningRule> rule_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Course course_;
+  std::map<int, BatchOrder> orders_;  // by the phase's data_seed
+};
 
-  faults.check_start(start);
-  // A run that was stopped during an evaluation makes it now.
-  if (start > 0 && evaluated != start) validate(start);
-  release_cached_memory();  // of sizes that the steps do not ask for
-  const Stopwatch training;
-  for (std::int64_t step = start, count = 1; step < total; step += count) {
-    context.checkpoint.between_steps(step, total);
-    measured = health.due(step);
-    if (measured) health.begin(parameters);
-    // Until something has to be looked at.
-    count = measured || step == 0 ? 1 : std::min(rule->window(), total - step);
-    for (std::int64_t i = 1; i < count; ++i)
-      if (health.due(step + i) || (step + i) % evaluate_every == 0 || context.checkpoint.due_after(step + i))
-        count = i;
+const BatchOrder& Training::Run::order_of(const Phase& phase) {
+  const TrainingOptions& train = owner_.train_;
+  // Another number, another stream; 0 is the seed's own.
+  const std::uint64_t seed =
+      seed_ + static_cast<std::uint64_t>(phase.options.data_seed) * 0x9E3779B97F4A7C15U;
+  return orders_
+      .try_emplace(phase.options.data_seed, owner_.data_->size(Split::training), train.batch, seed,
+                   train.drop_last)
+      .first->second;
+}
 
-    const Stopwatch watch;
-    const std::size_t live = memory_account().live;
-    reset_memory_peak();
-    std::optional<CostAccount> account;
-    if (step == 0) account.emplace();
-    Profile::begin_steps();
-    guard.begin_step();
-    std::vector<StepOutcome> outcomes = rule->steps(step, count, make);
-    Profile::end_steps(count);
-    arena = std::max(arena, static_cast<double>(memory_account().peak - live));
-    if (account)
-      multiply_adds =
-          static_cast<double>(communicator.sum(static_cast<std::int64_t>(account->total().flops))) / 2;
-    account.reset();
-    if (measured) {
-      rule->synchronise();
-      health.end(step, parameters, outcomes[0].gradient, *rule, communicator, context.results, context.log);
-      alarms = static_cast<double>(health.alarms().size());
-    }
-    const double seconds = watch.seconds() / static_cast<double>(count);
-    std::optional<std::int64_t> back;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const StepOutcome& outcome = outcomes[static_cast<std::size_t>(i)];
-      if (outcome.updated) {
-        faults.good_step();
-      } else {
-        if (!rule->spreads_blocks()) guard.abandon_step();
-        back = faults.step_failed(step + i, [&] {
-          const std::shared_ptr<RuleContext> made = make(step + i);
-          return find_fault(communicator, *rule, guard, *made, outcome, faults.report(step + i));
-        });
-        if (back) break;
-        ++skipped;
-      }
-      step_seconds.push_back(seconds);
-      elapsed.push_back(elapsed_before + training.seconds());
-      losses.push_back(outcome.loss);
-      context.results.append_step(step + i, {{"loss", outcome.loss},
-                                             {"gradient_norm", outcome.gradient_norm},
-                                             {"learning_rate", rate_of(step + i)}});
-    }
-    if (back) {
-      step = *back;
-      count = 0;
-      if (evaluated != step) validate(step);
-      continue;
-    }
-
-    const std::int64_t done = step + count;
-    validate(done);
-    progress.update(
-        done, losses.back(), validation,
-        quantile({step_seconds.end() - std::min<std::int64_t>(done, 20), step_seconds.end()}, 0.5));
+Tensor Training::Run::gradient(int batches) {
+  Tensor sum;
+  for (int b = 0; b < batches; ++b) {
+    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    made->pass->update_statistics = false;
+    const BoundParameters bound = parameters_.bind(owner_.shards_);
+    const TapeLoss loss = made->loss(bound);
+    const Tensor of_batch = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
+    sum = sum.defined() ? add(sum, of_batch) : of_batch.clone();
   }
-  rule->synchronise();
-  release_cached_memory();
-  context.checkpoint.between_steps(total, total);
+  return sum;
+}
+
+std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double learning_rate) {
+  const Phase& phase = course_.turn_to(step);
+  const std::int64_t key = phase.key(step);
+  StepPart<"batch"> part;
+  auto made = std::make_shared<Step>(
+      Step{owner_.batch(seed_, key, order_of(phase)), {.shards = owner_.shards_}, nullptr});
+  part.done();
+  Pass& pass = made->pass;
+  pass.training = true;
+  pass.seed = seed_;
+  pass.step = key;
+  pass.samples = made->batch.ids;
+  made->context = std::make_unique<RuleContext>(RuleContext{
+      [this, &data = *made](const BoundParameters& bound) {
+        return mean_loss(setup_, owner_.network_->forward(bound, data.batch.inputs, data.pass), data.batch);
+      },
+      parameters_, *optimizer_, owner_.shards_, learning_rate, owner_.train_.clip, step, &made->batch,
+      &pass});
+  return {made, made->context.get()};
+}
+
+Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& between) {
+  const Evaluation found = owner_.evaluate(*rule_, parameters_, Split::validation, communicator_, between);
+  Metrics row{{"validation_loss", found.loss}};
+  for (std::size_t s = 0; s < found.scores.size(); ++s)
+    row.emplace_back("validation_" + owner_.loss_->scores()[s].first, found.scores[s]);
+  return row;
+}
+
+void Training::Run::place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
+                                  const StepOutcome& outcome, FaultReport& to) const {
+  if (place_parameter(found, parameters_, -1, to)) return;
+  // [shards, samples, ...], unless it might be a parameter.
+  const Shape& shape = found.value.shape();
+  const std::int64_t shards = outcome.fault ? outcome.fault->shards : owner_.shards_->local_tiles(),
+                     first = outcome.fault ? outcome.fault->first_shard : 0,
+                     in_shard = batch.inputs.extent(1);
+  if (shape.rank() < 2 || shape[0] != shards || shape[1] != in_shard) return;
+  const std::vector<ParameterInfo>& parts = parameters_.parts();
+  Shape of_shard = shape;
+  of_shard.erase(0);
+  const bool like_parameter = std::any_of(parts.begin(), parts.end(),
+                                          [&](const ParameterInfo& part) { return part.shape == of_shard; });
+  if (in_step && like_parameter) return;
+  const std::int64_t each = found.value.count() / (shards * in_shard), at = found.elements.first / each;
+  to.sample = static_cast<long>(batch.ids[static_cast<std::size_t>(first * in_shard + at)]);
+  to.element = found.elements.first % each;
+  Shape sample = of_shard;
+  sample.erase(0);
+  const Tensor whole = found.value.clone();
+  to.content = whole.view(sample, row_major_strides(sample), at * each).clone();
+}
+
+FoundFault Training::Run::find_fault(RuleContext& made, const StepOutcome& outcome,
+                                     const std::optional<SharedNumericalError>& thrown, FaultReport report) {
+  const NetworkBatch& batch = *made.batch;
+  made.pass->update_statistics = false;
+  FailedStep failed{.rule = *rule_,
+                    .context = made,
+                    .guard = *made.guard,
+                    .outcome = outcome,
+                    .inputs = {},
+                    .thrown = thrown};
+  failed.inputs = {{"the inputs of the batch", batch.inputs}, {"the targets of the batch", batch.targets}};
+  failed.describe = [&](const FaultProbe::Finding& found, bool in_step, FaultReport& to) {
+    place_finding(found, in_step, batch, outcome, to);
+  };
+  FoundFault out = rankine::find_fault(communicator_, failed, std::move(report));
+  rule_->synchronise();                      // what is written down is the same on all ranks
+  const auto whole = [&](const Tensor& x) {  // of all shards; where ranks share the blocks all have them
+    return rule_->spreads_blocks() ? x.clone() : gathered(communicator_, x);
+  };
+  out.batch = {{"inputs", whole(batch.inputs)}, {"targets", whole(batch.targets)}};
+  std::vector<std::int64_t> ids =
+      rule_->spreads_blocks() ? batch.ids
+                              : communicator_.all_gather_varying(std::span<const std::int64_t>(batch.ids));
+  out.batch.emplace_back("ids", Tensor::from(ids, {static_cast<std::int64_t>(ids.size())}));
+  return out;
+}
+
+Metrics Training::Run::run() {
+  const Stopwatch whole;
+  const TrainingOptions& train = owner_.train_;
+  const std::int64_t total = owner_.steps();
+  const bool validates = owner_.data_->size(Split::validation) > 0;
+  const std::int64_t every = train.evaluate_every > 0 ? train.evaluate_every : owner_.steps_per_epoch();
+  TrainingLoop loop(context_,
+                    {.steps = total,
+                     .evaluate_every = validates ? every : 0,
+                     .on_fault = train.on_fault,
+                     .faults = train.faults},
+                    *this, *rule_, *optimizer_, parameters_);
+  GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
+  loop.observe(health);
+  course_.plan(loop);
+  loop.run();
+  course_.leave_snapshots();
 
   Metrics out;
   // The test split is read once, here.
   for (const Split split : {Split::test, Split::validation}) {
-    if (data_->size(split) == 0) continue;
+    if (owner_.data_->size(split) == 0) continue;
     const std::string name = name_of(split);
-    const Evaluation found = evaluate(*rule, parameters, split, communicator,
-                                      [&] { context.checkpoint.within_step(total, total); });
+    const Evaluation found = owner_.evaluate(*rule_, parameters_, split, communicator_,
+                                             [&] { context_.checkpoint.within_step(total, total); });
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
-      out.emplace_back(name + "_" + loss_->scores()[s].first, found.scores[s]);
+      out.emplace_back(name + "_" + owner_.loss_->scores()[s].first, found.scores[s]);
     if (split != Split::test) continue;
-    context.results.per_sample("loss", found.losses, {.long_name = "loss of each test example"});
+    context_.results.per_sample("loss", found.losses, {.long_name = "loss of each test example"});
     for (std::size_t s = 0; s < found.scores.size(); ++s)
-      context.results.per_sample(loss_->scores()[s].first, found.score_values[s],
-                                 {.long_name = loss_->scores()[s].second});
+      context_.results.per_sample(owner_.loss_->scores()[s].first, found.score_values[s],
+                                  {.long_name = owner_.loss_->scores()[s].second});
   }
-  const std::size_t tail = std::max<std::size_t>(1, losses.size() / 10);
-  const std::vector<double> last_losses = finite(std::span(losses).last(std::min(tail, losses.size())));
+  const std::size_t tail = std::max<std::size_t>(1, loop.losses().size() / 10);
+  const std::vector<double> last_losses =
+      finite(std::span(loop.losses()).last(std::min(tail, loop.losses().size())));
   out.emplace_back("training_loss", mean(last_losses));
   std::int64_t trainable = 0;
-  for (const ParameterInfo& part : parameters.parts())
+  for (const ParameterInfo& part : parameters_.parts())
     if (!part.frozen) trainable += part.shape.count();
   out.emplace_back("parameters", static_cast<double>(trainable));
-  out.emplace_back("multiply_adds", multiply_adds);
-  out.emplace_back("health_alarms", alarms);
-  out.emplace_back("steps_skipped", skipped);
-  out.emplace_back("rewinds", static_cast<double>(faults.rewinds()));
-  const std::vector<MetricInfo> of_rule = rule->metrics();
-  const std::vector<double> values_of_rule = rule->measured();
+  out.emplace_back("multiply_adds", loop.multiply_adds());
+  out.emplace_back("health_alarms", static_cast<double>(health.alarms()));
+  out.emplace_back("steps_skipped", static_cast<double>(loop.skipped()));
+  out.emplace_back("rewinds", static_cast<double>(loop.rewinds()));
+  if (owner_.sparsifier_) {
+    const std::int64_t left = owner_.sparsifier_->remaining(parameters_), all = owner_.sparsifier_->judged();
+    out.emplace_back("density", static_cast<double>(left) / static_cast<double>(all));
+    out.emplace_back("nonzeros", static_cast<double>(trainable - (all - left)));
+  }
+  const std::vector<MetricInfo> of_rule = rule_->metrics();
+  const std::vector<double> values_of_rule = rule_->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);
-  out.emplace_back("arena_peak", communicator.max(arena));
-  const double seconds = communicator.max(quantile(step_seconds, 0.5));
+  out.emplace_back("arena_peak", communicator_.max(loop.arena_peak()));
+  const double seconds = communicator_.max(quantile(loop.step_seconds(), 0.5));
   out.emplace_back("seconds_per_step", seconds);
-  out.emplace_back("samples_per_second", train_.batch / seconds);
-  out.emplace_back("peak_memory", static_cast<double>(communicator.max(peak_memory_bytes())));
+  out.emplace_back("samples_per_second", train.batch / seconds);
+  out.emplace_back("peak_memory", static_cast<double>(communicator_.max(peak_memory_bytes())));
 
-  write_weights(context.results, parameters);
-  context.results.timing("step_seconds", step_seconds);
-  context.results.timing("elapsed_seconds", elapsed);
-  context.results.timing("total_seconds", whole.seconds());
+  write_weights(context_.results, parameters_);
+  loop.write_timing(context_.results);
+  context_.results.timing("total_seconds", whole.seconds());
   return out;
 }
+
+Metrics Training::run(RunContext& context) { return Run(*this, context).run(); }
 
 }  // namespace rankine

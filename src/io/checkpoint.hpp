@@ -19,8 +19,8 @@
 
 #include "kernels/error.hpp"
 #include "src/comm/communicator.hpp"
-#include "src/core/state_registry.hpp"
 #include "src/io/sealed_file.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

@@ -14,7 +14,7 @@
 #include <variant>
 #include <vector>
 
-#include "src/core/state_registry.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "src/core/random.hpp"
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/tensor/ops.hpp"
 
 namespace rankine {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "src/comm/tiles.hpp"
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/tensor/fault_probe.hpp"
 #include "src/tensor/parameters.hpp"
 

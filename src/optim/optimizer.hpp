@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "src/core/registry.hpp"
-#include "src/core/state_registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/optim/flat_parts.hpp"
 #include "src/tensor/parameters.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 
@@ -47,6 +47,8 @@ class Optimizer {
     (void)gradient_norm, (void)learning_rate, (void)largest;
     return std::numeric_limits<double>::infinity();
   }
+  /// Forgets all steps: the state is that of a fresh optimiser.
+  virtual void reset() = 0;
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
 
@@ -73,6 +75,7 @@ class Adam final : public Optimizer {
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void reset() override;
   void state_changed() override;
 
  private:
@@ -103,6 +106,7 @@ class Sgd final : public Optimizer {
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void reset() override;
   void state_changed() override;
 
  private:

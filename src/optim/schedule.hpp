@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 
 namespace rankine {
 

@@ -4,7 +4,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
-#include "src/data/reference.hpp"
+#include "src/pde/reference.hpp"
 
 namespace rankine {
 

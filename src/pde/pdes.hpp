@@ -1,7 +1,7 @@
 // The table of PDEs that a deck's `pde:` can name.
 #pragma once
 
-#include "src/core/registry.hpp"
+#include "src/deck/registry.hpp"
 #include "src/pde/pde.hpp"
 
 namespace rankine {

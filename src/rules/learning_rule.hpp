@@ -9,15 +9,15 @@
 
 #include "src/comm/communicator.hpp"
 #include "src/core/metric_info.hpp"
-#include "src/core/registry.hpp"
-#include "src/core/state_registry.hpp"
 #include "src/deck/node.hpp"
+#include "src/deck/registry.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/update_guard.hpp"
 #include "src/tensor/fault_probe.hpp"
 #include "src/tensor/parameters.hpp"
+#include "src/tensor/state_registry.hpp"
 #include "src/tensor/step_report.hpp"
 
 namespace rankine {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "src/comm/communicator.hpp"
-#include "src/core/state_registry.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/tensor/state_registry.hpp"
 
 namespace rankine {
 

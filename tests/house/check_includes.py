@@ -17,6 +17,22 @@ LAYERS = {
     "src": {"kernels", "solvers", "src"},
 }
 
+# The floors of src, from the ground up: a folder includes its own headers and those of lower floors.
+FLOORS = [
+    {"core"},
+    {"comm", "deck", "expressions"},
+    {"tensor"},
+    {"io", "nn", "optim", "pde"},
+    {"data"},
+    {"experts", "rules", "sparse"},
+    {"run"},
+    {"train"},
+    {"methods"},
+    {"experiments"},
+    {"cli"},
+]
+FLOOR = {folder: number for number, floor in enumerate(FLOORS) for folder in floor}
+
 # (pattern of the included header, folders or files that may include it as path patterns, the rule in words)
 HEADERS = [
     (r"mpi\.h", ["src/comm/", "solvers/"], "mpi.h only in src/comm and solvers"),
@@ -48,7 +64,7 @@ TOKENS = [
 # How often each folder may go through the bridge (kernels/host_access.hpp). A number may only fall: who removes uses lowers it.
 BRIDGE = re.compile(r"\bHost(?:Read|Write|Update)\s*<")
 BRIDGES = {
-    "src/experiments": 1,
+    "src/train": 1,
     "src/experts": 24,
     "src/nn": 4,
     "src/tensor": 1,
@@ -109,11 +125,30 @@ def check_file(path, text, exists):
                 yield number, f'"{header}" is no path from the top of the repository'
             elif top in LAYERS and top not in LAYERS[layer]:
                 yield number, f"{layer} includes {header}: dependencies point downward (kernels <- solvers <- src)"
+            elif quoted and (message := check_floors(path, header)):
+                yield number, message
             elif top == "tests":
                 yield number, f"{layer} includes {header}: the program does not know its tests"
         for pattern, places, rule in TOKENS:
             if re.search(pattern, code) and not allowed(path, places):
                 yield number, f"{re.search(pattern, code).group().strip(' (')}: {rule}"
+
+
+def check_floors(path, header):
+    """The message about an include within src that points upward or sideways, if it does."""
+    def folder(of):
+        parts = of.split("/")
+        return parts[1] if parts[0] == "src" and len(parts) > 2 else None
+
+    here, there = folder(path), folder(header)
+    if here is None or there is None or here == there:
+        return None
+    for name in (here, there):
+        if name not in FLOOR:
+            return f"src/{name} stands on no floor: add it to FLOORS of tests/house/check_includes.py"
+    if FLOOR[there] >= FLOOR[here]:
+        return f"src/{here} includes {header}: src/{there} is not below it (FLOORS of tests/house/check_includes.py)"
+    return None
 
 
 def check_bridges(root, allowed_uses):
@@ -195,6 +230,9 @@ def self_test():
         "solvers/bad_blas.cpp": "  #  include <lapacke.h>\n",
         "kernels/bad_fft_place.cpp": "#include <fftw3.h>\n",
         "kernels/bad_cuda.cpp": "#include <cuda_runtime_api.h>\n",
+        "src/deck/bad_floor.cpp": '#include "src/io/file.hpp"\n',
+        "src/comm/bad_neighbour.cpp": '#include "src/deck/low.hpp"\n',
+        "src/attic/bad_folder.cpp": '#include "src/io/file.hpp"\n',
         "src/core/bad_random.cpp": "#include <Random123/philox.h>\n",
         "kernels/bad_path.cpp": '#include "a.hpp"\n',
         "solvers/bad_layer.cpp": '#include "src/io/file.hpp"\n',
@@ -235,7 +273,7 @@ def self_test():
         "src/io/bad_h5fcreate.cpp": "int f() { return H5Fcreate(p, flags); }\n",
         "src/io/bad_writable.cpp": "int f() { return H5Fopen(p, H5F_ACC_RDWR); }\n",
     }
-    helpers = {"src/io/file.hpp": "#pragma once\n", "tests/support/help.hpp": ""}
+    helpers = {"src/io/file.hpp": "#pragma once\n", "src/deck/low.hpp": "#pragma once\n", "tests/support/help.hpp": ""}
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         for path, text in {**fine, **planted, **helpers}.items():

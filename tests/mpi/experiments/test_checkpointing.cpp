@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "src/comm/tiles.hpp"
-#include "src/experiments/checkpointing.hpp"
+#include "src/run/checkpointing.hpp"
 #include "tests/support/host_elements.hpp"
 
 namespace rankine {

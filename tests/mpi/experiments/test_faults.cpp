@@ -9,9 +9,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/experiments/driver.hpp"
 #include "src/io/checkpoint.hpp"
 #include "src/io/fault_file.hpp"
+#include "src/run/driver.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/experiments/missing_metrics.hpp"
+#include "src/run/missing_metrics.hpp"
 
 namespace rankine {
 namespace {

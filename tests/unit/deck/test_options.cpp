@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "src/core/registry.hpp"
 #include "src/deck/node.hpp"
+#include "src/deck/registry.hpp"
 
 namespace rankine {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "src/experiments/driver.hpp"
+#include "src/run/driver.hpp"
 
 namespace rankine {
 namespace {

@@ -7,9 +7,9 @@
 #include <gmock/gmock.h>
 
 #include "kernels/error.hpp"
-#include "src/data/reference.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdebench_diffusion_sorption.hpp"
+#include "src/pde/reference.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {

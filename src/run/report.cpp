@@ -1,0 +1,104 @@
+#include "src/run/report.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace rankine {
+namespace {
+
+struct Spread {
+  double mean = 0, deviation = 0;
+};
+
+Spread spread(const std::vector<double>& values) {
+  Spread result;
+  for (const double v : values) result.mean += v / static_cast<double>(values.size());
+  for (const double v : values) result.deviation += (v - result.mean) * (v - result.mean);
+  if (values.size() > 1)
+    result.deviation = std::sqrt(result.deviation / static_cast<double>(values.size() - 1));
+  return result;
+}
+
+std::string cell(const std::vector<double>& values) {
+  if (values.empty()) return "-";
+  const Spread s = spread(values);
+  if (std::isnan(s.mean)) return "-";
+  return values.size() == 1 ? fmt::format("{:.4g}", s.mean)
+                            : fmt::format("{:.4g} +- {:.1g}", s.mean, s.deviation);
+}
+
+}  // namespace
+
+std::string metrics_table(const std::vector<const VariantMetrics*>& variants) {
+  std::vector<std::vector<std::string>> rows{{""}};
+  std::size_t seeds = 0;
+  for (const VariantMetrics* variant : variants) {
+    rows[0].push_back(variant->variant);
+    for (const auto& [name, values] : variant->values) seeds = std::max(seeds, values.size());
+  }
+  for (const VariantMetrics* first : variants) {
+    for (const MetricInfo& metric : first->metrics) {
+      const std::string label =
+          metric.unit.empty() || metric.unit == "1" ? metric.name : metric.name + " [" + metric.unit + "]";
+      const bool shown =
+          std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row[0] == label; });
+      if (shown) continue;
+      rows.push_back({label});
+      for (const VariantMetrics* variant : variants) {
+        const auto values = variant->values.find(metric.name);
+        rows.back().push_back(values == variant->values.end() ? "-" : cell(values->second));
+      }
+    }
+  }
+  std::vector<std::size_t> widths(rows[0].size(), 0);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line = fmt::format("{:<{}}", row[0], widths[0]);
+    for (std::size_t c = 1; c < row.size(); ++c) line += fmt::format("  {:>{}}", row[c], widths[c]);
+    text += line + "\n";
+  }
+  return text + (seeds > 1 ? fmt::format("(mean +- standard deviation over {} seeds)\n", seeds) : "");
+}
+
+Verdicts judge(const std::vector<Expectation>& expectations,
+               const std::vector<const VariantMetrics*>& variants) {
+  const auto find = [&](const std::string& name) -> const VariantMetrics* {
+    for (const VariantMetrics* variant : variants) {
+      if (variant->variant == name) return variant;
+    }
+    return nullptr;
+  };
+  const MetricLookup lookup = [&](const std::string& metric, const std::string& variant) {
+    const auto values = find(variant)->values.find(metric);
+    return values == find(variant)->values.end() ? std::vector<double>{} : values->second;
+  };
+  Verdicts verdicts;
+  for (const Expectation& expectation : expectations) {
+    const bool was_run = std::all_of(expectation.variants().begin(), expectation.variants().end(),
+                                     [&](const std::string& variant) { return find(variant) != nullptr; });
+    if (!was_run) {
+      verdicts.text += "  not checked  " + expectation.text() + "  (--only left a variant out)\n";
+      continue;
+    }
+    const Expectation::Outcome outcome = expectation.evaluate(lookup);
+    std::string sides = outcome.note;
+    if (sides.empty() && !std::isnan(outcome.left))
+      sides = fmt::format("{:.4g} and {:.4g}", outcome.left, outcome.right);
+    if (std::isfinite(outcome.standard_error))
+      sides += fmt::format(", {:.2g} apart, standard error {:.2g}", outcome.left - outcome.right,
+                           outcome.standard_error);
+    verdicts.text += fmt::format("  {}  {}{}\n", outcome.verdict ? "true " : "FALSE", expectation.text(),
+                                 sides.empty() ? "" : "  (" + sides + ")");
+    verdicts.results.push_back(
+        {expectation.text(), outcome.verdict, outcome.left, outcome.right, outcome.standard_error});
+    verdicts.all_true = verdicts.all_true && outcome.verdict;
+  }
+  return verdicts;
+}
+
+}  // namespace rankine
