@@ -57,7 +57,13 @@ Deck read_deck(const Communicator& communicator, const std::string& path, const 
   std::string text;
   communicator.on_root([&] { text = Deck::read_file(path); });
   communicator.broadcast(text);
-  return Deck(text, path, request);
+  return Deck(text, path, request, [&](const std::string& name, const std::string& from) {
+    DeckFragment fragment{from, name, "", ""};
+    communicator.on_root([&] { fragment = Deck::read_fragment(name, from); });
+    communicator.broadcast(fragment.path);
+    communicator.broadcast(fragment.text);
+    return fragment;
+  });
 }
 
 DeckRun::DeckRun(const Communicator& communicator, const ExperimentRegistry& table, Deck deck,
@@ -186,6 +192,7 @@ DeckRun::Files DeckRun::files(const Invocation& invocation, bool runs) const {
   all.outputs.push_back({key, results, FileContent::results, bytes});
   all.outputs.push_back({"the side file of " + key, xdmf_path(results), FileContent::side_file});
   all.inputs.push_back({"the deck", deck_.file()});
+  for (const DeckFragment& fragment : deck_.fragments()) all.inputs.push_back({"use", fragment.path});
   if (invocation.restart != "never" && invocation.restart != "auto")
     all.inputs.push_back({"--restart", invocation.restart});
   std::set<std::string> seen;
@@ -271,6 +278,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                                .start_utc = start,
                                .overrides = request_.set,
                                .only = request_.only,
+                               .fragments = fragments_text(deck_.fragments()),
                                .smoke = request_.smoke,
                                .task = request_.task,
                                .tasks = request_.tasks});

@@ -256,7 +256,7 @@ std::string results_text(const std::string& results_path) {
   rows.clear();
   for (const auto& [name, value] : info["provenance"].items()) {
     // Long texts are for --json.
-    if (name == "deck" || name == "resolved_deck" || name == "environment") continue;
+    if (name == "deck" || name == "fragments" || name == "resolved_deck" || name == "environment") continue;
     const auto add = [&](const std::string& label, const Json& content) {
       if (!content.is_string()) return;
       std::string line = content.get<std::string>();
