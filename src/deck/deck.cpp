@@ -22,9 +22,6 @@ using deck::Tree;
 
 namespace {
 
-// Of all variants together: so many copies of the deck's sections would take the memory.
-constexpr std::size_t max_values = 2'000'000;
-
 std::size_t count_values(const Tree& tree) {
   std::size_t count = 1;
   for (const auto& item : tree.items) count += count_values(*item);
@@ -51,8 +48,8 @@ void check_size(const deck::Plan& plan, const Tree& sections) {
   for (const deck::VariantPlan& variant : plan.variants) {
     values += shared;
     for (const auto& layer : variant.layers) values += count_values(*layer);
-    if (values > max_values) {
-      deck::fail(variant.mark, "the variants have more than " + std::to_string(max_values) +
+    if (values > deck::max_values) {
+      deck::fail(variant.mark, "the variants have more than " + std::to_string(deck::max_values) +
                                    " values in all; make fewer of them, or spread them over several decks");
     }
   }

@@ -48,6 +48,9 @@ struct Tree {
   void set_default(std::string_view key, std::shared_ptr<Tree> value);
 };
 
+/// Of one text, and of a deck with all its variants written out, which is a deck again.
+constexpr std::size_t max_values = 100'000;
+
 struct Context {
   std::string variant;       // "" if the deck has no variants
   std::string folder = ".";  // of the deck's file

@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::size_t max_bytes = std::size_t{1} << 20U;
 constexpr std::size_t max_line = 8192;
-constexpr std::size_t max_values = 100'000;
 constexpr std::size_t max_keys = 1000;  // of one mapping
 constexpr int max_depth = 48;
 

@@ -68,6 +68,7 @@ class DeckRun {
  private:
   struct Part : VariantMetrics {
     std::unique_ptr<Experiment> experiment;
+    std::vector<TimeTo> times;  // the last of its metrics
   };
 
   /// One variant and seed.

@@ -242,7 +242,11 @@ int merge_sweep(const std::vector<std::string>& files, const std::string& output
   } else {
     std::vector<Expectation> expectations;
     for (const ExpectLine& line : first.deck.expect()) {
-      expectations.emplace_back(line.text, line.node.where(), first.deck.all_variants());
+      expectations.emplace_back(line.text, line.node.where(), first.deck.all_variants(),
+                                std::vector<std::string>{},
+                                [&](const std::string& variant, const std::string& path) {
+                                  return first.deck.number_at(variant, path);
+                                });
     }
     verdicts = judge(expectations, columns);
     log.text(verdicts.text);

@@ -8,8 +8,8 @@ NAME is a deck such as local/auglocal, FAMILY a folder such as local; default: a
 from its newest checkpoint. A deck whose results of this revision are complete is not run again, unless --again says
 so. Nothing enters the table that was not measured here.
 
-A deck passes if all its expectations hold, each by one standard error over the seeds at least. An expectation whose
-two sides are less than one standard error apart makes the deck undecided, which is no pass.
+A deck passes if all its expectations pass. One that fails makes it fail, else one that is void makes it void, else one that
+is undecided makes it undecided (inputs/README.md says when).
 
 Exit code: 0 every deck asked for passed, 4 one did not, 1 bad arguments, else that of the first deck that broke.
 """
@@ -30,7 +30,8 @@ import h5py
 HEAD = """# What the catalogue's decks measured
 
 Written by the target `catalogue` (tests/catalogue/run_catalogue.py), one line a deck, from runs that trained from scratch.
-`undecided`: the two sides of an expectation are less than one standard error over the seeds apart; that is no pass.
+`undecided`: the two sides of an expectation are less than one standard error over the seeds apart, or a test shows neither the
+claim nor its opposite. `void`: a condition without which the run says nothing is not met. Neither is a pass.
 
 | id | deck | name | claim | bar | measured | verdict | minutes | date | revision | machine |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -72,21 +73,18 @@ def verdict(results: pathlib.Path):
     with h5py.File(results, "r") as file:
         group = file["expectations"]
         bars = [scalar(text) for text in group["expression"][()]]
-        rows = zip(bars, group["verdict"][()], group["value_left"][()], group["value_right"][()],
+        outcomes = [scalar(text) for text in group["outcome"][()]] if bars else []
+        rows = zip(outcomes, group["verdict"][()], group["value_left"][()], group["value_right"][()],
                    group["standard_error"][()])
-        measured, worst = [], "pass"
-        for _, holds, left, right, error in rows:
+        measured = []
+        for outcome, holds, left, right, error in rows:
             value = "holds" if holds else "false"
             if not math.isnan(left):
                 value = f"{left:.4g} against {right:.4g}"
                 if not math.isnan(error):
                     value += f" (s.e. {error:.2g})"
-            measured.append(value)
-            undecided = not math.isnan(error) and abs(left - right) < error
-            if not holds and not undecided:
-                worst = "fail"
-            elif undecided and worst == "pass":
-                worst = "undecided"
+            measured.append(value if outcome == ("pass" if holds else "fail") else f"{value}, {outcome}")
+        worst = next((v for v in ("fail", "void", "undecided") if v in outcomes), "pass")
         revision = scalar(file["provenance/git_revision"][()])
         if bool(file["provenance/git_dirty"][()]) if "provenance/git_dirty" in file else False:
             revision += "+"

@@ -358,7 +358,7 @@ TEST(DeckSweep, Messages) {
   std::string wide = "model: {";
   for (int i = 0; i < 900; ++i) wide += "k" + std::to_string(i) + ": [1, 2, 3],\n ";
   EXPECT_EQ(message_of(wide + "last: 1}\nsweep: {a: 0..999}\n"),
-            "d.yaml:903:1: the variants have more than 2000000 values in all; make fewer of them, or spread "
+            "d.yaml:903:1: the variants have more than 100000 values in all; make fewer of them, or spread "
             "them over "
             "several decks");
 }
