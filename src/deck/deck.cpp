@@ -157,8 +157,7 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
   Tree& root = root_.tree();
   for (const char* key : deck::own_sections) root.ask(key);
 
-  // The deck over its fragments; smoke sizes and variants, which are laid over the whole, are taken out
-  // first.
+  // The deck over its fragments, without smoke sizes and variants, which are laid over the whole.
   deck::Fragments fragments(read);
   std::vector<std::shared_ptr<Tree>> layers = fragments.take(*own, file);
   layers.push_back(own);

@@ -13,9 +13,8 @@
 //   statistic   := mean | median | min | max | std ( sum of metrics ), over the seeds, paired seed by seed
 //   metric      := name [variant], time_to(name >= number) [variant], censored(name >= number) [variant]
 //   fit         := slope | r2 | pearson | spearman ( sum, sum over keys )
-//   p-value     := p(mean(...) > sum), with < and != too; p(abs(mean(...)) < sum), which is equivalence; p of
-//   pearson
-//                  or spearman against 0; holm(p-values), the largest after Holm's correction
+//   p-value     := p(mean(...) > sum), with < and != too; p(abs(mean(...)) < sum), which is equivalence;
+//                  p(pearson(...) != 0); holm(p-values), the largest after Holm's correction
 //
 // In `all`, `monotone`, `holm` and fits a variant such as `net-*` stands for several, in the order of the
 // deck; `*` is the same text everywhere within one of them. A key such as `model.width` is the number that

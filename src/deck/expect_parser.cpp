@@ -471,8 +471,7 @@ class Parser {
     const auto shown = [&] {
       fail(start,
            "p needs a comparison with a mean over the seeds or of a correlation: p(mean(a[x] - a[y]) > 0), "
-           "p(abs(mean("
-           "a[x] - a[y])) < 0.01), p(pearson(...) != 0)");
+           "p(abs(mean(a[x] - a[y])) < 0.01), p(pearson(...) != 0)");
     };
     if (inner->kind != Term::Kind::comparison || inner->name == "==") shown();
     const Term& left = *inner->parts[0];

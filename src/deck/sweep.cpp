@@ -100,8 +100,7 @@ std::vector<SweepPoint> sweep_points(const Tree::Entry& sweep) {
   } else if (given.kind != Tree::Kind::null) {
     fail(given.mark,
          "'sweep' must be a mapping of keys to lists of values, {train.learning_rate: [0.1, 0.2]}, or a list "
-         "of "
-         "overrides, [{train.steps: 10}]");
+         "of overrides, [{train.steps: 10}]");
   }
   for (SweepPoint& point : points) expand_dotted_keys(*point.overrides);
   return points;

@@ -103,16 +103,14 @@ TEST(Expect, OneVariantNeedsNotBeNamed) {
 
 TEST(Expect, Messages) {
   const std::string start = "d.yaml:9:5: expectation '";
-  EXPECT_EQ(
-      message("mean(rel_l2[pi-ch]) < 1"),
-      start +
-          "mean(rel_l2[pi-ch]) < 1', character 13: unknown variant 'pi-ch'; did you mean 'pi-hc'? (variants: "
-          "pi-hc, pi-hc-moe, pi-sc)");
-  EXPECT_EQ(
-      message("mean(rell2[pi-hc]) < 1"),
-      start +
-          "mean(rell2[pi-hc]) < 1', character 6: unknown metric 'rell2'; did you mean 'rel_l2'? (metrics: "
-          "rel_l2, failed, seconds)");
+  EXPECT_EQ(message("mean(rel_l2[pi-ch]) < 1"),
+            start +
+                "mean(rel_l2[pi-ch]) < 1', character 13: unknown variant 'pi-ch'; did you mean 'pi-hc'? "
+                "(variants: pi-hc, pi-hc-moe, pi-sc)");
+  EXPECT_EQ(message("mean(rell2[pi-hc]) < 1"),
+            start +
+                "mean(rell2[pi-hc]) < 1', character 6: unknown metric 'rell2'; did you mean 'rel_l2'? "
+                "(metrics: rel_l2, failed, seconds)");
   EXPECT_EQ(message("medain(rel_l2[pi-hc]) < 1"),
             start +
                 "medain(rel_l2[pi-hc]) < 1', character 1: unknown function 'medain'; did you mean 'median'? "
@@ -323,9 +321,8 @@ TEST(ExpectChoice, IsMadeOnOneMetricAndJudgedOnAnother) {
 }
 
 TEST(ExpectTimes, AreMetricsOfTheirOwn) {
-  const Expectation expectation = of_sweep(
-      "mean(time_to(validation >= 2.0)[net-64]) <= 0.5 * mean(time_to(validation >= "
-      "2)[plain])");
+  const Expectation expectation =
+      of_sweep("mean(time_to(validation >= 2.0)[net-64]) <= 0.5 * mean(time_to(validation >= 2)[plain])");
   ASSERT_EQ(expectation.times().size(), 2U);
   EXPECT_EQ(expectation.times()[0].name, "time_to(validation >= 2)");
   EXPECT_EQ(expectation.times()[1].name, "censored(validation >= 2)");
@@ -355,12 +352,10 @@ TEST(ExpectVoid, IsACondition) {
 TEST(Expect, MessagesOfFamiliesAndTests) {
   EXPECT_EQ(swept_message("mean(error[net-*]) < 1"),
             "character 12: 'net-*' stands for several variants; put all, monotone, slope, r2, pearson, "
-            "spearman or holm "
-            "around it");
+            "spearman or holm around it");
   EXPECT_EQ(swept_message("all(mean(error[nat-*]) < 1)"),
             "character 16: unknown variant 'nat-*'; (variants: net-16, net-32, net-64, net-128, net-256, "
-            "wide-16, wide-32, "
-            "plain)");
+            "wide-16, wide-32, plain)");
   EXPECT_EQ(swept_message("slope(mean(error[net-*]), model.with) < 1"),
             "character 27: variant 'net-16' has no number at 'model.with'; a key is a path such as "
             "train.learning_rate");
@@ -397,8 +392,7 @@ TEST(Expect, MessagesOfFamiliesAndTests) {
             "time_to(validation_accuracy >= 0.8)");
   EXPECT_EQ(swept_message("mean(time_to(validatoin > 1)[plain]) < 1"),
             "character 14: unknown metric 'validatoin'; did you mean 'validation'? (metrics: error, "
-            "accuracy, validation, "
-            "loud)");
+            "accuracy, validation, loud)");
   EXPECT_EQ(swept_message("void mean(error[plain]) < 1"),
             "character 6: 'unless' was expected after 'void': void unless mean(...) >= 0.99");
 }

@@ -58,9 +58,7 @@ std::vector<std::string> names(const Deck& deck) {
 using Names = std::vector<std::string>;
 
 const std::string blocks =
-    "model:\n"
-    "  blocks:\n"
-    "    - flatten\n"
+    "model:\n  blocks:\n    - flatten\n"
     "    - {name: conv2d, channels: 8}\n"
     "    - {name: lif, tau: 1.1}\n"
     "    - {name: conv3d, channels: 8}\n"
@@ -186,8 +184,7 @@ TEST(DeckFragments, BringSmokeSizesUnderThoseOfTheDeck) {
 TEST(DeckFragments, MayBeUsedByOneVariant) {
   const std::string text =
       "train: {steps: 5}\nvariants:\n  a: {use: models/net.yaml, model: {width: 9}}\n  b: {model: {width: "
-      "1}}\n"
-      "smoke: {train.steps: 2}\n";
+      "1}}\nsmoke: {train.steps: 2}\n";
   EXPECT_EQ(text_of(resolve(text, {}, files), "a"),
             "train:\n  steps: 5\nmodel:\n  width: 9\n  blocks:\n    - name: lif\n      tau: 1\n");
   EXPECT_EQ(text_of(resolve(text, {}, files), "b"), "train:\n  steps: 5\nmodel:\n  width: 1\n");
@@ -289,8 +286,7 @@ TEST(DeckSweep, ValuesMayBeTextsListsComponentsAndRanges) {
 
 const std::string swept =
     "train: {rate: 0.1, steps: 9}\n"
-    "sweep: {train.rate: [0.2, 0.3]}\n"
-    "variants:\n"
+    "sweep: {train.rate: [0.2, 0.3]}\nvariants:\n"
     "  a: {model: {width: 1}}\n"
     "  b: {sweep: {model.width: [7, 8]}, model: {width: 5, depth: 6}}\n"
     "  c: {sweep: {}, model: {width: 2}}\n";
@@ -314,12 +310,10 @@ TEST(DeckSweep, OverridesAndOnlyMayNameOneVariantOrAllThatASweepMakes) {
 TEST(DeckSweep, Messages) {
   EXPECT_EQ(message_of("sweep: {a: 3}\n"),
             "d.yaml:2:9: 'sweep': the values of 'a' must be a list, such as [0.1, 0.2], or whole numbers "
-            "from a first "
-            "to a last: 0..19");
+            "from a first to a last: 0..19");
   EXPECT_EQ(message_of("sweep: {a: []}\n"),
             "d.yaml:2:9: 'sweep': the values of 'a' must be a list, such as [0.1, 0.2], or whole numbers "
-            "from a first "
-            "to a last: 0..19");
+            "from a first to a last: 0..19");
   EXPECT_EQ(message_of("sweep: {a: 0..1000}\n"),
             "d.yaml:2:9: 'sweep': 'a': 0..1000 is empty or has more than 1000 numbers");
   EXPECT_EQ(message_of("sweep: {a: 0..99, b: 0..99}\n"),
@@ -346,8 +340,7 @@ TEST(DeckSweep, Messages) {
       "d.yaml:2:21: 'run' cannot differ between variants; a variant overrides the experiment's sections");
   EXPECT_EQ(message_of("sweep: {a: [.5]}\n"),
             "d.yaml:2:1: variant name '.5'; allowed: up to 64 letters, digits, '_', '-', '+' and '.', which "
-            "is not the "
-            "first");
+            "is not the first");
   EXPECT_EQ(message_of("sweep: {a.b: [1, 2]}\nvariants:\n  x: {a: none}\n"),
             "d.yaml:4:3: the sweep makes 'x-1' and 'x-2' equal, because the variant 'x' sets what the deck "
             "sweeps; give "
@@ -359,8 +352,7 @@ TEST(DeckSweep, Messages) {
   for (int i = 0; i < 900; ++i) wide += "k" + std::to_string(i) + ": [1, 2, 3],\n ";
   EXPECT_EQ(message_of(wide + "last: 1}\nsweep: {a: 0..999}\n"),
             "d.yaml:903:1: the variants have more than 100000 values in all; make fewer of them, or spread "
-            "them over "
-            "several decks");
+            "them over several decks");
 }
 
 }  // namespace
