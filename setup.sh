@@ -12,7 +12,7 @@ build_packages=(
   cmake ninja-build g++ pkg-config
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev petsc-dev libtrilinos-kokkos-dev
   libopenblas-dev libfftw3-dev libyaml-cpp-dev libfmt-dev librandom123-dev libxxhash-dev zlib1g-dev nlohmann-json3-dev
-  libcli11-dev
+  libcli11-dev libboost-dev
 )
 report_packages=(python3 python3-numpy python3-h5py python3-matplotlib)
 # Read by decks and tests as they lie; python3-sklearn brings its tables, no Python is run.
@@ -55,8 +55,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 installed=no
 install() {
   have apt-get || die "this is no Debian or Ubuntu; provide by modules, Spack or your package manager:
-  CMake 3.22, a C++20 compiler, MPI, PETSc, parallel HDF5, Kokkos, BLAS/LAPACK, FFTW, yaml-cpp, fmt, Random123, CLI11, xxHash, zlib
-  and nlohmann-json; for the tests GoogleTest; for the plots Python with numpy, h5py and matplotlib"
+  CMake 3.22, a C++20 compiler, MPI, PETSc, parallel HDF5, Kokkos, BLAS/LAPACK, FFTW, yaml-cpp, fmt, Random123, CLI11, Boost
+  (headers), xxHash, zlib and nlohmann-json; for the tests GoogleTest; for the plots Python with numpy, h5py and matplotlib"
 
   local missing=() known=() package
   for package in "$@"; do

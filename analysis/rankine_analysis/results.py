@@ -243,8 +243,10 @@ class Results:
         columns = [items.get(name) for name in ("expression", "verdict", "value_left", "value_right")]
         if any(column is None or column.ndim != 1 for column in columns):
             return []
-        return [{"expression": _text(e), "verdict": bool(v), "left": float(a), "right": float(b)}
-                for e, v, a, b in zip(*(column[()] for column in columns))]
+        outcome = items.get("outcome")  # pass, fail, undecided or void; files of before have none
+        names = ["pass" if v else "fail" for v in columns[1][()]] if outcome is None else [_text(o) for o in outcome[()]]
+        return [{"expression": _text(e), "verdict": bool(v), "left": float(a), "right": float(b), "outcome": o}
+                for e, v, a, b, o in zip(*(column[()] for column in columns), names)]
 
     @property
     def provenance(self) -> Dict[str, str]:

@@ -83,7 +83,7 @@ def verdict_lines(results: Results) -> List[str]:
     lines = []
     for e in results.expectations:
         values = f"  ({number(e['left'])} against {number(e['right'])})" if np.isfinite(e["left"]) else ""
-        lines.append(f"{'holds' if e['verdict'] else 'FALSE'}: {e['expression']}{values}")
+        lines.append(f"{e['outcome']}: {e['expression']}{values}")
     return lines
 
 

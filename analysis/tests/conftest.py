@@ -39,9 +39,10 @@ def write_with_h5py(path):
                 file[f"timing/{variant}/seed_{seed}/step_seconds"] = np.full(50, 0.02)
                 file[f"timing/{variant}/seed_{seed}/step_seconds"].attrs["units"] = "s"
                 file[f"timing/{variant}/seed_{seed}/seconds_per_step"] = 0.02
-        file["expectations/expression"] = np.array([b"mean(rel_l2[pi-hc-moe]) < mean(rel_l2[pi-sc])", b"b < a"])
-        file["expectations/verdict"] = np.array([1, 0], np.int8)
-        file["expectations/value_left"], file["expectations/value_right"] = [1.0, 2.0], [2.0, 1.0]
+        file["expectations/expression"] = np.array([b"mean(rel_l2[pi-hc-moe]) < mean(rel_l2[pi-sc])", b"b < a", b"c < a"])
+        file["expectations/verdict"] = np.array([1, 0, 1], np.int8)
+        file["expectations/outcome"] = np.array([b"pass", b"fail", b"undecided"])
+        file["expectations/value_left"], file["expectations/value_right"] = [1.0, 2.0, 1.0], [2.0, 1.0, 1.1]
         file["provenance/softwareVersion"] = "0"
 
 

@@ -23,8 +23,10 @@ def png_size(path):
 def test_report_writes_table_and_plots(results_file, tmp_path, capsys):
     assert main(["report", str(results_file), "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "pi-hc-moe" in printed and "rel_l2" in printed and "FALSE: " in printed
+    assert "pi-hc-moe" in printed and "rel_l2" in printed and "fail: " in printed
+    assert len([line for line in printed.splitlines() if line.startswith(("pass: ", "fail: "))]) == 2
     with Results(results_file) as results:
+        assert all(f"{e['outcome']}: {e['expression']}" in printed for e in results.expectations)
         whole = any(run.blocks for run in results.runs)
     for name in PLOTS:
         if name in ("blocks", "expected") and not whole:

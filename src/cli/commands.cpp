@@ -203,10 +203,11 @@ std::string describe_text(const ProgramTables& tables, const std::string& name,
     CheckpointOptions checkpoint;
     const std::string sections =
         "petsc_options is a list of words for PETSc; smoke is a mapping of overrides (dotted keys allowed) "
-        "for --smoke; "
-        "variants maps names to overrides; expect is a list of comparisons of metrics. All other sections "
-        "belong to "
-        "the experiment.\n";
+        "for --smoke; variants maps names to overrides; sweep makes variants of the values of keys, "
+        "{train.steps: [10, 20]}; use is a list of fragments, files with sections that the deck is laid "
+        "over; expect is a list of statements about metrics. In overrides, blocks[lif], blocks[conv*], "
+        "blocks[2] and blocks[0..2] change items of the list blocks. inputs/README.md has all of this. All "
+        "other sections belong to the experiment.\n";
     return heading("about", "for people") + describe_options(about, style) + "\n" +
            heading("run", "what is run, and how often") + describe_options(run, style) + "\n" +
            heading("checkpoint", "what a run saves to go on after an interruption, see run --restart") +

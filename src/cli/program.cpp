@@ -114,7 +114,7 @@ class CommandLine {
     app_.footer(
         "Exit codes: 0 done, 1 wrong input, 2 numerical failure, 3 failure of files, of MPI or of a GPU, 4 "
         "an expectation is "
-        "false, 75 stopped in good order and wants to be requeued.\n"
+        "false or void, 75 stopped in good order and wants to be requeued.\n"
         "Several ranks: mpirun -n 4 rankine run deck.yaml");
 
     run_command_ = app_.add_subcommand("run", "Run a deck: all its variants and seeds");

@@ -1,17 +1,20 @@
 #include "src/deck/deck.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <set>
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/deck/fragments.hpp"
+#include "src/deck/overrides.hpp"
 #include "src/deck/tree.hpp"
+#include "src/deck/variants.hpp"
 
 namespace rankine {
 
@@ -19,111 +22,49 @@ using deck::Tree;
 
 namespace {
 
-// Sections of the deck that are not the experiment's.
-constexpr std::array<const char*, 7> own_sections{"about", "run",      "petsc_options", "checkpoint",
-                                                  "smoke", "variants", "expect"};
-
-bool is_own(const std::string& key) {
-  return std::find(own_sections.begin(), own_sections.end(), key) != own_sections.end();
+std::size_t count_values(const Tree& tree) {
+  std::size_t count = 1;
+  for (const auto& item : tree.items) count += count_values(*item);
+  for (const auto& entry : tree.entries) count += count_values(*entry.value);
+  return count;
 }
 
-[[noreturn]] void fail(const deck::Mark& mark, const std::string& message) {
-  throw InputError(mark.text() + ": " + message);
-}
-
-std::shared_ptr<Tree> empty_mapping(const deck::Mark& mark) {
-  auto tree = std::make_shared<Tree>();
-  tree->kind = Tree::Kind::mapping;
-  tree->mark = mark;
-  return tree;
-}
-
-/// Overrides of a deck: those of its own sections, those of single variants, those of the experiment's
-/// sections.
-struct Overrides {
-  std::shared_ptr<Tree> own, variants, sections;
-};
-
-/// Splits `given`, whose keys may be dotted, and checks that the variants exist.
-Overrides split(const Tree& given, const std::vector<std::string>& variants, bool may_set_expect) {
-  const std::shared_ptr<Tree> nested = deck::copy(given);
-  deck::expand_dotted_keys(*nested);
-  Overrides result{empty_mapping(given.mark), empty_mapping(given.mark), empty_mapping(given.mark)};
-  for (const Tree::Entry& entry : nested->entries) {
-    if (entry.key == "smoke" || (entry.key == "expect" && !may_set_expect)) {
-      fail(entry.mark, "'" + entry.key + "' cannot be overridden here");
-    }
-    if (entry.key != "variants") {
-      (is_own(entry.key) ? result.own : result.sections)->entries.push_back(entry);
-      continue;
-    }
-    if (entry.value->kind != Tree::Kind::mapping) {
-      fail(entry.mark, "'variants' must name a variant here: variants.NAME.path.to.key");
-    }
-    for (const Tree::Entry& variant : entry.value->entries) {
-      if (std::find(variants.begin(), variants.end(), variant.key) == variants.end()) {
-        const std::string hint = did_you_mean(variant.key, variants);
-        fail(variant.mark,
-             "unknown variant '" + printable(variant.key) + "'" + (hint.empty() ? ";" : hint) +
-                 (variants.empty() ? " (the deck has none)" : " (variants: " + join(variants) + ")"));
-      }
-      const bool is_mapping = variant.value->kind == Tree::Kind::mapping;
-      if (!is_mapping) fail(variant.mark, "a variant is a mapping of overrides: variants.NAME.path.to.key");
-      deck::expand_dotted_keys(*variant.value);
-    }
-    result.variants = entry.value;
+void check_only(const std::vector<std::string>& only, const deck::Plan& plan, const std::string& file) {
+  const std::vector<std::string> known = plan.names();
+  for (const std::string& name : only) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::vector<std::string> variants;
+    for (const deck::VariantPlan& variant : plan.variants) variants.push_back(variant.name);
+    const std::string hint = did_you_mean(name, known);
+    throw InputError("--only " + printable(name) + ": " + file + " has no such variant" +
+                     (hint.empty() ? ";" : hint) +
+                     (variants.empty() ? " (it has none at all)" : " (variants: " + join(variants) + ")"));
   }
-  return result;
 }
 
-void check_variant(const Tree::Entry& variant) {
-  const std::string& name = variant.key;
-  const bool fits =
-      !name.empty() && name.size() <= 64 &&
-      name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+") ==
-          std::string::npos;
-  if (!fits) {
-    fail(variant.mark,
-         "variant name '" + printable(name) + "'; allowed: up to 64 letters, digits, '_', '-' and '+'");
-  }
-  if (variant.value->kind == Tree::Kind::null) return;
-  if (variant.value->kind != Tree::Kind::mapping) {
-    fail(variant.value->mark, "variant '" + name + "' must be a mapping of overrides, or nothing");
-  }
-  for (const Tree::Entry& entry : variant.value->entries) {
-    const std::string first = entry.key.substr(0, entry.key.find('.'));
-    if (is_own(first)) {
-      fail(entry.mark,
-           "'" + first + "' cannot differ between variants; a variant overrides the experiment's sections");
+void check_size(const deck::Plan& plan, const Tree& sections) {
+  const std::size_t shared = count_values(sections);
+  std::size_t values = 0;
+  for (const deck::VariantPlan& variant : plan.variants) {
+    values += shared;
+    for (const auto& layer : variant.layers) values += count_values(*layer);
+    if (values > deck::max_values) {
+      deck::fail(variant.mark, "the variants have more than " + std::to_string(deck::max_values) +
+                                   " values in all; make fewer of them, or spread them over several decks");
     }
   }
 }
 
-std::shared_ptr<Tree> parse_set(const std::string& assignment) {
-  const std::size_t equals = assignment.find('=');
-  const std::string path = assignment.substr(0, equals);
-  if (equals == std::string::npos || path.empty()) {
-    throw InputError("--set " + printable(assignment) +
-                     ": must be path.to.key=value, for example train.steps=50");
-  }
-  const std::string source = "--set " + printable(path);
-  const std::string text = assignment.substr(equals + 1);
-  std::shared_ptr<Tree> value;
-  const bool says_null = text == "null" || text == "~" || text.find_first_not_of(" \t") == std::string::npos;
-  if (says_null) {
-    value = std::make_shared<Tree>();
-    value->mark.source = std::make_shared<const std::string>(source);
-  } else {
-    value = deck::parse_yaml(text, source, false);
-  }
-  auto tree = empty_mapping(value->mark);
-  tree->entries.push_back({path, value->mark, value, false});
-  return tree;
-}
-
-void merge_sections(Tree& variant, const Overrides& overrides, const std::string& name) {
-  deck::merge(variant, *overrides.sections);
-  if (const Tree::Entry* own = overrides.variants->find(name)) deck::merge(variant, *own->value);
+/// `swept`: texts of the sections of variants that a sweep has made, and the variant that has them.
+void check_that_sweeps_differ(const deck::VariantPlan& variant, const Tree& sections,
+                              std::map<std::string, std::string>& swept) {
+  if (variant.names.size() < 2) return;
+  const std::string& base = variant.names.back();
+  const auto [same, is_new] = swept.emplace(base + "\n" + deck::write_yaml(sections, 0), variant.name);
+  if (is_new) return;
+  deck::fail(variant.mark, "the sweep makes '" + same->second + "' and '" + variant.name +
+                               "' equal, because the variant '" + base +
+                               "' sets what the deck sweeps; give it a sweep of its own, or `sweep: {}`");
 }
 
 std::string section_text(const char* name, const Tree& tree) {
@@ -209,47 +150,32 @@ void RunOptions::validate(const DeckNode& node) const {
   }
 }
 
-Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& request)
+Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& request,
+           const FragmentReader& read)
     : text_(text), file_(file), root_(parse_deck_text(text, file)) {
+  const std::shared_ptr<Tree> own = deck::copy(root_.tree());
   Tree& root = root_.tree();
-  for (const char* key : own_sections) root.ask(key);
+  for (const char* key : deck::own_sections) root.ask(key);
 
-  // The variants as the deck gives them.
-  std::shared_ptr<Tree> given_variants = empty_mapping(root.mark);
-  if (const Tree::Entry* entry = root.find("variants")) {
-    if (entry->value->kind != Tree::Kind::mapping) {
-      fail(entry->value->mark, "'variants' must be a mapping: name of the variant: what it overrides");
-    }
-    if (entry->value->entries.empty())
-      fail(entry->value->mark, "'variants' is empty; leave it out, or name one");
-    given_variants = entry->value;
-    for (Tree::Entry& variant : given_variants->entries) {
-      check_variant(variant);
-      all_variants_.push_back(variant.key);
-      if (variant.value->kind == Tree::Kind::mapping) deck::expand_dotted_keys(*variant.value);
-    }
-  }
+  // The deck over its fragments, without smoke sizes and variants, which are laid over the whole.
+  deck::Fragments fragments(read);
+  std::vector<std::shared_ptr<Tree>> layers = fragments.take(*own, file);
+  layers.push_back(own);
+  const deck::Plan plan = deck::plan_of(layers, fragments);
+  root.entries.clear();
+  for (const auto& layer : layers) deck::merge(root, *layer);
+  fragments_ = fragments.read();
+  has_variants_ = !plan.variants.empty();
+  for (const deck::VariantPlan& variant : plan.variants) all_variants_.push_back(variant.name);
+  check_only(request.only, plan, file);
 
-  // What is laid over it: the smoke sizes, then --set in the order given.
-  std::vector<Overrides> overrides;
-  if (const Tree::Entry* smoke = root.find("smoke")) {
-    if (smoke->value->kind != Tree::Kind::mapping) {
-      fail(smoke->value->mark, "'smoke' must be a mapping of overrides, for example {train.steps: 3}");
-    }
-    Overrides sizes =
-        split(*smoke->value, all_variants_, false);  // a wrong one is an error without --smoke too
-    if (request.smoke) overrides.push_back(std::move(sizes));
-  } else if (request.smoke) {
-    throw InputError(file +
-                     ": --smoke was given, but the deck has no 'smoke:' section; add one, for example "
-                     "smoke: {train.steps: 3}");
-  }
-  for (const std::string& assignment : request.set) {
-    overrides.push_back(split(*parse_set(assignment), all_variants_, true));
-  }
+  const deck::LaidOver over = deck::laid_over(plan, request, file);
+  for (const deck::Overrides& each : over.laid) deck::merge(root, *each.own);
+  read_own_sections();
+  make_variants(plan, over, request);
+}
 
-  // The deck's own sections.
-  for (const Overrides& over : overrides) deck::merge(root, *over.own);
+void Deck::read_own_sections() {
   root_.section("about").read(about_);
   const DeckNode run = root_.child("run");
   run.read(run_);
@@ -263,40 +189,44 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
       expect_.push_back({item.as_text(), item});
     }
   }
+}
 
-  // The experiment's sections, once for each variant.
+/// The experiment's sections, once for each variant.
+void Deck::make_variants(const deck::Plan& plan, const deck::LaidOver& over, const DeckRequest& request) {
+  const Tree& root = root_.tree();
   Tree sections;
   sections.kind = Tree::Kind::mapping;
   sections.mark = root.mark;
   sections.asked = root.asked;  // for "did you mean 'about'?"
   for (const Tree::Entry& entry : root.entries) {
-    if (!is_own(entry.key)) sections.entries.push_back(entry);
+    if (!deck::is_own_section(entry.key)) sections.entries.push_back(entry);
   }
-  const std::filesystem::path parent = std::filesystem::path(file).parent_path();
+  check_size(plan, sections);
+  const std::filesystem::path parent = std::filesystem::path(file_).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
-  const auto add = [&](const std::string& name, const Tree* own, const std::string& context) {
+  std::map<std::string, std::string> swept;
+  const auto add = [&](const deck::VariantPlan& variant) {
     const std::shared_ptr<Tree> merged = deck::copy(sections);
-    if (own != nullptr && own->kind == Tree::Kind::mapping) deck::merge(*merged, *own);
-    for (const Overrides& over : overrides) merge_sections(*merged, over, name);
-    variants_.push_back(
-        {name, DeckNode(merged, std::make_shared<const deck::Context>(deck::Context{context, folder}), "")});
-  };
-  for (const std::string& name : request.only) {
-    if (std::find(all_variants_.begin(), all_variants_.end(), name) == all_variants_.end()) {
-      const std::string hint = did_you_mean(name, all_variants_);
-      throw InputError(
-          "--only " + printable(name) + ": " + file + " has no such variant" + (hint.empty() ? ";" : hint) +
-          (all_variants_.empty() ? " (it has none at all)" : " (variants: " + join(all_variants_) + ")"));
+    for (const auto& layer : variant.layers) deck::merge_into_variant(*merged, *layer, variant.name);
+    check_that_sweeps_differ(variant, *merged, swept);
+    if (!request.smoke) {  // finds the items of lists that smoke sizes name and that are not there
+      const std::shared_ptr<Tree> small = deck::copy(*merged);
+      deck::lay(*small, variant, over.sizes, true);
     }
+    deck::lay(*merged, variant, over.laid, request.smoke);
+    const auto context = std::make_shared<const deck::Context>(deck::Context{variant.name, folder});
+    variants_.push_back({variant.name, DeckNode(merged, context, "")});
+  };
+  for (const deck::VariantPlan& variant : plan.variants) {
+    const auto wanted = [&](const std::string& name) {
+      return std::find(request.only.begin(), request.only.end(), name) != request.only.end();
+    };
+    if (request.only.empty() || std::any_of(variant.names.begin(), variant.names.end(), wanted)) add(variant);
   }
-  for (const Tree::Entry& variant : given_variants->entries) {
-    const bool wanted = request.only.empty() || std::find(request.only.begin(), request.only.end(),
-                                                          variant.key) != request.only.end();
-    if (wanted) add(variant.key, variant.value.get(), variant.key);
-  }
-  if (all_variants_.empty()) {
+  if (plan.variants.empty()) {
+    add({"", {""}, root.mark, {}, {}});
+    variants_.front().name = "default";
     all_variants_.emplace_back("default");
-    add("default", nullptr, "");
   }
 }
 
@@ -383,13 +313,23 @@ std::map<std::string, std::string> Deck::settings(const std::string& variant) co
   return out;
 }
 
+std::optional<double> Deck::number_at(const std::string& variant, const std::string& path) const {
+  const auto found = std::find_if(variants_.begin(), variants_.end(),
+                                  [&](const Variant& each) { return each.name == variant; });
+  if (found == variants_.end()) return std::numeric_limits<double>::quiet_NaN();
+  const Tree* at = deck::at_path(found->node.tree(), path);
+  double value = 0;
+  const bool is_number =
+      at != nullptr && at->kind == Tree::Kind::scalar && !at->quoted && deck::parse_number(at->scalar, value);
+  return is_number ? std::optional(value) : std::nullopt;
+}
+
 std::string Deck::resolved() const {
   std::string out;
   for (const char* key : {"about", "run", "petsc_options", "checkpoint"}) {
     if (const Tree::Entry* entry = root_.tree().find(key)) out += section_text(key, *entry->value);
   }
-  const bool plain = root_.tree().find("variants") == nullptr;
-  if (plain) {
+  if (!has_variants_) {
     out += variants_.front().node.tree().entries.empty() ? "" : variants_.front().node.yaml();
   } else {
     out += "variants:\n";

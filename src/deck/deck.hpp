@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -13,6 +14,11 @@
 #include "src/deck/options.hpp"
 
 namespace rankine {
+
+namespace deck {
+struct Plan;      // src/deck/variants.hpp
+struct LaidOver;  // src/deck/overrides.hpp
+}  // namespace deck
 
 /// `about:`: for people.
 struct AboutOptions {
@@ -71,6 +77,18 @@ struct SnapshotReference {
   std::string where;  ///< "deck.yaml:7:10"
 };
 
+/// A part of a deck from a file of its own, as a deck or another fragment has named it.
+struct DeckFragment {
+  std::string from;  ///< file that has `use`
+  std::string name;  ///< as it stands there
+  std::string path, text;
+};
+/// Reads the fragment `name`, which the file `from` uses; throws InputError.
+using FragmentReader = std::function<DeckFragment(const std::string& name, const std::string& from)>;
+/// Fragments as one text, by which they are stored with a deck, and a reader that finds them there.
+std::string fragments_text(const std::vector<DeckFragment>& fragments);
+FragmentReader stored_fragments(const std::string& text);
+
 /// One line of `expect:`, not yet parsed.
 struct ExpectLine {
   std::string text;
@@ -85,9 +103,12 @@ class Deck {
         node;  ///< the experiment's sections with the variant's overrides, smoke sizes and --set merged in
   };
 
-  /// Resolves the deck in `text`. Order of precedence, highest first: --set, smoke sizes, the variant, the
-  /// deck. Reads only; the experiments read the variants' nodes. Throws InputError.
-  Deck(const std::string& text, const std::string& file, const DeckRequest& request = {});
+  /// Resolves the deck in `text`. Order of precedence, highest first: --set, smoke sizes, the variant's
+  /// sweep, the variant, the deck's sweep, the deck; each over the fragments that it uses, of which the later
+  /// ones win. `read`: without one, `use` is refused. The experiments read the variants' nodes. Throws
+  /// InputError.
+  Deck(const std::string& text, const std::string& file, const DeckRequest& request = {},
+       const FragmentReader& read = {});
 
   const std::string& text() const { return text_; }
   const std::string& file() const { return file_; }
@@ -103,6 +124,12 @@ class Deck {
   /// Names of all variants, those that --only left out too.
   const std::vector<std::string>& all_variants() const { return all_variants_; }
   const std::vector<ExpectLine>& expect() const { return expect_; }
+  /// All fragments, those that fragments use too.
+  const std::vector<DeckFragment>& fragments() const { return fragments_; }
+
+  /// The number at a path such as "train.learning_rate" or "model.blocks[lif].tau" of a variant, with
+  /// defaults of what was read so far; none if there is no number, NaN if the variant was left out.
+  std::optional<double> number_at(const std::string& variant, const std::string& path) const;
 
   /// Everything that the course of a variant depends on, defaults of what was read so far included: path of
   /// the key and value, numbers in one way of writing. Sections that any variant may change without another
@@ -124,7 +151,14 @@ class Deck {
   /// no readable regular file.
   static std::string read_file(const std::string& path);
 
+  /// A FragmentReader that looks in the folder of `from`, in the folder `inputs` that holds it, and in the
+  /// `inputs` that were installed with the program.
+  static DeckFragment read_fragment(const std::string& name, const std::string& from);
+
  private:
+  void read_own_sections();
+  void make_variants(const deck::Plan& plan, const deck::LaidOver& over, const DeckRequest& request);
+
   std::string text_, file_;
   DeckNode root_, experiment_;
   AboutOptions about_;
@@ -134,6 +168,8 @@ class Deck {
   std::vector<Variant> variants_;
   std::vector<std::string> all_variants_;
   std::vector<ExpectLine> expect_;
+  std::vector<DeckFragment> fragments_;
+  bool has_variants_ = false;
 };
 
 }  // namespace rankine

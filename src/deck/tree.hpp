@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,9 @@ struct Mark {
   int line = 0, column = 0;
   std::string text() const;
 };
+
+/// Throws InputError "where: message".
+[[noreturn]] void fail(const Mark& mark, const std::string& message);
 
 struct Tree {
   enum class Kind { null, scalar, sequence, mapping };
@@ -45,6 +49,9 @@ struct Tree {
   void set_default(std::string_view key, std::shared_ptr<Tree> value);
 };
 
+/// Of one text, and of a deck with all its variants written out, which is a deck again.
+constexpr std::size_t max_values = 100'000;
+
 struct Context {
   std::string variant;       // "" if the deck has no variants
   std::string folder = ".";  // of the deck's file
@@ -56,14 +63,37 @@ std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mar
                                  bool positions = true);
 
 std::shared_ptr<Tree> copy(const Tree& tree);
+std::shared_ptr<Tree> empty_mapping(const Mark& mark);
+
+/// The entry of a key, which then is no longer in the mapping.
+std::optional<Tree::Entry> take(Tree& mapping, std::string_view key);
 
 /// Lays `over` onto `base`: mappings are merged key by key, everything else is replaced. A mapping whose
 /// `name` differs replaces the whole component, because the options of another component would not fit it.
+/// A key such as `blocks[lif]` is laid onto the items of the list `blocks` that it chooses; InputError where
+/// there are none. Keys are taken in their order.
 void merge(Tree& base, const Tree& over);
 
-/// Replaces keys with dots ("train.steps": 3) by nested mappings, at the top level of `tree`. Throws
-/// InputError for an empty part or a path through something that is no mapping.
-void expand_dotted_keys(Tree& tree);
+/// What a key such as `blocks[lif]` names. The item is a position from 0 (`2`), positions from a first to a
+/// last (`0..2`), or the `name` of items, in which `*` and `?` stand for any text and any character.
+struct ListKey {
+  std::string list, item;
+};
+/// None if the key has another form.
+std::optional<ListKey> list_key(const std::string& key);
+/// Positions of the items that `item` of a ListKey chooses.
+std::vector<std::size_t> chosen_items(const Tree& list, const std::string& item);
+
+/// Reads "3" as 3..3 and "0..19" as it stands; false if the text is neither.
+bool parse_range(const std::string& text, std::size_t& first, std::size_t& last);
+
+/// The value at a path such as "model.blocks[lif].tau", of several items the first's; null if there is none.
+const Tree* at_path(const Tree& tree, const std::string& path);
+
+/// Replaces keys with dots ("train.steps": 3) by nested mappings, at the top level of `tree`. Dots within
+/// brackets, and within those `variants` that follow "variants.", are no separators. Throws InputError for an
+/// empty part or a path through something that is no mapping.
+void expand_dotted_keys(Tree& tree, const std::vector<std::string>& variants = {});
 
 /// The value of an option as a tree without position.
 std::shared_ptr<Tree> tree_of(const OptionTarget& target);

@@ -10,6 +10,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/core/text_cursor.hpp"
 #include "src/deck/tree.hpp"
 
 namespace rankine::deck {
@@ -17,7 +18,6 @@ namespace {
 
 constexpr std::size_t max_bytes = std::size_t{1} << 20U;
 constexpr std::size_t max_line = 8192;
-constexpr std::size_t max_values = 100'000;
 constexpr std::size_t max_keys = 1000;  // of one mapping
 constexpr int max_depth = 48;
 
@@ -139,6 +139,34 @@ class Guard {
   const std::string& source_;
 };
 
+// YAML has no plain key `blocks[lif]` between braces. So the signs of such a key, that is, of a word with a
+// bracket right behind it which closes before ':' or '.', are hidden from yaml-cpp behind control characters,
+// which no deck has.
+constexpr std::string_view key_signs = "[]?", hidden_signs = "\x01\x02\x03";
+
+void exchange(std::string& text, std::string_view these, std::string_view those) {
+  for (char& c : text) {
+    if (const std::size_t i = these.find(c); i != std::string_view::npos) c = those[i];
+  }
+}
+
+std::string hide_brackets_of_keys(std::string text) {
+  for (std::size_t open = text.find('['); open != std::string::npos; open = text.find('[', open + 1)) {
+    if (open == 0 || !TextCursor::in_word(text[open - 1])) continue;
+    std::size_t close = open + 1;
+    while (close < text.size() && (TextCursor::in_word(text[close]) ||
+                                   std::string_view("*?.+-").find(text[close]) != std::string_view::npos))
+      ++close;
+    const bool is_key = close > open + 1 && close + 1 < text.size() && text[close] == ']' &&
+                        (text[close + 1] == ':' || text[close + 1] == '.');
+    if (!is_key) continue;
+    std::string key = text.substr(open, close + 1 - open);
+    exchange(key, key_signs, hidden_signs);
+    text.replace(open, key.size(), key);
+  }
+  return text;
+}
+
 class Builder : public YAML::EventHandler {
  public:
   Builder(std::shared_ptr<const std::string> source, bool positions)
@@ -165,6 +193,7 @@ class Builder : public YAML::EventHandler {
                 const std::string& text) override {
     auto value = make(mark, Tree::Kind::scalar, tag, anchor);
     value->scalar = text;
+    exchange(value->scalar, hidden_signs, key_signs);
     value->quoted = tag == "!";
     const bool says_null =
         !value->quoted && (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL");
@@ -269,7 +298,7 @@ std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mar
   Builder builder(source, positions);
   try {
     // The end marker makes yaml-cpp notice a quote that is still open at the end of the text.
-    std::istringstream stream(text + "\n...\n");
+    std::istringstream stream(hide_brackets_of_keys(text) + "\n...\n");
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     if (!builder.root || builder.root->kind == Tree::Kind::null) {

@@ -145,12 +145,17 @@ Json describe(const std::string& path) {
         group.has_dataset("standard_error")
             ? group.read<double>("standard_error", {expressions.size()})
             : std::vector<double>(expressions.size(), std::numeric_limits<double>::quiet_NaN());
+    std::vector<std::string> outcomes;
+    if (group.has_dataset("outcome")) outcomes = group.read_texts("outcome");
+    for (std::size_t i = outcomes.size(); i < expressions.size(); ++i)
+      outcomes.emplace_back(verdicts[i] != 0 ? "pass" : "fail");
     for (std::size_t i = 0; i < expressions.size(); ++i) {
       expectations.push_back({{"expression", expressions[i]},
                               {"verdict", verdicts[i] != 0},
                               {"value_left", finite(left[i])},
                               {"value_right", finite(right[i])},
-                              {"standard_error", finite(error[i])}});
+                              {"standard_error", finite(error[i])},
+                              {"outcome", outcomes[i]}});
     }
   }
   return {
@@ -244,7 +249,7 @@ std::string results_text(const std::string& results_path) {
 
   if (!info["expectations"].empty()) text += "\nExpectations\n";
   for (const auto& entry : info["expectations"]) {
-    fmt::format_to(out, "  {}  {}", entry["verdict"].get<bool>() ? "holds" : "FALSE",
+    fmt::format_to(out, "  {:<9}  {}", entry["outcome"].get<std::string>(),
                    entry["expression"].get<std::string>());
     if (!entry["value_left"].is_null()) {
       fmt::format_to(out, "   ({} against {})", number_text(entry["value_left"]),
@@ -256,7 +261,7 @@ std::string results_text(const std::string& results_path) {
   rows.clear();
   for (const auto& [name, value] : info["provenance"].items()) {
     // Long texts are for --json.
-    if (name == "deck" || name == "resolved_deck" || name == "environment") continue;
+    if (name == "deck" || name == "fragments" || name == "resolved_deck" || name == "environment") continue;
     const auto add = [&](const std::string& label, const Json& content) {
       if (!content.is_string()) return;
       std::string line = content.get<std::string>();

@@ -16,7 +16,7 @@ namespace rankine {
 ///   runs          [{variant, seed, steps, metrics: {<metric>: {value, unit, long_name}},
 ///                   timing: {<name>: {value, unit}}}]        one-dimensional timings are given by their
 ///                   median
-///   expectations  [{expression, verdict: true|false, value_left, value_right, standard_error}]
+///   expectations  [{expression, verdict: true|false, value_left, value_right, standard_error, outcome}]
 ///   provenance    {<name>: text or [numbers]}, nested where a name is a group
 ///   others        [path of what is not of Rankine's layout]
 /// Numbers that are not finite are null. `std` is that of a sample (n - 1), null for one seed.

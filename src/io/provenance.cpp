@@ -100,6 +100,7 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"environment", environment()},
       {"deck_path", run.deck_path},
       {"deck", run.deck_text},
+      {"fragments", run.fragments},
       {"resolved_deck", run.resolved_deck},
       {"overrides", fmt::format("{}", fmt::join(run.overrides, "\n"))},
       {"only", fmt::format("{}", fmt::join(run.only, "\n"))},

@@ -30,6 +30,7 @@ struct RunDescription {
   std::string mpi_library;                             ///< for example "Open MPI v4.1.4, ..."
   std::string start_utc;                               ///< utc_now() at the start
   std::vector<std::string> overrides = {}, only = {};  ///< --set and --only
+  std::string fragments = {};                          ///< of the deck, as one text
   bool smoke = false;
   int task = 0, tasks = 0;  ///< --task; 0 of 0: everything
 };

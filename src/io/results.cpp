@@ -1,6 +1,7 @@
 #include "src/io/results.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -73,6 +74,16 @@ class Table {
   }
 
   bool empty() const { return steps_.empty(); }
+
+  /// Step and value of the rows that have one in this column of width 1.
+  std::vector<std::pair<std::int64_t, double>> series(const std::string& name) const {
+    std::vector<std::pair<std::int64_t, double>> rows;
+    for (const auto& [column, values] : columns_) {
+      for (std::size_t i = 0; column == name && width_ == 1 && i < steps_.size(); ++i)
+        if (!std::isnan(values[i])) rows.emplace_back(steps_[i], values[i]);
+    }
+    return rows;
+  }
 
   void drop_last(std::int64_t step) {
     if (steps_.empty() || steps_.back() != step) return;
@@ -497,7 +508,7 @@ class ResultsState {
 
   void write_expectations() {
     hdf5::Group group = file_->root().require_group("expectations");
-    std::vector<std::string> expressions;
+    std::vector<std::string> expressions, outcomes;
     std::vector<std::int8_t> verdicts;
     std::vector<double> left, right, error;
     for (const auto& result : expectations_) {
@@ -506,12 +517,14 @@ class ResultsState {
       left.push_back(result.left);
       right.push_back(result.right);
       error.push_back(result.standard_error);
+      outcomes.push_back(!result.outcome.empty() ? result.outcome : result.verdict ? "pass" : "fail");
     }
     group.write_texts("expression", expressions);
     group.write("verdict", {verdicts.size()}, verdicts);
     group.write("value_left", {left.size()}, left);
     group.write("value_right", {right.size()}, right);
     group.write("standard_error", {error.size()}, error);
+    if (!outcomes.empty()) group.write_texts("outcome", outcomes);
   }
 
   std::optional<SafeFile> safe_;
@@ -599,6 +612,11 @@ void RunWriter::timing(const std::string& name, double value, const Label& label
 
 void RunWriter::timing(const std::string& name, std::span<const double> values, const Label& label) {
   if (state_) put(state_->run(run_).timing, {name, {values.begin(), values.end()}, false, label});
+}
+
+std::vector<std::pair<std::int64_t, double>> RunWriter::evaluations(const std::string& metric) const {
+  if (!state_) return {};
+  return state_->run(run_).evaluations.series(metric);
 }
 
 void RunWriter::drop_evaluation(std::int64_t step) {

@@ -11,7 +11,8 @@
 //   /runs/<variant>/seed_<s>/per_sample/ sample_id, ...: one value a test sample
 //   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x] with their coordinates
 //   /runs/<variant>/seed_<s>/weights/    parameters by name
-//   /expectations/                       expression, verdict, value_left, value_right
+//   /expectations/                       expression, verdict (1: the values are as it says), value_left,
+//                                        value_right, standard_error, outcome (pass, fail, undecided, void)
 //   /timing/<variant>/seed_<s>/          everything that depends on the machine
 //   /provenance/                         who, where, when, with what
 //
@@ -49,9 +50,10 @@ struct Label {
 /// One line of a deck's `expect:` and what came of it. Left and right are NaN for compound expressions.
 struct ExpectationResult {
   std::string expression;
-  bool verdict = false;
+  bool verdict = false;  ///< of the values, whatever their standard error
   double left = 0, right = 0;
   double standard_error = 0;  ///< of left - right; NaN where there is none
+  std::string outcome = {};   ///< pass, fail, undecided or void; empty: pass or fail by `verdict`
 };
 
 struct CheckpointContent;
@@ -70,6 +72,8 @@ class RunWriter {
   void append_step(std::int64_t step, const Metrics& metrics);
   /// Appends one evaluation on the validation or test set, taken after `step` steps.
   void append_evaluation(std::int64_t step, const Metrics& metrics);
+  /// Step and value of the evaluations so far that have this metric; empty on ranks without the file.
+  std::vector<std::pair<std::int64_t, double>> evaluations(const std::string& metric) const;
   /// Appends the statistic `name` of each expert at `step`; several names may be given for the same step.
   /// The number of experts must not change within a run.
   void append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert);

@@ -73,6 +73,7 @@ SweepFile read_runs(const std::string& path) {
   };
   out.deck_path = text("deck_path");
   out.deck = text("deck");
+  if (root.has_dataset("provenance/fragments")) out.fragments = text("fragments");
   out.revision = text("git_revision") + (text("git_dirty") == "true" ? " (with changes)" : "");
   out.overrides = lines_of(text("overrides"));
   out.only = lines_of(text("only"));

@@ -23,7 +23,8 @@ struct SweepFile {
     std::map<std::string, double> values;  ///< of these, and scalars of /timing
   };
   std::string path, title;
-  std::string deck_path, deck, revision;     ///< revision: "(with changes)" behind it if it had any
+  std::string deck_path, deck, fragments;
+  std::string revision;                      ///< with "(with changes)" behind it if it had any
   std::vector<std::string> overrides, only;  ///< --set and --only
   bool smoke = false;
   int task = 0, tasks = 0;  ///< --task; 0 of 0: none

@@ -71,7 +71,13 @@ Deck read_deck(const Communicator& communicator, const std::string& path, const 
   std::string text;
   communicator.on_root([&] { text = Deck::read_file(path); });
   communicator.broadcast(text);
-  return Deck(text, path, request);
+  return Deck(text, path, request, [&](const std::string& name, const std::string& from) {
+    DeckFragment fragment{from, name, "", ""};
+    communicator.on_root([&] { fragment = Deck::read_fragment(name, from); });
+    communicator.broadcast(fragment.path);
+    communicator.broadcast(fragment.text);
+    return fragment;
+  });
 }
 
 DeckRun::DeckRun(const Communicator& communicator, const ExperimentRegistry& table, Deck deck,
@@ -237,7 +243,31 @@ void DeckRun::parse_expectations() {
     }
   }
   for (const ExpectLine& line : deck_.expect()) {
-    expectations_.emplace_back(line.text, line.node.where(), deck_.all_variants(), metrics);
+    expectations_.emplace_back(line.text, line.node.where(), deck_.all_variants(), metrics,
+                               [this](const std::string& variant, const std::string& path) {
+                                 return deck_.number_at(variant, path);
+                               });
+  }
+  // Times to reach a value are metrics of the runs that an expectation speaks of.
+  for (const Expectation& expectation : expectations_) {
+    for (const TimeTo& time : expectation.times()) {
+      for (Part& part : parts_) {
+        const bool is_read = expectation.reads(time.name_of_time(), part.variant) ||
+                             expectation.reads(time.name_of_censored(), part.variant);
+        const bool known =
+            !is_read || std::any_of(part.metrics.begin(), part.metrics.end(),
+                                    [&](const MetricInfo& metric) { return metric.name == time.name; });
+        if (known) continue;
+        part.times.push_back(time);
+        part.metrics.push_back({.name = time.name,
+                                .unit = time.censored ? "1" : "steps",
+                                .help = time.censored
+                                            ? "1 where no evaluation fulfils this, else 0"
+                                            : "steps before the first evaluation that fulfils this, or the "
+                                              "last one where none does",
+                                .may_be_nan = true});
+      }
+    }
   }
 }
 
@@ -297,6 +327,7 @@ DeckRun::Files DeckRun::files(const Invocation& invocation, bool runs) const {
   all.outputs.push_back({key, results, FileContent::results, bytes});
   all.outputs.push_back({"the side file of " + key, xdmf_path(results), FileContent::side_file});
   all.inputs.push_back({"the deck", deck_.file()});
+  for (const DeckFragment& fragment : deck_.fragments()) all.inputs.push_back({"use", fragment.path});
   if (invocation.restart != "never" && invocation.restart != "auto")
     all.inputs.push_back({"--restart", invocation.restart});
   std::set<std::string> seen;
@@ -397,6 +428,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                                .start_utc = start,
                                .overrides = request_.set,
                                .only = request_.only,
+                               .fragments = fragments_text(deck_.fragments()),
                                .smoke = request_.smoke,
                                .task = request_.task,
                                .tasks = request_.tasks});
@@ -603,7 +635,12 @@ void DeckRun::run_one(const Job& job, bool profiled, ResultsWriter& results, Che
     limits = measured_limits();
     profile.emplace();
   }
-  const Metrics metrics = part.experiment->run(context);
+  Metrics metrics = part.experiment->run(context);
+  for (const TimeTo& time : part.times) {
+    double value = time.of(writer.evaluations(time.metric));
+    groups_.group().broadcast(value);
+    metrics.emplace_back(time.name, value);
+  }
   release_cached_memory();  // room for the results
   if (profile) {
     log.clear_status();

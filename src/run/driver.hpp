@@ -70,6 +70,7 @@ class DeckRun {
     std::unique_ptr<Experiment> experiment;
     std::vector<std::string> parents;  ///< variants whose snapshots it starts from
     int tree = 0;                      ///< variants that depend on each other have the same number
+    std::vector<TimeTo> times;         // the last of its metrics
   };
 
   /// One variant and seed.

@@ -23,23 +23,30 @@ constexpr std::size_t most_lines = 12;
 
 using Job = std::pair<std::string, std::int64_t>;  // variant and seed
 
+Deck resolve(const SweepFile& file, const std::vector<std::string>& set,
+             const std::vector<std::string>& only) {
+  return {file.deck,
+          file.deck_path,
+          {.smoke = file.smoke, .set = set, .only = only},
+          stored_fragments(file.fragments)};
+}
+
 /// A file, and the deck that its run resolved.
 struct Part {
   SweepFile file;
   Deck deck;
   explicit Part(const std::string& path)
-      : file(read_sweep_file(path)),
-        deck(file.deck, file.deck_path, {.smoke = file.smoke, .set = file.overrides, .only = {}}) {}
+      : file(read_sweep_file(path)), deck(resolve(file, file.overrides, {})) {}
 
   std::set<std::string> variants() const {
-    if (file.only.empty()) return {deck.all_variants().begin(), deck.all_variants().end()};
-    return {file.only.begin(), file.only.end()};
+    std::set<std::string> names;
+    const Deck own = resolve(file, file.overrides, file.only);
+    for (const Deck::Variant& variant : own.variants()) names.insert(variant.name);
+    return names;
   }
 
   /// run.seeds as the deck has them, whatever the run was told.
-  std::vector<int> own_seeds() const {
-    return Deck(file.deck, file.deck_path, {.smoke = file.smoke, .set = {}, .only = {}}).run().seeds;
-  }
+  std::vector<int> own_seeds() const { return resolve(file, {}, {}).run().seeds; }
 };
 
 std::string listed(std::vector<std::string> lines) {
@@ -235,7 +242,11 @@ int merge_sweep(const std::vector<std::string>& files, const std::string& output
   } else {
     std::vector<Expectation> expectations;
     for (const ExpectLine& line : first.deck.expect()) {
-      expectations.emplace_back(line.text, line.node.where(), first.deck.all_variants());
+      expectations.emplace_back(line.text, line.node.where(), first.deck.all_variants(),
+                                std::vector<std::string>{},
+                                [&](const std::string& variant, const std::string& path) {
+                                  return first.deck.number_at(variant, path);
+                                });
     }
     verdicts = judge(expectations, columns);
     log.text(verdicts.text);
@@ -250,6 +261,7 @@ int merge_sweep(const std::vector<std::string>& files, const std::string& output
                                                 .start_utc = utc_now(),
                                                 .overrides = first.file.overrides,
                                                 .only = first.file.only,
+                                                .fragments = first.file.fragments,
                                                 .smoke = first.file.smoke});
     write_merged_results(output, first.file.title, order, verdicts.results, provenance);
     log.line("wrote " + output);

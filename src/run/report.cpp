@@ -77,26 +77,42 @@ Verdicts judge(const std::vector<Expectation>& expectations,
     const auto values = find(variant)->values.find(metric);
     return values == find(variant)->values.end() ? std::vector<double>{} : values->second;
   };
+  const auto was_run = [&](const Expectation& expectation) {
+    return std::all_of(expectation.variants().begin(), expectation.variants().end(),
+                       [&](const std::string& variant) { return find(variant) != nullptr; });
+  };
+  std::vector<Expectation::Outcome> outcomes(expectations.size());
+  bool says_nothing = false;
+  for (std::size_t i = 0; i < expectations.size(); ++i) {
+    if (!was_run(expectations[i])) continue;
+    outcomes[i] = expectations[i].evaluate(lookup);
+    says_nothing = says_nothing || (expectations[i].is_void_condition() && !outcomes[i].holds);
+  }
   Verdicts verdicts;
-  for (const Expectation& expectation : expectations) {
-    const bool was_run = std::all_of(expectation.variants().begin(), expectation.variants().end(),
-                                     [&](const std::string& variant) { return find(variant) != nullptr; });
-    if (!was_run) {
+  for (std::size_t i = 0; i < expectations.size(); ++i) {
+    const Expectation& expectation = expectations[i];
+    Expectation::Outcome& outcome = outcomes[i];
+    if (!was_run(expectation)) {
       verdicts.text += "  not checked  " + expectation.text() + "  (--only left a variant out)\n";
       continue;
     }
-    const Expectation::Outcome outcome = expectation.evaluate(lookup);
+    if (expectation.is_void_condition()) outcome.verdict = outcome.holds ? Verdict::pass : Verdict::nothing;
+    if (says_nothing) outcome.verdict = Verdict::nothing;
     std::string sides = outcome.note;
-    if (sides.empty() && !std::isnan(outcome.left))
-      sides = fmt::format("{:.4g} and {:.4g}", outcome.left, outcome.right);
-    if (std::isfinite(outcome.standard_error))
-      sides += fmt::format(", {:.2g} apart, standard error {:.2g}", outcome.left - outcome.right,
-                           outcome.standard_error);
-    verdicts.text += fmt::format("  {}  {}{}\n", outcome.verdict ? "true " : "FALSE", expectation.text(),
+    const auto add = [&](const std::string& text) { sides += (sides.empty() ? "" : ", ") + text; };
+    if (sides.empty() && !std::isnan(outcome.left)) {
+      add(fmt::format("{:.4g} and {:.4g}", outcome.left, outcome.right));
+      if (std::isfinite(outcome.standard_error)) {
+        add(fmt::format("{:.2g} apart, standard error {:.2g}", outcome.left - outcome.right,
+                        outcome.standard_error));
+      }
+    }
+    if (!outcome.remark.empty()) add(outcome.remark);
+    verdicts.text += fmt::format("  {:<9}  {}{}\n", verdict_name(outcome.verdict), expectation.text(),
                                  sides.empty() ? "" : "  (" + sides + ")");
-    verdicts.results.push_back(
-        {expectation.text(), outcome.verdict, outcome.left, outcome.right, outcome.standard_error});
-    verdicts.all_true = verdicts.all_true && outcome.verdict;
+    verdicts.results.push_back({expectation.text(), outcome.holds, outcome.left, outcome.right,
+                                outcome.standard_error, verdict_name(outcome.verdict)});
+    verdicts.all_true = verdicts.all_true && outcome.holds && outcome.verdict != Verdict::nothing;
   }
   return verdicts;
 }

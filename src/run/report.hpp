@@ -22,10 +22,11 @@ std::string metrics_table(const std::vector<const VariantMetrics*>& variants);
 
 struct Verdicts {
   std::vector<ExpectationResult> results;
-  bool all_true = true;
-  std::string text;  ///< a line for each expectation
+  bool all_true = true;  ///< all hold, and the run says something
+  std::string text;      ///< a line for each expectation
 };
-/// Expectations about variants that are not among `variants` are not checked.
+/// Expectations about variants that are not among `variants` are not checked. Where a void condition does not
+/// hold, all are void.
 Verdicts judge(const std::vector<Expectation>& expectations,
                const std::vector<const VariantMetrics*>& variants);
 

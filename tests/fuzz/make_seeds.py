@@ -20,6 +20,20 @@ DECKS = {
     "anchors": "run: &r {experiment: x}\ntrain: &t {values: [1, 2.5, -3e4], sizes: [1, 2]}\nvariants: {a: {train: *t}}\n",
     "texts": "run: {experiment: 'it''s'}\nabout:\n  title: \"a\\tb \\u00e9\"\n  abstract: |\n    two\n    lines\n  note: >-\n"
              "    folded\n    text\ntrain: {name: ~, flag: yes}\n# end\n",
+    "patches": "run: {experiment: x}\ntrain: {values: [1, 2], values[1]: 3}\nmodel: {blocks: [a, {name: b, c: 1}], "
+               "blocks[b]: {c: 2}}\nvariants: {v: {model.blocks[0..1].d: 3, model: {blocks[?]: {e: 4}}}}\n"
+               "smoke: {model.blocks[*].c: 5}\nmodel.blocks[a].c=6",
+    "sweep": "run: {experiment: x}\nsweep: {train.rate: [1e-3, 2], train.count: 1..3}\nvariants:\n  a: {train: {flag: true}}\n"
+             "  b: {sweep: [{label: c, train: {sizes: [1, 2]}}, {train.count: 4}]}\n  d: {sweep: {}}\nsmoke: {variants: {a: "
+             "{train.count: 1}, a-2-1: {train.count: 2}}}\nexpect:\n  - slope(log(mean(e[a-2-*])), log(train.count)) < 0\n"
+             "variants.a-2-3.train.rate=4",
+    "use": "run: {experiment: x}\nuse: [base, more]\nvariants: {a: {use: base}, b: {use: [nowhere]}}\ntrain: {count: 5}\n",
+    "statistics": "run: {experiment: x}\nvariants: {a-1: , a-2: , a-4: , b-1: , b-2: , b-4: }\nexpect:\n"
+                  "  - monotone(mean(e[a-*]), increasing)\n  - all(min(e[a-*] - e[b-*]) > 0) or not 1 < 2\n"
+                  "  - p(abs(mean(e[a-1] - e[b-1])) < 0.1) <= 0.05\n"
+                  "  - holm(p(mean(e[a-*]) > 0), p(spearman(mean(e[b-*]), train.count) != 0)) < 0.1\n"
+                  "  - mean(e[argmax(f, a-*, b-1)]) / exp(median(time_to(g >= -1e3)[a-1])) < 2\n"
+                  "  - void unless max(censored(g < .5)[b-2]) == 0\n",
     "expect": "run: {experiment: x}\nexpect:\n  - (std(a[default]) >= 1e-3 or not b[default] == 2) and -c[default] + 1 != 0\n",
 }
 EXPRESSIONS = {

@@ -1,4 +1,5 @@
-// Decks: YAML, variants, smoke sizes, sections of the program's own, expectations, and what --set may bring.
+// Decks: YAML, fragments, patches of lists, sweeps, variants, smoke sizes, sections of the program's own,
+// expectations, and what --set may bring. Fragments come from memory: no deck makes the target read a file.
 // The options of experiments are read by the same code.
 #include <algorithm>
 #include <cstdint>
@@ -56,9 +57,22 @@ bool has_dotted_key(const std::string& text) {
   return false;
 }
 
+/// "base" and "more" are there, and a fragment named "self" is the deck.
+rankine::FragmentReader fragments(const std::string& text) {
+  return [text](const std::string& name, const std::string& from) {
+    if (name == "base")
+      return rankine::DeckFragment{from, name, name,
+                                   "train: {rate: 2, sizes: [3], sizes[0]: 4}\nsmoke: {train.count: 2}\n"};
+    if (name == "more")
+      return rankine::DeckFragment{from, name, name, "use: base\nvariants: {a: {train.count: 6}}\n"};
+    if (name == "self") return rankine::DeckFragment{from, name, name, text};
+    throw rankine::InputError("there is no fragment '" + name + "'");
+  };
+}
+
 void read(const std::string& text, const rankine::DeckRequest& request) {
   try {
-    const rankine::Deck deck(text, "deck.yaml", request);
+    const rankine::Deck deck(text, "deck.yaml", request, fragments(text));
     for (const rankine::Deck::Variant& variant : deck.variants()) {
       try {
         Sample sample;
@@ -68,9 +82,12 @@ void read(const std::string& text, const rankine::DeckRequest& request) {
       static_cast<void>(deck.settings(variant.name));
     }
     for (const rankine::ExpectLine& line : deck.expect()) {  // the first that is wrong ends it
-      const rankine::Expectation expectation(line.text, "expect", deck.all_variants());
-      static_cast<void>(expectation.evaluate([](const std::string&, const std::string&) {
-        return std::vector<double>{1, 2, 3};
+      const rankine::Expectation expectation(
+          line.text, "expect", deck.all_variants(), {},
+          [&](const std::string& variant, const std::string& path) { return deck.number_at(variant, path); });
+      static_cast<void>(expectation.evaluate([](const std::string& metric, const std::string& variant) {
+        const auto shift = static_cast<double>((metric.size() + 3 * variant.size()) % 7);
+        return std::vector<double>{1 + shift, 2, 3 - shift};
       }));
     }
     // What the program writes of a deck is a deck; but names of sections with dots, which no experiment has,

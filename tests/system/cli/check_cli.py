@@ -85,7 +85,7 @@ def test_input_errors():
     expect_error("unknown key", 1, "bad.yaml:3:7: unknown key 'eror' in 'toy'; did you mean 'error'? (keys: error, "
                  "steps, weight, tiles, outcome) (in variant 'low')", "check", "bad.yaml")
     expect_error("unknown section", 1, "--set tyo.x: unknown key 'tyo' in the deck; did you mean 'toy'? (keys: about, run, "
-                 "petsc_options, checkpoint, smoke, variants, expect, toy) (in variant 'low')", "run", "toy.yaml", "--set", "tyo.x=3")
+                 "petsc_options, checkpoint, smoke, variants, expect, use, sweep, toy) (in variant 'low')", "run", "toy.yaml", "--set", "tyo.x=3")
     expect_error("unknown experiment", 1, "--set run.experiment: unknown experiment 'toi'; did you mean 'toy'? "
                  "(experiments: toy)", "run", "toy.yaml", "--set", "run.experiment=toi")
     expect_error("value out of range", 1, "--set toy.weight: 'toy.weight': '0' is out of range; allowed: a number greater "
@@ -116,7 +116,7 @@ def test_runs():
 
     code, out, err = rankine("run", "toy.yaml", environment={"TERM": "dumb"})
     check("run", code == 0 and err == "" and "error          0.25 +- 0.07  0.65 +- 0.07\n" in out, code, out, err)
-    check("verdicts", "  true   mean(error[low]) < 0.5 * mean(error[high])  (0.25 and 0.325, -0.075 apart, standard error 0.025)\n" in out, out)
+    check("verdicts", "  pass       mean(error[low]) < 0.5 * mean(error[high])  (0.25 and 0.325, -0.075 apart, standard error 0.025)\n" in out, out)
     check("time stamps", re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ low seed 1: step 3/3, loss 3.333e-01, 1 ms a step, 0 us "
                                    r"left$", out, re.M), out)
     check("each line once", out.count("low seed 1: done in") == 1, out)
@@ -132,9 +132,9 @@ def test_runs():
     check("compare different", code == 4, out, err)
 
     code, out, err = rankine("run", "toy.yaml", "--set", "variants.low.toy.error=0.4")
-    check("false expectation", code == 4 and "  FALSE  mean(error[low])" in out and err == "", code, out, err)
+    check("false expectation", code == 4 and "  fail       mean(error[low])" in out and err == "", code, out, err)
     code, out, err = rankine("run", "toy.yaml", "--only", "high")
-    check("--only", code == 0 and "not checked  mean(error[low])" in out and "true   max(error[high])" in out, out, err)
+    check("--only", code == 0 and "not checked  mean(error[low])" in out and "pass       max(error[high])" in out, out, err)
     code, out, err = rankine("run", "toy.yaml", "--smoke", "--set", "toy.error=2")
     check("smoke checks no expectation", code == 0 and "not checked at smoke sizes" in out, code, out, err)
     code, out, err = rankine("run", "toy.yaml", "--", "-log_viev")
@@ -145,6 +145,65 @@ def test_runs():
     check("NaN makes expectations false", code == 4 and "(mean(error[low]) is NaN)" in out, code, out, err)
 
 
+SHARED = """\
+use: parts/base.yaml
+run: {output: shared.h5}
+sweep: {toy.error: [0.1, 0.2, 0.4]}
+variants:
+  net: {use: [parts/heavy.yaml]}
+  one: {sweep: {}, toy: {error: 0.3}}
+expect:
+  - monotone(mean(error[net-*]), toy.error, increasing)
+  - slope(mean(error[net-*]), toy.error) >= 0.9 and spearman(mean(error[net-*]), toy.error) == 1
+  - mean(error[argmin(error, net-*)]) < mean(error[one])
+  - p(mean(error[net-0.4] - error[one]) > 0.09) <= 0.05
+  - mean(error[one]) >= 0.44
+  - mean(time_to(error <= 0.15)[one]) == 2 and mean(censored(error <= 0.15)[one]) == 0
+  - mean(time_to(error <= 0.15)[net-0.4]) == 3
+  - max(censored(error <= 0.1)[net-0.4]) == 1
+"""
+
+
+def test_decks_that_share():
+    os.makedirs("parts", exist_ok=True)
+    pathlib.Path("parts/base.yaml").write_text("run: {experiment: toy, seeds: [1, 2]}\ntoy: {steps: 3}\nsmoke: {toy.steps: 1}\n")
+    pathlib.Path("parts/heavy.yaml").write_text("toy: {weight: 2}\n")
+    deck = pathlib.Path("shared.yaml")
+    deck.write_text(SHARED)
+    code, out, err = rankine("run", "shared.yaml", "--dry-run")
+    resolved = out[:out.index("# the partition")]
+    check("the resolved deck", code == 0 and "  net-0.1:\n    toy:\n      steps: 3\n      error: 0.1\n      weight: 2\n" in resolved
+          and "use" not in resolved and "sweep" not in resolved, resolved, err)
+    code, out, err = rankine("run", "shared.yaml")
+    verdicts = [line.split()[0] for line in out.splitlines() if re.match("  (pass|fail|undecided|void) ", line)]
+    check("verdicts", code == 0 and verdicts == ["pass"] * 4 + ["undecided"] + ["pass"] * 3, code, out, err)
+    check("censored runs", "2 of 2 runs: censored(error <= 0.1)" not in out and "argmin(error) is net-0.1" in out
+          and "time_to(error <= 0.15) [steps]" in out, out)
+    code, out, err = rankine("info", "--json", "shared.h5")
+    info = json.loads(out)
+    check("outcomes in the file", [e["outcome"] for e in info["expectations"]] == verdicts, out, err)
+    provenance = info["provenance"]
+    check("the deck and its fragments in the file", provenance["deck"] == SHARED
+          and [f["name"] for f in json.loads(provenance["fragments"])] == ["parts/base.yaml", "parts/heavy.yaml"], out)
+
+    code, out, err = rankine("run", "shared.yaml", "--only", "net", "--set", "variants.net-0.2.toy.steps=1", "--output", "net.h5")
+    check("all of a sweep", code == 0 and "net-0.4 seed 2: done" in out and "one seed 1" not in out
+          and "not checked  mean(error[argmin" in out, code, out, err)
+    rankine("run", "shared.yaml", "--only", "net", "--output", "net.h5")
+    rankine("run", "shared.yaml", "--only", "one", "--output", "one.h5")
+    shutil.rmtree("parts")
+    code, out, err = rankine("compare", "--merge", "net.h5", "one.h5", "--output", "both.h5")
+    check("files of a sweep without its fragments", code == 0 and out.count("  pass       ") == 7, code, out, err)
+    code, out, err = rankine("compare", "shared.h5", "both.h5")
+    check("merged results are those of one run", code == 0, out, err)
+    expect_error("a fragment is gone", 1, f"shared.yaml:1:6: 'use': there is no fragment 'parts/base.yaml'; looked for "
+                 f"{pathlib.Path('parts/base.yaml').absolute()}", "check", "shared.yaml")
+
+    void = ("--set", "expect=[\"void unless max(error[high]) < 0.1\", \"mean(error[low]) < 1\"]")
+    code, out, err = rankine("run", "toy.yaml", *void, "--output", "void.h5")
+    check("void", code == 4 and out.count("  void       ") == 2, code, out, err)
+
+
 def test_sweeps():
     code, out, err = rankine("run", "toy.yaml", "--output", "whole.h5")
     for task in (1, 2, 3):
@@ -153,7 +212,7 @@ def test_sweeps():
     parts = [f"part.task_{task}_of_3.h5" for task in (1, 2, 3)]
     code, out, err = rankine("compare", *parts, "--output", "merged.h5")
     check("merge", code == 0 and "A toy: 4 runs in 3 files\n" in out and "error  0.25 +- 0.07  0.65 +- 0.07\n" in out and
-          "true   mean(error[low]) < 0.5 * mean(error[high])" in out, code, out, err)
+          "pass       mean(error[low]) < 0.5 * mean(error[high])" in out, code, out, err)
     code, out, err = rankine("compare", "whole.h5", "merged.h5")
     check("merged results are those of one run", code == 0, out, err)
     code, out, err = rankine("info", "--json", "merged.h5")
@@ -180,7 +239,7 @@ def test_sweeps():
         for seed in (1, 2):
             rankine("run", "toy.yaml", "--only", variant, "--set", f"run.seeds=[{seed}]", "--output", f"{variant}{seed}.h5", *false)
     code, out, err = rankine("compare", "high2.h5", "low1.h5", "high1.h5", "low2.h5", "--output", "merged.h5")
-    check("a false expectation about merged files", code == 4 and "  FALSE  mean(error[low])" in out, code, out, err)
+    check("a false expectation about merged files", code == 4 and "  fail       mean(error[low])" in out, code, out, err)
     rankine("run", "toy.yaml", *false, "--output", "false.h5")
     code, out, err = rankine("compare", "false.h5", "merged.h5")
     check("merged by variant and seed", code == 0, out, err)
@@ -229,7 +288,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         shutil.copy(DECK, "toy.yaml")
-        tests = [test_input_errors, test_runs, test_sweeps, test_failures]
+        tests = [test_input_errors, test_runs, test_decks_that_share, test_sweeps, test_failures]
         for test in tests if RANKS == 1 else [test_information, test_usage_errors, *tests]:
             test()
     print(f"{len(failures)} failures")

@@ -64,6 +64,7 @@ class Toy : public Experiment {
     for (int step = 1; step <= options_.steps; ++step) {
       progress.update(step, 1.0 / step, std::numeric_limits<double>::quiet_NaN(), 1e-3);
       context.results.append_step(step, {{"loss", 1.0 / step}});
+      context.results.append_evaluation(step, {{"error", options_.error / step}});
     }
     const std::string& outcome = options_.outcome;
     const bool last = context.communicator.rank() == context.communicator.size() - 1;

@@ -150,6 +150,14 @@ def main() -> int:
                    "variants.pi-hc-moe-paper.formulation.preset=target"), "observations.corrections above 0")
         check("polishing nothing", sets("train.polish=2"), "polish", "learn")
         check("output below a file", ["--output", str(base / "short.h5" / "out.h5")], "short.h5' is no folder")
+        (base / "part.yaml").write_text("grid:\n  tiles: [1, 4]\n  frame: 3\n")
+        text = pathlib.Path(main_deck).read_text()
+        (base / "uses.yaml").write_text(text + "use: part.yaml\n")
+        (base / "misses.yaml").write_text(text + "use: [part.yml]\n")
+        run("a mistake in a fragment", 2, out, 1, "part.yaml:3:3: unknown key 'frame'", "did you mean 'frames'", folder=folder,
+            deck=str(base / "uses.yaml"))
+        run("no such fragment", 2, out, 1, "misses.yaml:", "'use': there is no fragment 'part.yml'; looked for "
+            + str(base / "part.yml"), folder=folder, deck=str(base / "misses.yaml"))
         check("unknown variant", ["--only", "pi-hd", *out], "pi-hd", "did you mean")
         check_training(base, lambda name, deck, *needed, ranks=1: run(name, ranks, out, 1, *needed, folder=folder, deck=deck))
     for failure in failures:

@@ -14,6 +14,9 @@ run("${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${WORK}/first")
 file(RENAME "${WORK}/first" "${WORK}/moved")
 
 run("${WORK}/moved/bin/rankine" --help)
+# Fragments that a deck anywhere uses come with the program.
+file(WRITE "${WORK}/deck.yaml" "use: protocols/equations.yaml\npde: {name: burgers}\n")
+run("${WORK}/moved/bin/rankine" run "${WORK}/deck.yaml" --smoke --dry-run)
 foreach(path bin/rankine include/rankine/kernels/error.hpp)
   if(NOT EXISTS "${WORK}/moved/${path}")
     message(FATAL_ERROR "the prefix lacks ${path}")

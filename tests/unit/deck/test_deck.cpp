@@ -132,7 +132,8 @@ TEST(DeckMessages, OwnSections) {
   EXPECT_EQ(message_of("run: {experiment: toy, seeds: [1, 1]}\n"),
             "d.yaml:1:31: 'run.seeds' names a seed twice; each must be different");
   EXPECT_EQ(message_of("run: {experiment: toy}\nvariants: {a b: }\n"),
-            "d.yaml:2:12: variant name 'a b'; allowed: up to 64 letters, digits, '_', '-' and '+'");
+            "d.yaml:2:12: variant name 'a b'; allowed: up to 64 letters, digits, '_', '-', '+' and '.', "
+            "which is not the first");
   EXPECT_EQ(
       message_of("run: {experiment: toy}\nvariants: {a: {run.seeds: [2]}}\n"),
       "d.yaml:2:16: 'run' cannot differ between variants; a variant overrides the experiment's sections");

@@ -25,7 +25,7 @@ TEST(Info, TheTableShowsMetricsVerdictsAndOrigin) {
   EXPECT_THAT(
       info_text(scratch / "r.h5"),
       AllOf(HasSubstr("pi-hc-moe"), HasSubstr("rel_l2"), HasSubstr(" ± "), HasSubstr("9 runs"),
-            HasSubstr("FALSE  mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
+            HasSubstr("fail       mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
             HasSubstr("start_utc")));
 }
 

@@ -69,6 +69,7 @@ def test_info_json_has_the_documented_names(results):
     assert set(run["metrics"]["rel_l2"]) == {"value", "unit", "long_name"}
     assert run["timing"]["seconds_per_step"]["unit"] == "s"
     assert [e["verdict"] for e in info["expectations"]] == [True, False]
+    assert [e["outcome"] for e in info["expectations"]] == ["pass", "fail"]
     assert info["provenance"]["versions"]["hdf5"] == "1.10"
 
 
