@@ -62,7 +62,7 @@ void TrainingOptions::options(OptionVisitor& o) {
      .unit = "steps",
      .min = 0});
   o("repeat", repeat, {.help = "how often train.phases are gone through, one after the other", .min = 1});
-  o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
+  o("batch", batch, {.help = "examples a step, over all shards; 0: all there are", .min = 0});
   o("drop_last", drop_last,
     {.help =
          "leave out what does not fill a batch at the end of an epoch; otherwise the next one fills it up"});
@@ -78,8 +78,7 @@ void TrainingOptions::options(OptionVisitor& o) {
      .unit = "steps",
      .min = 0});
   o("evaluate_training", evaluate_training,
-    {.help =
-         "whether the scores on the training examples are measured at the end, as data without transforms"});
+    {.help = "whether the scores on the training examples are measured at the end, without data.transforms"});
   o("evaluation_batch", evaluation_batch, {.help = "examples that an evaluation takes at once", .min = 1});
   o("on_fault", on_fault,
     {.help =
@@ -163,6 +162,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
   train.read(train_);
+  if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,

@@ -15,13 +15,14 @@ OFF = ("[{name: past_outputs, share: 0}, {name: shift, reach: 0}, {name: cutout,
        " {name: cutmix, probability: 0}, {name: mixup, probability: 0}]")
 
 
-def deck(check, name, transforms="[]", rule="backprop", ghosts=6, groups="[]", steps=24):
+def deck(check, name, transforms="[]", rule="backprop", ghosts=6, groups="[]", steps=24,
+         batch=12, shards=3):
     return check.deck(
         name, run="{experiment: training, ranks: 1, seeds: [0], output: out.h5}", pde=None, grid=None, formulation=None,
         variants=None, data=f"{{name: fashion_mnist, pool: 2, train: 64, validation: 16, test: 16, transforms: {transforms}}}",
         model="{blocks: [{name: conv2d, channels: 4}, {name: batch_norm, ghosts: %d}, {name: relu, repeat: 2},"
               " {name: flatten}, {name: dense, units: 10}]}" % ghosts,
-        train=f"{{steps: {steps}, batch: 12, shards: 3, evaluate_training: true, rule: {rule}, optimizer: {{name: adam, groups: {groups}}},"
+        train=f"{{steps: {steps}, batch: {batch}, shards: {shards}, evaluate_training: true, rule: {rule}, optimizer: {{name: adam, groups: {groups}}},"
               " schedule: {name: steps, at: [25%, 20]}}")
 
 
@@ -51,6 +52,8 @@ def main(check):
     ghosts = results("ghosts")
     check.expect("ghosts do something", check.run("compare", plain, ghosts).returncode != 0)
     cases.same(check, "ghosts on 3 ranks", ghosts, results("ghosts_3", ranks=3))
+    cases.same(check, "the batch that is all", results("whole", batch=64, shards=2, ghosts=4),
+               results("all", batch=0, shards=2, ghosts=4))
     results("pipeline", rule="pipeline", transforms="[{name: cutmix}]")
 
     for what, message in (({"ghosts": 4}, "block1: ghosts: 4 must be a multiple of train.shards, 3"),
