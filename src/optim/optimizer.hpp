@@ -63,7 +63,8 @@ class Optimizer {
  protected:
   /// Weights decay but in the parts of the groups of parameters that `no_decay` names; `groups`: the first
   /// whose pattern fits a part's name holds for it.
-  Optimizer(double weight_decay, std::vector<std::string> no_decay, std::vector<ParameterGroup> groups);
+  explicit Optimizer(double weight_decay = 0, std::vector<std::string> no_decay = {},
+                     std::vector<ParameterGroup> groups = {});
   /// Over all parts.
   double largest_rate() const { return largest_rate_; }
   double largest_decay() const { return largest_decay_; }
