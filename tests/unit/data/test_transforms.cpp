@@ -256,7 +256,7 @@ TEST(Transforms, WhatDoesNotFitIsRefusedWithItsPlace) {
     return std::string();
   };
   EXPECT_THAT(refusal("[{name: cutmix, probability: 2}]", false), HasSubstr("test.yaml:1:"));
-  EXPECT_THAT(refusal("[{name: blur}]", false), HasSubstr("there is no transform 'blur'"));
+  EXPECT_THAT(refusal("[{name: blur}]", false), HasSubstr("unknown transform 'blur'"));
   EXPECT_THAT(refusal("{name: shift}", false), HasSubstr("must be a list"));
   EXPECT_THAT(refusal("[{name: noise}, {name: mixup}]", true), HasSubstr("are tokens"));
 }
