@@ -60,6 +60,13 @@ def main(check):
                           ({"transforms": ALL, "rule": "pipeline"}, "past_outputs: this learning rule does not see"),
                           ({"groups": '[{on: "conv*"}]'}, "groups: 'conv*' fits no parameter")):
         check.says(message, check.run("check", deck(check, "bad.yaml", **what)), 1, "bad.yaml:", message)
+    pde = check.deck(train="{steps: 2, batch: 2, optimizer: {name: adam, groups: [{on: conv*}]}}")
+    check.says("groups of a PDE's network", check.run("check", pde), 1, "deck.yaml:", "groups: 'conv*' fits no parameter")
+    for what, message in (("backprop, penalties: [{name: l1, on: 'x*', weight: 1}]", "on: 'x*' fits no parameter that is trained"),
+                          ("pipeline, penalties: [{name: l2, weight: 1}]", "penalties: this learning rule does not form"),
+                          ("backprop, loss: [{name: entropy, weight: 0}]", "needs a term with a weight above 0")):
+        bad = deck(check, "bad.yaml", rule=what)
+        check.says(message, check.run("check", bad), 1, "bad.yaml:", message)
 
 
 cases.main(main)
