@@ -208,29 +208,29 @@ struct Plus {
   }
 };
 
-/// f.loop(decay, begin, end) for what one worker has of the pieces: an element of one, or some whole ones.
+/// f.loop(rate, decay, begin, end) with a piece's own, for what one worker has of the pieces: an element of
+/// one, or some whole ones.
 template <class F>
 struct EachPiece {
   F f;
   std::int64_t pieces;
-  double decay;
-  View<const std::int64_t> begin, end, decays;
+  View<const std::int64_t> begin, end;
+  View<const double> rate, decay;
 #if RANKINE_ON_DEVICE
   RANKINE_KERNEL void operator()(std::int64_t i) const {
     const std::int64_t q = i / kPiece, at = begin[q] + i % kPiece;
-    if (at < end[q]) f.loop(decays[q] != 0 ? decay : 0.0, at, at + 1);
+    if (at < end[q]) f.loop(rate[q], decay[q], at, at + 1);
   }
 #else
   void operator()(std::int64_t block) const {
     const std::int64_t last = (block + 1) * kPiecesPerBlock < pieces ? (block + 1) * kPiecesPerBlock : pieces;
-    for (std::int64_t q = block * kPiecesPerBlock; q < last; ++q)
-      f.loop(decays[q] != 0 ? decay : 0.0, begin[q], end[q]);
+    for (std::int64_t q = block * kPiecesPerBlock; q < last; ++q) f.loop(rate[q], decay[q], begin[q], end[q]);
   }
 #endif
 };
 template <class F>
-void each_piece(const char* name, const PartPieces& p, double decay, const F& f) {
-  const EachPiece<F> body{f, p.pieces, decay, p.begin, p.end, p.decays};
+void each_piece(const char* name, const PartPieces& p, const F& f) {
+  const EachPiece<F> body{f, p.pieces, p.begin, p.end, p.rate, p.decay};
 #if RANKINE_ON_DEVICE
   device_range(name, p.pieces * kPiece, body);
 #else
@@ -244,12 +244,13 @@ struct AdamLoop {
   View<const T> gradient;
   View<double> first, second;
   View<T> parameters;
-  RANKINE_ELEMENT void loop(double decay, std::int64_t begin, std::int64_t end) const {
-    run(s, decay, end - begin, gradient.at(begin), first.at(begin), second.at(begin), parameters.at(begin));
+  RANKINE_ELEMENT void loop(double rate, double decay, std::int64_t begin, std::int64_t end) const {
+    run(s, rate * s.rate, rate * s.pull * decay, end - begin, gradient.at(begin), first.at(begin),
+        second.at(begin), parameters.at(begin));
   }
-  RANKINE_LOOP static void run(const AdamStep& s, double decay, std::int64_t n, const T* g, double* m,
-                               double* v, T* p) {
-    const double b1 = s.beta1, b2 = s.beta2, eps = s.epsilon, rate = s.rate, correction2 = s.correction2;
+  RANKINE_LOOP static void run(const AdamStep& s, double rate, double decay, std::int64_t n, const T* g,
+                               double* m, double* v, T* p) {
+    const double b1 = s.beta1, b2 = s.beta2, eps = s.epsilon, correction2 = s.correction2;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -269,15 +270,16 @@ struct SgdLoop {
   View<const T> gradient;
   View<double> velocity;
   View<T> parameters;
-  RANKINE_ELEMENT void loop(double decay, std::int64_t begin, std::int64_t end) const {
+  RANKINE_ELEMENT void loop(double factor, double decay, std::int64_t begin, std::int64_t end) const {
     const std::int64_t n = end - begin;
+    const double rate = factor * s.rate;
     if (s.nesterov)
-      run_nesterov(s, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
+      run_nesterov(s.momentum, rate, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
     else
-      run(s, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
+      run(s.momentum, rate, decay, n, gradient.at(begin), velocity.at(begin), parameters.at(begin));
   }
-  RANKINE_LOOP static void run(const SgdStep& s, double decay, std::int64_t n, const T* g, double* v, T* p) {
-    const double momentum = s.momentum, rate = s.rate;
+  RANKINE_LOOP static void run(double momentum, double rate, double decay, std::int64_t n, const T* g,
+                               double* v, T* p) {
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -287,9 +289,8 @@ struct SgdLoop {
       p[i] = static_cast<T>(pi - rate * v[i]);
     }
   }
-  RANKINE_LOOP static void run_nesterov(const SgdStep& s, double decay, std::int64_t n, const T* g, double* v,
-                                        T* p) {
-    const double momentum = s.momentum, rate = s.rate;
+  RANKINE_LOOP static void run_nesterov(double momentum, double rate, double decay, std::int64_t n,
+                                        const T* g, double* v, T* p) {
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
@@ -354,12 +355,12 @@ void accumulate(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> total) {
 template <class T>
 void adam(const AdamStep& s, const PartPieces& p, DevicePtr<const T> gradient, DevicePtr<double> first,
           DevicePtr<double> second, DevicePtr<T> parameters) {
-  each_piece("adam", p, s.decay, AdamLoop<T>{s, gradient, first, second, parameters});
+  each_piece("adam", p, AdamLoop<T>{s, gradient, first, second, parameters});
 }
 template <class T>
 void sgd(const SgdStep& s, const PartPieces& p, DevicePtr<const T> gradient, DevicePtr<double> velocity,
          DevicePtr<T> parameters) {
-  each_piece("sgd", p, s.decay, SgdLoop<T>{s, gradient, velocity, parameters});
+  each_piece("sgd", p, SgdLoop<T>{s, gradient, velocity, parameters});
 }
 
 #define RANKINE_INSTANTIATE(T)                                                                               \

@@ -18,7 +18,7 @@ inline constexpr std::int64_t kPieceGroup = 256;
 struct PartPieces {
   std::int64_t parts = 0, groups = 0, pieces = 0;
   DevicePtr<const std::int64_t> begin, end;  ///< [pieces], elements
-  DevicePtr<const std::int64_t> decays;      ///< [pieces], 1 where weights decay, else 0
+  DevicePtr<const double> rate, decay;       ///< [pieces], a factor on the step's rate, and the weight decay
   DevicePtr<const std::int64_t> first;       ///< [groups + 1], pieces
   DevicePtr<const std::int64_t> group;       ///< [parts + 1], groups
 };
@@ -62,7 +62,7 @@ struct AdamStep {
   double beta1, beta2, epsilon;
   double rate;         ///< learning rate over the first moment's correction
   double correction2;  ///< of the second moment
-  double decay;        ///< of parts whose weights decay: a step takes decay * parameter away
+  double pull;         ///< learning rate: a step takes pull * decay * parameter away
 };
 template <class T>
 void adam(const AdamStep& s, const PartPieces& p, DevicePtr<const T> gradient, DevicePtr<double> first,
@@ -70,7 +70,7 @@ void adam(const AdamStep& s, const PartPieces& p, DevicePtr<const T> gradient, D
 
 /// A step of gradient descent with momentum.
 struct SgdStep {
-  double momentum, rate, decay;
+  double momentum, rate;
   bool nesterov;
 };
 template <class T>

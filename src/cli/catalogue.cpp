@@ -75,17 +75,21 @@ std::string today() {
 CatalogueResult CatalogueResult::of_results(const std::string& results_path) {
   const auto info = nlohmann::json::parse(info_json(results_path));
   CatalogueResult out;
-  bool fails = false, undecided = false;
+  const auto any = [&](const char* verdict) {
+    return std::any_of(out.lines.begin(), out.lines.end(),
+                       [&](const Line& l) { return l.verdict == verdict; });
+  };
   for (const auto& e : info["expectations"]) {
-    Line line{e["expression"].get<std::string>(), "pass", number_or_nan(e["value_left"]),
-              number_or_nan(e["value_right"]), number_or_nan(e["standard_error"])};
-    const bool close = std::abs(line.left - line.right) < line.standard_error;
-    line.verdict = close ? "undecided" : e["verdict"].get<bool>() ? "pass" : "fail";
-    fails = fails || line.verdict == "fail";
-    undecided = undecided || close;
+    Line line{e["expression"].get<std::string>(), e["outcome"].get<std::string>(),
+              number_or_nan(e["value_left"]), number_or_nan(e["value_right"]),
+              number_or_nan(e["standard_error"])};
     out.lines.push_back(std::move(line));
   }
-  out.verdict = out.lines.empty() ? "no bar" : fails ? "fail" : undecided ? "undecided" : "pass";
+  out.verdict = out.lines.empty()  ? "no bar"
+                : any("fail")      ? "fail"
+                : any("void")      ? "void"
+                : any("undecided") ? "undecided"
+                                   : "pass";
   out.date = today();
   const auto& provenance = info["provenance"];
   out.revision = provenance.value("git_revision", "");
@@ -132,7 +136,8 @@ std::string CatalogueResult::yaml() const {
 }
 
 std::string CatalogueResult::measured(const Line& line) {
-  if (std::isnan(line.left)) return line.verdict == "pass" ? "holds" : "false";
+  if (std::isnan(line.left))
+    return line.verdict == "pass" ? "holds" : line.verdict == "fail" ? "false" : line.verdict;
   std::string out = fmt::format("{:.4g} against {:.4g}", line.left, line.right);
   if (!std::isnan(line.standard_error)) out += fmt::format(" (s.e. {:.2g})", line.standard_error);
   return out;

@@ -20,7 +20,7 @@ struct CatalogueResult {
     std::string expression, verdict;
     double left = 0, right = 0, standard_error = 0;  ///< NaN where there is none
   };
-  std::string verdict;  ///< pass, fail, undecided, no bar
+  std::string verdict;  ///< pass, fail, undecided, void, no bar
   double minutes = 0;   ///< 0: not measured
   std::string date, revision, machine;
   std::vector<Line> lines;

@@ -1,5 +1,6 @@
 #include "src/cli/program.hpp"
 #include "src/data/dataset.hpp"
+#include "src/data/transforms/transform.hpp"
 #include "src/nn/layer.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
@@ -7,6 +8,7 @@
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 
@@ -15,7 +17,7 @@ namespace rankine {
 ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules()}};
+           &criteria(), &density_schedules(), &transforms(), &penalties()}};
 }
 
 }  // namespace rankine

@@ -40,6 +40,7 @@ class TileTree {
 
   std::int64_t count() const { return count_; }
   std::int64_t local_count() const { return end_ - begin_; }
+  std::int64_t begin() const { return begin_; }  ///< this rank's first number
 
   /// `values` [local_count][m] holds one buffer for each of this rank's numbers, `sum` [m] takes the sum over
   /// all numbers on every rank. m must be the same everywhere. Collective. T: float, double.

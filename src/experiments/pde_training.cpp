@@ -262,6 +262,9 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     } catch (const InputError& error) {
       train.error_at("weights", error.what());
     }
+  ParameterSet trained = model_->initial_parameters(0);
+  learned_.add_to(trained);
+  placed(train, "optimizer", [&] { return make_optimizer_()->check_groups(trained); });
   variant.reject_unread_keys();
 }
 

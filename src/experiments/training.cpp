@@ -13,6 +13,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
+#include "src/nn/softmax.hpp"
 #include "src/tensor/profile.hpp"
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
@@ -61,7 +62,7 @@ void TrainingOptions::options(OptionVisitor& o) {
      .unit = "steps",
      .min = 0});
   o("repeat", repeat, {.help = "how often train.phases are gone through, one after the other", .min = 1});
-  o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
+  o("batch", batch, {.help = "examples a step, over all shards; 0: all there are", .min = 0});
   o("drop_last", drop_last,
     {.help =
          "leave out what does not fill a batch at the end of an epoch; otherwise the next one fills it up"});
@@ -76,6 +77,8 @@ void TrainingOptions::options(OptionVisitor& o) {
     {.help = "steps between evaluations on the validation split (0: once an epoch)",
      .unit = "steps",
      .min = 0});
+  o("evaluate_training", evaluate_training,
+    {.help = "whether the scores on the training examples are measured at the end, without data.transforms"});
   o("evaluation_batch", evaluation_batch, {.help = "examples that an evaluation takes at once", .min = 1});
   o("on_fault", on_fault,
     {.help =
@@ -106,22 +109,32 @@ void Training::describe(OptionVisitor& o) {
   NetworkOptions model;
   StartOptions start;
   start.options(o);
-  o.group("train", train, "training; also loss, rule, optimizer and schedule, see `rankine list`");
+  o.group("train", train,
+          "training; also rule, optimizer, schedule, loss (or a list of losses, each with a "
+          "`weight`) and the lists penalties and data.transforms, see `rankine list`");
   Phases::describe(o);
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
-  o.group("model", model, "the network; `blocks` is a list of layers, see `rankine list`");
+  o.group("model", model,
+          "the network; `blocks` is a list of layers, see `rankine list`, each n times in a row "
+          "with `repeat: n`");
 }
 
 Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   const DeckNode data = variant.child("data"), train = variant.section("train");
+  data.has("transforms");  // known here, and not to data sets
   data_ = shared_dataset(data, {setup.communicator, setup.smoke});
+  transforms_ = Transforms(data, *data_);
   const DeckNode rule = train.section("rule"), optimizer = train.section("optimizer");
   make_rule_ = [rule] { return rules().make_or("backprop", rule); };
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
   reject_unused_options(*learning_rule, train);
+  if (transforms_.need_past() && !learning_rule->evaluates_loss())
+    data.error_at("transforms",
+                  "past_outputs: this learning rule does not see the outputs of the whole network; "
+                  "use backprop or lbfgs");
   Shape input;
   try {
     input = learning_rule->network_input(data_->input_shape());
@@ -131,15 +144,25 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
   for (int b = 0; b < network_->size(); ++b)
     if (network_->block(b).needs_graph())
-      variant.child("model").child("blocks").items()[static_cast<std::size_t>(b)].error(fmt::format(
-          "{} works on the nodes of a graph, and no data set gives one; use blocks for vectors, images or "
-          "sequences",
-          network_->block(b).name()));
-  loss_ =
-      losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
+      variant.child("model").error_at(
+          "blocks", fmt::format("{} works on the nodes of a graph, and no data set gives one; use blocks for "
+                                "vectors, images or sequences",
+                                network_->block(b).name()));
+  try {
+    make_optimizer_()->check_groups(network_->initial_parameters(0));
+  } catch (const InputError& error) {
+    train.error_at("optimizer", error.what());
+  }
+  loss_ = read_loss(train, data_->classes() > 0 ? "cross_entropy" : "mean_squared_error");
+  penalties_ = Penalties(train, network_->initial_parameters(0));
+  if (!penalties_.none() && !learning_rule->evaluates_loss())
+    train.error_at("penalties",
+                   "penalties: this learning rule does not form the loss of the whole network; use "
+                   "backprop or lbfgs");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
   train.read(train_);
+  if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
@@ -148,6 +171,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("shards", fmt::format("shards: {} do not divide the batch of {}; choose a divisor of it",
                                          train_.shards, train_.batch));
   try {
+    for (int b = 0; b < network_->size(); ++b) network_->block(b).check_batch(train_.batch, train_.shards);
     loss_->check(network_->output(), data_->classes(), data_->target_shape());
   } catch (const InputError& error) {
     variant.child("model").error_at("blocks", error.what());
@@ -254,6 +278,9 @@ std::vector<MetricInfo> Training::metrics() const {
     for (const auto& [score, help] : loss_->scores())
       out.push_back({name + "_" + score, "1", help + ", " + name + " examples", false, none});
   }
+  if (train_.evaluate_training)
+    for (const auto& [score, help] : loss_->scores())
+      out.push_back({"training_" + score, "1", help + ", training examples"});
   out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
   out.push_back({"multiply_adds", "1", "multiply-adds of a training step, all ranks together", false, true});
@@ -301,10 +328,25 @@ RunEstimate Training::estimate() const {
   return e;
 }
 
-NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const {
+NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
+                             const PastOutputs* past) const {
   const std::int64_t local = shards_->local_tiles(), in_shard = train_.batch / train_.shards;
-  const std::vector<std::int64_t> which = order.part(step, first_shard_ * in_shard, local * in_shard);
-  Examples examples = data_->examples(Split::training, which, network_->dtype(), seed, step);
+  const std::int64_t begin = first_shard_ * in_shard, count = local * in_shard;
+  const DType type = network_->dtype();
+  const bool whole = transforms_.mix();
+  const std::vector<std::int64_t> which = whole ? order.batch(step) : order.part(step, begin, count);
+  Examples examples = data_->examples(Split::training, which, type, seed, step);
+  if (!transforms_.none()) {
+    const std::int64_t epochs = (steps() + steps_per_epoch() - 1) / steps_per_epoch();
+    examples = transforms_.apply(
+        examples, which, data_->classes(), type,
+        {.seed = seed, .step = step, .epoch = step / steps_per_epoch() + 1, .epochs = epochs, .past = past});
+    if (whole) {
+      examples.inputs = slice(examples.inputs, 0, begin, begin + count);
+      examples.targets = slice(examples.targets, 0, begin, begin + count);
+      examples.ids = {examples.ids.begin() + begin, examples.ids.begin() + begin + count};
+    }
+  }
   return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
 }
 
@@ -371,6 +413,9 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .gradient = [this](int batches) { return gradient(batches); }}) {
     rule_->begin(setup_, parameters_);
+    if (!owner.transforms_.need_past()) return;
+    past_.emplace(owner.data_->size(Split::training), owner.data_->classes());
+    past_->register_state(context.checkpoint.state());
   }
 
   double learning_rate(std::int64_t step) const override {
@@ -378,6 +423,7 @@ class Training::Run final : public TrainingTask {
   }
   std::shared_ptr<RuleContext> prepare(std::int64_t step, double learning_rate) override;
   Metrics evaluate(std::int64_t done, const std::function<void()>& between) override;
+  void record(std::int64_t step, const StepOutcome& outcome, bool interrupted, Metrics& row) override;
   FoundFault find_fault(RuleContext& made, const StepOutcome& outcome,
                         const std::optional<SharedNumericalError>& thrown, FaultReport report) override;
   Metrics run();
@@ -407,6 +453,10 @@ class Training::Run final : public TrainingTask {
   std::unique_ptr<Optimizer> optimizer_;
   Course course_;
   std::map<int, BatchOrder> orders_;  // by the phase's data_seed
+  std::optional<PastOutputs> past_;   // where a transform asks for them
+  // Of the latest step, where they are kept: the outputs of the local shards and the examples of the batch.
+  Tensor outputs_;
+  std::vector<std::int64_t> numbers_;
 };
 
 const BatchOrder& Training::Run::order_of(const Phase& phase) {
@@ -437,8 +487,10 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
   const Phase& phase = course_.turn_to(step);
   const std::int64_t key = phase.key(step);
   StepPart<"batch"> part;
+  const BatchOrder& order = order_of(phase);
   auto made = std::make_shared<Step>(
-      Step{owner_.batch(seed_, key, order_of(phase)), {.shards = owner_.shards_}, nullptr});
+      Step{owner_.batch(seed_, key, order, past_ ? &*past_ : nullptr), {.shards = owner_.shards_}, nullptr});
+  if (past_) numbers_ = order.batch(key);
   part.done();
   Pass& pass = made->pass;
   pass.training = true;
@@ -447,7 +499,11 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
   pass.samples = made->batch.ids;
   made->context = std::make_unique<RuleContext>(RuleContext{
       [this, &data = *made](const BoundParameters& bound) {
-        return mean_loss(setup_, owner_.network_->forward(bound, data.batch.inputs, data.pass), data.batch);
+        const Tensor outputs = owner_.network_->forward(bound, data.batch.inputs, data.pass);
+        if (past_) outputs_ = outputs.detach();
+        const Penalties& penalties = owner_.penalties_;
+        return mean_loss(setup_, outputs, data.batch,
+                         penalties.none() ? Tensor() : penalties.of(bound, data.pass.step, owner_.steps()));
       },
       parameters_, *optimizer_, owner_.shards_, learning_rate, owner_.train_.clip, step, &made->batch,
       &pass});
@@ -460,6 +516,16 @@ Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& betwe
   for (std::size_t s = 0; s < found.scores.size(); ++s)
     row.emplace_back("validation_" + owner_.loss_->scores()[s].first, found.scores[s]);
   return row;
+}
+
+void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metrics&) {
+  if (!past_ || !outcome.updated) return;
+  const NoGrad off;
+  const std::vector<double> local = softmax(outputs_).to_vector(),
+                            all = communicator_.all_gather_varying(std::span<const double>(local));
+  const auto classes = static_cast<std::size_t>(past_->classes());
+  for (std::size_t i = 0; i < numbers_.size(); ++i)
+    past_->set(numbers_[i], std::span(all).subspan(i * classes, classes));
 }
 
 void Training::Run::place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
@@ -546,6 +612,12 @@ Metrics Training::Run::run() {
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       context_.results.per_sample(owner_.loss_->scores()[s].first, found.score_values[s],
                                   {.long_name = owner_.loss_->scores()[s].second});
+  }
+  if (train.evaluate_training) {
+    const Evaluation found = owner_.evaluate(*rule_, parameters_, Split::training, communicator_,
+                                             [&] { context_.checkpoint.within_step(total, total); });
+    for (std::size_t s = 0; s < found.scores.size(); ++s)
+      out.emplace_back("training_" + owner_.loss_->scores()[s].first, found.scores[s]);
   }
   const std::size_t tail = std::max<std::size_t>(1, loop.losses().size() / 10);
   const std::vector<double> last_losses =

@@ -9,11 +9,13 @@
 
 #include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
+#include "src/data/transforms/transform.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/rules/penalties.hpp"
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
 #include "src/train/faults.hpp"
@@ -29,6 +31,7 @@ struct TrainingOptions {
   double learning_rate = 1e-3;
   double clip = 0;
   int evaluate_every = 0, evaluation_batch = 100;
+  bool evaluate_training = false;
   std::string on_fault = "stop";
   FaultOptions faults;
   HealthOptions health;
@@ -63,15 +66,18 @@ class Training final : public Experiment {
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
-  NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const;
+  NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
+                     const PastOutputs* past) const;
   /// `between` is called on all ranks between the batches.
   Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between) const;
   std::string variant_;
   TrainingOptions train_;
   std::shared_ptr<const Dataset> data_;
+  Transforms transforms_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Loss> loss_;
+  Penalties penalties_;
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay

@@ -41,6 +41,8 @@ using ActivationHook = std::function<Tensor(const std::string& name, const Tenso
 /// One evaluation of a network: everything beside parameters and input.
 struct Pass {
   SharedTileSum shards;
+  /// How many such passes make the batch: more than one where a rule takes its shards one after the other.
+  std::int64_t passes = 1;
   bool training = false;  ///< batch statistics and dropout are those of training
   /// Running statistics follow this pass; false for a second pass over the same batch.
   bool update_statistics = true;
@@ -75,6 +77,11 @@ class Layer {
   virtual void add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
     (void)parameters;
     (void)seed;
+  }
+  /// Throws InputError where training cannot take batches of `batch` samples in `shards` equal parts.
+  virtual void check_batch(std::int64_t batch, std::int64_t shards) const {
+    (void)batch;
+    (void)shards;
   }
   /// Whether it works on the nodes of Pass::graph.
   virtual bool needs_graph() const { return false; }

@@ -45,6 +45,12 @@ void CrossEntropy::check(const Shape& output, std::int64_t classes, const Shape&
 }
 
 Tensor CrossEntropy::per_sample(const Tensor& outputs, const Tensor& targets, int lead) const {
+  if (targets.dtype() != DType::i32) {
+    const double spread = options_.smoothing / static_cast<double>(outputs.extent(-1));
+    const Tensor share =
+        options_.smoothing == 0 ? targets : add_scalar(scale(targets, 1 - options_.smoothing), spread);
+    return sample_mean(neg(sum(mul(share, log_softmax(outputs)), {outputs.rank() - 1})), lead);
+  }
   return sample_mean(cross_entropy(outputs, targets, options_.smoothing), lead);
 }
 
@@ -64,6 +70,34 @@ std::vector<Tensor> CrossEntropy::score(const Tensor& outputs, const Tensor& tar
   return {sample_mean(right, lead)};
 }
 
+void Entropy::options(OptionVisitor& o) {
+  o("negative", negative_, {.help = "less the entropy: certain outputs cost more than uncertain ones"});
+}
+
+void Entropy::check(const Shape& output, std::int64_t, const Shape&) const {
+  if (output.rank() == 0)
+    throw InputError("entropy: the network gives a single number; it must give scores along a last axis");
+}
+
+Tensor Entropy::per_sample(const Tensor& outputs, const Tensor&, int lead) const {
+  const Tensor log_p = log_softmax(outputs);
+  const Tensor negative = sum(mul(exp(log_p), log_p), {outputs.rank() - 1});
+  return sample_mean(negative_ ? negative : neg(negative), lead);
+}
+
+void LossSum::check(const Shape& output, std::int64_t classes, const Shape& target) const {
+  for (const Term& term : terms_) term.loss->check(output, classes, target);
+}
+
+Tensor LossSum::per_sample(const Tensor& outputs, const Tensor& targets, int lead) const {
+  Tensor total;
+  for (const Term& term : terms_) {
+    const Tensor value = scale(term.loss->per_sample(outputs, targets, lead), term.weight);
+    total = total.defined() ? add(total, value) : value;
+  }
+  return total;
+}
+
 void MeanSquaredError::check(const Shape& output, std::int64_t classes, const Shape& target) const {
   if (classes != 0)
     throw InputError("mean_squared_error: the targets of this data set are classes; use loss: cross_entropy");
@@ -81,8 +115,25 @@ const Registry<Loss>& losses() {
                                     {
                                         entry<CrossEntropy>("cross_entropy", "of classes, with softmax"),
                                         entry<MeanSquaredError>("mean_squared_error", "of real targets"),
+                                        entry<Entropy>("entropy", "of the outputs' softmax, without targets"),
                                     });
   return table;
+}
+
+std::unique_ptr<Loss> read_loss(const DeckNode& train, const std::string& fallback) {
+  if (!train.has("loss") || !train.child("loss").is_sequence())
+    return losses().make_or(fallback, train.section("loss"));
+  const DeckNode list = train.child("loss");
+  std::vector<LossSum::Term> terms;
+  for (const DeckNode& node : list.items()) {
+    const bool weighted = node.is_mapping() && node.has("weight");
+    const double weight = weighted ? node.child("weight").as_number({.min = 0}) : 1;
+    std::unique_ptr<Loss> loss = losses().make(node);
+    if (weight > 0) terms.push_back({weight, std::move(loss)});
+  }
+  if (terms.empty()) list.error("'loss' needs a term with a weight above 0");
+  if (terms.size() == 1 && terms.front().weight == 1) return std::move(terms.front().loss);
+  return std::make_unique<LossSum>(std::move(terms));
 }
 
 }  // namespace rankine

@@ -1,6 +1,7 @@
 // What training minimises, and the scores that go with it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +31,8 @@ class Loss {
   }
 };
 
-/// -log softmax(outputs)[class], mean over the positions of a sample. Score: accuracy.
+/// -log softmax(outputs)[class], mean over the positions of a sample; of targets that are probabilities
+/// [..., classes] their mean of it. Score: accuracy, of classes.
 class CrossEntropy final : public Loss {
  public:
   struct Options {
@@ -47,6 +49,39 @@ class CrossEntropy final : public Loss {
   Options options_;
 };
 
+/// -sum p log p of the softmax p along the outputs' last axis, mean over the positions of a sample, with the
+/// sign turned where outputs shall be less certain.
+class Entropy final : public Loss {
+ public:
+  void options(OptionVisitor& o);
+  void check(const Shape& output, std::int64_t classes, const Shape& target) const override;
+  Tensor per_sample(const Tensor& outputs, const Tensor& targets, int lead) const override;
+
+ private:
+  bool negative_ = false;
+};
+
+/// A weighted sum. Scores: those of the first term.
+class LossSum final : public Loss {
+ public:
+  struct Term {
+    double weight;
+    std::unique_ptr<Loss> loss;
+  };
+  explicit LossSum(std::vector<Term> terms) : terms_(std::move(terms)) {}
+  void check(const Shape& output, std::int64_t classes, const Shape& target) const override;
+  Tensor per_sample(const Tensor& outputs, const Tensor& targets, int lead) const override;
+  std::vector<std::pair<std::string, std::string>> scores() const override {
+    return terms_.front().loss->scores();
+  }
+  std::vector<Tensor> score(const Tensor& outputs, const Tensor& targets, int lead) const override {
+    return terms_.front().loss->score(outputs, targets, lead);
+  }
+
+ private:
+  std::vector<Term> terms_;
+};
+
 /// mean (outputs - targets)^2. Score: none beside the loss.
 class MeanSquaredError final : public Loss {
  public:
@@ -57,5 +92,9 @@ class MeanSquaredError final : public Loss {
 
 /// The table of losses.
 const Registry<Loss>& losses();
+
+/// The loss that the key `loss` of `train` names, or the weighted sum of its list; `fallback` where it is not
+/// given. Terms of weight 0 are left out.
+std::unique_ptr<Loss> read_loss(const DeckNode& train, const std::string& fallback);
 
 }  // namespace rankine

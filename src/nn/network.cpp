@@ -3,21 +3,30 @@
 #include "src/tensor/fault_probe.hpp"
 
 namespace rankine {
+namespace {
+
+constexpr double most_copies = 10000;
+
+}  // namespace
 
 Network::Network(const std::vector<DeckNode>& blocks, const Shape& input, DType dtype,
                  const std::string& prefix) {
   Shape shape = input;
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
-    const LayerContext context{prefix + std::to_string(i), shape, dtype};
-    try {
-      blocks_.push_back(layers().make(blocks[i], context));
-    } catch (const InputError& error) {
-      // What a layer finds wrong with its input knows no place of its own.
-      const std::string place = blocks[i].where(), what = error.what();
-      if (what.rfind(place.substr(0, place.find(':')), 0) == 0) throw;
-      blocks[i].error(context.name + ": input " + shape.text() + ": " + what);
+  for (const DeckNode& block : blocks) {
+    const bool repeated = block.is_mapping() && block.has("repeat");
+    const long copies = repeated ? block.child("repeat").as_integer({.min = 1, .max = most_copies}) : 1;
+    for (long copy = 0; copy < copies; ++copy) {
+      const LayerContext context{prefix + std::to_string(blocks_.size()), shape, dtype};
+      try {
+        blocks_.push_back(layers().make(block, context));
+      } catch (const InputError& error) {
+        // What a layer finds wrong with its input knows no place of its own.
+        const std::string place = block.where(), what = error.what();
+        if (what.rfind(place.substr(0, place.find(':')), 0) == 0) throw;
+        block.error(context.name + ": input " + shape.text() + ": " + what);
+      }
+      shape = blocks_.back()->output();
     }
-    shape = blocks_.back()->output();
   }
 }
 

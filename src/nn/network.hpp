@@ -12,8 +12,8 @@ namespace rankine {
 /// Blocks in a row. Learning rules see the edges between them.
 class Network {
  public:
-  /// Blocks called prefix0, prefix1, ... Throws InputError, with the block's place in the deck, where a block
-  /// does not fit the output of the one before.
+  /// Blocks called prefix0, prefix1, ...; `repeat: n` in one makes n in a row. Throws InputError, with the
+  /// block's place in the deck, where a block does not fit the output of the one before.
   Network(const std::vector<DeckNode>& blocks, const Shape& input, DType dtype,
           const std::string& prefix = "block");
   /// The same of layers made elsewhere, each of which fits the one before.

@@ -37,6 +37,13 @@ Tensor summed(const Tensor& rows, const SharedTileSum& shards) {
   return total;
 }
 
+// Each row times its share, those of one tile added: [tiles, m]. Off the tape.
+Tensor shared_rows(const Tensor& rows, const Tensor& shares, std::int64_t tiles) {
+  const std::int64_t each = rows.extent(0) / tiles;
+  const Tensor weighted = mul(rows, reshape(shares, {rows.extent(0), 1}));
+  return contiguous(sum(reshape(weighted, {tiles, each, rows.extent(1)}), {1}));
+}
+
 // The mean of x [L, B, C, ...] by channel, over all shards (or each): [L, C]. On the tape.
 Tensor channel_mean(const Tensor& x, const SharedTileSum& shards, double count) {
   const Tensor sums = sum_by_channel(x);
@@ -81,7 +88,11 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
     const Tensor moments = Tensor::empty({L, 2 * C + 1}, DType::f64);
     const Tensor work = Tensor::empty({e.workspace()}, x.dtype());
     kernels::channel_moments<T>(e, added, in.data<T>(), moments.data<double>(), work.data<T>());
-    if (added || statistics != nullptr) total = summed(moments, added ? shards : all);
+    if (added || statistics != nullptr) {
+      const bool shared = statistics != nullptr && statistics->shares.defined();
+      total = summed(shared ? shared_rows(moments, statistics->shares, all->local_tiles()) : moments,
+                     added ? shards : all);
+    }
     if (statistics != nullptr) {
       statistics->mean = Tensor::empty({C}, DType::f64);
       statistics->variance = Tensor::empty({C}, DType::f64);

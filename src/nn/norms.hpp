@@ -10,6 +10,9 @@ namespace rankine {
 struct BatchStatistics {
   Tensor mean, variance;
   Tensor count;  ///< values that one mean is taken over, f64 [1]
+  /// Set before: the shares, f64 [L], of which the sum over all shards is 1, that the shards' own moments
+  /// have in the mean. Then a multiple of the local tiles may be normalised as shards.
+  Tensor shares;
 };
 
 /// y = gamma (x - mean) / sqrt(variance + epsilon) + beta with the moments of each channel over samples and

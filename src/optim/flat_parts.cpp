@@ -9,14 +9,16 @@ namespace rankine {
 
 FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
   using kernels::kPiece, kernels::kPieceGroup;
-  std::vector<std::int64_t> begin, end, decays, first, group;
+  std::vector<std::int64_t> begin, end, first, group;
+  std::vector<double> rate, decay;
   for (const Part& part : parts_) {
     group.push_back(static_cast<std::int64_t>(first.size()));
     for (std::int64_t at = part.begin, k = 0; at < part.end; at += kPiece, ++k) {
       if (k % kPieceGroup == 0) first.push_back(static_cast<std::int64_t>(begin.size()));
       begin.push_back(at);
       end.push_back(std::min(at + kPiece, part.end));
-      decays.push_back(part.decays ? 1 : 0);
+      rate.push_back(part.rate);
+      decay.push_back(part.decay);
     }
   }
   group.push_back(static_cast<std::int64_t>(first.size()));
@@ -27,7 +29,7 @@ FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
 
   const Uncounted scope;
   std::vector<std::int64_t> all;
-  for (const auto* values : {&begin, &end, &decays, &first, &group})
+  for (const auto* values : {&begin, &end, &first, &group})
     all.insert(all.end(), values->begin(), values->end());
   table_ = Tensor::from(all, {static_cast<std::int64_t>(all.size())});
   DevicePtr<const std::int64_t> at = table_.data<std::int64_t>();
@@ -36,9 +38,12 @@ FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
   };
   pieces_.begin = take(begin);
   pieces_.end = take(end);
-  pieces_.decays = take(decays);
   pieces_.first = take(first);
   pieces_.group = take(group);
+  rate.insert(rate.end(), decay.begin(), decay.end());
+  factors_ = Tensor::from(rate, {2, pieces_.pieces});
+  pieces_.rate = factors_.data<double>();
+  pieces_.decay = pieces_.rate + pieces_.pieces;
   work_ = Tensor::empty({kernels::sum_workspace(pieces_)}, DType::f64);
 }
 

@@ -12,7 +12,7 @@ class FlatParts {
  public:
   struct Part {
     std::int64_t begin = 0, end = 0;  ///< elements
-    bool decays = false;              ///< weights decay there
+    double rate = 1, decay = 0;       ///< a factor on the learning rate, and the weight decay
     friend bool operator==(const Part&, const Part&) = default;
   };
   FlatParts() = default;
@@ -32,7 +32,7 @@ class FlatParts {
  private:
   std::vector<Part> parts_;
   kernels::PartPieces pieces_;
-  Tensor table_, work_;  // what pieces_ points to, and memory for sums
+  Tensor table_, factors_, work_;  // what pieces_ points to, and memory for sums
 };
 
 }  // namespace rankine

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "src/core/pattern.hpp"
+#include "src/core/strings.hpp"
 #include "src/tensor/storage.hpp"
 
 namespace rankine {
@@ -16,12 +18,10 @@ void check(const ParameterSet& parameters, const Tensor& gradient) {
       "gradient " + gradient.shape().text() + " for " + std::to_string(parameters.count()) + " parameters");
 }
 
-OptionMeta no_decay_meta() {
-  return {.help = "parameter groups without weight decay, such as bias and norm"};
-}
-
-bool decays_unless(const std::vector<std::string>& no_decay, const ParameterInfo& part) {
-  return std::find(no_decay.begin(), no_decay.end(), part.group) == no_decay.end();
+void group_options(OptionVisitor& o, std::vector<std::string>& no_decay,
+                   std::vector<ParameterGroup>& groups) {
+  o("no_decay", no_decay, {.help = "parameter groups without weight decay, such as bias and norm"});
+  o.list("groups", groups, "parameters with a rate and decay of their own; the first that fits a name holds");
 }
 
 /// One number that `launch` leaves in device memory.
@@ -74,10 +74,48 @@ Cost cost_of(const ParameterSet& parameters, double flops, double states) {
 
 }  // namespace
 
+void ParameterGroup::options(OptionVisitor& o) {
+  o("on", on, {.help = "names of parameters; each * stands for any characters", .required = true});
+  o("rate", rate, {.help = "factor on the learning rate", .min = 0});
+  o("weight_decay", weight_decay, {.help = "instead of the optimiser's (null)", .min = 0});
+}
+
+Optimizer::Optimizer(double weight_decay, std::vector<std::string> no_decay,
+                     std::vector<ParameterGroup> groups)
+    : weight_decay_(weight_decay),
+      largest_decay_(weight_decay),
+      no_decay_(std::move(no_decay)),
+      groups_(std::move(groups)) {
+  for (const ParameterGroup& group : groups_) {
+    largest_rate_ = std::max(largest_rate_, group.rate);
+    largest_decay_ = std::max(largest_decay_, group.weight_decay.value_or(0));
+  }
+}
+
+void Optimizer::check_groups(const ParameterSet& parameters) const {
+  std::vector<std::string> names;
+  for (const ParameterInfo& part : parameters.parts())
+    if (!part.frozen) names.push_back(part.name);
+  for (const ParameterGroup& group : groups_)
+    if (std::none_of(names.begin(), names.end(), [&](const auto& name) { return matches(group.on, name); }))
+      throw InputError("groups: '" + group.on + "' fits no parameter; there are " + join(names));
+}
+
+FlatParts::Part Optimizer::part_of(const ParameterInfo& part) const {
+  FlatParts::Part out{part.offset, part.offset + part.shape.count(), 1, weight_decay_};
+  if (std::find(no_decay_.begin(), no_decay_.end(), part.group) != no_decay_.end()) out.decay = 0;
+  const auto own = std::find_if(groups_.begin(), groups_.end(),
+                                [&](const ParameterGroup& group) { return matches(group.on, part.name); });
+  if (own == groups_.end()) return out;
+  out.rate = own->rate;
+  out.decay = own->weight_decay.value_or(out.decay);
+  return out;
+}
+
 const FlatParts& Optimizer::live(const ParameterSet& parameters) {
   std::vector<FlatParts::Part> parts;
   for (const ParameterInfo& part : parameters.parts())
-    if (!part.frozen) parts.push_back({part.offset, part.offset + part.shape.count(), decays(part)});
+    if (!part.frozen) parts.push_back(part_of(part));
   if (!live_ || parts != live_->parts()) live_.emplace(std::move(parts));
   return *live_;
 }
@@ -89,7 +127,7 @@ void AdamOptions::options(OptionVisitor& o) {
   o("epsilon", epsilon, {.help = "added to the root of the squares' mean", .min = 0, .exclusive_min = true});
   o("weight_decay", weight_decay,
     {.help = "decoupled decay: each step takes rate * decay * parameter away", .min = 0});
-  o("no_decay", no_decay, no_decay_meta());
+  group_options(o, no_decay, groups);
 }
 
 void Adam::prepare(const ParameterSet& parameters) {
@@ -102,8 +140,9 @@ void Adam::prepare(const ParameterSet& parameters) {
 double Adam::largest_change(double gradient_norm, double learning_rate, double largest) const {
   // The first moment is a mean of gradients, and the root in the denominator is not negative.
   const double correction = 1 - std::pow(options_.beta1, static_cast<double>(steps_ + 1));
-  return learning_rate * (std::max(moment_bound_, gradient_norm) / (correction * options_.epsilon) +
-                          options_.weight_decay * largest);
+  return learning_rate * largest_rate() *
+         (std::max(moment_bound_, gradient_norm) / (correction * options_.epsilon) +
+          largest_decay() * largest);
 }
 
 void Adam::reset() {
@@ -124,8 +163,6 @@ void Adam::state_changed() {
   if (unusable > 0) moment_bound_ = std::numeric_limits<double>::infinity();
 }
 
-bool Adam::decays(const ParameterInfo& part) const { return decays_unless(options_.no_decay, part); }
-
 void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
   check(parameters, gradient);
   prepare(parameters);
@@ -137,7 +174,7 @@ void Adam::step(ParameterSet& parameters, const Tensor& gradient, double learnin
                                .epsilon = options_.epsilon,
                                .rate = learning_rate / correction1,
                                .correction2 = correction2,
-                               .decay = learning_rate * options_.weight_decay};
+                               .pull = learning_rate};
   dispatch_real(parameters.dtype(), "Adam", [&](auto zero) {
     using T = decltype(zero);
     kernels::adam<T>(step, live(parameters).pieces(), gradient.data<T>(), first_.data<double>(),
@@ -161,7 +198,7 @@ void SgdOptions::options(OptionVisitor& o) {
     {.help = "decay of the velocity; 0: plain descent", .min = 0, .max = 1, .exclusive_max = true});
   o("nesterov", nesterov, {.help = "the step looks ahead along the velocity"});
   o("weight_decay", weight_decay, {.help = "added to the gradient, times the parameter", .min = 0});
-  o("no_decay", no_decay, no_decay_meta());
+  group_options(o, no_decay, groups);
 }
 
 void Sgd::prepare(const ParameterSet& parameters) {
@@ -170,8 +207,8 @@ void Sgd::prepare(const ParameterSet& parameters) {
 }
 
 double Sgd::largest_change(double gradient_norm, double learning_rate, double largest) const {
-  const double pull = (gradient_norm + options_.weight_decay * largest) / (1 - options_.momentum);
-  return learning_rate * (velocity_bound_ + pull);
+  const double pull = (gradient_norm + largest_decay() * largest) / (1 - options_.momentum);
+  return learning_rate * largest_rate() * (velocity_bound_ + pull);
 }
 
 void Sgd::reset() {
@@ -180,15 +217,11 @@ void Sgd::reset() {
 
 void Sgd::state_changed() { velocity_bound_ = velocity_.defined() ? largest_size(velocity_) : 0; }
 
-bool Sgd::decays(const ParameterInfo& part) const { return decays_unless(options_.no_decay, part); }
-
 void Sgd::step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) {
   check(parameters, gradient);
   prepare(parameters);
-  const kernels::SgdStep step{.momentum = options_.momentum,
-                              .rate = learning_rate,
-                              .decay = options_.weight_decay,
-                              .nesterov = options_.nesterov};
+  const kernels::SgdStep step{
+      .momentum = options_.momentum, .rate = learning_rate, .nesterov = options_.nesterov};
   dispatch_real(parameters.dtype(), "Sgd", [&](auto zero) {
     using T = decltype(zero);
     kernels::sgd<T>(step, live(parameters).pieces(), gradient.data<T>(), velocity_.data<double>(),

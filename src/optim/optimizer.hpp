@@ -25,9 +25,19 @@ void clip_gradient(const Tensor& gradient, double norm, double bound);
 /// The norm after that.
 inline double clipped_norm(double norm, double bound) { return bound > 0 && norm > bound ? bound : norm; }
 
+/// What the parameters have that it names, instead of the optimiser's own.
+struct ParameterGroup {
+  std::string on;
+  double rate = 1;
+  std::optional<double> weight_decay{};
+  void options(OptionVisitor& o);
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
+  /// Throws InputError where a group names none of the parameters.
+  void check_groups(const ParameterSet& parameters) const;
   /// The parts that a step changes. Kept, and made anew where the parts or what is frozen are others than at
   /// the last call.
   const FlatParts& live(const ParameterSet& parameters);
@@ -52,16 +62,28 @@ class Optimizer {
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
 
- private:
-  /// Whether weights of this part decay.
-  virtual bool decays(const ParameterInfo& part) const = 0;
+ protected:
+  /// Weights decay but in the parts of the groups of parameters that `no_decay` names; `groups`: the first
+  /// whose pattern fits a part's name holds for it.
+  explicit Optimizer(double weight_decay = 0, std::vector<std::string> no_decay = {},
+                     std::vector<ParameterGroup> groups = {});
+  /// Over all parts.
+  double largest_rate() const { return largest_rate_; }
+  double largest_decay() const { return largest_decay_; }
 
+ private:
+  FlatParts::Part part_of(const ParameterInfo& part) const;
+
+  double weight_decay_, largest_rate_ = 1, largest_decay_;
+  std::vector<std::string> no_decay_;
+  std::vector<ParameterGroup> groups_;
   std::optional<FlatParts> live_;
 };
 
 struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
   std::vector<std::string> no_decay{};
+  std::vector<ParameterGroup> groups{};
   void options(OptionVisitor& o);
 };
 
@@ -69,7 +91,8 @@ struct AdamOptions {
 class Adam final : public Optimizer {
  public:
   using Options = AdamOptions;
-  explicit Adam(const AdamOptions& options) : options_(options) {}
+  explicit Adam(const AdamOptions& options)
+      : Optimizer(options.weight_decay, options.no_decay, options.groups), options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
   Cost cost(const ParameterSet& parameters) const override;
   void register_state(StateRegistry& registry, const std::string& prefix,
@@ -80,7 +103,6 @@ class Adam final : public Optimizer {
 
  private:
   void prepare(const ParameterSet& parameters);
-  bool decays(const ParameterInfo& part) const override;
 
   AdamOptions options_;
   std::int64_t steps_ = 0;
@@ -92,6 +114,7 @@ struct SgdOptions {
   double momentum = 0, weight_decay = 0;
   bool nesterov = false;
   std::vector<std::string> no_decay{};
+  std::vector<ParameterGroup> groups{};
   void options(OptionVisitor& o);
 };
 
@@ -100,7 +123,8 @@ struct SgdOptions {
 class Sgd final : public Optimizer {
  public:
   using Options = SgdOptions;
-  explicit Sgd(const SgdOptions& options) : options_(options) {}
+  explicit Sgd(const SgdOptions& options)
+      : Optimizer(options.weight_decay, options.no_decay, options.groups), options_(options) {}
   void step(ParameterSet& parameters, const Tensor& gradient, double learning_rate) override;
   Cost cost(const ParameterSet& parameters) const override;
   void register_state(StateRegistry& registry, const std::string& prefix,
@@ -111,7 +135,6 @@ class Sgd final : public Optimizer {
 
  private:
   void prepare(const ParameterSet& parameters);
-  bool decays(const ParameterInfo& part) const override;
 
   SgdOptions options_;
   Tensor velocity_;

@@ -1,6 +1,7 @@
 #include "src/optim/schedule.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numbers>
 
@@ -29,12 +30,44 @@ double StepSchedule::factor(std::int64_t step, std::int64_t) const {
   return std::max(floor_, std::pow(decay_, static_cast<double>(step / every_)));
 }
 
+void StepsSchedule::options(OptionVisitor& o) {
+  o("at", at_,
+    {.help = "steps from which on the rate is reduced: numbers, or percentages of all steps such as 50%",
+     .min_size = 1});
+  o("factor", factor_, {.help = "of each reduction", .min = 0, .exclusive_min = true});
+}
+
+void StepsSchedule::validate(const DeckNode& node) {
+  places_.clear();
+  for (const std::string& text : at_) {
+    Place place{0, !text.empty() && text.back() == '%'};
+    const char* const end = text.data() + text.size() - (place.percent ? 1 : 0);
+    const auto read = std::from_chars(text.data(), end, place.number);
+    if (read.ec != std::errc() || read.ptr != end || !(place.number >= 0) ||
+        (place.percent && place.number > 100))
+      node.error_at("at", "at: '" + text +
+                              "' is no step; allowed are numbers of at least 0, and percentages "
+                              "such as 50%");
+    places_.push_back(place);
+  }
+}
+
+double StepsSchedule::factor(std::int64_t step, std::int64_t steps) const {
+  double product = 1;
+  for (const Place& place : places_) {
+    const double begin = place.percent ? place.number * static_cast<double>(steps) / 100 : place.number;
+    if (static_cast<double>(step) >= begin) product *= factor_;
+  }
+  return product;
+}
+
 const Registry<Schedule>& schedules() {
   static const Registry<Schedule> table(
       "schedule", {
                       entry<ConstantSchedule>("constant", "the full rate throughout"),
                       entry<CosineSchedule>("cosine", "linear warm-up, then half a cosine down"),
                       entry<StepSchedule>("step", "reduced by a factor every so many steps, down to a floor"),
+                      entry<StepsSchedule>("steps", "reduced by a factor at the steps of a list"),
                   });
   return table;
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "src/deck/registry.hpp"
 
@@ -41,6 +43,24 @@ class StepSchedule final : public Schedule {
  private:
   int every_ = 800;
   double decay_ = 0.5, floor_ = 0.1;
+};
+
+/// Times `factor` from each of some steps on.
+class StepsSchedule final : public Schedule {
+ public:
+  void options(OptionVisitor& o);
+  /// Throws InputError for what is no step.
+  void validate(const DeckNode& node);
+  double factor(std::int64_t step, std::int64_t steps) const override;
+
+ private:
+  struct Place {
+    double number;
+    bool percent;
+  };
+  std::vector<std::string> at_{"50%", "80%"};
+  double factor_ = 0.1;
+  std::vector<Place> places_{{50, true}, {80, true}};
 };
 
 const Registry<Schedule>& schedules();

@@ -10,6 +10,7 @@ class Backprop final : public LearningRule {
  public:
   void options(OptionVisitor&) {}
   StepOutcome step(RuleContext& context) override;
+  bool evaluates_loss() const override { return true; }
 };
 
 }  // namespace rankine

@@ -26,6 +26,7 @@ class Lbfgs final : public LearningRule {
     return {"optimizer", "learning_rate", "schedule", "clip"};
   }
   StepOutcome step(RuleContext& context) override;
+  bool evaluates_loss() const override { return true; }
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
   void register_state(StateRegistry& registry, const std::string& prefix) override;

@@ -106,6 +106,8 @@ class LearningRule {
   }
   /// One training step. Collective; the same bits on all ranks.
   virtual StepOutcome step(RuleContext& context) = 0;
+  /// Whether a step evaluates RuleContext::loss: what it sees and what is added to it plays its part.
+  virtual bool evaluates_loss() const { return false; }
   /// Steps that the rule would like to take at once, so that its ranks can work on different ones.
   virtual std::int64_t window() const { return 1; }
   /// Steps first .. first + count - 1; the outcome does not depend on how steps are put together.
@@ -139,8 +141,10 @@ class LearningRule {
   }
 };
 
-/// The mean loss of a batch of all ranks, from the outputs [L, B, ...] for its local shards. Collective.
-TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch);
+/// The mean loss of a batch of all ranks, from the outputs [L, B, ...] for its local shards; `added` [L], if
+/// defined, is added to each shard's. Collective.
+TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch,
+                   const Tensor& added = {});
 
 /// Clips the gradient, and steps if it and the loss are finite. Reads `report`, the step's, once.
 StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossValue& loss,

@@ -39,6 +39,7 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
                                                previous_, static_cast<int>(microbatch)));
   Pass pass = *context.pass;
   pass.shards = one;
+  pass.passes = setup_->shard_count;
   if (repeating_) {
     pass.update_statistics = false;
     pass.hook = nullptr;

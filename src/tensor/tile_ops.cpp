@@ -11,6 +11,8 @@ class LocalTileSum final : public TileSum {
  public:
   explicit LocalTileSum(std::int64_t tiles) : tiles_(tiles) {}
   std::int64_t local_tiles() const override { return tiles_; }
+  std::int64_t tiles() const override { return tiles_; }
+  std::int64_t first_tile() const override { return 0; }
   void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const override {
     tree_sum_parts(parts, tiles_, 0, tiles_, total);
   }
@@ -32,6 +34,8 @@ class DistributedTileSum final : public TileSum {
  public:
   explicit DistributedTileSum(TileTree tree) : tree_(std::move(tree)) {}
   std::int64_t local_tiles() const override { return tree_.local_count(); }
+  std::int64_t tiles() const override { return tree_.count(); }
+  std::int64_t first_tile() const override { return tree_.begin(); }
   void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const override {
     tree_.sum_parts(parts, total);
   }

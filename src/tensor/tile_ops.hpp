@@ -18,6 +18,9 @@ class TileSum {
  public:
   virtual ~TileSum() = default;
   virtual std::int64_t local_tiles() const = 0;
+  /// Of the run, and the first of them that is here.
+  virtual std::int64_t tiles() const = 0;
+  virtual std::int64_t first_tile() const = 0;
   /// Parts [L][m_i] to total, the m_i side by side.
   virtual void sum_parts(std::span<const std::span<const float>> parts, std::span<float> total) const = 0;
   virtual void sum_parts(std::span<const std::span<const double>> parts, std::span<double> total) const = 0;

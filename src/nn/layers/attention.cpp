@@ -131,6 +131,10 @@ void Transformer::Options::options(OptionVisitor& o) {
   attention.options(o);
   o("hidden", hidden, {.help = "units of the perceptron; 0: four times the vectors' length", .min = 0});
   o("activation", activation, {.help = "of the perceptron", .choices = {"gelu", "silu", "relu"}});
+  o("gated", gated,
+    {.help =
+         "whether the perceptron's units are multiplied by a second linear layer's, and the activation is "
+         "that one's"});
   o("norm", norm, {.help = "where normalisation stands", .choices = {"pre", "post", "peri"}});
   o("norm_kind", norm_kind,
     {.help = "by mean and variance, or by the mean square alone", .choices = {"layer", "rms"}});
@@ -152,6 +156,7 @@ void Transformer::add_parameters(ParameterSet& parameters, std::uint64_t seed) c
   attention_.add_parameters(parameters, seed);
   const std::string& how = options_.attention.initialisation;
   add_affine(parameters, name() + ".up", hidden(), width, bias, frozen, how, seed);
+  if (options_.gated) add_affine(parameters, name() + ".gate", hidden(), width, bias, frozen, how, seed);
   add_affine(parameters, name() + ".down", width, hidden(), bias, frozen, how, seed);
   std::vector<std::string> norms{".norm1", ".norm2"};
   if (options_.norm == "peri") norms.insert(norms.end(), {".norm1_out", ".norm2_out"});
@@ -184,11 +189,14 @@ Tensor Transformer::dropped(const Tensor& x, const std::string& where, const Pas
 
 Tensor Transformer::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const bool bias = options_.attention.bias, before = options_.norm != "post", peri = options_.norm == "peri";
+  const auto linear = [&](const Tensor& in, const char* which) {
+    return affine(in, parameters[name() + which + ".weight"],
+                  optional_part(parameters, name() + which + ".bias", bias));
+  };
   const auto perceptron = [&](const Tensor& in) {
-    const Tensor up =
-        affine(in, parameters[name() + ".up.weight"], optional_part(parameters, name() + ".up.bias", bias));
-    return affine(activation(options_.activation, up), parameters[name() + ".down.weight"],
-                  optional_part(parameters, name() + ".down.bias", bias));
+    const Tensor up = linear(in, ".up");
+    if (!options_.gated) return linear(activation(options_.activation, up), ".down");
+    return linear(mul(activation(options_.activation, linear(in, ".gate")), up), ".down");
   };
   const auto branch = [&](const Tensor& in, const char* place, const std::string& which, const auto& fn) {
     Tensor y = fn(before ? norm(parameters, which, in) : in);

@@ -48,14 +48,16 @@ class Attention final : public Layer {
 /// A transformer's block: attention and a two-layer perceptron, each around a residual connection.
 ///   norm pre:  x + f(N(x));  post: N(x + f(x));  peri: x + N(f(N(x)))
 /// Parameters: those of the attention below attention., up.weight [hidden, D], up.bias, down.weight [D,
-/// hidden], down.bias, norm1.weight, norm1.bias, norm2. ... (peri: norm1_out., norm2_out. too). With LoRA all
-/// of them but the added ones are frozen.
+/// hidden], down.bias, norm1.weight, norm1.bias, norm2. ... (peri: norm1_out., norm2_out. too). With `gated`
+/// the perceptron is down(activation(gate x) * up x), as in SwiGLU (Shazeer, arXiv 2002.05202), with
+/// gate.weight and gate.bias of up's shapes. With LoRA all of them but the added ones are frozen.
 class Transformer final : public Layer {
  public:
   struct Options {
     AttentionOptions attention;
     int hidden = 0;
     std::string activation = "gelu";
+    bool gated = false;
     std::string norm = "pre";
     std::string norm_kind = "layer";
     double dropout = 0;

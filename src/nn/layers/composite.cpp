@@ -31,6 +31,10 @@ bool Chain::needs_graph() const {
   return false;
 }
 
+void Chain::check_batch(std::int64_t batch, std::int64_t shards) const {
+  for (int b = 0; b < blocks_.size(); ++b) blocks_.block(b).check_batch(batch, shards);
+}
+
 void Chain::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
   for (int i = 0; i < blocks_.size(); ++i) blocks_.block(i).add_parameters(parameters, seed);
 }
@@ -113,6 +117,10 @@ void Residual::add_parameters(ParameterSet& parameters, std::uint64_t seed) cons
   if (!shortcut_) return;
   shortcut_->add_parameters(parameters, seed);
   shortcut_norm_->add_parameters(parameters, seed);
+}
+
+void Residual::check_batch(std::int64_t batch, std::int64_t shards) const {
+  for (const auto& norm : norms_) norm->check_batch(batch, shards);
 }
 
 Tensor Residual::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {

@@ -13,6 +13,7 @@ class Chain : public Layer {
 
   Shape output() const override { return blocks_.output(); }
   bool needs_graph() const override;
+  void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
@@ -40,6 +41,7 @@ class Residual final : public Layer {
   static void describe(OptionVisitor& o);
 
   Shape output() const override { return norms_[1]->output(); }
+  void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 

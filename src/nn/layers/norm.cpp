@@ -1,7 +1,13 @@
 #include "src/nn/layers/norm.hpp"
 
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
 #include "kernels/norm.hpp"
 #include "src/nn/initialisation.hpp"
+#include "src/tensor/host_array.hpp"
 #include "src/tensor/op_support.hpp"
 
 namespace rankine {
@@ -33,11 +39,60 @@ void BatchNorm::Options::options(OptionVisitor& o) {
   o("momentum", momentum, {.help = "weight of the newest batch in the running moments", .min = 0, .max = 1});
   o("epsilon", epsilon, kEpsilon);
   o("affine", affine, kAffine);
+  o("ghosts", ghosts,
+    {.help = "equal parts of the batch that training normalises each by itself, a multiple of train.shards "
+             "(1: one, as 'statistics' says)",
+     .min = 1});
 }
 
 BatchNorm::BatchNorm(const Options& options, const LayerContext& context)
     : Layer(context), options_(options) {
+  if (options.ghosts > 1 && options.statistics == "shard")
+    throw InputError("batch_norm: 'ghosts' is " + std::to_string(options.ghosts) +
+                     " and 'statistics' shard; both say what is normalised by itself, so leave one out");
   if (input().rank() == 0) throw InputError("batch_norm: the input is a single number; it needs channels");
+}
+
+void BatchNorm::check_batch(std::int64_t batch, std::int64_t shards) const {
+  const std::int64_t ghosts = options_.ghosts;
+  if (ghosts > 1 && (ghosts % shards != 0 || batch % ghosts != 0))
+    throw InputError(
+        fmt::format("{}: ghosts: {} must be a multiple of train.shards, {}, and divide "
+                    "train.batch, {}; choose another number of them",
+                    name(), ghosts, shards, batch));
+}
+
+// A ghost is to batch_norm() a shard with its own moments.
+Tensor BatchNorm::normalise_ghosts(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Pass& pass,
+                                   BatchStatistics* fresh, double& momentum) const {
+  const std::int64_t shards = x.extent(0), batch = x.extent(1);
+  // A pass of few samples, as an estimate makes, has that many ghosts.
+  const std::int64_t each = std::min(batch, options_.ghosts / (pass.shards->tiles() * pass.passes));
+  RANKINE_ASSERT(each > 0 && batch % each == 0,
+                 name() + ": " + std::to_string(each) + " ghosts of " + std::to_string(batch) + " samples");
+  if (fresh != nullptr) {
+    const std::int64_t all = each * pass.shards->tiles(), first = each * pass.shards->first_tile();
+    const double keep = 1 - options_.momentum;
+    momentum = 1 - std::pow(keep, static_cast<double>(all));
+    // Without momentum, their limit.
+    const double last = momentum == 0 ? 1 / static_cast<double>(all) : options_.momentum / momentum;
+    HostArray<double> shares({shards * each});
+    for (std::int64_t i = 0; i < shards * each; ++i)
+      shares[i] = std::pow(keep, static_cast<double>(all - 1 - first - i)) * last;
+    fresh->shares = shares.to_device();
+  }
+  Shape split = x.shape();
+  split[0] = shards * each;
+  split[1] = batch / each;
+  const auto by_ghost = [&](const Tensor& numbers) {
+    if (!numbers.defined()) return numbers;
+    const std::int64_t channels = numbers.extent(1);
+    return reshape(expand(reshape(numbers, {shards, 1, channels}), {shards, each, channels}),
+                   {shards * each, channels});
+  };
+  const Tensor y = batch_norm(reshape(x, split), by_ghost(gamma), by_ghost(beta), nullptr, options_.epsilon,
+                              fresh, pass.shards);
+  return reshape(y, x.shape());
 }
 
 void BatchNorm::add_parameters(ParameterSet& parameters, std::uint64_t) const {
@@ -61,12 +116,16 @@ Tensor BatchNorm::forward(const BoundParameters& parameters, const Tensor& x, Pa
   if (pass.training) {
     BatchStatistics fresh;
     const bool follows = pass.update_statistics;
+    double momentum = options_.momentum;
     RANKINE_ASSERT(pass.shards != nullptr, "batch_norm in training needs the sum over the shards");
-    const Tensor y = batch_norm(x, gamma, beta, options_.statistics == "global" ? pass.shards : nullptr,
-                                options_.epsilon, follows ? &fresh : nullptr, pass.shards);
+    BatchStatistics* const found = follows ? &fresh : nullptr;
+    const Tensor y = options_.ghosts > 1
+                         ? normalise_ghosts(x, gamma, beta, pass, found, momentum)
+                         : batch_norm(x, gamma, beta, options_.statistics == "global" ? pass.shards : nullptr,
+                                      options_.epsilon, found, pass.shards);
     if (follows) {
-      follow(running_mean, fresh.mean, options_.momentum, {});
-      follow(running_variance, fresh.variance, options_.momentum, fresh.count);
+      follow(running_mean, fresh.mean, momentum, {});
+      follow(running_variance, fresh.variance, momentum, fresh.count);
     }
     return y;
   }

@@ -8,21 +8,28 @@ namespace rankine {
 
 /// Batch norm of [C, ...]: moments of each channel over samples and space in training, their running averages
 /// otherwise. Parameters: weight, bias [C]; frozen: running_mean, running_variance [C], which a training pass
-/// with Pass::update_statistics writes.
+/// with Pass::update_statistics writes. With `ghosts` n > 1, each of n equal parts of the batch, no larger
+/// than a shard, has its own moments mu_i in training, and the running ones become
+///   (1 - e)^n running + sum_i (1 - e)^(n - i) e mu_i,  e = momentum
+/// (Hoffer, Hubara, Soudry, arXiv 1705.08741, algorithm 1).
 class BatchNorm final : public Layer {
  public:
   struct Options {
     std::string statistics = "global";
     double momentum = 0.1, epsilon = 1e-5;
     bool affine = true;
+    int ghosts = 1;
     void options(OptionVisitor& o);
   };
   BatchNorm(const Options& options, const LayerContext& context);
   Shape output() const override { return input(); }
+  void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:
+  Tensor normalise_ghosts(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Pass& pass,
+                          BatchStatistics* fresh, double& momentum) const;
   Options options_;
 };
 

@@ -8,7 +8,7 @@
 namespace rankine {
 namespace {
 
-constexpr std::int64_t kShards = 5, kBatch = 3;
+constexpr std::int64_t kShards = 5, kBatch = 4;
 
 const char* const kDeck =
     "precision: float\n"
@@ -21,6 +21,7 @@ const char* const kDeck =
     "  - {name: max_pool}\n"
     "  - {name: conv2d, channels: 8, depthwise: true}\n"
     "  - {name: batch_norm, statistics: shard}\n"
+    "  - {name: batch_norm, ghosts: 10}\n"
     "  - {name: group_norm, groups: 4}\n"
     "  - {name: global_average_pool}\n"
     "  - {name: dense, units: 3}\n";

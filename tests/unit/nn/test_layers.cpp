@@ -244,6 +244,7 @@ TEST_F(Layers, BlocksHaveTheirGradientsAndShapes) {
       {"[{name: average_pool, kernel: 3, stride: 2, padding: 1}, {name: upsample, factor: 3}]", {2, 4, 4}},
       {"[{name: average_pool, kernel: 2}, {name: upsample}, {name: global_average_pool}]", {2, 6}},
       {"[{name: max_pool, kernel: 2}, {name: flatten}, {name: batch_norm, statistics: shard}]", {2, 4, 5}},
+      {"[{name: batch_norm, ghosts: 6}]", {2, 4}},
       {"[{name: batch_norm}, {name: silu}, {name: group_norm, groups: 2}]", {4, 2, 3}},
       {"[{name: layer_norm, axes: 2}, {name: rms_norm}, {name: layer_norm, affine: false}]", {3, 4}},
       {"[{name: dropout, rate: 0.4}, {name: dropout, rate: 0.3, channels: true}, {name: tanh}]", {4, 3, 3}},
@@ -302,6 +303,50 @@ TEST_F(Layers, BatchNormFollowsTheBatchAndUsesItAfterwards) {
     return List{net.forward(parameters.with_values(in[1]).bind(pass.shards), in[0], pass)};
   };
   expect_gradient(f, {x, parameters.flat()}, 1e-6);
+}
+
+// The derivatives, and the running moments after the parts one by one as the paper's algorithm has them.
+TEST_F(Layers, GhostsAreNormalisedByThemselvesAndFollowedInTheirOrder) {
+  const Network plain = network("[{name: batch_norm, momentum: 0.25}]", {2, 3});
+  const Network ghosts = network("[{name: batch_norm, momentum: 0.25, ghosts: 6}]", {2, 3});
+  const Tensor x = random({2, 6, 2, 3}, 1, 3);  // two shards of three ghosts of two samples
+  const ParameterSet together = ghosts.initial_parameters(1), apart = together.clone();
+  Pass pass{.shards = local_tile_sum(2), .training = true};
+  const Tensor y = ghosts.forward(together.bind(pass.shards), x, pass);
+  Pass alone{.shards = local_tile_sum(1), .training = true};
+  for (std::int64_t g = 0; g < 6; ++g) {
+    const auto part = [&](const Tensor& of) {
+      return slice(slice(of, 0, g / 3, g / 3 + 1), 1, 2 * (g % 3), 2 * (g % 3) + 2);
+    };
+    expect_near(part(y), plain.forward(apart.bind(alone.shards), part(x), alone), 1e-14, "a ghost");
+  }
+  expect_near(together.flat(), apart.flat(), 1e-14, "running moments");
+
+  // A rule that takes a shard a pass.
+  const ParameterSet in_turn = ghosts.initial_parameters(1);
+  Pass one{.shards = local_tile_sum(1), .passes = 2, .training = true};
+  for (const std::int64_t shard : {0, 1})
+    expect_near(ghosts.forward(in_turn.bind(one.shards), slice(x, 0, shard, shard + 1), one),
+                slice(y, 0, shard, shard + 1), 1e-14, "a shard");
+  expect_near(in_turn.flat(), apart.flat(), 1e-14, "running moments");
+}
+
+TEST_F(Layers, GhostsMustFitTheBatch) {
+  const Network net =
+      network("[{name: skip, blocks: [{name: residual, channels: 2, norm: {name: batch_norm, ghosts: 6}}]}]",
+              {2, 3, 3});
+  EXPECT_NO_THROW(net.block(0).check_batch(12, 3));
+  for (const auto& [batch, shards] : {std::pair{12, 4}, std::pair{9, 3}}) {
+    try {
+      net.block(0).check_batch(batch, shards);
+      ADD_FAILURE() << batch << " " << shards;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("block0.0.norm0: ghosts: 6 must be a multiple of"),
+                std::string::npos)
+          << error.what();
+    }
+  }
+  EXPECT_THROW(network("[{name: batch_norm, ghosts: 2, statistics: shard}]", {2}), InputError);
 }
 
 TEST_F(Layers, DropoutDependsOnSeedNameStepAndSampleAlone) {

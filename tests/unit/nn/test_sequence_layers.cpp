@@ -1,7 +1,10 @@
 // Embedding, position, attention and transformer blocks as a deck makes them.
 #include <gmock/gmock.h>
 
+#include "src/nn/activations.hpp"
+#include "src/nn/affine.hpp"
 #include "src/nn/layers/attention.hpp"
+#include "src/nn/norms.hpp"
 #include "tests/support/host_elements.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
@@ -55,7 +58,44 @@ TEST_P(TransformerKinds, Gradient) {
 INSTANTIATE_TEST_SUITE_P(All, TransformerKinds,
                          ::testing::Values("norm: pre, activation: silu", "norm: post, activation: relu",
                                            "norm: peri, norm_kind: rms, causal: false",
+                                           "gated: true, activation: silu, norm_kind: rms",
                                            "bias: false, lora_rank: 2, lora_scale: 0.5", "dropout: 0.4"));
+
+TEST(SequenceLayers, AGatedPerceptronIsTheProductOfTwoLayers) {
+  std::mt19937 rng(2);
+  const Network network = network_of(
+      "[{name: transformer, gated: true, activation: silu, hidden: 3, bias: false, norm: post}]", {1, 2});
+  const ParameterSet set = moved_parameters(network);
+  // With one token attention is linear; with post norms the second branch's input is the first one's output.
+  const Tensor x = random_tensor({1, 4, 1, 2}, rng);
+  Pass pass{.shards = local_tile_sum(1)};
+  const BoundParameters bound = set.bind(pass.shards);
+  const auto of = [&](const char* name) { return bound[std::string("block0.") + name]; };
+  const auto norm = [&](const char* which, const Tensor& in) {
+    return normalise_rows(in, of((std::string(which) + ".weight").c_str()),
+                          of((std::string(which) + ".bias").c_str()), {});
+  };
+  const Tensor values = affine(x, slice(of("attention.qkv.weight"), 1, 4, 6), {});
+  const Tensor middle = norm("norm1", add(x, affine(values, of("attention.output.weight"), {})));
+  const Tensor gate = affine(middle, of("gate.weight"), {}), up = affine(middle, of("up.weight"), {});
+  const Tensor product = mul(mul(gate, sigmoid(gate)), up);
+  expect_same(network.forward(bound, x, pass),
+              norm("norm2", add(middle, affine(product, of("down.weight"), {}))), 1e-14);
+}
+
+TEST(SequenceLayers, ABlockIsRepeatedByItsNumber) {
+  const Network brief = network_of("[{name: transformer, hidden: 3, repeat: 3}, {name: flatten}]", {2, 2});
+  const Network whole = network_of(
+      "[{name: transformer, hidden: 3}, {name: transformer, hidden: 3}, {name: transformer, hidden: 3}, "
+      "{name: flatten}]",
+      {2, 2});
+  const ParameterSet a = brief.initial_parameters(1), b = whole.initial_parameters(1);
+  EXPECT_EQ(brief.size(), 4);
+  ASSERT_EQ(a.parts().size(), b.parts().size());
+  for (std::size_t i = 0; i < a.parts().size(); ++i) EXPECT_EQ(a.parts()[i].name, b.parts()[i].name);
+  expect_same(a.flat(), b.flat(), 0);
+  EXPECT_THAT(refusal_of("[{name: flatten, repeat: 0}]", {2}), HasSubstr("repeat"));
+}
 
 TEST(SequenceLayers, TransformerSecondGradient) {
   std::mt19937 rng(2);

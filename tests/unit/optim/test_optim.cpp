@@ -235,8 +235,71 @@ TEST(Optimizers, StepLongPartsAsTheyStepShortOnes) {
     }
 }
 
+TEST(Optimizers, GroupsHaveTheirOwnRateAndDecay) {
+  for (const std::string name : {"adam", "sgd", "nesterov"}) {
+    const auto make = [&](double decay, const std::vector<ParameterGroup>& groups) {
+      std::unique_ptr<Optimizer> made;
+      if (name == "adam")
+        made = std::make_unique<Adam>(AdamOptions{.weight_decay = decay, .groups = groups});
+      else
+        made = std::make_unique<Sgd>(SgdOptions{
+            .momentum = 0.5, .weight_decay = decay, .nesterov = name == "nesterov", .groups = groups});
+      return made;
+    };
+    // A group's part goes as a part alone does with the group's numbers as the optimiser's own.
+    const auto whole = make(0.1, {{"a*", 0.5, 0.25}, {"*", 1}, {"b", 7, 7}}), a = make(0.25, {}),
+               b = make(0.1, {});
+    ParameterSet both = two_parts(), first = two_parts(), second = two_parts();
+    for (ParameterSet* set : {&both, &first, &second}) set->flat().assign(values({1, 2, 3, 4, 5}));
+    for (int step = 0; step < 3; ++step) {
+      const Tensor g = values({0.3, -1, 0.5, 2, -0.1});
+      whole->step(both, g, 0.01);
+      a->step(first, g, 0.005);
+      b->step(second, g, 0.01);
+    }
+    const auto now = both.flat().to_vector(), one = first.flat().to_vector(),
+               other = second.flat().to_vector();
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_DOUBLE_EQ(now[i], i < 2 ? one[i] : other[i]) << name << i;
+    // The bound holds for the group that moves fastest.
+    EXPECT_GE(make(0.1, {{"b", 100, 0.0}})->largest_change(1, 0.01, 5), 1) << name;
+    EXPECT_NO_THROW(whole->check_groups(both));
+    try {
+      make(0, {{"c*"}})->check_groups(both);
+      ADD_FAILURE();
+    } catch (const InputError& error) {
+      EXPECT_STREQ(error.what(), "groups: 'c*' fits no parameter; there are a, b");
+    }
+  }
+}
+
+TEST(Schedules, StepsAreNumbersOrPercentages) {
+  const auto made = [](const std::string& options) {
+    return schedules().make(
+        parse_deck_text("schedule: {name: steps" + options + "}", "test.yaml").child("schedule"));
+  };
+  const auto plain = made("");
+  EXPECT_EQ(plain->factor(224, 450), 1);
+  EXPECT_EQ(plain->factor(225, 450), 0.1);
+  EXPECT_EQ(plain->factor(359, 450), 0.1);
+  EXPECT_EQ(plain->factor(360, 450), 0.1 * 0.1);
+  const auto mixed = made(", at: [10, 12.5%, 50%], factor: 0.5");
+  EXPECT_EQ(mixed->factor(9, 100), 1);
+  EXPECT_EQ(mixed->factor(12, 100), 0.5);
+  EXPECT_EQ(mixed->factor(13, 100), 0.25);
+  EXPECT_EQ(mixed->factor(50, 100), 0.125);
+  for (const std::string bad : {"10 %", "-1", "120%", "half", "%"}) {
+    try {
+      made(", at: [1, '" + bad + "']");
+      ADD_FAILURE() << bad;
+    } catch (const InputError& error) {
+      EXPECT_EQ(std::string(error.what()).rfind("test.yaml:1:25: at: '" + bad + "' is no step", 0), 0u)
+          << error.what();
+    }
+  }
+}
+
 TEST(Schedules, WarmUpCosineAndSteps) {
-  EXPECT_EQ(schedules().names(), (std::vector<std::string>{"constant", "cosine", "step"}));
+  EXPECT_EQ(schedules().names(), (std::vector<std::string>{"constant", "cosine", "step", "steps"}));
   const CosineSchedule cosine;
   EXPECT_DOUBLE_EQ(cosine.factor(0, 1000), 0.01);
   EXPECT_DOUBLE_EQ(cosine.factor(99, 1000), 1);

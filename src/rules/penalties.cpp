@@ -1,0 +1,85 @@
+#include "src/rules/penalties.hpp"
+
+#include <numeric>
+
+#include "src/core/pattern.hpp"
+#include "src/nn/activations.hpp"
+
+namespace rankine {
+namespace {
+
+Tensor sum_by_tile(const Tensor& x) {
+  std::vector<int> axes(static_cast<std::size_t>(x.rank() - 1));
+  std::iota(axes.begin(), axes.end(), 1);
+  return axes.empty() ? x : sum(x, axes);
+}
+
+/// sum |x|
+class AbsoluteSum final : public Penalty {
+ public:
+  void options(OptionVisitor&) {}
+  Tensor of(const Tensor& x) const override { return sum_by_tile(add(relu(x), relu(neg(x)))); }
+};
+
+/// sum x^2 / 2
+class HalfSquares final : public Penalty {
+ public:
+  void options(OptionVisitor&) {}
+  Tensor of(const Tensor& x) const override { return scale(sum_by_tile(square(x)), 0.5); }
+};
+
+struct TermOptions {
+  std::string on = "*";
+  double weight = 0;
+  void options(OptionVisitor& o) {
+    o("on", on, {.help = "names of parameters; each * stands for any characters"});
+    o("weight", weight, {.help = "factor, before its schedule's", .min = 0, .required = true});
+  }
+};
+
+}  // namespace
+
+const Registry<Penalty>& penalties() {
+  static const Registry<Penalty> table("penalty", {
+                                                      entry<AbsoluteSum>("l1", "sum of absolute values"),
+                                                      entry<HalfSquares>("l2", "half the sum of squares"),
+                                                  });
+  return table;
+}
+
+Penalties::Penalties(const DeckNode& train, const ParameterSet& parameters) {
+  if (!train.has("penalties")) return;
+  const DeckNode given = train.child("penalties");
+  if (!given.is_sequence())
+    given.error("'penalties' must be a list, such as [{name: l1, on: \"*.weight\", weight: 1e-4}]");
+  for (const DeckNode& node : given.items()) {
+    if (!node.is_mapping())
+      node.error("a penalty must be a mapping with a weight, such as {name: l1, weight: 1e-4}");
+    TermOptions options;
+    options.options(*node.reader());
+    Term term{options.weight,
+              schedules().make_or("constant", node.section("schedule")),
+              penalties().make(node),
+              {}};
+    for (const ParameterInfo& part : parameters.parts())
+      if (!part.frozen && matches(options.on, part.name)) term.parts.push_back(part.name);
+    if (term.parts.empty())
+      node.error_at("on", "on: '" + options.on + "' fits no parameter that is trained, such as " +
+                              parameters.parts().front().name);
+    if (options.weight > 0) terms_.push_back(std::move(term));
+  }
+}
+
+Tensor Penalties::of(const BoundParameters& parameters, std::int64_t step, std::int64_t steps) const {
+  Tensor total;
+  for (const Term& term : terms_) {
+    const double factor = term.weight * term.schedule->factor(step, steps);
+    for (const std::string& name : term.parts) {
+      const Tensor value = scale(term.penalty->of(parameters[name]), factor);
+      total = total.defined() ? add(total, value) : value;
+    }
+  }
+  return total;
+}
+
+}  // namespace rankine

@@ -1,0 +1,98 @@
+// Weighted sums of losses and penalties against their formulas.
+#include <cmath>
+
+#include <gmock/gmock.h>
+
+#include "src/nn/loss.hpp"
+#include "src/rules/penalties.hpp"
+#include "tests/unit/tensor/difference.hpp"
+
+namespace rankine {
+namespace {
+
+using ::testing::HasSubstr;
+
+DeckNode train(const std::string& text) {
+  return parse_deck_text("train: {" + text + "}", "test.yaml").child("train");
+}
+
+template <class F>
+std::string refusal(const F& make) {
+  try {
+    make();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+ParameterSet three_parts() {
+  ParameterSet set;
+  set.add({.name = "a.weight", .shape = {2}});
+  set.add({.name = "a.bias", .shape = {1}});
+  set.add({.name = "b.weight", .shape = {2, 1}});
+  set.add({.name = "b.mean", .shape = {1}, .frozen = true});
+  set.flat().assign(Tensor::from(std::vector<double>{1, -2, 3, 0.5, -4, 9}, {6}));
+  return set;
+}
+
+TEST(Penalties, AreWeightedSumsOverPatterns) {
+  const ParameterSet set = three_parts();
+  const Penalties list(
+      train("penalties: [{name: l1, on: '*.weight', weight: 0.1}, {name: l2, on: 'a*', weight: 2,"
+            " schedule: {name: steps, at: [50%], factor: 0.5}}, {name: l1, weight: 0}]"),
+      set);
+  const SharedTileSum tiles = local_tile_sum(3);
+  const double l1 = 1 + 2 + 0.5 + 4, l2 = (1 + 4 + 9) / 2.0;
+  for (const auto& [step, factor] : {std::pair{4, 1.0}, std::pair{5, 0.5}}) {
+    const Tensor value = list.of(set.bind(tiles), step, 10);
+    EXPECT_EQ(value.shape().text(), Shape({3}).text());
+    for (const double v : value.to_vector()) EXPECT_NEAR(v, 0.1 * l1 + 2 * factor * l2, 1e-14);
+  }
+  testing::expect_gradient(
+      [&](const std::vector<Tensor>& in) {
+        return std::vector<Tensor>{list.of(set.with_values(in[0]).bind(tiles), 4, 10)};
+      },
+      {set.flat()}, 1e-8);
+  EXPECT_TRUE(Penalties(train("penalties: [{name: l1, weight: 0}]"), set).none());
+  EXPECT_TRUE(Penalties(train("penalties: []"), set).none());
+  EXPECT_THAT(refusal([&] { Penalties(train("penalties: [{name: l1, on: b.mean, weight: 1}]"), set); }),
+              HasSubstr("'b.mean' fits no parameter that is trained"));
+  EXPECT_THAT(refusal([&] { Penalties(train("penalties: [{name: l1}]"), set); }), HasSubstr("weight"));
+}
+
+TEST(LossSum, IsAWeightedSumOfItsTerms) {
+  std::mt19937 rng(3);
+  const Tensor scores = testing::random_tensor({2, 3, 4}, rng, -2, 2);
+  const Tensor labels = Tensor::from(std::vector<std::int32_t>{0, 3, 2, 1, 1, 0}, {2, 3});
+  const auto loss = read_loss(
+      train("loss: [{name: cross_entropy, smoothing: 0.1}, {name: entropy, negative: true, weight: 0.5},"
+            " {name: mean_squared_error, weight: 0}]"),
+      "cross_entropy");
+  const auto sums = loss->per_sample(scores, labels, 2).to_vector(),
+             first = CrossEntropy({.smoothing = 0.1}).per_sample(scores, labels, 2).to_vector(),
+             x = scores.to_vector();
+  for (std::size_t i = 0; i < 6; ++i) {
+    double total = 0, entropy = 0;
+    for (std::size_t c = 0; c < 4; ++c) total += std::exp(x[4 * i + c]);
+    for (std::size_t c = 0; c < 4; ++c)
+      entropy -= std::exp(x[4 * i + c]) / total * (x[4 * i + c] - std::log(total));
+    EXPECT_NEAR(sums[i], first[i] - 0.5 * entropy, 1e-14);
+  }
+  EXPECT_EQ(loss->scores().front().first, "accuracy");
+  testing::expect_gradient(
+      [&](const std::vector<Tensor>& in) { return std::vector<Tensor>{loss->per_sample(in[0], labels, 2)}; },
+      {scores}, 1e-8);
+  // One term of weight 1 is that loss itself, and so is a name.
+  for (const char* text :
+       {"loss: [{name: cross_entropy}, {name: entropy, weight: 0}]", "loss: cross_entropy", ""}) {
+    const auto one = read_loss(train(text), "cross_entropy");
+    EXPECT_NE(dynamic_cast<const CrossEntropy*>(one.get()), nullptr) << text;
+  }
+  EXPECT_THAT(refusal([] { read_loss(train("loss: [{name: entropy, weight: 0}]"), "cross_entropy"); }),
+              HasSubstr("needs a term with a weight above 0"));
+  EXPECT_THROW(loss->check({4}, 0, {}), InputError);
+}
+
+}  // namespace
+}  // namespace rankine
