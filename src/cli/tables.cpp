@@ -6,13 +6,15 @@
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
+#include "src/probe/probe.hpp"
 #include "src/rules/learning_rule.hpp"
 
 namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules()}};
+          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
+           &probes()}};
 }
 
 }  // namespace rankine

@@ -41,7 +41,7 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
   pass.shards = one;
   if (repeating_) {
     pass.update_statistics = false;
-    pass.hook = nullptr;
+    pass.hooks.clear();
   }
   pass.samples.assign(all.ids.begin() + microbatch * batch, all.ids.begin() + (microbatch + 1) * batch);
   now.output = now.input;

@@ -26,7 +26,7 @@ FLOORS = [
     {"data"},
     {"experts", "rules"},
     {"run"},
-    {"train"},
+    {"probe", "train"},
     {"experiments"},
     {"cli"},
 ]

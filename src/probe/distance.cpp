@@ -1,0 +1,98 @@
+#include "src/probe/distance.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "src/core/statistics.hpp"
+#include "src/probe/moments.hpp"
+
+namespace rankine {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<double> trainable(const ParameterSet& parameters) {
+  std::vector<double> out;
+  for (const ParameterInfo& part : parameters.parts()) {
+    if (part.frozen) continue;
+    const std::vector<double> values = parameters.view(part).to_vector();
+    out.insert(out.end(), values.begin(), values.end());
+  }
+  return out;
+}
+
+}  // namespace
+
+double line_r2(std::span<const double> x, std::span<const double> y) {
+  if (x.size() < 3) return nan;
+  const double x0 = mean(x), y0 = mean(y);
+  double xx = 0, xy = 0, yy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - x0) * (x[i] - x0);
+    xy += (x[i] - x0) * (y[i] - y0);
+    yy += (y[i] - y0) * (y[i] - y0);
+  }
+  return xy * xy / (xx * yy);
+}
+
+void Distance::Options::options(OptionVisitor& o) {
+  o("from", from, {.help = "what the weights are compared with", .choices = {"initial"}});
+  o("every", every, {.help = moments_help});
+  o("fit_from", fit_from,
+    {.help = "first step of the fits of the distance to log(step) and sqrt(step)",
+     .unit = "steps",
+     .min = 1});
+  o("fit_to", fit_to, {.help = "last step of them (0: the last of all)", .unit = "steps", .min = 0});
+}
+
+void Distance::Options::validate(const DeckNode& node) const { check_moments(every, node); }
+
+std::vector<MetricInfo> Distance::metrics() const {
+  return {{"distance", "1", "Euclidean distance of the weights from where they started"},
+          {"distance_angle", "rad", "angle between the weights and where they started", false, true},
+          {"distance_log_r2", "1", "r^2 of a line through the distance over log(step)", false, true},
+          {"distance_sqrt_r2", "1", "r^2 of a line through the distance over sqrt(step)", false, true}};
+}
+
+std::vector<double> Distance::measured() const {
+  std::vector<double> log_step, sqrt_step, y;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i] < options_.fit_from || (options_.fit_to > 0 && steps_[i] > options_.fit_to)) continue;
+    const auto step = static_cast<double>(steps_[i]);
+    log_step.push_back(std::log(step));
+    sqrt_step.push_back(std::sqrt(step));
+    y.push_back(euclidean_[i]);
+  }
+  const auto last = [](const std::vector<double>& values) { return values.empty() ? nan : values.back(); };
+  return {last(euclidean_), last(angle_), line_r2(log_step, y), line_r2(sqrt_step, y)};
+}
+
+std::vector<std::int64_t> Distance::steps(std::int64_t total) const { return moments(options_.every, total); }
+
+void Distance::register_state(StateRegistry& state, const std::string& prefix) {
+  state.add(prefix + "/step", StateKind::replicated, steps_);
+  state.add(prefix + "/euclidean", StateKind::replicated, euclidean_);
+  state.add(prefix + "/angle", StateKind::replicated, angle_);
+}
+
+void Distance::begin(const ProbeRun& run) { start_ = trainable(run.parameters); }
+
+void Distance::measure(const ProbeRun& run, std::int64_t done) {
+  const std::vector<double> now = trainable(run.parameters);
+  double apart = 0, own = 0, other = 0, both = 0;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    apart += (now[i] - start_[i]) * (now[i] - start_[i]);
+    own += now[i] * now[i];
+    other += start_[i] * start_[i];
+    both += now[i] * start_[i];
+  }
+  steps_.push_back(done);
+  euclidean_.push_back(std::sqrt(apart));
+  angle_.push_back(apart == 0 ? 0 : std::acos(std::clamp(both / std::sqrt(own * other), -1.0, 1.0)));
+  TableWriter table = run.results.table("distance");
+  table.row(done, "euclidean", euclidean_.back());
+  table.row(done, "angle", angle_.back());
+}
+
+}  // namespace rankine
