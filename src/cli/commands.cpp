@@ -1,7 +1,6 @@
 #include "src/cli/commands.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 
@@ -145,36 +144,6 @@ std::string list_text(const ProgramTables& tables, const std::string& kind) {
                      " (kinds: " + join(kinds) + ")");
   }
   return text;
-}
-
-std::string catalogue_text(const std::string& folder) {
-  namespace fs = std::filesystem;
-  if (!fs::is_directory(folder))
-    throw InputError(
-        "list catalogue: there is no folder '" + folder +
-        "'; call it from the folder that holds inputs/, or name the catalogue's folder with --folder");
-  struct Row {
-    std::string id, place, minutes, title;
-  };
-  std::vector<Row> rows;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.path().extension() != ".yaml") continue;
-    const DeckNode deck = parse_deck_text(Deck::read_file(entry.path().string()), entry.path().string());
-    AboutOptions about;
-    about.options(*deck.section("about").reader());
-    if (about.id.empty()) continue;  // a deck that stands for no published method
-    std::string place = fs::relative(entry.path(), folder).replace_extension().string();
-    if (place.rfind("catalogue/", 0) == 0) place.erase(0, 10);
-    rows.push_back({about.id, place, about.minutes ? fmt::format("{:g} min", *about.minutes) : "-",
-                    about.name.empty() ? about.title : about.name});
-  }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.place < b.place; });
-  std::size_t width = 0;
-  for (const Row& row : rows) width = std::max(width, row.place.size());
-  std::string text;
-  for (const Row& row : rows)
-    text += fmt::format("{:<5} {:<{}}  {:>7}  {}\n", row.id, row.place, width, row.minutes, row.title);
-  return text.empty() ? "no decks below " + folder + "\n" : text;
 }
 
 std::string describe_text(const ProgramTables& tables, const std::string& name,

@@ -37,10 +37,6 @@ int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const st
 
 /// All names, or those of one kind.
 std::string list_text(const ProgramTables& tables, const std::string& kind);
-/// The decks of the catalogue below `folder`: id, name (family/deck), minutes, title. Throws InputError if
-/// there is no such folder.
-std::string catalogue_text(const std::string& folder);
-
 /// The options of everything called `name`; "deck" for the deck's own sections.
 std::string describe_text(const ProgramTables& tables, const std::string& name, OptionDescriber::Style style);
 

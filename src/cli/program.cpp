@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "kernels/error.hpp"
+#include "src/cli/catalogue.hpp"
 #include "src/cli/commands.hpp"
 #include "src/core/console.hpp"
 #include "src/core/strings.hpp"
@@ -50,7 +51,8 @@ class CommandLine {
 
   /// Whether it does work. All else only reads and says something, and is over sooner than MPI starts.
   bool works() const {
-    return finished_.empty() && ((run_command_->parsed() && !run_.dry_run) || doctor_command_->parsed());
+    return finished_.empty() && ((run_command_->parsed() && !run_.dry_run) || doctor_command_->parsed() ||
+                                 catalogue_run_->parsed());
   }
 
   /// Returns the exit code. Collective.
@@ -75,6 +77,11 @@ class CommandLine {
     if (info_command_->parsed() && !run_.deck.empty())
       return cli::run_info_deck(world, rendezvous, tables_, run_, first_, json_);
     if (doctor_command_->parsed()) return cli::run_doctor(world, rendezvous, run_.argv.front(), json_);
+    if (catalogue_run_->parsed()) {
+      catalogue_.folder = folder_;
+      catalogue_.run = run_;
+      return cli::run_catalogue(world, rendezvous, tables_, catalogue_);
+    }
     if (check_command_->parsed()) {
       run_.check_only = true;
       return cli::run_deck(world, rendezvous, tables_, run_);
@@ -83,7 +90,9 @@ class CommandLine {
     world.on_root([&] {
       using Style = OptionDescriber::Style;
       if (list_command_->parsed())
-        say(name_ == "catalogue" ? cli::catalogue_text(folder_) : cli::list_text(tables_, name_));
+        say(name_ == "catalogue" ? cli::Catalogue(folder_).text() : cli::list_text(tables_, name_));
+      if (catalogue_list_->parsed()) say(cli::Catalogue(folder_).text());
+      if (catalogue_status_->parsed()) say(cli::Catalogue(folder_).status());
       if (describe_command_->parsed()) {
         say(cli::describe_text(tables_, name_, markdown_ ? Style::markdown : Style::text));
       }
@@ -136,6 +145,28 @@ class CommandLine {
     list_command_->add_option("kind", name_, "Only this kind, for example experiment; catalogue: its decks");
     list_command_->add_option("--folder", folder_, "Of the decks; those with an about.id are the catalogue's")
         ->capture_default_str();
+
+    catalogue_command_ = app_.add_subcommand(
+        "catalogue", "The published systems, the decks that stand for them, and what these measured");
+    catalogue_command_->require_subcommand(1);
+    catalogue_list_ = catalogue_command_->add_subcommand("list", "All systems and decks, with their states");
+    catalogue_status_ =
+        catalogue_command_->add_subcommand("status", "The table of what was measured, as Markdown");
+    catalogue_run_ = catalogue_command_->add_subcommand(
+        "run",
+        "Run decks one after the other, each from its newest checkpoint, and write what they measure beside "
+        "them; a deck whose results of this revision are complete is not run again");
+    catalogue_run_->add_option("what", catalogue_.what,
+                               "Decks, families, or names and numbers of systems; all (default)");
+    catalogue_run_->add_option("--work", catalogue_.work, "Folder for the results files")
+        ->capture_default_str();
+    catalogue_run_->add_flag("--again", catalogue_.again, "Run what is complete, too, from scratch");
+    catalogue_run_->add_flag("--smoke", run_.request.smoke, "At smoke sizes; writes no result");
+    catalogue_run_->add_option("--task", task_,
+                               "I/N: only the I-th of N shares of the decks, for array jobs");
+    for (CLI::App* command : {catalogue_list_, catalogue_status_, catalogue_run_})
+      command->add_option("--folder", folder_, "Of the decks; those with an about.id are the catalogue's")
+          ->capture_default_str();
 
     describe_command_ =
         app_.add_subcommand("describe", "Explain the options of something that a deck can name");
@@ -274,8 +305,10 @@ class CommandLine {
   CLI::App app_{"Rankine trains neural networks under hard physical constraints.", "rankine"};
   CLI::App *run_command_ = nullptr, *check_command_ = nullptr, *list_command_ = nullptr,
            *describe_command_ = nullptr, *info_command_ = nullptr, *compare_command_ = nullptr,
-           *convert_command_ = nullptr, *doctor_command_ = nullptr;
+           *convert_command_ = nullptr, *doctor_command_ = nullptr, *catalogue_command_ = nullptr,
+           *catalogue_list_ = nullptr, *catalogue_status_ = nullptr, *catalogue_run_ = nullptr;
   cli::RunArguments run_;
+  cli::CatalogueRun catalogue_;
   std::string name_, first_, second_, group_, weights_, task_, finished_, folder_ = "inputs";
   std::vector<std::string> files_;
   std::string merged_;

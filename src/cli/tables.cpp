@@ -8,13 +8,15 @@
 #include "src/pde/pdes.hpp"
 #include "src/probe/probe.hpp"
 #include "src/rules/learning_rule.hpp"
+#include "src/sparse/criterion.hpp"
+#include "src/sparse/density_schedule.hpp"
 
 namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &probes()}};
+           &criteria(), &density_schedules(), &probes()}};
 }
 
 }  // namespace rankine

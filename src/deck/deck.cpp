@@ -342,7 +342,24 @@ void collect_files(const Tree& tree, const std::string& path, const std::string&
     out.push_back({path, tree.scalar, tree.file, variant, tree.mark.text()});
 }
 
+void collect_snapshots(const Tree& tree, const std::string& path, std::vector<SnapshotReference>& out) {
+  for (const Tree::Entry& entry : tree.entries)
+    collect_snapshots(*entry.value, path.empty() ? entry.key : path + "." + entry.key, out);
+  for (std::size_t i = 0; i < tree.items.size(); ++i)
+    collect_snapshots(*tree.items[i], path + "[" + std::to_string(i) + "]", out);
+  const std::size_t at = tree.snapshot ? tree.scalar.find('@') : std::string::npos;
+  if (at != std::string::npos)
+    out.push_back({tree.scalar.substr(0, at), tree.scalar.substr(at + 1), path, tree.mark.text()});
+}
+
 }  // namespace
+
+std::vector<SnapshotReference> Deck::snapshots(const std::string& variant) const {
+  std::vector<SnapshotReference> out;
+  for (const Variant& each : variants_)
+    if (each.name == variant) collect_snapshots(each.node.tree(), "", out);
+  return out;
+}
 
 std::vector<DeckFile> Deck::files(const std::string& variant) const {
   std::vector<DeckFile> out;
@@ -357,6 +374,11 @@ std::map<std::string, std::string> Deck::settings(const std::string& variant) co
   for (const std::string& word : petsc_options_) out["petsc_options"] += " " + word;
   for (const Variant& each : variants_) {
     if (each.name == variant) flatten(each.node.tree(), "", out);
+  }
+  for (const SnapshotReference& snapshot : snapshots(variant)) {
+    if (snapshot.variant == variant) continue;
+    for (const auto& [key, value] : settings(snapshot.variant))
+      out.emplace(snapshot.variant + "@" + key, value);
   }
   return out;
 }

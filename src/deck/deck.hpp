@@ -64,6 +64,13 @@ struct DeckFile {
   std::string where;    ///< "deck.yaml:7:10"
 };
 
+/// A snapshot of another variant that an experiment has read the name of: VARIANT@SNAPSHOT.
+struct SnapshotReference {
+  std::string variant, name;
+  std::string key;    ///< "start"
+  std::string where;  ///< "deck.yaml:7:10"
+};
+
 /// One line of `expect:`, not yet parsed.
 struct ExpectLine {
   std::string text;
@@ -99,11 +106,15 @@ class Deck {
 
   /// Everything that the course of a variant depends on, defaults of what was read so far included: path of
   /// the key and value, numbers in one way of writing. Sections that any variant may change without another
-  /// course (about, run, checkpoint, expect) are left out.
+  /// course (about, run, checkpoint, expect) are left out. Of the variants whose snapshots it names, theirs
+  /// too, below "VARIANT@".
   std::map<std::string, std::string> settings(const std::string& variant) const;
 
   /// The files of a variant that it has read the options of so far, without empty paths.
   std::vector<DeckFile> files(const std::string& variant) const;
+
+  /// Snapshots of other variants that a variant has read the names of so far.
+  std::vector<SnapshotReference> snapshots(const std::string& variant) const;
 
   /// The deck with all overrides merged and with the defaults of everything that was read so far. It is a
   /// deck itself.

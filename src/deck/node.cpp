@@ -160,6 +160,7 @@ class OptionReader : public OptionVisitor {
       const DeckNode given = node.child(name);
       read_target(given, target, meta);
       if (meta.file != FileUse::none) given.take_path(std::get<std::string*>(target), meta.file);
+      given.tree().snapshot = meta.snapshot;
     } else if (meta.required) {
       static_cast<void>(node.child(name));  // throws, and says what is missing
     } else {

@@ -50,6 +50,8 @@ struct OptionMeta {
   std::size_t max_size = std::numeric_limits<std::size_t>::max();
   /// Of a text: whether it is a path, and what for. {seed} in it stands for the seed of each run.
   FileUse file = FileUse::none;
+  /// Of a text: whether it names a snapshot of parameters, SNAPSHOT of the same variant or VARIANT@SNAPSHOT.
+  bool snapshot = false;
 };
 
 /// Where a value lives; the alternatives are the types an option may have.

@@ -32,6 +32,7 @@ struct Tree {
   std::string scalar;
   bool quoted = false;
   FileUse file = FileUse::none;  // of a text that an option has read as a path
+  bool snapshot = false;         // of a text that an option has read as the name of a snapshot
   std::string looked;            // where an input was looked for in vain
   std::vector<std::shared_ptr<Tree>> items;
   std::vector<Entry> entries;

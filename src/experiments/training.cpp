@@ -14,6 +14,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/initial_weights.hpp"
 #include "src/train/loop.hpp"
@@ -54,6 +55,7 @@ std::shared_ptr<const Dataset> shared_dataset(const DeckNode& node, const Datase
 void TrainingOptions::options(OptionVisitor& o) {
   o("epochs", epochs, {.help = "passes over the training examples", .min = 0});
   o("steps", steps, {.help = "training steps, instead of epochs (0: as many as the epochs have)", .min = 0});
+  o("repeat", repeat, {.help = "how often train.phases are gone through, one after the other", .min = 1});
   o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
   o("drop_last", drop_last,
     {.help =
@@ -80,12 +82,31 @@ void TrainingOptions::options(OptionVisitor& o) {
   o.group("health", health, "gradient health of the blocks");
 }
 
+namespace {
+
+struct StartOptions {
+  std::string start;
+  void options(OptionVisitor& o) {
+    o("start", start,
+      {.help = "VARIANT@SNAPSHOT: begin with the weights and masks that a variant above leaves for the same "
+               "seed; `end` is every variant's last; empty: fresh weights",
+       .snapshot = true});
+  }
+};
+
+}  // namespace
+
 void Training::describe(OptionVisitor& o) {
   TrainingOptions train;
   NetworkOptions model;
+  StartOptions start;
+  start.options(o);
   o.group("train", train,
           "training; also loss, rule, optimizer and schedule, and beside `train` a list of `probes`, see "
           "`rankine list`");
+  Phases::describe(o);
+  SparsityOptions sparsity;
+  o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model, "the network; `blocks` is a list of layers, see `rankine list`");
 }
 
@@ -113,7 +134,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
           network_->block(b).name()));
   loss_ =
       losses().make_or(data_->classes() > 0 ? "cross_entropy" : "mean_squared_error", train.section("loss"));
-  schedule_ = schedules().make_or("constant", train.section("schedule"));
+  std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
+  const bool has_phases = train.has("phases");
   train.read(train_);
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
@@ -127,6 +149,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   } catch (const InputError& error) {
     variant.child("model").error_at("blocks", error.what());
   }
+  read_phases(train, std::move(schedule), has_phases, *learning_rule);
+  read_sparsity(variant, *learning_rule);
   const int ranks = setup.communicator.size();
   if (learning_rule->spreads_blocks()) {
     shards_ = local_tile_sum(train_.shards);
@@ -167,8 +191,58 @@ RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t s
           .make_optimizer = make_optimizer_};
 }
 
-std::int64_t Training::steps() const {
-  return train_.steps > 0 ? train_.steps : train_.epochs * steps_per_epoch();
+void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule> schedule, bool given,
+                           const LearningRule& rule) {
+  if (!given) {
+    if (train_.repeat > 1) train.error_at("repeat", "repeat goes through train.phases, which is not given");
+    phases_.emplace(train_.steps > 0 ? train_.steps : train_.epochs * steps_per_epoch(), train_.learning_rate,
+                    std::move(schedule));
+    return;
+  }
+  for (const char* key : {"steps", "epochs"})
+    if (train.has(key))
+      train.error_at(key, fmt::format("{}: train.phases say how long training takes; leave it out", key));
+  if (rule.spreads_blocks())
+    train.error_at("phases",
+                   "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
+                   "allowed are rules whose ranks share the batch, such as backprop");
+  phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate);
+}
+
+void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {
+  StartOptions start;
+  start.options(*variant.reader());
+  start_ = start.start;
+  if (!start_.empty() && start_.find('@') == std::string::npos)
+    variant.error_at(
+        "start", "start: '" + start_ + "' names no variant; allowed: VARIANT@SNAPSHOT, such as dense@end");
+  if (variant.has("sparsity")) {
+    const std::vector<std::string> unused = rule.unused_options();
+    if (std::find(unused.begin(), unused.end(), "optimizer") != unused.end())
+      variant.error_at("sparsity",
+                       "sparsity: this learning rule makes its steps without the optimiser that would hold "
+                       "weights at zero; use another rule");
+    sparsifier_ = std::make_unique<Sparsifier>(variant.child("sparsity"), network_->initial_parameters(0));
+  }
+  check_course(variant, *phases_, sparsifier_.get());
+}
+
+std::vector<std::string> Training::snapshots() const {
+  std::vector<std::string> out = phases_->snapshots();
+  out.emplace_back(final_snapshot);
+  return out;
+}
+
+std::vector<std::pair<std::string, Shape>> Training::snapshot_layout() const {
+  std::vector<std::pair<std::string, Shape>> out;
+  const ParameterSet parameters = network_->initial_parameters(0);
+  const std::string type = name_of(parameters.dtype());
+  for (const ParameterInfo& part : parameters.parts())
+    out.emplace_back("weights/" + part.name + " " + type, part.shape);
+  if (sparsifier_)
+    for (const std::string& name : sparsifier_->parts())
+      out.emplace_back("masks/" + name + " " + type, parameters.part(name).shape);
+  return out;
 }
 
 std::vector<MetricInfo> Training::metrics() const {
@@ -186,6 +260,10 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
+  if (sparsifier_) {
+    out.push_back({"density", "1", "part of the weights of `sparsity` that is left"});
+    out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
+  }
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   const std::vector<MetricInfo> of_probes = make_probes_().metrics();
@@ -278,14 +356,21 @@ class Training::Run final : public TrainingTask {
         setup_(owner.rule_setup(communicator_, seed_)),
         rule_(owner.make_rule_()),
         optimizer_(owner.make_optimizer_()),
-        order_(owner.data_->size(Split::training), owner.train_.batch, seed_, owner.train_.drop_last),
+        course_({.context = context,
+                 .phases = *owner.phases_,
+                 .sparsifier = owner.sparsifier_.get(),
+                 .start = owner.start_,
+                 .parameters = parameters_,
+                 .optimizer = *optimizer_,
+                 .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
+                 .gradient = [this](int batches) { return gradient(batches); }}),
         probes_(owner.make_probes_()),
         probed_{*owner.probed_, communicator_, parameters_, *rule_, context.results} {
     rule_->begin(setup_, parameters_);
   }
 
   double learning_rate(std::int64_t step) const override {
-    return owner_.train_.learning_rate * owner_.schedule_->factor(step, owner_.steps());
+    return owner_.phases_->at(step).learning_rate(step);
   }
   std::shared_ptr<RuleContext> prepare(std::int64_t step, double learning_rate) override;
   Metrics evaluate(std::int64_t done, const std::function<void()>& between) override;
@@ -300,6 +385,10 @@ class Training::Run final : public TrainingTask {
     Pass pass;
     std::unique_ptr<RuleContext> context;
   };
+  /// Of the loss of the first `batches` batches, summed.
+  Tensor gradient(int batches);
+  /// Which examples a phase sees in its steps.
+  const BatchOrder& order_of(const Phase& phase);
   /// Shards and samples of a finding.
   void place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
                      const StepOutcome& outcome, FaultReport& to) const;
@@ -312,19 +401,46 @@ class Training::Run final : public TrainingTask {
   RuleSetup setup_;
   std::unique_ptr<LearningRule> rule_;
   std::unique_ptr<Optimizer> optimizer_;
-  BatchOrder order_;
+  Course course_;
+  std::map<int, BatchOrder> orders_;  // by the phase's data_seed
   ProbeList probes_;
   ProbeRun probed_;
 };
 
+const BatchOrder& Training::Run::order_of(const Phase& phase) {
+  const TrainingOptions& train = owner_.train_;
+  // Another number, another stream; 0 is the seed's own.
+  const std::uint64_t seed =
+      seed_ + static_cast<std::uint64_t>(phase.options.data_seed) * 0x9E3779B97F4A7C15U;
+  return orders_
+      .try_emplace(phase.options.data_seed, owner_.data_->size(Split::training), train.batch, seed,
+                   train.drop_last)
+      .first->second;
+}
+
+Tensor Training::Run::gradient(int batches) {
+  Tensor sum;
+  for (int b = 0; b < batches; ++b) {
+    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    made->pass->update_statistics = false;
+    const BoundParameters bound = parameters_.bind(owner_.shards_);
+    const TapeLoss loss = made->loss(bound);
+    const Tensor of_batch = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
+    sum = sum.defined() ? add(sum, of_batch) : of_batch.clone();
+  }
+  return sum;
+}
+
 std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double learning_rate) {
-  auto made =
-      std::make_shared<Step>(Step{owner_.batch(seed_, step, order_), {.shards = owner_.shards_}, nullptr});
+  const Phase& phase = course_.turn_to(step);
+  const std::int64_t key = phase.key(step);
+  auto made = std::make_shared<Step>(
+      Step{owner_.batch(seed_, key, order_of(phase)), {.shards = owner_.shards_}, nullptr});
   Profile::lap("batch");
   Pass& pass = made->pass;
   pass.training = true;
   pass.seed = seed_;
-  pass.step = step;
+  pass.step = key;
   pass.samples = made->batch.ids;
   made->context = std::make_unique<RuleContext>(RuleContext{
       [this, &data = *made](const BoundParameters& bound) {
@@ -408,10 +524,12 @@ Metrics Training::Run::run() {
                     *this, *rule_, *optimizer_, parameters_);
   GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
   loop.observe(health);
+  course_.plan(loop);
   probes_.begin(probed_, context_.checkpoint.state());
   for (const std::int64_t step : probes_.steps(total))
     loop.at(step, [this, step, total] { probes_.measure(step, total); });
   loop.run();
+  course_.leave_snapshots();
 
   Metrics out;
   // The test split is read once, here.
@@ -442,6 +560,11 @@ Metrics Training::Run::run() {
   out.emplace_back("health_alarms", static_cast<double>(health.alarms()));
   out.emplace_back("steps_skipped", static_cast<double>(loop.skipped()));
   out.emplace_back("rewinds", static_cast<double>(loop.rewinds()));
+  if (owner_.sparsifier_) {
+    const std::int64_t left = owner_.sparsifier_->remaining(parameters_), all = owner_.sparsifier_->judged();
+    out.emplace_back("density", static_cast<double>(left) / static_cast<double>(all));
+    out.emplace_back("nonzeros", static_cast<double>(trainable - (all - left)));
+  }
   const std::vector<MetricInfo> of_rule = rule_->metrics();
   const std::vector<double> values_of_rule = rule_->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);

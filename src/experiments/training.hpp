@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,15 @@
 #include "src/probe/probe_list.hpp"
 #include "src/rules/learning_rule.hpp"
 #include "src/run/experiment.hpp"
+#include "src/sparse/sparsifier.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
+#include "src/train/phases.hpp"
 
 namespace rankine {
 
 struct TrainingOptions {
-  int epochs = 1, steps = 0;
+  int epochs = 1, steps = 0, repeat = 1;
   int batch = 100, shards = 1;
   bool drop_last = true;
   double learning_rate = 1e-3;
@@ -40,6 +43,8 @@ class Training final : public Experiment {
 
   std::vector<MetricInfo> metrics() const override;
   RunEstimate estimate() const override;
+  std::vector<std::string> snapshots() const override;
+  std::vector<std::pair<std::string, Shape>> snapshot_layout() const override;
   Metrics run(RunContext& context) override;
 
  private:
@@ -50,10 +55,13 @@ class Training final : public Experiment {
     std::vector<double> scores, losses;
     std::vector<std::vector<double>> score_values;
   };
-  std::int64_t steps() const;
+  std::int64_t steps() const { return phases_->steps(); }
   std::int64_t steps_per_epoch() const {
     return BatchOrder::steps_per_epoch(data_->size(Split::training), train_.batch, train_.drop_last);
   }
+  void read_phases(const DeckNode& train, std::shared_ptr<const Schedule> schedule, bool given,
+                   const LearningRule& rule);
+  void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order) const;
@@ -66,7 +74,9 @@ class Training final : public Experiment {
   std::shared_ptr<const Dataset> data_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Loss> loss_;
-  std::unique_ptr<Schedule> schedule_;
+  std::optional<Phases> phases_;
+  std::string start_;                       // snapshot that the run begins from; empty: fresh weights
+  std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
   std::unique_ptr<ProbeSetup> probed_;

@@ -41,7 +41,7 @@ struct Words {
   const char* name;
   const char* format;  // the root's attribute in HDF5 files
 };
-constexpr std::array<Words, 8> words{
+constexpr std::array<Words, 10> words{
     {{FileContent::results, "results file", "rankine-results"},
      {FileContent::side_file, "XDMF side file", ""},
      {FileContent::fault, "file about a fault", "rankine-fault"},
@@ -49,6 +49,8 @@ constexpr std::array<Words, 8> words{
      {FileContent::observations, "file of observations", "rankine-observations"},
      {FileContent::samples, "file of samples", "rankine-samples"},
      {FileContent::checkpoint, "checkpoint", ""},
+     {FileContent::catalogue_result, "result of a deck of the catalogue", ""},
+     {FileContent::catalogue_status, "table of the catalogue's results", ""},
      {FileContent::scratch, "file", ""}}};
 
 const Words& words_of(FileContent content) {
@@ -177,6 +179,7 @@ bool may_be_half_written(const std::string& path) {
   };
   const std::string_view first = head.substr(0, superblock);
   return begins(head, hdf5_signature) || begins(head, xdmf_start) || begins(head, npz_start) ||
+         begins(head, catalogue_result_start) || begins(head, catalogue_status_start) ||
          (head.size() > 8 && begins(head.substr(8), safetensors_start)) ||
          std::all_of(first.begin(), first.end(), [](char c) { return c == '\0'; });
 }
@@ -275,6 +278,8 @@ std::optional<FileContent> written_content(const std::string& path) {
   if (head.starts_with(xdmf_start) &&
       (head.size() == xdmf_start.size() || head.find(":/runs/") != std::string_view::npos))
     return FileContent::side_file;
+  if (head.starts_with(catalogue_result_start)) return FileContent::catalogue_result;
+  if (head.starts_with(catalogue_status_start)) return FileContent::catalogue_status;
   const bool npz = head.starts_with("PK") && ends.tail.ends_with(npz_comment);
   const bool safetensors = head.size() > 8 && head.substr(8).starts_with(safetensors_start);
   if (npz || safetensors) return FileContent::weights;

@@ -31,12 +31,17 @@ enum class FileContent {
   observations,
   samples,  ///< in PDEBench's layout
   checkpoint,
-  scratch  ///< in a ScratchFolder, where nothing else can be
+  catalogue_result,  ///< what a deck of the catalogue measured
+  catalogue_status,  ///< the table of all of them
+  scratch            ///< in a ScratchFolder, where nothing else can be
 };
 
 // How files that are not HDF5 tell that Rankine wrote them.
 inline constexpr std::string_view xdmf_start =
     "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Xdmf Version=\"3.0\">\n  <Domain>\n";
+inline constexpr std::string_view catalogue_result_start =
+    "# Measured by `rankine catalogue run`, in runs that trained from scratch.\n";
+inline constexpr std::string_view catalogue_status_start = "# What the catalogue's decks measured\n";
 inline constexpr std::string_view npz_comment = "weights of Rankine";  ///< behind the zip's directory
 inline constexpr std::string_view safetensors_start = "{\"__metadata__\":{\"format\":\"rankine\"}";
 

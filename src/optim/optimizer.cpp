@@ -95,6 +95,13 @@ double Adam::largest_change(double gradient_norm, double learning_rate, double l
                           options_.weight_decay * largest);
 }
 
+void Adam::reset() {
+  steps_ = 0;
+  if (!first_.defined()) return;
+  first_.assign(Tensor::zeros(first_.shape(), DType::f64));
+  second_.assign(Tensor::zeros(second_.shape(), DType::f64));
+}
+
 void Adam::state_changed() {
   if (!first_.defined()) return;
   moment_bound_ = largest_size(first_);
@@ -152,6 +159,10 @@ void Sgd::prepare(const ParameterSet& parameters) {
 double Sgd::largest_change(double gradient_norm, double learning_rate, double largest) const {
   const double pull = (gradient_norm + options_.weight_decay * largest) / (1 - options_.momentum);
   return learning_rate * (velocity_bound_ + pull);
+}
+
+void Sgd::reset() {
+  if (velocity_.defined()) velocity_.assign(Tensor::zeros(velocity_.shape(), DType::f64));
 }
 
 void Sgd::state_changed() { velocity_bound_ = velocity_.defined() ? largest_size(velocity_) : 0; }

@@ -45,6 +45,8 @@ class Optimizer {
     (void)gradient_norm, (void)learning_rate, (void)largest;
     return std::numeric_limits<double>::infinity();
   }
+  /// Forgets all steps: the state is that of a fresh optimiser.
+  virtual void reset() = 0;
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
 
@@ -70,6 +72,7 @@ class Adam final : public Optimizer {
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void reset() override;
   void state_changed() override;
 
  private:
@@ -99,6 +102,7 @@ class Sgd final : public Optimizer {
   void register_state(StateRegistry& registry, const std::string& prefix,
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
+  void reset() override;
   void state_changed() override;
 
  private:

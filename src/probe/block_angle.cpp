@@ -60,7 +60,7 @@ std::vector<std::int64_t> BlockAngle::steps(std::int64_t total) const {
   return moments(options_.every, total);
 }
 
-void BlockAngle::register_state(StateRegistry& state, const std::string& prefix) {
+void BlockAngle::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
   state.add(prefix + "/means", StateKind::replicated, means_);
 }
 

@@ -86,7 +86,7 @@ std::vector<std::int64_t> BlockGradient::steps(std::int64_t total) const {
   return moments(options_.every, total);
 }
 
-void BlockGradient::register_state(StateRegistry& state, const std::string& prefix) {
+void BlockGradient::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
   state.add(prefix + "/variation", StateKind::replicated, variation_);
 }
 
@@ -94,13 +94,18 @@ void BlockGradient::measure(const ProbeRun& run, std::int64_t done) {
   const Network& network = run.setup.network;
   const std::vector<int> blocks = learning_blocks(options_.blocks, network);
   const std::vector<double> gradient = mean_gradient(run, split_of(options_.on), options_.examples);
+  const ParameterSet parts = network.initial_parameters(0);  // phases freeze others
   std::vector<double> norms;
   for (const int b : blocks) {
     double square = 0;
-    for (const ParameterInfo& part : run.parameters.parts()) {
+    for (const ParameterInfo& part : parts.parts()) {
       if (!belongs(part, network.block(b))) continue;
-      for (std::int64_t i = part.offset; i < part.offset + part.shape.count(); ++i)
-        square += gradient[static_cast<std::size_t>(i)] * gradient[static_cast<std::size_t>(i)];
+      const Tensor mask = run.parameters.part(part.name).mask;
+      const std::vector<double> kept = mask.defined() ? mask.to_vector() : std::vector<double>();
+      for (std::size_t i = 0; i < static_cast<std::size_t>(part.shape.count()); ++i) {
+        const double g = gradient[static_cast<std::size_t>(part.offset) + i];
+        if (kept.empty() || kept[i] != 0) square += g * g;
+      }
     }
     norms.push_back(std::sqrt(square));
   }

@@ -6,8 +6,9 @@
 namespace rankine {
 
 /// Table `gradient_norm` by step and block: `norm` of the gradient of the mean loss, over the first examples
-/// of a split, with respect to the block's trainable numbers. Metrics: its coefficient of variation over the
-/// blocks at the first and at the last measurement. Blocks are those that have trainable numbers.
+/// of a split, with respect to the block's trainable numbers, those that a mask holds at zero left out.
+/// Metrics: its coefficient of variation over the blocks at the first and at the last measurement. Blocks are
+/// those that have trainable numbers.
 class BlockGradient final : public StepProbe {
  public:
   struct Options {
@@ -23,7 +24,7 @@ class BlockGradient final : public StepProbe {
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
   std::vector<std::int64_t> steps(std::int64_t total) const override;
-  void register_state(StateRegistry& state, const std::string& prefix) override;
+  void begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) override;
   void measure(const ProbeRun& run, std::int64_t done) override;
 
  private:

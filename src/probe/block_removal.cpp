@@ -36,7 +36,7 @@ std::vector<std::int64_t> BlockRemoval::steps(std::int64_t total) const {
   return moments(options_.every, total);
 }
 
-void BlockRemoval::register_state(StateRegistry& state, const std::string& prefix) {
+void BlockRemoval::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
   state.add(prefix + "/means", StateKind::replicated, means_);
 }
 

@@ -23,7 +23,7 @@ class BlockRemoval final : public StepProbe {
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
   std::vector<std::int64_t> steps(std::int64_t total) const override;
-  void register_state(StateRegistry& state, const std::string& prefix) override;
+  void begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) override;
   void measure(const ProbeRun& run, std::int64_t done) override;
 
  private:

@@ -12,16 +12,6 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-std::vector<double> trainable(const ParameterSet& parameters) {
-  std::vector<double> out;
-  for (const ParameterInfo& part : parameters.parts()) {
-    if (part.frozen) continue;
-    const std::vector<double> values = parameters.view(part).to_vector();
-    out.insert(out.end(), values.begin(), values.end());
-  }
-  return out;
-}
-
 }  // namespace
 
 double line_r2(std::span<const double> x, std::span<const double> y) {
@@ -68,25 +58,34 @@ std::vector<double> Distance::measured() const {
   return {last(euclidean_), last(angle_), line_r2(log_step, y), line_r2(sqrt_step, y)};
 }
 
-std::vector<std::int64_t> Distance::steps(std::int64_t total) const { return moments(options_.every, total); }
+std::vector<std::int64_t> Distance::steps(std::int64_t total) const {
+  std::vector<std::int64_t> out = moments(options_.every, total);
+  if (out.front() > 0) out.insert(out.begin(), 0);  // notes where the way begins
+  return out;
+}
 
-void Distance::register_state(StateRegistry& state, const std::string& prefix) {
+void Distance::begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) {
+  start_ = run.parameters.flat().clone();
+  for (const ParameterInfo& part : run.setup.network.initial_parameters(0).parts())
+    if (!part.frozen) parts_.push_back(part);
+  state.add(prefix + "/start", StateKind::replicated, start_);
   state.add(prefix + "/step", StateKind::replicated, steps_);
   state.add(prefix + "/euclidean", StateKind::replicated, euclidean_);
   state.add(prefix + "/angle", StateKind::replicated, angle_);
 }
 
-void Distance::begin(const ProbeRun& run) { start_ = trainable(run.parameters); }
-
 void Distance::measure(const ProbeRun& run, std::int64_t done) {
-  const std::vector<double> now = trainable(run.parameters);
+  if (done == 0) start_.assign(run.parameters.flat());
+  const std::vector<double> now = run.parameters.flat().to_vector(), start = start_.to_vector();
   double apart = 0, own = 0, other = 0, both = 0;
-  for (std::size_t i = 0; i < now.size(); ++i) {
-    apart += (now[i] - start_[i]) * (now[i] - start_[i]);
-    own += now[i] * now[i];
-    other += start_[i] * start_[i];
-    both += now[i] * start_[i];
-  }
+  for (const ParameterInfo& part : parts_)
+    for (std::int64_t k = part.offset; k < part.offset + part.shape.count(); ++k) {
+      const auto i = static_cast<std::size_t>(k);
+      apart += (now[i] - start[i]) * (now[i] - start[i]);
+      own += now[i] * now[i];
+      other += start[i] * start[i];
+      both += now[i] * start[i];
+    }
   steps_.push_back(done);
   euclidean_.push_back(std::sqrt(apart));
   angle_.push_back(apart == 0 ? 0 : std::acos(std::clamp(both / std::sqrt(own * other), -1.0, 1.0)));

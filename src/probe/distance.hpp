@@ -23,13 +23,13 @@ class Distance final : public StepProbe {
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
   std::vector<std::int64_t> steps(std::int64_t total) const override;
-  void register_state(StateRegistry& state, const std::string& prefix) override;
-  void begin(const ProbeRun& run) override;
+  void begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) override;
   void measure(const ProbeRun& run, std::int64_t done) override;
 
  private:
   Options options_;
-  std::vector<double> start_;  // trainable numbers
+  Tensor start_;                      // all parameters
+  std::vector<ParameterInfo> parts_;  // that training changes
   std::vector<std::int64_t> steps_;
   std::vector<double> euclidean_, angle_;
 };

@@ -49,7 +49,7 @@ std::vector<double> tangent_kernel(const ProbeRun& run, const Examples& examples
 
   const std::int64_t n = examples.inputs.extent(1), width = outputs.count() / n;
   std::vector<ParameterInfo> others;
-  for (const ParameterInfo& part : run.parameters.parts())
+  for (const ParameterInfo& part : network.initial_parameters(0).parts())
     if (!part.frozen && !dense.contains(part.name.substr(0, part.name.find('.')))) others.push_back(part);
   std::vector<Tensor> inner, of_inputs;
   for (const auto& [name, uses] : dense) {
@@ -115,7 +115,7 @@ std::vector<std::int64_t> NeuralTangentKernel::steps(std::int64_t total) const {
   return moments(options_.every, total);
 }
 
-void NeuralTangentKernel::register_state(StateRegistry& state, const std::string& prefix) {
+void NeuralTangentKernel::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
   state.add(prefix + "/first", StateKind::replicated, first_);
   state.add(prefix + "/drift", StateKind::replicated, drift_);
   state.add(prefix + "/smallest", StateKind::replicated, smallest_);

@@ -52,11 +52,10 @@ class StepProbe : public Probe {
  public:
   /// The numbers of steps after which it measures, of `total`, in ascending order.
   virtual std::vector<std::int64_t> steps(std::int64_t total) const = 0;
-  /// Registers, below `prefix`, what measured() needs of earlier measurements.
-  virtual void register_state(StateRegistry& state, const std::string& prefix) = 0;
-  /// Before the first step, with the parameters that training starts from, on a restart as well.
-  virtual void begin(const ProbeRun& run) { static_cast<void>(run); }
-  /// After `done` steps. Collective; the same bits on any number of ranks.
+  /// Before training: registers, below `prefix`, what it keeps of measurements.
+  virtual void begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) = 0;
+  /// After `done` steps; `done` = 0 is after the parameters were loaded from elsewhere or pruned, if they
+  /// are. Collective; the same bits on any number of ranks.
   virtual void measure(const ProbeRun& run, std::int64_t done) = 0;
 };
 

@@ -60,11 +60,8 @@ std::vector<double> ProbeList::measured() const {
 
 void ProbeList::begin(const ProbeRun& run, StateRegistry& state) {
   run_ = &run;
-  for (const Entry& entry : entries_) {
-    if (entry.of_steps == nullptr) continue;
-    entry.of_steps->register_state(state, "probe/" + entry.name);
-    entry.of_steps->begin(run);
-  }
+  for (const Entry& entry : entries_)
+    if (entry.of_steps != nullptr) entry.of_steps->begin(run, state, "probe/" + entry.name);
 }
 
 std::vector<std::int64_t> ProbeList::steps(std::int64_t total) const {

@@ -576,6 +576,13 @@ bool Checkpointer::was_done(const Job& job) const {
   return known;
 }
 
+StateSnapshot Checkpointer::final_state(const Job& job) {
+  StateSnapshot state;
+  world_.on_root([&] { state = state_of(read_checkpoint(finished_.at(job).path)); });
+  broadcast(world_, state);
+  return state;
+}
+
 void Checkpointer::hand_over(const Job& job, int group) {
   world_.broadcast(any_good_);
   std::string path;

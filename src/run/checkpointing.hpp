@@ -174,6 +174,8 @@ class Checkpointer {
   /// If this variant and seed is done, before or by any group: restores its results and returns its metrics.
   std::optional<std::map<std::string, double>> finished(const std::string& variant, std::int64_t seed,
                                                         RunWriter& results);
+  /// The state at the end of a run that was done before; collective, on all ranks the same.
+  StateSnapshot final_state(const Job& job);
   /// Whether it was done before.
   bool was_done(const Job& job) const;
   /// Gives `job`, if it was running, to the group that will do it.

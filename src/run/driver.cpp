@@ -26,6 +26,18 @@ std::string count_of(std::size_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
+/// Whether a snapshot of the one layout fills the other: its parameters, and masks of those that have any.
+bool fits(const std::vector<std::pair<std::string, Shape>>& from,
+          const std::vector<std::pair<std::string, Shape>>& to) {
+  const auto has = [](const auto& all, const auto& entry) {
+    return std::find(all.begin(), all.end(), entry) != all.end();
+  };
+  return std::all_of(from.begin(), from.end(), [&](const auto& entry) { return has(to, entry); }) &&
+         std::all_of(to.begin(), to.end(), [&](const auto& entry) {
+           return entry.first.starts_with("masks/") || has(from, entry);
+         });
+}
+
 }  // namespace
 
 std::vector<int> deal(std::span<const double> seconds, int groups) {
@@ -67,6 +79,7 @@ DeckRun::DeckRun(const Communicator& communicator, const ExperimentRegistry& tab
       deck_(std::move(deck)),
       groups_(communicator, wanted_groups()) {
   make_parts(table);
+  connect_parts();
   parse_expectations();
 }
 
@@ -108,12 +121,108 @@ void DeckRun::make_parts(const ExperimentRegistry& table) {
       parts_.push_back(std::move(part));
     }
   });
-  // Dealt out one by one, so that the long variants do not all fall to one task.
-  int turn = 0;
+}
+
+void DeckRun::connect_parts() {
+  const std::vector<std::string>& all = deck_.all_variants();
+  const auto place = [&](const std::string& name) { return std::find(all.begin(), all.end(), name); };
+  const auto part_of = [&](const std::string& name) {
+    return std::find_if(parts_.begin(), parts_.end(), [&](const Part& p) { return p.variant == name; });
+  };
+  int trees = 0;
   for (Part& part : parts_) {
-    for (const std::int64_t seed : seeds) {
-      if (request_.tasks == 0 || turn++ % request_.tasks == request_.task - 1) jobs_.push_back({&part, seed});
+    part.tree = trees++;
+    for (const SnapshotReference& named : deck_.snapshots(part.variant)) {
+      const std::string begin =
+          fmt::format("{}: '{}': {}@{}", named.where, named.key, named.variant, named.name);
+      if (place(named.variant) == all.end()) {
+        throw InputError(fmt::format("{}: there is no variant '{}'; the variants are {}", begin,
+                                     named.variant, join(all)));
+      }
+      if (place(named.variant) >= place(part.variant)) {
+        throw InputError(fmt::format(
+            "{}: variant '{}' can only start from one that stands above it in the deck; move '{}' up", begin,
+            part.variant, named.variant));
+      }
+      const auto parent = part_of(named.variant);
+      if (parent == parts_.end()) {
+        throw InputError(fmt::format("{}: --only leaves out '{}', which '{}' starts from; add --only {}",
+                                     begin, named.variant, part.variant, named.variant));
+      }
+      const std::vector<std::string> names = parent->experiment->snapshots();
+      if (std::find(names.begin(), names.end(), named.name) == names.end()) {
+        throw InputError(fmt::format("{}: variant '{}' leaves no such snapshot; it leaves: {}", begin,
+                                     named.variant, names.empty() ? "none" : join(names)));
+      }
+      if (!fits(parent->experiment->snapshot_layout(), part.experiment->snapshot_layout())) {
+        throw InputError(fmt::format(
+            "{}: a snapshot of '{}' does not fit '{}': names or shapes of parameters differ, or it "
+            "has masks of parameters that `sparsity` does not name here; give both the same model, "
+            "and sparsity over the same parameters",
+            begin, named.variant, part.variant));
+      }
+      part.parents.push_back(named.variant);
+      const int from = parent->tree, to = part.tree;
+      for (Part& other : parts_)
+        if (other.tree == to) other.tree = from;
     }
+  }
+  // Dealt out one by one, so that the long variants do not all fall to one task.
+  std::map<std::pair<int, std::int64_t>, int> units;
+  for (Part& part : parts_) {
+    for (const int seed : deck_.run().seeds) {
+      const int unit =
+          units.emplace(std::pair(part.tree, seed), static_cast<int>(units.size())).first->second;
+      if (request_.tasks == 0 || unit % request_.tasks == request_.task - 1)
+        jobs_.push_back({&part, seed, unit});
+    }
+  }
+  if (jobs_.empty()) {
+    throw InputError(
+        fmt::format("--task {}/{}: {} has {} that do not depend on each other; allowed: at most as "
+                    "many tasks",
+                    request_.task, request_.tasks, deck_.file(), count_of(units.size(), "run")));
+  }
+}
+
+std::vector<int> DeckRun::deal_jobs(std::span<const double> seconds) const {
+  int units = 0;
+  for (const Job& job : jobs_) units = std::max(units, job.unit + 1);
+  std::vector<double> lengths(static_cast<std::size_t>(units), -1.0);
+  for (std::size_t i = 0; i < jobs_.size(); ++i) {
+    if (seconds[i] < 0) continue;
+    double& length = lengths[static_cast<std::size_t>(jobs_[i].unit)];
+    length = std::max(length, 0.0) + seconds[i];
+  }
+  const std::vector<int> owner = deal(lengths, groups_.count());
+  std::vector<int> out;
+  for (std::size_t i = 0; i < jobs_.size(); ++i)
+    out.push_back(seconds[i] < 0 ? -1 : owner[static_cast<std::size_t>(jobs_[i].unit)]);
+  return out;
+}
+
+bool DeckRun::needed(const Job& job) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+    return std::find(part.parents.begin(), part.parents.end(), job.part->variant) != part.parents.end();
+  });
+}
+
+void DeckRun::take_snapshots(Checkpointer& checkpointer) {
+  for (const Job& job : jobs_) {
+    if (!needed(job) || !checkpointer.was_done({job.part->variant, job.seed})) continue;
+    for (auto& [name, snapshot] : snapshots_in(checkpointer.final_state({job.part->variant, job.seed})))
+      snapshots_.keep({job.part->variant, job.seed}, name, std::move(snapshot));
+  }
+}
+
+void DeckRun::forget_snapshots(const Job& job) {
+  if (!needed(job)) snapshots_.forget({job.part->variant, job.seed});
+  for (const std::string& parent : job.part->parents) {
+    const bool later = std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+      return &part > job.part &&
+             std::find(part.parents.begin(), part.parents.end(), parent) != part.parents.end();
+    });
+    if (!later) snapshots_.forget({parent, job.seed});
   }
 }
 
@@ -153,7 +262,7 @@ std::string DeckRun::dry_run_text() const {
       file_bytes += job.part == &part ? static_cast<double>(estimate.file_bytes) : 0;
   }
   const std::vector<double> lengths = estimated_seconds();
-  const std::vector<int> owner = deal(lengths, groups_.count());
+  const std::vector<int> owner = deal_jobs(lengths);
   std::vector<double> load(static_cast<std::size_t>(groups_.count()));
   for (std::size_t i = 0; i < owner.size(); ++i) load[static_cast<std::size_t>(owner[i])] += lengths[i];
   const double seconds = *std::max_element(load.begin(), load.end());
@@ -359,6 +468,7 @@ bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Che
   const auto was_done = [](const Job& job) {
     return fmt::format("{} seed {}: was done before", job.part->variant, job.seed);
   };
+  take_snapshots(checkpointer);
   if (groups_.count() == 1) {
     try {
       for (const Job& job : jobs_) {
@@ -384,7 +494,7 @@ bool DeckRun::run_jobs(const Invocation& invocation, ResultsWriter& results, Che
     log.line(was_done(jobs_[i]));
   }
   communicator_.broadcast(std::span(seconds));
-  const std::vector<int> owner = deal(seconds, groups_.count());
+  const std::vector<int> owner = deal_jobs(seconds);
   for (std::size_t i = 0; i < jobs_.size(); ++i) {
     if (owner[i] >= 0) checkpointer.hand_over({jobs_[i].part->variant, jobs_[i].seed}, owner[i]);
   }
@@ -460,8 +570,16 @@ void DeckRun::run_one(const Job& job, bool profiled, ResultsWriter& results, Che
     }
     return std::string();
   };
-  RunContext context{groups_.group(), part.variant, seed,    writer,        log,
-                     checkpoint,      deck_,        output_, expectation_on};
+  RunContext context{groups_.group(),
+                     part.variant,
+                     seed,
+                     writer,
+                     log,
+                     checkpoint,
+                     deck_,
+                     output_,
+                     expectation_on,
+                     needed(job) || !part.parents.empty() ? &snapshots_ : nullptr};
   std::optional<Profile> profile;
   MachineLimits limits;
   if (profiled) {
@@ -506,6 +624,7 @@ void DeckRun::run_one(const Job& job, bool profiled, ResultsWriter& results, Che
   for (const MetricInfo& info : part.metrics) values[info.name] = part.values[info.name].back();
   checkpointer.done(checkpoint, values, &job != &jobs_.back() || groups_.count() > 1);
   results.forget(part.variant, seed);
+  forget_snapshots(job);
   log.line(fmt::format("{} seed {}: done in {}", part.variant, seed, duration_text(seconds)));
 }
 

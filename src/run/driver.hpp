@@ -68,12 +68,15 @@ class DeckRun {
  private:
   struct Part : VariantMetrics {
     std::unique_ptr<Experiment> experiment;
+    std::vector<std::string> parents;  ///< variants whose snapshots it starts from
+    int tree = 0;                      ///< variants that depend on each other have the same number
   };
 
   /// One variant and seed.
   struct Job {
     Part* part;
     std::int64_t seed;
+    int unit;  ///< jobs of one unit depend on each other: one group does all of them, in the deck's order
   };
 
   /// Everything that a run reads and writes, but for checkpoints.
@@ -90,7 +93,11 @@ class DeckRun {
   std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
   int wanted_groups() const;
   void make_parts(const ExperimentRegistry& table);
+  /// Checks the snapshots that variants name, and finds out who depends on whom.
+  void connect_parts();
   std::vector<double> estimated_seconds() const;
+  /// The group that does each job (-1: none); jobs of negative length are left out.
+  std::vector<int> deal_jobs(std::span<const double> seconds) const;
   void parse_expectations();
   /// False where a signal or the wall time stopped it.
   bool run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer, Log& log,
@@ -101,6 +108,11 @@ class DeckRun {
   void rescue(Checkpointer& checkpointer, const std::vector<std::pair<std::string, std::string>>& provenance,
               Log& log) const;
   void run_one(const Job& job, bool profiled, ResultsWriter& results, Checkpointer& checkpointer, Log& log);
+  /// Takes up the snapshots of what was done before and is needed by what is not. Collective.
+  void take_snapshots(Checkpointer& checkpointer);
+  bool needed(const Job& job) const;
+  /// After `job`: forgets the snapshots that no later job needs.
+  void forget_snapshots(const Job& job);
   /// The variants that this task has.
   std::vector<const VariantMetrics*> measured() const;
   bool check_expectations(ResultsWriter& results, Log& log) const;
@@ -113,6 +125,7 @@ class DeckRun {
   std::vector<Job> jobs_;  // in the deck's order; the share of this task, if it is one of several
   std::vector<Expectation> expectations_;
   std::string output_;  // results file of this run
+  SnapshotStore snapshots_;
 };
 
 }  // namespace rankine

@@ -15,6 +15,7 @@
 #include "src/deck/registry.hpp"
 #include "src/io/results.hpp"
 #include "src/run/checkpointing.hpp"
+#include "src/run/snapshots.hpp"
 
 namespace rankine {
 
@@ -51,6 +52,9 @@ struct RunContext {
   std::function<std::string(const std::string& metric)> expectation_on = [](const std::string&) {
     return std::string();
   };
+  /// Where the run leaves its snapshots, and finds those of the variants that it names. Null: no other
+  /// variant names one.
+  SnapshotStore* snapshots = nullptr;
 };
 
 /// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the
@@ -65,6 +69,10 @@ class Experiment {
   /// All metrics that run() returns, in the order of the table.
   virtual std::vector<MetricInfo> metrics() const = 0;
   virtual RunEstimate estimate() const = 0;
+  /// Names of the snapshots of parameters that a run leaves in RunContext::snapshots.
+  virtual std::vector<std::string> snapshots() const { return {}; }
+  /// What these are of: names, types and shapes of parameters ("weights/...") and masks ("masks/...").
+  virtual std::vector<std::pair<std::string, Shape>> snapshot_layout() const { return {}; }
 
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
   /// What depends on the deck alone is computed before the work; where that fails and an expectation reads

@@ -50,6 +50,7 @@ ParameterSet ParameterSet::range(std::size_t first, std::size_t last) const {
 }
 
 void ParameterSet::project() const {
+  const CostAccount no_cost;  // every rank does all of it
   for (const ParameterInfo& info : parts_) {
     if (info.mask.defined()) view(info).assign(mul(view(info), info.mask));
     if (info.projection) info.projection(view(info));

@@ -24,7 +24,7 @@ FLOORS = [
     {"tensor"},
     {"io", "nn", "optim", "pde"},
     {"data"},
-    {"experts", "rules"},
+    {"experts", "rules", "sparse"},
     {"run"},
     {"probe", "train"},
     {"experiments"},

@@ -191,7 +191,8 @@ TEST(BlockRemoval, IsTheLossOfTheNetworkWithoutTheBlock) {
 TEST(Distance, FollowsTheWeights) {
   ProbeProblem p(perceptron);
   Distance probe({.fit_from = 1});
-  probe.begin(p.run);
+  StateRegistry state;
+  probe.begin(p.run, state, "distance");
   const Tensor start = p.parameters.flat().clone();
   const auto count = static_cast<double>(p.parameters.count());
   for (const std::int64_t step : {0, 1, 10, 100}) {

@@ -1,0 +1,37 @@
+// Snapshots of parameters that runs leave for other variants of the same seed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "src/tensor/state_registry.hpp"
+
+namespace rankine {
+
+/// On every rank, whole: parameters are replicated.
+class SnapshotStore {
+ public:
+  using Job = std::pair<std::string, std::int64_t>;  ///< variant and seed
+
+  void keep(const Job& job, const std::string& name, StateSnapshot snapshot) {
+    kept_[job][name] = std::move(snapshot);
+  }
+  /// A missing one is a defect: the driver checks names before work starts.
+  const StateSnapshot& get(const Job& job, const std::string& name) const;
+  bool has(const Job& job) const { return kept_.contains(job); }
+  void forget(const Job& job) { kept_.erase(job); }
+
+ private:
+  std::map<Job, std::map<std::string, StateSnapshot>> kept_;
+};
+
+/// The snapshot that a run always leaves: its parameters after the last step.
+inline constexpr const char* final_snapshot = "end";
+
+/// All snapshots in the state of a run that is done: "snapshots/<name>/<entry>", and the final one from
+/// "weights/..." and "masks/...".
+std::map<std::string, StateSnapshot> snapshots_in(const StateSnapshot& state);
+
+}  // namespace rankine

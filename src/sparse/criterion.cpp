@@ -1,0 +1,42 @@
+#include "src/sparse/criterion.hpp"
+
+#include <cmath>
+
+#include "src/core/random.hpp"
+
+namespace rankine {
+
+std::vector<double> Magnitude::scores(const ScoredPart& part) const {
+  std::vector<double> out;
+  out.reserve(part.weights.size());
+  for (const double w : part.weights) out.push_back(std::abs(w));
+  return out;
+}
+
+std::vector<double> RandomScore::scores(const ScoredPart& part) const {
+  const RandomStream stream(part.seed, "sparsity/" + part.name);
+  std::vector<double> out(part.weights.size());
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = stream.uniform(part.event, 0, static_cast<std::int64_t>(i));
+  return out;
+}
+
+std::vector<double> Snip::scores(const ScoredPart& part) const {
+  std::vector<double> out;
+  out.reserve(part.weights.size());
+  for (std::size_t i = 0; i < part.weights.size(); ++i)
+    out.push_back(std::abs(part.weights[i] * part.gradient[i]));
+  return out;
+}
+
+const Registry<Criterion>& criteria() {
+  static const Registry<Criterion> table(
+      "criterion", {
+                       entry<Magnitude>("magnitude", "the weight's size"),
+                       entry<RandomScore>("random", "random numbers"),
+                       entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
+                   });
+  return table;
+}
+
+}  // namespace rankine

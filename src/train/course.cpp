@@ -1,0 +1,129 @@
+#include "src/train/course.hpp"
+
+#include <fmt/format.h>
+
+#include "src/core/pattern.hpp"
+#include "src/core/random.hpp"
+
+namespace rankine {
+
+Course::Course(Setup setup) : s_(std::move(setup)), seed_(static_cast<std::uint64_t>(s_.context.seed)) {
+  if (s_.sparsifier != nullptr) s_.sparsifier->attach(s_.parameters);
+  for (const ParameterInfo& part : s_.parameters.parts()) frozen_.push_back(part.frozen);
+}
+
+Course::Snapshot Course::take_snapshot() const {
+  Snapshot out{s_.parameters.clone(), {}};
+  for (const ParameterInfo& part : s_.parameters.parts())
+    if (part.mask.defined()) out.masks.emplace(part.name, part.mask.clone());
+  return out;
+}
+
+std::vector<std::pair<std::string, Tensor>> Course::entries(const Snapshot& snapshot) {
+  std::vector<std::pair<std::string, Tensor>> out;
+  for (const ParameterInfo& part : snapshot.parameters.parts())
+    out.emplace_back("weights/" + part.name, snapshot.parameters.view(part));
+  for (const auto& [name, mask] : snapshot.masks) out.emplace_back("masks/" + name, mask);
+  return out;
+}
+
+void Course::load(const std::string& name, bool masks) {
+  StateSnapshot own;
+  const std::size_t at = name.find('@');
+  if (at == std::string::npos)
+    for (const auto& [entry, tensor] : entries(snapshots_.at(name))) own.emplace(entry, value_of(tensor));
+  const StateSnapshot& from =
+      at == std::string::npos
+          ? own
+          : s_.context.snapshots->get({name.substr(0, at), s_.context.seed}, name.substr(at + 1));
+  for (const ParameterInfo& part : s_.parameters.parts()) {
+    s_.parameters.view(part).assign_bytes(from.at("weights/" + part.name).bytes);
+    const auto mask = from.find("masks/" + part.name);
+    if (masks && mask != from.end()) part.mask.assign_bytes(mask->second.bytes);
+  }
+  s_.parameters.project();
+}
+
+Sparsifier::Event Course::pruning() { return {.seed = seed_, .number = pruned_++, .gradient = s_.gradient}; }
+
+void Course::begin_phase(const Phase& phase) {
+  // Pruning judges the weights as the phase before has left them.
+  if (phase.sparsify) {
+    if (phase.sparsify->permute) s_.sparsifier->permute(s_.parameters, pruning());
+    if (phase.sparsify->density) s_.sparsifier->prune(s_.parameters, *phase.sparsify->density, pruning());
+    if (phase.sparsify->rate) s_.sparsifier->prune_rate(s_.parameters, *phase.sparsify->rate, pruning());
+  }
+  if (!phase.options.weights.empty()) load(phase.options.weights, false);
+  if (phase.options.reinitialise) {
+    const RandomStream stream(seed_, "reinitialise");
+    const auto fresh = static_cast<std::uint64_t>(stream.integer(std::int64_t{1} << 62, 0, 0, drawn_++));
+    s_.parameters.flat().assign(s_.initial(fresh).flat());
+    s_.parameters.project();
+  }
+  if (phase.options.reset_optimizer) s_.optimizer.reset();
+}
+
+void Course::plan(TrainingLoop& loop) {
+  StateRegistry& state = s_.context.checkpoint.state();
+  constexpr StateKind replicated = StateKind::replicated;
+  for (const ParameterInfo& part : s_.parameters.parts())
+    if (part.mask.defined()) state.add("masks/" + part.name, replicated, part.mask);
+  state.add("metrics/pruned", replicated, pruned_);
+  state.add("metrics/drawn", replicated, drawn_);
+  if (!s_.start.empty()) loop.at(0, [this] { load(s_.start, true); });
+  if (s_.sparsifier != nullptr)
+    for (const auto& [step, density] : s_.sparsifier->events())
+      loop.at(step, [this, density = density] { s_.sparsifier->prune(s_.parameters, density, pruning()); });
+  for (const Phase& phase : s_.phases.all()) {
+    if (s_.phases.given()) loop.at(phase.begin, [this, &phase] { begin_phase(phase); });
+    for (const auto& [name, step] : phase.saves) {
+      const auto kept = entries(snapshots_.emplace(name, take_snapshot()).first->second);
+      for (const auto& [entry, tensor] : kept)
+        state.add("snapshots/" + name + "/" + entry, replicated, tensor);
+      loop.at(step, [this, kept] {
+        const auto now = entries(take_snapshot());
+        for (std::size_t i = 0; i < kept.size(); ++i) kept[i].second.assign(now[i].second);
+      });
+    }
+  }
+}
+
+const Phase& Course::turn_to(std::int64_t step) {
+  const Phase& phase = s_.phases.at(step);
+  if (phase_ == &phase) return phase;
+  phase_ = &phase;
+  for (std::size_t p = 0; p < frozen_.size(); ++p) {
+    ParameterInfo& part = s_.parameters.parts()[p];
+    part.frozen = frozen_[p] || matches_any(phase.options.freeze, part.name);
+  }
+  return phase;
+}
+
+void Course::leave_snapshots() const {
+  if (s_.context.snapshots == nullptr) return;
+  const auto leave = [&](const std::string& name, const Snapshot& snapshot) {
+    StateSnapshot out;
+    for (const auto& [entry, tensor] : entries(snapshot)) out.emplace(entry, value_of(tensor));
+    s_.context.snapshots->keep({s_.context.variant, s_.context.seed}, name, std::move(out));
+  };
+  for (const auto& [name, snapshot] : snapshots_) leave(name, snapshot);
+  leave(final_snapshot, take_snapshot());
+}
+
+void check_course(const DeckNode& variant, const Phases& phases, const Sparsifier* sparsifier) {
+  for (const Phase& phase : phases.all())
+    if (phase.sparsify && sparsifier == nullptr)
+      variant.child("train").error_at("phases",
+                                      "a phase has `sparsify`, but the variant has no `sparsity` that says "
+                                      "which weights; give sparsity: {criterion: magnitude}");
+  if (sparsifier == nullptr || sparsifier->events().empty()) return;
+  const std::int64_t last = sparsifier->events().back().first;
+  if (last > phases.steps())
+    variant.child("sparsity")
+        .error_at("schedule",
+                  fmt::format("schedule: prunes before step {}, but training has {} steps; choose an "
+                              "earlier step",
+                              last, phases.steps()));
+}
+
+}  // namespace rankine

@@ -1,0 +1,118 @@
+"""Phases, snapshots and pruning of deck.yaml: what the results must say of each other; the same bits on 1, 2 and 4 ranks, in
+concurrent groups, in tasks that are merged, and after a stop at any step; one message for each mistake.
+
+usage: check_phases.py RANKINE DECK MPIEXEC ... RANKS ...
+"""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import h5py
+import numpy as np
+
+
+def main() -> int:
+    rankine, deck, *launcher = sys.argv[1:]
+    failures = []
+
+    def run(ranks, *arguments):
+        words = [str(ranks) if word == "RANKS" else word for word in launcher]
+        return subprocess.run([*words, rankine, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def expect(what, condition, output=""):
+        if not condition:
+            failures.append(f"{what}\n{output}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        straight = run(2, "run", deck, "--output", "straight.h5")
+        expect("the deck runs", straight.returncode == 0, straight.stdout)
+        if failures:
+            print(failures[0])
+            return 1
+        with h5py.File("straight.h5") as file:
+            def weights(variant, name):
+                return file[f"runs/{variant}/seed_0/weights/{name}"][()]
+
+            def density(variant):
+                return float(file[f"runs/{variant}/seed_0/summary/density"][()])
+
+            def losses(variant):
+                return file[f"runs/{variant}/seed_0/steps/loss"][()]
+
+            part = "block1.weight"
+            expect("a ticket's density is 1/8", abs(density("ticket") - 1 / 8) < 2e-3)
+            zero = weights("ticket", part) == 0
+            expect("a ticket's weights are zero where they were removed", abs(zero.mean() - 7 / 8) < 2e-3)
+            expect("a fresh start keeps the mask", np.array_equal(weights("fresh", part) == 0, zero))
+            expect("a shuffled mask is another of the same size",
+                   density("shuffled") == density("ticket") and not np.array_equal(weights("shuffled", part) == 0, zero))
+            expect("round 2 has density 1/4", abs(density("rewound") - 1 / 4) < 2e-3)
+            expect("a run without steps is judged as the snapshot is",
+                   abs(density("judged") - 1 / 2) < 2e-3 and "steps" not in file["runs/judged/seed_0"])
+            expect("the dense run again from its first weights gives its bits",
+                   np.array_equal(losses("as_dense"), losses("dense"))
+                   and np.array_equal(weights("as_dense", part), weights("dense", part)))
+            expect("the first loss of a ticket is another than the dense one's", losses("ticket")[0] != losses("dense")[0])
+            expect("the head is left dense", (weights("ticket", "block3.weight") != 0).all())
+            expect("gradual pruning ends at its density", abs(density("gradual") - 0.2) < 2e-3)
+            expect("pruning before the first step", abs(density("snip") - 0.3) < 2e-3)
+            expect("the dense run is dense", density("dense") == 1)
+
+        def same(name):
+            compared = run(1, "compare", "straight.h5", name)
+            expect(f"{name} has the same bits", compared.returncode == 0, compared.stdout)
+
+        for ranks in (1, 4):
+            done = run(ranks, "run", deck, "--output", f"ranks_{ranks}.h5")
+            expect(f"{ranks} ranks", done.returncode == 0, done.stdout)
+            same(f"ranks_{ranks}.h5")
+        done = run(2, "run", deck, "--output", "groups.h5", "--set", "run.concurrent=2")
+        expect("concurrent groups", done.returncode == 0, done.stdout)
+        same("groups.h5")
+        for task in (1, 2):
+            done = run(1, "run", deck, "--output", "tasks.h5", "--task", f"{task}/2")
+            expect(f"task {task}", done.returncode == 0, done.stdout)
+        merged = run(1, "compare", "--merge", "--output", "merged.h5", "tasks.task_1_of_2.h5", "tasks.task_2_of_2.h5")
+        expect("tasks are merged", merged.returncode == 0, merged.stdout)
+        same("merged.h5")
+
+        # A stop after so many steps of the whole deck, then the rest.
+        for after in (0.4, 0.8, 1.2):
+            words = ["1" if word == "RANKS" else word for word in launcher]
+            name = f"stopped_{after}.h5"
+            arguments = ["run", deck, "--output", name, "--set", "checkpoint.every_steps=1"]
+            process = subprocess.Popen([*words, rankine, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(after)
+            process.send_signal(signal.SIGTERM)
+            code = process.wait()
+            rest = run(2, *arguments, "--restart", "auto")
+            expect(f"a restart after {after} s (first exit code {code})", rest.returncode == 0, rest.stdout)
+            same(name)
+
+        mistakes = {
+            "variants.ticket.start=densest@end": "there is no variant 'densest'",
+            "variants.dense.start=ticket@end": "move 'ticket' up",
+            "variants.ticket.start=dense@first": "it leaves: initial, early, end",
+            "variants.ticket.start=dense": "VARIANT@SNAPSHOT",
+            "variants.ticket.model.precision=double": "does not fit 'ticket'",
+            "variants.snip.sparsity.schedule.at=9": "rescale is for pruning before the first step",
+            "variants.gradual.sparsity.schedule.to=50": "prunes before step 50, but training has 6 steps",
+            "variants.ticket.train.steps=5": "train.phases say how long training takes",
+            "variants.fresh.train.rule=pipeline": "keeps optimisers of its own",
+        }
+        for assignment, text in mistakes.items():
+            answer = run(1, "check", deck, "--set", assignment)
+            expect(f"{assignment} is refused with '{text}'", answer.returncode == 1 and text in answer.stdout, answer.stdout)
+        alone = run(1, "check", deck, "--only", "ticket")
+        expect("--only without the parent is refused", alone.returncode == 1 and "--only dense" in alone.stdout, alone.stdout)
+    print("\n".join(failures) or "phases, snapshots and pruning are what the deck says")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

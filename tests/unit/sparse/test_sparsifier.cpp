@@ -1,0 +1,196 @@
+#include <cmath>
+#include <numeric>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.hpp"
+#include "src/core/pattern.hpp"
+#include "src/sparse/sparsifier.hpp"
+#include "src/tensor/ops.hpp"
+
+namespace rankine {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// a.weight [4, 5], b.weight [5, 2] and biases, with weights 1, -2, 3, ... in their order.
+ParameterSet small_set() {
+  ParameterSet set(DType::f64);
+  set.add({.name = "a.weight", .shape = {4, 5}});
+  set.add({.name = "a.bias", .shape = {5}});
+  set.add({.name = "b.weight", .shape = {5, 2}});
+  std::vector<double> values(static_cast<std::size_t>(set.count()));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = (i % 2 == 0 ? 1.0 : -1.0) * static_cast<double>(i + 1);
+  set.flat().assign(Tensor::from(values, {set.count()}));
+  return set;
+}
+
+Sparsifier sparsifier(const std::string& text, const ParameterSet& set) {
+  return Sparsifier(parse_deck_text(text, "deck.yaml"), set);
+}
+
+std::vector<double> mask(const ParameterSet& set, const std::string& name) {
+  return set.part(name).mask.to_vector();
+}
+
+double sum(const std::vector<double>& x) { return std::accumulate(x.begin(), x.end(), 0.0); }
+
+TEST(Pattern, StarsStandForAnyText) {
+  EXPECT_TRUE(matches("*.weight", "block0.weight"));
+  EXPECT_TRUE(matches("block*.conv*.weight", "block12.conv2.weight"));
+  EXPECT_TRUE(matches("*", ""));
+  EXPECT_FALSE(matches("*.weight", "block0.weights"));
+  EXPECT_FALSE(matches("block1", "block12"));
+  EXPECT_TRUE(matches("a*b*c", "abbbc"));
+  EXPECT_FALSE(matches("a*b*c", "acb"));
+}
+
+TEST(Sparsifier, MagnitudeKeepsTheLargestOfEachLayer) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{density: 0.3}", set);
+  s.attach(set);
+  s.prune(set, 0.3, {});
+  const std::vector<double> a = mask(set, "a.weight"), b = mask(set, "b.weight");
+  EXPECT_EQ(sum(a), 6);
+  EXPECT_EQ(sum(b), 3);
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_EQ(a[i], i >= 14 ? 1 : 0) << i;
+  // Removed weights are zero, others are what they were; biases stay.
+  EXPECT_EQ(set.view("a.weight").to_vector()[13], 0);
+  EXPECT_EQ(set.view("a.weight").to_vector()[14], 15);
+  EXPECT_THAT(set.view("a.bias").to_vector(), ElementsAre(21, -22, 23, -24, 25));
+  EXPECT_EQ(s.remaining(set), 9);
+  EXPECT_EQ(s.judged(), 30);
+}
+
+TEST(Sparsifier, GlobalScopeComparesLayers) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{scope: global, density: 0.3}", set);
+  s.attach(set);
+  s.prune(set, 0.3, {});
+  EXPECT_EQ(sum(mask(set, "a.weight")), 0);  // all of b's are larger
+  EXPECT_EQ(sum(mask(set, "b.weight")), 9);
+}
+
+TEST(Sparsifier, WhatIsRemovedStaysRemoved) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: random}", set);
+  s.attach(set);
+  s.prune_rate(set, 0.5, {.seed = 3, .number = 0});
+  const std::vector<double> before = mask(set, "a.weight");
+  EXPECT_EQ(sum(before), 10);
+  s.prune_rate(set, 0.2, {.seed = 3, .number = 1});
+  const std::vector<double> after = mask(set, "a.weight");
+  EXPECT_EQ(sum(after), 8);
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_LE(after[i], before[i]);
+}
+
+TEST(Sparsifier, RatesOfLayers) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{rates: [{on: [b*], factor: 0.5}]}", set);
+  s.attach(set);
+  s.prune_rate(set, 0.4, {});
+  EXPECT_EQ(sum(mask(set, "a.weight")), 12);
+  EXPECT_EQ(sum(mask(set, "b.weight")), 8);
+}
+
+TEST(Sparsifier, SnipScoresWeightTimesGradient) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: snip, scope: global, batches: 2}", set);
+  s.attach(set);
+  std::vector<double> slope(static_cast<std::size_t>(set.count()), 0);
+  slope[2] = -100;  // weight 3
+  slope[27] = 5;    // of b, weight -28
+  int asked = 0;
+  s.prune(set, 2.0 / 30, {.gradient = [&](int batches) {
+            asked = batches;
+            return Tensor::from(slope, {set.count()});
+          }});
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(mask(set, "a.weight")[2], 1);
+  EXPECT_EQ(mask(set, "b.weight")[2], 1);
+  EXPECT_EQ(s.remaining(set), 2);
+}
+
+TEST(Sparsifier, PermutedMasksHaveTheSameCounts) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{}", set);
+  s.attach(set);
+  s.prune(set, 0.5, {});
+  const std::vector<double> before = mask(set, "a.weight");
+  s.permute(set, {.seed = 1, .number = 4});
+  const std::vector<double> after = mask(set, "a.weight");
+  EXPECT_EQ(sum(after), sum(before));
+  EXPECT_NE(after, before);
+}
+
+TEST(Sparsifier, RescaleKeepsTheVarianceOfActivations) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{density: 0.25, rescale: true}", set);
+  s.attach(set);
+  s.prune(set, 0.25, {});
+  EXPECT_DOUBLE_EQ(set.view("a.weight").to_vector()[19], -20 / std::sqrt(0.25));
+}
+
+TEST(Sparsifier, DensityOneChangesNothing) {
+  ParameterSet set = small_set();
+  const std::vector<double> before = set.flat().to_vector();
+  const Sparsifier s = sparsifier("{density: 1}", set);
+  s.attach(set);
+  EXPECT_TRUE(s.events().empty());
+  s.prune(set, 1, {});
+  EXPECT_EQ(set.flat().to_vector(), before);
+}
+
+TEST(Sparsifier, CubicSchedule) {
+  const Sparsifier s =
+      sparsifier("{density: 0.1, schedule: {name: cubic, from: 10, to: 25, every: 10}}", small_set());
+  const auto events = s.events();
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(events[0].first, 10);
+  EXPECT_EQ(events[1].first, 20);
+  EXPECT_EQ(events[2].first, 25);
+  EXPECT_DOUBLE_EQ(events[0].second, 1);
+  EXPECT_DOUBLE_EQ(events[1].second, 0.1 + 0.9 * std::pow(1.0 / 3, 3));
+  EXPECT_DOUBLE_EQ(events[2].second, 0.1);
+}
+
+TEST(LayerDensity, SharesOutWhatACapLeaves) {
+  const std::vector<Shape> shapes{{100, 100}, {100, 10}, {10, 10}};
+  for (const LayerDensity kind : {LayerDensity::uniform, LayerDensity::erdos_renyi}) {
+    const std::vector<double> d = layer_densities(kind, 0.2, shapes);
+    EXPECT_NEAR(10000 * d[0] + 1000 * d[1] + 100 * d[2], 2220, 1e-9);
+    for (const double x : d) EXPECT_LE(x, 1);
+  }
+  const std::vector<double> er = layer_densities(LayerDensity::erdos_renyi, 0.2, shapes);
+  EXPECT_EQ(er[2], 1);                                                  // capped
+  EXPECT_NEAR(er[1] / er[0], (110.0 / 1000) / (200.0 / 10000), 1e-12);  // in proportion
+  // Kernels count in the one and not in the other.
+  const std::vector<Shape> kernels{{64, 64, 3, 3}, {64, 64, 1, 1}};
+  const std::vector<double> plain = layer_densities(LayerDensity::erdos_renyi, 0.05, kernels),
+                            with = layer_densities(LayerDensity::erdos_renyi_kernel, 0.05, kernels);
+  EXPECT_NEAR(plain[1] / plain[0], 1, 1e-12);
+  EXPECT_NEAR(with[1] / with[0], (130.0 / 4096) / (134.0 / 36864), 1e-9);
+}
+
+TEST(Sparsifier, MistakesAreNamed) {
+  const auto message = [](const std::string& text) -> std::string {
+    try {
+      sparsifier(text, small_set());
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "none";
+  };
+  EXPECT_THAT(message("{on: [c*]}"),
+              HasSubstr("'c*' is the name of no parameter; the parameters are a.weight"));
+  EXPECT_THAT(message("{except: ['*']}"), HasSubstr("leaves no parameter"));
+  EXPECT_THAT(message("{scope: global, layer_density: erdos_renyi}"), HasSubstr("is for scope: layer"));
+  EXPECT_THAT(message("{criterion: size}"), HasSubstr("magnitude"));
+  EXPECT_THAT(message("{schedule: {name: cubic, from: 5, to: 5}}"), HasSubstr("not after"));
+}
+
+}  // namespace
+}  // namespace rankine
