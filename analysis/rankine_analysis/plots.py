@@ -473,6 +473,10 @@ def plot_tables(results: Results):
             axis.set_xlabel(first.dimension)
             axis.set_xticks(where[:: max(1, len(where) // 24)])
             axis.set_xticklabels(first.labels[:: max(1, len(where) // 24)], rotation=60, ha="right", fontsize=9)
+        values = np.concatenate([line.get_ydata() for line in axis.get_lines()] or [np.zeros(1)])
+        values = values[np.isfinite(values)]
+        if values.size and values.min() > 0 and values.max() > 100 * values.min():
+            axis.set_yscale("log")
         axis.set_title(f"{name}: {metric.replace('_', ' ')}")
         axis.legend(frameon=False, fontsize=8)
     figure.suptitle("tables (means over the seeds where there is a dimension)", fontsize=14)
