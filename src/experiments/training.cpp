@@ -171,6 +171,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("rule", error.what());
   }
   probed_ = std::make_unique<ProbeSetup>(ProbeSetup{*network_, *data_, *loss_, train_.evaluation_batch});
+  for (const Phase& phase : phases_->all()) probed_->snapshots.insert(phase.saves.begin(), phase.saves.end());
   make_probes_ = [variant, probed = probed_.get()] { return ProbeList(variant, *probed); };
   make_probes_();
   variant.reject_unread_keys();
@@ -365,7 +366,9 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .gradient = [this](int batches) { return gradient(batches); }}),
         probes_(owner.make_probes_()),
-        probed_{*owner.probed_, communicator_, parameters_, *rule_, context.results} {
+        probed_{*owner.probed_,  communicator_,
+                parameters_,     *rule_,
+                context.results, [this](const std::string& name) { return course_.snapshot(name); }} {
     rule_->begin(setup_, parameters_);
   }
 

@@ -277,17 +277,15 @@ std::string results_text(const std::string& results_path) {
   for (const Json& run : info["runs"])
     for (const auto& [name, table] : run["tables"].items())
       if (!tables.contains(name)) tables[name] = table;
-  rows.clear();
+  std::size_t longest = 0;
+  for (const auto& [name, table] : tables.items()) longest = std::max(longest, screen_width(name));
+  if (!tables.empty()) text += "\nTables\n";
   for (const auto& [name, table] : tables.items()) {
-    const std::string dimension = table["dimension"];
-    const auto count = table["rows"].get<int>();
-    rows.push_back({name,
-                    dimension.empty()
-                        ? fmt::format("{} steps", count)
-                        : fmt::format("{} steps x {} {}s", count, table["entries"].get<int>(), dimension),
-                    join(table["metrics"].get<std::vector<std::string>>())});
+    const std::string dimension = table["dimension"], blanks(longest - screen_width(name), ' ');
+    fmt::format_to(out, "  {}{}  {} steps", name, blanks, table["rows"].get<int>());
+    if (!dimension.empty()) fmt::format_to(out, " x {} {}s", table["entries"].get<int>(), dimension);
+    fmt::format_to(out, ": {}\n", join(table["metrics"].get<std::vector<std::string>>()));
   }
-  if (!rows.empty()) text += "\nTables\n" + table_text(rows);
 
   if (!info["others"].empty()) {
     text += "\nLeft aside, since it is not of Rankine's layout:";

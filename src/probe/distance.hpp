@@ -8,8 +8,10 @@
 namespace rankine {
 
 /// Table `distance` by step: `euclidean` = |w - w0| of all trainable numbers side by side, w0 being those
-/// that training starts from, and `angle` between w and w0 in radians. Hoffer et al. (arXiv 1705.08741) find
-/// |w - w0| ~ log(step); the metrics tell how well this and a random walk, ~ sqrt(step), fit.
+/// that training starts from or those of a snapshot, and `angle` between w and w0 in radians. Numbers that a
+/// mask holds at zero are left out. Hoffer et al. (arXiv 1705.08741) find |w - w0| ~ log(step); the metrics
+/// tell how well this and a random walk, ~ sqrt(step), fit. Of a snapshot the names of table and metrics end
+/// with the snapshot's.
 class Distance final : public StepProbe {
  public:
   struct Options {
@@ -18,8 +20,9 @@ class Distance final : public StepProbe {
     void options(OptionVisitor& o);
     void validate(const DeckNode& node) const;
   };
-  explicit Distance(const Options& options) : options_(options) {}
+  explicit Distance(const Options& options);
 
+  void check(const ProbeSetup& setup) const override;
   std::vector<MetricInfo> metrics() const override;
   std::vector<double> measured() const override;
   std::vector<std::int64_t> steps(std::int64_t total) const override;
@@ -28,6 +31,7 @@ class Distance final : public StepProbe {
 
  private:
   Options options_;
+  std::string suffix_;                // of names
   Tensor start_;                      // all parameters
   std::vector<ParameterInfo> parts_;  // that training changes
   std::vector<std::int64_t> steps_;

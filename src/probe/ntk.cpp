@@ -7,6 +7,9 @@
 #include <map>
 #include <numeric>
 
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
 #include "src/nn/layers/dense.hpp"
 #include "src/probe/moments.hpp"
@@ -49,7 +52,8 @@ std::vector<double> tangent_kernel(const ProbeRun& run, const Examples& examples
 
   const std::int64_t n = examples.inputs.extent(1), width = outputs.count() / n;
   std::vector<ParameterInfo> others;
-  for (const ParameterInfo& part : network.initial_parameters(0).parts())
+  const ParameterSet fresh = network.initial_parameters(0);  // phases freeze others
+  for (const ParameterInfo& part : fresh.parts())
     if (!part.frozen && !dense.contains(part.name.substr(0, part.name.find('.')))) others.push_back(part);
   std::vector<Tensor> inner, of_inputs;
   for (const auto& [name, uses] : dense) {
@@ -95,9 +99,10 @@ void NeuralTangentKernel::Options::options(OptionVisitor& o) {
 void NeuralTangentKernel::Options::validate(const DeckNode& node) const { check_moments(every, node); }
 
 void NeuralTangentKernel::check(const ProbeSetup& setup) const {
-  if (setup.data.size(split_of(options_.on)) < options_.examples)
-    throw InputError("examples: " + std::to_string(options_.examples) + " are more than the " + options_.on +
-                     " examples; ask for fewer");
+  const std::int64_t all = setup.data.size(split_of(options_.on));
+  if (all < options_.examples)
+    throw InputError(fmt::format("examples: {} are more than the {} {} examples; ask for fewer",
+                                 options_.examples, all, options_.on));
 }
 
 std::vector<MetricInfo> NeuralTangentKernel::metrics() const {

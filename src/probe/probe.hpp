@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,8 @@ struct ProbeSetup {
   const Dataset& data;
   const Loss& loss;
   std::int64_t batch = 100;  ///< examples that are passed at once
+  /// Snapshots that the run leaves, and the numbers of steps after which it does.
+  std::map<std::string, std::int64_t> snapshots = {};
 };
 
 /// One run; all of it outlives the probes.
@@ -29,6 +33,8 @@ struct ProbeRun {
   const ParameterSet& parameters;  ///< the same on all ranks while a probe measures
   LearningRule& rule;
   RunWriter results;
+  /// "weights/<part>" of a snapshot: SNAPSHOT of the run, which it has left by now, or VARIANT@SNAPSHOT.
+  std::function<StateSnapshot(const std::string& name)> snapshot = {};
 
   /// What an evaluation judges: x [1, n, input] to [1, n, output].
   Tensor predict(const BoundParameters& bound, const Tensor& x, Pass& pass) const {

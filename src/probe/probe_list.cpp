@@ -23,7 +23,7 @@ ProbeList::ProbeList(const DeckNode& variant, const ProbeSetup& setup) {
   const DeckNode list = variant.child("probes");
   if (!list.is_sequence())
     list.error("'probes' must be a list, such as [distance, {name: calibration, bins: 15}]");
-  std::set<std::string> of_steps, metrics;
+  std::set<std::string> metrics;
   for (const DeckNode& item : list.items()) {
     std::unique_ptr<Probe> probe = probes().make(item);
     const std::string name = item.child("name").as_text();
@@ -37,7 +37,7 @@ ProbeList::ProbeList(const DeckNode& variant, const ProbeSetup& setup) {
     } catch (const InputError& error) {
       item.error(name + ": " + error.what());
     }
-    bool twice = steps != nullptr && !of_steps.insert(name).second;
+    bool twice = false;
     for (const MetricInfo& metric : probe->metrics()) twice = !metrics.insert(metric.name).second || twice;
     if (twice) item.error(name + ": measures what another probe of the list does; leave one of them out");
     entries_.push_back({name, std::move(probe), steps, examples});
@@ -60,8 +60,9 @@ std::vector<double> ProbeList::measured() const {
 
 void ProbeList::begin(const ProbeRun& run, StateRegistry& state) {
   run_ = &run;
-  for (const Entry& entry : entries_)
-    if (entry.of_steps != nullptr) entry.of_steps->begin(run, state, "probe/" + entry.name);
+  for (std::size_t i = 0; i < entries_.size(); ++i)
+    if (entries_[i].of_steps != nullptr)
+      entries_[i].of_steps->begin(run, state, fmt::format("probe/{}_{}", i, entries_[i].name));
 }
 
 std::vector<std::int64_t> ProbeList::steps(std::int64_t total) const {

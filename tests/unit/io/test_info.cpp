@@ -43,8 +43,8 @@ TEST(Info, NamesTheTablesWithTheirDimensions) {
     }
     writer.finish();
   }
-  EXPECT_THAT(info_text(scratch / "r.h5"),
-              AllOf(HasSubstr("2 steps x 3 layers  norm"), HasSubstr("2 steps  euclidean")));
+  EXPECT_THAT(info_text(scratch / "r.h5"), AllOf(HasSubstr("layers    2 steps x 3 layers: norm"),
+                                                 HasSubstr("distance  2 steps: euclidean")));
   EXPECT_THAT(info_json(scratch / "r.h5"),
               AllOf(HasSubstr("\"dimension\": \"layer\""), HasSubstr("\"others\": []")));
   const hdf5::File file = hdf5::File::open(scratch / "r.h5");

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/lapack.hpp"
+#include "src/io/fault_file.hpp"
 #include "src/probe/attack.hpp"
 #include "src/probe/block_angle.hpp"
 #include "src/probe/block_gradient.hpp"
@@ -211,6 +212,31 @@ TEST(Distance, FollowsTheWeights) {
   EXPECT_LT(probe.measured()[3], 0.95);
 }
 
+TEST(Distance, FromASnapshotWithoutWhatAMaskHoldsAtZero) {
+  ProbeProblem p(perceptron);
+  p.setup.snapshots["early"] = 2;
+  for (ParameterInfo& part : p.parameters.parts())
+    if (part.name == "block2.weight") part.mask = Tensor::zeros(part.shape, DType::f64);
+  p.run.snapshot = [&](const std::string& name) {
+    EXPECT_EQ(name, "early");
+    StateSnapshot out;
+    for (const ParameterInfo& part : p.parameters.parts())
+      out["weights/" + part.name] = value_of(add_scalar(p.parameters.view(part), 3));
+    return out;
+  };
+  Distance probe({.from = "early", .every = "1"});
+  probe.check(p.setup);
+  StateRegistry state;
+  probe.begin(p.run, state, "distance");
+  for (const std::int64_t step : probe.steps(3)) probe.measure(p.run, step);
+  const auto kept =
+      static_cast<double>(p.parameters.count() - p.parameters.part("block2.weight").shape.count());
+  const std::vector<double> found = p.column("distance_early", "euclidean");
+  ASSERT_EQ(found.size(), 2U) << "none before the snapshot";
+  EXPECT_NEAR(found[1], 3 * std::sqrt(kept), 1e-13);
+  EXPECT_EQ(probe.metrics()[0].name, "distance_early");
+}
+
 TEST(OutOfDistribution, StrangeInputsKeepWhatTheyShall) {
   std::vector<double> values(2 * 3 * 2 * 2);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
@@ -256,6 +282,8 @@ TEST(ProbeList, RefusesWhatDoesNotFit) {
   EXPECT_THAT(complaint("[distance, {name: distance, every: 5}]"), HasSubstr("leave one of them out"));
   EXPECT_THAT(complaint("[{name: distance, every: now}]"),
               HasSubstr("every: 'now' is no moment; give a number"));
+  EXPECT_THAT(complaint("[{name: distance, from: early}]"),
+              HasSubstr("the run leaves no snapshot 'early'; allowed: initial, and VARIANT@SNAPSHOT"));
   EXPECT_THAT(complaint("[{name: angle, blocks: [1, 3]}]"), HasSubstr("the network has the blocks 0 to 2"));
   EXPECT_THAT(complaint("[remove]", "[{name: dense, units: 3}]"),
               HasSubstr("none of the blocks has an output of its input's shape"));
