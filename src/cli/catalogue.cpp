@@ -31,7 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr const char* result_ending = ".result.yaml";
+constexpr const char* result_ending = ".result";
 
 double number_or_nan(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : nan; }
 
@@ -166,7 +166,7 @@ Catalogue::Catalogue(const std::string& folder) : folder_(folder) {
   }
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
     const std::string path = entry.path().string();
-    if (entry.path().extension() != ".yaml" || path.ends_with(result_ending)) continue;
+    if (entry.path().extension() != ".yaml") continue;
     const DeckNode deck = parse_deck_text(Deck::read_file(path), path);
     AboutOptions about;
     about.options(*deck.section("about").reader());

@@ -14,7 +14,7 @@ struct CatalogueSystem {
   std::string id, family, name, title;
 };
 
-/// What a deck measured when it was last run: <deck>.result.yaml beside it.
+/// What a deck measured when it was last run: <deck>.result beside it.
 struct CatalogueResult {
   struct Line {
     std::string expression, verdict;

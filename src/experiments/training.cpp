@@ -55,6 +55,11 @@ std::shared_ptr<const Dataset> shared_dataset(const DeckNode& node, const Datase
 void TrainingOptions::options(OptionVisitor& o) {
   o("epochs", epochs, {.help = "passes over the training examples", .min = 0});
   o("steps", steps, {.help = "training steps, instead of epochs (0: as many as the epochs have)", .min = 0});
+  o("longest_phase", longest_phase,
+    {.help =
+         "phases and the places of their snapshots are cut to this many steps, for smoke sizes; 0: no bound",
+     .unit = "steps",
+     .min = 0});
   o("repeat", repeat, {.help = "how often train.phases are gone through, one after the other", .min = 1});
   o("batch", batch, {.help = "examples a step, over all shards", .min = 1});
   o("drop_last", drop_last,
@@ -207,7 +212,7 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
     train.error_at("phases",
                    "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
                    "allowed are rules whose ranks share the batch, such as backprop");
-  phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate);
+  phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
 }
 
 void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {

@@ -24,7 +24,7 @@
 namespace rankine {
 
 struct TrainingOptions {
-  int epochs = 1, steps = 0, repeat = 1;
+  int epochs = 1, steps = 0, repeat = 1, longest_phase = 0;
   int batch = 100, shards = 1;
   bool drop_last = true;
   double learning_rate = 1e-3;

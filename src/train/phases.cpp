@@ -59,7 +59,8 @@ Phases::Phases(std::int64_t steps, double learning_rate, std::shared_ptr<const S
   phases_.push_back(std::move(phase));
 }
 
-Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, double learning_rate)
+Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, double learning_rate,
+               std::int64_t longest)
     : given_(true) {
   const DeckNode list = train.child("phases");
   if (!list.is_sequence() || list.items().empty())
@@ -85,7 +86,6 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       if (!phase.options.learning_rate) phase.options.learning_rate = learning_rate;
       phase.begin = begin;
       phase.round = round;
-      begin += phase.steps;
       for (std::size_t i = 0; i < saved.size(); ++i) {
         const std::string name = repeat > 1 ? saved[i] + std::to_string(round) : saved[i];
         if (at[i] > phase.steps)
@@ -95,8 +95,10 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
             !names.insert(name).second)
           save.error_at(saved[i],
                         fmt::format("'{}' cannot name a snapshot: the name is taken, or holds @ or /", name));
-        phase.saves.emplace_back(name, phase.begin + at[i]);
+        phase.saves.emplace_back(name, begin + (longest > 0 ? std::min(at[i], longest) : at[i]));
       }
+      if (longest > 0) phase.steps = std::min(phase.steps, longest);
+      begin += phase.steps;
       const std::string& weights = phase.options.weights;
       if (!weights.empty() && weights.find('@') == std::string::npos) {
         const auto known = [&](const Phase& p) {

@@ -58,8 +58,10 @@ class Phases {
  public:
   /// One phase.
   Phases(std::int64_t steps, double learning_rate, std::shared_ptr<const Schedule> schedule);
-  /// `train.phases`, `repeat` times. `learning_rate` and `schedule` are those of phases that give none.
-  Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, double learning_rate);
+  /// `train.phases`, `repeat` times. `learning_rate` and `train.schedule` are those of phases that give none.
+  /// `longest` (0: none) bounds the steps of a phase.
+  Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, double learning_rate,
+         std::int64_t longest = 0);
   /// What a phase may give, for `rankine describe`.
   static void describe(OptionVisitor& o);
 

@@ -27,6 +27,7 @@ FLOORS = [
     {"experts", "rules", "sparse"},
     {"run"},
     {"probe", "train"},
+    {"methods"},
     {"experiments"},
     {"cli"},
 ]

@@ -118,7 +118,7 @@ def main(check):
     accepted("a wall that turns from one kind to the other",
              robin % ('u: "if(t < 0.5, 1, 0)", u_x: "if(t < 0.5, 0, 1)", value: 1', "u: 1, u_x: 1e-12, value: 1"))
     check.says("diffusion-sorption", check.run("check", check.deck()), 0)
-    for path in sorted(path for path in (check.source / "inputs").glob("*.yaml") if not path.name.endswith(".result.yaml")):
+    for path in sorted((check.source / "inputs").glob("*.yaml")):
         check.says(path.name, check.run("check", path), 0, "in order")
 
 

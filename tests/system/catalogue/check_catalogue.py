@@ -41,7 +41,7 @@ def main() -> int:
         (decks / "quick.yaml").write_text(QUICK.replace("BOUND", ">= 0"))
         (decks / "wrong.yaml").write_text(QUICK.replace("BOUND", "> 2").replace("9.01", "9.02"))
         (decks / "broken.yaml").write_text(QUICK.replace("BOUND", ">= 0").replace("9.01", "9.03").replace("steps: 3", "steps: x"))
-        result = decks / "quick.result.yaml"
+        result = decks / "quick.result"
 
         listed = run("list").stdout
         systems = [line for line in pathlib.Path("inputs/catalogue/systems.tsv").read_text().splitlines() if line[:1].isdigit()]
