@@ -15,6 +15,8 @@ void dsytrf_(const char* uplo, const int* n, double* a, const int* lda, int* ipi
              const int* lwork, int* info);
 void dsytrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda,
              const int* ipiv, double* b, const int* ldb, int* info);
+void dsyev_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w,
+            double* work, const int* lwork, int* info);
 void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b,
             const int* ldb, int* info);
 void dgbtrf_(const int* m, const int* n, const int* kl, const int* ku, double* ab, const int* ldab, int* ipiv,
@@ -107,6 +109,17 @@ int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
   dsytrs_("U", &n, &one, factor.data(), &n, pivots.data(), b.data(), &n, &info);
   check_info("dsytrs", info);
   return negative_pivots(factor, n, pivots);
+}
+
+std::vector<double> symmetric_eigenvalues(std::span<double> a, int n) {
+  if (!std::all_of(a.begin(), a.end(), [](double x) { return std::isfinite(x); })) return {};
+  blas::use_one_thread();
+  std::vector<double> values(n), work(std::max(1, 66 * n));
+  const int lwork = static_cast<int>(work.size());
+  int info = 0;
+  dsyev_("N", "U", &n, a.data(), &n, values.data(), work.data(), &lwork, &info);
+  check_info("dsyev", info);
+  return info == 0 ? values : std::vector<double>();
 }
 
 void factor_band(std::span<double> band, int n, int lower, int upper, std::span<int> pivots) {

@@ -19,6 +19,10 @@ void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, 
 /// where `a` is singular to working precision or holds a NaN; then `b` is left as it was.
 int solve_symmetric(std::span<double> a, int n, std::span<double> b);
 
+/// The eigenvalues, in ascending order, of the symmetric matrix `a` (n x n row-major, destroyed). Empty where
+/// it holds a NaN or an infinity, or the iteration does not converge.
+std::vector<double> symmetric_eigenvalues(std::span<double> a, int n);
+
 /// LU factorisation with partial pivoting of a square band matrix, in LAPACK's layout (dgbtrf): column-major,
 /// entry (i, j) at band[j * (2 lower + upper + 1) + lower + upper + i - j], the first `lower` rows of a
 /// column free for fill-in. `pivots` (n) become the rows exchanged, from 0 on. An exact zero on U's diagonal

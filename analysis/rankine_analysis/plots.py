@@ -434,6 +434,55 @@ def plot_experts(results: Results):
     return figure
 
 
+# Tables with plots of their own.
+OWN_PLOTS = ("blocks", "experts")
+
+
+def plot_tables(results: Results):
+    """Every other table: by the entries of its dimension at the first and the last step, or else by step."""
+    shown = list(dict.fromkeys((name, metric) for run in results.runs for name, table in run.tables.items()
+                               for metric in table.metrics if name not in OWN_PLOTS))
+    if not shown:
+        return None
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.8 * rows + 0.6), squeeze=False)
+    for axis in axes.flat[len(shown):]:
+        axis.axis("off")
+    for axis, (name, metric) in zip(axes.flat, shown):
+        for i, variant in enumerate(results.variants):
+            found = [run.tables[name] for run in results.of(variant)
+                     if name in run.tables and metric in run.tables[name].metrics]
+            if not found:
+                continue
+            first = found[0]
+            if not first.dimension:
+                for k, table in enumerate(found):
+                    axis.plot(table.step, table.metrics[metric], label=variant if k == 0 else None, linewidth=1.4,
+                              marker=MARKERS[i % len(MARKERS)], markersize=3, **_style(i))
+                axis.set_xlabel("training step")
+                if first.step.max(initial=0) >= 100:
+                    axis.set_xscale("symlog", linthresh=1)
+                continue
+            where = np.arange(len(first.labels))
+            same = [table.metrics[metric] for table in found if table.labels == first.labels and len(table.step)]
+            for row, alpha in ((0, 0.4), (-1, 1.0)) if len(first.step) > 1 else ((-1, 1.0),):
+                axis.plot(where, np.mean([values[row] for values in same], axis=0), alpha=alpha,
+                          label=f"{variant}, step {first.step[row]}", marker=MARKERS[i % len(MARKERS)], markersize=5,
+                          **_style(i))
+            axis.set_xlabel(first.dimension)
+            axis.set_xticks(where[:: max(1, len(where) // 24)])
+            axis.set_xticklabels(first.labels[:: max(1, len(where) // 24)], rotation=60, ha="right", fontsize=9)
+        values = np.concatenate([line.get_ydata() for line in axis.get_lines()] or [np.zeros(1)])
+        values = values[np.isfinite(values)]
+        if values.size and values.min() > 0 and values.max() > 100 * values.min():
+            axis.set_yscale("log")
+        axis.set_title(f"{name}: {metric.replace('_', ' ')}")
+        axis.legend(frameon=False, fontsize=8)
+    figure.suptitle("tables (means over the seeds where there is a dimension)", fontsize=14)
+    return figure
+
+
 PLOTS = {
     "fields": plot_fields,
     "profiles": plot_profiles,
@@ -442,6 +491,7 @@ PLOTS = {
     "expected": plot_expected,
     "blocks": plot_blocks,
     "experts": plot_experts,
+    "tables": plot_tables,
 }
 MISSING = {
     "fields": "no field with its reference ('u' and 'u_reference') in the file",
@@ -451,6 +501,7 @@ MISSING = {
     "expected": "no expectation of the deck speaks of a number in the file",
     "blocks": "no gradient health of blocks in the file (train.health.every: 0, or another experiment)",
     "experts": "no statistics of expert solves in the file",
+    "tables": "no tables beside those of blocks and experts in the file",
 }
 
 

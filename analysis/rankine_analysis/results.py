@@ -45,7 +45,23 @@ def _numeric(item: h5py.Dataset) -> bool:
 
 SEED = re.compile(r"seed_(0|-?[1-9]\d*)")
 TOP = ("runs", "expectations", "timing", "provenance")
-PARTS = ("steps", "evaluations", "experts", "blocks", "summary", "per_sample", "fields", "weights")
+PARTS = ("steps", "evaluations", "summary", "per_sample", "fields", "weights")
+
+
+def _is_table(run: h5py.Group, name: str) -> bool:
+    """Whether it is one of the run's named tables; one without rows has its labels alone."""
+    group = None if name in PARTS else _group(run, name)
+    return group is not None and ("names" in group.attrs or "step" in _datasets(group))
+
+
+@dataclass
+class Table:
+    """Metrics by step [step], or by step and entries of a dimension [step, entry]."""
+
+    dimension: str  # "" where there is none
+    labels: List[str]  # of the entries
+    step: np.ndarray
+    metrics: Dict[str, np.ndarray]
 
 
 @dataclass
@@ -109,6 +125,30 @@ class Run:
     @property
     def evaluations(self) -> Dict[str, np.ndarray]:
         return self._series("evaluations")
+
+    @property
+    def tables(self) -> Dict[str, Table]:
+        """The named tables that have rows."""
+        run = _group(self._file, self.path)
+        found = {}
+        for name in (name for name in run if _is_table(run, name)):
+            items = _datasets(_group(run, name))
+            step = items.get("step")
+            if step is None or step.ndim != 1 or not _numeric(step):
+                continue
+            wide = {key: item[()] for key, item in items.items()
+                    if _numeric(item) and item.ndim == 2 and item.shape[0] == step.size}
+            entries = next(iter(wide.values())).shape[1] if wide else 1
+            metrics = {key: values for key, values in wide.items() if values.shape[1] == entries} if wide else \
+                {key: item[()] for key, item in items.items()
+                 if key != "step" and _numeric(item) and item.shape == step.shape}
+            along = next((key for key, item in items.items() if key != "step" and item.shape == (entries,)), "") \
+                if wide else ""
+            labels = _attribute(run[name], "names").split()
+            if len(labels) != entries:
+                labels = [_text(label) for label in items[along][()]] if along else [str(i) for i in range(entries)]
+            found[name] = Table(along, labels, step[()], metrics)
+        return found
 
     @property
     def experts(self) -> Dict[str, np.ndarray]:
@@ -218,7 +258,8 @@ class Results:
                     self.others.append("/" + path)
                     continue
                 self.runs.append(Run(self._file, variant, int(seed.group(1)), path))
-                self._leave_aside("/" + path, group, PARTS)
+                tables = [part for part in group if _is_table(group, part)]
+                self._leave_aside("/" + path, group, (*PARTS, *tables))
 
     def _leave_aside(self, path: str, group: h5py.Group, known) -> None:
         self.others += [f"{path}/{name}" for name in group if name not in known or _group(group, name) is None]

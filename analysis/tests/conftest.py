@@ -29,6 +29,10 @@ def write_with_h5py(path):
                 run["blocks/step"], run["blocks/block"] = step[::10], np.array([b"block0", b"block1", b"block2"])
                 run["blocks/gradient_norm"] = rng.uniform(0.1, 1, (5, 3)) * [1, np.nan, 1]
                 run["blocks/dead_units"] = np.zeros((5, 3))
+                run["distance/step"], run["distance/euclidean"] = step[::5], np.log1p(step[::5])
+                run["layers/step"], run["layers/layer"] = step[::25], np.arange(3)
+                run["layers/angle"] = rng.uniform(0, 1, (2, 3))
+                run["layers"].attrs["names"] = "first second third"
                 run["summary/rel_l2"] = 0.005 / (1 + v) + 1e-4 * seed
                 run["summary/rel_l2"].attrs.update({"units": "1", "long_name": "relative L2 error"})
                 run["fields/u"], run["fields/u_reference"] = reference + 0.01, reference

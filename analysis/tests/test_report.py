@@ -11,7 +11,7 @@ import pytest
 from rankine_analysis import Results, ResultsError, plots, tables
 from rankine_analysis.__main__ import main
 
-PLOTS = ["fields", "profiles", "training", "errors", "expected", "blocks", "experts"]
+PLOTS = ["fields", "profiles", "training", "errors", "expected", "blocks", "experts", "tables"]
 
 
 def png_size(path):
@@ -29,8 +29,8 @@ def test_report_writes_table_and_plots(results_file, tmp_path, capsys):
         assert all(f"{e['outcome']}: {e['expression']}" in printed for e in results.expectations)
         whole = any(run.blocks for run in results.runs)
     for name in PLOTS:
-        if name in ("blocks", "expected") and not whole:
-            continue  # the sample of the C++ writer has neither
+        if name in ("blocks", "expected", "tables") and not whole:
+            continue  # the sample of the C++ writer has none of them
         width, height = png_size(tmp_path / "out" / f"{name}.png")
         assert width >= 600 and height >= 300, name
     text = (tmp_path / "out" / "report.md").read_text()
@@ -68,6 +68,20 @@ def test_expected_bars_are_those_of_the_expectations(h5py_file):
         widths = [bar.get_width() for bar in axes[0].patches]
         means = [np.mean([run.summary["rel_l2"].value for run in results.of(v)]) for v in results.variants]
         assert widths == pytest.approx(means)
+
+
+def test_tables_are_read_with_their_dimensions(h5py_file):
+    with Results(h5py_file) as results:
+        tables = results.runs[0].tables
+        assert list(tables) == ["blocks", "distance", "layers"]
+        layers, distance = tables["layers"], tables["distance"]
+        assert layers.dimension == "layer" and layers.labels == ["first", "second", "third"]
+        assert layers.metrics["angle"].shape == (2, 3)
+        assert distance.dimension == "" and distance.metrics["euclidean"] == pytest.approx(np.log1p(distance.step))
+        assert tables["blocks"].labels == ["block0", "block1", "block2"]
+        titles = [axis.get_title() for axis in plots.draw("tables", results).axes if axis.axison]
+        assert titles == ["distance: euclidean", "layers: angle"]
+        assert results.others == []
 
 
 def test_equal_results_give_equal_plots(results_file, tmp_path):

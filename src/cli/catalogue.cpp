@@ -241,8 +241,9 @@ std::string Catalogue::status() const {
       "\nWritten by `rankine catalogue run`, from the results beside the decks, which come from runs that "
       "trained from "
       "scratch.\n`undecided`: the two sides of an expectation are less than one standard error over the "
-      "seeds apart; "
-      "that is no pass.\n\n"
+      "seeds apart, or a test shows neither the claim nor its opposite.\n`void`: a condition without which "
+      "the run "
+      "says nothing is not met. Neither is a pass.\n\n"
       "| id | deck | name | claim | bar | measured | verdict | minutes | date | revision | machine |\n"
       "|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const CatalogueDeck& deck : decks_) {

@@ -7,6 +7,7 @@
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
+#include "src/probe/probe.hpp"
 #include "src/rules/learning_rule.hpp"
 #include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
@@ -17,7 +18,7 @@ namespace rankine {
 ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules(), &transforms(), &penalties()}};
+           &criteria(), &density_schedules(), &transforms(), &penalties(), &probes()}};
 }
 
 }  // namespace rankine

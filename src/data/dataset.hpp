@@ -15,6 +15,8 @@ namespace rankine {
 
 enum class Split { training, validation, test };
 const char* name_of(Split split);
+/// The split of that name.
+Split split_of(const std::string& name);
 
 /// Examples side by side.
 struct Examples {

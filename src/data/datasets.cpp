@@ -1,3 +1,4 @@
+#include "kernels/error.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/fashion_mnist.hpp"
 #include "src/data/generated.hpp"
@@ -16,6 +17,13 @@ const char* name_of(Split split) {
       return "test";
   }
   return "";
+}
+
+Split split_of(const std::string& name) {
+  for (const Split split : {Split::training, Split::validation})
+    if (name == name_of(split)) return split;
+  RANKINE_ASSERT(name == name_of(Split::test), "no split is called '" + name + "'");
+  return Split::test;
 }
 
 const Registry<Dataset, const DatasetContext&>& datasets() {

@@ -819,10 +819,11 @@ class PdeTraining::Evaluator {
 
 void PdeTraining::record_experts(RunContext& context, long step, const BatchStatistics& statistics) const {
   if (statistics.empty()) return;
+  TableWriter table = context.results.table("experts", {"expert"});
   const auto write = [&](const std::string& name, const auto& get) {
     std::vector<double> values;
     for (const ExpertStatistics& s : statistics) values.push_back(get(s));
-    context.results.append_experts(step, name, values);
+    table.row(step, name, values);
   };
   write("iterations", [](const ExpertStatistics& s) { return s.iterations; });
   write("gradient_norm", [](const ExpertStatistics& s) { return s.gradient_norm; });

@@ -109,9 +109,10 @@ void Training::describe(OptionVisitor& o) {
   NetworkOptions model;
   StartOptions start;
   start.options(o);
-  o.group("train", train,
-          "training; also rule, optimizer, schedule, loss (or a list of losses, each with a "
-          "`weight`) and the lists penalties and data.transforms, see `rankine list`");
+  o.group(
+      "train", train,
+      "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`) and the "
+      "lists penalties and data.transforms, and beside `train` a list of `probes`, see `rankine list`");
   Phases::describe(o);
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
@@ -197,6 +198,10 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   } catch (const InputError& error) {
     train.error_at("rule", error.what());
   }
+  probed_ = std::make_unique<ProbeSetup>(ProbeSetup{*network_, *data_, *loss_, train_.evaluation_batch});
+  for (const Phase& phase : phases_->all()) probed_->snapshots.insert(phase.saves.begin(), phase.saves.end());
+  make_probes_ = [variant, probed = probed_.get()] { return ProbeList(variant, *probed); };
+  make_probes_();
   variant.reject_unread_keys();
 }
 
@@ -293,6 +298,8 @@ std::vector<MetricInfo> Training::metrics() const {
   }
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
+  const std::vector<MetricInfo> of_probes = make_probes_().metrics();
+  out.insert(out.end(), of_probes.begin(), of_probes.end());
   out.push_back({"arena_peak", "B",
                  "most bytes that a step held at once on a rank beside parameters, their gradients, the "
                  "optimiser's state and the batch",
@@ -352,36 +359,28 @@ NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchO
 
 Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
                                         const Communicator& communicator,
-                                        const std::function<void()>& between) const {
+                                        const std::function<void()>& between, ProbeList* probes) const {
   const NoGrad off;
-  const std::int64_t n = data_->size(split), size = train_.evaluation_batch;
-  const BlockPartition chunks((n + size - 1) / size, communicator.size());
   const SharedTileSum one = local_tile_sum(1);
   const BoundParameters bound = parameters.bind(one);
   const std::size_t scores = loss_->scores().size();
   std::vector<std::vector<double>> local(1 + scores);
-  // The first rank has most.
-  for (std::int64_t turn = 0; turn < chunks.size(0); ++turn) {
-    between();
-    communicator.together([&] {
-      if (turn >= chunks.size(communicator.rank())) return;
-      const std::int64_t c = chunks.begin(communicator.rank()) + turn;
-      std::vector<std::int64_t> which(static_cast<std::size_t>(std::min(size, n - c * size)));
-      std::iota(which.begin(), which.end(), c * size);
-      const Examples examples = data_->examples(split, which, network_->dtype());
-      Pass pass{.shards = one};
-      pass.samples = examples.ids;
-      const Tensor outputs = rule.predict(*network_, bound, in_shards(examples.inputs, 1), pass);
-      const Tensor targets = in_shards(examples.targets, 1);
-      const auto append = [](std::vector<double>& to, const Tensor& values) {
-        const std::vector<double> v = values.to_vector();
-        to.insert(to.end(), v.begin(), v.end());
-      };
-      append(local[0], loss_->per_sample(outputs, targets, 2));
-      const std::vector<Tensor> scored = loss_->score(outputs, targets, 2);
-      for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
-    });
-  }
+  const auto append = [](std::vector<double>& to, const Tensor& values) {
+    const std::vector<double> v = values.to_vector();
+    to.insert(to.end(), v.begin(), v.end());
+  };
+  deal_examples(communicator, *data_, split, data_->size(split), train_.evaluation_batch, network_->dtype(),
+                between, [&](const Examples& examples) {
+                  Pass pass{.shards = one};
+                  pass.samples = examples.ids;
+                  const Tensor outputs = rule.predict(*network_, bound, examples.inputs, pass);
+                  append(local[0], loss_->per_sample(outputs, examples.targets, 2));
+                  const std::vector<Tensor> scored = loss_->score(outputs, examples.targets, 2);
+                  for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
+                  if (probes != nullptr)
+                    probes->see(split, {examples.inputs, examples.targets, outputs, examples.ids});
+                });
+  if (probes != nullptr) probes->conclude(split);
   Evaluation out;
   out.losses = communicator.all_gather_varying(std::span<const double>(local[0]));
   out.loss = mean(out.losses);
@@ -411,7 +410,11 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches) { return gradient(batches); }}) {
+                 .gradient = [this](int batches) { return gradient(batches); }}),
+        probes_(owner.make_probes_()),
+        probed_{*owner.probed_,  communicator_,
+                parameters_,     *rule_,
+                context.results, [this](const std::string& name) { return course_.snapshot(name); }} {
     rule_->begin(setup_, parameters_);
     if (!owner.transforms_.need_past()) return;
     past_.emplace(owner.data_->size(Split::training), owner.data_->classes());
@@ -457,6 +460,8 @@ class Training::Run final : public TrainingTask {
   // Of the latest step, where they are kept: the outputs of the local shards and the examples of the batch.
   Tensor outputs_;
   std::vector<std::int64_t> numbers_;
+  ProbeList probes_;
+  ProbeRun probed_;
 };
 
 const BatchOrder& Training::Run::order_of(const Phase& phase) {
@@ -594,6 +599,9 @@ Metrics Training::Run::run() {
   GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
   loop.observe(health);
   course_.plan(loop);
+  probes_.begin(probed_, context_.checkpoint.state());
+  for (const std::int64_t step : probes_.steps(total))
+    loop.at(step, [this, step, total] { probes_.measure(step, total); });
   loop.run();
   course_.leave_snapshots();
 
@@ -602,8 +610,9 @@ Metrics Training::Run::run() {
   for (const Split split : {Split::test, Split::validation}) {
     if (owner_.data_->size(split) == 0) continue;
     const std::string name = name_of(split);
-    const Evaluation found = owner_.evaluate(*rule_, parameters_, split, communicator_,
-                                             [&] { context_.checkpoint.within_step(total, total); });
+    const Evaluation found = owner_.evaluate(
+        *rule_, parameters_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
+        &probes_);
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back(name + "_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -639,6 +648,9 @@ Metrics Training::Run::run() {
   const std::vector<MetricInfo> of_rule = rule_->metrics();
   const std::vector<double> values_of_rule = rule_->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);
+  const std::vector<MetricInfo> of_probes = probes_.metrics();
+  const std::vector<double> values_of_probes = probes_.measured();
+  for (std::size_t i = 0; i < of_probes.size(); ++i) out.emplace_back(of_probes[i].name, values_of_probes[i]);
   out.emplace_back("arena_peak", communicator_.max(loop.arena_peak()));
   const double seconds = communicator_.max(quantile(loop.step_seconds(), 0.5));
   out.emplace_back("seconds_per_step", seconds);

@@ -14,6 +14,7 @@
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
+#include "src/probe/probe_list.hpp"
 #include "src/rules/learning_rule.hpp"
 #include "src/rules/penalties.hpp"
 #include "src/run/experiment.hpp"
@@ -68,9 +69,10 @@ class Training final : public Experiment {
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
                      const PastOutputs* past) const;
-  /// `between` is called on all ranks between the batches.
+  /// `between` is called on all ranks between the batches. `probes`, if any, see the batches.
   Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
-                      const Communicator& communicator, const std::function<void()>& between) const;
+                      const Communicator& communicator, const std::function<void()>& between,
+                      ProbeList* probes = nullptr) const;
   std::string variant_;
   TrainingOptions train_;
   std::shared_ptr<const Dataset> data_;
@@ -83,6 +85,8 @@ class Training final : public Experiment {
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
+  std::unique_ptr<ProbeSetup> probed_;
+  std::function<ProbeList()> make_probes_;
   SharedTileSum shards_;
   std::int64_t first_shard_ = 0;  // of this rank
 };

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/inspect.hpp"
 #include "src/io/rehearsal.hpp"
@@ -73,6 +74,41 @@ Json named_values(const hdf5::Group& group, bool with_long_name) {
   return out;
 }
 
+/// What the tables of a run hold.
+Json tables_of(const hdf5::Group& run) {
+  Json out = Json::object();
+  for (const std::string& name : stored_tables(run)) {
+    const hdf5::Group group = run.open_group(name);
+    const auto shape = [&](const std::string& array) {
+      const bool numbers =
+          !group.is_link(array) && group.has_dataset(array) && is_numeric(group.info(array).type);
+      return numbers ? group.info(array).shape : hdf5::Shape();
+    };
+    const hdf5::Shape steps = shape("step");
+    if (steps.size() != 1) continue;
+    // The arrays [step, dimension], or, where there is none, [step].
+    std::uint64_t entries = 1;
+    std::size_t rank = 1;
+    for (const std::string& array : group.names())
+      if (const hdf5::Shape s = shape(array); s.size() == 2 && s[0] == steps[0]) {
+        rank = 2;
+        entries = s[1];
+      }
+    std::string dimension;
+    std::vector<std::string> metrics;
+    for (const std::string& array : group.names()) {
+      const hdf5::Shape s = shape(array);
+      if (array == "step" || s.empty()) continue;
+      if (s.size() == rank && s[0] == steps[0] && (rank == 1 || s[1] == entries))
+        metrics.push_back(array);
+      else if (s == hdf5::Shape{entries})
+        dimension = array;
+    }
+    out[name] = {{"dimension", dimension}, {"entries", entries}, {"rows", steps[0]}, {"metrics", metrics}};
+  }
+  return out;
+}
+
 Json provenance_of(const hdf5::Group& group) {
   Json out = Json::object();
   for (const auto& name : group.names()) {
@@ -123,6 +159,7 @@ Json describe(const std::string& path) {
                       {"seed", first->seed},
                       {"steps", steps ? run.info("steps/step").shape[0] : 0},
                       {"metrics", metrics},
+                      {"tables", tables_of(run)},
                       {"timing", root.has_group(timing) ? named_values(root.open_group(timing), false)
                                                         : Json::object()}});
     }
@@ -240,6 +277,20 @@ std::string results_text(const std::string& results_path) {
   }
   fmt::format_to(out, "\nMetrics (mean ± standard deviation over the seeds; {} runs)\n{}",
                  info["runs"].size(), table_text(rows));
+
+  Json tables = Json::object();
+  for (const Json& run : info["runs"])
+    for (const auto& [name, table] : run["tables"].items())
+      if (!tables.contains(name)) tables[name] = table;
+  std::size_t longest = 0;
+  for (const auto& [name, table] : tables.items()) longest = std::max(longest, screen_width(name));
+  if (!tables.empty()) text += "\nTables\n";
+  for (const auto& [name, table] : tables.items()) {
+    const std::string dimension = table["dimension"], blanks(longest - screen_width(name), ' ');
+    fmt::format_to(out, "  {}{}  {} steps", name, blanks, table["rows"].get<int>());
+    if (!dimension.empty()) fmt::format_to(out, " x {} {}s", table["entries"].get<int>(), dimension);
+    fmt::format_to(out, ": {}\n", join(table["metrics"].get<std::vector<std::string>>()));
+  }
 
   if (!info["others"].empty()) {
     text += "\nLeft aside, since it is not of Rankine's layout:";

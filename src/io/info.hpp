@@ -14,8 +14,9 @@ namespace rankine {
 ///   file, format_version, title
 ///   variants      {<variant>: {<metric>: {mean, median, min, max, std, count, unit}}}  over the seeds
 ///   runs          [{variant, seed, steps, metrics: {<metric>: {value, unit, long_name}},
+///                   tables: {<name>: {dimension, entries, rows, metrics: [name]}},
 ///                   timing: {<name>: {value, unit}}}]        one-dimensional timings are given by their
-///                   median
+///                   median; a table without a dimension has dimension "" and 1 entry
 ///   expectations  [{expression, verdict: true|false, value_left, value_right, standard_error, outcome}]
 ///   provenance    {<name>: text or [numbers]}, nested where a name is a group
 ///   others        [path of what is not of Rankine's layout]
@@ -23,8 +24,8 @@ namespace rankine {
 /// InputError where the file is missing, damaged, or no results file.
 std::string info_json(const std::string& results_path);
 
-/// The same as a table for people: metrics by variant with their spread over the seeds, verdicts, where it
-/// was made.
+/// The same as a table for people: metrics by variant with their spread over the seeds, what tables there
+/// are, verdicts, where it was made.
 std::string info_text(const std::string& results_path);
 
 /// One difference between two files.

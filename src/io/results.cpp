@@ -1,6 +1,7 @@
 #include "src/io/results.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -112,12 +113,12 @@ class Table {
   }
 
   /// Columns of shape [step], or [step, second] where `second` names a second dimension.
-  void write(hdf5::Group& group, const char* second = nullptr) const {
+  void write(hdf5::Group& group, const std::string& second = {}) const {
     hdf5::Dataset step = group.write("step", {steps_.size()}, steps_);
     set_label(step, {"1", "training steps done"});
     step.make_scale("step");
     std::optional<hdf5::Dataset> other;
-    if (second) {
+    if (!second.empty()) {
       std::vector<std::int64_t> index(width_);
       for (std::size_t i = 0; i < width_; ++i) index[i] = static_cast<std::int64_t>(i);
       other.emplace(group.write(second, {width_}, index));
@@ -125,7 +126,7 @@ class Table {
     }
     for (const auto& [name, values] : columns_) {
       hdf5::Dataset dataset =
-          group.write(name, second ? hdf5::Shape{steps_.size(), width_} : hdf5::Shape{steps_.size()}, values);
+          group.write(name, other ? hdf5::Shape{steps_.size(), width_} : hdf5::Shape{steps_.size()}, values);
       dataset.attach_scale(0, step);
       if (other) dataset.attach_scale(1, *other);
     }
@@ -136,8 +137,7 @@ class Table {
     for (auto& [known, values] : columns_) {
       if (known == name) return values;
     }
-    RANKINE_ASSERT(name != "step" && name != "expert" && name != "block",
-                   fmt::format("'{}' is the name of a coordinate", name));
+    RANKINE_ASSERT(name != "step", "'step' is the name of a coordinate");
     return columns_.emplace_back(name, std::vector<double>(steps_.size() * width_, missing)).second;
   }
 
@@ -202,15 +202,21 @@ std::vector<Named> load_named(const std::string& at, const CheckpointContent& co
 
 namespace io_detail {
 
+struct NamedTable {
+  std::string name;
+  TableAxis axis;
+  Table rows = {};
+};
+
 struct Run {
   std::string variant;
   std::int64_t seed;
-  Table steps, evaluations, experts, blocks;
+  Table steps, evaluations;
+  std::vector<NamedTable> tables;
   std::vector<Named> summary, per_sample, timing;
   std::vector<Coordinate> coordinates;  // of the fields written so far
   std::vector<Kept> fields, weights;    // empty unless they are kept for checkpoints
   std::vector<std::pair<std::string, std::vector<double>>> edges;
-  std::string block_names;
   std::string path() const { return fmt::format("{}/seed_{}", variant, seed); }
 };
 
@@ -246,16 +252,14 @@ class ResultsState {
                                               .seed = seed,
                                               .steps = {},
                                               .evaluations = {},
-                                              .experts = {},
-                                              .blocks = {},
+                                              .tables = {},
                                               .summary = {},
                                               .per_sample = {},
                                               .timing = {},
                                               .coordinates = {},
                                               .fields = {},
                                               .weights = {},
-                                              .edges = {},
-                                              .block_names = {}}));
+                                              .edges = {}}));
     if (file_) {
       hdf5::Group group = run_group(*runs_.back());
       group.attribute("variant", variant);
@@ -315,11 +319,24 @@ class ResultsState {
     if (file_) run_group(run).require_group("fields").attribute(name, edges);
   }
 
-  void write_block_names(Run& run, std::span<const std::string> names) {
-    std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;
-    run.block_names = text;
-    if (file_) run_group(run).require_group("blocks").attribute("names", text);
+  /// The table of that name, made if there is none.
+  NamedTable& table(Run& run, const std::string& name, const TableAxis& axis) {
+    for (NamedTable& known : run.tables) {
+      if (known.name != name) continue;
+      RANKINE_ASSERT(known.axis.dimension == axis.dimension && known.axis.labels == axis.labels,
+                     fmt::format("the table '{}' is along '{}' now, and was along '{}'", name, axis.dimension,
+                                 known.axis.dimension));
+      return known;
+    }
+    constexpr std::array<std::string_view, 6> taken{"steps",      "evaluations", "summary",
+                                                    "per_sample", "fields",      "weights"};
+    RANKINE_ASSERT(std::find(taken.begin(), taken.end(), name) == taken.end(), name + " is no free name");
+    if (file_ && !axis.labels.empty()) {
+      std::string text;
+      for (const std::string& label : axis.labels) text += (text.empty() ? "" : " ") + label;
+      run_group(run).require_group(name).attribute("names", text);
+    }
+    return run.tables.emplace_back(NamedTable{name, axis});
   }
 
   void mark_incomplete(const std::vector<std::string>& missing) {
@@ -338,8 +355,12 @@ class ResultsState {
     json layout;
     layout["steps"] = run.steps.save("results/steps", content);
     layout["evaluations"] = run.evaluations.save("results/evaluations", content);
-    layout["experts"] = run.experts.save("results/experts", content);
-    layout["blocks"] = run.blocks.save("results/blocks", content);
+    layout["tables"] = json::array();
+    for (const NamedTable& table : run.tables)
+      layout["tables"].push_back({{"name", table.name},
+                                  {"dimension", table.axis.dimension},
+                                  {"labels", table.axis.labels},
+                                  {"rows", table.rows.save("results/tables/" + table.name, content)}});
     layout["summary"] = save_named(run.summary, "results/summary", content);
     layout["per_sample"] = save_named(run.per_sample, "results/per_sample", content);
     layout["timing"] = save_named(run.timing, "results/timing", content);
@@ -362,7 +383,6 @@ class ResultsState {
       content.state.emplace("results/edges/" + name, array(edges));
       layout["edges"].push_back(name);
     }
-    if (!run.block_names.empty()) layout["block_names"] = run.block_names;
     content.texts["results_layout"] = layout.dump();
   }
 
@@ -372,8 +392,13 @@ class ResultsState {
     const json layout = json::parse(text->second);
     run.steps.load("results/steps", content, layout.at("steps"));
     run.evaluations.load("results/evaluations", content, layout.at("evaluations"));
-    run.experts.load("results/experts", content, layout.at("experts"));
-    run.blocks.load("results/blocks", content, layout.at("blocks"));
+    if (!layout.contains("tables"))
+      throw DamagedFile("the checkpoint's results were written by another version of the program");
+    for (const json& entry : layout.at("tables")) {
+      const std::string name = entry.at("name");
+      NamedTable& to = table(run, name, {entry.at("dimension"), entry.at("labels")});
+      to.rows.load("results/tables/" + name, content, entry.at("rows"));
+    }
     if (tables_only) return;
     run.timing = load_named("results/timing", content, layout.at("timing"));
     run.summary = load_named("results/summary", content, layout.at("summary"));
@@ -396,10 +421,6 @@ class ResultsState {
         write_weights(run, name, std::span(values), shape);
       });
     }
-    if (layout.contains("block_names")) {
-      const std::string names = layout.at("block_names");
-      write_block_names(run, std::span(&names, 1));
-    }
     for (const json& name : layout.at("edges")) {
       write_edges(run, name, values_of<double>(content, "results/edges/" + name.get<std::string>()));
     }
@@ -414,15 +435,15 @@ class ResultsState {
     hdf5::Group& root = file_->root();
     for (const auto& run : runs_) {
       hdf5::Group group = run_group(*run);
-      const auto write_table = [&](const char* name, const Table& table, const char* second = nullptr) {
+      const auto write_table = [&](const std::string& name, const Table& table,
+                                   const std::string& second = {}) {
         if (table.empty()) return;
         hdf5::Group target = group.require_group(name);
         table.write(target, second);
       };
       write_table("steps", run->steps);
       write_table("evaluations", run->evaluations);
-      write_table("experts", run->experts, "expert");
-      write_table("blocks", run->blocks, "block");
+      for (const NamedTable& table : run->tables) write_table(table.name, table.rows, table.axis.dimension);
       if (!run->summary.empty()) {
         hdf5::Group target = group.require_group("summary");
         for (const auto& entry : run->summary) write_named(target, entry);
@@ -555,23 +576,27 @@ void RunWriter::append_evaluation(std::int64_t step, const Metrics& metrics) {
   for (const auto& [name, value] : metrics) table.set(name, {&value, 1});
 }
 
-void RunWriter::append_experts(std::int64_t step, const std::string& name,
-                               std::span<const double> per_expert) {
-  if (!state_) return;
-  Table& table = state_->run(run_).experts;
-  table.start_row_unless_current(step);
-  table.set(name, per_expert);
+TableWriter RunWriter::table(const std::string& name, const TableAxis& axis) const {
+  TableWriter out;
+  if (!state_) return out;
+  state_->table(state_->run(run_), name, axis);
+  out.state_ = state_;
+  out.run_ = run_;
+  out.name_ = name;
+  return out;
 }
 
-void RunWriter::append_blocks(std::int64_t step, const std::string& name, std::span<const double> per_block) {
+void TableWriter::row(std::int64_t step, const std::string& metric, std::span<const double> values) {
   if (!state_) return;
-  Table& table = state_->run(run_).blocks;
-  table.start_row_unless_current(step);
-  table.set(name, per_block);
-}
-
-void RunWriter::block_names(std::span<const std::string> names) {
-  if (state_) state_->write_block_names(state_->run(run_), names);
+  for (io_detail::NamedTable& table : state_->run(run_).tables) {
+    if (table.name != name_) continue;
+    RANKINE_ASSERT(metric != table.axis.dimension, "'" + metric + "' is the name of a coordinate");
+    RANKINE_ASSERT(
+        table.axis.labels.empty() || table.axis.labels.size() == values.size(),
+        fmt::format("{} values of '{}' for {} labels", values.size(), metric, table.axis.labels.size()));
+    table.rows.start_row_unless_current(step);
+    table.rows.set(metric, values);
+  }
 }
 
 void RunWriter::summary(const std::string& metric, double value, const Label& label) {
@@ -626,7 +651,8 @@ void RunWriter::drop_evaluation(std::int64_t step) {
 void RunWriter::clear_tables() {
   if (!state_) return;
   io_detail::Run& run = state_->run(run_);
-  run.steps = run.evaluations = run.experts = run.blocks = Table();
+  run.steps = run.evaluations = Table();
+  for (io_detail::NamedTable& table : run.tables) table.rows = Table();
 }
 
 void RunWriter::save(CheckpointContent& content) const {

@@ -5,8 +5,12 @@
 //                                        complete = 0 and missing, which names the runs that it lacks
 //   /runs/<variant>/seed_<s>/steps/      step, loss, ...: one value a training step
 //   /runs/<variant>/seed_<s>/evaluations/ step, ...: one value an evaluation
-//   /runs/<variant>/seed_<s>/experts/    [step, expert]: step, expert, iterations, status_<name>, ...
-//   /runs/<variant>/seed_<s>/blocks/     [step, block]: step, block, gradient_norm, activation_rms, ...
+//   /runs/<variant>/seed_<s>/<table>/    a named table: step, the table's dimension (0, 1, ...), and one
+//   array
+//                                        [step, dimension] for each metric, such as experts/iterations
+//                                        [step, expert]; attribute names = labels of the dimension. A table
+//                                        without a dimension has arrays [step]. Every other group with an
+//                                        array `step` is one
 //   /runs/<variant>/seed_<s>/summary/    scalars with units: what `expect:` reads
 //   /runs/<variant>/seed_<s>/per_sample/ sample_id, ...: one value a test sample
 //   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x] with their coordinates
@@ -47,6 +51,13 @@ struct Label {
   std::string unit = "1", long_name = {};
 };
 
+/// What the rows of a table lie along, beside steps: "expert", "block", ...; "": nothing, a row is one
+/// number.
+struct TableAxis {
+  std::string dimension = {};
+  std::vector<std::string> labels = {};  ///< of its entries, in order; no blanks. Empty: numbers alone
+};
+
 /// One line of a deck's `expect:` and what came of it. Left and right are NaN for compound expressions.
 struct ExpectationResult {
   std::string expression;
@@ -62,6 +73,21 @@ namespace io_detail {
 class ResultsState;
 }
 
+/// A named table of a run. A cheap handle, inert where the RunWriter is.
+class TableWriter {
+ public:
+  /// The metric's values at `step`, one for each entry of the dimension, whose number is the same in all rows
+  /// of a table. Several metrics may be given for one step; what a step lacks is NaN.
+  void row(std::int64_t step, const std::string& metric, std::span<const double> values);
+  void row(std::int64_t step, const std::string& metric, double value) { row(step, metric, {&value, 1}); }
+
+ private:
+  friend class RunWriter;
+  std::shared_ptr<io_detail::ResultsState> state_;
+  std::size_t run_ = 0;
+  std::string name_;
+};
+
 /// Collects the results of one variant and seed. A cheap handle; the ResultsWriter keeps the data.
 /// Every method may be called on every rank; on ranks without the file it does nothing.
 class RunWriter {
@@ -74,14 +100,8 @@ class RunWriter {
   void append_evaluation(std::int64_t step, const Metrics& metrics);
   /// Step and value of the evaluations so far that have this metric; empty on ranks without the file.
   std::vector<std::pair<std::int64_t, double>> evaluations(const std::string& metric) const;
-  /// Appends the statistic `name` of each expert at `step`; several names may be given for the same step.
-  /// The number of experts must not change within a run.
-  void append_experts(std::int64_t step, const std::string& name, std::span<const double> per_expert);
-
-  /// The same for each block of a network.
-  void append_blocks(std::int64_t step, const std::string& name, std::span<const double> per_block);
-  /// Their names, in order: attribute `names` of the group, separated by spaces.
-  void block_names(std::span<const std::string> names);
+  /// The table of that name, which is made at the first call with `axis`; later calls must give the same.
+  TableWriter table(const std::string& name, const TableAxis& axis = {}) const;
 
   /// A scalar by which runs are compared; `expect:` reads it as metric[variant].
   void summary(const std::string& metric, double value, const Label& label = {});
@@ -108,7 +128,7 @@ class RunWriter {
   void timing(const std::string& name, double value, const Label& label = {.unit = "s"});
   void timing(const std::string& name, std::span<const double> values, const Label& label = {.unit = "s"});
 
-  /// Takes back all steps, evaluations and statistics of experts and blocks: a run that goes back to a
+  /// Takes back all steps, evaluations and rows of tables: a run that goes back to a
   /// checkpoint gives them again.
   void clear_tables();
 
@@ -118,8 +138,7 @@ class RunWriter {
   /// Adds everything collected so far to a checkpoint, below "results".
   void save(CheckpointContent& content) const;
   /// The opposite, on a run to which nothing was given yet; then the file is as if its calls had been
-  /// repeated. `tables_only`: steps, evaluations, experts and timing, but nothing that a run gives at its
-  /// end.
+  /// repeated. `tables_only`: steps, evaluations and tables, but nothing that a run gives at its end.
   void load(const CheckpointContent& content, bool tables_only);
 
  private:

@@ -32,6 +32,21 @@ hdf5::File open_results(const std::string& path) {
 
 namespace {
 
+constexpr std::array<std::string_view, 6> parts{"steps",      "evaluations", "summary",
+                                                "per_sample", "fields",      "weights"};
+
+template <class List>
+bool contains(const List& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// A table without rows has its labels alone.
+bool is_table(const hdf5::Group& run, const std::string& name) {
+  if (contains(parts, name) || run.is_link(name) || !run.has_group(name)) return false;
+  const hdf5::Group group = run.open_group(name);
+  return group.has_attribute("names") || (group.has_dataset("step") && !group.is_link("step"));
+}
+
 /// The number in "seed_<number>", written as Rankine writes it.
 std::optional<std::int64_t> seed_of(const std::string& name) {
   constexpr std::string_view start = "seed_";
@@ -44,18 +59,21 @@ std::optional<std::int64_t> seed_of(const std::string& name) {
 
 }  // namespace
 
+std::vector<std::string> stored_tables(const hdf5::Group& run) {
+  std::vector<std::string> out;
+  for (const std::string& name : run.names())
+    if (is_table(run, name)) out.push_back(name);
+  return out;
+}
+
 std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others) {
   constexpr std::array<std::string_view, 4> top{"runs", "expectations", "timing", "provenance"};
-  constexpr std::array<std::string_view, 8> parts{"steps",   "evaluations", "experts", "blocks",
-                                                  "summary", "per_sample",  "fields",  "weights"};
   const auto note = [&](const std::string& path) {
     if (others != nullptr) others->push_back(path);
   };
   const auto look = [&](const hdf5::Group& group, const std::string& path, const auto& known) {
     for (const std::string& name : group.names())
-      if (group.is_link(name) || !group.has_group(name) ||
-          std::find(known.begin(), known.end(), name) == known.end())
-        note(path + "/" + name);
+      if (group.is_link(name) || !group.has_group(name) || !contains(known, name)) note(path + "/" + name);
   };
   look(root, "", top);
   std::vector<StoredRun> found;
@@ -75,7 +93,10 @@ std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::str
         continue;
       }
       found.push_back({variant, *seed, seeds.open_group(name)});
-      look(found.back().group, path, parts);
+      const hdf5::Group& run = found.back().group;
+      std::vector<std::string> known(parts.begin(), parts.end());
+      for (const std::string& table : stored_tables(run)) known.push_back(table);
+      look(run, path, known);
     }
   }
   return found;

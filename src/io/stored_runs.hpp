@@ -19,6 +19,9 @@ struct StoredRun {
   hdf5::Group group;
 };
 
+/// Names of the run's tables (results.hpp), in the file's order.
+std::vector<std::string> stored_tables(const hdf5::Group& run);
+
 /// All runs, in the file's order. People put data of their own into results, at any place: what is not of
 /// the layout in results.hpp is left aside, and its path added to `others` if that is given.
 std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others = nullptr);

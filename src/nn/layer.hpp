@@ -34,9 +34,10 @@ struct LayerContext {
 /// cached keys and values. The learning rule owns it, detaches it, and decides what is kept.
 using CarriedState = std::map<std::string, Tensor>;
 
-/// Called with the name and value of each block's output; what it returns takes its place, unless it is
+/// Called with each block's name, input and output; what it returns takes the output's place, unless it is
 /// undefined. Gradients are reached with on_gradient() from here.
-using ActivationHook = std::function<Tensor(const std::string& name, const Tensor& value)>;
+using ActivationHook =
+    std::function<Tensor(const std::string& name, const Tensor& input, const Tensor& output)>;
 
 /// One evaluation of a network: everything beside parameters and input.
 struct Pass {
@@ -53,7 +54,8 @@ struct Pass {
   /// Time steps or tokens that came before, where the state is carried.
   std::int64_t position = 0;
   CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
-  ActivationHook hook = {};
+  std::vector<ActivationHook> hooks =
+      {};  ///< in their order; each sees what the one before made of an output
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
 
   /// The id of local sample i.

@@ -43,9 +43,10 @@ Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass
   Tensor y = x;
   FaultProbe::layer_done("", {});  // what came before belongs to no block
   for (int i = begin; i < (end < 0 ? size() : end); ++i) {
+    const Tensor input = pass.hooks.empty() ? Tensor() : y;
     y = block(i).forward(parameters, y, pass);
-    if (pass.hook) {
-      const Tensor replaced = pass.hook(block(i).name(), y);
+    for (const ActivationHook& hook : pass.hooks) {
+      const Tensor replaced = hook(block(i).name(), input, y);
       if (replaced.defined()) y = replaced;
     }
     FaultProbe::layer_done(block(i).name(), y);

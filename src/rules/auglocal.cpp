@@ -120,7 +120,7 @@ AugLocal::Passed AugLocal::pass_module(int module, RuleContext& context, const T
   Pass pass = *context.pass;
   if (repeated) {
     pass.update_statistics = false;
-    pass.hook = nullptr;
+    pass.hooks.clear();
   }
   const Tensor h = setup_->network->forward(bound, x, pass, stage.begin, stage.end);
   std::vector<Tensor> flats{bound.flat()};
@@ -128,7 +128,7 @@ AugLocal::Passed AugLocal::pass_module(int module, RuleContext& context, const T
   if (!last) {
     const BoundParameters auxiliary = stage.auxiliary.bind(context.tiles);
     flats.push_back(auxiliary.flat());
-    pass.hook = nullptr;
+    pass.hooks.clear();
     outputs = auxiliary_[static_cast<std::size_t>(module)]->forward(auxiliary, h, pass);
   }
   const TapeLoss loss = mean_loss(*setup_, outputs, *context.batch);

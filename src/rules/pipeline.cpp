@@ -42,7 +42,7 @@ void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
   pass.passes = setup_->shard_count;
   if (repeating_) {
     pass.update_statistics = false;
-    pass.hook = nullptr;
+    pass.hooks.clear();
   }
   pass.samples.assign(all.ids.begin() + microbatch * batch, all.ids.begin() + (microbatch + 1) * batch);
   now.output = now.input;

@@ -118,12 +118,12 @@ void Seco::check(const RuleSetup& setup) const {
   std::vector<std::vector<double>>* to = &whole;
   std::size_t at = 0;
   Pass pass{.shards = one};
-  pass.hook = [&](const std::string&, const Tensor& value) {
+  pass.hooks.emplace_back([&](const std::string&, const Tensor&, const Tensor& value) {
     const std::vector<double> v = value.to_vector();
     std::vector<double>& kept = (*to)[at++ % whole.size()];
     kept.insert(kept.end(), v.begin(), v.end());
     return Tensor();
-  };
+  });
   network.forward(bound, x, pass);
   to = &parts;
   CarriedState state;
@@ -178,7 +178,7 @@ Seco::Gradient Seco::gradient(const ParameterSet& parameters, const SharedTileSu
   CarriedState state;
   Pass now = pass;
   now.state = &state;
-  now.hook = nullptr;
+  now.hooks.clear();
   // [L], a chunk's part of the mean over all tokens.
   const auto chunk_loss = [&](const BoundParameters& bound, std::int64_t from, std::int64_t to) {
     now.position = from;
@@ -220,7 +220,7 @@ Seco::Gradient Seco::gradient(const ParameterSet& parameters, const SharedTileSu
       leaves.push_back(variable(value));
       state.emplace(name, leaves.back());
     }
-    now.hook = watched ? pass.hook : ActivationHook();
+    now.hooks = watched ? pass.hooks : std::vector<ActivationHook>();
     watched = false;
     const BoundParameters bound = parameters.bind(tiles);
     const Tensor loss = chunk_loss(bound, from, to);
@@ -255,7 +255,7 @@ void Seco::measure(const RuleContext& context) {
   const Uncounted no_memory;
   const CostAccount no_cost;
   Pass pass = *context.pass;
-  pass.hook = nullptr;
+  pass.hooks.clear();
   pass.update_statistics = false;
   const auto one = [&](const Plan& how) {
     return gradient(context.parameters, context.tiles, *context.batch, pass, how).flat.to_vector();

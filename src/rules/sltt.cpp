@@ -116,7 +116,7 @@ Sltt::Gradient Sltt::gradient(const ParameterSet& parameters, const SharedTileSu
   BoundParameters bound = parameters.bind(tiles);
   for (std::int64_t t = 0; t < count; ++t) {
     now.position = t;
-    now.hook = t == watched ? pass.hook : ActivationHook();
+    now.hooks = t == watched ? pass.hooks : std::vector<ActivationHook>();
     const auto forward = [&] {
       const Tensor loss = step_loss(setup_->network->forward(bound, frame(batch.inputs, t), now), batch);
       const Tensor value = cast(loss.detach(), DType::f64);
@@ -156,7 +156,7 @@ StepOutcome Sltt::step(RuleContext& context) {
     const Uncounted no_memory;
     const CostAccount no_cost;
     Pass pass = *context.pass;
-    pass.hook = nullptr;
+    pass.hooks.clear();
     pass.update_statistics = false;
     const std::vector<bool> all(count, true);
     const auto found = [&](bool through) {

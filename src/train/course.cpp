@@ -27,15 +27,16 @@ std::vector<std::pair<std::string, Tensor>> Course::entries(const Snapshot& snap
   return out;
 }
 
-void Course::load(const std::string& name, bool masks) {
+StateSnapshot Course::snapshot(const std::string& name) const {
+  if (const std::size_t at = name.find('@'); at != std::string::npos)
+    return s_.context.snapshots->get({name.substr(0, at), s_.context.seed}, name.substr(at + 1));
   StateSnapshot own;
-  const std::size_t at = name.find('@');
-  if (at == std::string::npos)
-    for (const auto& [entry, tensor] : entries(snapshots_.at(name))) own.emplace(entry, value_of(tensor));
-  const StateSnapshot& from =
-      at == std::string::npos
-          ? own
-          : s_.context.snapshots->get({name.substr(0, at), s_.context.seed}, name.substr(at + 1));
+  for (const auto& [entry, tensor] : entries(snapshots_.at(name))) own.emplace(entry, value_of(tensor));
+  return own;
+}
+
+void Course::load(const std::string& name, bool masks) {
+  const StateSnapshot from = snapshot(name);
   for (const ParameterInfo& part : s_.parameters.parts()) {
     s_.parameters.view(part).assign_bytes(from.at("weights/" + part.name).bytes);
     const auto mask = from.find("masks/" + part.name);

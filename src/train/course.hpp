@@ -37,6 +37,9 @@ class Course {
   void plan(TrainingLoop& loop);
   /// To be called before each step: freezes the parameters that the step's phase freezes, and no others.
   const Phase& turn_to(std::int64_t step);
+  /// "weights/<part>" and "masks/<part>" of a snapshot: SNAPSHOT of this run, which it has left by now, or
+  /// VARIANT@SNAPSHOT.
+  StateSnapshot snapshot(const std::string& name) const;
   /// After the last step: leaves the snapshots for other variants.
   void leave_snapshots() const;
 

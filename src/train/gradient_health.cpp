@@ -49,7 +49,7 @@ GradientHealth::GradientHealth(const HealthOptions& options, const Network& netw
   context.checkpoint.state().add("metrics/health_alarms", StateKind::replicated, alarms_);
   std::vector<std::string> names;
   for (int i = 0; i < network.size(); ++i) names.push_back(network.block(i).name());
-  if (options.every > 0) context.results.block_names(names);
+  if (options.every > 0) table_ = context.results.table("blocks", {"block", names});
   for (int i = 0; i < network.size(); ++i) {
     Block block{.name = network.block(i).name(),
                 .begin = 0,
@@ -112,7 +112,7 @@ void GradientHealth::before(std::int64_t) {
 }
 
 void GradientHealth::watch(Pass& pass) {
-  pass.hook = [this](const std::string& name, const Tensor& value) {
+  pass.hooks.emplace_back([this](const std::string& name, const Tensor&, const Tensor& value) {
     const auto block =
         std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.name == name; });
     if (block == blocks_.end()) return Tensor();
@@ -135,7 +135,7 @@ void GradientHealth::watch(Pass& pass) {
       return Tensor();
     });
     return Tensor();
-  };
+  });
 }
 
 void GradientHealth::alarm(Alarm kind, std::size_t block, std::int64_t step, double value) {
@@ -207,11 +207,11 @@ void GradientHealth::after(std::int64_t step, const StepOutcome& outcome) {
       ratio[i] = values[5];
     }
   }
-  context_.results.append_blocks(step, "activation_rms", activation);
-  context_.results.append_blocks(step, "activation_gradient_rms", activation_gradient);
-  context_.results.append_blocks(step, "dead_units", dead);
-  context_.results.append_blocks(step, "gradient_norm", norm);
-  context_.results.append_blocks(step, "update_ratio", ratio);
+  table_.row(step, "activation_rms", activation);
+  table_.row(step, "activation_gradient_rms", activation_gradient);
+  table_.row(step, "dead_units", dead);
+  table_.row(step, "gradient_norm", norm);
+  table_.row(step, "update_ratio", ratio);
 
   double largest = 0;
   for (const double r : rms) largest = std::max(largest, std::isnan(r) ? 0 : r);

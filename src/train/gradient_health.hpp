@@ -41,7 +41,7 @@ class GradientHealth final : public StepObserver {
   bool due(std::int64_t step) const override { return options_.every > 0 && step % options_.every == 0; }
   /// Notes the parameters.
   void before(std::int64_t step) override;
-  /// Watches the blocks' outputs through pass.hook.
+  /// Watches the blocks' outputs through a hook of the pass.
   void watch(Pass& pass) override;
   void after(std::int64_t step, const StepOutcome& outcome) override;
   /// Alarms so far; a block has at most one of each kind.
@@ -69,6 +69,7 @@ class GradientHealth final : public StepObserver {
   const RuleSetup& setup_;
   const LearningRule& rule_;
   RunContext& context_;
+  TableWriter table_;
   SharedTileSum shards_;
   double samples_;
   std::vector<Block> blocks_;

@@ -26,7 +26,7 @@ FLOORS = [
     {"data"},
     {"experts", "rules", "sparse"},
     {"run"},
-    {"train"},
+    {"probe", "train"},
     {"methods"},
     {"experiments"},
     {"cli"},

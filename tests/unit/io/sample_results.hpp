@@ -74,10 +74,11 @@ inline void write_sample_results(const std::string& path,
           }
           std::vector<double> limit;
           for (const double count : converged) limit.push_back(6 - count);
-          run.append_experts(step, "iterations", iterations);
-          run.append_experts(step, "status_converged", converged);
-          run.append_experts(step, "status_step_limit", limit);
-          run.append_experts(step, "gradient_norm", gradient);
+          TableWriter table = run.table("experts", {"expert"});
+          table.row(step, "iterations", iterations);
+          table.row(step, "status_converged", converged);
+          table.row(step, "status_step_limit", limit);
+          table.row(step, "gradient_norm", gradient);
         }
       }
       std::vector<double> u(reference), errors;

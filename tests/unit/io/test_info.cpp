@@ -9,6 +9,7 @@
 #include "src/core/random.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
+#include "src/io/results.hpp"
 #include "tests/unit/io/sample_results.hpp"
 #include "tests/unit/io/scratch.hpp"
 
@@ -27,6 +28,27 @@ TEST(Info, TheTableShowsMetricsVerdictsAndOrigin) {
       AllOf(HasSubstr("pi-hc-moe"), HasSubstr("rel_l2"), HasSubstr(" ± "), HasSubstr("9 runs"),
             HasSubstr("fail       mean(rel_l2[pi-hc]) <= 0.1 * mean(rel_l2[pi-sc])   (0.003 against 0.0006)"),
             HasSubstr("start_utc")));
+}
+
+TEST(Info, NamesTheTablesWithTheirDimensions) {
+  const Scratch scratch;
+  {
+    ResultsWriter writer(scratch / "r.h5", "tables");
+    RunWriter run = writer.run("a", 0);
+    for (const std::int64_t step : {0, 5}) {
+      run.append_step(step, {{"loss", 1}});
+      run.table("layers", {"layer", {"first", "second", "third"}})
+          .row(step, "norm", std::vector<double>{1, 2, 3});
+      run.table("distance").row(step, "euclidean", static_cast<double>(step));
+    }
+    writer.finish();
+  }
+  EXPECT_THAT(info_text(scratch / "r.h5"), AllOf(HasSubstr("layers    2 steps x 3 layers: norm"),
+                                                 HasSubstr("distance  2 steps: euclidean")));
+  EXPECT_THAT(info_json(scratch / "r.h5"),
+              AllOf(HasSubstr("\"dimension\": \"layer\""), HasSubstr("\"others\": []")));
+  const hdf5::File file = hdf5::File::open(scratch / "r.h5");
+  EXPECT_EQ(file.root().open_group("runs/a/seed_0/layers").text_attribute("names"), "first second third");
 }
 
 TEST(Info, OtherHdf5FilesAreRefused) {

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "src/io/checkpoint.hpp"
 #include "src/io/hdf5.hpp"
 #include "src/io/info.hpp"
 #include "src/io/results.hpp"
@@ -33,9 +34,10 @@ TEST(Results, StepsThatLackAMetricHoldNaN) {
   run.append_step(0, {{"loss", 3.0}});
   run.append_step(1, {{"loss", 2.0}, {"gradient_norm", 0.5}});
   run.append_step(2, {{"gradient_norm", 0.25}});
-  run.append_experts(4, "iterations", std::vector<double>{3, 4});
-  run.append_experts(4, "status_converged", std::vector<double>{1, 0});
-  run.append_experts(8, "iterations", std::vector<double>{5, 6});
+  TableWriter experts = run.table("experts", {"expert"});
+  experts.row(4, "iterations", std::vector<double>{3, 4});
+  experts.row(4, "status_converged", std::vector<double>{1, 0});
+  experts.row(8, "iterations", std::vector<double>{5, 6});
   writer.finish();
 
   const hdf5::File file = hdf5::File::open(scratch / "r.h5");
@@ -48,6 +50,45 @@ TEST(Results, StepsThatLackAMetricHoldNaN) {
   EXPECT_EQ(gradient[2], 0.25);
   EXPECT_THAT(group.read<double>("experts/iterations", {2, 2}), ElementsAre(3, 4, 5, 6));
   EXPECT_TRUE(std::isnan(group.read<double>("experts/status_converged", {2, 2})[3]));
+}
+
+/// What `file` holds of a run with two tables of five steps, of which `kept` go through a checkpoint.
+void write_tables(const std::string& path, int kept, bool cleared = false) {
+  const auto rows = [](RunWriter run, int from, int to) {
+    for (int step = from; step < to; ++step) {
+      run.table("layers", {"layer", {"a", "b"}}).row(step, "norm", std::vector<double>{1.0 + step, 2});
+      run.table("distance").row(step, "euclidean", 3.0 * step);
+    }
+  };
+  CheckpointContent content;
+  if (kept > 0) {
+    ResultsWriter first = ResultsWriter::in_memory(true);
+    RunWriter run = first.run("v", 0);
+    rows(run, 0, kept);
+    run.save(content);
+  }
+  ResultsWriter writer(path, "tables");
+  RunWriter run = writer.run("v", 0);
+  if (cleared) {
+    rows(run, 0, 4);
+    run.clear_tables();
+  }
+  if (kept > 0) run.load(content, true);
+  rows(run, kept, 5);
+  writer.finish();
+}
+
+TEST(Results, TablesGoThroughCheckpointsAndRewinds) {
+  const Scratch scratch;
+  write_tables(scratch / "straight.h5", 0);
+  write_tables(scratch / "restarted.h5", 3);
+  write_tables(scratch / "rewound.h5", 2, true);
+  EXPECT_TRUE(compare_results(scratch / "straight.h5", scratch / "restarted.h5").empty());
+  EXPECT_TRUE(compare_results(scratch / "straight.h5", scratch / "rewound.h5").empty());
+  const hdf5::File file = hdf5::File::open(scratch / "rewound.h5");
+  const hdf5::Group run = file.root().open_group("runs/v/seed_0");
+  EXPECT_THAT(run.read<double>("layers/norm", {5, 2}), ElementsAre(1, 2, 2, 2, 3, 2, 4, 2, 5, 2));
+  EXPECT_THAT(run.read<double>("distance/euclidean", {5}), ElementsAre(0, 3, 6, 9, 12));
 }
 
 TEST(Results, WithoutFinishNothingIsLeft) {
@@ -67,7 +108,7 @@ TEST(Results, AnInertWriterTakesEveryCall) {
   ResultsWriter writer(scratch / "r.h5", "other rank", false);
   RunWriter run = writer.run("a", 1);
   run.append_step(0, {{"loss", 1.0}});
-  run.append_experts(0, "iterations", std::vector<double>{1});
+  run.table("experts", {"expert"}).row(0, "iterations", 1);
   run.fields("u", std::vector<double>{1}, {{"x", {0}, "m", ""}});
   run.summary("rel_l2", 1.0);
   writer.provenance("deck", "text");

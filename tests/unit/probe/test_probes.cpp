@@ -1,0 +1,312 @@
+// Probes against independent computations.
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/lapack.hpp"
+#include "src/io/fault_file.hpp"
+#include "src/probe/attack.hpp"
+#include "src/probe/block_angle.hpp"
+#include "src/probe/block_gradient.hpp"
+#include "src/probe/block_removal.hpp"
+#include "src/probe/distance.hpp"
+#include "src/probe/ntk.hpp"
+#include "src/probe/out_of_distribution.hpp"
+#include "tests/support/probe_problem.hpp"
+
+namespace rankine {
+namespace {
+
+using testing::ProbeProblem;
+
+constexpr const char* perceptron = "[{name: dense, units: 4}, {name: tanh}, {name: dense, units: 3}]";
+
+TEST(Hooks, EachSeesWhatTheOneBeforeMadeOfAnOutput) {
+  const ProbeProblem p("[{name: tanh}, {name: relu}]");
+  const Tensor x = p.first(2).inputs;
+  Pass pass{.shards = local_tile_sum(1)};
+  std::vector<double> second_saw, second_input;
+  pass.hooks.emplace_back([&](const std::string& name, const Tensor& input, const Tensor&) {
+    return name == "block0" ? scale(input, 2) : Tensor();
+  });
+  pass.hooks.emplace_back([&](const std::string& name, const Tensor& input, const Tensor& output) {
+    (name == "block0" ? second_saw : second_input) = (name == "block0" ? output : input).to_vector();
+    return Tensor();
+  });
+  const NoGrad off;
+  p.network.forward(p.parameters.bind(pass.shards), x, pass);
+  EXPECT_EQ(second_saw, scale(x, 2).to_vector());
+  EXPECT_EQ(second_input, second_saw);
+}
+
+TEST(Attack, StepsAlongTheSignOfTheGradientOfALinearModel) {
+  const ProbeProblem p("[{name: dense, units: 3}]");
+  const Examples examples = p.first(5);
+  const Tensor outputs = p.outputs(p.parameters, examples.inputs);
+  const NoGrad off;
+  const EvaluatedBatch batch{examples.inputs, examples.targets, outputs, examples.ids};
+  const std::vector<double> x = examples.inputs.to_vector(), z = outputs.to_vector(),
+                            label = examples.targets.to_vector(),
+                            w = p.parameters.view("block0.weight").to_vector();
+  const std::vector<double> found =
+      Attack({.epsilon = 0.25, .low = {}, .high = 1.5}).attacked(p.run, batch).to_vector();
+  for (std::size_t i = 0; i < 5; ++i) {
+    double sum = 0;
+    for (std::size_t c = 0; c < 3; ++c) sum += std::exp(z[3 * i + c]);
+    for (std::size_t k = 0; k < 4; ++k) {
+      double gradient = 0;  // W^T (softmax - onehot)
+      for (std::size_t c = 0; c < 3; ++c)
+        gradient +=
+            w[4 * c + k] * (std::exp(z[3 * i + c]) / sum - (label[i] == static_cast<double>(c) ? 1 : 0));
+      EXPECT_NEAR(found[4 * i + k], std::min(x[4 * i + k] + (gradient > 0 ? 0.25 : -0.25), 1.5), 1e-15);
+    }
+  }
+}
+
+TEST(Ntk, IsTheGramMatrixOfDifferenceQuotients) {
+  for (const char* blocks :
+       {perceptron, "[{name: dense, units: 5, bias: false}, {name: relu}, {name: dense, units: 2}]",
+        "[{name: skip, blocks: [{name: dense, units: 4}, {name: tanh}]}, {name: layer_norm}, {name: dense, "
+        "units: 2}]"}) {
+    const ProbeProblem p(blocks);
+    const Examples examples = p.first(6);
+    const std::size_t n = 6;
+    const std::vector<double> found = tangent_kernel(p.run, examples);
+    std::vector<std::vector<double>> columns;  // df/dw, one for each parameter
+    const ParameterSet moved = p.parameters.clone();
+    constexpr double h = 1e-5;
+    for (std::int64_t i = 0; i < p.parameters.count(); ++i) {
+      std::vector<double> at[2];
+      for (int side : {0, 1}) {
+        moved.flat().assign(p.parameters.flat());
+        host_update<double>(moved.flat())[i] += side == 1 ? h : -h;
+        at[side] = p.outputs(moved, examples.inputs).to_vector();
+      }
+      for (std::size_t k = 0; k < at[0].size(); ++k) at[1][k] = (at[1][k] - at[0][k]) / (2 * h);
+      columns.push_back(at[1]);
+    }
+    const std::size_t width = columns[0].size() / n;
+    double largest = 0;
+    for (const double value : found) largest = std::max(largest, std::abs(value));
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j) {
+        double sum = 0;
+        for (const std::vector<double>& column : columns)
+          for (std::size_t k = 0; k < width; ++k) sum += column[i * width + k] * column[j * width + k];
+        // Difference quotients of order h^2, with rounding of order eps / h.
+        EXPECT_NEAR(found[i * n + j], sum / static_cast<double>(width), 1e-8 * largest) << blocks;
+      }
+  }
+}
+
+TEST(Ntk, EigenvaluesOfAKnownMatrix) {
+  std::vector<double> a{2, 1, 0, 1, 2, 0, 0, 0, -1};
+  const std::vector<double> found = lapack::symmetric_eigenvalues(a, 3);
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_NEAR(found[0], -1, 1e-14);
+  EXPECT_NEAR(found[1], 1, 1e-14);
+  EXPECT_NEAR(found[2], 3, 1e-14);
+  std::vector<double> bad{1, 0, 0, std::nan("")};
+  EXPECT_TRUE(lapack::symmetric_eigenvalues(bad, 2).empty());
+}
+
+TEST(BlockGradient, IsThatOfTheMeanLoss) {
+  const ProbeProblem p(perceptron);
+  constexpr std::int64_t count = 10;  // batches of 4, 4, 2
+  const Examples examples = p.first(count);
+  const std::vector<double> found = mean_gradient(p.run, Split::training, count);
+  const ParameterSet moved = p.parameters.clone();
+  constexpr double h = 1e-5;
+  std::vector<double> squares(2);
+  for (std::int64_t i = 0; i < p.parameters.count(); ++i) {
+    double at[2];
+    for (int side : {0, 1}) {
+      moved.flat().assign(p.parameters.flat());
+      host_update<double>(moved.flat())[i] += side == 1 ? h : -h;
+      at[side] = mean(p.loss.per_sample(p.outputs(moved, examples.inputs), examples.targets, 2)).item();
+    }
+    const double quotient = (at[1] - at[0]) / (2 * h);
+    EXPECT_NEAR(found[static_cast<std::size_t>(i)], quotient, 1e-9);
+    squares[i < p.parameters.part("block2.weight").offset ? 0 : 1] += quotient * quotient;
+  }
+  BlockGradient probe({.examples = count, .blocks = {}});
+  probe.measure(p.run, 0);
+  const std::vector<double> norms = p.column("gradient_norm", "norm");
+  ASSERT_EQ(norms.size(), 2U);
+  EXPECT_NEAR(norms[0], std::sqrt(squares[0]), 1e-8);
+  EXPECT_NEAR(norms[1], std::sqrt(squares[1]), 1e-8);
+  const double centre = (norms[0] + norms[1]) / 2;
+  EXPECT_NEAR(probe.measured()[1], std::abs(norms[0] - norms[1]) / std::sqrt(2.0) / centre, 1e-12);
+}
+
+TEST(BlockAngle, OfTurnsAndReflections) {
+  ProbeProblem p("[{name: dense, units: 4, bias: false}, {name: dense, units: 3}]");
+  std::vector<double> turn(16);
+  // (a, b, c, d) -> (-b, a, -d, c) is at right angles to what it turns.
+  turn[1] = turn[11] = -1;
+  turn[4] = turn[14] = 1;
+  const auto set = [&](const std::vector<double>& w) {
+    p.parameters.view("block0.weight").assign(Tensor::from(w, {4, 4}));
+  };
+  BlockAngle probe({.examples = 7, .blocks = {}});
+  set(turn);
+  probe.measure(p.run, 0);
+  EXPECT_NEAR(probe.measured()[0], 0.5, 1e-15);
+  std::vector<double> mirror(16);
+  for (const std::size_t i : {0, 5, 10, 15}) mirror[i] = -2;
+  set(mirror);
+  probe.measure(p.run, 1);
+  EXPECT_NEAR(probe.measured()[0], 1, 1e-7);         // of arccos near -1
+  EXPECT_EQ(p.column("angle", "angle").size(), 2U);  // one block, two measurements
+
+  const Tensor a = Tensor::from(std::vector<double>{5, 5, 1, 0, 5, 5, 0, 3}, {1, 2, 2, 2}),
+               b = Tensor::from(std::vector<double>{-5, 5, 0, 1, 0, 0, 0, 1}, {1, 2, 2, 2});
+  EXPECT_THAT(angles(a, b, true), ::testing::ElementsAre(0.5, 0));
+  EXPECT_NEAR(angles(a, b, false)[1], std::acos(3 / std::sqrt(59.0)) / std::acos(-1.0), 1e-15);
+}
+
+TEST(BlockRemoval, IsTheLossOfTheNetworkWithoutTheBlock) {
+  const ProbeProblem whole(perceptron);
+  const Network without = testing::network_from("[{name: dense, units: 4}, {name: dense, units: 3}]", {4});
+  ParameterSet same = without.initial_parameters(0);
+  same.flat().assign(whole.parameters.flat());
+  BlockRemoval probe({.examples = 0, .blocks = {1, 1}});
+  probe.measure(whole.run, 5);
+  std::vector<std::int64_t> all(10);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  const Examples examples = whole.data.examples(Split::validation, all, DType::f64);
+  const NoGrad off;
+  Pass pass{.shards = local_tile_sum(1)};
+  const Tensor inputs = reshape(examples.inputs, {1, 10, 4}), targets = reshape(examples.targets, {1, 10});
+  const auto loss = [&](const Tensor& outputs) {
+    return mean(whole.loss.per_sample(outputs, targets, 2)).item();
+  };
+  const double left = loss(without.forward(same.bind(pass.shards), inputs, pass)),
+               before = loss(whole.outputs(whole.parameters, inputs));
+  EXPECT_NEAR(whole.column("removal", "loss").at(0), left, 1e-14);
+  EXPECT_NEAR(whole.column("removal", "increase").at(0), left - before, 1e-14);
+  EXPECT_NEAR(probe.measured()[0], left - before, 1e-14);
+}
+
+TEST(Distance, FollowsTheWeights) {
+  ProbeProblem p(perceptron);
+  Distance probe({.fit_from = 1});
+  StateRegistry state;
+  probe.begin(p.run, state, "distance");
+  const Tensor start = p.parameters.flat().clone();
+  const auto count = static_cast<double>(p.parameters.count());
+  for (const std::int64_t step : {0, 1, 10, 100}) {
+    const double along = step == 0 ? 0 : 0.5 + std::log10(static_cast<double>(step));
+    p.parameters.flat().assign(add_scalar(start, along));
+    probe.measure(p.run, step);
+  }
+  const std::vector<double> found = p.column("distance", "euclidean");
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_NEAR(found[i + 1], (0.5 + static_cast<double>(i)) * std::sqrt(count), 1e-12);
+  EXPECT_EQ(found[0], 0);
+  const double own = dot(p.parameters.flat(), p.parameters.flat()).item(), other = dot(start, start).item(),
+               both = dot(p.parameters.flat(), start).item();
+  EXPECT_NEAR(probe.measured()[1], std::acos(both / std::sqrt(own * other)), 1e-12);
+  EXPECT_NEAR(probe.measured()[2], 1, 1e-12) << "a straight line over log(step)";
+  EXPECT_LT(probe.measured()[3], 0.95);
+}
+
+TEST(Distance, FromASnapshotWithoutWhatAMaskHoldsAtZero) {
+  ProbeProblem p(perceptron);
+  p.setup.snapshots["early"] = 2;
+  for (ParameterInfo& part : p.parameters.parts())
+    if (part.name == "block2.weight") part.mask = Tensor::zeros(part.shape, DType::f64);
+  p.run.snapshot = [&](const std::string& name) {
+    EXPECT_EQ(name, "early");
+    StateSnapshot out;
+    for (const ParameterInfo& part : p.parameters.parts())
+      out["weights/" + part.name] = value_of(add_scalar(p.parameters.view(part), 3));
+    return out;
+  };
+  Distance probe({.from = "early", .every = "1"});
+  probe.check(p.setup);
+  StateRegistry state;
+  probe.begin(p.run, state, "distance");
+  for (const std::int64_t step : probe.steps(3)) probe.measure(p.run, step);
+  const auto kept =
+      static_cast<double>(p.parameters.count() - p.parameters.part("block2.weight").shape.count());
+  const std::vector<double> found = p.column("distance_early", "euclidean");
+  ASSERT_EQ(found.size(), 2U) << "none before the snapshot";
+  EXPECT_NEAR(found[1], 3 * std::sqrt(kept), 1e-13);
+  EXPECT_EQ(probe.metrics()[0].name, "distance_early");
+}
+
+TEST(OutOfDistribution, StrangeInputsKeepWhatTheyShall) {
+  std::vector<double> values(2 * 3 * 2 * 2);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
+  const Tensor images = Tensor::from(values, {1, 2, 3, 2, 2});
+  const std::vector<double> found = permuted_pixels(images).to_vector();
+  // The order of the first channel of the first image is that of all.
+  EXPECT_NE(found, values);
+  for (std::size_t map = 0; map < 6; ++map)
+    for (std::size_t k = 0; k < 4; ++k)
+      EXPECT_EQ(found[4 * map + k], found[k] + 4.0 * static_cast<double>(map));
+
+  std::vector<double> wide(2000);
+  for (std::size_t i = 0; i < wide.size(); ++i) wide[i] = i < 1000 ? (i % 2 ? 5.0 : 3.0) : -1.0;
+  const std::vector<double> noise = noise_like(Tensor::from(wide, {1, 2, 1000}), {4, 9}).to_vector();
+  double mean = 0, square = 0;
+  for (std::size_t i = 0; i < 1000; ++i) {
+    mean += noise[i] / 1000;
+    square += (noise[i] - 4) * (noise[i] - 4) / 1000;
+    EXPECT_EQ(noise[1000 + i], -1) << "an input without deviation";
+  }
+  EXPECT_NEAR(mean, 4, 4 / std::sqrt(1000.0));
+  EXPECT_NEAR(square, 1, 4 * std::sqrt(2 / 1000.0));
+}
+
+/// What is said of a list of probes.
+std::string complaint(const std::string& list, const std::string& blocks = perceptron) {
+  const ProbeProblem p(blocks);
+  try {
+    const ProbeList made(parse_deck_text("probes: " + list, "deck"), p.setup);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ProbeList, RefusesWhatDoesNotFit) {
+  using ::testing::HasSubstr;
+  EXPECT_EQ(complaint("[distance, {name: ntk, every: 100, examples: 3}, calibration, {name: calibration, on: "
+                      "validation}]"),
+            "");
+  EXPECT_THAT(complaint("distance"), HasSubstr("'probes' must be a list, such as [distance,"));
+  EXPECT_THAT(complaint("[distanse]"), HasSubstr("unknown probe 'distanse'"));
+  EXPECT_THAT(complaint("[distance, {name: distance, every: 5}]"), HasSubstr("leave one of them out"));
+  EXPECT_THAT(complaint("[{name: distance, every: now}]"),
+              HasSubstr("every: 'now' is no moment; give a number"));
+  EXPECT_THAT(complaint("[{name: distance, from: early}]"),
+              HasSubstr("the run leaves no snapshot 'early'; allowed: initial, and VARIANT@SNAPSHOT"));
+  EXPECT_THAT(complaint("[{name: angle, blocks: [1, 3]}]"), HasSubstr("the network has the blocks 0 to 2"));
+  EXPECT_THAT(complaint("[remove]", "[{name: dense, units: 3}]"),
+              HasSubstr("none of the blocks has an output of its input's shape"));
+  EXPECT_THAT(complaint("[{name: gradient_norm, blocks: [1]}]"),
+              HasSubstr("none of the blocks has anything to learn"));
+  EXPECT_THAT(complaint("[{name: ntk, examples: 23}]"),
+              HasSubstr("23 are more than the 22 training examples"));
+  EXPECT_THAT(complaint("[{name: attack, low: 1, high: 0}]"), HasSubstr("high: must be above low"));
+  EXPECT_THAT(complaint("[{name: ood, against: [noise, noise]}]"), HasSubstr("names a kind twice"));
+}
+
+TEST(ProbeList, JudgesClassesOnly) {
+  Sine::Options options;
+  options.train = options.validation = options.test = 4;
+  const Communicator self = Communicator::self();
+  const Sine data(options, {self});
+  const Network network = testing::network_from("[{name: dense, units: 1}]", {1});
+  const MeanSquaredError loss;
+  const ProbeSetup setup{network, data, loss, 4};
+  for (const char* name : {"calibration", "risk_coverage", "ood", "attack"})
+    EXPECT_THROW(ProbeList(parse_deck_text(std::string("probes: [") + name + "]", "deck"), setup), InputError)
+        << name;
+}
+
+}  // namespace
+}  // namespace rankine
