@@ -1,5 +1,7 @@
 #include "kernels/elementwise.hpp"
 
+#include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "kernels/activations.hpp"
@@ -68,38 +70,34 @@ struct Clamp {
   T a, b;
   RANKINE_FORCEINLINE T operator()(T x) const { return kernels::clamp(x, a, b); }
 };
-// Conditions are judged in double, so that a float does not move onto its bound.
+// A float is above a double exactly if it is above the last float that is not: so no bound moves, and floats
+// are compared with floats.
+template <class T>
+T last_not_above(double a) {
+  const T t = static_cast<T>(a);
+  return static_cast<double>(t) > a ? std::nextafter(t, -std::numeric_limits<T>::infinity()) : t;
+}
+template <class T>
+T first_not_below(double a) {
+  return -last_not_above<T>(-a);
+}
+template <class T>
 struct Above {
   static constexpr bool kPlain = true;
-  double a;
-  template <class T>
-  RANKINE_FORCEINLINE T operator()(T x) const {
-    return static_cast<double>(x) > a ? T(1) : T(0);
-  }
+  T a;
+  RANKINE_FORCEINLINE T operator()(T x) const { return x > a ? T(1) : T(0); }
 };
+template <class T>
 struct Below {
   static constexpr bool kPlain = true;
-  double a;
-  template <class T>
-  RANKINE_FORCEINLINE T operator()(T x) const {
-    return static_cast<double>(x) < a ? T(1) : T(0);
-  }
+  T a;
+  RANKINE_FORCEINLINE T operator()(T x) const { return x < a ? T(1) : T(0); }
 };
-struct NotBelow {
-  static constexpr bool kPlain = true;
-  double a;
-  template <class T>
-  RANKINE_FORCEINLINE T operator()(T x) const {
-    return static_cast<double>(x) >= a ? T(1) : T(0);
-  }
-};
+template <class T>
 struct Inside {
   static constexpr bool kPlain = true;
-  double a, b;
-  template <class T>
-  RANKINE_FORCEINLINE T operator()(T x) const {
-    return static_cast<double>(x) >= a && static_cast<double>(x) <= b ? T(1) : T(0);
-  }
+  T a, b;
+  RANKINE_FORCEINLINE T operator()(T x) const { return x >= a && x <= b ? T(1) : T(0); }
 };
 struct Quantise {
   static constexpr bool kPlain = true;
@@ -324,13 +322,14 @@ void unary(Unary f, const Strided<2>& s, DevicePtr<const T> x, DevicePtr<T> y, N
     case Unary::clamp:
       return map("clamp", Clamp<T>{static_cast<T>(p.a), static_cast<T>(p.b)}, s, y, x);
     case Unary::above:
-      return map("above", Above{p.a}, s, y, x);
+      return map("above", Above<T>{last_not_above<T>(p.a)}, s, y, x);
     case Unary::below:
-      return map("below", Below{p.a}, s, y, x);
+      return map("below", Below<T>{first_not_below<T>(p.a)}, s, y, x);
     case Unary::not_below:
-      return map("not_below", NotBelow{p.a}, s, y, x);
+      return map("not_below", Inside<T>{first_not_below<T>(p.a), std::numeric_limits<T>::infinity()}, s, y,
+                 x);
     case Unary::inside:
-      return map("inside", Inside{p.a, p.b}, s, y, x);
+      return map("inside", Inside<T>{first_not_below<T>(p.a), last_not_above<T>(p.b)}, s, y, x);
   }
 }
 
@@ -389,23 +388,33 @@ void select(std::size_t bytes, const Strided<4>& s, DevicePtr<const bool> condit
 }
 
 void cast(std::int64_t n, DType from, DevicePtr<const std::byte> x, DType to, DevicePtr<std::byte> y) {
-  // The usual casts, without a detour.
-  if (to == DType::f32 && !is_complex(from)) {
-    if (from == DType::f64) return convert<double, float>(n, x, y);
-    if (from == DType::i32) return convert<std::int32_t, float>(n, x, y);
-    if (from == DType::i8) return convert<std::int8_t, float>(n, x, y);
-    if (from == DType::u8) return convert<std::uint8_t, float>(n, x, y);
-    if (from == DType::boolean) return convert<bool, float>(n, x, y);
+  // Between f32 or f64 and others, the usual casts, without a detour.
+  if (from == DType::f32 && to == DType::f64) return convert<float, double>(n, x, y);
+  if (from == DType::f64 && to == DType::f32) return convert<double, float>(n, x, y);
+  const bool reads = from == DType::f32 || from == DType::f64;
+  if (reads != (to == DType::f32 || to == DType::f64) && !is_complex(from) && !is_complex(to)) {
+    const auto between = [&](auto real, auto whole) {
+      using Real = decltype(real);
+      using Whole = decltype(whole);
+      if (reads) return convert<Real, Whole>(n, x, y);
+      return convert<Whole, Real>(n, x, y);
+    };
+    const auto with = [&](auto real) {
+      switch (reads ? to : from) {
+        case DType::i32:
+          return between(real, std::int32_t{});
+        case DType::i64:
+          return between(real, std::int64_t{});
+        case DType::i8:
+          return between(real, std::int8_t{});
+        case DType::u8:
+          return between(real, std::uint8_t{});
+        default:
+          return between(real, bool{});
+      }
+    };
+    return (reads ? from : to) == DType::f32 ? with(float{}) : with(double{});
   }
-  if (to == DType::f64 && !is_complex(from)) {
-    if (from == DType::f32) return convert<float, double>(n, x, y);
-    if (from == DType::i32) return convert<std::int32_t, double>(n, x, y);
-    if (from == DType::i8) return convert<std::int8_t, double>(n, x, y);
-    if (from == DType::u8) return convert<std::uint8_t, double>(n, x, y);
-    if (from == DType::boolean) return convert<bool, double>(n, x, y);
-  }
-  if (from == DType::f32 && to == DType::boolean) return convert<float, bool>(n, x, y);
-  if (from == DType::f64 && to == DType::boolean) return convert<double, bool>(n, x, y);
   // Between complex types it is the parts that are cast.
   if (from == DType::c64) return convert<float, double>(2 * n, x, y);
   if (from == DType::c128) return convert<double, float>(2 * n, x, y);

@@ -120,15 +120,11 @@ struct Fill {
 #endif
 };
 
-struct First {
-  RANKINE_FORCEINLINE static std::int64_t identity() { return INT64_MAX; }
-  RANKINE_FORCEINLINE static std::int64_t combine(std::int64_t a, std::int64_t b) { return b < a ? b : a; }
-};
 struct Outside {
-  std::int64_t n, extent;
+  std::int64_t extent;
   View<const std::int64_t> index;
   RANKINE_KERNEL std::int64_t operator()(std::int64_t i) const {
-    return index[i] < 0 || index[i] >= extent ? i : n;
+    return index[i] < 0 || index[i] >= extent ? i + 1 : 0;
   }
 };
 
@@ -259,17 +255,28 @@ struct SumByTarget {
   View<T> y;
   RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t target, const Columns& columns) const {
     const std::int64_t first = begin[target], last = begin[target + 1], to = (o * targets + target) * inner;
-    if (inner == 1) {
-      T sum(0);
-      for (std::int64_t k = first; k < last; ++k) sum += x[o * n + order[k]];
-      y[to] = sum;
-      return;
-    }
     columns.each([&](std::int64_t i) { y[to + i] = T(0); });
     for (std::int64_t k = first; k < last; ++k) {
       const std::int64_t from = (o * n + order[k]) * inner;
       columns.each([&](std::int64_t i) { y[to + i] += x[from + i]; });
     }
+  }
+};
+/// Rows of one element.
+template <class T>
+struct SumElementsByTarget {
+  std::int64_t n, targets;
+  View<const std::int64_t> order, begin;
+  View<const T> x;
+  View<T> y;
+  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t /*row*/, const Columns& columns) const {
+    const T* const from = x.at(o * n);
+    const std::int64_t* const places = order.at(0);
+    columns.each([&](std::int64_t target) {
+      T sum(0);
+      for (std::int64_t k = begin[target]; k < begin[target + 1]; ++k) sum += from[places[k]];
+      y[o * targets + target] = sum;
+    });
   }
 };
 
@@ -323,7 +330,7 @@ std::int64_t first_outside_workspace(std::int64_t n) { return reduce_workspace(1
 
 void first_outside(std::int64_t n, std::int64_t extent, DevicePtr<const std::int64_t> index,
                    DevicePtr<std::int64_t> first, DevicePtr<std::int64_t> work) {
-  reduce<First>("check_index", Outside{n, extent, index}, 1, n, first, work);
+  reduce<FirstFlag>("check_index", Outside{extent, index}, 1, n, first, work);
 }
 
 void gather_rows(std::size_t bytes, std::int64_t outer, std::int64_t extent, std::int64_t rows,
@@ -363,8 +370,13 @@ template <class T>
 void sum_by_target(std::int64_t outer, std::int64_t n, std::int64_t targets, std::int64_t inner,
                    DevicePtr<const std::int64_t> order, DevicePtr<const std::int64_t> begin,
                    DevicePtr<const T> x, DevicePtr<T> y) {
-  grid("sum_by_target", outer, targets, inner,
-       SumByTarget<Element<T>>{n, targets, inner, order, begin, elements(x), elements(y)});
+  using E = Element<T>;
+  if (inner == 1)
+    grid("sum_by_target", outer, 1, targets,
+         SumElementsByTarget<E>{n, targets, order, begin, elements(x), elements(y)});
+  else
+    grid("sum_by_target", outer, targets, inner,
+         SumByTarget<E>{n, targets, inner, order, begin, elements(x), elements(y)});
 }
 #define RANKINE_INSTANTIATE(T)                                                                 \
   template void sum_by_target<T>(std::int64_t, std::int64_t, std::int64_t, std::int64_t,       \

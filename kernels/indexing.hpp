@@ -15,8 +15,8 @@ void copy(std::size_t bytes, const Strided<2>& s, DevicePtr<const std::byte> x, 
 /// n times the element of `bytes` bytes (1, 4, 8, 16) at `value`, which lies on the host.
 void fill(std::size_t bytes, std::int64_t n, const void* value, DevicePtr<std::byte> y);
 
-/// first[0] = the first position whose index is not in 0 .. extent - 1; n where all are. `work` has the
-/// elements that first_outside_workspace() says.
+/// first[0] = the first position, counted from 1, whose index is not in 0 .. extent - 1; 0 where all are.
+/// `work` has the elements that first_outside_workspace() says.
 std::int64_t first_outside_workspace(std::int64_t n);
 void first_outside(std::int64_t n, std::int64_t extent, DevicePtr<const std::int64_t> index,
                    DevicePtr<std::int64_t> first, DevicePtr<std::int64_t> work);

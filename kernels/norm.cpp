@@ -6,8 +6,8 @@
 #include "kernels/multiply_add.hpp"
 
 #if !RANKINE_ON_DEVICE
+#include <algorithm>
 #include <type_traits>
-#include <vector>
 
 #include "kernels/simd.hpp"
 #endif
@@ -20,28 +20,19 @@ using Index = std::int64_t;
 // Of plain memory, on the host.
 #if !RANKINE_ON_DEVICE
 
-// Rows that are worked on together, so that their chains of additions overlap and what all of them read is
-// read once: as many as their sums find registers for.
-template <class T>
-constexpr int kRowsTogether = kVectorBytes < 64 ? 1
-                              : sizeof(T) == 4  ? 4
-                                                : 2;
-constexpr int kShortRowsTogether = 4;
-
-// f(first row, number) for all rows of n values, the number a constant.
-template <class T, class F>
-void for_rows(Index rows, Index n, F f) {
-  const auto all = [&](auto together) {
-    constexpr int R = together;
-    Index r = 0;
-    for (; r + R <= rows; r += R) f(r, together);
-    for (; r < rows; ++r) f(r, std::integral_constant<int, 1>());
-  };
-  if (n < kSumLanes) {
-    all(std::integral_constant<int, kShortRowsTogether>());
-  } else {
-    all(std::integral_constant<int, kRowsTogether<T>>());
-  }
+// Rows whose sums are taken side by side, so that their chains of additions overlap: as many as their `sums`
+// find registers for.
+template <class T, int sums>
+constexpr int rows_together() {
+  constexpr int vectors = kSumLanes / Simd<T>::width * sums, registers = kVectorBytes == 64 ? 16 : 8;
+  return vectors * 4 <= registers ? 4 : vectors * 2 <= registers ? 2 : 1;
+}
+// f(first row, number) for all of `rows`, `number` at a time: R, a constant, and less for the last.
+template <int R, class F>
+inline void for_rows(Index rows, F f) {
+  Index r = 0;
+  for (; r + R <= rows; r += R) f(r, std::integral_constant<int, R>());
+  if constexpr (R > 1) for_rows<R / 2>(rows - r, [&](Index i, auto number) { f(r + i, number); });
 }
 
 /// The sums of each plane's distance from its channel's first value and of its square: what cancels is of the
@@ -49,27 +40,33 @@ void for_rows(Index rows, Index n, F f) {
 template <class T>
 void plane_moments(Index planes, Index channels, Index space, const T* x, const T* firsts, T* plain,
                    T* squares) {
-  for (Index p = 0; p < planes; ++p) {
-    const T* at = x + p * space;
-    const T shift = firsts[p % channels * space];
-    const SimdOf<T> shifts = broadcast(shift);
-    T sums[2];
-    row_sums<T, 2>(
+  for_rows<rows_together<T, 2>()>(planes, [&](Index p, auto number) {
+    constexpr int R = number;
+    const T* const at = x + p * space;
+    T shift[R], sums[2 * R];
+    for (int j = 0; j < R; ++j) shift[j] = firsts[(p + j) % channels * space];
+    row_sums<T, 2 * R>(
         space,
         [&](const auto& chunk, SimdOf<T>* acc) {
-          const SimdOf<T> d = chunk.keep(chunk.of(at) - shifts);
-          acc[0] = acc[0] + d;
-          acc[1] = multiply_add_lanes<T>(d, d, acc[1]);
+          for (int j = 0; j < R; ++j) {
+            const SimdOf<T> d = chunk.keep(chunk.of(at + j * space) - broadcast(shift[j]));
+            acc[j] = acc[j] + d;
+            acc[R + j] = multiply_add_lanes<T>(d, d, acc[R + j]);
+          }
         },
         [&](Index i, T* acc) {
-          const T d = at[i] - shift;
-          acc[0] = acc[0] + d;
-          acc[1] = multiply_add(d, d, acc[1]);
+          for (int j = 0; j < R; ++j) {
+            const T d = at[j * space + i] - shift[j];
+            acc[j] = acc[j] + d;
+            acc[R + j] = multiply_add(d, d, acc[R + j]);
+          }
         },
         sums);
-    plain[p] = sums[0];
-    squares[p] = sums[1];
-  }
+    for (int j = 0; j < R; ++j) {
+      plain[p + j] = sums[j];
+      squares[p + j] = sums[R + j];
+    }
+  });
 }
 
 template <class T>
@@ -87,29 +84,42 @@ void channel_affine(Index batch, Index channels, Index space, const T* x, const 
     }
 }
 
+/// The sums of dy and of dy (x - middle) of R planes, each with its middle.
+template <int R, class T>
+inline void sums_of_planes(Index space, const T* x, const T* dy, const T* middle, T* sums) {
+  row_sums<T, 2 * R>(
+      space,
+      [&](const auto& at, SimdOf<T>* acc) {
+        for (int j = 0; j < R; ++j) {
+          const SimdOf<T> d = at.of(dy + j * space);
+          acc[j] = acc[j] + d;
+          acc[R + j] = multiply_add_lanes<T>(d, at.of(x + j * space) - broadcast(middle[j]), acc[R + j]);
+        }
+      },
+      [&](Index i, T* acc) {
+        for (int j = 0; j < R; ++j) {
+          const T d = dy[j * space + i];
+          acc[j] = acc[j] + d;
+          acc[R + j] = multiply_add(d, x[j * space + i] - middle[j], acc[R + j]);
+        }
+      },
+      sums);
+}
+
 /// The sums of dy and of dy (x - mean) of each plane, the mean rounded to T.
 template <class T>
 void plane_norm_sums(Index planes, Index channels, Index space, const T* x, const T* dy, const double* mean,
                      T* plain, T* centred) {
-  for (Index p = 0; p < planes; ++p, x += space, dy += space) {
-    const T middle = static_cast<T>(mean[p % channels]);
-    const SimdOf<T> middles = broadcast(middle);
-    T sums[2];
-    row_sums<T, 2>(
-        space,
-        [&](const auto& at, SimdOf<T>* acc) {
-          const SimdOf<T> d = at.of(dy);
-          acc[0] = acc[0] + d;
-          acc[1] = multiply_add_lanes<T>(d, at.of(x) - middles, acc[1]);
-        },
-        [&](Index i, T* acc) {
-          acc[0] = acc[0] + dy[i];
-          acc[1] = multiply_add(dy[i], x[i] - middle, acc[1]);
-        },
-        sums);
-    plain[p] = sums[0];
-    centred[p] = sums[1];
-  }
+  for_rows<rows_together<T, 2>()>(planes, [&](Index p, auto number) {
+    constexpr int R = number;
+    T middle[R], sums[2 * R];
+    for (int j = 0; j < R; ++j) middle[j] = static_cast<T>(mean[(p + j) % channels]);
+    sums_of_planes<R>(space, x + p * space, dy + p * space, middle, sums);
+    for (int j = 0; j < R; ++j) {
+      plain[p + j] = sums[j];
+      centred[p + j] = sums[R + j];
+    }
+  });
 }
 
 template <class T>
@@ -129,65 +139,83 @@ void channel_norm_backward(Index batch, Index channels, Index space, const T* x,
     }
 }
 
-namespace {
+// Rows go through one pass after the other in blocks that stay in the first cache: within a pass no row waits
+// for another, and roots and quotients are taken of many rows at once.
+constexpr Index kMostRows = 32;
+template <class T>
+Index rows_of_block(Index n) {
+  const Index fit = 12288 / std::max<Index>(n * static_cast<Index>(sizeof(T)), 1);
+  return fit < 1 ? 1 : fit < kMostRows ? fit : kMostRows;
+}
+// Rows that one pass writes side by side: what all of them read is read once.
+constexpr int kRowsWritten = 2;
 
-// The factors of R rows.
-template <int R, class T>
-void moments_of_rows(Index n, bool centred, T epsilon, const T* x, T* middle, T* factor) {
-  for (int j = 0; j < R; ++j) middle[j] = 0;
+template <class T>
+void row_moments(Index rows, Index n, bool centred, T epsilon, const T* x, T* middle, T* inverse) {
+  constexpr int most = rows_together<T, 1>();
+  const T count = static_cast<T>(n);
   if (centred) {
+    for_rows<most>(rows, [&](Index r, auto number) {
+      constexpr int R = number;
+      const T* const from = x + r * n;
+      row_sums<T, R>(
+          n,
+          [&](const auto& at, SimdOf<T>* acc) {
+            for (int j = 0; j < R; ++j) acc[j] = acc[j] + at.of(from + j * n);
+          },
+          [&](Index i, T* acc) {
+            for (int j = 0; j < R; ++j) acc[j] = acc[j] + from[j * n + i];
+          },
+          middle + r);
+    });
+    for (Index r = 0; r < rows; ++r) middle[r] /= count;
+  }
+  for_rows<most>(rows, [&](Index r, auto number) {
+    constexpr int R = number;
+    const T* const from = x + r * n;
+    const T* const m = middle + r;
     row_sums<T, R>(
         n,
         [&](const auto& at, SimdOf<T>* acc) {
-          for (int j = 0; j < R; ++j) acc[j] = acc[j] + at.of(x + j * n);
+          for (int j = 0; j < R; ++j) {
+            const SimdOf<T> d = at.keep(at.of(from + j * n) - broadcast(m[j]));
+            acc[j] = multiply_add_lanes<T>(d, d, acc[j]);
+          }
         },
         [&](Index i, T* acc) {
-          for (int j = 0; j < R; ++j) acc[j] = acc[j] + x[j * n + i];
+          for (int j = 0; j < R; ++j) {
+            const T d = from[j * n + i] - m[j];
+            acc[j] = multiply_add(d, d, acc[j]);
+          }
         },
-        middle);
-    for (int j = 0; j < R; ++j) middle[j] /= static_cast<T>(n);
-  }
-  T squares[R];
-  row_sums<T, R>(
-      n,
-      [&](const auto& at, SimdOf<T>* acc) {
-        for (int j = 0; j < R; ++j) {
-          const SimdOf<T> d = at.keep(at.of(x + j * n) - broadcast(middle[j]));
-          acc[j] = multiply_add_lanes<T>(d, d, acc[j]);
-        }
-      },
-      [&](Index i, T* acc) {
-        for (int j = 0; j < R; ++j) {
-          const T d = x[j * n + i] - middle[j];
-          acc[j] = multiply_add(d, d, acc[j]);
-        }
-      },
-      squares);
-  for (int j = 0; j < R; ++j) factor[j] = 1 / std::sqrt(squares[j] / static_cast<T>(n) + epsilon);
+        inverse + r);
+  });
+  for (Index r = 0; r < rows; ++r) inverse[r] = 1 / std::sqrt(inverse[r] / count + epsilon);
 }
 
-// R rows of n values with a gamma and a beta each; null: 1 and 0.
-template <int R, class T>
-void flat_rows_forward(Index n, bool centred, T epsilon, const T* x, const T* g, const T* b, T* y, T* mean,
-                       T* inverse) {
-  T middle[R], factor[R];
-  moments_of_rows<R>(n, centred, epsilon, x, middle, factor);
-  SimdOf<T> middles[R], factors[R];
-  for (int j = 0; j < R; ++j) {
-    if (centred) mean[j] = middle[j];
-    inverse[j] = factor[j];
-    middles[j] = broadcast(middle[j]);
-    factors[j] = broadcast(factor[j]);
-  }
+// Rows of n values with a gamma and a beta each; null: 1 and 0.
+template <class T>
+void write_flat_rows(Index rows, Index n, const T* x, const T* g, const T* b, const T* middle,
+                     const T* inverse, T* y) {
+  using V = SimdOf<T>;
   const auto write = [&](auto f) {
-    for_chunks<T>(n, [&](const auto& at) {
-      const SimdOf<T> gs = g == nullptr ? SimdOf<T>{} : at.of(g), bs = b == nullptr ? SimdOf<T>{} : at.of(b);
-      for (int j = 0; j < R; ++j) at.to(y + j * n, f(at.of(x + j * n) - middles[j], factors[j], gs, bs));
+    for_rows<kRowsWritten>(rows, [&](Index r, auto number) {
+      constexpr int R = number;
+      V middles[R], factors[R];
+      for (int j = 0; j < R; ++j) {
+        middles[j] = broadcast(middle[r + j]);
+        factors[j] = broadcast(inverse[r + j]);
+      }
+      for_chunks<T>(n, [&](const auto& at) {
+        const V gs = g == nullptr ? V{} : at.of(g), bs = b == nullptr ? V{} : at.of(b);
+        V out[R];
+        for (int j = 0; j < R; ++j) out[j] = f(at.of(x + (r + j) * n) - middles[j], factors[j], gs, bs);
+        for (int j = 0; j < R; ++j) at.to(y + (r + j) * n, out[j]);
+      });
     });
   };
-  using V = SimdOf<T>;
   if (g == nullptr) {
-    write([](V d, V scale, V, V shift) { return multiply_add_lanes<T>(d, scale, shift); });
+    write([](V d, V scale, V, V bs) { return multiply_add_lanes<T>(d, scale, bs); });
   } else if (b == nullptr) {
     write([](V d, V scale, V gs, V) { return d * scale * gs; });
   } else {
@@ -195,100 +223,144 @@ void flat_rows_forward(Index n, bool centred, T epsilon, const T* x, const T* g,
   }
 }
 
-// What sums over a row give to each dx: dx = p dy - (plain + bend (x - mean)).
+// Of a row of channels, each with a gamma and a beta; null: 1 and 0.
 template <class T>
-struct RowSlopes {
-  SimdOf<T> plain = {}, bend = {};
-  RowSlopes() = default;
-  RowSlopes(bool centred, T total, T total_centred, T share, T scale)
-      : plain(broadcast(centred ? total * share * scale : T(0))),
-        bend(broadcast(total_centred * share * scale * scale * scale)) {}
-  SimdOf<T> operator()(SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance) const {
-    return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
+void write_row_of_channels(Index channels, Index space, const T* x, const T* g, const T* b, T middle,
+                           T inverse, T* y) {
+  const SimdOf<T> middles = broadcast(middle);
+  for (Index c = 0; c < channels; ++c, x += space, y += space) {
+    const SimdOf<T> p = broadcast(g == nullptr ? inverse : inverse * g[c]);
+    const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
+    for_chunks<T>(space, [&](const auto& at) { at.to(y, multiply_add_lanes<T>(at.of(x) - middles, p, q)); });
   }
-};
-
-template <int R, class T>
-void flat_rows_backward(Index n, bool centred, const T* x, const T* dy, const T* g, const T* mean,
-                        const T* inverse, T* dx, T* dgamma, T* dbeta) {
-  const T share = 1 / static_cast<T>(n);
-  T middle[R];
-  for (int j = 0; j < R; ++j) middle[j] = centred ? mean[j] : T(0);
-  T total[2 * R];  // sums of u, sums of u (x - mean)
-  row_sums<T, 2 * R>(
-      n,
-      [&](const auto& at, SimdOf<T>* acc) {
-        const SimdOf<T> gs = at.of(g);
-        for (int j = 0; j < R; ++j) {
-          const SimdOf<T> u = at.of(dy + j * n) * gs;
-          acc[j] = acc[j] + u;
-          acc[R + j] = multiply_add_lanes<T>(u, at.of(x + j * n) - broadcast(middle[j]), acc[R + j]);
-        }
-      },
-      [&](Index i, T* acc) {
-        for (int j = 0; j < R; ++j) {
-          const T u = dy[j * n + i] * g[i];
-          acc[j] = acc[j] + u;
-          acc[R + j] = multiply_add(u, x[j * n + i] - middle[j], acc[R + j]);
-        }
-      },
-      total);
-  SimdOf<T> middles[R], scales[R];
-  RowSlopes<T> slope[R];
-  for (int j = 0; j < R; ++j) {
-    middles[j] = broadcast(middle[j]);
-    scales[j] = broadcast(inverse[j]);
-    slope[j] = RowSlopes<T>(centred, total[j], total[R + j], share, inverse[j]);
-  }
-  for_chunks<T>(n, [&](const auto& at) {
-    const SimdOf<T> gs = at.of(g);
-    SimdOf<T> gammas = dgamma == nullptr ? SimdOf<T>{} : at.of(dgamma);
-    SimdOf<T> betas = dbeta == nullptr ? SimdOf<T>{} : at.of(dbeta);
-    for (int j = 0; j < R; ++j) {
-      const SimdOf<T> d = at.of(dy + j * n), distance = at.of(x + j * n) - middles[j];
-      at.to(dx + j * n, slope[j](scales[j] * gs, d, distance));
-      gammas = multiply_add_lanes<T>(d, distance * scales[j], gammas);
-      betas = betas + d;
-    }
-    if (dgamma != nullptr) at.to(dgamma, gammas);
-    if (dbeta != nullptr) at.to(dbeta, betas);
-  });
 }
-
-}  // namespace
 
 template <class T>
 void row_norm_forward(Index rows, Index groups, Index channels, Index space, bool centred, T epsilon,
                       const T* x, const T* gamma, const T* beta, T* y, T* mean, T* inverse) {
-  const Index n = channels * space;
-  const bool alike = gamma == nullptr && beta == nullptr, flat = space == 1 || alike;
-  if (flat && (groups == 1 || alike)) {
-    for_rows<T>(rows, n, [&](Index r, auto together) {
-      flat_rows_forward<together>(n, centred, epsilon, x + r * n, gamma, beta, y + r * n,
-                                  centred ? mean + r : nullptr, inverse + r);
-    });
-    return;
-  }
-  for (Index r = 0; r < rows; ++r) {
-    const T* from = x + r * n;
-    T* to = y + r * n;
-    const Index first = r % groups * channels;
-    const T* g = gamma == nullptr ? nullptr : gamma + first;
-    const T* b = beta == nullptr ? nullptr : beta + first;
-    if (flat) {
-      flat_rows_forward<1>(n, centred, epsilon, from, g, b, to, centred ? mean + r : nullptr, inverse + r);
+  const Index n = channels * space, block = rows_of_block<T>(n);
+  const bool alike = gamma == nullptr && beta == nullptr;
+  const auto from = [](const T* numbers, Index first) {
+    return numbers == nullptr ? nullptr : numbers + first;
+  };
+  T zeros[kMostRows] = {};
+  for (Index first = 0; first < rows; first += block) {
+    const Index count = std::min(block, rows - first);
+    T* const middle = centred ? mean + first : zeros;
+    T* const factor = inverse + first;
+    row_moments(count, n, centred, epsilon, x + first * n, middle, factor);
+    if (alike || (space == 1 && groups == 1)) {
+      write_flat_rows(count, n, x + first * n, gamma, beta, middle, factor, y + first * n);
       continue;
     }
-    T middle;
-    moments_of_rows<1>(n, centred, epsilon, from, &middle, inverse + r);
-    if (centred) mean[r] = middle;
-    const SimdOf<T> middles = broadcast(middle);
-    for (Index c = 0; c < channels; ++c, from += space, to += space) {
-      const SimdOf<T> p = broadcast(g == nullptr ? inverse[r] : inverse[r] * g[c]);
-      const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
-      for_chunks<T>(space,
-                    [&](const auto& at) { at.to(to, multiply_add_lanes<T>(at.of(from) - middles, p, q)); });
+    for (Index r = 0; r < count; ++r) {
+      const Index row = first + r, c = row % groups * channels;
+      const T* const g = from(gamma, c);
+      const T* const b = from(beta, c);
+      if (space == 1) {
+        write_flat_rows(1, n, x + row * n, g, b, middle + r, factor + r, y + row * n);
+      } else {
+        write_row_of_channels(channels, space, x + row * n, g, b, middle[r], factor[r], y + row * n);
+      }
     }
+  }
+}
+
+// What sums over rows give to each dx: dx = p dy - (plain + bend (x - mean)).
+template <class T>
+void row_slopes(Index rows, Index n, bool centred, const T* inverse, T* plain, T* bend) {
+  const T share = 1 / static_cast<T>(n);
+  for (Index r = 0; r < rows; ++r) {
+    plain[r] = centred ? plain[r] * share * inverse[r] : T(0);
+    bend[r] = bend[r] * share * inverse[r] * inverse[r] * inverse[r];
+  }
+}
+template <class T>
+inline SimdOf<T> row_slope(SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance, SimdOf<T> plain, SimdOf<T> bend) {
+  return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
+}
+
+// Rows of n values with a gamma each, and the sums of gamma and beta; null: 1, and not wanted.
+template <bool kGamma, class T>
+void flat_rows_backward(Index rows, Index n, bool centred, const T* x, const T* dy, const T* g,
+                        const T* middle, const T* inverse, T* dx, T* dgamma, T* dbeta) {
+  using V = SimdOf<T>;
+  T plain[kMostRows], bend[kMostRows];  // sums of u, sums of u (x - mean)
+  for_rows<rows_together<T, 2>()>(rows, [&](Index r, auto number) {
+    constexpr int R = number;
+    T sums[2 * R];
+    row_sums<T, 2 * R>(
+        n,
+        [&](const auto& at, V* acc) {
+          const V gs = kGamma ? at.of(g) : V{};
+          for (int j = 0; j < R; ++j) {
+            const V d = at.of(dy + (r + j) * n), u = kGamma ? d * gs : d;
+            acc[j] = acc[j] + u;
+            acc[R + j] =
+                multiply_add_lanes<T>(u, at.of(x + (r + j) * n) - broadcast(middle[r + j]), acc[R + j]);
+          }
+        },
+        [&](Index i, T* acc) {
+          for (int j = 0; j < R; ++j) {
+            const T d = dy[(r + j) * n + i], u = kGamma ? d * g[i] : d;
+            acc[j] = acc[j] + u;
+            acc[R + j] = multiply_add(u, x[(r + j) * n + i] - middle[r + j], acc[R + j]);
+          }
+        },
+        sums);
+    for (int j = 0; j < R; ++j) {
+      plain[r + j] = sums[j];
+      bend[r + j] = sums[R + j];
+    }
+  });
+  row_slopes(rows, n, centred, inverse, plain, bend);
+  for_rows<kRowsWritten>(rows, [&](Index r, auto number) {
+    constexpr int R = number;
+    V middles[R], scales[R], plains[R], bends[R];
+    for (int j = 0; j < R; ++j) {
+      middles[j] = broadcast(middle[r + j]);
+      scales[j] = broadcast(inverse[r + j]);
+      plains[j] = broadcast(plain[r + j]);
+      bends[j] = broadcast(bend[r + j]);
+    }
+    for_chunks<T>(n, [&](const auto& at) {
+      const V gs = kGamma ? at.of(g) : V{};
+      V gammas = dgamma == nullptr ? V{} : at.of(dgamma), betas = dbeta == nullptr ? V{} : at.of(dbeta);
+      V out[R];
+      for (int j = 0; j < R; ++j) {
+        const V d = at.of(dy + (r + j) * n), distance = at.of(x + (r + j) * n) - middles[j];
+        out[j] = row_slope<T>(kGamma ? scales[j] * gs : scales[j], d, distance, plains[j], bends[j]);
+        gammas = multiply_add_lanes<T>(d, distance * scales[j], gammas);
+        betas = betas + d;
+      }
+      for (int j = 0; j < R; ++j) at.to(dx + (r + j) * n, out[j]);
+      if (dgamma != nullptr) at.to(dgamma, gammas);
+      if (dbeta != nullptr) at.to(dbeta, betas);
+    });
+  });
+}
+
+// Of a row of channels.
+template <class T>
+void row_of_channels_backward(Index channels, Index space, bool centred, const T* x, const T* dy, const T* g,
+                              T middle, T inverse, T* dx, T* dgamma, T* dbeta) {
+  T plain = 0, bend = 0;
+  for (Index c = 0; c < channels; ++c) {
+    T sums[2];
+    sums_of_planes<1>(space, x + c * space, dy + c * space, &middle, sums);
+    const T factor = g == nullptr ? T(1) : g[c];
+    if (dgamma != nullptr) dgamma[c] = multiply_add(sums[1], inverse, dgamma[c]);
+    if (dbeta != nullptr) dbeta[c] += sums[0];
+    plain = multiply_add(sums[0], factor, plain);
+    bend = multiply_add(sums[1], factor, bend);
+  }
+  row_slopes(1, channels * space, centred, &inverse, &plain, &bend);
+  const SimdOf<T> middles = broadcast(middle), plains = broadcast(plain), bends = broadcast(bend);
+  for (Index c = 0; c < channels; ++c, x += space, dy += space, dx += space) {
+    const SimdOf<T> p = broadcast(g == nullptr ? inverse : inverse * g[c]);
+    for_chunks<T>(space, [&](const auto& at) {
+      at.to(dx, row_slope<T>(p, at.of(dy), at.of(x) - middles, plains, bends));
+    });
   }
 }
 
@@ -296,58 +368,22 @@ template <class T>
 void row_norm_backward(Index rows, Index groups, Index channels, Index space, bool centred, const T* x,
                        const T* dy, const T* gamma, const T* mean, const T* inverse, T* dx, T* dgamma,
                        T* dbeta) {
-  const Index n = channels * space;
-  const std::vector<T> ones(gamma == nullptr ? static_cast<std::size_t>(groups * channels) : 0, T(1));
-  const T* const factors = gamma == nullptr ? ones.data() : gamma;
-  const auto from = [](T* sums, Index first) { return sums == nullptr ? nullptr : sums + first; };
-  if (space == 1 && groups == 1) {
-    for_rows<T>(rows, n, [&](Index r, auto together) {
-      flat_rows_backward<together>(n, centred, x + r * n, dy + r * n, factors, centred ? mean + r : nullptr,
-                                   inverse + r, dx + r * n, dgamma, dbeta);
-    });
-    return;
-  }
-  for (Index r = 0; r < rows; ++r) {
-    const Index first = r % groups * channels;
-    const T* g = factors + first;
+  const Index n = channels * space, block = space == 1 && groups == 1 ? rows_of_block<T>(2 * n) : 1;
+  const auto from = [](auto* numbers, Index first) { return numbers == nullptr ? nullptr : numbers + first; };
+  const T zeros[kMostRows] = {};
+  for (Index r = 0; r < rows; r += block) {
+    const Index count = std::min(block, rows - r), first = r % groups * channels, at = r * n;
+    const T* const middle = centred ? mean + r : zeros;
+    const T* const g = from(gamma, first);
     T* const dg = from(dgamma, first);
     T* const db = from(dbeta, first);
-    if (space == 1) {
-      flat_rows_backward<1>(n, centred, x + r * n, dy + r * n, g, centred ? mean + r : nullptr, inverse + r,
-                            dx + r * n, dg, db);
-      continue;
-    }
-    const T middle = centred ? mean[r] : T(0), scale = inverse[r];
-    const SimdOf<T> middles = broadcast(middle);
-    T total[2] = {0, 0};  // sum u, sum u (x - mean)
-    for (Index c = 0; c < channels; ++c) {
-      const T* xc = x + r * n + c * space;
-      const T* dc = dy + r * n + c * space;
-      T sums[2];
-      row_sums<T, 2>(
-          space,
-          [&](const auto& at, SimdOf<T>* acc) {
-            const SimdOf<T> d = at.of(dc);
-            acc[0] = acc[0] + d;
-            acc[1] = multiply_add_lanes<T>(d, at.of(xc) - middles, acc[1]);
-          },
-          [&](Index i, T* acc) {
-            acc[0] = acc[0] + dc[i];
-            acc[1] = multiply_add(dc[i], xc[i] - middle, acc[1]);
-          },
-          sums);
-      if (dg != nullptr) dg[c] = multiply_add(sums[1], scale, dg[c]);
-      if (db != nullptr) db[c] += sums[0];
-      total[0] = multiply_add(sums[0], g[c], total[0]);
-      total[1] = multiply_add(sums[1], g[c], total[1]);
-    }
-    const RowSlopes<T> slope(centred, total[0], total[1], 1 / static_cast<T>(n), scale);
-    for (Index c = 0; c < channels; ++c) {
-      const SimdOf<T> p = broadcast(scale * g[c]);
-      const Index begin = r * n + c * space;
-      for_chunks<T>(space, [&](const auto& at) {
-        at.to(dx + begin, slope(p, at.of(dy + begin), at.of(x + begin) - middles));
-      });
+    if (space > 1) {
+      row_of_channels_backward(channels, space, centred, x + at, dy + at, g, *middle, inverse[r], dx + at, dg,
+                               db);
+    } else if (g != nullptr) {
+      flat_rows_backward<true>(count, n, centred, x + at, dy + at, g, middle, inverse + r, dx + at, dg, db);
+    } else {
+      flat_rows_backward<false>(count, n, centred, x + at, dy + at, g, middle, inverse + r, dx + at, dg, db);
     }
   }
 }
@@ -937,7 +973,14 @@ struct AddParts {
       const T* const mine = from[k].at(shard * parts * numbers);
       T* const out = to[k].at(shard * numbers);
       const Index n = numbers, all = parts;
+#if RANKINE_ON_DEVICE
       columns.each([=](Index j) { out[j] = sum_in_pairs<T>(all, [=](Index p) { return mine[p * n + j]; }); });
+#else
+      for_chunks<T>(columns.end - columns.begin, [&](const auto& at) {
+        at.to(out + columns.begin,
+              sum_in_pairs<SimdOf<T>>(all, [&](Index p) { return at.of(mine + p * n + columns.begin); }));
+      });
+#endif
     }
   }
 };

@@ -17,6 +17,15 @@ struct Sum {
   KOKKOS_FORCEINLINE_FUNCTION static T combine(const T& a, const T& b) { return a + b; }
 };
 
+/// The smallest number that is not 0: of what is bad the first place, counted from 1.
+struct FirstFlag {
+  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t identity() { return 0; }
+  KOKKOS_FORCEINLINE_FUNCTION static std::int64_t combine(std::int64_t a, std::int64_t b) {
+    if (a == 0) return b;
+    return b == 0 || a < b ? a : b;
+  }
+};
+
 /// Adjacent pairs, level by level, an odd one carried up: v[0] becomes the whole.
 template <class C, class T>
 KOKKOS_FORCEINLINE_FUNCTION T pair_tree(T* v, std::int64_t n) {

@@ -203,28 +203,53 @@ struct Recurrence {
   std::int64_t outer, n, inner, per, strips;  // `per` of outer or of inner are a block
   bool reverse;
   Step step;
-  RANKINE_KERNEL void operator()(std::int64_t block) const {
-#if RANKINE_ON_DEVICE
-    const std::int64_t o0 = block / inner, o1 = o0 + 1, i0 = block % inner, i1 = i0 + 1;
-#else
-    const std::int64_t o0 = strips > 1 ? block / strips : block * per;
-    const std::int64_t o1 = strips > 1 ? o0 + 1 : (o0 + per < outer ? o0 + per : outer);
-    const std::int64_t i0 = strips > 1 ? block % strips * per : 0;
-    const std::int64_t i1 = strips > 1 && i0 + per < inner ? i0 + per : inner;
-#endif
+  /// From element to element of column c, from its first one on.
+  RANKINE_KERNEL std::int64_t by() const { return reverse ? -inner : inner; }
+  RANKINE_KERNEL std::int64_t first(std::int64_t c) const {
+    return (c / inner * n + (reverse ? n - 1 : 0)) * inner + c % inner;
+  }
+  /// Some columns, each with its last value in a register.
+  template <int kColumns>
+  RANKINE_KERNEL void few(std::int64_t column) const {
     const Step local = step;
-    for (std::int64_t k = 0; k < n; ++k) {
-      const std::int64_t here = reverse ? n - 1 - k : k, before = reverse ? inner : -inner;
+    std::int64_t at[kColumns];
+    typename Step::Value value[kColumns];
+    for (int j = 0; j < kColumns; ++j) {
+      at[j] = first(column + j);
+      value[j] = local.start(at[j]);
+    }
+    for (std::int64_t k = 1; k < n; ++k)
+      for (int j = 0; j < kColumns; ++j) value[j] = local.next(at[j] += by(), value[j]);
+  }
+#if RANKINE_ON_DEVICE
+  RANKINE_KERNEL void operator()(std::int64_t column) const { few<1>(column); }
+#else
+  void operator()(std::int64_t block) const {
+    if (inner < 2 * kFewColumns) {
+      std::int64_t c = block * per * inner;
+      const std::int64_t end = std::min(c + per * inner, outer * inner);
+      for (; c + kFewColumns <= end; c += kFewColumns) few<kFewColumns>(c);
+      for (; c < end; ++c) few<1>(c);
+      return;
+    }
+    const std::int64_t o0 = strips > 1 ? block / strips : block * per;
+    const std::int64_t o1 = strips > 1 ? o0 + 1 : std::min(o0 + per, outer);
+    const std::int64_t i0 = strips > 1 ? block % strips * per : 0;
+    const std::int64_t i1 = strips > 1 ? std::min(i0 + per, inner) : inner;
+    const Step local = step;
+    const std::int64_t back = -by();
+    for (std::int64_t k = 0; k < n; ++k)
       for (std::int64_t o = o0; o < o1; ++o) {
-        const std::int64_t row = (o * n + here) * inner;
+        const std::int64_t row = first(o * inner) - k * back;
         const Columns columns{row + i0, row + i1};
         if (k == 0)
           columns.each([&](std::int64_t i) { local.start(i); });
         else
-          columns.each([&](std::int64_t i) { local.next(i, i + before); });
+          columns.each([&](std::int64_t i) { local.next(i, local.value(i + back)); });
       }
-    }
   }
+  static constexpr std::int64_t kFewColumns = 8;
+#endif
 };
 template <class Step>
 void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
@@ -242,18 +267,22 @@ void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64
 
 template <class T>
 struct CumulativeSum {
+  using Value = T;
   View<const T> x;
   View<T> y;
-  RANKINE_KERNEL void start(std::int64_t i) const { y[i] = x[i]; }
-  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const { y[i] = x[i] + y[before]; }
+  RANKINE_KERNEL T value(std::int64_t i) const { return y[i]; }
+  RANKINE_KERNEL T start(std::int64_t i) const { return y[i] = x[i]; }
+  RANKINE_KERNEL T next(std::int64_t i, const T& before) const { return y[i] = x[i] + before; }
 };
 template <class T>
 struct DiagonalScan {
+  using Value = T;
   View<const T> a, b;
   View<T> h;
-  RANKINE_KERNEL void start(std::int64_t i) const { h[i] = b[i]; }
-  RANKINE_KERNEL void next(std::int64_t i, std::int64_t before) const {
-    h[i] = b[i] + times(T(a[i]), T(h[before]));
+  RANKINE_KERNEL T value(std::int64_t i) const { return h[i]; }
+  RANKINE_KERNEL T start(std::int64_t i) const { return h[i] = b[i]; }
+  RANKINE_KERNEL T next(std::int64_t i, const T& before) const {
+    return h[i] = b[i] + times(T(a[i]), before);
   }
 };
 
@@ -415,7 +444,10 @@ void count_not_finite(std::int64_t n, int parts, DevicePtr<const T> x, DevicePtr
 template <class T>
 void cumulative_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
                     DevicePtr<const T> x, DevicePtr<T> y) {
-  recurrence("cumulative_sum", outer, n, inner, reverse, CumulativeSum<Element<T>>{elements(x), elements(y)});
+  // Of complex numbers the parts are columns.
+  using Part = decltype(std::real(T{}));
+  recurrence("cumulative_sum", outer, n, inner * static_cast<std::int64_t>(sizeof(T) / sizeof(Part)), reverse,
+             CumulativeSum<Part>{x.template as<const Part>(), y.template as<Part>()});
 }
 template <class T>
 void diagonal_scan(std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse, DevicePtr<const T> a,

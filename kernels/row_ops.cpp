@@ -189,14 +189,6 @@ struct SafeIndex {
     return index >= 0 && index < n ? index : 0;
   }
 };
-// The smallest of what is not 0.
-struct First {
-  RANKINE_FORCEINLINE static std::int64_t identity() { return 0; }
-  RANKINE_FORCEINLINE static std::int64_t combine(std::int64_t a, std::int64_t b) {
-    if (a == 0) return b;
-    return b == 0 || a < b ? a : b;
-  }
-};
 struct BadPlace {
   std::int64_t n;
   View<const std::int32_t> index;
@@ -378,7 +370,7 @@ std::int64_t index_check_work(std::int64_t count) { return reduce_workspace(1, c
 void check_indices(std::int64_t count, std::int64_t n, DevicePtr<const std::int32_t> index,
                    DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> flag, DevicePtr<std::int64_t> work) {
   map("safe_indices", SafeIndex{n}, count, safe, index);
-  reduce<First>("check_indices", BadPlace{n, index}, 1, count, flag, work);
+  reduce<FirstFlag>("check_indices", BadPlace{n, index}, 1, count, flag, work);
 }
 
 template <class T>

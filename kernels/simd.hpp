@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "kernels/multiply_add.hpp"
 
@@ -173,30 +174,61 @@ inline V in_register(V v) {
   return v;
 }
 
-/// The sum of the lanes, by halves.
-template <class T>
-inline T lane_sum(SimdOf<T> v) {
-  constexpr int W = Simd<T>::width;
+namespace internal {
 #if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
-  if constexpr (W == 16) {
-    v = v + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    v = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))[0];
-  } else if constexpr (W == 8) {
-    v = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
-    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6))[0];
-  } else if constexpr (W == 4) {
-    v = v + __builtin_shufflevector(v, v, 2, 3, 0, 1);
-    return (v + __builtin_shufflevector(v, v, 1, 0, 3, 2))[0];
+// Of vectors a and b in segments of s lanes: which lane comes to place p when the lower or the upper halves
+// of all segments are put in a row.
+constexpr int lane_of_half(int s, int p, bool upper) {
+  return 2 * p / s * s + p % (s / 2) + (upper ? s / 2 : 0);
+}
+template <class T, int s, int... p>
+inline SimdOf<T> add_halves(SimdOf<T> a, SimdOf<T> b, std::integer_sequence<int, p...> /*places*/) {
+  return __builtin_shufflevector(a, b, lane_of_half(s, p, false)...) +
+         __builtin_shufflevector(a, b, lane_of_half(s, p, true)...);
+}
+template <class T, int s, int... p>
+inline SimdOf<T> add_halves(SimdOf<T> v, std::integer_sequence<int, p...> /*places*/) {
+  return v + __builtin_shufflevector(v, v, (p ^ (s / 2))...);
+}
+// Segment k of v[0] becomes what was in the segments of v[k].
+template <class T, int K, int s>
+inline void add_segments(SimdOf<T>* v) {
+  constexpr std::make_integer_sequence<int, Simd<T>::width> places;
+  if constexpr (K > 1) {
+    for (int k = 0; k < K / 2; ++k) v[k] = add_halves<T, s>(v[2 * k], v[2 * k + 1], places);
+    add_segments<T, K / 2, s / 2>(v);
+  } else if constexpr (s > 1) {
+    v[0] = add_halves<T, s>(v[0], places);
+    add_segments<T, 1, s / 2>(v);
+  }
+}
+#endif
+}  // namespace internal
+
+/// sums[k] = the sum of the lanes of v[k], by halves; K is a power of 2, at most the width. What is left of
+/// two vectors goes on in one, so that several sums take little longer than one. v is overwritten.
+template <class T, int K>
+inline void lane_sums(SimdOf<T>* v, T* sums) {
+  constexpr int W = Simd<T>::width;
+  static_assert(K <= W);
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+  internal::add_segments<T, K, W>(v);
+  for (int k = 0; k < K; ++k) sums[k] = v[0][k * (W / K)];
+#else
+  for (int k = 0; k < K; ++k) {
+    T lanes[W];
+    store(lanes, v[k]);
+    for (int half = W / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
+    sums[k] = lanes[0];
   }
 #endif
-  T lanes[W];
-  std::memcpy(lanes, &v, sizeof v);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
-  return lanes[0];
+}
+template <class T>
+inline T lane_sum(SimdOf<T> v) {
+  T sum;
+  lane_sums<T, 1>(&v, &sum);
+  return sum;
 }
 
 /// The sum of `lanes` numbers, by halves.
@@ -257,21 +289,28 @@ inline void row_sums(std::int64_t n, F f, G g, T* sums) {
     for (std::int64_t i = 0; i < n; ++i) g(i, sums);
     return;
   }
+  // Loops that the first pass of a compiler undoes leave the sums in registers.
+  const auto for_parts = [](auto part) {
+    [part]<int... u>(std::integer_sequence<int, u...>) { (part(std::integral_constant<int, u>()), ...); }
+    (std::make_integer_sequence<int, parts>());
+  };
   SimdOf<T> acc[parts][K] = {};
   std::int64_t i = 0;
   for (; i + kSumLanes <= n; i += kSumLanes)
-    for (int u = 0; u < parts; ++u) f(Chunk<T, true>{i + u * W, W}, acc[u]);
-  for (int u = 0; u < parts && i < n; ++u, i += W) {
-    if (i + W <= n) {
-      f(Chunk<T, true>{i, W}, acc[u]);
-    } else {
-      f(Chunk<T, false>{i, n - i}, acc[u]);
-    }
-  }
+    for_parts([&](auto u) { f(Chunk<T, true>{i + u * W, W}, acc[u]); });
+  if (i < n)
+    for_parts([&](auto u) {
+      const std::int64_t at = i + u * W;
+      if (at + W <= n) {
+        f(Chunk<T, true>{at, W}, acc[u]);
+      } else if (at < n) {
+        f(Chunk<T, false>{at, n - at}, acc[u]);
+      }
+    });
   for (int half = parts / 2; half > 0; half /= 2)
     for (int u = 0; u < half; ++u)
       for (int k = 0; k < K; ++k) acc[u][k] = acc[u][k] + acc[u + half][k];
-  for (int k = 0; k < K; ++k) sums[k] = lane_sum<T>(acc[0][k]);
+  lane_sums<T, K>(acc[0], sums);
 }
 /// The sum of n elements.
 template <class T>

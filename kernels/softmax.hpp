@@ -56,7 +56,7 @@ template <class T>
 /// are read soon after, for which a processor waits when they were written by part of a vector.
 template <class T, class F, class G>
 void fill_row(std::int64_t n, T* y, F f, G g) {
-  if (n < kSumLanes) {
+  if (n < kSumLanes && n % Simd<T>::width != 0) {
     for (std::int64_t i = 0; i < n; ++i) y[i] = g(i);
   } else {
     for_chunks<T>(n, [&](const auto& at) { at.to(y, f(at)); });
@@ -84,16 +84,34 @@ void softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
 /// dx = y (dy - y . dy).
 template <class T>
 void softmax_backward(std::int64_t rows, std::int64_t n, const T* y, const T* dy, T* dx) {
-  for (std::int64_t r = 0; r < rows; ++r, y += n, dy += n, dx += n) {
+  const auto write = [&](std::int64_t begin, T inner) {
+    const SimdOf<T> inners = broadcast(inner);
+    const T* const from = y + begin;
+    const T* const d = dy + begin;
+    fill_row(
+        n, dx + begin, [&](const auto& at) { return at.of(from) * (at.of(d) - inners); },
+        [&](std::int64_t i) { return from[i] * (d[i] - inner); });
+  };
+  std::int64_t r = 0;
+  // Short rows are sums in order: those of four rows at a time, so that none waits for itself.
+  constexpr int four = 4;
+  for (; n < kSumLanes && r + four <= rows; r += four) {
+    T inner[four] = {};
+    for (std::int64_t i = r * n; i < (r + 1) * n; ++i)
+      for (int j = 0; j < four; ++j) inner[j] = multiply_add(y[i + j * n], dy[i + j * n], inner[j]);
+    for (int j = 0; j < four; ++j) write((r + j) * n, inner[j]);
+  }
+  for (; r < rows; ++r) {
+    const T* const from = y + r * n;
+    const T* const d = dy + r * n;
     T inner;
     row_sums<T, 1>(
         n,
-        [&](const auto& at, SimdOf<T>* acc) { acc[0] = multiply_add_lanes<T>(at.of(y), at.of(dy), acc[0]); },
-        [&](std::int64_t i, T* acc) { acc[0] = multiply_add(y[i], dy[i], acc[0]); }, &inner);
-    const SimdOf<T> inners = broadcast(inner);
-    fill_row(
-        n, dx, [&](const auto& at) { return at.of(y) * (at.of(dy) - inners); },
-        [&](std::int64_t i) { return y[i] * (dy[i] - inner); });
+        [&](const auto& at, SimdOf<T>* acc) {
+          acc[0] = multiply_add_lanes<T>(at.of(from), at.of(d), acc[0]);
+        },
+        [&](std::int64_t i, T* acc) { acc[0] = multiply_add(from[i], d[i], acc[0]); }, &inner);
+    write(r * n, inner);
   }
 }
 

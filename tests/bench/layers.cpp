@@ -12,9 +12,9 @@
 #include "kernels/activations.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/conv.hpp"
-#include "kernels/linear.hpp"
 #include "kernels/norm.hpp"
 #include "kernels/pooling.hpp"
+#include "kernels/product.hpp"
 #include "src/core/clock.hpp"
 #include "tests/support/on_device.hpp"
 
@@ -120,25 +120,26 @@ void products(double peak) {
   for (const std::int64_t rows : {25, 50, 100})
     for (const auto& [in, out] :
          std::vector<std::array<std::int64_t, 2>>{{784, 512}, {512, 512}, {512, 10}}) {
-      const auto x = numbers(rows * in), w = numbers(out * in), b = numbers(out);
-      auto y = numbers(rows * out), dx = x, dw = w, db = b;
+      // What affine (src/nn/affine.cpp) launches.
+      const OnDevice<float> x(numbers(rows * in)), w(numbers(out * in)), b(numbers(out)),
+          y(numbers(rows * out)), dx(x.values()), dw(w.values()), db(b.values());
       const double flops = 2 * static_cast<double>(rows * in * out);
       const std::string name = "linear " + std::to_string(in) + " to " + std::to_string(out) + ", " +
                                std::to_string(rows) + " rows";
       using blas::Op;
-      report_flops(name + ": forward", flops, peak, seconds([&] {
-                     kernels::repeat_row(rows, out, b.data(), y.data());
-                     blas::gemm(Op::none, Op::transpose, rows, out, in, 1.0F, x.data(), in, w.data(), in,
-                                1.0F, y.data(), out);
-                   }));
-      report_flops(name + ": data", flops, peak, seconds([&] {
-                     blas::gemm(Op::none, Op::none, rows, in, out, 1.0F, y.data(), out, w.data(), in, 0.0F,
-                                dx.data(), in);
-                   }));
+      const kernels::Product forward{
+          .op_b = Op::transpose, .m = rows, .n = out, .k = in, .lda = in, .ldb = in, .ldc = out};
+      const kernels::Product of_input{.m = rows, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in};
+      const kernels::Product of_weight{
+          .op_a = Op::transpose, .m = out, .n = in, .k = rows, .lda = out, .ldb = in, .ldc = in};
+      const kernels::Bias<float> to_rows{b.read()};
+      report_flops(name + ": forward", flops, peak,
+                   seconds([&] { kernels::product<float>(forward, x.read(), w.read(), to_rows, y.data()); }));
+      report_flops(name + ": data", flops, peak,
+                   seconds([&] { kernels::product<float>(of_input, 1, y.read(), w.read(), 0, dx.data()); }));
       report_flops(name + ": weights and bias", flops, peak, seconds([&] {
-                     blas::gemm(Op::transpose, Op::none, out, in, rows, 1.0F, y.data(), out, x.data(), in,
-                                0.0F, dw.data(), in);
-                     kernels::column_sums(rows, out, y.data(), db.data());
+                     kernels::product<float>(of_weight, 1, y.read(), x.read(), 0, dw.data());
+                     kernels::column_sums<float>("bias", 1, rows, out, y.read(), db.data());
                    }));
     }
 }

@@ -306,6 +306,7 @@ TEST(Norm, RowsAgreeWithPlainLoops) {
         check_rows<double>({2, 6, 3, 4, space, centred}, affine);
         check_rows<float>({2, 6, 3, 4, space, centred}, affine);
       }
+      check_rows<double>({1, 77, 1, 130, 1, centred}, affine);  // several blocks of rows, a block at the end
       check_rows<float>({1, 1200, 1, 40, 1, centred}, affine);  // several parts of rows, a part at the end
       check_rows<double>({2, 2100, 3, 4, 2, centred}, affine);  // and parts of whole groups
     }
