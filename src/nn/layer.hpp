@@ -53,6 +53,11 @@ struct Pass {
   CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
   ActivationHook hook = {};
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
+  /// What dropout has copied of the ids, for its next layer.
+  struct {
+    std::vector<std::int64_t> ids;
+    Tensor copy;
+  } on_device = {};
 
   /// The id of local sample i.
   std::int64_t sample(std::int64_t i) const {
