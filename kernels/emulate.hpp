@@ -18,14 +18,20 @@ struct Fibre {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
   unsigned lane, warp;
-  bool done;
+  int barriers;  // met so far, those of a warp too
+  bool waits, done;
 };
 struct Team {
   std::vector<Fibre> fibres;
   std::vector<double> slots;  // what a shuffle hands over
   ucontext_t scheduler;
   int current = 0, arrived = 0, alive = 0;
-  int generation = 0;
+
+  void release_if_all_arrived() {
+    if (arrived != alive) return;
+    arrived = 0;
+    for (Fibre& fibre : fibres) fibre.waits = false;
+  }
 };
 inline Team* team = nullptr;
 
@@ -37,15 +43,20 @@ inline void switch_out() {
   Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
   swapcontext(&fibre.context, &t.scheduler);
 }
+/// The barrier that no fibre waits at, counted among those that a fibre meets: for proofs that the others do
+/// notice.
+inline int left_out = -1;
+inline bool leave_out() {
+  return team->fibres[static_cast<std::size_t>(team->current)].barriers++ == left_out;
+}
 inline void barrier() {
+  if (leave_out()) return;
   Team& t = *team;
-  const int generation = t.generation;
-  if (++t.arrived == t.alive) {
-    t.arrived = 0;
-    ++t.generation;
-    return;
-  }
-  while (t.generation == generation) switch_out();
+  Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
+  fibre.waits = true;
+  ++t.arrived;
+  t.release_if_all_arrived();
+  while (fibre.waits) switch_out();
 }
 // All lanes of a warp that take part call this equally often: two switches each keep them in step.
 template <class T>
@@ -73,7 +84,9 @@ template <class T>
 T __shfl_sync(unsigned /*mask*/, T value, int from, int width) {
   return exchange(value, first_lane(width) + from);
 }
-inline void __syncwarp() { switch_out(); }
+inline void __syncwarp() {
+  if (!leave_out()) switch_out();
+}
 
 /// What a body sees of its team, under Kokkos' names.
 struct Member {
@@ -109,10 +122,7 @@ void enter(unsigned low, unsigned high) {
   (*start->body)(member);
   t.fibres[static_cast<std::size_t>(me)].done = true;
   --t.alive;
-  if (t.alive > 0 && t.arrived == t.alive) {
-    t.arrived = 0;
-    ++t.generation;
-  }
+  t.release_if_all_arrived();
   switch_out();
 }
 
@@ -129,7 +139,8 @@ __attribute__((noinline)) inline void start_fibre(Fibre& fibre, std::size_t stac
               static_cast<unsigned>(address >> 32U));
 }
 
-/// Teams one after the other in `order`; within a team fibres take turns in that order too.
+/// Teams one after the other in `order`, and so the warps of a team, each as far as it gets: what waits for
+/// no barrier must not need what others do. Within a warp fibres take turns.
 template <class Body>
 void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, const Body& body,
                LaunchOrder order) {
@@ -151,14 +162,23 @@ void run_teams(std::int64_t league, int size, int vector, std::size_t scratch, c
       Fibre& fibre = t.fibres[static_cast<std::size_t>(i)];
       fibre.lane = static_cast<unsigned>(i % vector);
       fibre.warp = static_cast<unsigned>(i / vector);
-      fibre.done = false;
+      fibre.barriers = 0;
+      fibre.waits = fibre.done = false;
       start_fibre(fibre, stack_bytes, &t.scheduler, reinterpret_cast<void (*)()>(&enter<Body>), address);
     }
     while (t.alive > 0)
-      for (int i = 0; i < threads; ++i) {
-        t.current = static_cast<int>(permuted(i, threads, order));
-        Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
-        if (!fibre.done) swapcontext(&t.scheduler, &fibre.context);
+      for (int w = 0; w < size; ++w) {
+        const auto first = static_cast<int>(permuted(w, size, order)) * vector;
+        for (bool moved = true; moved;) {
+          moved = false;
+          for (int i = 0; i < vector; ++i) {
+            t.current = first + static_cast<int>(permuted(i, vector, order));
+            Fibre& fibre = t.fibres[static_cast<std::size_t>(t.current)];
+            if (fibre.waits || fibre.done) continue;
+            swapcontext(&t.scheduler, &fibre.context);
+            moved = true;
+          }
+        }
       }
   }
   team = nullptr;

@@ -26,17 +26,22 @@ Tensor masked(const Tensor& x, const Tensor& kept, double factor) {
 
 }  // namespace
 
-Tensor dropout(const Tensor& x, double p, const RandomStream& stream, std::int64_t step,
-               std::span<const std::int64_t> samples) {
-  RANKINE_ASSERT(x.rank() >= 2 && p >= 0 && p < 1 &&
-                     static_cast<std::int64_t>(samples.size()) == x.extent(0) * x.extent(1),
+Tensor dropout(const Tensor& x, double p, const RandomStream& stream, Pass& pass) {
+  RANKINE_ASSERT(x.rank() >= 2 && p >= 0 && p < 1,
                  "dropout of " + x.shape().text() + " with p = " + std::to_string(p));
-  const std::int64_t length = extents(x.shape(), 2), rows = static_cast<std::int64_t>(samples.size());
-  for (const std::int64_t id : samples) RandomStream::check_counter(step, id, length);
-  const Tensor ids = Tensor::from(std::vector<std::int64_t>(samples.begin(), samples.end()), {rows});
+  const std::int64_t length = extents(x.shape(), 2), rows = x.extent(0) * x.extent(1);
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(rows));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::int64_t id = ids[static_cast<std::size_t>(i)] = pass.sample(i);
+    RandomStream::check_counter(pass.step, id, length);
+  }
+  if (ids != pass.on_device.ids) {
+    const Uncounted scope;
+    pass.on_device = {ids, Tensor::from(ids, {rows})};
+  }
   const Tensor kept = Tensor::empty(x.shape(), DType::u8);
-  kernels::dropout_mask(stream.philox(), static_cast<std::uint32_t>(step), 1 - p, rows, length,
-                        ids.data<std::int64_t>(), kept.data<std::uint8_t>());
+  kernels::dropout_mask(stream.philox(), static_cast<std::uint32_t>(pass.step), 1 - p, rows, length,
+                        pass.on_device.copy.data<std::int64_t>(), kept.data<std::uint8_t>());
   return masked(x, kept, 1 / (1 - p));
 }
 

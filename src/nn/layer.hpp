@@ -57,6 +57,11 @@ struct Pass {
   std::vector<ActivationHook> hooks =
       {};  ///< in their order; each sees what the one before made of an output
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
+  /// What dropout has copied of the ids, for its next layer.
+  struct {
+    std::vector<std::int64_t> ids;
+    Tensor copy;
+  } on_device = {};
 
   /// The id of local sample i.
   std::int64_t sample(std::int64_t i) const {

@@ -197,7 +197,7 @@ Seco::Gradient Seco::gradient(const ParameterSet& parameters, const SharedTileSu
       if (i + 1 < count) append_fresh_keys(state);
     }
   }
-  out.loss = share * sum_over_tiles(values, tiles).item();
+  out.loss = LossValue(sum_over_tiles(values, tiles), share);
 
   // Constant keys and values of all earlier chunks, and what later chunks want of them, cut shorter as chunks
   // are done with.
@@ -290,9 +290,9 @@ void Seco::measure(const RuleContext& context) {
 
 StepOutcome Seco::step(RuleContext& context) {
   if (options_.draws > 0 && context.step == 0) measure(context);
+  StepReport report;
   const Gradient found = gradient(context.parameters, context.tiles, *context.batch, *context.pass,
                                   plan(options_.compensation, "seco/chunks", context.step));
-  StepReport report;
   return apply_gradient(context, report, found.loss, found.flat);
 }
 

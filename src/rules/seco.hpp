@@ -40,7 +40,7 @@ class Seco final : public LearningRule {
 
   struct Gradient {
     Tensor flat;  ///< [count], of the mean over all ranks' batch
-    double loss = 0;
+    LossValue loss;
   };
   /// Chunks with a backward pass, and the factors of their losses and of the gradients that enter at their
   /// keys and values.

@@ -139,7 +139,7 @@ Sltt::Gradient Sltt::gradient(const ParameterSet& parameters, const SharedTileSu
     backward({loss}, bound.flat());
   }
   if (through_time) backward(losses, bound.flat());
-  out.loss = share * sum_over_tiles(values, tiles).item();
+  out.loss = LossValue(sum_over_tiles(values, tiles), share);
   return out;
 }
 
@@ -164,10 +164,10 @@ StepOutcome Sltt::step(RuleContext& context) {
     };
     cosines_.push_back(cosine(found(false), found(true)));
   }
+  StepReport report;
   const Gradient found =
       gradient(context.parameters, context.tiles, *context.batch, *context.pass, through_time, steps);
   backward_seconds_.push_back(found.backward_seconds);
-  StepReport report;
   return apply_gradient(context, report, found.loss, found.flat);
 }
 

@@ -46,7 +46,8 @@ class Sltt final : public LearningRule {
 
   struct Gradient {
     Tensor flat;  ///< [count], of the mean over all ranks' batch
-    double loss = 0, backward_seconds = 0;
+    LossValue loss;
+    double backward_seconds = 0;
   };
   /// The gradient of a batch with all time steps in `steps` backpropagated (the others without a graph), each
   /// by itself (`through_time` false) or all at once. Collective.

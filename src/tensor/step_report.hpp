@@ -41,7 +41,7 @@ class StepReport {
     int slot;
     std::function<void(std::int64_t)> complain;
   };
-  static constexpr int kNumbers = 16, kFlags = 48;
+  static constexpr int kNumbers = 16, kFlags = 1008;
 
   Tensor memory_;  // the numbers, then the flags
   std::vector<double> values_;

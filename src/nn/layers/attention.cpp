@@ -177,14 +177,11 @@ Tensor Transformer::norm(const BoundParameters& parameters, const std::string& w
                         optional_part(parameters, name() + which + ".bias", centred), {.centred = centred});
 }
 
-Tensor Transformer::dropped(const Tensor& x, const std::string& where, const Pass& pass) const {
+Tensor Transformer::dropped(const Tensor& x, const std::string& where, Pass& pass) const {
   if (!pass.training || options_.dropout == 0) return x;
-  std::vector<std::int64_t> samples(static_cast<std::size_t>(x.extent(0) * x.extent(1)));
-  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = pass.sample(static_cast<std::int64_t>(i));
   // Pieces of a sequence drop different elements.
   const std::string piece = pass.position == 0 ? "" : "/" + std::to_string(pass.position);
-  return dropout(x, options_.dropout, RandomStream(pass.seed, "dropout/" + name() + where + piece), pass.step,
-                 samples);
+  return dropout(x, options_.dropout, RandomStream(pass.seed, "dropout/" + name() + where + piece), pass);
 }
 
 Tensor Transformer::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {

@@ -71,7 +71,7 @@ class Transformer final : public Layer {
  private:
   std::int64_t hidden() const { return options_.hidden == 0 ? 4 * input()[1] : options_.hidden; }
   Tensor norm(const BoundParameters& parameters, const std::string& which, const Tensor& x) const;
-  Tensor dropped(const Tensor& x, const std::string& where, const Pass& pass) const;
+  Tensor dropped(const Tensor& x, const std::string& where, Pass& pass) const;
   Options options_;
   Attention attention_;
 };

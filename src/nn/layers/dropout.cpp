@@ -17,13 +17,11 @@ Dropout::Dropout(const Options& options, const LayerContext& context) : Layer(co
 
 Tensor Dropout::forward(const BoundParameters&, const Tensor& x, Pass& pass) const {
   if (!pass.training || options_.rate == 0) return x;
-  std::vector<std::int64_t> samples(static_cast<std::size_t>(x.extent(0) * x.extent(1)));
-  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = pass.sample(static_cast<std::int64_t>(i));
   const RandomStream stream(pass.seed, "dropout/" + name());
-  if (!options_.channels) return dropout(x, options_.rate, stream, pass.step, samples);
+  if (!options_.channels) return dropout(x, options_.rate, stream, pass);
   Shape column = x.shape();
   for (int i = 3; i < column.rank(); ++i) column[i] = 1;
-  return mul(x, dropout(Tensor::full(column, x.dtype(), 1), options_.rate, stream, pass.step, samples));
+  return mul(x, dropout(Tensor::full(column, x.dtype(), 1), options_.rate, stream, pass));
 }
 
 }  // namespace rankine

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/emulate.hpp"
 #include "kernels/host_access.hpp"
 #include "kernels/map.hpp"
 
@@ -135,6 +136,34 @@ TEST_F(Planted, BlocksThatDependOnEachOther) {
   with("shared", "shuffled", "0");
   EXPECT_EXIT(add_in_order(), testing::ExitedWithCode(wrong), "");
 }
+
+#ifndef __SANITIZE_THREAD__  // which knows nothing of fibres
+/// Each thread of a team puts down its number and takes what its neighbour has put down.
+struct Neighbour {
+  bool waits;
+  int* taken;
+  void operator()(const emulated::Member& team) const {
+    auto* const shared =
+        static_cast<int*>(team.get_shmem(sizeof(int) * static_cast<std::size_t>(team.team_size())));
+    const int me = team.team_rank();
+    shared[me] = me;
+    if (waits) team.team_barrier();
+    taken[me] = shared[(me + 1) % team.team_size()];
+  }
+};
+
+TEST(PlantedBarriers, AMissingOneChangesTheResultInEveryOrder) {
+  constexpr int threads = 64;
+  std::vector<int> right_ones(threads);
+  for (int i = 0; i < threads; ++i) right_ones[static_cast<std::size_t>(i)] = (i + 1) % threads;
+  for (const LaunchOrder order : {LaunchOrder::natural, LaunchOrder::reversed, LaunchOrder::shuffled})
+    for (const bool waits : {true, false}) {
+      std::vector<int> taken(threads);
+      emulated::run_teams(1, threads, 1, sizeof(int) * threads, Neighbour{waits, taken.data()}, order);
+      EXPECT_EQ(taken == right_ones, waits) << static_cast<int>(order);
+    }
+}
+#endif
 
 [[noreturn]] void uninitialised() {
   const auto x = device_allocate(80).as<double>();

@@ -17,6 +17,7 @@
 #include "kernels/elementwise.cpp"
 #include "kernels/fourier.cpp"
 #include "kernels/product.cpp"
+#include "tests/support/needed_barriers.hpp"
 #else
 #include "kernels/fourier.hpp"
 #include "kernels/multiply_add.hpp"
@@ -486,6 +487,23 @@ TYPED_TEST(Reals, TheFusedHeadIsThatOfItsParts) {
       expect_near(got[i], got[6 + i], tolerance, "result " + std::to_string(i));
   }
 }
+
+#ifdef RANKINE_EMULATE_DEVICE
+// Of the two barriers for each 16 of k, all but the very last keep threads from what others have not put down
+// or still need.
+TEST(Products, EachBarrierOfATileIsNeeded) {
+  const std::int64_t m = 70, n = 65, k = 40;
+  std::mt19937 rng(5);
+  const DeviceArray<float> a(numbers<float>(m * k, rng)), b(numbers<float>(k * n, rng)),
+      c(std::vector<float>(static_cast<std::size_t>(m * n)));
+  const auto run = [&] {
+    product(Product{.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n}, 1.0F,
+            DevicePtr<const float>(a.ptr()), DevicePtr<const float>(b.ptr()), 0.0F, c.ptr());
+    return c.host();
+  };
+  EXPECT_EQ(test::needed_barriers(8, run), (std::vector<int>{0, 1, 2, 3, 4}));
+}
+#endif
 
 }  // namespace
 }  // namespace rankine::kernels

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -15,6 +17,9 @@
 #include "kernels/recurrent.hpp"
 #include "kernels/row_ops.hpp"
 #include "kernels/runtime.hpp"
+#ifdef RANKINE_EMULATE_DEVICE
+#include "tests/support/needed_barriers.hpp"
+#endif
 
 namespace rankine::kernels {
 namespace {
@@ -308,6 +313,46 @@ TYPED_TEST(SequenceKernels, AttentionWithAndWithoutACacheAndItsGradients) {
     this->expect_near(mdpv.values(), dpv, 100, "d_past_v");
   }
 }
+
+#ifdef RANKINE_EMULATE_DEVICE
+// Of two tiles of keys, each in two parts: all but the first, before which there is no tile yet.
+TYPED_TEST(SequenceKernels, EachBarrierOfAttentionIsNeeded) {
+  using T = TypeParam;
+  const std::int64_t rows = 40, dim = 40, n = rows * dim;
+  const AttentionShape shape{{rows, 0, rows, dim, false}, 1, 1};
+  const OnDevice<T> q(this->numbers(n)), k(this->numbers(n)), v(this->numbers(n)), d(this->numbers(n)), o(n),
+      log_sum(rows), dq(n), dk(n), dv(n), work(attention_backward_work(shape));
+  const AttentionInputs<T> in{q, {}, {}, k, v};
+  const auto all_but_first = [](int count) {
+    std::vector<int> all(static_cast<std::size_t>(count - 1));
+    std::iota(all.begin(), all.end(), 1);
+    return all;
+  };
+  EXPECT_EQ(test::needed_barriers(18,
+                                  [&] {
+                                    attention_forward<T>(shape, T(0.4), in, o, log_sum);
+                                    return o.values();
+                                  }),
+            all_but_first(16));
+  const auto backward = [&] {
+    attention_backward<T>(shape, T(0.4), in, log_sum, d, {dq, {}, {}, dk, dv}, work);
+  };
+  // Once to add up, once more with the sums.
+  EXPECT_EQ(test::needed_barriers(42,
+                                  [&] {
+                                    backward();
+                                    return dq.values();
+                                  }),
+            all_but_first(40));
+  // One more for each tile, of a warp.
+  EXPECT_EQ(test::needed_barriers(36,
+                                  [&] {
+                                    backward();
+                                    return std::pair(dk.values(), dv.values());
+                                  }),
+            all_but_first(34));
+}
+#endif
 
 TYPED_TEST(SequenceKernels, HeadsApartAndTogetherAgain) {
   using T = TypeParam;

@@ -390,15 +390,21 @@ TEST_F(Layers, DropoutKeepsWhereTheStreamIsBelowOneMinusItsRate) {
   const RandomStream stream(5, "dropout");
   const std::vector<std::int64_t> samples{4, 7, 9, 2, 4, 100000};
   const Tensor x = random({2, 3, 5, 7}, 1, 2);
-  const std::vector<double> in = x.to_vector(), y = dropout(x, 0.4, stream, 3, samples).to_vector();
+  Pass pass{.step = 3, .samples = {9, 9, 9, 9, 9, 9}};
+  dropout(x, 0.4, stream, pass);
+  pass.samples = samples;  // from here on other ids than what was copied
+  const std::int64_t copies = device_counters().host_writes;
+  const std::vector<double> in = x.to_vector(), y = dropout(x, 0.4, stream, pass).to_vector();
+  EXPECT_EQ(dropout(x, 0.4, stream, pass).to_vector(), y);
+  EXPECT_EQ(device_counters().host_writes - copies, 1);
   for (std::size_t s = 0; s < samples.size(); ++s)
     for (std::size_t k = 0; k < 35; ++k) {
       const bool kept = stream.uniform(3, samples[s], static_cast<std::int64_t>(k)) < 1 - 0.4;
       EXPECT_EQ(y[s * 35 + k], kept ? 1 / (1 - 0.4) * in[s * 35 + k] : 0)
           << "sample " << s << " element " << k;
     }
-  const std::vector<std::int64_t> bad{4, 7, 9, 2, 4, -1};
-  EXPECT_THROW(dropout(x, 0.4, stream, 3, bad), std::logic_error);
+  pass.samples.back() = -1;
+  EXPECT_THROW(dropout(x, 0.4, stream, pass), std::logic_error);
 }
 
 TEST_F(Layers, SayWhatDoesNotFit) {

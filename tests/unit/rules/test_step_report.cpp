@@ -1,6 +1,8 @@
 // One report a step: what the host reads of a training step, how often, and what it does with it.
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,6 +10,8 @@
 #include "src/experts/constraint_layer.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/rules/backprop.hpp"
+#include "src/rules/seco.hpp"
+#include "src/rules/sltt.hpp"
 #include "tests/support/rule_problem.hpp"
 #include "tests/unit/experts/near_solution.hpp"
 
@@ -85,7 +89,7 @@ Step measured(LearningRule& rule, RuleContext& context) {
   return out;
 }
 
-/// A step of backpropagation with Adam, a bound of the gradient and the guard.
+/// A step, of backpropagation where nothing else is said, with Adam, a bound of the gradient and the guard.
 struct Trainer : testing::RuleProblem {
   using RuleProblem::RuleProblem;
   Step step(const std::function<TapeLoss(const BoundParameters&)>& loss_of = {}) {
@@ -102,10 +106,12 @@ struct Trainer : testing::RuleProblem {
         1e-3,
         0.1,
         number++};
+    context.batch = &batch;
+    context.pass = &pass;
     context.guard = &guard;
-    return measured(rule, context);
+    return measured(*rule, context);
   }
-  Backprop rule;
+  std::unique_ptr<LearningRule> rule = std::make_unique<Backprop>();
   Adam adam{AdamOptions{}};
   UpdateGuard guard{adam, parameters};
   std::int64_t number = 0;
@@ -153,6 +159,35 @@ TEST(StepReport, AStepOfANetworkReadsOnce) {
     p.batch.inputs = p.drawn_integers(shape, 11, 0);
     if (!c.tokens) p.batch.inputs = cast(p.batch.inputs, DType::f64);
     expect_one_read([&] { return p.step(); }, c.name);
+  }
+}
+
+// Chunks and time steps check their tokens and labels each by itself: with more than one, far more than once.
+TEST(StepReport, AStepInPartsReadsOnce) {
+  const auto expect = [](Trainer& p, std::unique_ptr<LearningRule> rule, const std::string& what) {
+    p.rule = std::move(rule);
+    p.rule->begin(p.setup(), p.parameters);
+    expect_one_read([&] { return p.step(); }, what);
+  };
+  const Shape tokens{testing::rule_shards, 3, 60};
+  Trainer text(
+      "[{name: embedding, vocabulary: 11, units: 8}, {name: transformer, heads: 2, rotary: true}, "
+      "{name: dense, units: 11}]",
+      {60});
+  text.batch.inputs = text.drawn_integers(tokens, 11, 0);
+  text.batch.targets = text.drawn_integers(tokens, 11, 1);
+  SecoOptions chunks;
+  chunks.chunk = 2;
+  expect(text, std::make_unique<Seco>(chunks), "seco");
+
+  Trainer spikes("[{name: dense, units: 9}, {name: batch_norm}, {name: lif}, {name: dense, units: 4}]", {6});
+  spikes.batch.inputs = cast(spikes.drawn_integers({testing::rule_shards, 3, 6}, 11, 0), DType::f64);
+  spikes.batch.targets = spikes.drawn_integers({testing::rule_shards, 3}, 4, 1);
+  for (const char* mode : {"sltt", "bptt"}) {
+    SlttOptions options;
+    options.mode = mode;
+    options.time_steps = 50;
+    expect(spikes, std::make_unique<Sltt>(options), mode);
   }
 }
 
