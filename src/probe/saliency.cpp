@@ -74,6 +74,23 @@ std::vector<MetricInfo> Saliency::metrics() const {
   return out;
 }
 
+ParameterSet after_inner_step(const ProbeRun& run, const Tensor& input, const Tensor& asked, std::int64_t id,
+                              double rate) {
+  const WithTape on;
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.samples = {id};
+  const BoundParameters bound = run.parameters.bind(pass.shards);
+  const Tensor loss = sum(run.setup.loss.per_sample(run.predict(bound, input, pass), asked, 2));
+  const Tensor gradient = grad({loss}, {Tensor()}, {bound.flat()}).front();
+  const NoGrad off;
+  const ParameterSet out = run.parameters.with_values(sub(run.parameters.flat(), scale(gradient, rate)));
+  const ParameterSet fresh = run.setup.network.initial_parameters(0);
+  for (const ParameterInfo& part : fresh.parts())
+    if (part.frozen) out.view(part).assign(run.parameters.view(part));  // running statistics
+  out.project();
+  return out;
+}
+
 std::vector<SaliencyMaps> Saliency::maps(const ProbeRun& run, const Tensor& inputs, const Tensor& classes,
                                          const std::vector<std::int64_t>& ids) const {
   if (options_.inner_rate == 0)
@@ -82,17 +99,7 @@ std::vector<SaliencyMaps> Saliency::maps(const ProbeRun& run, const Tensor& inpu
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const auto at = static_cast<std::int64_t>(i);
     const Tensor x = slice(inputs, 1, at, at + 1), asked = slice(classes, 1, at, at + 1);
-    Tensor gradient;
-    {
-      const WithTape on;
-      Pass pass{.shards = local_tile_sum(1)};
-      pass.samples = {ids[i]};
-      const BoundParameters bound = run.parameters.bind(pass.shards);
-      const Tensor loss = sum(run.setup.loss.per_sample(run.predict(bound, x, pass), asked, 2));
-      gradient = grad({loss}, {Tensor()}, {bound.flat()}).front();
-    }
-    const ParameterSet stepped =
-        run.parameters.with_values(sub(run.parameters.flat(), scale(gradient, options_.inner_rate)));
+    const ParameterSet stepped = after_inner_step(run, x, asked, ids[i], options_.inner_rate);
     std::vector<SaliencyMaps> one =
         saliency_maps(run, stepped, options_.map, options_.at, x, asked, {ids[i]});
     out.resize(one.size());

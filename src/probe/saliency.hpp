@@ -39,4 +39,9 @@ class Saliency final : public ExampleProbe {
   std::vector<double> values_;
 };
 
+/// The parameters after one step of gradient descent for the loss of class `asked` [1, 1] at an input
+/// [1, 1, ...], in evaluation mode; running statistics stay.
+ParameterSet after_inner_step(const ProbeRun& run, const Tensor& input, const Tensor& asked, std::int64_t id,
+                              double rate);
+
 }  // namespace rankine

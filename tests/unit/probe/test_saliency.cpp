@@ -171,5 +171,28 @@ TEST(Saliency, FollowsAnInnerStepAndIsJudgedByTheBox) {
   EXPECT_EQ(probe.metrics()[0].name, "normgrad_inner_pointing_block0");
 }
 
+TEST(Saliency, AnInnerStepLeavesRunningStatisticsAlone) {
+  const Corners data;
+  const Network network = testing::network_from(
+      "[{name: conv2d, channels: 2}, {name: batch_norm}, {name: flatten}, {name: dense, units: 3}]",
+      {1, 2, 2});
+  const ParameterSet parameters = network.initial_parameters(1);
+  const CrossEntropy loss({});
+  Backprop rule;
+  const Communicator self = Communicator::self();
+  const ProbeSetup setup{network, data, loss, 4};
+  const ProbeRun run{setup, self, parameters, rule, {}};
+  const Tensor x = Tensor::from(std::vector<double>{0.1, 0.7, 0.4, 0.9}, {1, 1, 1, 2, 2}),
+               asked = Tensor::from(std::vector<std::int32_t>{1}, {1, 1});
+  const ParameterSet after = after_inner_step(run, x, asked, 0, 0.5);
+  int frozen = 0;
+  for (const ParameterInfo& part : parameters.parts()) {
+    const bool same = after.view(part).to_vector() == parameters.view(part).to_vector();
+    EXPECT_EQ(same, part.frozen) << part.name;
+    frozen += part.frozen ? 1 : 0;
+  }
+  EXPECT_EQ(frozen, 2);
+}
+
 }  // namespace
 }  // namespace rankine
