@@ -142,23 +142,32 @@ void launch_elements(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<
 
 #if !RANKINE_ON_DEVICE
 /// How the host divides a product into blocks: each has some neighbours along the last batch axis, whose
-/// starts are cheap to find, and some columns of them. No element's bits depend on it.
+/// starts are cheap to find, and of few matrices some rows or columns. No element's bits depend on it.
 struct Blocks {
-  std::int64_t together, groups;  // neighbours in a block, and blocks for all of them
-  std::int64_t width, parts;      // the same for columns
+  std::int64_t together, groups;       // neighbours in a block, and blocks for all of them
+  std::int64_t height, width;          // of a block's part of C
+  std::int64_t rows = 1, columns = 1;  // parts
 };
 Blocks blocks_of(const Product& p) {
-  constexpr std::int64_t vectors = 32, blocks_a_thread = 4;
+  constexpr std::int64_t rows_together = 12, columns_together = 32, blocks_a_thread = 4;
   const std::int64_t threads = backend_concurrency(), outer = p.batch[0] * p.batch[1], inner = p.batch[2];
-  if (threads == 1) return {inner, 1, p.n, 1};
+  if (threads == 1) return {inner, 1, p.m, p.n};
   const std::int64_t groups =
       std::clamp((blocks_a_thread * threads + outer - 1) / outer, std::int64_t{1}, inner);
-  Blocks b{(inner + groups - 1) / groups, 0, p.n, 1};
+  Blocks b{(inner + groups - 1) / groups, 0, p.m, p.n};
   b.groups = (inner + b.together - 1) / b.together;
   if (outer * inner < threads) {
-    b.parts = (threads + outer * inner - 1) / (outer * inner);
-    b.width = ((p.n + b.parts - 1) / b.parts + vectors - 1) / vectors * vectors;
-    b.parts = (p.n + b.width - 1) / b.width;
+    const std::int64_t wanted = (threads + outer * inner - 1) / (outer * inner);
+    const auto divide = [wanted](std::int64_t& extent, std::int64_t together, std::int64_t& parts) {
+      const std::int64_t all = extent;
+      extent = ((all + wanted - 1) / wanted + together - 1) / together * together;
+      parts = (all + extent - 1) / extent;
+    };
+    // The longer side: a part that is narrower than the tiles of gemm() takes as long as a whole one.
+    if (p.m >= p.n)
+      divide(b.height, rows_together, b.rows);
+    else
+      divide(b.width, columns_together, b.columns);
   }
   return b;
 }
@@ -170,26 +179,30 @@ struct TunedProduct {
   Operands<T> o;
   Blocks blocks;
   inline void operator()(std::int64_t block) const {
-    const std::int64_t begin = block % blocks.parts * blocks.width, n = std::min(blocks.width, p.n - begin);
-    block /= blocks.parts;
+    const std::int64_t column = block % blocks.columns * blocks.width;
+    block /= blocks.columns;
+    const std::int64_t row = block % blocks.rows * blocks.height;
+    block /= blocks.rows;
+    const std::int64_t m = std::min(blocks.height, p.m - row), n = std::min(blocks.width, p.n - column);
     const std::int64_t first = block % blocks.groups * blocks.together,
                        last = std::min(first + blocks.together, p.batch[2]);
     Start at = start_of(p, o.bias_step, block / blocks.groups * p.batch[2] + first);
-    at.b += begin * (p.op_b == Op::none ? 1 : p.ldb);
-    at.c += begin;
-    at.bias += begin * o.bias_column;
+    at.a += row * (p.op_a == Op::none ? p.lda : 1);
+    at.b += column * (p.op_b == Op::none ? 1 : p.ldb);
+    at.c += row * p.ldc + column;
+    at.bias += row * o.bias_row + column * o.bias_column;
     for (std::int64_t u = first; u < last; ++u) {
       T* const c = o.c.at(at.c);
       if (o.bias.defined()) {
         const T* const bias = o.bias.at(at.bias);
-        for (std::int64_t i = 0; i < p.m; ++i) {
+        for (std::int64_t i = 0; i < m; ++i) {
           if (o.bias_column == 0)
             std::fill_n(c + i * p.ldc, n, bias[i]);
           else
             std::copy_n(bias, n, c + i * p.ldc);
         }
       }
-      blas::gemm(p.op_a, p.op_b, p.m, n, p.k, o.alpha, o.a.at(at.a), p.lda, o.b.at(at.b), p.ldb, o.beta, c,
+      blas::gemm(p.op_a, p.op_b, m, n, p.k, o.alpha, o.a.at(at.a), p.lda, o.b.at(at.b), p.ldb, o.beta, c,
                  p.ldc);
       at.a += p.a_step[2];
       at.b += p.b_step[2];
@@ -203,7 +216,8 @@ template <class T>
 void launch(const Product& p, const Operands<T>& o) {
   if (p.m == 0 || p.n == 0 || p.units() == 0) return;
   const Blocks blocks = blocks_of(p);
-  host_blocks(p.name, p.batch[0] * p.batch[1] * blocks.groups * blocks.parts, TunedProduct<T>{p, o, blocks});
+  host_blocks(p.name, p.batch[0] * p.batch[1] * blocks.groups * blocks.rows * blocks.columns,
+              TunedProduct<T>{p, o, blocks});
 }
 template <class T>
 void launch(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T> b, T beta, DevicePtr<T> c) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,14 @@ struct Examples {
   Tensor inputs;   ///< [n, input shape], real of the requested type, or i32 tokens
   Tensor targets;  ///< [n] i32 classes, [n, T] i32 tokens, or [n, target shape] real
   std::vector<std::int64_t> ids;
+};
+
+/// Rows top .. bottom - 1 and columns left .. right - 1 of an image.
+struct ImageBox {
+  std::int64_t top = 0, left = 0, bottom = 0, right = 0;
+  bool holds(std::int64_t row, std::int64_t column) const {
+    return top <= row && row < bottom && left <= column && column < right;
+  }
 };
 
 /// What is known when a data set is made.
@@ -47,6 +56,11 @@ class Dataset {
   /// the augmentation of training examples; others are never augmented.
   virtual Examples examples(Split split, std::span<const std::int64_t> which, DType type,
                             std::uint64_t seed = 0, std::int64_t step = 0) const = 0;
+  /// Where in an image the thing is that its class names, if the set knows; by the example's id.
+  virtual std::optional<ImageBox> box(std::int64_t id) const {
+    static_cast<void>(id);
+    return std::nullopt;
+  }
   /// Facts for the provenance: file name to hash.
   virtual std::vector<std::pair<std::string, std::string>> sources() const { return {}; }
 };

@@ -1,4 +1,5 @@
 #include "kernels/error.hpp"
+#include "src/data/canvas.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/fashion_mnist.hpp"
 #include "src/data/generated.hpp"
@@ -32,6 +33,7 @@ const Registry<Dataset, const DatasetContext&>& datasets() {
       {
           entry<FashionMnist>("fashion_mnist",
                               "grey images of clothes in ten classes, 28 x 28 or pooled to 14 x 14"),
+          entry<Canvas>("canvas", "images of another data set in one quadrant of a striped picture"),
           entry<Table>("table", "scikit-learn's small tables, or any table as text"),
           entry<Text>("text", "windows of texts, byte by byte, and the byte after each"),
           entry<GaussianMixture>("gaussian_mixture", "classes that are mixtures of Gaussians"),

@@ -8,6 +8,7 @@
 #include "src/probe/out_of_distribution.hpp"
 #include "src/probe/probe.hpp"
 #include "src/probe/risk_coverage.hpp"
+#include "src/probe/saliency.hpp"
 
 namespace rankine {
 
@@ -23,6 +24,8 @@ const Registry<Probe>& probes() {
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
           entry<BlockAngle>("angle", "between each block's input and output"),
           entry<BlockRemoval>("remove", "what the loss gains where a block is left out"),
+          entry<Saliency>("saliency",
+                          "where in an image the network finds the class, and whether it is there"),
           entry<NeuralTangentKernel>("ntk", "Gram matrix of the gradients of the outputs"),
       });
   return table;

@@ -1,6 +1,7 @@
 // Batched products and the Fourier network's kernels: the tuned loops of the host against an element at a
 // time and against plain loops. Compiled a second time with RANKINE_EMULATE_DEVICE, where the bodies are
 // those of a device.
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -201,21 +203,38 @@ TYPED_TEST(Reals, ABiasIsAddedToRowsOrColumns) {
     }
 }
 
-// With several threads the columns of a lone product are divided, and nobody notices.
+// With several threads the rows or columns of a lone product are divided, and nobody notices.
 TYPED_TEST(Reals, AProductDoesNotKnowHowManyThereAre) {
   using T = TypeParam;
-  for (const std::int64_t n : {31, 100, 640, 643}) {
-    Case<T> many(blas::Op::none, blas::Op::none, 24, n, 24, 1, 0);
-    const DeviceArray<T> a(many.a), b(many.b), all(many.c), one(many.c);
-    product<T>(many.p, T(1), a.ptr(), b.ptr(), T(0), all.ptr());
-    for (std::int64_t u = 0; u < many.p.units(); ++u) {
-      Product single = many.p;
-      for (std::int64_t& extent : single.batch) extent = 1;
-      product<T>(single, T(1), a.ptr() + many.start(many.p.a_step, u), b.ptr() + many.start(many.p.b_step, u),
-                 T(0), one.ptr() + many.start(many.p.c_step, u));
+  const std::vector<std::pair<std::int64_t, std::int64_t>> sizes{{24, 31}, {24, 100}, {24, 640}, {24, 643},
+                                                                 {24, 24}, {100, 7},  {643, 31}, {640, 64}};
+  for (const auto& [m, n] : sizes)
+    for (const blas::Op op : {blas::Op::none, blas::Op::transpose}) {
+      Case<T> many(op, op, m, n, 24, 1, 0);
+      std::mt19937 rng(3);
+      const DeviceArray<T> a(many.a), b(many.b), bias(numbers<T>(std::max(m, n), rng));
+      // 0: none, 1: to rows, 2: to columns
+      for (const int with_bias : {0, 1, 2}) {
+        const DeviceArray<T> all(many.c), one(many.c);
+        const auto run = [&](const Product& p, std::int64_t at_a, std::int64_t at_b, DevicePtr<T> c) {
+          using To = typename Bias<T>::To;
+          if (with_bias == 0)
+            product<T>(p, T(1), a.ptr() + at_a, b.ptr() + at_b, T(0), c);
+          else
+            product<T>(p, a.ptr() + at_a, b.ptr() + at_b,
+                       Bias<T>{bias.ptr(), with_bias == 1 ? To::rows : To::columns}, c);
+        };
+        run(many.p, 0, 0, all.ptr());
+        for (std::int64_t u = 0; u < many.p.units(); ++u) {
+          Product single = many.p;
+          for (std::int64_t& extent : single.batch) extent = 1;
+          run(single, many.start(many.p.a_step, u), many.start(many.p.b_step, u),
+              one.ptr() + many.start(many.p.c_step, u));
+        }
+        expect_near(all.host(), one.host(), 0,
+                    std::to_string(m) + " x " + std::to_string(n) + ", bias " + std::to_string(with_bias));
+      }
     }
-    expect_near(all.host(), one.host(), 0, std::to_string(n));
-  }
 }
 
 template <class T>
