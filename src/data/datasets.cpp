@@ -39,6 +39,7 @@ const Registry<Dataset, const DatasetContext&>& datasets() {
           entry<GaussianMixture>("gaussian_mixture", "classes that are mixtures of Gaussians"),
           entry<Teacher>("teacher", "regression on a network drawn at random"),
           entry<Sine>("sine", "regression on a sum of sines of one variable"),
+          entry<Circle>("circle", "regression on the unit circle"),
           entry<Parity>("parity", "the parity of a few of many bits"),
           entry<ModularAddition>("modular_addition", "sums, differences or products modulo p"),
           entry<LatencySpikes>("latency_spikes", "spike trains whose times carry the class"),

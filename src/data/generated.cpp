@@ -145,6 +145,36 @@ Sine::Sine(const Options& options, const DatasetContext&) {
     }
 }
 
+// ---- circle
+
+void Circle::Options::options(OptionVisitor& o) {
+  GeneratedSizes::options(o);
+  o("cosine", cosine, {.help = "factors of cos(t), cos(2 t), ... in the targets"});
+  o("sine", sine, {.help = "factors of sin(t), sin(2 t), ... in the targets"});
+}
+
+Circle::Circle(const Options& options, const DatasetContext&) {
+  input_shape_ = {2};
+  target_shape_ = {1};
+  const RandomStream examples(seed_of(options), "data/examples");
+  for (Split split : all_splits)
+    for (int i = 0; i < options.of(split); ++i) {
+      const std::int64_t id = generated_id(split, i);
+      const double place =
+          split == Split::training ? static_cast<double>(i) / options.of(split) : examples.uniform(0, id, 0);
+      const double t = 2 * std::numbers::pi * place;
+      double y = 0;
+      for (std::size_t k = 0; k < options.cosine.size(); ++k)
+        y += options.cosine[k] * std::cos(static_cast<double>(k + 1) * t);
+      for (std::size_t k = 0; k < options.sine.size(); ++k)
+        y += options.sine[k] * std::sin(static_cast<double>(k + 1) * t);
+      Part& part = parts_[split];
+      part.inputs.insert(part.inputs.end(), {std::cos(t), std::sin(t)});
+      part.targets.push_back(y);
+      part.ids.push_back(id);
+    }
+}
+
 // ---- parity
 
 void Parity::Options::options(OptionVisitor& o) {

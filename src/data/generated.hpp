@@ -47,6 +47,17 @@ class Sine final : public StoredDataset {
   Sine(const Options& options, const DatasetContext& context);
 };
 
+/// Points on the unit circle, y = sum_k cosine[k - 1] cos(k t) + sine[k - 1] sin(k t) at angle t: those of
+/// training evenly spaced, others drawn. Inputs [2], targets [1].
+class Circle final : public StoredDataset {
+ public:
+  struct Options : GeneratedSizes {
+    std::vector<double> cosine = {0.5}, sine = {0, 1};
+    void options(OptionVisitor& o);
+  };
+  Circle(const Options& options, const DatasetContext& context);
+};
+
 /// The parity of `relevant` of `bits` bits, which are given as -1 and 1; which of them matter is drawn. No
 /// bit pattern stands twice. Inputs [bits], two classes.
 class Parity final : public StoredDataset {

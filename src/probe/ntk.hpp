@@ -5,16 +5,21 @@
 
 namespace rankine {
 
-/// Theta(x, x') = mean over the outputs f_k of <df_k(x)/dw, df_k(x')/dw> (Jacot et al., arXiv 1806.07572),
-/// in evaluation mode, between the first examples of a split. Table `ntk` by step: `norm` of the matrix and
-/// `drift`, the norm of its change since the first measurement over that measurement's norm. Table
-/// `ntk_spectrum` by step and component: its eigenvalues, largest first. Metrics: last drift and last
-/// smallest eigenvalue.
+/// The kernel of tangent_kernel.hpp between the first examples of a split. Table `ntk` by step: `norm` of the
+/// matrix, `drift`, the norm of its change since the first measurement over that measurement's norm, and,
+/// against the limit of infinite width, `error`, the distance from it over its norm. Table `ntk_spectrum` by
+/// step and component: its eigenvalues, largest first. Metrics: last drift and smallest eigenvalue, and first
+/// error.
+///
+/// With `learning_rate` r, the outputs f after k steps of plain gradient descent on the mean squared error of
+/// all n examples are predicted by those of the linear model, f_k = y + (I - (2 r / n) Theta)^k (f_0 - y),
+/// Theta being the limit or the first measurement; metric: |f - f_k| / |y| at the last measurement.
 class NeuralTangentKernel final : public StepProbe {
  public:
   struct Options {
-    std::string every = "ends", on = "training";
+    std::string every = "ends", on = "training", against = "none";
     int examples = 32;
+    double learning_rate = 0;
     void options(OptionVisitor& o);
     void validate(const DeckNode& node) const;
   };
@@ -28,14 +33,14 @@ class NeuralTangentKernel final : public StepProbe {
   void measure(const ProbeRun& run, std::int64_t done) override;
 
  private:
-  Options options_;
-  std::vector<double> first_;             // matrix
-  std::vector<double> drift_, smallest_;  // of each measurement
-};
+  /// The distance of the outputs from those of the linear model, which starts at the first measurement.
+  double miss(const ProbeRun& run, const Examples& examples, const std::vector<double>& kernel,
+              std::int64_t done);
 
-/// The matrix [n, n] of the examples, whose inputs are [1, n, ...]. Dense blocks on vectors take
-/// (A A' + 1) o (D D') with their inputs A and their outputs' gradients D; of all other blocks the gradients
-/// of each example are formed.
-std::vector<double> tangent_kernel(const ProbeRun& run, const Examples& examples);
+  Options options_;
+  std::vector<double> first_, outputs_;                    // matrix and outputs of the first measurement
+  std::int64_t begin_ = 0;                                 // steps before it
+  std::vector<double> drift_, smallest_, error_, misses_;  // of each measurement
+};
 
 }  // namespace rankine

@@ -1,5 +1,7 @@
 #include "src/nn/layers/dense.hpp"
 
+#include <cmath>
+
 #include "src/nn/affine.hpp"
 #include "src/nn/initialisation.hpp"
 
@@ -9,6 +11,21 @@ void Dense::Options::options(OptionVisitor& o) {
   o("units", units, {.help = "outputs", .min = 1, .required = true});
   o("bias", bias, {.help = "whether a bias is added"});
   o("initialisation", initialisation, {.help = "how weights are drawn", .choices = initialisation_names});
+  o("parametrisation", parametrisation,
+    {.help = "ntk: standard normal weights and biases, which are multiplied by 1/sqrt(inputs) and bias_scale "
+             "where they are used",
+     .choices = {"standard", "ntk"}});
+  o("bias_scale", bias_scale, {.help = "for parametrisation: ntk", .min = 0});
+}
+
+double Dense::weight_factor() const {
+  if (!ntk()) return 1;
+  return 1 / std::sqrt(static_cast<double>(input()[input().rank() - 1]));
+}
+
+double Dense::bias_factor() const {
+  if (!options_.bias) return 0;
+  return ntk() ? options_.bias_scale : 1;
 }
 
 Dense::Dense(const Options& options, const LayerContext& context) : Layer(context), options_(options) {
@@ -24,6 +41,12 @@ Shape Dense::output() const {
 
 void Dense::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
   const std::int64_t in = input()[input().rank() - 1], out = options_.units;
+  if (ntk()) {
+    add_normal(parameters, {.name = name() + ".weight", .shape = {out, in}}, 1, seed);
+    if (options_.bias)
+      add_normal(parameters, {.name = name() + ".bias", .shape = {out}, .group = "bias"}, 1, seed);
+    return;
+  }
   const auto fan_in = static_cast<double>(in), fan_out = static_cast<double>(out);
   add_parameter(parameters, {.name = name() + ".weight", .shape = {out, in}},
                 initialisation_of(options_.initialisation), fan_in, fan_out, seed);
@@ -35,7 +58,13 @@ void Dense::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
 }
 
 Tensor Dense::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
-  return affine(x, parameters[name() + ".weight"], options_.bias ? parameters[name() + ".bias"] : Tensor());
+  Tensor weight = parameters[name() + ".weight"],
+         bias = options_.bias ? parameters[name() + ".bias"] : Tensor();
+  if (ntk()) {
+    weight = scale(weight, weight_factor());
+    if (bias.defined()) bias = scale(bias, bias_factor());
+  }
+  return affine(x, weight, bias);
 }
 
 Tensor Flatten::forward(const BoundParameters&, const Tensor& x, Pass&) const {

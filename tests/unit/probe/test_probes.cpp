@@ -13,6 +13,7 @@
 #include "src/probe/distance.hpp"
 #include "src/probe/ntk.hpp"
 #include "src/probe/out_of_distribution.hpp"
+#include "src/probe/tangent_kernel.hpp"
 #include "tests/support/probe_problem.hpp"
 
 namespace rankine {
@@ -98,6 +99,73 @@ TEST(Ntk, IsTheGramMatrixOfDifferenceQuotients) {
         EXPECT_NEAR(found[i * n + j], sum / static_cast<double>(width), 1e-8 * largest) << blocks;
       }
   }
+}
+
+TEST(Ntk, LimitOfInfiniteWidthIsThatOfNormalVariables) {
+  const Network network = testing::network_from(
+      "[{name: dense, units: 7, parametrisation: ntk, bias_scale: 0.3}, {name: relu}, "
+      "{name: dense, units: 1, parametrisation: ntk, bias_scale: 0.2}]",
+      {2});
+  const double x[2][2] = {{0.8, -0.4}, {0.3, 1.1}};
+  const std::vector<double> found = infinite_width_kernel(
+      network, Tensor::from(std::vector<double>{x[0][0], x[0][1], x[1][0], x[1][1]}, {1, 2, 2}));
+  // Means over f(x) = <w, x> / sqrt(2) + 0.3 b for standard normal w and b: f = (f_0, f_1) is normal with the
+  // covariance sigma, and is drawn on a grid in the plane.
+  double sigma[2][2];
+  for (int i : {0, 1})
+    for (int j : {0, 1}) sigma[i][j] = (x[i][0] * x[j][0] + x[i][1] * x[j][1]) / 2 + 0.09;
+  const double a = std::sqrt(sigma[0][0]), b = sigma[0][1] / a, c = std::sqrt(sigma[1][1] - b * b);
+  double values[2][2] = {}, slopes[2][2] = {}, total = 0;
+  constexpr int points = 2000;
+  for (int p = 0; p < points; ++p)
+    for (int q = 0; q < points; ++q) {
+      const double u = -8 + 16 * (p + 0.5) / points, v = -8 + 16 * (q + 0.5) / points;
+      const double weight = std::exp(-(u * u + v * v) / 2), f[2] = {a * u, b * u + c * v};
+      total += weight;
+      for (int i : {0, 1})
+        for (int j : {0, 1}) {
+          if (f[i] <= 0 || f[j] <= 0) continue;
+          values[i][j] += weight * f[i] * f[j];
+          slopes[i][j] += weight;
+        }
+    }
+  for (int i : {0, 1})
+    for (int j : {0, 1})
+      // The slopes jump: the grid's error is of the order of its spacing.
+      EXPECT_NEAR(found[static_cast<std::size_t>(2 * i + j)],
+                  sigma[i][j] * slopes[i][j] / total + values[i][j] / total + 0.04, 2e-3);
+  EXPECT_THROW(infinite_width_kernel(testing::network_from("[{name: dense, units: 1}]", {2}),
+                                     Tensor::zeros({1, 1, 2}, DType::f64)),
+               InputError);
+}
+
+TEST(Ntk, PredictsTheTrainingOfALinearModel) {
+  Circle::Options options;
+  options.train = 6;
+  options.validation = options.test = 1;
+  const Communicator self = Communicator::self();
+  const Circle data(options, {self});
+  const Network network =
+      testing::network_from("[{name: dense, units: 1, parametrisation: ntk, bias_scale: 0.5}]", {2});
+  ParameterSet parameters = network.initial_parameters(2);
+  const MeanSquaredError loss;
+  Backprop rule;
+  const ProbeSetup setup{network, data, loss, 6};
+  const ProbeRun run{setup, self, parameters, rule, {}};
+  NeuralTangentKernel probe({.against = "infinite_width", .examples = 6, .learning_rate = 0.2});
+  probe.check(setup);
+  StateRegistry state;
+  probe.begin(run, state, "ntk");
+  probe.measure(run, 0);
+  for (int step = 0; step < 5; ++step) {
+    const std::vector<double> gradient = mean_gradient(run, Split::training, 6);
+    parameters.flat().assign(sub(parameters.flat(), scale(Tensor::from(gradient, {3}), 0.2)));
+  }
+  probe.measure(run, 5);
+  const std::vector<double> found = probe.measured();  // drift, smallest eigenvalue, error, prediction error
+  EXPECT_NEAR(found[0], 0, 1e-14) << "the kernel of a linear model stays";
+  EXPECT_NEAR(found[2], 0, 1e-14) << "and is its limit";
+  EXPECT_NEAR(found[3], 0, 1e-13);
 }
 
 TEST(Ntk, EigenvaluesOfAKnownMatrix) {
