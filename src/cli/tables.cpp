@@ -3,6 +3,7 @@
 #include "src/nn/layer.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
+#include "src/nn/parametrisation/parametrisation.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
@@ -15,7 +16,7 @@ namespace rankine {
 ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules()}};
+           &criteria(), &density_schedules(), &parametrisations()}};
 }
 
 }  // namespace rankine
