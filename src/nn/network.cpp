@@ -55,7 +55,8 @@ void Network::parametrise(const DeckNode& item) {
   item.read(options);
   std::vector<std::string> able;
   bool any = false;
-  for (const ParameterInfo& part : initial_parameters(0).parts()) {
+  const ParameterSet fresh = initial_parameters(0);
+  for (const ParameterInfo& part : fresh.parts()) {
     if (added(part.name)) continue;
     const bool named = matches_any(options.on, part.name) && !matches_any(options.except, part.name);
     if (named && parametrised_.contains(part.name))

@@ -10,7 +10,7 @@ namespace rankine {
 namespace {
 
 using testing::expect_network_gradient;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::moved_parameters;
 using testing::network_of;
 using testing::refusal_of;
@@ -70,14 +70,15 @@ TEST(LowRank, AddsTheProductToTheMatrix) {
 TEST(LowRank, TrainsTheUpdateOfMatricesAlone) {
   const Network network = network_of(with("[{as: low_rank, rank: 2}]"), {4});
   std::vector<std::string> trained;
-  for (const ParameterInfo& part : network.initial_parameters(0).parts()) {
+  const ParameterSet set = network.initial_parameters(0);
+  for (const ParameterInfo& part : set.parts()) {
     if (!part.frozen) trained.push_back(part.name);
     EXPECT_EQ(network.added(part.name), part.name.find("low_rank") != std::string::npos) << part.name;
   }
   EXPECT_THAT(trained,
-              testing::ElementsAre("block0.bias", "block0.weight.low_rank.out", "block0.weight.low_rank.in",
-                                   "block1.weight", "block1.bias", "block3.bias",
-                                   "block3.weight.low_rank.out", "block3.weight.low_rank.in"));
+              ::testing::ElementsAre("block0.bias", "block0.weight.low_rank.out", "block0.weight.low_rank.in",
+                                     "block1.weight", "block1.bias", "block3.bias",
+                                     "block3.weight.low_rank.out", "block3.weight.low_rank.in"));
 }
 
 TEST(Parametrise, SaysWhatDoesNotFit) {
