@@ -60,7 +60,7 @@ TEST(LowRank, AddsTheProductToTheMatrix) {
   for (std::size_t i = 0; i < 5; ++i)
     for (std::size_t j = 0; j < 6; ++j)
       for (std::size_t r = 0; r < 2; ++r)
-        testing::host_update<double>(weight)[static_cast<std::int64_t>(6 * i + j)] +=
+        host_update<double>(weight)[static_cast<std::int64_t>(6 * i + j)] +=
             0.5 * b[2 * i + r] * a[6 * r + j];
   const Tensor x = drawn({1, 3, 4});
   const std::vector<double> expected = output(plain, of_plain, x), found = output(low, of_low, x);
