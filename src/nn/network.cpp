@@ -50,9 +50,9 @@ bool Network::added(const std::string& parameter) const {
 }
 
 void Network::parametrise(const DeckNode& item) {
-  const std::shared_ptr<const Parametrisation> how = parametrisations().make_named(item.child("as"), item);
   ParametriseOptions options;
-  item.read(options);
+  options.options(*item.reader());
+  const std::shared_ptr<const Parametrisation> how = parametrisations().make_named(item.child("as"), item);
   std::vector<std::string> able;
   bool any = false;
   const ParameterSet fresh = initial_parameters(0);
