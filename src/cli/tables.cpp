@@ -4,6 +4,7 @@
 #include "src/nn/layer.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
+#include "src/nn/parametrisation/parametrisation.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
@@ -18,7 +19,7 @@ namespace rankine {
 ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules(), &transforms(), &penalties(), &probes()}};
+           &criteria(), &density_schedules(), &transforms(), &penalties(), &probes(), &parametrisations()}};
 }
 
 }  // namespace rankine

@@ -106,8 +106,16 @@ struct StartOptions {
 
 void Training::describe(OptionVisitor& o) {
   TrainingOptions train;
-  NetworkOptions model;
   StartOptions start;
+  struct : NetworkOptions {
+    std::vector<ParametriseOptions> items = std::vector<ParametriseOptions>(1);
+    void options(OptionVisitor& v) {
+      NetworkOptions::options(v);
+      v.list("parametrise", items,
+             "weights that are expressions of several parameters; also `as`, see `rankine list "
+             "parametrisation`");
+    }
+  } model;
   start.options(o);
   o.group(
       "train", train,
@@ -181,6 +189,11 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   read_sparsity(variant, *learning_rule);
   const int ranks = setup.communicator.size();
   if (learning_rule->spreads_blocks()) {
+    if (network_->parametrised())
+      variant.child("model").error_at(
+          "parametrise",
+          "parametrise: this learning rule deals the blocks to ranks with parameters of their own; allowed "
+          "are rules whose ranks share the batch, such as backprop");
     shards_ = local_tile_sum(train_.shards);
   } else {
     if (ranks > train_.shards)
@@ -262,15 +275,15 @@ std::vector<std::string> Training::snapshots() const {
   return out;
 }
 
-std::vector<std::pair<std::string, Shape>> Training::snapshot_layout() const {
-  std::vector<std::pair<std::string, Shape>> out;
+std::vector<SnapshotEntry> Training::snapshot_layout() const {
+  std::vector<SnapshotEntry> out;
   const ParameterSet parameters = network_->initial_parameters(0);
   const std::string type = name_of(parameters.dtype());
   for (const ParameterInfo& part : parameters.parts())
-    out.emplace_back("weights/" + part.name + " " + type, part.shape);
+    out.push_back({"weights/" + part.name + " " + type, part.shape, network_->added(part.name)});
   if (sparsifier_)
     for (const std::string& name : sparsifier_->parts())
-      out.emplace_back("masks/" + name + " " + type, parameters.part(name).shape);
+      out.push_back({"masks/" + name + " " + type, parameters.part(name).shape, true});
   return out;
 }
 

@@ -47,7 +47,7 @@ class Training final : public Experiment {
   std::vector<MetricInfo> metrics() const override;
   RunEstimate estimate() const override;
   std::vector<std::string> snapshots() const override;
-  std::vector<std::pair<std::string, Shape>> snapshot_layout() const override;
+  std::vector<SnapshotEntry> snapshot_layout() const override;
   Metrics run(RunContext& context) override;
 
  private:

@@ -1,5 +1,12 @@
 #include "src/nn/network.hpp"
 
+#include <algorithm>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "src/core/pattern.hpp"
+#include "src/core/strings.hpp"
 #include "src/tensor/fault_probe.hpp"
 
 namespace rankine {
@@ -34,17 +41,64 @@ Network::Network(std::vector<std::unique_ptr<Layer>> blocks) : blocks_(std::move
 
 ParameterSet Network::initial_parameters(std::uint64_t seed) const {
   ParameterSet parameters(dtype());
-  for (const auto& block : blocks_) block->add_parameters(parameters, seed);
+  for (const auto& block : blocks_) {
+    const std::size_t first = parameters.parts().size();
+    block->add_parameters(parameters, seed);
+    for (std::size_t p = first, last = parameters.parts().size(); p < last; ++p) {
+      const std::string name = parameters.parts()[p].name;
+      const auto how = parametrised_.find(name);
+      if (how != parametrised_.end()) how->second->add_parameters(parameters, name, seed);
+    }
+  }
   return parameters;
+}
+
+bool Network::added(const std::string& parameter) const {
+  return std::any_of(parametrised_.begin(), parametrised_.end(),
+                     [&](const auto& entry) { return parameter.starts_with(entry.first + "."); });
+}
+
+void Network::parametrise(const DeckNode& item) {
+  ParametriseOptions options;
+  options.options(*item.reader());
+  const std::shared_ptr<const Parametrisation> how = parametrisations().make_named(item.child("as"), item);
+  std::vector<std::string> able;
+  bool any = false;
+  const ParameterSet fresh = initial_parameters(0);
+  for (const ParameterInfo& part : fresh.parts()) {
+    if (added(part.name)) continue;
+    const bool named = matches_any(options.on, part.name) && !matches_any(options.except, part.name);
+    if (named && parametrised_.contains(part.name))
+      item.error_at("on", fmt::format("on: another item of `parametrise` names {} too; leave it out of one "
+                                      "of them with `except`",
+                                      part.name));
+    if (!how->takes(part)) continue;
+    able.push_back(part.name);
+    if (named) any = parametrised_.emplace(part.name, how).second;
+  }
+  if (!any)
+    item.error_at("on", "on: names no weight that can be expressed so; these can: " +
+                            (able.empty() ? std::string("none") : join(able)));
+  try {
+    initial_parameters(0);
+  } catch (const InputError& error) {
+    item.error(error.what());
+  }
 }
 
 Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin,
                         int end) const {
+  std::optional<BoundParameters> expressed;
+  if (parametrised()) {
+    expressed = parameters;
+    for (const auto& [name, how] : parametrised_) expressed->replace(name, how->value(parameters, name));
+  }
+  const BoundParameters& values = expressed ? *expressed : parameters;
   Tensor y = x;
   FaultProbe::layer_done("", {});  // what came before belongs to no block
   for (int i = begin; i < (end < 0 ? size() : end); ++i) {
     const Tensor input = pass.hooks.empty() ? Tensor() : y;
-    y = block(i).forward(parameters, y, pass);
+    y = block(i).forward(values, y, pass);
     for (const ActivationHook& hook : pass.hooks) {
       const Tensor replaced = hook(block(i).name(), input, y);
       if (replaced.defined()) y = replaced;
@@ -67,6 +121,12 @@ Network read_network(const DeckNode& model, const Shape& input) {
     options.options(*model.reader());
     return options.dtype();
   }());
+  if (model.has("parametrise")) {
+    const DeckNode list = model.child("parametrise");
+    if (!list.is_sequence())
+      list.error("'parametrise' must be a list, such as [{on: [\"*.weight\"], as: low_rank, rank: 4}]");
+    for (const DeckNode& item : list.items()) network.parametrise(item);
+  }
   model.reject_unread_keys();
   return network;
 }

@@ -1,11 +1,13 @@
 // A network as a list of blocks: what a deck's `model:` describes for experiments on data.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "src/nn/layer.hpp"
+#include "src/nn/parametrisation/parametrisation.hpp"
 
 namespace rankine {
 
@@ -25,6 +27,13 @@ class Network {
   Shape output() const { return blocks_.back()->output(); }
   DType dtype() const { return blocks_.front()->dtype(); }
 
+  /// Expresses the parts that an item of `model.parametrise` names in its way. InputError, with the item's
+  /// place, where it names none, or one that another item names.
+  void parametrise(const DeckNode& item);
+  bool parametrised() const { return !parametrised_.empty(); }
+  /// Whether a parameter comes from there, and not from a layer.
+  bool added(const std::string& parameter) const;
+
   /// Fresh parameters of all blocks, those of one block side by side.
   ParameterSet initial_parameters(std::uint64_t seed) const;
   /// x [L, B, input] to [L, B, output], through blocks begin .. end - 1 (end = -1: to the last).
@@ -33,16 +42,17 @@ class Network {
 
  private:
   std::vector<std::unique_ptr<Layer>> blocks_;
+  std::map<std::string, std::shared_ptr<const Parametrisation>> parametrised_;  // by the name of the part
 };
 
-/// What a deck's `model:` says: precision and blocks.
+/// What a deck's `model:` says: precision, blocks, and parametrise.
 struct NetworkOptions {
   std::string precision = "float";
   DType dtype() const { return precision == "double" ? DType::f64 : DType::f32; }
   void options(OptionVisitor& o);
 };
 
-/// The network that `model` (keys precision, blocks) describes, for samples of shape `input`.
+/// The network that `model` (keys precision, blocks, parametrise) describes, for samples of shape `input`.
 Network read_network(const DeckNode& model, const Shape& input);
 
 }  // namespace rankine

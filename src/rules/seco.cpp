@@ -286,6 +286,7 @@ void Seco::measure(const RuleContext& context) {
     for (const double s : squares) variance += s / (n - 1);
     if (place == 2) measured_[place++] = std::sqrt(variance / n) / size;
   }
+  measured_[place] = measured_[1] / measured_[2];
 }
 
 StepOutcome Seco::step(RuleContext& context) {
@@ -309,7 +310,9 @@ std::vector<MetricInfo> Seco::metrics() const {
            "|mean of drawn gradients - exact| / |exact|, a factor for each chunk on a path", false, none},
           {"draw_standard_error", "1", "what that would be by chance, from the draws' variance", false, none},
           {"draw_error_loss_factor", "1", "the same error with factors on the losses alone", false, none},
-          {"draw_error_no_factor", "1", "the same error without factors", false, none}};
+          {"draw_error_no_factor", "1", "the same error without factors", false, none},
+          {"draw_deviation", "1", "draw_error over draw_standard_error: about 1 where nothing is biased",
+           false, none}};
 }
 
 }  // namespace rankine

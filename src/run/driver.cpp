@@ -28,16 +28,16 @@ std::string count_of(std::size_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-/// Whether a snapshot of the one layout fills the other: its parameters, and masks of those that have any.
-bool fits(const std::vector<std::pair<std::string, Shape>>& from,
-          const std::vector<std::pair<std::string, Shape>>& to) {
-  const auto has = [](const auto& all, const auto& entry) {
-    return std::find(all.begin(), all.end(), entry) != all.end();
+/// Whether a snapshot of the one layout fills the other, which may do without some.
+bool fits(const std::vector<SnapshotEntry>& from, const std::vector<SnapshotEntry>& to) {
+  const auto has = [](const std::vector<SnapshotEntry>& all, const SnapshotEntry& entry) {
+    return std::any_of(all.begin(), all.end(), [&](const SnapshotEntry& other) {
+      return other.name == entry.name && other.shape == entry.shape;
+    });
   };
-  return std::all_of(from.begin(), from.end(), [&](const auto& entry) { return has(to, entry); }) &&
-         std::all_of(to.begin(), to.end(), [&](const auto& entry) {
-           return entry.first.starts_with("masks/") || has(from, entry);
-         });
+  return std::all_of(from.begin(), from.end(), [&](const SnapshotEntry& entry) { return has(to, entry); }) &&
+         std::all_of(to.begin(), to.end(),
+                     [&](const SnapshotEntry& entry) { return entry.optional || has(from, entry); });
 }
 
 }  // namespace
@@ -165,8 +165,10 @@ void DeckRun::connect_parts() {
       if (!fits(parent->experiment->snapshot_layout(), part.experiment->snapshot_layout())) {
         throw InputError(fmt::format(
             "{}: a snapshot of '{}' does not fit '{}': names or shapes of parameters differ, or it "
-            "has masks of parameters that `sparsity` does not name here; give both the same model, "
-            "and sparsity over the same parameters",
+            "has masks of parameters that `sparsity` does not name here, or parameters that "
+            "`model.parametrise` does not add here; give both the same blocks, and here at least the "
+            "sparsity "
+            "and the parametrisations of there",
             begin, named.variant, part.variant));
       }
       part.parents.push_back(named.variant);

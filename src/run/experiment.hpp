@@ -71,8 +71,7 @@ class Experiment {
   virtual RunEstimate estimate() const = 0;
   /// Names of the snapshots of parameters that a run leaves in RunContext::snapshots.
   virtual std::vector<std::string> snapshots() const { return {}; }
-  /// What these are of: names, types and shapes of parameters ("weights/...") and masks ("masks/...").
-  virtual std::vector<std::pair<std::string, Shape>> snapshot_layout() const { return {}; }
+  virtual std::vector<SnapshotEntry> snapshot_layout() const { return {}; }
 
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
   /// What depends on the deck alone is computed before the work; where that fails and an expectation reads

@@ -10,6 +10,13 @@
 
 namespace rankine {
 
+/// What a snapshot holds, or what a run wants of one that it starts from.
+struct SnapshotEntry {
+  std::string name;  ///< of a parameter ("weights/...") or its mask ("masks/..."), and the type
+  Shape shape;
+  bool optional = false;  ///< a run does without it: a mask, or what a parametrisation adds to the weights
+};
+
 /// On every rank, whole: parameters are replicated.
 class SnapshotStore {
  public:

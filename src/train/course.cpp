@@ -37,8 +37,13 @@ StateSnapshot Course::snapshot(const std::string& name) const {
 
 void Course::load(const std::string& name, bool masks) {
   const StateSnapshot from = snapshot(name);
+  const ParameterSet fresh = s_.initial(seed_);
   for (const ParameterInfo& part : s_.parameters.parts()) {
-    s_.parameters.view(part).assign_bytes(from.at("weights/" + part.name).bytes);
+    const auto weights = from.find("weights/" + part.name);
+    if (weights != from.end())
+      s_.parameters.view(part).assign_bytes(weights->second.bytes);
+    else
+      s_.parameters.view(part).assign(fresh.view(part.name));
     const auto mask = from.find("masks/" + part.name);
     if (masks && mask != from.end()) part.mask.assign_bytes(mask->second.bytes);
   }

@@ -58,6 +58,13 @@ def main() -> int:
                    np.array_equal(losses("as_dense"), losses("dense"))
                    and np.array_equal(weights("as_dense", part), weights("dense", part)))
             expect("the first loss of a ticket is another than the dense one's", losses("ticket")[0] != losses("dense")[0])
+            head, update = "block3.weight", "block3.weight.low_rank.out"
+            expect("a low-rank run starts as the plain one does", losses("low_rank")[0] == losses("further")[0])
+            expect("and goes another way", losses("low_rank")[2] != losses("further")[2])
+            expect("a low-rank run leaves the matrix and trains the update",
+                   np.array_equal(weights("low_rank_on", head), weights("dense", head))
+                   and weights("low_rank", update).any()
+                   and not np.array_equal(weights("low_rank_on", update), weights("low_rank", update)))
             expect("the head is left dense", (weights("ticket", "block3.weight") != 0).all())
             expect("gradual pruning ends at its density", abs(density("gradual") - 0.2) < 2e-3)
             expect("pruning before the first step", abs(density("snip") - 0.3) < 2e-3)
@@ -103,6 +110,10 @@ def main() -> int:
             "variants.snip.sparsity.schedule.at=9": "rescale is for pruning before the first step",
             "variants.gradual.sparsity.schedule.to=50": "prunes before step 50, but training has 6 steps",
             "variants.ticket.train.steps=5": "train.phases say how long training takes",
+            "variants.judged.start=low_rank@end": "parameters that `model.parametrise` does not add here",
+            "variants.low_rank_on.model.parametrise=[{on: [block3.weight], as: low_rank, rank: 2}]": "does not fit 'low_rank_on'",
+            "variants.low_rank.model.parametrise=[{as: low_rank, rank: 30}]": "choose at most 20",
+            "variants.low_rank.train.rule=pipeline": "deals the blocks to ranks",
             "variants.fresh.train.rule=pipeline": "keeps optimisers of its own",
         }
         for assignment, text in mistakes.items():

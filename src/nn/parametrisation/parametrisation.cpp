@@ -1,0 +1,51 @@
+#include "src/nn/parametrisation/parametrisation.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "src/nn/initialisation.hpp"
+
+namespace rankine {
+
+void LowRankOptions::options(OptionVisitor& o) {
+  o("rank", rank, {.help = "rank of the trained update of each matrix", .min = 1});
+  o("scale", scale, {.help = "factor of the update", .min = 0, .exclusive_min = true});
+}
+
+void LowRank::add_parameters(ParameterSet& set, const std::string& name, std::uint64_t seed) const {
+  const Shape shape = set.part(name).shape;
+  const std::int64_t out = shape[0], in = shape[1], rank = options_.rank;
+  if (rank > std::min(out, in))
+    throw InputError(
+        fmt::format("rank: {} is more than {} {} can have; choose at most {}, or leave it out "
+                    "with `except`",
+                    rank, name, shape.text(), std::min(out, in)));
+  for (ParameterInfo& part : set.parts())
+    if (part.name == name) part.frozen = true;
+  add_constant(set, {.name = name + ".low_rank.out", .shape = {out, rank}, .group = "low_rank"}, 0);
+  add_parameter(set, {.name = name + ".low_rank.in", .shape = {rank, in}, .group = "low_rank"},
+                Initialisation::uniform, static_cast<double>(in), static_cast<double>(rank), seed);
+}
+
+Tensor LowRank::value(const BoundParameters& parameters, const std::string& name) const {
+  const Tensor update = matmul(parameters[name + ".low_rank.out"], parameters[name + ".low_rank.in"]);
+  return add(parameters[name], options_.scale == 1 ? update : scale(update, options_.scale));
+}
+
+const Registry<Parametrisation>& parametrisations() {
+  static const Registry<Parametrisation> table(
+      "parametrisation", {
+                             entry<LowRank>("low_rank", "a frozen matrix and a trained update of low rank"),
+                         });
+  return table;
+}
+
+void ParametriseOptions::options(OptionVisitor& o) {
+  o("on", on,
+    {.help = "patterns of names of the weights; * stands for any text; of low_rank, matrices alone",
+     .min_size = 1});
+  o("except", except, {.help = "patterns of names that stay as they are"});
+}
+
+}  // namespace rankine
