@@ -24,6 +24,8 @@ class Network {
   const Shape& input() const { return blocks_.front()->input(); }
   Shape output() const { return blocks_.back()->output(); }
   DType dtype() const { return blocks_.front()->dtype(); }
+  /// Those of all blocks.
+  SideLayout sides() const;
 
   /// Fresh parameters of all blocks, those of one block side by side.
   ParameterSet initial_parameters(std::uint64_t seed) const;
