@@ -102,12 +102,16 @@ struct StartOptions {
 }  // namespace
 
 void Training::describe(OptionVisitor& o) {
-  TrainingOptions train;
+  struct Train : TrainingOptions {
+    void options(OptionVisitor& v) {
+      TrainingOptions::options(v);
+      Phases::describe(v);
+    }
+  } train;
   NetworkOptions model;
   StartOptions start;
   start.options(o);
   o.group("train", train, "training; also loss, rule, optimizer and schedule, see `rankine list`");
-  Phases::describe(o);
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model, "the network; `blocks` is a list of layers, see `rankine list`");
@@ -121,7 +125,6 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
-  reject_unused_options(*learning_rule, train);
   Shape input;
   try {
     input = learning_rule->network_input(data_->input_shape());
@@ -140,6 +143,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
   train.read(train_);
+  reject_unused_options(*learning_rule, train);
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
