@@ -200,8 +200,8 @@ void TrainingLoop::run() {
   }
   rule_.synchronise();
   release_cached_memory();
+  act(total);  // before the state at the end of the run is noted, from which restarts take snapshots
   context_.checkpoint.between_steps(total, total);
-  act(total);
 }
 
 void TrainingLoop::write_timing(RunWriter& results) const {

@@ -101,6 +101,19 @@ def main() -> int:
             expect(f"a restart after {after} s (first exit code {code})", rest.returncode == 0, rest.stdout)
             same(name)
 
+        # A stop when a run is done whose snapshots are needed: the restart takes them from its record.
+        arguments = ["run", deck, "--output", "stopped_after.h5", "--set", "checkpoint.every_steps=1"]
+        process = subprocess.Popen([rankine, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in process.stdout:
+            if "ticket seed 1: done" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stdout.read()
+        expect("a stop after the tickets", process.wait() == 75)
+        rest = run(2, *arguments, "--restart", "auto")
+        expect("the tickets were done before", "ticket seed 1: was done before" in rest.stdout, rest.stdout)
+        same("stopped_after.h5")
+
         mistakes = {
             "variants.ticket.start=densest@end": "there is no variant 'densest'",
             "variants.dense.start=ticket@end": "move 'ticket' up",
