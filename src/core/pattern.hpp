@@ -8,14 +8,15 @@
 
 namespace rankine {
 
-/// Whether `name` is `pattern`, in which each '*' stands for any characters or none.
-inline bool matches(std::string_view pattern, std::string_view name) {
+/// Whether `name` is `pattern`, in which each '*' stands for any characters or none and, with
+/// `question_marks`, each '?' for any one character.
+inline bool matches(std::string_view pattern, std::string_view name, bool question_marks = false) {
   std::size_t p = 0, n = 0, star = std::string_view::npos, after = 0;
   while (n < name.size()) {
     if (p < pattern.size() && pattern[p] == '*') {
       star = p++;
       after = n;
-    } else if (p < pattern.size() && pattern[p] == name[n]) {
+    } else if (p < pattern.size() && (pattern[p] == name[n] || (question_marks && pattern[p] == '?'))) {
       ++p, ++n;
     } else if (star != std::string_view::npos) {
       p = star + 1;

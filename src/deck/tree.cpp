@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "kernels/error.hpp"
+#include "src/core/pattern.hpp"
 #include "src/core/strings.hpp"
 
 namespace rankine::deck {
@@ -61,26 +62,6 @@ namespace {
 
 // Lists of more items are no lists of components, and choosing among them often would take long.
 constexpr std::size_t max_items = 1000, max_pattern = 64;
-
-/// Whether the text fits a pattern in which '*' is any text and '?' any character.
-bool fits(std::string_view pattern, std::string_view text) {
-  std::size_t p = 0, star = std::string_view::npos, tried = 0;
-  for (std::size_t t = 0; t < text.size();) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      tried = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++tried;
-    } else {
-      return false;
-    }
-  }
-  return pattern.find_first_not_of('*', p) == std::string_view::npos;
-}
 
 const std::string* text_at(const Tree& tree, std::string_view key) {
   const Tree::Entry* entry = tree.kind == Tree::Kind::mapping ? tree.find(key) : nullptr;
@@ -194,7 +175,7 @@ std::vector<std::size_t> chosen_items(const Tree& list, const std::string& item)
   }
   for (std::size_t i = 0; i < list.items.size(); ++i) {
     const std::string* name = item_name(*list.items[i]);
-    if (name != nullptr && fits(item, *name)) chosen.push_back(i);
+    if (name != nullptr && matches(item, *name, true)) chosen.push_back(i);
   }
   return chosen;
 }

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numbers>
 
 #include "src/core/statistics.hpp"
 #include "src/probe/block_range.hpp"
-#include "src/probe/moments.hpp"
 #include "src/probe/probe_list.hpp"
 
 namespace rankine {
@@ -31,20 +29,9 @@ std::vector<double> angles(const Tensor& a, const Tensor& b, bool last) {
 }
 
 void BlockAngle::Options::options(OptionVisitor& o) {
-  o("every", every, {.help = moments_help});
-  o("on", on, {.help = "split whose first examples are taken", .choices = {"training", "validation"}});
-  o("examples", examples, {.help = "number of examples", .min = 1});
+  BlockProbeOptions::options(o);
   o("position", position,
     {.help = "of a sequence: its last position, or all of them as one vector", .choices = {"last", "all"}});
-  o("blocks", blocks, {.help = blocks_help, .min = 0, .max_size = 2});
-}
-
-void BlockAngle::Options::validate(const DeckNode& node) const { check_moments(every, node); }
-
-void BlockAngle::check(const ProbeSetup& setup) const {
-  square_blocks(options_.blocks, setup.network);
-  if (setup.data.size(split_of(options_.on)) == 0)
-    throw InputError("there are no " + options_.on + " examples; take on: training");
 }
 
 std::vector<MetricInfo> BlockAngle::metrics() const {
@@ -52,25 +39,13 @@ std::vector<MetricInfo> BlockAngle::metrics() const {
            false, true}};
 }
 
-std::vector<double> BlockAngle::measured() const {
-  return {means_.empty() ? std::numeric_limits<double>::quiet_NaN() : means_.back()};
-}
-
-std::vector<std::int64_t> BlockAngle::steps(std::int64_t total) const {
-  return moments(options_.every, total);
-}
-
-void BlockAngle::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
-  state.add(prefix + "/means", StateKind::replicated, means_);
-}
-
 void BlockAngle::measure(const ProbeRun& run, std::int64_t done) {
   const Network& network = run.setup.network;
-  const std::vector<int> blocks = square_blocks(options_.blocks, network);
-  const std::vector<std::string> names = names_of(blocks, network);
+  const std::vector<int> measured = blocks(network);
+  const std::vector<std::string> names = names_of(measured, network);
   const SharedTileSum one = local_tile_sum(1);
   const std::vector<double> found = mean_over_examples(
-      run, split_of(options_.on), options_.examples, blocks.size(),
+      run, split_of(options_.on), options_.examples, measured.size(),
       [&](const Examples& examples, std::vector<double>& numbers) {
         // A rule may pass the network several times for one output.
         std::map<std::string, std::vector<std::vector<double>>> passes;
@@ -89,7 +64,7 @@ void BlockAngle::measure(const ProbeRun& run, std::int64_t done) {
             numbers.push_back(mean(of_sample));
           }
       });
-  means_.push_back(mean(found));
+  values_.push_back(mean(found));
   run.results.table("angle", {"block", names}).row(done, "angle", found);
 }
 

@@ -19,18 +19,6 @@ bool belongs(const ParameterInfo& part, const Layer& block) {
   return !part.frozen && part.name.rfind(block.name() + ".", 0) == 0;
 }
 
-/// Of the probe's blocks those with trainable numbers.
-std::vector<int> learning_blocks(const std::vector<int>& range, const Network& network) {
-  const ParameterSet parameters = network.initial_parameters(0);
-  std::vector<int> out;
-  for (const int b : block_range(range, network))
-    if (std::any_of(parameters.parts().begin(), parameters.parts().end(),
-                    [&](const ParameterInfo& part) { return belongs(part, network.block(b)); }))
-      out.push_back(b);
-  if (out.empty()) throw InputError("none of the blocks has anything to learn; name others in `blocks`");
-  return out;
-}
-
 }  // namespace
 
 std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t count) {
@@ -56,47 +44,35 @@ std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t
   return out;
 }
 
-void BlockGradient::Options::options(OptionVisitor& o) {
-  o("every", every, {.help = moments_help});
-  o("on", on, {.help = "split whose first examples are taken", .choices = {"training", "validation"}});
-  o("examples", examples, {.help = "number of examples", .min = 1});
-  o("blocks", blocks, {.help = blocks_help, .min = 0, .max_size = 2});
-}
-
-void BlockGradient::Options::validate(const DeckNode& node) const { check_moments(every, node); }
-
-void BlockGradient::check(const ProbeSetup& setup) const {
-  learning_blocks(options_.blocks, setup.network);
-  if (setup.data.size(split_of(options_.on)) == 0)
-    throw InputError("there are no " + options_.on + " examples; take on: training");
+std::vector<int> BlockGradient::blocks(const Network& network) const {
+  const ParameterSet parameters = network.initial_parameters(0);
+  std::vector<int> out;
+  for (const int b : block_range(options_.blocks, network))
+    if (std::any_of(parameters.parts().begin(), parameters.parts().end(),
+                    [&](const ParameterInfo& part) { return belongs(part, network.block(b)); }))
+      out.push_back(b);
+  if (out.empty()) throw InputError("none of the blocks has anything to learn; name others in `blocks`");
+  return out;
 }
 
 std::vector<MetricInfo> BlockGradient::metrics() const {
-  return {{"gradient_norm_variation_first", "1",
+  return {{"gradient_norm_values_first", "1",
            "standard deviation over mean of the blocks' gradient norms, first measurement", false, true},
-          {"gradient_norm_variation_last", "1", "the same, last measurement", false, true}};
+          {"gradient_norm_values_last", "1", "the same, last measurement", false, true}};
 }
 
 std::vector<double> BlockGradient::measured() const {
-  if (variation_.empty()) return {nan, nan};
-  return {variation_.front(), variation_.back()};
-}
-
-std::vector<std::int64_t> BlockGradient::steps(std::int64_t total) const {
-  return moments(options_.every, total);
-}
-
-void BlockGradient::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
-  state.add(prefix + "/variation", StateKind::replicated, variation_);
+  if (values_.empty()) return {nan, nan};
+  return {values_.front(), values_.back()};
 }
 
 void BlockGradient::measure(const ProbeRun& run, std::int64_t done) {
   const Network& network = run.setup.network;
-  const std::vector<int> blocks = learning_blocks(options_.blocks, network);
+  const std::vector<int> measured = blocks(network);
   const std::vector<double> gradient = mean_gradient(run, split_of(options_.on), options_.examples);
   const ParameterSet parts = network.initial_parameters(0);  // phases freeze others
   std::vector<double> norms;
-  for (const int b : blocks) {
+  for (const int b : measured) {
     double square = 0;
     for (const ParameterInfo& part : parts.parts()) {
       if (!belongs(part, network.block(b))) continue;
@@ -109,8 +85,8 @@ void BlockGradient::measure(const ProbeRun& run, std::int64_t done) {
     }
     norms.push_back(std::sqrt(square));
   }
-  variation_.push_back(standard_deviation(norms) / mean(norms));
-  run.results.table("gradient_norm", {"block", names_of(blocks, network)}).row(done, "norm", norms);
+  values_.push_back(standard_deviation(norms) / mean(norms));
+  run.results.table("gradient_norm", {"block", names_of(measured, network)}).row(done, "norm", norms);
 }
 
 }  // namespace rankine

@@ -1,49 +1,19 @@
 #include "src/probe/block_removal.hpp"
 
-#include <limits>
-
 #include "src/core/statistics.hpp"
 #include "src/probe/block_range.hpp"
-#include "src/probe/moments.hpp"
 #include "src/probe/probe_list.hpp"
 
 namespace rankine {
-void BlockRemoval::Options::options(OptionVisitor& o) {
-  o("every", every, {.help = moments_help});
-  o("on", on, {.help = "split whose first examples are taken", .choices = {"training", "validation"}});
-  o("examples", examples, {.help = "number of examples (0: all)", .min = 0});
-  o("blocks", blocks, {.help = blocks_help, .min = 0, .max_size = 2});
-}
-
-void BlockRemoval::Options::validate(const DeckNode& node) const { check_moments(every, node); }
-
-void BlockRemoval::check(const ProbeSetup& setup) const {
-  square_blocks(options_.blocks, setup.network);
-  if (setup.data.size(split_of(options_.on)) == 0)
-    throw InputError("there are no " + options_.on + " examples; take on: training");
-}
-
 std::vector<MetricInfo> BlockRemoval::metrics() const {
   return {{"removal_increase", "1", "what the loss gains where a block is left out, mean over the blocks",
            false, true}};
 }
 
-std::vector<double> BlockRemoval::measured() const {
-  return {means_.empty() ? std::numeric_limits<double>::quiet_NaN() : means_.back()};
-}
-
-std::vector<std::int64_t> BlockRemoval::steps(std::int64_t total) const {
-  return moments(options_.every, total);
-}
-
-void BlockRemoval::begin(const ProbeRun&, StateRegistry& state, const std::string& prefix) {
-  state.add(prefix + "/means", StateKind::replicated, means_);
-}
-
 void BlockRemoval::measure(const ProbeRun& run, std::int64_t done) {
   const Network& network = run.setup.network;
-  const std::vector<int> blocks = square_blocks(options_.blocks, network);
-  std::vector<std::string> left_out = names_of(blocks, network);
+  const std::vector<int> measured = blocks(network);
+  std::vector<std::string> left_out = names_of(measured, network);
   left_out.insert(left_out.begin(), "");  // the whole network
   const SharedTileSum one = local_tile_sum(1);
   const std::vector<double> found = mean_over_examples(
@@ -66,8 +36,8 @@ void BlockRemoval::measure(const ProbeRun& run, std::int64_t done) {
   const std::vector<double> loss(found.begin() + 1, found.end());
   std::vector<double> increase;
   for (const double value : loss) increase.push_back(value - found.front());
-  means_.push_back(mean(increase));
-  TableWriter table = run.results.table("removal", {"block", names_of(blocks, network)});
+  values_.push_back(mean(increase));
+  TableWriter table = run.results.table("removal", {"block", names_of(measured, network)});
   table.row(done, "loss", loss);
   table.row(done, "increase", increase);
 }

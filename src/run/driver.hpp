@@ -26,7 +26,6 @@ struct ExitCode {
                        expectation_false = 4, requeue = 75;
 };
 
-/// Rank 0 reads the file, all ranks resolve the same text. Collective; throws InputError on all ranks.
 /// Which of `groups` does which job: each, the longest first, goes to the group that has the least to do.
 /// Jobs of negative length are left out (-1).
 std::vector<int> deal(std::span<const double> seconds, int groups);
@@ -34,6 +33,7 @@ std::vector<int> deal(std::span<const double> seconds, int groups);
 /// `path` of what all tasks of a sweep have: "results.h5" becomes "results.task_2_of_8.h5".
 std::string path_of_task(const std::string& path, const DeckRequest& request);
 
+/// Rank 0 reads the file, all ranks resolve the same text. Collective; throws InputError on all ranks.
 Deck read_deck(const Communicator& communicator, const std::string& path, const DeckRequest& request);
 
 /// A deck whose experiments exist, that is, which has been checked as far as it can be without work.

@@ -27,7 +27,6 @@ class SnapshotStore {
   }
   /// A missing one is a defect: the driver checks names before work starts.
   const StateSnapshot& get(const Job& job, const std::string& name) const;
-  bool has(const Job& job) const { return kept_.contains(job); }
   void forget(const Job& job) { kept_.erase(job); }
 
  private:

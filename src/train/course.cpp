@@ -1,5 +1,7 @@
 #include "src/train/course.hpp"
 
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "src/core/pattern.hpp"
@@ -37,13 +39,15 @@ StateSnapshot Course::snapshot(const std::string& name) const {
 
 void Course::load(const std::string& name, bool masks) {
   const StateSnapshot from = snapshot(name);
-  const ParameterSet fresh = s_.initial(seed_);
+  std::optional<ParameterSet> fresh;  // drawn where the snapshot lacks a part
   for (const ParameterInfo& part : s_.parameters.parts()) {
     const auto weights = from.find("weights/" + part.name);
-    if (weights != from.end())
+    if (weights != from.end()) {
       s_.parameters.view(part).assign_bytes(weights->second.bytes);
-    else
-      s_.parameters.view(part).assign(fresh.view(part.name));
+    } else {
+      if (!fresh) fresh = s_.initial(seed_);
+      s_.parameters.view(part).assign(fresh->view(part.name));
+    }
     const auto mask = from.find("masks/" + part.name);
     if (masks && mask != from.end()) part.mask.assign_bytes(mask->second.bytes);
   }

@@ -85,7 +85,6 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       phase.steps = phase.options.steps > 0 ? phase.options.steps : phase.options.epochs * steps_per_epoch;
       if (!phase.options.learning_rate) phase.options.learning_rate = learning_rate;
       phase.begin = begin;
-      phase.round = round;
       for (std::size_t i = 0; i < saved.size(); ++i) {
         const std::string name = repeat > 1 ? saved[i] + std::to_string(round) : saved[i];
         if (at[i] > phase.steps)

@@ -39,7 +39,6 @@ struct Phase {
   std::optional<PhasePruning> sparsify;
   std::shared_ptr<const Schedule> schedule;
   std::int64_t begin = 0, steps = 0;
-  int round = 0;  ///< of `train.repeat`, from 1
   /// Names of snapshots, and the steps of the whole run before which they are taken.
   std::vector<std::pair<std::string, std::int64_t>> saves;
 

@@ -231,7 +231,9 @@ TEST(BlockGradient, IsThatOfTheMeanLoss) {
     EXPECT_NEAR(found[static_cast<std::size_t>(i)], quotient, 1e-9);
     squares[i < p.parameters.part("block2.weight").offset ? 0 : 1] += quotient * quotient;
   }
-  BlockGradient probe({.examples = count, .blocks = {}});
+  BlockGradient::Options options;
+  options.examples = count;
+  BlockGradient probe(options);
   probe.measure(p.run, 0);
   const std::vector<double> norms = p.column("gradient_norm", "norm");
   ASSERT_EQ(norms.size(), 2U);
@@ -250,7 +252,9 @@ TEST(BlockAngle, OfTurnsAndReflections) {
   const auto set = [&](const std::vector<double>& w) {
     p.parameters.view("block0.weight").assign(Tensor::from(w, {4, 4}));
   };
-  BlockAngle probe({.examples = 7, .blocks = {}});
+  BlockAngle::Options options;
+  options.examples = 7;
+  BlockAngle probe(options);
   set(turn);
   probe.measure(p.run, 0);
   EXPECT_NEAR(probe.measured()[0], 0.5, 1e-15);
@@ -272,7 +276,9 @@ TEST(BlockRemoval, IsTheLossOfTheNetworkWithoutTheBlock) {
   const Network without = testing::network_from("[{name: dense, units: 4}, {name: dense, units: 3}]", {4});
   ParameterSet same = without.initial_parameters(0);
   same.flat().assign(whole.parameters.flat());
-  BlockRemoval probe({.examples = 0, .blocks = {1, 1}});
+  BlockRemoval::Options options;
+  options.blocks = {1, 1};
+  BlockRemoval probe(options);
   probe.measure(whole.run, 5);
   std::vector<std::int64_t> all(10);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
