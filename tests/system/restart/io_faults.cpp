@@ -1,7 +1,7 @@
 // Loaded before the C library (LD_PRELOAD): disturbs the calls on files whose path has a certain part. Calls
 // that change files: writing, reserving, syncing, renaming, removing, opening to write, making folders.
-//   RANKINE_FAULTS = "<part of the path>:<errno>:<chance in percent>"   calls that change files fail now and
-//                    then, as on a full or broken disk
+//   RANKINE_FAULTS = "<part of the path>:<rank or all>:<errno>:<chance in percent>"   calls that change files
+//                    fail now and then, as on a full or broken disk
 //   RANKINE_FAULT_AT = "<part of the path>:<rank>:<n>:<errno>:<file>"   the n-th call of this rank fails,
 //                    whether it reads or changes files; its name goes to the file
 //   RANKINE_KILL   = "<part of the path>:<rank>:<n>:<when>:<signal>:<file>"   the process of this rank gets
@@ -43,13 +43,13 @@ bool split(const char* variable, int count, std::string* parts) {
 }
 
 struct Settings {
-  std::string fault[3], at[5], kill[6], calls[2], rank = "0";
-  bool faults = split("RANKINE_FAULTS", 3, fault);
+  std::string fault[4], at[5], kill[6], calls[2], rank = "0";
+  bool faults = split("RANKINE_FAULTS", 4, fault);
   bool faults_at = split("RANKINE_FAULT_AT", 5, at);
   bool kills = split("RANKINE_KILL", 6, kill);
   bool counts = split("RANKINE_CALLS", 2, calls);
-  int fault_code = faults ? std::atoi(fault[1].c_str()) : 0;
-  unsigned fault_chance = faults ? static_cast<unsigned>(std::atoi(fault[2].c_str())) : 0;
+  int fault_code = faults ? std::atoi(fault[2].c_str()) : 0;
+  unsigned fault_chance = faults ? static_cast<unsigned>(std::atoi(fault[3].c_str())) : 0;
   long fail_at = faults_at ? std::atol(at[2].c_str()) : 0;
   long kill_at = kills ? std::atol(kill[2].c_str()) : 0;
   int kill_when = kills ? std::atoi(kill[3].c_str()) : 0;
@@ -58,6 +58,7 @@ struct Settings {
 
   Settings() {
     if (const char* given = std::getenv("OMPI_COMM_WORLD_RANK")) rank = given;
+    if (faults && fault[1] != "all" && fault[1] != rank) faults = false;
     if (kills && kill[1] != rank) kills = false;
     if (faults_at && at[1] != rank) faults_at = false;
   }
