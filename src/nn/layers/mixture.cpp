@@ -41,7 +41,8 @@ Mixture::Mixture(const DeckNode& node, const LayerContext& context) : Layer(cont
       blocks.error("moe: " + expert_->block(b).name() +
                    " works on a graph or is a mixture itself; an expert has neither");
   }
-  for (const ParameterInfo& part : expert_->initial_parameters(0).parts()) {
+  const ParameterSet one = expert_->initial_parameters(0);
+  for (const ParameterInfo& part : one.parts()) {
     if (part.frozen)
       blocks.error("moe: an expert cannot keep statistics of the batch, as '" + part.name +
                    "' are; use layer_norm or group_norm");
