@@ -18,8 +18,9 @@ namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules(), &transforms(), &penalties(), &probes()}};
+          {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(),
+           &optimizers(), &schedules(), &criteria(), &density_schedules(), &transforms(), &penalties(),
+           &probes()}};
 }
 
 }  // namespace rankine

@@ -34,10 +34,10 @@ class Teacher final : public StoredDataset {
   Teacher(const Options& options, const DatasetContext& context);
 };
 
-/// Regression whose target is another linear map in each of some Gaussian clusters: x = centre + spread * normal,
-/// centre = separation * normal, y = w x + b with w of variance 1 / features and b normal, both of the cluster.
-/// All targets are moved and scaled so that those of training have mean 0 and variance 1: a mean squared error
-/// is a share of the variance. Inputs [features], targets [1].
+/// Regression whose target is another linear map in each of some Gaussian clusters: x = centre + spread *
+/// normal, centre = separation * normal, y = w x + b with w of variance 1 / features and b normal, both of
+/// the cluster. All targets are moved and scaled so that those of training have mean 0 and variance 1: a mean
+/// squared error is a share of the variance. Inputs [features], targets [1].
 class ClusterRegression final : public StoredDataset {
  public:
   struct Options : GeneratedSizes {

@@ -161,9 +161,10 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
                    "penalties: this learning rule does not form the loss of the whole network; use "
                    "backprop or lbfgs");
   if (network_->sides().penalty && !learning_rule->evaluates_loss())
-    variant.child("model").error_at("blocks",
-                                    "a block adds an entropy to the loss, and this learning rule does not form "
-                                    "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
+    variant.child("model").error_at(
+        "blocks",
+        "a block adds an entropy to the loss, and this learning rule does not form "
+        "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
   train.read(train_);

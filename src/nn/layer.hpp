@@ -41,7 +41,7 @@ using ActivationHook =
 
 /// What blocks give beside their output.
 struct SideOutputs {
-  Tensor penalty;                       ///< [L], on the tape: added to the loss of each shard; undefined: nothing
+  Tensor penalty;  ///< [L], on the tape: added to the loss of each shard; undefined: nothing
   std::map<std::string, Tensor> gates;  ///< weights [L, B, experts] of mixtures, by layer name; off the tape
 };
 
@@ -67,7 +67,7 @@ struct Pass {
   std::int64_t position = 0;
   CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
   std::vector<ActivationHook> hooks =
-      {};  ///< in their order; each sees what the one before made of an output
+      {};                       ///< in their order; each sees what the one before made of an output
   SideOutputs* side = nullptr;  ///< null: nobody asks
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
   /// What dropout has copied of the ids, for its next layer.

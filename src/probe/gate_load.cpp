@@ -8,7 +8,8 @@ namespace rankine {
 
 void GateLoad::Options::options(OptionVisitor& o) {
   o("block", block, {.help = "name of the mixture, such as block2; empty: the first"});
-  o("threshold", threshold, {.help = "an example uses the experts with a weight above this", .min = 0, .max = 1});
+  o("threshold", threshold,
+    {.help = "an example uses the experts with a weight above this", .min = 0, .max = 1});
   o("on", on, {.help = "split that is judged at the end of training", .choices = {"test", "validation"}});
 }
 
@@ -31,12 +32,13 @@ void GateLoad::check(const ProbeSetup& setup) const {
 
 std::vector<MetricInfo> GateLoad::metrics() const {
   const std::string of = ", " + options_.on + " examples";
-  std::vector<MetricInfo> out{{options_.on + "_active_experts", "1", "experts that an example uses, mean" + of}};
+  std::vector<MetricInfo> out{
+      {options_.on + "_active_experts", "1", "experts that an example uses, mean" + of}};
   for (std::size_t e = 0; e < experts_; ++e) {
     out.push_back({fmt::format("{}_load_{}", options_.on, e), "1",
                    fmt::format("share of the examples that use expert {}{}", e, of)});
-    out.push_back({fmt::format("{}_weight_{}", options_.on, e), "1",
-                   fmt::format("mean weight of expert {}{}", e, of)});
+    out.push_back(
+        {fmt::format("{}_weight_{}", options_.on, e), "1", fmt::format("mean weight of expert {}{}", e, of)});
   }
   return out;
 }

@@ -6,8 +6,8 @@
 namespace rankine {
 
 /// Of the first mixture of the network, or the one named. An example uses the experts whose weight is above
-/// `threshold`. Metrics: experts that an example uses, mean; and of each expert the share of the examples that
-/// use it and its share of the weight.
+/// `threshold`. Metrics: experts that an example uses, mean; and of each expert the share of the examples
+/// that use it and its share of the weight.
 class GateLoad final : public ExampleProbe {
  public:
   struct Options {

@@ -19,10 +19,10 @@ const Registry<Gate, const GateContext&>& gates() {
 
 const Registry<GateSearch, const GateContext&>& gate_searches() {
   static const Registry<GateSearch, const GateContext&> table(
-      "search", {
-                    entry<PermutationSearch>("permutation",
-                                             "a permutation of the experts, learned early in training"),
-                });
+      "search",
+      {
+          entry<PermutationSearch>("permutation", "a permutation of the experts, learned early in training"),
+      });
   return table;
 }
 

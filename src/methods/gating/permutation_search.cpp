@@ -62,7 +62,8 @@ void PermutationSearch::Options::options(OptionVisitor& o) {
 }
 
 void PermutationSearch::Options::validate(const DeckNode& node) const {
-  if (tau.size() != 2) node.error_at("tau", "tau: two numbers, for the first and the last step of the search");
+  if (tau.size() != 2)
+    node.error_at("tau", "tau: two numbers, for the first and the last step of the search");
   if (sweeps.size() != 2)
     node.error_at("sweeps", "sweeps: two numbers, for the first and the last step of the search");
 }
@@ -72,8 +73,7 @@ void PermutationSearch::add_parameters(ParameterSet& parameters, std::uint64_t s
   const Shape shape{experts(), experts()};
   add_parameter(parameters, {.name = name() + ".theta", .shape = shape}, Initialisation::uniform, 400, 1,
                 seed);  // within 0.05
-  parameters.add(
-      {.name = name() + ".permutation", .shape = shape, .group = "statistics", .frozen = true});
+  parameters.add({.name = name() + ".permutation", .shape = shape, .group = "statistics", .frozen = true});
   std::vector<double> identity(static_cast<std::size_t>(shape.count()));
   for (std::int64_t e = 0; e < experts(); ++e) identity[static_cast<std::size_t>(e * (experts() + 1))] = 1;
   parameters.view(name() + ".permutation").assign(cast(Tensor::from(identity, shape), parameters.dtype()));

@@ -1,5 +1,5 @@
-// The local search of COMET (Ibrahim et al., arXiv 2306.02824): which expert a gate's weight goes to is learned
-// beside gate and experts, early in training.
+// The local search of COMET (Ibrahim et al., arXiv 2306.02824): which expert a gate's weight goes to is
+// learned beside gate and experts, early in training.
 #pragma once
 
 #include <span>
@@ -16,9 +16,9 @@ Tensor sinkhorn(const Tensor& z, std::int64_t sweeps);
 std::vector<std::size_t> best_permutation(std::span<const double> matrix, std::size_t n);
 
 /// The weights g become g P. In the first `steps` steps P = sinkhorn((theta + noise * Gumbel) / tau) with a
-/// parameter theta, log10 of tau and the sweeps going linearly from their first value to their second; at step
-/// `steps` P becomes the best permutation for the latest one and stays. Evaluations take the latest P, without
-/// noise: it is kept as statistics are.
+/// parameter theta, log10 of tau and the sweeps going linearly from their first value to their second; at
+/// step `steps` P becomes the best permutation for the latest one and stays. Evaluations take the latest P,
+/// without noise: it is kept as statistics are.
 class PermutationSearch final : public GateSearch {
  public:
   struct Options {

@@ -29,8 +29,8 @@ class TreeGate final : public Gate {
   Options options_;
 };
 
-/// Selectors with a bit s_j = S(w_j x + b_j) for each digit of an expert's number: selector i gives expert e the
-/// product r_ie of s_ij or 1 - s_ij, and the gate is the sum of r_ie weighted by softmax_i(a_i x + c_i).
+/// Selectors with a bit s_j = S(w_j x + b_j) for each digit of an expert's number: selector i gives expert e
+/// the product r_ie of s_ij or 1 - s_ij, and the gate is the sum of r_ie weighted by softmax_i(a_i x + c_i).
 class SelectorGate final : public Gate {
  public:
   struct Options {

@@ -50,8 +50,8 @@ Mixture::Mixture(const DeckNode& node, const LayerContext& context) : Layer(cont
   }
   gate_ = gates().make(gate, {name() + ".gate", input().count(), experts_, dtype()});
   if (searches)
-    search_ = gate_searches().make(node.child("search"),
-                                   {name() + ".search", input().count(), experts_, dtype()});
+    search_ =
+        gate_searches().make(node.child("search"), {name() + ".search", input().count(), experts_, dtype()});
 }
 
 SideLayout Mixture::sides() const {

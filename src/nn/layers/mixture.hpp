@@ -6,9 +6,10 @@
 
 namespace rankine {
 
-/// sum_e g_e(x) f_e(x): experts that are the same list of blocks with parameters of their own, and a gate that
-/// weighs them. All experts see all samples, as one batch: their parameters are stacked as [experts, shape],
-/// and the blocks take shard times expert for their shards. With one expert it is the chain of its blocks.
+/// sum_e g_e(x) f_e(x): experts that are the same list of blocks with parameters of their own, and a gate
+/// that weighs them. All experts see all samples, as one batch: their parameters are stacked as [experts,
+/// shape], and the blocks take shard times expert for their shards. With one expert it is the chain of its
+/// blocks.
 class Mixture final : public Layer {
  public:
   Mixture(const DeckNode& node, const LayerContext& context);
@@ -23,7 +24,7 @@ class Mixture final : public Layer {
   std::int64_t experts_ = 1;
   std::unique_ptr<Network> expert_;
   std::unique_ptr<Gate> gate_;
-  std::unique_ptr<GateSearch> search_;  // null: each weight stays with its expert
+  std::unique_ptr<GateSearch> search_;                // null: each weight stays with its expert
   std::vector<std::pair<std::string, Shape>> parts_;  // of one expert
 };
 
