@@ -513,6 +513,7 @@ void head_backward_portable(const HeadBackward<T>& b, DevicePtr<T> work) {
   scale_by("head.gelu_backward", outer, b.dz, DevicePtr<const T>(slope));
 }
 
+#if !RANKINE_ON_DEVICE
 namespace {
 
 template <class T>
@@ -525,6 +526,7 @@ bool backward_is_portable(const PointwiseBackward<T>& b) {
 }
 
 }  // namespace
+#endif
 
 template <class T>
 std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {

@@ -1,6 +1,7 @@
 #include "src/cli/program.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/transforms/transform.hpp"
+#include "src/nn/gate.hpp"
 #include "src/nn/layer.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
@@ -18,8 +19,9 @@ namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &datasets(), &losses(), &rules(), &optimizers(), &schedules(),
-           &criteria(), &density_schedules(), &transforms(), &penalties(), &probes(), &parametrisations()}};
+          {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(),
+           &optimizers(), &schedules(), &criteria(), &density_schedules(), &transforms(), &penalties(),
+           &probes(), &parametrisations()}};
 }
 
 }  // namespace rankine

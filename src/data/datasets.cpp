@@ -38,6 +38,8 @@ const Registry<Dataset, const DatasetContext&>& datasets() {
           entry<Text>("text", "windows of texts, byte by byte, and the byte after each"),
           entry<GaussianMixture>("gaussian_mixture", "classes that are mixtures of Gaussians"),
           entry<Teacher>("teacher", "regression on a network drawn at random"),
+          entry<ClusterRegression>("cluster_regression",
+                                   "regression on a linear map for each of some clusters"),
           entry<Sine>("sine", "regression on a sum of sines of one variable"),
           entry<Circle>("circle", "regression on the unit circle"),
           entry<Parity>("parity", "the parity of a few of many bits"),

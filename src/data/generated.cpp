@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/core/statistics.hpp"
 #include "src/tensor/host_array.hpp"
 
 namespace rankine {
@@ -106,6 +107,48 @@ Teacher::Teacher(const Options& options, const DatasetContext&) {
                                    : h[r]);
       part.ids.push_back(id);
     }
+}
+
+// ---- cluster_regression
+
+void ClusterRegression::Options::options(OptionVisitor& o) {
+  GeneratedSizes::options(o);
+  o("clusters", clusters, {.help = "clusters, equally likely, with a linear map each", .min = 1});
+  o("features", features, {.help = "numbers of an example", .min = 1});
+  o("separation", separation, {.help = "standard deviation of the centres, in each feature", .min = 0});
+  o("spread", spread, {.help = "standard deviation about a centre, in each feature", .min = 0});
+}
+
+ClusterRegression::ClusterRegression(const Options& options, const DatasetContext&) {
+  input_shape_ = {options.features};
+  target_shape_ = {1};
+  const RandomStream centres(seed_of(options), "data/centres"), maps(seed_of(options), "data/maps"),
+      examples(seed_of(options), "data/examples");
+  const auto f = static_cast<std::size_t>(options.features);
+  std::vector<double> centre(f), map(f), x(f);
+  for (Split split : all_splits)
+    for (int i = 0; i < options.of(split); ++i) {
+      const std::int64_t id = generated_id(split, i), cluster = examples.integer(options.clusters, 0, id, 0);
+      centres.fill_normal(std::span(centre), 0, cluster);
+      maps.fill_normal(std::span(map), 0, cluster);
+      examples.fill_normal(std::span(x), 0, id);
+      double y = maps.normal(1, cluster, 0);
+      for (std::size_t k = 0; k < f; ++k) {
+        x[k] = options.separation * centre[k] + options.spread * x[k];
+        y += map[k] * x[k] / std::sqrt(options.features);
+      }
+      Part& part = parts_[split];
+      part.inputs.insert(part.inputs.end(), x.begin(), x.end());
+      part.targets.push_back(y);
+      part.ids.push_back(id);
+    }
+  const std::vector<double>& known = parts_[Split::training].targets;
+  const double middle = mean(known);
+  double variance = 0;
+  for (const double y : known) variance += (y - middle) * (y - middle) / static_cast<double>(known.size());
+  const double factor = variance > 0 ? 1 / std::sqrt(variance) : 1;
+  for (Split split : all_splits)
+    for (double& y : parts_[split].targets) y = (y - middle) * factor;
 }
 
 // ---- sine

@@ -34,6 +34,20 @@ class Teacher final : public StoredDataset {
   Teacher(const Options& options, const DatasetContext& context);
 };
 
+/// Regression whose target is another linear map in each of some Gaussian clusters: x = centre + spread *
+/// normal, centre = separation * normal, y = w x + b with w of variance 1 / features and b normal, both of
+/// the cluster. All targets are moved and scaled so that those of training have mean 0 and variance 1: a mean
+/// squared error is a share of the variance. Inputs [features], targets [1].
+class ClusterRegression final : public StoredDataset {
+ public:
+  struct Options : GeneratedSizes {
+    int clusters = 8, features = 8;
+    double separation = 2, spread = 0.7;
+    void options(OptionVisitor& o);
+  };
+  ClusterRegression(const Options& options, const DatasetContext& context);
+};
+
 /// y = sum_j amplitudes[j] sin(2 pi frequencies[j] x) + noise * normal, x uniform in [low, high]. Inputs [1],
 /// targets [1].
 class Sine final : public StoredDataset {

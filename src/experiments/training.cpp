@@ -168,6 +168,11 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("penalties",
                    "penalties: this learning rule does not form the loss of the whole network; use "
                    "backprop or lbfgs");
+  if (network_->sides().penalty && !learning_rule->evaluates_loss())
+    variant.child("model").error_at(
+        "blocks",
+        "a block adds an entropy to the loss, and this learning rule does not form "
+        "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
   train.read(train_);
@@ -450,6 +455,7 @@ class Training::Run final : public TrainingTask {
     NetworkBatch batch;
     Pass pass;
     std::unique_ptr<RuleContext> context;
+    SideOutputs side = {};
   };
   /// Of the loss of the first `batches` batches, summed.
   Tensor gradient(int batches);
@@ -515,13 +521,17 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
   pass.seed = seed_;
   pass.step = key;
   pass.samples = made->batch.ids;
+  if (owner_.network_->sides().penalty) pass.side = &made->side;
   made->context = std::make_unique<RuleContext>(RuleContext{
       [this, &data = *made](const BoundParameters& bound) {
+        data.side = {};
         const Tensor outputs = owner_.network_->forward(bound, data.batch.inputs, data.pass);
         if (past_) outputs_ = outputs.detach();
         const Penalties& penalties = owner_.penalties_;
-        return mean_loss(setup_, outputs, data.batch,
-                         penalties.none() ? Tensor() : penalties.of(bound, data.pass.step, owner_.steps()));
+        Tensor added = penalties.none() ? Tensor() : penalties.of(bound, data.pass.step, owner_.steps());
+        const Tensor& of_blocks = data.side.penalty;
+        if (of_blocks.defined()) added = added.defined() ? add(added, of_blocks) : of_blocks;
+        return mean_loss(setup_, outputs, data.batch, added);
       },
       parameters_, *optimizer_, owner_.shards_, learning_rate, owner_.train_.clip, step, &made->batch,
       &pass});

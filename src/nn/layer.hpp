@@ -39,6 +39,18 @@ using CarriedState = std::map<std::string, Tensor>;
 using ActivationHook =
     std::function<Tensor(const std::string& name, const Tensor& input, const Tensor& output)>;
 
+/// What blocks give beside their output.
+struct SideOutputs {
+  Tensor penalty;  ///< [L], on the tape: added to the loss of each shard; undefined: nothing
+  std::map<std::string, Tensor> gates;  ///< weights [L, B, experts] of mixtures, by layer name; off the tape
+};
+
+/// Which of them a block gives.
+struct SideLayout {
+  std::vector<std::pair<std::string, std::int64_t>> gates;  ///< layer names and numbers of experts
+  bool penalty = false;
+};
+
 /// One evaluation of a network: everything beside parameters and input.
 struct Pass {
   SharedTileSum shards;
@@ -55,7 +67,8 @@ struct Pass {
   std::int64_t position = 0;
   CarriedState* state = nullptr;  ///< null: every layer starts from its initial state, and nothing is kept
   std::vector<ActivationHook> hooks =
-      {};  ///< in their order; each sees what the one before made of an output
+      {};                       ///< in their order; each sees what the one before made of an output
+  SideOutputs* side = nullptr;  ///< null: nobody asks
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
   /// What dropout has copied of the ids, for its next layer.
   struct {
@@ -90,6 +103,8 @@ class Layer {
     (void)batch;
     (void)shards;
   }
+  /// What forward() adds to Pass::side.
+  virtual SideLayout sides() const { return {}; }
   /// Whether it works on the nodes of Pass::graph.
   virtual bool needs_graph() const { return false; }
   /// x [L, B, input] to [L, B, output].

@@ -7,6 +7,7 @@
 #include "src/nn/layers/dropout.hpp"
 #include "src/nn/layers/embedding.hpp"
 #include "src/nn/layers/graph_conv.hpp"
+#include "src/nn/layers/mixture.hpp"
 #include "src/nn/layers/norm.hpp"
 #include "src/nn/layers/pooling.hpp"
 #include "src/nn/layers/recurrent.hpp"
@@ -35,6 +36,7 @@ const Registry<Layer, const LayerContext&>& layers() {
                    entry<Residual>("residual", "two 3x3 convolutions beside a shortcut"),
                    entry<Skip>("skip", "x + blocks(x)"),
                    entry<Chain>("chain", "blocks in a row as one block"),
+                   entry<Mixture>("moe", "experts, and a gate that weighs them for each sample"),
                    entry<Activation<Plain<relu>>>("relu", "max(x, 0)"),
                    entry<Activation<LeakyReluOptions>>("leaky_relu", "x, with a small slope below 0"),
                    entry<Activation<Plain<sigmoid>>>("sigmoid", "1 / (1 + exp(-x))"),

@@ -39,6 +39,16 @@ Network::Network(const std::vector<DeckNode>& blocks, const Shape& input, DType 
 
 Network::Network(std::vector<std::unique_ptr<Layer>> blocks) : blocks_(std::move(blocks)) {}
 
+SideLayout Network::sides() const {
+  SideLayout all;
+  for (const auto& block : blocks_) {
+    const SideLayout one = block->sides();
+    all.gates.insert(all.gates.end(), one.gates.begin(), one.gates.end());
+    all.penalty = all.penalty || one.penalty;
+  }
+  return all;
+}
+
 ParameterSet Network::initial_parameters(std::uint64_t seed) const {
   ParameterSet parameters(dtype());
   for (const auto& block : blocks_) {

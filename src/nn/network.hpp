@@ -26,6 +26,8 @@ class Network {
   const Shape& input() const { return blocks_.front()->input(); }
   Shape output() const { return blocks_.back()->output(); }
   DType dtype() const { return blocks_.front()->dtype(); }
+  /// Those of all blocks.
+  SideLayout sides() const;
 
   /// Expresses the parts that an item of `model.parametrise` names in its way. InputError, with the item's
   /// place, where it names none, or one that another item names.

@@ -4,6 +4,7 @@
 #include "src/probe/block_removal.hpp"
 #include "src/probe/calibration.hpp"
 #include "src/probe/distance.hpp"
+#include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
 #include "src/probe/out_of_distribution.hpp"
 #include "src/probe/probe.hpp"
@@ -21,6 +22,7 @@ const Registry<Probe>& probes() {
           entry<RiskCoverage>("risk_coverage", "errors among the examples that the network is surest of"),
           entry<OutOfDistribution>("ood", "whether it is less sure of inputs of another kind"),
           entry<Attack>("attack", "accuracy on inputs that were changed to fool the network"),
+          entry<GateLoad>("gate_load", "how a mixture deals examples to its experts"),
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
           entry<BlockAngle>("angle", "between each block's input and output"),
           entry<BlockRemoval>("remove", "what the loss gains where a block is left out"),

@@ -12,6 +12,7 @@ class Chain : public Layer {
   static void describe(OptionVisitor& o);
 
   Shape output() const override { return blocks_.output(); }
+  SideLayout sides() const override { return blocks_.sides(); }
   bool needs_graph() const override;
   void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;

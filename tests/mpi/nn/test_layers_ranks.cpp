@@ -24,6 +24,8 @@ const char* const kDeck =
     "  - {name: batch_norm, ghosts: 10}\n"
     "  - {name: group_norm, groups: 4}\n"
     "  - {name: global_average_pool}\n"
+    "  - {name: moe, experts: 3, expert: [{name: dense, units: 5}, {name: dropout, rate: 0.2}],\n"
+    "     gate: {name: comet, gamma: 0.1}, search: {name: permutation, steps: 20, noise: 0.01}}\n"
     "  - {name: dense, units: 3}\n";
 
 struct Result {

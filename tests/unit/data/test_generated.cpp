@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/lapack.hpp"
 #include "src/data/splits.hpp"
 #include "tests/support/data_files.hpp"
 #include "tests/support/host_elements.hpp"
@@ -22,7 +23,8 @@ Examples every(const Dataset& data, Split split) {
 }
 
 TEST(Generated, SplitsShareNoIdAndFollowTheSeed) {
-  for (const char* name : {"gaussian_mixture", "teacher", "sine", "parity", "latency_spikes"}) {
+  for (const char* name :
+       {"gaussian_mixture", "teacher", "cluster_regression", "sine", "parity", "latency_spikes"}) {
     const std::string deck = std::string("name: ") + name + ", train: 50, validation: 20, test: 30";
     const auto data = make_dataset(deck), again = make_dataset(deck),
                other = make_dataset(deck + ", seed: 1");
@@ -43,6 +45,47 @@ TEST(Generated, SplitsShareNoIdAndFollowTheSeed) {
         << name;
     EXPECT_EQ(one.ids[0], two.ids[1]);
   }
+}
+
+TEST(ClusterRegression, IsLinearInEachCluster) {
+  const auto data = make_dataset(
+      "name: cluster_regression, clusters: 2, features: 3, separation: 50, spread: 0.5, train: 400, test: "
+      "50");
+  const auto targets = every(*data, Split::training).targets.to_vector();
+  double sum = 0, squares = 0;
+  for (const double y : targets) sum += y, squares += y * y;
+  EXPECT_NEAR(sum, 0, 1e-9);
+  EXPECT_NEAR(squares, 400, 1e-9);
+  // The clusters lie far apart. In that of the first example least squares find the map, which the test
+  // examples of the cluster follow.
+  const auto x = every(*data, Split::training).inputs.to_vector(),
+             xt = every(*data, Split::test).inputs.to_vector(),
+             yt = every(*data, Split::test).targets.to_vector();
+  const auto way = [&](const std::vector<double>& of, std::size_t i) {
+    return std::vector<double>{of[3 * i] - x[0], of[3 * i + 1] - x[1], of[3 * i + 2] - x[2]};
+  };
+  const auto near = [](const std::vector<double>& d) {
+    return d[0] * d[0] + d[1] * d[1] + d[2] * d[2] < 100;
+  };
+  std::vector<double> normal(9), w(3);
+  for (std::size_t i = 0; i < 400; ++i) {
+    const std::vector<double> d = way(x, i);
+    if (!near(d)) continue;
+    for (std::size_t r = 0; r < 3; ++r) {
+      w[r] += d[r] * (targets[i] - targets[0]);
+      for (std::size_t c = 0; c < 3; ++c) normal[3 * r + c] += d[r] * d[c];
+    }
+  }
+  ASSERT_TRUE(lapack::solve_spd(normal, 3, w));
+  int tested = 0;
+  for (std::size_t i = 0; i < 50; ++i) {
+    const std::vector<double> d = way(xt, i);
+    if (!near(d)) continue;
+    ++tested;
+    EXPECT_NEAR(targets[0] + w[0] * d[0] + w[1] * d[1] + w[2] * d[2], yt[i], 1e-12);
+  }
+  EXPECT_GT(tested, 10);
+  EXPECT_LT(tested, 40);
 }
 
 TEST(GaussianMixture, HasItsMoments) {

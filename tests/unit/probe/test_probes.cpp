@@ -11,6 +11,7 @@
 #include "src/probe/block_gradient.hpp"
 #include "src/probe/block_removal.hpp"
 #include "src/probe/distance.hpp"
+#include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
 #include "src/probe/out_of_distribution.hpp"
 #include "src/probe/tangent_kernel.hpp"
@@ -39,6 +40,38 @@ TEST(Hooks, EachSeesWhatTheOneBeforeMadeOfAnOutput) {
   p.network.forward(p.parameters.bind(pass.shards), x, pass);
   EXPECT_EQ(second_saw, scale(x, 2).to_vector());
   EXPECT_EQ(second_input, second_saw);
+}
+
+TEST(GateLoad, CountsTheExpertsOfEachExample) {
+  const ProbeProblem p(
+      "[{name: dense, units: 4}, {name: moe, experts: 3, gate: {name: top_k, k: 2}, expert: [{name: dense, "
+      "units: 3}]}]");
+  const Examples examples = p.first(7);
+  const Tensor outputs = p.outputs(p.parameters, examples.inputs);
+  const NoGrad off;
+  SideOutputs side;
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.side = &side;
+  p.network.forward(p.parameters.bind(pass.shards), examples.inputs, pass);
+  const std::vector<double> weights = side.gates.at("block1").to_vector();
+  GateLoad probe({});
+  probe.check(p.setup);
+  EXPECT_EQ(probe.metrics().size(), 7U);
+  std::vector<double> numbers;
+  probe.see(p.run, {examples.inputs, examples.targets, outputs, examples.ids}, numbers);
+  EXPECT_EQ(numbers, weights);
+  probe.conclude(numbers);
+  const std::vector<double> found = probe.measured();
+  EXPECT_NEAR(found[0], 2, 1e-15);
+  for (std::size_t e = 0; e < 3; ++e) {
+    double users = 0, weight = 0;
+    for (std::size_t i = 0; i < 7; ++i) users += weights[3 * i + e] > 0 ? 1 : 0, weight += weights[3 * i + e];
+    EXPECT_NEAR(found[1 + 2 * e], users / 7, 1e-15);
+    EXPECT_NEAR(found[2 + 2 * e], weight / 7, 1e-15);
+  }
+  const ProbeProblem none(perceptron);
+  EXPECT_THROW(probe.check(none.setup), InputError);
+  EXPECT_THROW(GateLoad({.block = "block0"}).check(p.setup), InputError);
 }
 
 TEST(Attack, StepsAlongTheSignOfTheGradientOfALinearModel) {
