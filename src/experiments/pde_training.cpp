@@ -184,12 +184,12 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   const DeckNode rule = train.section("rule");
   make_rule_ = [rule] { return rules().make_or("backprop", rule); };
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
-  reject_unused_options(*learning_rule, train);
   const DeckNode optimizer = train.section("optimizer");
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   schedule_ = schedules().make_or("cosine", train.section("schedule"));
   train.read(train_);
+  reject_unused_options(*learning_rule, train);
   learned_.read(variant.section("learn"), *pde_);
   if (train_.batch > data_.train)
     train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " +

@@ -105,7 +105,12 @@ struct StartOptions {
 }  // namespace
 
 void Training::describe(OptionVisitor& o) {
-  TrainingOptions train;
+  struct Train : TrainingOptions {
+    void options(OptionVisitor& v) {
+      TrainingOptions::options(v);
+      Phases::describe(v);
+    }
+  } train;
   StartOptions start;
   struct : NetworkOptions {
     std::vector<ParametriseOptions> items = std::vector<ParametriseOptions>(1);
@@ -121,7 +126,6 @@ void Training::describe(OptionVisitor& o) {
       "train", train,
       "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`) and the "
       "lists penalties and data.transforms, and beside `train` a list of `probes`, see `rankine list`");
-  Phases::describe(o);
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model,
@@ -139,7 +143,6 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
-  reject_unused_options(*learning_rule, train);
   if (transforms_.need_past() && !learning_rule->evaluates_loss())
     data.error_at("transforms",
                   "past_outputs: this learning rule does not see the outputs of the whole network; "
@@ -177,6 +180,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   const bool has_phases = train.has("phases");
   train.read(train_);
   if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
+  reject_unused_options(*learning_rule, train);
 
   if (train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,

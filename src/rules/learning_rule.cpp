@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "src/deck/tree.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/profile.hpp"
 
@@ -61,6 +62,8 @@ void reject_unused_options(const LearningRule& rule, const DeckNode& train) {
                      fmt::format("{}: this learning rule makes no use of it; leave it out, or give it in "
                                  "those variants alone whose rules do",
                                  key));
+    // Nor does the resolved deck give it, which is a deck itself.
+    std::erase_if(train.tree().entries, [&](const deck::Tree::Entry& entry) { return entry.key == key; });
   }
 }
 

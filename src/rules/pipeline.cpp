@@ -182,7 +182,7 @@ StepOutcome Pipeline::step(RuleContext& context) {
   communicator.broadcast(std::span<double>(losses_), (*stages_)[stages_->size() - 1].owner);
   double loss = 0;
   tree->sum(std::span<const double>(losses_), std::span<double>(&loss, 1));
-  loss /= static_cast<double>(microbatches);
+  loss *= 1 / static_cast<double>(microbatches);  // rounded as mean_loss() does
   waited_ += draining.seconds();
 
   std::vector<Tensor> totals;

@@ -64,6 +64,16 @@ void Sltt::check(const RuleSetup& setup) const {
     throw InputError(
         "sltt: k leaves out backward passes of time steps, and mode: bptt has one for all; "
         "leave k out");
+  // Blocks that count time steps or keep what came before may not take as many.
+  const NoGrad off;
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.update_statistics = false;
+  Shape shape = setup.network->input();
+  if (options_.coding == "sequence") shape.insert(0, options_.time_steps);
+  shape.insert(0, 1);
+  shape.insert(0, 1);
+  Sltt(options_).predict(*setup.network, setup.network->initial_parameters(setup.seed).bind(pass.shards),
+                         Tensor::zeros(shape, setup.inputs), pass);
 }
 
 void Sltt::begin(const RuleSetup& setup, const ParameterSet&) {

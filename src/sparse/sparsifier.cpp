@@ -27,7 +27,7 @@ ParameterInfo& part_named(ParameterSet& parameters, const std::string& name) {
 }  // namespace
 
 void LayerRate::options(OptionVisitor& o) {
-  o("on", on, {.help = "patterns of names of parameters", .min_size = 1});
+  o("on", on, {.help = "patterns of names of parameters", .required = true, .min_size = 1});
   o("factor", factor, {.help = "factor on the rate of a phase's pruning", .min = 0});
 }
 

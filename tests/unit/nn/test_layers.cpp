@@ -449,13 +449,5 @@ TEST_F(Layers, SayWhatDoesNotFit) {
   }
 }
 
-TEST_F(Layers, EveryBlockDescribesItself) {
-  for (const RegistryItem& item : layers().items()) {
-    OptionDescriber describer;
-    item.describe(describer);
-    EXPECT_FALSE(describer.table().empty()) << item.name;
-  }
-}
-
 }  // namespace
 }  // namespace rankine

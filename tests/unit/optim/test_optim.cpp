@@ -55,21 +55,6 @@ TEST(Adam, LeavesFrozenPartsKeepsMasksAndCallsProjections) {
   EXPECT_NEAR(found[4], 0.01, 1e-9);
 }
 
-TEST(Adam, RestartsFromItsRegisteredState) {
-  ParameterSet set = two_parts(DType::f32);
-  Adam adam{AdamOptions{}}, other{AdamOptions{}};
-  const Tensor g = values({1, -2, 3, 0.5, 0.25}, DType::f32);
-  adam.step(set, g, 0.01);
-  StateRegistry from, to;
-  adam.register_state(from, "optimizer", set);
-  other.register_state(to, "optimizer", set);
-  to.restore(from.save());
-  ParameterSet copy = set.clone();
-  adam.step(set, g, 0.01);
-  other.step(copy, g, 0.01);
-  EXPECT_EQ(set.flat().to_vector(), copy.flat().to_vector());
-}
-
 TEST(Sgd, HasMomentum) {
   ParameterSet set = two_parts();
   Sgd sgd{SgdOptions{.momentum = 0.5, .weight_decay = 0}};

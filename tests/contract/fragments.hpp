@@ -1,0 +1,258 @@
+// What the contract tests need to know of each entry of each table: a small deck that makes use of it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace rankine::contract {
+
+using Settings = std::vector<std::string>;  ///< "path.to.key=value"
+
+inline Settings operator+(Settings a, const Settings& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// A deck by its lines; @FOLDER@ stands for where the data files are.
+struct Base {
+  std::string text;
+  /// The list of blocks; @ stands for the block that is looked at.
+  std::string blocks = "";
+};
+
+inline const std::string training = R"(run: {experiment: training}
+train: {steps: 4, batch: 6, shards: 3, evaluate_every: 3}
+checkpoint: {every_steps: 2}
+)";
+inline const std::string rows =
+    training +
+    "data: {name: table, path: '@FOLDER@/rows.csv', classes: 3, train: 24, validation: 6, test: 6, shape: [";
+inline const std::string pde_training = R"(run: {experiment: pde_training}
+grid: {cells: 16, frames: 8, tiles: [1, 4]}
+data: {train: 4, validation: 1, test: 1, frames: 11}
+model: {name: fno2d, widths: [4, 4], modes_t: 3, modes_x: 3, projection: 8}
+formulation: {method: soft}
+train: {steps: 4, batch: 2, evaluate_every: 3, save_fields: 0}
+checkpoint: {every_steps: 2}
+)";
+
+/// Small decks that entries are put into, by name.
+inline const std::map<std::string, Base> bases{
+    {"vectors",
+     {rows + "36]}\n", "[{name: dense, units: 8}, @, {name: dense, units: 6}, {name: dense, units: 3}]"}},
+    {"images",
+     {rows + "1, 6, 6]}\n", "[{name: conv2d, channels: 4}, @, {name: flatten}, {name: dense, units: 3}]"}},
+    {"signals",
+     {rows + "2, 18]}\n", "[{name: conv1d, channels: 4}, @, {name: flatten}, {name: dense, units: 3}]"}},
+    {"sequences", {rows + "6, 6]}\n", "[{name: dense, units: 4}, @, {name: dense, units: 3}]"}},
+    {"tokens",
+     {training + "data: {name: text, path: '@FOLDER@/texts', length: 8, alphabet: occurring}\n",
+      "[{name: embedding, vocabulary: 4, units: 4}, @, {name: dense, units: 4}]"}},
+    {"spikes",
+     {training + "data: {name: latency_spikes, steps: 4, channels: 6, classes: 3, train: 24, validation: 6, "
+                 "test: 6}\n",
+      "[{name: dense, units: 8}, @, {name: lif}, {name: dense, units: 3}]"}},
+    {"numbers",  // a regression
+     {training + "data: {name: teacher, features: 5, train: 24, validation: 6, test: 6}\n",
+      "[{name: dense, units: 8}, @, {name: dense, units: 1}]"}},
+    {"pde", {pde_training + "pde: {name: diffusion_sorption, data_cells: 64, reference_rtol: 1e-5}\n"}},
+    {"pde_other", {pde_training}},
+    {"monte_carlo",
+     {"run: {experiment: monte_carlo}\ninputs: {u: {uniform: [0, 1]}}\nexpression: u^2\n"
+      "samples: {blocks: 8, block: 32, steps: 4}\ncheckpoint: {every_steps: 2}\n"}},
+    {"place_recognition",
+     {"run: {experiment: place_recognition}\ndata: {name: fashion_mnist, train: 20, validation: 20, test: "
+      "0}\n"
+      "places: {count: 4, query_traverses: 1}\n"
+      "network: {modules: 2, neurons: 6, present: 20, rest: 10}\n"
+      "train: {epochs: 3, choose_every: 1, assignment_epochs: 1, hyperactive: [0, 2]}\n"
+      "checkpoint: {every_steps: 2}\n"}},
+    {"gated_mixture",
+     {"run: {experiment: gated_mixture}\n"
+      "mixture: {b1: [-2, 2], b0: [0, 0], a: [1, -1], c: [0, 1], s: [0.1, 0.1], start_near: [0, 1, 1], "
+      "points: 50, repeats: 4, sweeps: 20}\ncheckpoint: {every_steps: 2}\n"}},
+};
+
+struct Fragment {
+  std::string base;        ///< of `bases`
+  Settings set = {};       ///< that put the entry into it
+  std::string block = "";  ///< for @ in the base's blocks; a whole list where it begins with [
+  /// For the same deck in which every step fails and is left out; empty: there is none.
+  Settings fault = {"train.on_fault=skip", "train.learning_rate=1e300"};
+  /// Settings with which the entry does nothing, and settings that must then give the same bits without it.
+  Settings off = {}, plain = {};
+  /// Why no deck can use it, as the message says; empty: it can be used.
+  std::string refusal = "";
+};
+
+inline Fragment block(const std::string& base, const std::string& text) {
+  return {.base = base, .block = text};
+}
+
+/// By "kind name".
+inline const std::map<std::string, Fragment>& fragments() {
+  static const Settings pruned_first{"train.on_fault=skip", "train.learning_rate=1e300",
+                                     "sparsity.schedule={name: step, at: 0}"};
+  // Nothing between the steps keeps a rule from taking several at once.
+  static const Settings one_window{"train.steps=7", "train.clip=0.5", "train.evaluate_every=100",
+                                   "train.health.every=0", "checkpoint.every_steps=0"};
+  static const std::string graphs = "no data set gives one";
+  static const std::map<std::string, Fragment> all{
+      {"experiment training", {.base = "vectors"}},
+      {"experiment pde_training", {.base = "pde"}},
+      {"experiment monte_carlo", {.base = "monte_carlo", .fault = {}}},
+      {"experiment place_recognition", {.base = "place_recognition", .fault = {}}},
+      {"experiment gated_mixture", {.base = "gated_mixture", .fault = {}}},
+
+      {"pde diffusion_sorption", {.base = "pde"}},
+      {"pde burgers",
+       {.base = "pde_other",
+        .set = {"pde={name: burgers, viscosity: 0.1, data_cells: 64, reference_rtol: 1e-5}"}}},
+      {"pde equation",
+       {.base = "pde_other",
+        .set = {"pde={name: equation, flux: '-0.05*d(u,x)', walls: {left: {value: 0}, right: {value: 0}}, "
+                "initial: {gaussian_random_field: {length_scale: 0.2}, expression: u*sin(pi*x)}, data_cells: "
+                "64}"}}},
+      {"model fno2d", {.base = "pde"}},
+
+      {"dataset fashion_mnist",
+       {.base = "vectors",
+        .set = {"data={name: fashion_mnist, pool: 2, train: 24, validation: 6, test: 6}"},
+        .block = "[{name: flatten}, {name: dense, units: 10}]"}},
+      {"dataset table", {.base = "vectors"}},
+      {"dataset text", {.base = "tokens"}},
+      {"dataset gaussian_mixture",
+       {.base = "vectors",
+        .set = {"data={name: gaussian_mixture, classes: 3, train: 24, validation: 6, test: 6}"}}},
+      {"dataset teacher", {.base = "numbers"}},
+      {"dataset sine", {.base = "numbers", .set = {"data={name: sine, train: 24, validation: 6, test: 6}"}}},
+      {"dataset parity",
+       {.base = "vectors",
+        .set = {"data={name: parity, train: 24, validation: 6, test: 6}"},
+        .block = "[{name: dense, units: 4}, {name: relu}, {name: dense, units: 2}]"}},
+      {"dataset modular_addition",
+       {.base = "vectors",
+        .set = {"data={name: modular_addition, modulus: 7, validation: 0.2}"},
+        .block = "[{name: embedding, vocabulary: 7, units: 4}, {name: flatten}, {name: dense, units: 7}]"}},
+      {"dataset latency_spikes",
+       {.base = "spikes", .set = {"train.rule={name: sltt, time_steps: 4, coding: sequence}"}}},
+
+      {"loss cross_entropy", {.base = "vectors", .set = {"train.loss={name: cross_entropy}"}}},
+      {"loss mean_squared_error", {.base = "numbers", .set = {"train.loss={name: mean_squared_error}"}}},
+
+      {"rule backprop", {.base = "vectors", .set = {"train.rule={name: backprop}"}}},
+      {"rule pipeline",
+       {.base = "vectors",
+        .set = {"train.rule={name: pipeline}"},
+        .off = {"train.rule={name: pipeline}", "train.clip=0.05"},
+        .plain = {"train.rule={name: backprop}", "train.clip=0.05"}}},
+      {"rule lbfgs",
+       {.base = "vectors",
+        .set = {"train.rule={name: lbfgs, iterations: 2}"},
+        .fault =
+            {"train.on_fault=skip",
+             "data={name: gaussian_mixture, classes: 3, spread: 1e300, train: 24, validation: 6, test: 6}"}}},
+      {"rule auglocal",
+       {.base = "vectors",
+        .set = {"train.rule={name: auglocal, depth: 1, classifier: 1}"},
+        .block = "{name: relu}, {name: dense, units: 7}",
+        .off = one_window + Settings{"train.rule={name: auglocal, depth: 1, classifier: 1, window: 1}"},
+        .plain = one_window + Settings{"train.rule={name: auglocal, depth: 1, classifier: 1, window: 5}"}}},
+      {"rule seco",
+       {.base = "tokens",
+        .set = {"train.rule={name: seco, chunk: 4, keep: 1}"},
+        .block = "{name: transformer}"}},
+      {"rule sltt",
+       {.base = "vectors", .set = {"train.rule={name: sltt, time_steps: 3, k: 2}"}, .block = "{name: lif}"}},
+
+      {"optimizer adam", {.base = "vectors", .set = {"train.optimizer={name: adam, weight_decay: 0.1}"}}},
+      {"optimizer sgd", {.base = "vectors", .set = {"train.optimizer={name: sgd, momentum: 0.9}"}}},
+
+      {"schedule constant", {.base = "vectors", .set = {"train.schedule={name: constant}"}}},
+      {"schedule cosine",
+       {.base = "vectors",
+        .set = {"train.schedule={name: cosine, warm_up: 2}"},
+        .off = {"train.schedule={name: cosine, warm_up: 0, final_fraction: 1}"}}},
+      {"schedule step",
+       {.base = "vectors",
+        .set = {"train.schedule={name: step, every: 1}"},
+        .off = {"train.schedule={name: step, every: 1, decay: 1}"}}},
+
+      {"criterion magnitude",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, criterion: {name: magnitude}, schedule: {name: cubic, from: 1, to: "
+                "3, every: 1}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, criterion: {name: magnitude}}"}}},
+      {"criterion random",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, criterion: {name: random}, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, criterion: {name: random}}"}}},
+      {"criterion snip",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, criterion: {name: snip}, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, criterion: {name: snip}}"}}},
+      {"density_schedule step",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, schedule: {name: step, at: 3}}"}}},
+      {"density_schedule cubic",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, schedule: {name: cubic, from: 1, to: 3, every: 2}}"},
+        .fault = {},  // it prunes between steps
+        .off = {"sparsity={density: 1, schedule: {name: cubic, from: 1, to: 3, every: 2}}"}}},
+
+      {"block dense", block("vectors", "{name: dense, units: 7}")},
+      {"block flatten", block("images", "{name: flatten}")},
+      {"block conv1d", block("signals", "{name: conv1d, channels: 3}")},
+      {"block conv2d", block("images", "{name: conv2d, channels: 3}")},
+      {"block conv_transpose1d", block("signals", "{name: conv_transpose1d, channels: 3}")},
+      {"block conv_transpose2d", block("images", "{name: conv_transpose2d, channels: 3}")},
+      {"block max_pool", block("images", "{name: max_pool}")},
+      {"block average_pool", block("images", "{name: average_pool}")},
+      {"block global_average_pool", block("images", "{name: global_average_pool}")},
+      {"block upsample", block("images", "{name: upsample}")},
+      {"block batch_norm", block("images", "{name: batch_norm}")},
+      {"block layer_norm", block("sequences", "{name: layer_norm}, {name: flatten}")},
+      {"block group_norm", block("images", "{name: group_norm, groups: 2}")},
+      {"block rms_norm", block("vectors", "{name: rms_norm}")},
+      {"block dropout",
+       {.base = "vectors",
+        .block = "{name: dropout, rate: 0.5}",
+        .off = {"model.blocks=[{name: dropout, rate: 0}, {name: dense, units: 3}]"},
+        .plain = {"model.blocks=[{name: leaky_relu, slope: 1}, {name: dense, units: 3}]"}}},
+      {"block residual", block("images", "{name: residual, channels: 4}")},
+      {"block skip", block("vectors", "{name: skip, blocks: [{name: relu}, {name: dense, units: 8}]}")},
+      {"block chain", block("vectors", "{name: chain, blocks: [{name: relu}, {name: dense, units: 8}]}")},
+      {"block relu", block("vectors", "{name: relu}")},
+      {"block leaky_relu", block("vectors", "{name: leaky_relu}")},
+      {"block sigmoid", block("vectors", "{name: sigmoid}")},
+      {"block silu", block("vectors", "{name: silu}")},
+      {"block softplus", block("vectors", "{name: softplus}")},
+      {"block elu", block("vectors", "{name: elu}")},
+      {"block selu", block("vectors", "{name: selu}")},
+      {"block tanh", block("vectors", "{name: tanh}")},
+      {"block gelu", block("vectors", "{name: gelu}")},
+      {"block sin", block("vectors", "{name: sin}")},
+      {"block embedding", block("tokens", "{name: relu}")},
+      {"block position", block("tokens", "{name: position}")},
+      {"block tied_head",
+       block("tokens", "[{name: embedding, vocabulary: 4, units: 4}, {name: tied_head, vocabulary: 4}]")},
+      {"block attention", block("tokens", "{name: attention, heads: 2}")},
+      {"block transformer", block("tokens", "{name: transformer, heads: 2, dropout: 0.1}")},
+      {"block lif", block("vectors", "{name: lif}")},
+      {"block rnn", block("sequences", "{name: rnn, units: 5, outputs: last}")},
+      {"block lstm", block("sequences", "{name: lstm, units: 5, outputs: last}")},
+      {"block gru", block("sequences", "{name: gru, units: 5, outputs: last}")},
+      {"block graph_conv", {.base = "tokens", .block = "{name: graph_conv, units: 4}", .refusal = graphs}},
+      {"block graph_attention",
+       {.base = "tokens", .block = "{name: graph_attention, units: 4}", .refusal = graphs}},
+  };
+  return all;
+}
+
+}  // namespace rankine::contract
