@@ -249,9 +249,6 @@ PointwiseBackwardUnit<T> unit_of(const PointwiseBackward<T>& b, const TileWaves<
           b.bias_parts,
           work};
 }
-/// Whether a tile and sample at a time keeps all threads busy. The bits are the same either way.
-bool enough_units(const PointwiseShape& s) { return s.tiles * s.batch >= backend_concurrency(); }
-
 /// Points that are taken together: the hidden layer for so many stays in the second-level cache.
 template <class T>
 constexpr std::int64_t kHeadPoints = 1024 / static_cast<std::int64_t>(sizeof(T));
@@ -513,8 +510,10 @@ void head_backward_portable(const HeadBackward<T>& b, DevicePtr<T> work) {
   scale_by("head.gelu_backward", outer, b.dz, DevicePtr<const T>(slope));
 }
 
-#if !RANKINE_ON_DEVICE
 namespace {
+
+/// Whether a tile and sample at a time keeps all threads busy. The bits are the same either way.
+bool enough_units(const PointwiseShape& s) { return s.tiles * s.batch >= backend_concurrency(); }
 
 template <class T>
 bool forward_is_portable(const PointwiseForward<T>& f) {
@@ -526,7 +525,6 @@ bool backward_is_portable(const PointwiseBackward<T>& b) {
 }
 
 }  // namespace
-#endif
 
 template <class T>
 std::int64_t pointwise_forward_work(const PointwiseForward<T>& f, const TileWaves<T>& transform) {
