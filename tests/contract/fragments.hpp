@@ -90,6 +90,23 @@ inline Fragment block(const std::string& base, const std::string& text) {
   return {.base = base, .block = text};
 }
 
+/// Images that are changed, and unchanged with the options `off`.
+inline Fragment transform(const std::string& text, const std::string& off) {
+  return {.base = "images",
+          .set = {"data.transforms=[" + text + "]"},
+          .block = "{name: relu}",
+          .off = {"data.transforms=[" + off + "]"}};
+}
+
+inline Fragment probe(const std::string& base, const std::string& text,
+                      const std::string& block = "{name: relu}") {
+  return {.base = base, .set = {"probes=[" + text + "]"}, .block = block};
+}
+
+inline Fragment gate(const std::string& text) {
+  return block("vectors", "{name: moe, experts: 4, expert: [{name: dense, units: 8}], gate: " + text + "}");
+}
+
 /// By "kind name".
 inline const std::map<std::string, Fragment>& fragments() {
   static const Settings pruned_first{"train.on_fault=skip", "train.learning_rate=1e300",
@@ -138,6 +155,38 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"dataset latency_spikes",
        {.base = "spikes", .set = {"train.rule={name: sltt, time_steps: 4, coding: sequence}"}}},
 
+      {"dataset canvas",
+       {.base = "images",
+        .set =
+            {"data={name: canvas, items: {name: fashion_mnist, pool: 2, train: 24, validation: 6, test: 6}}"},
+        .block = "[{name: conv2d, channels: 2, stride: 4}, {name: flatten}, {name: dense, units: 10}]"}},
+      {"dataset circle",
+       {.base = "numbers", .set = {"data={name: circle, train: 24, validation: 6, test: 6}"}}},
+      {"dataset cluster_regression",
+       {.base = "numbers",
+        .set = {"data={name: cluster_regression, clusters: 3, features: 5, train: 24, validation: 6, test: "
+                "6}"}}},
+
+      {"transform shift", transform("{name: shift, reach: 1}", "{name: shift, reach: 0}")},
+      {"transform cutout", transform("{name: cutout, size: 2}", "{name: cutout, size: 0}")},
+      {"transform noise", transform("{name: noise, deviation: 0.1}", "{name: noise, deviation: 0}")},
+      {"transform cutmix", transform("{name: cutmix, probability: 0.7}", "{name: cutmix, probability: 0}")},
+      {"transform mixup", transform("{name: mixup, alpha: 0.5}", "{name: mixup, probability: 0}")},
+      {"transform past_outputs",
+       transform("{name: past_outputs, share: 0.8}", "{name: past_outputs, share: 0}")},
+
+      {"loss entropy",
+       {.base = "vectors",
+        .set = {"train.loss=[{name: cross_entropy}, {name: entropy, weight: 0.1}]"},
+        .off = {"train.loss=[{name: cross_entropy}, {name: entropy, weight: 0}]"}}},
+      {"penalty l1",
+       {.base = "vectors",
+        .set = {"train.penalties=[{name: l1, on: '*.weight', weight: 0.01}]"},
+        .off = {"train.penalties=[{name: l1, on: '*.weight', weight: 0}]"}}},
+      {"penalty l2",
+       {.base = "vectors",
+        .set = {"train.penalties=[{name: l2, on: '*.weight', weight: 0.01}]"},
+        .off = {"train.penalties=[{name: l2, on: '*.weight', weight: 0}]"}}},
       {"loss cross_entropy", {.base = "vectors", .set = {"train.loss={name: cross_entropy}"}}},
       {"loss mean_squared_error", {.base = "numbers", .set = {"train.loss={name: mean_squared_error}"}}},
 
@@ -178,6 +227,32 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "vectors",
         .set = {"train.schedule={name: step, every: 1}"},
         .off = {"train.schedule={name: step, every: 1, decay: 1}"}}},
+
+      {"schedule steps",
+       {.base = "vectors",
+        .set = {"train.schedule={name: steps, at: ['2', '75%'], factor: 0.5}"},
+        .off = {"train.schedule={name: steps, at: ['2'], factor: 1}"}}},
+
+      {"parametrisation low_rank",
+       {.base = "vectors", .set = {"model.parametrise=[{on: ['block0.weight'], as: low_rank, rank: 2}]"}}},
+
+      {"probe distance", probe("vectors", "{name: distance, every: '1'}")},
+      {"probe calibration", probe("vectors", "{name: calibration}")},
+      {"probe risk_coverage", probe("vectors", "{name: risk_coverage}")},
+      {"probe ood", probe("vectors", "{name: ood}")},
+      {"probe attack", probe("vectors", "{name: attack}")},
+      {"probe gradient_norm", probe("vectors", "{name: gradient_norm, every: ends, examples: 6}")},
+      {"probe angle", probe("sequences", "{name: angle, examples: 6}", "{name: rms_norm}, {name: flatten}")},
+      {"probe remove", probe("vectors", "{name: remove, examples: 6}", "{name: relu}")},
+      {"probe ntk", probe("numbers", "{name: ntk, examples: 6}", "{name: relu}")},
+      {"probe saliency",
+       {.base = "images",
+        .set =
+            {"data={name: canvas, items: {name: fashion_mnist, pool: 2, train: 24, validation: 6, test: 6}}",
+             "probes=[{name: saliency, at: [0]}]"},
+        .block = "[{name: conv2d, channels: 2, stride: 4}, {name: flatten}, {name: dense, units: 10}]"}},
+      {"probe gate_load",
+       probe("vectors", "gate_load", "{name: moe, experts: 3, expert: [{name: dense, units: 8}]}")},
 
       {"criterion magnitude",
        {.base = "vectors",
@@ -248,6 +323,15 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"block rnn", block("sequences", "{name: rnn, units: 5, outputs: last}")},
       {"block lstm", block("sequences", "{name: lstm, units: 5, outputs: last}")},
       {"block gru", block("sequences", "{name: gru, units: 5, outputs: last}")},
+      {"block moe",
+       block("vectors", "{name: moe, experts: 3, expert: [{name: dense, units: 8}, {name: relu}]}")},
+      {"gate softmax", gate("softmax")},
+      {"gate top_k", gate("{name: top_k, k: 2}")},
+      {"gate hash", gate("{name: hash, k: 2}")},
+      {"gate comet", gate("{name: comet, trees: 2, entropy: 0.1}")},
+      {"gate dselect_k", gate("{name: dselect_k, selectors: 2}")},
+      {"search permutation",
+       gate("{name: top_k, k: 2}, search: {name: permutation, steps: 3, sweeps: [2, 4]}")},
       {"block graph_conv", {.base = "tokens", .block = "{name: graph_conv, units: 4}", .refusal = graphs}},
       {"block graph_attention",
        {.base = "tokens", .block = "{name: graph_attention, units: 4}", .refusal = graphs}},

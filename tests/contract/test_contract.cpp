@@ -249,7 +249,8 @@ TEST_P(Contract, RefusesWhatItDoesNotKnow) {
   const Communicator self = Communicator::self();
   const std::string deck = run(self, text_of(*f), f->set).resolved, name = GetParam().item->name;
   const bool experiment = GetParam().kind == "experiment";
-  const std::string line = (experiment ? "experiment: " : "name: ") + name + "\n";
+  const char* key = experiment ? "experiment: " : GetParam().kind == "parametrisation" ? "as: " : "name: ";
+  const std::string line = key + name + "\n";
   const std::size_t at = deck.find(line);
   EXPECT_NE(at, std::string::npos) << deck;
   if (at == std::string::npos) return;
