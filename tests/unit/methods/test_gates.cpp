@@ -104,7 +104,9 @@ TEST_F(Gates, TreesAreProductsAlongTheirPaths) {
         ++zeros;
       }
     }
-    EXPECT_EQ(zeros > 0, experts == 8);
+    if (experts >= 5) {
+      EXPECT_GT(zeros, 0);
+    }
     for (const std::size_t shard : {0U, 1U})
       EXPECT_NEAR(side.penalty.to_vector()[shard], 0.1 * entropy[shard], 1e-14);
     expect_derivatives(*gate, set, x);
