@@ -371,7 +371,9 @@ struct ColumnSums {
 
 template <class T>
 void product(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T> b, T beta, DevicePtr<T> c) {
+#if !RANKINE_ON_DEVICE  // devices have tiles of their own
   if (runs_portable(Tuned::product)) return product_portable(p, alpha, a, b, beta, c);
+#endif
   launch(p, alpha, a, b, beta, c);
 }
 template <class T>

@@ -154,7 +154,8 @@ TEST(Sltt, RefusesWhatItCannotDo) {
   const auto refusal = [](SlttOptions options) {
     const Problem p("tau: 1.1", six_steps());
     try {
-      Sltt(options).check({.communicator = p.communicator, .network = &p.network});
+      Sltt(options).check(
+          {.communicator = p.communicator, .network = &p.network, .inputs = p.network.dtype()});
     } catch (const InputError& error) {
       return std::string(error.what());
     }
