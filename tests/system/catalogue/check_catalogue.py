@@ -15,7 +15,7 @@ QUICK = """about: {id: "9.01", name: a method that is quick, claim: It learns., 
 run: {experiment: training, seeds: [0, 1], output: quick.h5}
 data: {name: fashion_mnist, pool: 2, train: 40, validation: 8, test: 8}
 model: {blocks: [{name: flatten}, {name: dense, units: 10}]}
-train: {steps: 3, batch: 8}
+train: {steps: 3, batch: 8, shards: 2}
 expect: [mean(test_accuracy) BOUND]
 smoke: {train.steps: 1}
 """

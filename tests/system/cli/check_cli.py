@@ -68,7 +68,7 @@ def test_information():
 
 def test_usage_errors():
     expect_error("no command", 1, "a command is missing; `rankine --help` shows all")
-    expect_error("wrong command", 1, "unknown command 'rnu'; did you mean 'run'? (commands: run, check, list, describe, "
+    expect_error("wrong command", 1, "unknown command 'rnu'; did you mean 'run'? (commands: run, check, list, catalogue, describe, "
                  "info, compare, doctor, convert)", "rnu", "toy.yaml")
     expect_error("wrong flag", 1, "unknown flag '--smok'; did you mean '--smoke'? `rankine run --help` shows all",
                  "run", "toy.yaml", "--smok")
