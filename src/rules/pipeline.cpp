@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "kernels/pointwise.hpp"
 #include "src/core/clock.hpp"
@@ -11,8 +10,13 @@
 namespace rankine {
 
 std::vector<int> Pipeline::stages(const Network& network) const {
-  std::vector<int> first(static_cast<std::size_t>(network.size()));
-  std::iota(first.begin(), first.end(), 0);
+  // Blocks before the first parameters stay with them: no rank computes a gradient that nobody needs.
+  std::vector<int> first{0};
+  ParameterSet before(network.dtype());
+  for (int b = 0; b + 1 < network.size(); ++b) {
+    network.block(b).add_parameters(before, 0);
+    if (before.count() > 0) first.push_back(b + 1);
+  }
   return first;
 }
 
@@ -22,10 +26,12 @@ void Pipeline::check(const RuleSetup& setup) const {
 }
 
 void Pipeline::begin(const RuleSetup& setup, const ParameterSet& parameters) {
+  const std::vector<int> first = stages(*setup.network);
   std::vector<double> costs;
-  for (int b = 0; b < setup.network->size(); ++b)
-    costs.push_back(seconds_of(setup, *setup.network, parameters, setup.inputs, b, b + 1));
-  deal(setup, parameters, stages(*setup.network), costs);
+  for (std::size_t s = 0; s < first.size(); ++s)
+    costs.push_back(seconds_of(setup, *setup.network, parameters, setup.inputs, first[s],
+                               s + 1 < first.size() ? first[s + 1] : setup.network->size()));
+  deal(setup, parameters, first, costs);
 }
 
 void Pipeline::forward(std::int64_t microbatch, RuleContext& context) {
