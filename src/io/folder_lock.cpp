@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
@@ -10,8 +11,10 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <sys/file.h>
@@ -62,6 +65,45 @@ std::string read_all(int descriptor) {
   const ssize_t size = ::pread(descriptor, text.data(), text.size(), 0);
   return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
 }
+
+/// As a new reader sees it, also where file systems keep what an open file held.
+std::string read_afresh(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (descriptor < 0) return "";
+  const std::string text = read_all(descriptor);
+  ::close(descriptor);
+  return text;
+}
+
+/// Where the file system knows no locks, one alone may follow a holder that is dead: whoever makes the file
+/// that is named after it. Gone at the end.
+class Succession {
+ public:
+  Succession(const std::string& lock, const std::map<std::string, std::string>& dead)
+      : path_(lock + ".after") {
+    for (const char* key : {"pid", "start"}) {
+      const auto found = dead.find(key);
+      path_ += ".";
+      if (found == dead.end()) continue;
+      std::copy_if(found->second.begin(), found->second.end(), std::back_inserter(path_),
+                   [](unsigned char c) { return std::isdigit(c) != 0; });
+    }
+    const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0666);
+    first_ = descriptor >= 0;
+    if (first_) ::close(descriptor);
+  }
+  Succession(const Succession&) = delete;
+  Succession& operator=(const Succession&) = delete;
+  ~Succession() {
+    if (first_) ::unlink(path_.c_str());
+  }
+  bool first() const { return first_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  bool first_;
+};
 
 /// Changes with each beat, whatever the clocks of the machines say.
 std::pair<long, long> beat_of(int descriptor) {
@@ -204,6 +246,21 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
       found_dead().insert(text);
     }
   }
+  std::optional<Succession> succession;
+  if (!locked && !holder.empty()) {
+    succession.emplace(path, holder);
+    std::string now = read_afresh(path);
+    for (int i = 0; i < 50 && ((now == text && !succession->first()) || now.empty()); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      now = read_afresh(path);
+    }
+    if (now != text) refuse(parse(now), "");
+    if (!succession->first()) {
+      ::close(descriptor);
+      throw InputError(fmt::format("{}: was left by a job that ended while it took the lock {}; remove it",
+                                   succession->path(), path));
+    }
+  }
   const std::string own =
       fmt::format("host={}\npid={}\nstart={}\n{}", host, ::getpid(), start_of(std::to_string(::getpid())),
                   job == nullptr ? "" : fmt::format("job={}\n", job));
@@ -214,7 +271,7 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
     throw IoError(path + ": cannot be written: " + why);
   }
   if (!locked) {
-    // Two may have found it free at once: the one whose name stays has it.
+    // Another may have found it empty at once: the one whose name stays has it.
     std::this_thread::sleep_for(std::min(settings.heartbeat / 4, std::chrono::milliseconds(100)));
     if (const std::string now = read_all(descriptor); now != own) refuse(parse(now), "");
   }

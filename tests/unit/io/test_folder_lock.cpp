@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -137,6 +138,23 @@ int winners(const std::string& target, bool use_flock) {
 TEST_P(Locks, OfJobsThatStartAtOnceOneWins) {
   const Scratch scratch;
   for (int round = 0; round < 20; ++round) EXPECT_EQ(winners(scratch / "out.h5", GetParam()), 1) << round;
+}
+
+TEST(FolderLock, NamesTheFileOfAJobThatEndedWhileItTookTheLock) {
+  const Scratch scratch;
+  const FolderLock::Settings settings{.heartbeat = 50ms, .use_flock = false};
+  end(other_job(scratch.path(), settings));
+  std::ifstream file(scratch / FolderLock::name);
+  std::string host, pid, start;
+  file >> host >> pid >> start;  // key=value
+  const std::string left =
+      scratch / fmt::format("{}.after.{}.{}", FolderLock::name, pid.substr(4), start.substr(6));
+  testing::put_file(left, "");
+  EXPECT_THAT(refusal(scratch.path(), settings),
+              ::testing::StartsWith(left + ": was left by a job that ended"));
+  std::filesystem::remove(left);
+  EXPECT_EQ(refusal(scratch.path(), settings), "");
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
 }
 
 TEST(FolderLock, NeedsAFolderThatItCanWriteTo) { EXPECT_THROW(FolderLock("/proc/no/such/folder"), IoError); }
