@@ -11,8 +11,9 @@ namespace rankine::deck {
 
 /// One of the variants that a sweep makes.
 struct SweepPoint {
-  std::string label;                ///< "16-0.1": values as they were written
-  std::shared_ptr<Tree> overrides;  ///< without dotted keys
+  std::string label;                 ///< "16-0.1": values as they were written
+  std::shared_ptr<Tree> overrides;   ///< without dotted keys
+  std::shared_ptr<Tree> smoke = {};  ///< its smoke sizes, if it has some
 };
 
 /// A mapping of keys to lists of values makes their product, of which the last key varies fastest; a list of

@@ -53,7 +53,15 @@ std::optional<std::vector<SweepPoint>> take_sweep(Tree& layer) {
   const std::optional<Tree::Entry> entry = take(layer, "sweep");
   if (!entry) return std::nullopt;
   std::vector<SweepPoint> points = sweep_points(*entry);
-  for (const SweepPoint& point : points) check_experiment_sections(*point.overrides);
+  for (SweepPoint& point : points) {
+    std::vector<std::shared_ptr<Tree>> smoke;
+    take_smoke_sizes(smoke, *point.overrides);
+    check_experiment_sections(*point.overrides);
+    if (smoke.empty()) continue;
+    point.smoke = smoke.front();
+    check_experiment_sections(*point.smoke);
+    expand_dotted_keys(*point.smoke);
+  }
   return points;
 }
 
@@ -99,8 +107,8 @@ void take_variants(std::vector<Given>& all, Tree& layer, Fragments& fragments) {
 /// The variants that each of `given` stands for.
 std::vector<VariantPlan> make_plans(const std::vector<Given>& given, const std::vector<SweepPoint>& sweep) {
   std::vector<VariantPlan> plans;
-  const auto add = [&](const Given& base, const std::string& name,
-                       std::vector<std::shared_ptr<Tree>> layers) {
+  const auto add = [&](const Given& base, const std::string& name, std::vector<std::shared_ptr<Tree>> layers,
+                       const std::shared_ptr<Tree>& smoke) {
     check_name(name, base.mark);
     for (const VariantPlan& other : plans) {
       if (other.name != name) continue;
@@ -111,15 +119,16 @@ std::vector<VariantPlan> make_plans(const std::vector<Given>& given, const std::
     if (plans.size() >= max_variants)
       fail(base.mark, "the deck has more than " + std::to_string(max_variants) + " variants");
     plans.push_back({name, {name}, base.mark, std::move(layers), base.smoke});
+    if (smoke) plans.back().smoke.push_back(smoke);
     if (name != base.name && !base.name.empty()) plans.back().names.push_back(base.name);
   };
   for (const Given& base : given) {
     const std::vector<SweepPoint>& points = base.own_sweep ? *base.own_sweep : sweep;
-    if (points.empty()) add(base, base.name, base.layers);
+    if (points.empty()) add(base, base.name, base.layers, nullptr);
     for (const SweepPoint& point : points) {
       std::vector<std::shared_ptr<Tree>> layers = base.layers;
       layers.insert(base.own_sweep ? layers.end() : layers.begin(), point.overrides);
-      add(base, base.name + (base.name.empty() ? "" : "-") + point.label, std::move(layers));
+      add(base, base.name + (base.name.empty() ? "" : "-") + point.label, std::move(layers), point.smoke);
     }
   }
   return plans;

@@ -3,13 +3,13 @@
 
 #include <optional>
 
-#include "src/probe/probe.hpp"
+#include "src/probe/changed_inputs.hpp"
 
 namespace rankine {
 
 /// The fast gradient sign method (Goodfellow et al., arXiv 1412.6572): x + epsilon sign(dL/dx), L being the
 /// loss that was trained. Metric: accuracy on these.
-class Attack final : public ExampleProbe {
+class Attack final : public ChangedInputs {
  public:
   struct Options {
     double epsilon = 0.1;
@@ -18,20 +18,12 @@ class Attack final : public ExampleProbe {
     void options(OptionVisitor& o);
     void validate(const DeckNode& node) const;
   };
-  explicit Attack(const Options& options) : options_(options) {}
+  explicit Attack(const Options& options) : ChangedInputs("attacked", options.on), options_(options) {}
 
-  void check(const ProbeSetup& setup) const override;
-  std::vector<MetricInfo> metrics() const override;
-  std::vector<double> measured() const override { return {accuracy_}; }
-  Split split() const override;
-  void see(const ProbeRun& run, const EvaluatedBatch& batch, std::vector<double>& numbers) const override;
-  void conclude(const std::vector<double>& numbers) override;
-  /// The changed inputs.
-  Tensor attacked(const ProbeRun& run, const EvaluatedBatch& batch) const;
+  Tensor changed(const ProbeRun& run, const EvaluatedBatch& batch) const override;
 
  private:
   Options options_;
-  double accuracy_ = 0;
 };
 
 }  // namespace rankine

@@ -6,6 +6,7 @@
 #include "src/probe/distance.hpp"
 #include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
+#include "src/probe/occlusion.hpp"
 #include "src/probe/out_of_distribution.hpp"
 #include "src/probe/probe.hpp"
 #include "src/probe/risk_coverage.hpp"
@@ -22,6 +23,7 @@ const Registry<Probe>& probes() {
           entry<RiskCoverage>("risk_coverage", "errors among the examples that the network is surest of"),
           entry<OutOfDistribution>("ood", "whether it is less sure of inputs of another kind"),
           entry<Attack>("attack", "accuracy on inputs that were changed to fool the network"),
+          entry<Occlusion>("occlusion", "accuracy where the middle of an image is hidden"),
           entry<GateLoad>("gate_load", "how a mixture deals examples to its experts"),
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
           entry<BlockAngle>("angle", "between each block's input and output"),

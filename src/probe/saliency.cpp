@@ -8,6 +8,7 @@
 
 #include "src/core/statistics.hpp"
 #include "src/probe/calibration.hpp"
+#include "src/probe/localisation.hpp"
 #include "src/probe/saliency_maps.hpp"
 #include "src/tensor/elementary.hpp"
 
@@ -40,6 +41,11 @@ void Saliency::Options::options(OptionVisitor& o) {
      .min_size = 1});
   o("inner_rate", inner_rate,
     {.help = "step of gradient descent for the class asked for before the map is made (0: none)", .min = 0});
+  o("box_above", box_above,
+    {.help = "a map's box is that of its largest region above this share of its largest value (0: no boxes)",
+     .min = 0,
+     .max = 1,
+     .exclusive_max = true});
   o("on", on, {.help = "split that is judged at the end of training", .choices = {"test", "validation"}});
 }
 
@@ -67,6 +73,9 @@ std::vector<MetricInfo> Saliency::metrics() const {
     out.push_back(
         {name + "_pointing_" + of, "1", "share of examples whose map is largest in the box, " + what});
     out.push_back({name + "_energy_" + of, "1", "share of the map's sum in the box, " + what});
+    if (options_.box_above > 0)
+      out.push_back({name + "_localisation_" + of, "1",
+                     "share of examples whose map's box overlaps the box by half or more, " + what});
   };
   for (const int b : options_.at) add(fmt::format("block{}", b), fmt::format("output of block {}", b));
   if (options_.at.size() > 1) add("combined", "product of the blocks' maps");
@@ -131,6 +140,9 @@ void Saliency::see(const ProbeRun& run, const EvaluatedBatch& batch, std::vector
       // A map of zeros points nowhere.
       numbers.push_back(all > 0 && inside(static_cast<std::size_t>(top - map.begin())) ? 1 : 0);
       numbers.push_back(all > 0 ? in / all : 0);
+      if (options_.box_above > 0)
+        numbers.push_back(overlap(box_of_largest_region(map, columns, options_.box_above), box) >= 0.5 ? 1
+                                                                                                       : 0);
     }
     numbers.push_back(correlation(most[i], least[i]));
   }

@@ -8,16 +8,18 @@ namespace rankine {
 
 /// Maps of saliency_maps.hpp from the outputs of the blocks of `at`, for the class of each example. Metrics
 /// of each block, and of the product of their maps: `pointing`, the share of examples whose map is largest in
-/// the box of the thing, and `energy`, the share of a map's sum in the box. `class_correlation`: mean
-/// correlation of the (combined) maps for the most and for the least probable class. With an inner step, maps
-/// are those of the network after one step of gradient descent for the loss of the class asked for, from each
-/// example alone.
+/// the box of the thing, and `energy`, the share of a map's sum in the box. With `box_above`, `localisation`:
+/// the share of examples where the box that the map gives (localisation.hpp) overlaps that of the thing by
+/// half or more. `class_correlation`: mean correlation of the (combined) maps for the most and for the least
+/// probable class. With an inner step, maps are those of the network after one step of gradient descent for
+/// the loss of the class asked for, from each example alone.
 class Saliency final : public ExampleProbe {
  public:
   struct Options {
     std::string map = "normgrad", on = "test";
     std::vector<int> at;
     double inner_rate = 0;
+    double box_above = 0;
     void options(OptionVisitor& o);
   };
   explicit Saliency(const Options& options) : options_(options) {}

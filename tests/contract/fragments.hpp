@@ -241,6 +241,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"probe risk_coverage", probe("vectors", "{name: risk_coverage}")},
       {"probe ood", probe("vectors", "{name: ood}")},
       {"probe attack", probe("vectors", "{name: attack}")},
+      {"probe occlusion", probe("images", "{name: occlusion, size: 2}")},
       {"probe gradient_norm", probe("vectors", "{name: gradient_norm, every: ends, examples: 6}")},
       {"probe angle", probe("sequences", "{name: angle, examples: 6}", "{name: rms_norm}, {name: flatten}")},
       {"probe remove", probe("vectors", "{name: remove, examples: 6}", "{name: relu}")},
@@ -249,7 +250,7 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "images",
         .set =
             {"data={name: canvas, items: {name: fashion_mnist, pool: 2, train: 24, validation: 6, test: 6}}",
-             "probes=[{name: saliency, at: [0]}]"},
+             "probes=[{name: saliency, at: [0], box_above: 0.2}]"},
         .block = "[{name: conv2d, channels: 2, stride: 4}, {name: flatten}, {name: dense, units: 10}]"}},
       {"probe gate_load",
        probe("vectors", "gate_load", "{name: moe, experts: 3, expert: [{name: dense, units: 8}]}")},

@@ -6,6 +6,7 @@
 #include <map>
 #include <unistd.h>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
@@ -76,6 +77,22 @@ std::string with(const std::string& one, const std::string& two, const std::stri
 
 const std::string conv2 = "name: conv2d\n      channels: 8\n", conv3 = "name: conv3d\n      channels: 8\n",
                   lif = "name: lif\n      tau: 1.1\n", lif2 = "name: lif\n      tau: 2\n";
+
+TEST(Sweep, APointHasSmokeSizesOfItsOwn) {
+  const std::string deck =
+      "model: {width: 8, depth: 3}\nsmoke: {model.depth: 1}\n"
+      "sweep: [{label: a, model.width: 16, smoke: {model.width: 2}}, {label: b, model.width: 32}]\n";
+  const auto model = [&](const char* variant, bool smoke) {
+    return text_of(resolve(deck, {.smoke = smoke}), variant);
+  };
+  EXPECT_THAT(model("a", false), ::testing::HasSubstr("width: 16"));
+  EXPECT_THAT(model("a", true), ::testing::HasSubstr("width: 2"));
+  EXPECT_THAT(model("a", true), ::testing::HasSubstr("depth: 1"));
+  EXPECT_THAT(model("b", true), ::testing::HasSubstr("width: 32"));
+  EXPECT_EQ(
+      message_of("sweep: [{label: a, smoke: {run.seeds: [1]}}]\n"),
+      "d.yaml:2:28: 'run' cannot differ between variants; a variant overrides the experiment's sections");
+}
 
 TEST(DeckPatches, ChangeItemsByNameByPatternAndByPosition) {
   EXPECT_EQ(listed("{model: {blocks[lif]: {tau: 2}}}"), with(conv2, lif2, conv3, lif2));

@@ -84,7 +84,7 @@ TEST(Attack, StepsAlongTheSignOfTheGradientOfALinearModel) {
                             label = examples.targets.to_vector(),
                             w = p.parameters.view("block0.weight").to_vector();
   const std::vector<double> found =
-      Attack({.epsilon = 0.25, .low = {}, .high = 1.5}).attacked(p.run, batch).to_vector();
+      Attack({.epsilon = 0.25, .low = {}, .high = 1.5}).changed(p.run, batch).to_vector();
   for (std::size_t i = 0; i < 5; ++i) {
     double sum = 0;
     for (std::size_t c = 0; c < 3; ++c) sum += std::exp(z[3 * i + c]);

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "src/probe/localisation.hpp"
+#include "src/probe/occlusion.hpp"
 #include "src/probe/saliency.hpp"
 #include "src/rules/backprop.hpp"
 #include "tests/support/data_files.hpp"
@@ -48,6 +50,23 @@ TEST(Resized, KeepsRampsBetweenTheCentresOfPixels) {
   const std::vector<double> twice = resized(ramp, 2, 4, 4, 8);
   EXPECT_NEAR(twice[8 + 3], 10 * 0.25 + 1.25, 1e-14);
   EXPECT_NEAR(twice[0], 0, 1e-14) << "constant beyond the centres";
+}
+
+TEST(Localisation, IsTheBoxOfTheLargestRegion) {
+  const std::vector<double> map{9, 0, 0, 0, 0,   //
+                                0, 0, 8, 3, 0,   //
+                                0, 0, 0, 3, 10,  //
+                                4, 4, 0, 0, 3};
+  const auto expect = [](const ImageBox& found, const std::vector<std::int64_t>& box) {
+    EXPECT_EQ((std::vector<std::int64_t>{found.top, found.left, found.bottom, found.right}), box);
+  };
+  expect(box_of_largest_region(map, 5, 0.2), {1, 2, 4, 5});
+  expect(box_of_largest_region(map, 5, 0.35), {3, 0, 4, 2});
+  expect(box_of_largest_region(map, 5, 0.5), {0, 0, 1, 1});  // of three of one pixel the first
+  expect(box_of_largest_region(std::vector<double>(6), 3, 0.2), {0, 0, 0, 0});
+  EXPECT_NEAR(overlap({0, 0, 4, 4}, {2, 1, 6, 5}), 6.0 / 26, 1e-15);
+  EXPECT_EQ(overlap({0, 0, 2, 2}, {2, 0, 4, 2}), 0);
+  EXPECT_EQ(overlap({0, 0, 0, 0}, {0, 0, 4, 2}), 0);
 }
 
 TEST(Canvas, ShowsEachItemInItsBox) {
@@ -169,6 +188,40 @@ TEST(Saliency, FollowsAnInnerStepAndIsJudgedByTheBox) {
   EXPECT_NEAR(probe.measured()[1], energy, 1e-12);
   EXPECT_LT(std::abs(probe.measured()[2]), 1);
   EXPECT_EQ(probe.metrics()[0].name, "normgrad_inner_pointing_block0");
+
+  Saliency boxes({.at = {0}, .inner_rate = rate, .box_above = 0.5});
+  numbers.clear();
+  boxes.see(run, {inputs, classes, outputs, ids}, numbers);
+  boxes.conclude(numbers);
+  double found_boxes = 0;
+  for (const std::vector<double>& map :
+       expected)  // of neighbours above a half, the box of one pixel or of two is right
+    found_boxes += overlap(box_of_largest_region(map, 2, 0.5), *data.box(0)) >= 0.5 ? 0.5 : 0;
+  EXPECT_EQ(boxes.metrics()[2].name, "normgrad_inner_localisation_block0");
+  EXPECT_EQ(boxes.measured()[2], found_boxes);
+}
+
+TEST(Occlusion, HidesTheMiddle) {
+  const Corners data;
+  const Network network = testing::network_from("[{name: flatten}, {name: dense, units: 3}]", {1, 2, 2});
+  const ParameterSet parameters = network.initial_parameters(1);
+  const CrossEntropy loss({});
+  Backprop rule;
+  const Communicator self = Communicator::self();
+  const ProbeSetup setup{network, data, loss, 4};
+  const ProbeRun run{setup, self, parameters, rule, {}};
+  std::vector<double> pixels(40);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = 1 + static_cast<double>(i);
+  const Tensor inputs = Tensor::from(pixels, {1, 2, 1, 4, 5});
+  const std::vector<std::int64_t> ids{0, 1};
+  const std::vector<double> found =
+      Occlusion({.size = 2}).changed(run, {inputs, inputs, inputs, ids}).to_vector();
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const std::size_t y = i % 20 / 5, x = i % 5;
+    EXPECT_EQ(found[i], (y == 1 || y == 2) && (x == 1 || x == 2) ? 0 : pixels[i]) << i;
+  }
+  EXPECT_NO_THROW(Occlusion({.size = 2}).check(setup));
+  EXPECT_THROW(Occlusion({.size = 3}).check(setup), InputError);
 }
 
 TEST(Saliency, AnInnerStepLeavesRunningStatisticsAlone) {
