@@ -27,6 +27,11 @@ namespace rankine {
 struct CheckpointContent {
   std::map<std::string, std::string> texts;  ///< names without '/'
   StateSnapshot state;                       ///< names may hold '/'
+  /// "" if there is none of this name.
+  std::string text(const std::string& name) const {
+    const auto found = texts.find(name);
+    return found == texts.end() ? "" : found->second;
+  }
   bool operator==(const CheckpointContent&) const = default;
 };
 

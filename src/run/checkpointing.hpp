@@ -24,6 +24,8 @@
 #include "src/io/checkpoint.hpp"
 #include "src/io/folder_lock.hpp"
 #include "src/io/results.hpp"
+#include "src/run/settings.hpp"
+#include "src/run/wall_limit.hpp"
 #include "src/tensor/state_registry.hpp"
 
 namespace rankine {
@@ -38,39 +40,6 @@ class StopRequested : public std::exception {
   std::string why_;
 };
 
-/// Whether a run must stop because its time is nearly over: when less is left than twice the longest step
-/// with its checkpoint. Times are seconds on any clock.
-class WallLimit {
- public:
-  explicit WallLimit(std::optional<double> end) : end_(end) {}
-  /// The place between two steps. The longest distance between two calls counts as the longest step.
-  void passed(double now);
-  bool must_stop(double now) const { return end_ && *end_ - now < 2 * longest_; }
-  double longest() const { return longest_; }
-
- private:
-  std::optional<double> end_, last_;
-  double longest_ = 0;
-};
-
-/// How the settings of a checkpoint differ from those of the deck.
-struct SettingsChange {
-  std::vector<std::string> refused;  ///< "train.batch: 4 then, 8 now"
-  bool more_steps = false;
-};
-
-/// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
-/// Of inputs, the contents count and not the paths: a data set may have been moved.
-SettingsChange compare_settings(std::map<std::string, std::string> then,
-                                std::map<std::string, std::string> now, std::int64_t step);
-
-/// Everything that the course of a variant depends on, by key: the deck's settings, hashes of the contents of
-/// the data files that it names (a path tells nothing of what is there), and PETSc's options from the
-/// environment, the deck and `petsc_options` (the command line), of which later ones win; those that only
-/// print are left out. Looks at files: for one rank.
-std::map<std::string, std::string> run_settings(const Deck& deck, const std::string& variant,
-                                                const std::vector<std::string>& petsc_options);
-
 /// Where the run that writes `output` has its checkpoints.
 CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::string& output);
 
@@ -79,10 +48,6 @@ CheckpointFolder checkpoint_folder(const CheckpointOptions& options, const std::
 std::vector<std::string> check_checkpoint_folder(
     const CheckpointFolder& folder, bool archives,
     const std::vector<std::pair<std::string, std::int64_t>>& jobs);
-
-/// Whether an array of this name in the state of an experiment must hold numbers only: weights and what
-/// optimisers keep. Metrics may hold NaN.
-bool must_be_finite(const std::string& state_name);
 
 class Checkpointer;
 
@@ -244,7 +209,6 @@ class Checkpointer {
   bool save(JobCheckpoint& job, std::int64_t step);
   bool flush_finished(bool early = false);
   bool worth_saving() const;
-  double now() const;
 
   const Communicator& world_;
   RankGroups* groups_;

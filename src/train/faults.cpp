@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "src/io/provenance.hpp"
+#include "src/run/checkpoint_state.hpp"
 
 namespace rankine {
 namespace {
