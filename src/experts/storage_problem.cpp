@@ -132,14 +132,17 @@ std::vector<double> StorageProblem::evaluate(std::span<const double> u) const {
   return at({u.begin(), u.end()}).residual();
 }
 
+const LinearMarch* StorageProblem::weight(Weighting weighting) const {
+  if (weighting == Weighting::plain) return nullptr;
+  return (weighting == Weighting::dual ? march_->dual : march_->spatial).get();
+}
+
 void StorageProblem::weigh(Weighting weighting, std::span<double> field, int columns) const {
-  if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply(field, field, columns);
+  if (const LinearMarch* march = weight(weighting)) march->apply(field, field, columns);
 }
 
 void StorageProblem::weigh_transpose(Weighting weighting, std::span<double> field) const {
-  if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply_transpose(field, field);
+  if (const LinearMarch* march = weight(weighting)) march->apply_transpose(field, field);
 }
 
 std::shared_ptr<const LinearMarch> StorageProblem::march_at(SchemePoint& point) const {
