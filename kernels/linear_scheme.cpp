@@ -76,7 +76,7 @@ struct ColumnLengths {
         columns, rows,
         [&](Index r, Index c, double& sum) {
           const double value = x[r * width + c];
-          sum = multiply_add(value, value, sum);
+          sum += rounded_product(value, value);
         },
         [&](Index c, double sum) {
           using std::sqrt;

@@ -1,6 +1,7 @@
 #include "kernels/optimise.hpp"
 
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/reduce.hpp"
 
 // A loop over plain pointers: on the host a function of its own, which compilers vectorise better.
@@ -13,20 +14,6 @@
 namespace rankine::kernels {
 namespace {
 
-/// A product that no addition is fused with.
-RANKINE_ELEMENT double rounded_square(double x) {
-#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
-  return __dmul_rn(x, x);
-#else
-  double square = x * x;
-#if defined(__GNUC__)
-  // Without it the compiler may fuse the product with the addition that follows.
-  asm("" : "+m"(square));
-#endif
-  return square;
-#endif
-}
-
 struct Square {
   template <class T>
   RANKINE_ELEMENT double operator()(T x) const {
@@ -35,7 +22,7 @@ struct Square {
   /// The same, rounded whatever follows.
   template <class T>
   RANKINE_ELEMENT double alone(T x) const {
-    return rounded_square(static_cast<double>(x));
+    return rounded_product(static_cast<double>(x), static_cast<double>(x));
   }
 };
 struct IsNotFinite {

@@ -12,6 +12,7 @@
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine {
 namespace {
@@ -20,7 +21,9 @@ namespace {
 constexpr double smallest_part = 1.0 / 512;
 
 double norm(std::span<const double> a) {
-  return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
+  double sum = 0;  // in the order and with the rounding of kernels::column_lengths()
+  for (double x : a) sum += kernels::rounded_product(x, x);
+  return std::sqrt(sum);
 }
 
 std::shared_ptr<const LinearMarch> make_march(const MarchMatrices& matrices, const MarchOptions& options,
