@@ -1,6 +1,7 @@
 #include "kernels/optimise.hpp"
 
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/reduce.hpp"
 
 // A loop over plain pointers: on the host a function of its own, which compilers vectorise better.
@@ -13,20 +14,6 @@
 namespace rankine::kernels {
 namespace {
 
-/// A product that no addition is fused with.
-RANKINE_ELEMENT double rounded_square(double x) {
-#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
-  return __dmul_rn(x, x);
-#else
-  double square = x * x;
-#if defined(__GNUC__)
-  // Without it the compiler may fuse the product with the addition that follows.
-  asm("" : "+m"(square));
-#endif
-  return square;
-#endif
-}
-
 struct Square {
   template <class T>
   RANKINE_ELEMENT double operator()(T x) const {
@@ -35,7 +22,7 @@ struct Square {
   /// The same, rounded whatever follows.
   template <class T>
   RANKINE_ELEMENT double alone(T x) const {
-    return rounded_square(static_cast<double>(x));
+    return rounded_product(static_cast<double>(x), static_cast<double>(x));
   }
 };
 struct IsNotFinite {
@@ -67,17 +54,8 @@ struct GroupSums {
   View<const double> pieces;
   View<double> out;
   RANKINE_KERNEL void operator()(std::int64_t g) const {
-    double lanes[kLeafLanes];
-    for (int j = 0; j < kLeafLanes; ++j) lanes[j] = 0;
-    const std::int64_t end = first[g + 1];
-    std::int64_t i = first[g];
-    for (; i + kLeafLanes <= end; i += kLeafLanes)
-      for (int j = 0; j < kLeafLanes; ++j) lanes[j] = lanes[j] + pieces[i + j];
-    for (int j = 0; j < kLeafLanes; ++j)
-      if (i + j < end) lanes[j] = lanes[j] + pieces[i + j];
-    for (int width = kLeafLanes / 2; width > 0; width /= 2)
-      for (int j = 0; j < width; ++j) lanes[j] = lanes[j] + lanes[j + width];
-    out[g] = lanes[0];
+    out[g] = leaf<double, Sum<double>>([&](std::int64_t i) { return pieces[i]; }, first[g],
+                                       first[g + 1] - first[g]);
   }
 };
 /// Sums of parts, in the place of their first groups.
@@ -99,15 +77,8 @@ struct TotalSum {
     double kept[48];
     int height[48], count = 0;
     for (std::int64_t begin = 0; begin == 0 || begin < parts; begin += kLeaf) {
-      double lanes[kLeafLanes];
-      for (int j = 0; j < kLeafLanes; ++j) lanes[j] = 0;
-      const std::int64_t end = begin + kLeaf < parts ? begin + kLeaf : parts;
-      for (std::int64_t i = begin; i < end; i += kLeafLanes)
-        for (int j = 0; j < kLeafLanes; ++j)
-          if (i + j < end) lanes[j] = lanes[j] + from[i + j];
-      for (int width = kLeafLanes / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; ++j) lanes[j] = lanes[j] + lanes[j + width];
-      kept[count] = lanes[0];
+      const std::int64_t n = begin + kLeaf < parts ? kLeaf : parts - begin;
+      kept[count] = leaf<double, Sum<double>>([&](std::int64_t i) { return from[i]; }, begin, n);
       height[count++] = 0;
       while (count > 1 && height[count - 1] == height[count - 2]) {
         kept[count - 2] = kept[count - 2] + kept[count - 1];

@@ -35,9 +35,9 @@ KOKKOS_FORCEINLINE_FUNCTION T pair_tree(T* v, std::int64_t n) {
   return v[0];
 }
 
-#if !RANKINE_ON_DEVICE
+/// A leaf by one thread: of load(begin + i), i < n.
 template <class T, class C, class Load>
-inline __attribute__((always_inline)) T leaf(const Load& load, std::int64_t begin, std::int64_t n) {
+RANKINE_KERNEL T leaf(const Load& load, std::int64_t begin, std::int64_t n) {
   T lanes[kLeafLanes];
   for (int j = 0; j < kLeafLanes; ++j) lanes[j] = C::identity();
   std::int64_t i = 0;
@@ -49,6 +49,7 @@ inline __attribute__((always_inline)) T leaf(const Load& load, std::int64_t begi
   return lanes[0];
 }
 
+#if !RANKINE_ON_DEVICE
 /// A chunk of a row; chunks are whole subtrees of the row's tree.
 template <class T, class C, class Load>
 struct ReduceChunk {

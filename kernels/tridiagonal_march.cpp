@@ -18,13 +18,13 @@ struct TridiagonalMarchBlock {
 
   const double *down, *inverse_diagonal, *up;  // [matrix][cell]
   Rows history;
-  const int *factor_of_frame, *history_of_frame;
+  const std::int32_t *factor_of_frame, *history_of_frame;
   bool with_history, backward;
   const double* rhs;  // [frame][cell][column]
   double* solution;   // the same shape; may be the same memory
   int frames, cells, columns, first_column;
 
-  void operator()(std::int64_t block) const {
+  RANKINE_FORCEINLINE void operator()(std::int64_t block) const {
     const std::int64_t frame_size = std::int64_t(cells) * columns;
     const std::int64_t column = first_column + block * width;
     for (int step = 0; step < frames; ++step) {
@@ -49,8 +49,8 @@ struct TridiagonalMarchBlock {
   using Lanes = ColumnLanes<double, width>;
 
   // z_i = r_i - down_i z_{i-1}, stored as e_i = z_i / D_i
-  inline __attribute__((always_inline)) void sweep_down(const double* r, double* e, const double* d,
-                                                        const double* inverse) const {
+  RANKINE_FORCEINLINE void sweep_down(const double* r, double* e, const double* d,
+                                      const double* inverse) const {
     const long stride = columns;
     Lanes z{};
     for (int i = 0; i < cells; ++i, r += stride, e += stride) {
@@ -60,10 +60,9 @@ struct TridiagonalMarchBlock {
   }
 
   // z_i = r_i + (B p)_i - down_i z_{i-1}, stored as e_i = z_i / D_i
-  inline __attribute__((always_inline)) void sweep_down(const double* r, double* e, const double* d,
-                                                        const double* inverse, const double* p,
-                                                        const double* lower, const double* diagonal,
-                                                        const double* upper) const {
+  RANKINE_FORCEINLINE void sweep_down(const double* r, double* e, const double* d, const double* inverse,
+                                      const double* p, const double* lower, const double* diagonal,
+                                      const double* upper) const {
     const long stride = columns;
     Lanes z{};
     for (int i = 0; i < cells; ++i, r += stride, e += stride, p += stride) {
@@ -79,7 +78,7 @@ struct TridiagonalMarchBlock {
   }
 
   // e_i = z_i / D_i - up_i e_{i+1}
-  inline __attribute__((always_inline)) void sweep_up(double* e, const double* u) const {
+  RANKINE_FORCEINLINE void sweep_up(double* e, const double* u) const {
     const long stride = columns;
     Lanes x{};
     e += (cells - 1) * stride;
@@ -87,6 +86,51 @@ struct TridiagonalMarchBlock {
       x = multiply_add(-u[i], x, Lanes::load(e));
       x.store(e);
     }
+  }
+};
+
+/// The same in device memory: blocks of 8 columns, then one of 4, then single ones; on a device single ones.
+struct ColumnMarches {
+  View<const double> down, inverse_diagonal, up, lower, diagonal, upper;
+  View<const std::int32_t> factor_of_frame, history_of_frame;
+  bool with_history, backward;
+  View<const double> rhs;
+  View<double> solution;
+  int frames, cells, columns;
+
+  static std::int64_t blocks(int columns) {
+#if RANKINE_ON_DEVICE
+    return columns;
+#else
+    return columns / 8 + columns % 8 / 4 + columns % 4;
+#endif
+  }
+  template <int width>
+  RANKINE_KERNEL void march(std::int64_t first) const {
+    TridiagonalMarchBlock<width>{down.at(0),
+                                 inverse_diagonal.at(0),
+                                 up.at(0),
+                                 {lower.at(0), diagonal.at(0), upper.at(0)},
+                                 factor_of_frame.at(0),
+                                 history_of_frame.at(0),
+                                 with_history,
+                                 backward,
+                                 rhs.at(0),
+                                 solution.at(0),
+                                 frames,
+                                 cells,
+                                 columns,
+                                 static_cast<int>(first)}(0);
+  }
+  RANKINE_KERNEL void operator()(std::int64_t block) const {
+#if RANKINE_ON_DEVICE
+    march<1>(block);
+#else
+    const std::int64_t eights = columns / 8, fours = columns % 8 / 4;
+    if (block < eights) return march<8>(8 * block);
+    if (block < eights + fours) return march<4>(8 * eights);
+    march<1>(7 * eights + 3 * fours + block);
+#endif
   }
 };
 
@@ -133,6 +177,14 @@ void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const dou
   run(std::integral_constant<int, 8>{});
   run(std::integral_constant<int, 4>{});
   run(std::integral_constant<int, 1>{});
+}
+
+void tridiagonal_march(const TridiagonalMarchOnDevice& march, int columns, DevicePtr<const double> rhs,
+                       DevicePtr<double> solution) {
+  units("tridiagonal_march", ColumnMarches::blocks(columns),
+        ColumnMarches{march.down, march.inverse_diagonal, march.up, march.lower, march.diagonal, march.upper,
+                      march.factor_of_frame, march.history_of_frame, march.with_history, march.backward, rhs,
+                      solution, march.frames, march.cells, columns});
 }
 
 }  // namespace rankine::kernels

@@ -6,10 +6,13 @@
 // A_j = L D V is factored without pivoting (L unit lower, V unit upper), which is stable for the diagonally
 // dominant matrices of an implicit diffusion step. Fields are [frame][cell][column], the column fastest:
 // neighbouring columns are the lanes of one vector. Each column is computed by the same operations whatever
-// columns stand beside it, so its bits do not depend on how a batch is cut. Host memory.
+// columns stand beside it, so its bits do not depend on how a batch is cut.
 #pragma once
 
+#include <cstdint>
 #include <vector>
+
+#include "kernels/device.hpp"
 
 namespace rankine::kernels {
 
@@ -34,13 +37,25 @@ struct TridiagonalMarch {
   int cells = 0;
   TridiagonalFactors factors, transposed_factors;
   TridiagonalBands history, transposed_history;
-  std::vector<int> factor_of_frame, history_of_frame;  ///< frame -> matrix
+  std::vector<std::int32_t> factor_of_frame, history_of_frame;  ///< frame -> matrix
   bool with_history = true;
 };
 
 /// solution = P^-1 rhs, or P^-T rhs, its exact adjoint. Both fields are [frame][cell][column] and may be the
-/// same memory.
+/// same memory, on the host.
 void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const double* rhs, double* solution,
                        int frames, int columns);
+
+/// The same in device memory, for one direction: factors and history are those of the transposed march where
+/// it goes backward.
+struct TridiagonalMarchOnDevice {
+  int frames = 0, cells = 0;
+  bool with_history = true, backward = false;
+  DevicePtr<const double> down, inverse_diagonal, up;  ///< [matrix][cell]
+  DevicePtr<const double> lower, diagonal, upper;
+  DevicePtr<const std::int32_t> factor_of_frame, history_of_frame;
+};
+void tridiagonal_march(const TridiagonalMarchOnDevice& march, int columns, DevicePtr<const double> rhs,
+                       DevicePtr<double> solution);
 
 }  // namespace rankine::kernels

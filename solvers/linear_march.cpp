@@ -89,6 +89,7 @@ class TridiagonalDirectMarch final : public LinearMarch {
     march->set_history(matrices);
     return march;
   }
+  const kernels::TridiagonalMarch* tridiagonal() const override { return &march_; }
 
  private:
   explicit TridiagonalDirectMarch(const MarchMatrices& matrices) : LinearMarch(matrices) {}

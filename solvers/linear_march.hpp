@@ -9,6 +9,10 @@
 
 #include "kernels/stencil_frames.hpp"
 
+namespace rankine::kernels {
+struct TridiagonalMarch;
+}
+
 namespace rankine {
 
 /// Finds frames with equal matrices: returns the first frame of each distinct matrix and sets, per frame, the
@@ -44,6 +48,8 @@ class LinearMarch {
   /// False where apply_transpose() is not the adjoint of apply(), so that nothing may be differentiated
   /// through it.
   virtual bool exact() const { return true; }
+  /// Its tridiagonal factors; nullptr where it is solved in another way.
+  virtual const kernels::TridiagonalMarch* tridiagonal() const { return nullptr; }
 
   /// error = P^-1 residual, for `columns` right-hand sides. Both hold frames * width * columns numbers and
   /// may be the same memory. Throws NumericalError where an iterative solver (options prefix `march_`) does

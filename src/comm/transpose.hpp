@@ -20,6 +20,8 @@ class SampleTranspose {
   /// The communicator must outlive the transpose; not collective.
   SampleTranspose(const Communicator& communicator, const TilePartition& partition);
 
+  const Communicator& communicator() const { return communicator_; }
+  const TilePartition& partition() const { return partition_; }
   BlockPartition samples(std::int64_t batch) const { return {batch, communicator_.size()}; }
   std::int64_t local_samples(std::int64_t batch) const { return samples(batch).size(communicator_.rank()); }
   std::size_t tiles_size(std::int64_t batch, std::int64_t channels) const;

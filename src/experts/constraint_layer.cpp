@@ -6,7 +6,12 @@
 
 #include "kernels/error.hpp"
 #include "src/core/random.hpp"
+#include "src/experts/device_residual.hpp"
+#include "src/experts/sample_fields.hpp"
+#include "src/tensor/fault_probe.hpp"
 #include "src/tensor/host_array.hpp"
+#include "src/tensor/op_support.hpp"
+#include "src/tensor/tile_ops.hpp"
 
 namespace rankine {
 namespace {
@@ -112,20 +117,15 @@ class StorageLayer final : public ConstraintLayer {
     const bool observed = o_.observations.weight > 0 && !batch.observations.empty();
     const Tensor misfits = observed ? observation_misfits(misfit_state(solved.u, batch), batch) : Tensor();
     TapeLoss loss;
-    std::vector<double> seeds(local), values(local);
-    {
-      const HostRead<double> norm(norms), misfit(misfits);
-      for (std::int64_t s = 0; s < local; ++s) {
-        const bool skip = !state_->reports.empty() && skipped(o_.solver, state_->reports[s]);
-        seeds[s] = skip ? 0.0 : 1.0 / batch.size();
-        values[s] = norm[s];
-        if (observed) values[s] += misfit[s];
-        values[s] *= seeds[s];
-      }
+    std::vector<double> seeds(local);
+    for (std::int64_t s = 0; s < local; ++s) {
+      const bool skip = !state_->reports.empty() && skipped(o_.solver, state_->reports[s]);
+      seeds[s] = skip ? 0.0 : 1.0 / batch.size();
     }
     const Tensor seed = Tensor::from(seeds, {local});
-    const TileTree tree(communicator_, transpose_.samples(batch.size()));
-    loss.value = tree.sum_values(std::span<const double>(values));
+    const Tensor values = mul(observed ? add(norms.detach(), misfits.detach()) : norms.detach(), seed);
+    loss.value = LossValue(
+        sum_over_tiles(values, distributed_tile_sum({communicator_, transpose_.samples(batch.size())})), 1);
     loss.outputs = {norms};
     loss.seeds = {seed};
     if (observed) {
@@ -199,7 +199,8 @@ class StorageLayer final : public ConstraintLayer {
     return transpose_.samples(batch.size()).begin(communicator_.rank());
   }
   /// `learned`: of the batch, on the host.
-  StorageProblem make_problem(const PdeBatch& batch, const double* learned, std::int64_t local) const {
+  StorageProblem make_problem(const PdeBatch& batch, std::span<const double> learned,
+                              std::int64_t local) const {
     const size_t sample = first_sample(batch) + local, width = model_.width();
     const size_t count = batch.parameters.size() / batch.size();
     SchemeParameters parameters;
@@ -219,53 +220,6 @@ class StorageLayer final : public ConstraintLayer {
     return {u + local * model_.points(), static_cast<size_t>(model_.points())};
   }
 
-  /// Tiles of all samples -> whole fields of this rank's samples, in double: [local][frame][cell][channel].
-  Tensor whole_samples(const Tensor& fields, int batch) const {
-    const Region<"tiles_to_samples"> region;
-    const Tensor tiles = fields.contiguous() ? fields : fields.clone();
-    const std::int64_t channels = fields.extent(2), local = transpose_.local_samples(batch);
-    const long points = static_cast<long>(model_.frames()) * model_.cells();
-    std::vector<double> samples(transpose_.samples_size(batch, channels));
-    const auto convert = [&](auto zero) {
-      using T = decltype(zero);
-      const HostRead<T> values(tiles);
-      transpose_.to_samples(std::span<const T>(values.get(), tiles.count()), std::span(samples), batch,
-                            channels);
-    };
-    if (fields.dtype() == DType::f32)
-      convert(0.0f);
-    else
-      convert(0.0);
-    HostArray<double> whole({local, model_.frames(), model_.cells(), channels});
-    for (std::int64_t s = 0; s < local; ++s)
-      for (std::int64_t c = 0; c < channels; ++c)
-        for (long p = 0; p < points; ++p)
-          whole[(s * points + p) * channels + c] = samples[(s * channels + c) * points + p];
-    const Tensor out = whole.to_device();
-    const SampleTranspose& transpose = transpose_;
-    return apply_op(
-        "tiles_to_samples", {fields}, out,
-        [&transpose, batch, channels, local, points, shape = fields.shape(), type = fields.dtype()](
-            const std::vector<Tensor>& bar, const VjpContext&) {
-          const Tensor from = bar[0].contiguous() ? bar[0] : bar[0].clone();
-          std::vector<double> back_samples(from.count());
-          const HostRead<double> values(from);
-          for (std::int64_t s = 0; s < local; ++s)
-            for (std::int64_t c = 0; c < channels; ++c)
-              for (long p = 0; p < points; ++p)
-                back_samples[(s * channels + c) * points + p] = values[(s * points + p) * channels + c];
-          Tensor back;
-          dispatch_real(type, "tiles_to_samples", [&](auto zero) {
-            HostArray<decltype(zero)> tiles(shape);
-            transpose.to_tiles(std::span<const double>(back_samples),
-                               std::span(tiles.data(), static_cast<size_t>(shape.count())), batch, channels);
-            back = tiles.to_device();
-          });
-          return std::vector<Tensor>{back};
-        },
-        {.first_order_only = true});
-  }
-
   /// v - P(v)^-1 r(v) for the state `later` [frames][width].
   std::vector<double> corrected_target(const StorageProblem& problem, std::span<const double> later) const {
     std::vector<double> u = problem.whole(later);
@@ -278,15 +232,13 @@ class StorageLayer final : public ConstraintLayer {
   Solution solution(const Tensor& fields, const PdeBatch& batch) {
     state_ = std::make_shared<State>();
     Solution out;
-    out.whole = whole_samples(fields, batch.size());
+    out.whole = tiles_to_samples(fields, transpose_);
     out.targets = std::make_shared<std::vector<std::vector<double>>>();
     const std::int64_t local = out.whole.extent(0);
     auto problems = std::make_shared<std::vector<StorageProblem>>();
-    {
-      const HostRead<double> learned(batch.learned);
-      each_sample(batch, local,
-                  [&](std::int64_t s) { problems->push_back(make_problem(batch, learned, s)); });
-    }
+    const std::vector<double> learned =
+        batch.learned.defined() ? batch.learned.to_vector() : std::vector<double>();
+    each_sample(batch, local, [&](std::int64_t s) { problems->push_back(make_problem(batch, learned, s)); });
     problems_ = problems;
     const Shape shape{local, model_.frames(), model_.width()};
     if (o_.soft()) {
@@ -471,12 +423,38 @@ class StorageLayer final : public ConstraintLayer {
                     {.first_order_only = true});
   }
 
+  /// Of all samples at once, where they share what the device needs to know; nullptr elsewhere. The same
+  /// answer on all ranks. A fault is looked for on the host, which says where a term is not finite.
+  const DeviceResidual* device_residual(const PdeBatch& batch) {
+    if (FaultProbe::active() || !learned_.empty() || batch.size() == 0) return nullptr;
+    const size_t count = batch.parameters.size() / batch.size();
+    for (size_t i = count; i < batch.parameters.size(); ++i)
+      if (batch.parameters[i] != batch.parameters[i - count]) return nullptr;
+    const StorageProblem problem =
+        problems_->empty() ? make_problem(batch, {}, -first_sample(batch)) : problems_->front();
+    if (!DeviceResidual::fits(problem, o_.loss_weighting())) return nullptr;
+    if (!device_residual_ || !device_residual_->is_of(problem))
+      device_residual_ = std::make_unique<DeviceResidual>(problem, o_.loss_weighting());
+    return device_residual_.get();
+  }
+
   /// |Q r(u)| of each local sample; the gradient is at hand with the value, so it is formed at once.
   Tensor residual_norms(const Tensor& u, const PdeBatch& batch) {
     const Region<"residual_norm"> region;
     const std::int64_t local = u.extent(0);
-    std::vector<double> norms(local);
     const bool record = would_record(with_learned(u, batch));
+    if (const DeviceResidual* device = device_residual(batch)) {
+      const auto first = batch.initial.begin() + first_sample(batch) * model_.width();
+      const Tensor initial = Tensor::from(std::vector<double>(first, first + local * model_.width()),
+                                          {local, 1, model_.width()});
+      const DeviceResidual::Norms norms = device->norms(initial, dense(u), record);
+      return apply_op("residual_norm", {u}, norms.values,
+                      [u_bar = norms.gradient](const std::vector<Tensor>& bar, const VjpContext&) {
+                        return std::vector<Tensor>{mul(u_bar, reshape(bar[0], {bar[0].count(), 1, 1}))};
+                      },
+                      {.first_order_only = true});
+    }
+    std::vector<double> norms(local);
     HostArray<double> derivative(record ? u.shape() : Shape{0});
     derivative.fill(0);
     auto learned_bar = std::make_shared<std::vector<double>>(record ? local * learned_.size() : 0);
@@ -630,6 +608,7 @@ class StorageLayer final : public ConstraintLayer {
   std::shared_ptr<State> state_ = std::make_shared<State>();
   /// Of the latest batch's local samples: schemes and marches are made once a step.
   std::shared_ptr<const std::vector<StorageProblem>> problems_;
+  std::unique_ptr<DeviceResidual> device_residual_;
   mutable long failed_sample_ = -1;  // id of the sample that each_sample() failed at
 };
 

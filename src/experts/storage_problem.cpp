@@ -12,6 +12,7 @@
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine {
 namespace {
@@ -20,7 +21,9 @@ namespace {
 constexpr double smallest_part = 1.0 / 512;
 
 double norm(std::span<const double> a) {
-  return std::sqrt(std::inner_product(a.begin(), a.end(), a.begin(), 0.0));
+  double sum = 0;  // in the order and with the rounding of kernels::column_lengths()
+  for (double x : a) sum += kernels::rounded_product(x, x);
+  return std::sqrt(sum);
 }
 
 std::shared_ptr<const LinearMarch> make_march(const MarchMatrices& matrices, const MarchOptions& options,
@@ -132,14 +135,17 @@ std::vector<double> StorageProblem::evaluate(std::span<const double> u) const {
   return at({u.begin(), u.end()}).residual();
 }
 
+const LinearMarch* StorageProblem::weight(Weighting weighting) const {
+  if (weighting == Weighting::plain) return nullptr;
+  return (weighting == Weighting::dual ? march_->dual : march_->spatial).get();
+}
+
 void StorageProblem::weigh(Weighting weighting, std::span<double> field, int columns) const {
-  if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply(field, field, columns);
+  if (const LinearMarch* march = weight(weighting)) march->apply(field, field, columns);
 }
 
 void StorageProblem::weigh_transpose(Weighting weighting, std::span<double> field) const {
-  if (weighting == Weighting::plain) return;
-  (weighting == Weighting::dual ? *march_->dual : *march_->spatial).apply_transpose(field, field);
+  if (const LinearMarch* march = weight(weighting)) march->apply_transpose(field, field);
 }
 
 std::shared_ptr<const LinearMarch> StorageProblem::march_at(SchemePoint& point) const {

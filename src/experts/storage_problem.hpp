@@ -68,6 +68,7 @@ class StorageProblem {
   int width() const { return scheme_->width(); }
   long points() const { return scheme_->points(); }
   const ConservativeScheme& scheme() const { return *scheme_; }
+  std::shared_ptr<const ConservativeScheme> shared_scheme() const { return scheme_; }
   const std::vector<double>& initial() const { return initial_; }
   const MarchOptions& march_options() const { return options_; }
 
@@ -80,6 +81,8 @@ class StorageProblem {
   /// field <- Q field for the weighting's Q (identity, A^-1, P^-1), for columns [frames][width][columns].
   void weigh(Weighting weighting, std::span<double> field, int columns) const;
   void weigh_transpose(Weighting weighting, std::span<double> field) const;
+  /// What weigh() solves; nullptr for the identity.
+  const LinearMarch* weight(Weighting weighting) const;
   /// The linearised residual that belongs to the march P.
   const MarchMatrices& march_matrices() const { return march_->matrices; }
   /// P linearised at the state of `point`, solved as the options say. `state`: frozen gives the frozen march.

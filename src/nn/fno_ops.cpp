@@ -109,10 +109,7 @@ Tensor sum_of_tiles(const TileSpectrum& spectrum, const Tensor& x) {
   Shape shape = x.shape();
   shape.erase(0);
   const Tensor sum = Tensor::empty(shape, x.dtype());
-  const HostRead<T> from(x);
-  const HostWrite<T> to(sum);
-  spectrum.sum->sum(std::span<const T>(from.get(), static_cast<std::size_t>(x.count())),
-                    std::span<T>(to.get(), static_cast<std::size_t>(sum.count())));
+  spectrum.sum->sum<T>(x.data<T>(), sum.count(), sum.data<T>());
   return sum;
 }
 

@@ -115,6 +115,12 @@ class ConservativeScheme {
   long points() const { return static_cast<long>(frames()) * width(); }
   const std::vector<double>& times() const { return times_; }
   double scale() const { return scale_; }
+  /// G by a constant stencil, where the flux is linear, without source and nothing is learned.
+  struct LinearFlux {
+    kernels::StencilFrames stencil;
+    std::vector<double> constant;
+  };
+  const LinearFlux* linear_flux() const { return linear_.empty() ? nullptr : &linear_.front(); }
   /// Weights of G in the step into frame `step` + 1: of the new and of the old frame.
   double now(int step) const { return (times_[step + 1] - times_[step]) * theta_[step]; }
   double before(int step) const { return (times_[step + 1] - times_[step]) * (1 - theta_[step]); }
@@ -131,11 +137,6 @@ class ConservativeScheme {
 
  private:
   friend class SchemePoint;
-  /// G by a constant stencil, where the flux is linear, without source and nothing is learned.
-  struct LinearFlux {
-    kernels::StencilFrames stencil;
-    std::vector<double> constant;
-  };
 
   SpatialOperator space_;
   std::vector<double> times_, theta_;

@@ -66,16 +66,22 @@ std::pair<double, double> DiffusionSorption::bounds(double least, double greates
 
 void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   out.reset(1, 1 + static_cast<int>(at.learned.size()), order, at.size);
-  const DiffusionSorptionCoefficients c = o_.coefficients;  // a copy, which no output can overlap
+  const DiffusionSorptionCoefficients& c = o_.coefficients;
+  const kernels::Freundlich law = c.law();  // a copy, which no output can overlap
   const double zero = 0;
   const double least = shifted_powers(c, c.exponent, {&zero, 1}).front();
   const std::vector<double> power = shifted_powers(c, c.exponent, at.arguments.first(at.size));
   for (long i = 0; i < at.size; ++i) {
-    const auto s = c.storage(at.arguments[i], power[i], least);
+    const auto s = law.storage(at.arguments[i], power[i], least);
     out.value[i] = s.value;
     if (order >= 1) out.gradient[i] = s.slope;
     if (order >= 2) out.hessian[i] = s.curvature;
   }
+}
+
+void DiffusionSorption::device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
+                                       DevicePtr<double> slope) const {
+  kernels::freundlich_storage(o_.coefficients.law(), n, u, value, slope);
 }
 
 void DiffusionSorption::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {

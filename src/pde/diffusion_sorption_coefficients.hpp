@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/inline.hpp"
+#include "kernels/linear_scheme.hpp"
 #include "kernels/pointwise.hpp"
 
 namespace rankine {
@@ -26,24 +26,15 @@ struct DiffusionSorptionCoefficients {
     return (1 - porosity) / porosity * density * freundlich * exponent;
   }
 
-  /// Storage and its derivatives at one point.
-  struct Storage {
-    double value, slope, curvature;  ///< M(u), M'(u) = R(u), M''(u)
-  };
-
+  RANKINE_INLINE kernels::Freundlich law() const { return {sorption(), exponent, regularisation}; }
   /// u + eps, or eps where u is negative.
-  RANKINE_INLINE double shifted(double u) const { return (u > 0 ? u : 0) + regularisation; }
+  RANKINE_INLINE double shifted(double u) const { return law().shifted(u); }
 
-  /// `power` is shifted(u)^n_f and `least` eps^n_f, which callers compute for many points at once.
-  RANKINE_INLINE Storage storage(double u, double power, double least) const {
-    const double c = sorption(), n = exponent, v = shifted(u);
-    const double slope = 1 + c * power / v;
-    if (u <= 0) return {u * slope, slope, 0};
-    return {u + c / n * (power - least), slope, c * (n - 1) * power / (v * v)};
-  }
+  /// Storage and its derivatives at one point.
+  using Storage = kernels::Freundlich::Storage;
   RANKINE_INLINE Storage storage(double u) const {
     using std::pow;
-    return storage(u, pow(shifted(u), exponent), pow(regularisation, exponent));
+    return law().storage(u, pow(shifted(u), exponent), pow(regularisation, exponent));
   }
 
   /// Retardation factor R and its derivatives; constant below u = 0.

@@ -17,6 +17,10 @@ void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
 }
 
+void Pde::device_storage(std::int64_t, DevicePtr<const double>, DevicePtr<double>, DevicePtr<double>) const {
+  RANKINE_ASSERT(!has_device_storage(), "a PDE whose storage the device computes must say how");
+}
+
 void Pde::exact(double, std::span<const double>, std::span<const double>, std::span<double>) const {
   RANKINE_ASSERT(false, "the exact solution of a PDE that has none");
 }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/device.hpp"
 #include "kernels/terms.hpp"
 #include "src/core/random.hpp"
 
@@ -95,6 +96,11 @@ class Pde {
   virtual void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
   virtual void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const;
   virtual bool has_source() const { return false; }
+  /// M(u) and M'(u) of n values in device memory, where has_device_storage(): for one unknown, and a storage
+  /// that reads nothing else. The bits are those of storage().
+  virtual bool has_device_storage() const { return false; }
+  virtual void device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
+                              DevicePtr<double> slope) const;
   /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
   virtual int flux_derivatives() const = 0;
   /// The flux of this unknown reads no derivative: it is carried along by characteristics.

@@ -77,7 +77,6 @@ struct Step {
   StepOutcome outcome;
   DeviceCounters before, after;
   std::int64_t reads() const { return after.host_reads - before.host_reads; }
-  /// Where memory is apart the bridge reads too.
   std::int64_t bridged() const { return after.host_accesses - before.host_accesses; }
 };
 
@@ -123,10 +122,8 @@ void expect_one_read(const std::function<Step()>& step, const std::string& what)
     EXPECT_TRUE(found.outcome.updated) << what;
     EXPECT_GT(found.outcome.gradient_norm, 0) << what;
     if (i == 0) continue;  // what is made once
-    if (separate_memory() && found.bridged() > 0)
-      EXPECT_LE(found.reads(), 1 + found.bridged()) << what;
-    else
-      EXPECT_EQ(found.reads(), 1) << what;
+    EXPECT_EQ(found.bridged(), 0) << what;
+    EXPECT_EQ(found.reads(), 1) << what;
   }
 }
 

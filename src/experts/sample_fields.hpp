@@ -1,0 +1,14 @@
+// SampleTranspose for tensors: in device memory, and on the tape.
+#pragma once
+
+#include "src/comm/transpose.hpp"
+#include "src/tensor/tensor.hpp"
+
+namespace rankine {
+
+/// Fields [local tile][sample][channel][frame][cell] of all samples, in f32 or f64, to the whole fields of
+/// this rank's samples in f64, [local sample][frame][cell][channel]. Collective, and so is its backward pass.
+/// The transpose must outlive the tape.
+Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose);
+
+}  // namespace rankine
