@@ -1,9 +1,12 @@
 #include "src/rules/gradient_transforms.hpp"
 
 #include <cmath>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "src/tensor/ops.hpp"
+#include "src/tensor/storage.hpp"
 
 namespace rankine {
 namespace {
@@ -125,6 +128,7 @@ StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, s
   if (!first.updated) return first;
 
   StepOutcome failed;
+  std::map<std::string, Cost> costs;  // of evaluations
   const auto gradient_at = [&](const Tensor& displacement) {
     const Tensor flat = context.parameters.flat();
     // Everything is put back, also where the evaluation throws.
@@ -145,7 +149,9 @@ StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, s
       context.pass->hooks.clear();
     }
     flat.assign(add(flat, displacement));
+    const CostAccount account;
     StepOutcome there = evaluate();
+    for (const auto& [op, cost] : account.by_op()) costs[op] += cost;
     if (there.updated) {
       keep_trained(there.gradient, context.parameters);
       return there.gradient;
@@ -154,12 +160,20 @@ StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, s
     return Tensor();
   };
   Tensor gradient = first.gradient;
-  keep_trained(gradient, context.parameters);
-  for (const auto& transform : list_) {
-    gradient = transform->apply(gradient, {context.parameters, context.optimizer.live(context.parameters),
-                                           seed, context.step, gradient_at});
-    if (!gradient.defined()) return failed;
+  {
+    // What every rank does for all parameters is no part of the network's cost, as an optimiser's step is
+    // none.
+    const CostAccount no_cost;
+    const Uncounted no_memory;
+    keep_trained(gradient, context.parameters);
+    for (const auto& transform : list_) {
+      gradient = transform->apply(gradient, {context.parameters, context.optimizer.live(context.parameters),
+                                             seed, context.step, gradient_at});
+      if (!gradient.defined()) break;
+    }
   }
+  for (const auto& [op, cost] : costs) count_cost(op.c_str(), cost);
+  if (!gradient.defined()) return failed;
   StepReport report;
   return apply_gradient(context, report, first.loss, gradient);
 }

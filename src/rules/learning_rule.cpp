@@ -10,6 +10,7 @@
 #include "src/rules/gradient_transforms.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/tensor/storage.hpp"
 
 namespace rankine {
 
@@ -62,6 +63,8 @@ StepOutcome take_step(LearningRule& rule, RuleContext& context) {
       context.gradient != nullptr ? context.gradient->step(rule, context, context.seed) : rule.step(context);
   // Where the update is only noted, there was no step.
   if (context.after_step == nullptr || !outcome.updated || context.update) return outcome;
+  const CostAccount no_cost;  // every rank does all of it
+  const Uncounted no_memory;
   context.after_step->apply(context.parameters, {context.seed, context.step, context.learning_rate});
   if (context.guard != nullptr) context.guard->state_changed();
   return outcome;

@@ -86,7 +86,6 @@ def main() -> int:
             "variants.spikes.train.rule={name: pipeline}": "use a rule whose ranks share the batch",
             "variants.averaged.train.rule=pipeline": "no rank has the whole network between steps",
             "variants.taught.train.rule=pipeline": "no rank has the whole network between steps",
-            "variants.experts.train.rule=lbfgs": "gradient: this learning rule makes no use of it",
             "variants.taught.train.distill.from=average": "give train.average",
             "variants.taught.train.distill.from=teacher": "VARIANT@SNAPSHOT, such as teacher@end",
             "variants.taught.train.distill.from=plain@average": "it leaves: end",

@@ -6,8 +6,8 @@
 
 #include "src/rules/backprop.hpp"
 #include "src/rules/gradient_transforms.hpp"
+#include "src/rules/lbfgs.hpp"
 #include "src/rules/pipeline.hpp"
-#include "src/rules/sltt.hpp"
 #include "tests/support/rule_problem.hpp"
 
 namespace rankine {
@@ -169,6 +169,12 @@ TEST(GradientTransforms, SwitchedOffThereAreNoneAndRulesWithoutOneGradientRefuse
   };
   EXPECT_THAT(refusal("[sam]", Pipeline()), HasSubstr("use a rule whose ranks share the batch"));
   EXPECT_THAT(refusal("sam", Backprop()), HasSubstr("must be a list"));
+  try {
+    reject_unused_options(Lbfgs({}), train("[sam]"));
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("gradient: this learning rule makes no use of it"));
+  }
 }
 
 }  // namespace
