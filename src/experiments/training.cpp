@@ -129,11 +129,12 @@ void Training::describe(OptionVisitor& o) {
   start.options(o);
   o.group(
       "train", train,
-      "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`) and the "
-      "lists penalties, gradient (transforms), after_step (each operation with `on`, names of parameters, "
-      "and "
-      "`every`, steps) and data.transforms, average, and beside `train` a list of `probes`, see `rankine "
-      "list`");
+      fmt::format(
+          "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`), the "
+          "lists penalties and data.transforms, {}, and beside `train` a list of `probes`, see `rankine "
+          "list`",
+          StepMechanisms::help)
+          .c_str());
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model,
@@ -186,13 +187,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
         "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
-  gradient_ = GradientTransforms(train, *learning_rule);
-  after_step_ = AfterStep(train, network_->initial_parameters(0));
-  if (!after_step_.none() && learning_rule->spreads_blocks())
-    train.error_at("after_step",
-                   "after_step: this learning rule updates the blocks on their ranks, each for itself; use a "
-                   "rule whose ranks share the batch, such as backprop");
-  read_parties(train, *learning_rule);
+  mechanisms_ = StepMechanisms(train, *learning_rule, network_->initial_parameters(0));
+  read_teacher(train, *learning_rule);
   train.read(train_);
   if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
   reject_unused_options(*learning_rule, train);
@@ -293,26 +289,19 @@ void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) 
   check_course(variant, *phases_, sparsifier_.get());
 }
 
-void Training::read_parties(const DeckNode& train, const LearningRule& rule) {
-  const auto refuse_spread = [&](const char* key) {
-    if (rule.spreads_blocks())
-      train.error_at(key, fmt::format("{}: this learning rule trains blocks on their ranks, and no rank has "
-                                      "the whole network between steps; use a rule whose ranks share the "
-                                      "batch, such as backprop",
-                                      key));
-  };
-  if (train.has("average")) {
-    refuse_spread("average");
-    average_ = averages().make(train.child("average"));
-  }
+void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
   if (!train.has("distill")) return;
-  refuse_spread("distill");
   const DeckNode given = train.child("distill");
+  if (rule.spreads_blocks())
+    given.error(
+        "distill: this learning rule trains blocks on their ranks, whose batches a teacher does not see; use "
+        "a "
+        "rule whose ranks share the batch, such as backprop");
   DistillOptions options;
   const bool own_model = given.has("model");
   options.options(*given.reader());
   const bool own = options.from == average_snapshot;
-  if (own && !average_)
+  if (own && !mechanisms_.average)
     given.error_at("from", "from: average: the network keeps none; give train.average: {name: ema}");
   if (!own && options.from.find('@') == std::string::npos)
     given.error_at("from",
@@ -335,7 +324,7 @@ void Training::read_parties(const DeckNode& train, const LearningRule& rule) {
 
 std::vector<std::string> Training::snapshots() const {
   std::vector<std::string> out = phases_->snapshots();
-  if (average_) out.emplace_back(average_snapshot);
+  if (mechanisms_.average) out.emplace_back(average_snapshot);
   out.emplace_back(final_snapshot);
   return out;
 }
@@ -500,8 +489,7 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches) { return gradient(batches); },
-                 .average = owner.average_.get()}),
+                 .gradient = [this](int batches) { return gradient(batches); }}),
         probes_(owner.make_probes_()) {
     rule_->begin(setup_, parameters_);
     if (owner.taught_ && owner.teacher_from_ != average_snapshot) {
@@ -556,6 +544,7 @@ class Training::Run final : public TrainingTask {
   Tensor outputs_;
   std::vector<std::int64_t> numbers_;
   std::optional<ParameterSet> teacher_;  // of another variant
+  const ParameterSet* judged_ = &parameters_;
   ProbeList probes_;
 };
 
@@ -596,7 +585,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
     const NoGrad off;
     Pass look{.shards = owner_.shards_};
     look.samples = made->batch.ids;
-    const ParameterSet& teacher = teacher_ ? *teacher_ : course_.judged();
+    const ParameterSet& teacher = teacher_ ? *teacher_ : *judged_;
     const Tensor outputs =
         rule_->predict(owner_.teacher_network(), teacher.bind(look.shards), made->batch.inputs, look);
     made->batch.targets = owner_.taught_->targets(made->batch.targets, outputs);
@@ -620,23 +609,18 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
       },
       parameters_, *optimizer_, owner_.shards_, learning_rate, owner_.train_.clip, step, &made->batch,
       &pass});
-  if (!owner_.gradient_.none()) made->context->gradient = &owner_.gradient_;
-  if (!owner_.after_step_.none()) made->context->after_step = &owner_.after_step_;
-  made->context->seed = seed_;
   return {made, made->context.get()};
 }
 
 Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& between) {
-  const Evaluation found =
-      owner_.evaluate(*rule_, course_.judged(), Split::validation, communicator_, between);
+  const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::validation, communicator_, between);
   Metrics row{{"validation_loss", found.loss}};
   for (std::size_t s = 0; s < found.scores.size(); ++s)
     row.emplace_back("validation_" + owner_.loss_->scores()[s].first, found.scores[s]);
   return row;
 }
 
-void Training::Run::record(std::int64_t step, const StepOutcome& outcome, bool, Metrics&) {
-  if (outcome.updated) course_.follow(step);
+void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metrics&) {
   if (!past_ || !outcome.updated) return;
   const NoGrad off;
   const std::vector<double> local = softmax(outputs_).to_vector(),
@@ -707,19 +691,21 @@ Metrics Training::Run::run() {
                     {.steps = total,
                      .evaluate_every = validates ? every : 0,
                      .on_fault = train.on_fault,
-                     .faults = train.faults},
+                     .faults = train.faults,
+                     .mechanisms = &owner_.mechanisms_},
                     *this, *rule_, *optimizer_, parameters_);
+  judged_ = &loop.judged();
   GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
   loop.observe(health);
   course_.plan(loop);
   const ProbeRun probed{*owner_.probed_,  communicator_,
-                        course_.judged(), *rule_,
+                        *judged_,         *rule_,
                         context_.results, [this](const std::string& name) { return course_.snapshot(name); }};
   probes_.begin(probed, context_.checkpoint.state());
   for (const std::int64_t step : probes_.steps(total))
     loop.at(step, [this, step, total] { probes_.measure(step, total); });
   loop.run();
-  course_.leave_snapshots();
+  course_.leave_snapshots(loop.average());
 
   Metrics out;
   // The test split is read once, here.
@@ -727,8 +713,8 @@ Metrics Training::Run::run() {
     if (owner_.data_->size(split) == 0) continue;
     const std::string name = name_of(split);
     const Evaluation found = owner_.evaluate(
-        *rule_, course_.judged(), split, communicator_,
-        [&] { context_.checkpoint.within_step(total, total); }, &probes_);
+        *rule_, *judged_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
+        &probes_);
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back(name + "_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -739,7 +725,7 @@ Metrics Training::Run::run() {
                                   {.long_name = owner_.loss_->scores()[s].second});
   }
   if (train.evaluate_training) {
-    const Evaluation found = owner_.evaluate(*rule_, course_.judged(), Split::training, communicator_,
+    const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::training, communicator_,
                                              [&] { context_.checkpoint.within_step(total, total); });
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back("training_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -773,7 +759,7 @@ Metrics Training::Run::run() {
   out.emplace_back("samples_per_second", train.batch / seconds);
   out.emplace_back("peak_memory", static_cast<double>(communicator_.max(peak_memory_bytes())));
 
-  write_weights(context_.results, course_.judged());
+  write_weights(context_.results, *judged_);
   loop.write_timing(context_.results);
   context_.results.timing("total_seconds", whole.seconds());
   return out;

@@ -13,19 +13,17 @@
 #include "src/nn/distilled_loss.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
-#include "src/optim/after_step.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/probe/probe_list.hpp"
-#include "src/rules/gradient_transforms.hpp"
 #include "src/rules/learning_rule.hpp"
 #include "src/rules/penalties.hpp"
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
-#include "src/train/average.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/phases.hpp"
+#include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
 
@@ -70,8 +68,7 @@ class Training final : public Experiment {
   void read_phases(const DeckNode& train, std::shared_ptr<const Schedule> schedule, bool given,
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
-  /// Average and teacher.
-  void read_parties(const DeckNode& train, const LearningRule& rule);
+  void read_teacher(const DeckNode& train, const LearningRule& rule);
   const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
@@ -88,9 +85,7 @@ class Training final : public Experiment {
   std::unique_ptr<Network> network_;
   std::unique_ptr<Loss> loss_;
   Penalties penalties_;
-  GradientTransforms gradient_;
-  AfterStep after_step_;
-  std::unique_ptr<Average> average_;       // null: evaluations judge the parameters
+  StepMechanisms mechanisms_;
   std::unique_ptr<DistilledLoss> taught_;  // null: there is no teacher
   std::unique_ptr<Network> teacher_;       // null: it is a network as this one
   std::string teacher_from_;

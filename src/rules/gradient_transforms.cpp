@@ -102,14 +102,10 @@ const Registry<GradientTransform>& gradient_transforms() {
   return table;
 }
 
-GradientTransforms::GradientTransforms(const DeckNode& train, const LearningRule& rule) {
+GradientTransforms::GradientTransforms(const DeckNode& train) {
   if (!train.has("gradient")) return;
   const DeckNode given = train.child("gradient");
   if (!given.is_sequence()) given.error("'gradient' must be a list, such as [{name: sam, rho: 0.05}]");
-  if (rule.spreads_blocks())
-    given.error(
-        "gradient: this learning rule updates the blocks on their ranks and forms no gradient of the whole "
-        "network; use a rule whose ranks share the batch, such as backprop");
   for (const DeckNode& node : given.items()) {
     std::unique_ptr<GradientTransform> made = gradient_transforms().make(node);
     if (!made->off()) list_.push_back(std::move(made));

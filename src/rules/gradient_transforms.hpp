@@ -38,13 +38,13 @@ const Registry<GradientTransform>& gradient_transforms();
 class GradientTransforms {
  public:
   GradientTransforms() = default;
-  /// `train.gradient`, if given. Those that are off are left out. InputError where `rule` has no one gradient
-  /// of all parameters that goes through apply_gradient().
-  GradientTransforms(const DeckNode& train, const LearningRule& rule);
+  /// `train.gradient`, if given. Those that are off are left out.
+  explicit GradientTransforms(const DeckNode& train);
 
   bool none() const { return list_.empty(); }
-  /// A step of the rule with its gradient transformed. The outcome's loss is that at the parameters, its
-  /// gradient and norm are those that the optimiser is given, the norm before clipping. Collective.
+  /// A step of the rule, which ends in apply_gradient() with one gradient of all parameters, transformed. The
+  /// outcome's loss is that at the parameters, its gradient and norm are those that the optimiser is given,
+  /// the norm before clipping. Collective.
   StepOutcome step(LearningRule& rule, RuleContext& context, std::uint64_t seed) const;
 
  private:

@@ -6,8 +6,6 @@
 
 #include "src/core/pattern.hpp"
 #include "src/core/random.hpp"
-#include "src/tensor/ops.hpp"
-#include "src/tensor/storage.hpp"
 
 namespace rankine {
 
@@ -16,16 +14,11 @@ Course::Course(Setup setup) : s_(std::move(setup)), seed_(static_cast<std::uint6
   for (const ParameterInfo& part : s_.parameters.parts()) frozen_.push_back(part.frozen);
 }
 
-Course::Snapshot Course::take_snapshot() const {
-  Snapshot out{s_.parameters.clone(), {}};
+Course::Snapshot Course::take_snapshot(const ParameterSet& parameters) const {
+  Snapshot out{parameters.clone(), {}};
   for (const ParameterInfo& part : s_.parameters.parts())
     if (part.mask.defined()) out.masks.emplace(part.name, part.mask.clone());
   return out;
-}
-
-void Course::retake(const Snapshot& kept) const {
-  const auto to = entries(kept), now = entries(take_snapshot());
-  for (std::size_t i = 0; i < to.size(); ++i) to[i].second.assign(now[i].second);
 }
 
 std::vector<std::pair<std::string, Tensor>> Course::entries(const Snapshot& snapshot) {
@@ -91,43 +84,18 @@ void Course::plan(TrainingLoop& loop) {
   if (s_.sparsifier != nullptr)
     for (const auto& [step, density] : s_.sparsifier->events())
       loop.at(step, [this, density = density] { s_.sparsifier->prune(s_.parameters, density, pruning()); });
-  const auto keep = [&](const std::string& name) -> const Snapshot& {
-    const Snapshot& kept = snapshots_.emplace(name, take_snapshot()).first->second;
-    for (const auto& [entry, tensor] : entries(kept))
-      state.add("snapshots/" + name + "/" + entry, replicated, tensor);
-    return kept;
-  };
   for (const Phase& phase : s_.phases.all()) {
     if (s_.phases.given()) loop.at(phase.begin, [this, &phase] { begin_phase(phase); });
     for (const auto& [name, step] : phase.saves) {
-      const Snapshot& kept = keep(name);
-      loop.at(step, [this, &kept] { retake(kept); });
+      const auto kept = entries(snapshots_.emplace(name, take_snapshot(s_.parameters)).first->second);
+      for (const auto& [entry, tensor] : kept)
+        state.add("snapshots/" + name + "/" + entry, replicated, tensor);
+      loop.at(step, [this, kept] {
+        const auto now = entries(take_snapshot(s_.parameters));
+        for (std::size_t i = 0; i < kept.size(); ++i) kept[i].second.assign(now[i].second);
+      });
     }
   }
-  if (s_.average == nullptr) return;
-  const Snapshot& average = keep(average_snapshot);
-  loop.at(0, [this, &average] { retake(average); });
-}
-
-void Course::follow(std::int64_t step) {
-  if (s_.average == nullptr) return;
-  const Snapshot& average = snapshots_.at(average_snapshot);
-  const double share = s_.average->share(step, s_.phases.steps());
-  const Tensor now = average.parameters.flat(), &next = s_.parameters.flat();
-  const Uncounted scope;
-  if (share == 1)
-    now.assign(next);
-  else if (share > 0)
-    now.assign(add(scale(now, 1 - share), scale(next, share)));
-  for (const auto& [name, mask] : average.masks) {
-    mask.assign(s_.parameters.part(name).mask);
-    const Tensor weights = average.parameters.view(name);
-    weights.assign(mul(weights, mask));
-  }
-}
-
-const ParameterSet& Course::judged() const {
-  return s_.average == nullptr ? s_.parameters : snapshots_.at(average_snapshot).parameters;
 }
 
 const Phase& Course::turn_to(std::int64_t step) {
@@ -141,7 +109,7 @@ const Phase& Course::turn_to(std::int64_t step) {
   return phase;
 }
 
-void Course::leave_snapshots() const {
+void Course::leave_snapshots(const ParameterSet* average) const {
   if (s_.context.snapshots == nullptr) return;
   const auto leave = [&](const std::string& name, const Snapshot& snapshot) {
     StateSnapshot out;
@@ -149,7 +117,8 @@ void Course::leave_snapshots() const {
     s_.context.snapshots->keep({s_.context.variant, s_.context.seed}, name, std::move(out));
   };
   for (const auto& [name, snapshot] : snapshots_) leave(name, snapshot);
-  leave(final_snapshot, take_snapshot());
+  leave(final_snapshot, take_snapshot(s_.parameters));
+  if (average != nullptr) leave(average_snapshot, take_snapshot(*average));
 }
 
 void check_course(const DeckNode& variant, const Phases& phases, const Sparsifier* sparsifier) {

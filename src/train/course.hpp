@@ -12,7 +12,6 @@
 #include "src/optim/optimizer.hpp"
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
-#include "src/train/average.hpp"
 #include "src/train/loop.hpp"
 #include "src/train/phases.hpp"
 
@@ -30,7 +29,6 @@ class Course {
     Optimizer& optimizer;
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
     std::function<Tensor(int batches)> gradient;              ///< of the loss, [count]; collective
-    const Average* average = nullptr;                         ///< null: none is kept
   };
   /// Gives the parameters that the sparsifier names their masks.
   explicit Course(Setup setup);
@@ -39,15 +37,11 @@ class Course {
   void plan(TrainingLoop& loop);
   /// To be called before each step: freezes the parameters that the step's phase freezes, and no others.
   const Phase& turn_to(std::int64_t step);
-  /// To be called after each step that was made: the average follows the parameters.
-  void follow(std::int64_t step);
-  /// What evaluations judge: the average of the parameters, or themselves where none is kept.
-  const ParameterSet& judged() const;
   /// "weights/<part>" and "masks/<part>" of a snapshot: SNAPSHOT of this run, which it has left by now, or
   /// VARIANT@SNAPSHOT.
   StateSnapshot snapshot(const std::string& name) const;
-  /// After the last step: leaves the snapshots for other variants.
-  void leave_snapshots() const;
+  /// After the last step: leaves the snapshots for other variants, also that of the average, if there is one.
+  void leave_snapshots(const ParameterSet* average) const;
 
  private:
   /// Parameters, and masks by the name of the part.
@@ -55,9 +49,7 @@ class Course {
     ParameterSet parameters;
     std::map<std::string, Tensor> masks;
   };
-  Snapshot take_snapshot() const;
-  /// Sets a snapshot to what is now.
-  void retake(const Snapshot& kept) const;
+  Snapshot take_snapshot(const ParameterSet& parameters) const;
   /// "weights/<part>" and "masks/<part>" with their tensors.
   static std::vector<std::pair<std::string, Tensor>> entries(const Snapshot& snapshot);
   /// Sets the weights, and the masks if `masks`, to those of a snapshot of this run or another variant's.
