@@ -6,14 +6,17 @@
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
 #include "src/nn/parametrisation/parametrisation.hpp"
+#include "src/optim/after_step.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/probe/probe.hpp"
+#include "src/rules/gradient_transforms.hpp"
 #include "src/rules/learning_rule.hpp"
 #include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
+#include "src/train/average.hpp"
 
 namespace rankine {
 
@@ -21,7 +24,7 @@ ProgramTables program_tables() {
   return {experiments(),
           {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(),
            &optimizers(), &schedules(), &criteria(), &density_schedules(), &transforms(), &penalties(),
-           &probes(), &parametrisations()}};
+           &probes(), &parametrisations(), &gradient_transforms(), &step_operations(), &averages()}};
 }
 
 }  // namespace rankine

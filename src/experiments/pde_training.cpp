@@ -159,7 +159,10 @@ void PdeTraining::describe(OptionVisitor& o) {
   o.group("grid", grid, "the discretisation and its tiles");
   o.group("data", data, "initial states and references");
   o.group("formulation", formulation, "constraint, norms, experts");
-  o.group("train", train, "training; also rule, optimizer and schedule, see `rankine list`");
+  o.group(
+      "train", train,
+      fmt::format("training; also rule, optimizer, schedule, {}, see `rankine list`", StepMechanisms::help)
+          .c_str());
   LearnOptions learn;
   struct Learn {
     LearnOptions& one;
@@ -188,6 +191,8 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   make_optimizer_ = [optimizer] { return optimizers().make_or("adam", optimizer); };
   make_optimizer_();
   schedule_ = schedules().make_or("cosine", train.section("schedule"));
+  for (const char* key : {"gradient", "after_step", "average"})
+    train.has(key);  // read below, of a known model
   train.read(train_);
   reject_unused_options(*learning_rule, train);
   learned_.read(variant.section("learn"), *pde_);
@@ -265,6 +270,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   ParameterSet trained = model_->initial_parameters(0);
   learned_.add_to(trained);
   placed(train, "optimizer", [&] { return make_optimizer_()->check_groups(trained); });
+  mechanisms_ = StepMechanisms(train, *learning_rule, trained);
   variant.reject_unread_keys();
 }
 
@@ -938,7 +944,8 @@ class PdeTraining::Steps final : public TrainingTask {
               {.steps = owner.train_.steps,
                .evaluate_every = owner.train_.evaluate_every,
                .on_fault = owner.train_.on_fault,
-               .faults = owner.train_.faults},
+               .faults = owner.train_.faults,
+               .mechanisms = &owner.mechanisms_},
               *this, *rule_, *optimizer_, parameters),
         parameters_(parameters) {
     for (int i = 0; i < solve_status_count; ++i)
@@ -1022,7 +1029,7 @@ std::shared_ptr<RuleContext> PdeTraining::Steps::prepare(std::int64_t step, doub
 }
 
 Metrics PdeTraining::Steps::evaluate(std::int64_t, const std::function<void()>& between) {
-  const Evaluation found = evaluator_(parameters_, layer_, data_.validation, nullptr, between);
+  const Evaluation found = evaluator_(loop_.judged(), layer_, data_.validation, nullptr, between);
   found.missing.warn(context_.log, owner_.variant_, context_.seed);
   return {{"rel_l2_validation", mean(found.measures[rel_l2])}};
 }
@@ -1100,7 +1107,7 @@ Metrics PdeTraining::run(RunContext& context) {
   steps.train();
 
   // What follows changes a copy: a stop on the way saves the parameters as training left them.
-  ParameterSet tested = parameters.clone();
+  ParameterSet tested = steps.loop().judged().clone();
   const auto between = [&] { context.checkpoint.within_step(train_.steps, train_.steps); };
   Metrics inverse;
   if (observations) {

@@ -21,6 +21,7 @@
 #include "src/run/experiment.hpp"
 #include "src/run/missing_metrics.hpp"
 #include "src/train/faults.hpp"
+#include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
 
@@ -111,6 +112,7 @@ class PdeTraining final : public Experiment {
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::unique_ptr<Schedule> schedule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
+  StepMechanisms mechanisms_;
 };
 
 }  // namespace rankine

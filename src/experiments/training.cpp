@@ -109,7 +109,12 @@ void Training::describe(OptionVisitor& o) {
     void options(OptionVisitor& v) {
       TrainingOptions::options(v);
       Phases::describe(v);
+      v.group(
+          "distill", distill,
+          "a teacher, whose outputs are learned beside the targets; also `model`, the teacher's, where it "
+          "is not the same");
     }
+    DistillOptions distill;
   } train;
   StartOptions start;
   struct : NetworkOptions {
@@ -124,8 +129,12 @@ void Training::describe(OptionVisitor& o) {
   start.options(o);
   o.group(
       "train", train,
-      "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`) and the "
-      "lists penalties and data.transforms, and beside `train` a list of `probes`, see `rankine list`");
+      fmt::format(
+          "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`), the "
+          "lists penalties and data.transforms, {}, and beside `train` a list of `probes`, see `rankine "
+          "list`",
+          StepMechanisms::help)
+          .c_str());
   SparsityOptions sparsity;
   o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
   o.group("model", model,
@@ -178,6 +187,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
         "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
   const bool has_phases = train.has("phases");
+  mechanisms_ = StepMechanisms(train, *learning_rule, network_->initial_parameters(0));
+  read_teacher(train, *learning_rule);
   train.read(train_);
   if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
   reject_unused_options(*learning_rule, train);
@@ -238,7 +249,7 @@ RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t s
           .steps = steps(),
           .network = network_.get(),
           .inputs = inputs,
-          .loss = loss_.get(),
+          .loss = taught_ ? static_cast<const Loss*>(taught_.get()) : loss_.get(),
           .make_optimizer = make_optimizer_};
 }
 
@@ -278,8 +289,42 @@ void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) 
   check_course(variant, *phases_, sparsifier_.get());
 }
 
+void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
+  if (!train.has("distill")) return;
+  const DeckNode given = train.child("distill");
+  if (rule.spreads_blocks())
+    given.error(
+        "distill: this learning rule trains blocks on their ranks, whose batches a teacher does not see; use "
+        "a "
+        "rule whose ranks share the batch, such as backprop");
+  DistillOptions options;
+  const bool own_model = given.has("model");
+  options.options(*given.reader());
+  const bool own = options.from == average_snapshot;
+  if (own && !mechanisms_.average)
+    given.error_at("from", "from: average: the network keeps none; give train.average: {name: ema}");
+  if (!own && options.from.find('@') == std::string::npos)
+    given.error_at("from",
+                   "from: '" + options.from +
+                       "' names no teacher; allowed: VARIANT@SNAPSHOT, such as teacher@end, and average");
+  if (own_model) {
+    if (own) given.error_at("model", "model: the average of a network is one as itself; leave it out");
+    teacher_ = std::make_unique<Network>(read_network(given.child("model"), network_->input()));
+    if (!(teacher_->output() == network_->output()) || teacher_->dtype() != network_->dtype())
+      given.error_at("model", fmt::format("model: the teacher gives outputs {} in {} where the network gives "
+                                          "{} in {}; they must be the same",
+                                          teacher_->output().text(), name_of(teacher_->dtype()),
+                                          network_->output().text(), name_of(network_->dtype())));
+  }
+  given.reject_unread_keys();
+  if (options.weight == 0) return;
+  taught_ = std::make_unique<DistilledLoss>(*loss_, options, data_->classes());
+  teacher_from_ = options.from;
+}
+
 std::vector<std::string> Training::snapshots() const {
   std::vector<std::string> out = phases_->snapshots();
+  if (mechanisms_.average) out.emplace_back(average_snapshot);
   out.emplace_back(final_snapshot);
   return out;
 }
@@ -293,6 +338,18 @@ std::vector<SnapshotEntry> Training::snapshot_layout() const {
   if (sparsifier_)
     for (const std::string& name : sparsifier_->parts())
       out.push_back({"masks/" + name + " " + type, parameters.part(name).shape, true});
+  return out;
+}
+
+std::vector<SnapshotEntry> Training::wanted_layout(const std::string& key) const {
+  if (key != "train.distill.from") return snapshot_layout();
+  std::vector<SnapshotEntry> out;
+  const ParameterSet parameters = teacher_network().initial_parameters(0);
+  const std::string type = name_of(parameters.dtype());
+  for (const ParameterInfo& part : parameters.parts()) {
+    out.push_back({"weights/" + part.name + " " + type, part.shape});
+    out.push_back({"masks/" + part.name + " " + type, part.shape, true});  // the weights are masked already
+  }
   return out;
 }
 
@@ -433,11 +490,14 @@ class Training::Run final : public TrainingTask {
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .gradient = [this](int batches) { return gradient(batches); }}),
-        probes_(owner.make_probes_()),
-        probed_{*owner.probed_,  communicator_,
-                parameters_,     *rule_,
-                context.results, [this](const std::string& name) { return course_.snapshot(name); }} {
+        probes_(owner.make_probes_()) {
     rule_->begin(setup_, parameters_);
+    if (owner.taught_ && owner.teacher_from_ != average_snapshot) {
+      teacher_ = owner.teacher_network().initial_parameters(seed_);
+      const StateSnapshot from = course_.snapshot(owner.teacher_from_);
+      for (const ParameterInfo& part : teacher_->parts())
+        teacher_->view(part).assign_bytes(from.at("weights/" + part.name).bytes);
+    }
     if (!owner.transforms_.need_past()) return;
     past_.emplace(owner.data_->size(Split::training), owner.data_->classes());
     past_->register_state(context.checkpoint.state());
@@ -483,8 +543,9 @@ class Training::Run final : public TrainingTask {
   // Of the latest step, where they are kept: the outputs of the local shards and the examples of the batch.
   Tensor outputs_;
   std::vector<std::int64_t> numbers_;
+  std::optional<ParameterSet> teacher_;  // of another variant
+  const ParameterSet* judged_ = &parameters_;
   ProbeList probes_;
-  ProbeRun probed_;
 };
 
 const BatchOrder& Training::Run::order_of(const Phase& phase) {
@@ -520,6 +581,15 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
       Step{owner_.batch(seed_, key, order, past_ ? &*past_ : nullptr), {.shards = owner_.shards_}, nullptr});
   if (past_) numbers_ = order.batch(key);
   part.done();
+  if (owner_.taught_) {
+    const NoGrad off;
+    Pass look{.shards = owner_.shards_};
+    look.samples = made->batch.ids;
+    const ParameterSet& teacher = teacher_ ? *teacher_ : *judged_;
+    const Tensor outputs =
+        rule_->predict(owner_.teacher_network(), teacher.bind(look.shards), made->batch.inputs, look);
+    made->batch.targets = owner_.taught_->targets(made->batch.targets, outputs);
+  }
   Pass& pass = made->pass;
   pass.training = true;
   pass.seed = seed_;
@@ -530,7 +600,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
       [this, &data = *made](const BoundParameters& bound) {
         data.side = {};
         const Tensor outputs = owner_.network_->forward(bound, data.batch.inputs, data.pass);
-        if (past_) outputs_ = outputs.detach();
+        if (past_ && data.pass.update_statistics) outputs_ = outputs.detach();
         const Penalties& penalties = owner_.penalties_;
         Tensor added = penalties.none() ? Tensor() : penalties.of(bound, data.pass.step, owner_.steps());
         const Tensor& of_blocks = data.side.penalty;
@@ -543,7 +613,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
 }
 
 Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& between) {
-  const Evaluation found = owner_.evaluate(*rule_, parameters_, Split::validation, communicator_, between);
+  const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::validation, communicator_, between);
   Metrics row{{"validation_loss", found.loss}};
   for (std::size_t s = 0; s < found.scores.size(); ++s)
     row.emplace_back("validation_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -621,16 +691,21 @@ Metrics Training::Run::run() {
                     {.steps = total,
                      .evaluate_every = validates ? every : 0,
                      .on_fault = train.on_fault,
-                     .faults = train.faults},
+                     .faults = train.faults,
+                     .mechanisms = &owner_.mechanisms_},
                     *this, *rule_, *optimizer_, parameters_);
+  judged_ = &loop.judged();
   GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
   loop.observe(health);
   course_.plan(loop);
-  probes_.begin(probed_, context_.checkpoint.state());
+  const ProbeRun probed{*owner_.probed_,  communicator_,
+                        *judged_,         *rule_,
+                        context_.results, [this](const std::string& name) { return course_.snapshot(name); }};
+  probes_.begin(probed, context_.checkpoint.state());
   for (const std::int64_t step : probes_.steps(total))
     loop.at(step, [this, step, total] { probes_.measure(step, total); });
   loop.run();
-  course_.leave_snapshots();
+  course_.leave_snapshots(loop.average());
 
   Metrics out;
   // The test split is read once, here.
@@ -638,7 +713,7 @@ Metrics Training::Run::run() {
     if (owner_.data_->size(split) == 0) continue;
     const std::string name = name_of(split);
     const Evaluation found = owner_.evaluate(
-        *rule_, parameters_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
+        *rule_, *judged_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
         &probes_);
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
@@ -650,7 +725,7 @@ Metrics Training::Run::run() {
                                   {.long_name = owner_.loss_->scores()[s].second});
   }
   if (train.evaluate_training) {
-    const Evaluation found = owner_.evaluate(*rule_, parameters_, Split::training, communicator_,
+    const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::training, communicator_,
                                              [&] { context_.checkpoint.within_step(total, total); });
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back("training_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -684,7 +759,7 @@ Metrics Training::Run::run() {
   out.emplace_back("samples_per_second", train.batch / seconds);
   out.emplace_back("peak_memory", static_cast<double>(communicator_.max(peak_memory_bytes())));
 
-  write_weights(context_.results, parameters_);
+  write_weights(context_.results, *judged_);
   loop.write_timing(context_.results);
   context_.results.timing("total_seconds", whole.seconds());
   return out;

@@ -10,6 +10,7 @@
 #include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/transforms/transform.hpp"
+#include "src/nn/distilled_loss.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
 #include "src/optim/optimizer.hpp"
@@ -22,6 +23,7 @@
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/phases.hpp"
+#include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
 
@@ -48,6 +50,7 @@ class Training final : public Experiment {
   RunEstimate estimate() const override;
   std::vector<std::string> snapshots() const override;
   std::vector<SnapshotEntry> snapshot_layout() const override;
+  std::vector<SnapshotEntry> wanted_layout(const std::string& key) const override;
   Metrics run(RunContext& context) override;
 
  private:
@@ -65,6 +68,8 @@ class Training final : public Experiment {
   void read_phases(const DeckNode& train, std::shared_ptr<const Schedule> schedule, bool given,
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
+  void read_teacher(const DeckNode& train, const LearningRule& rule);
+  const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
@@ -80,6 +85,10 @@ class Training final : public Experiment {
   std::unique_ptr<Network> network_;
   std::unique_ptr<Loss> loss_;
   Penalties penalties_;
+  StepMechanisms mechanisms_;
+  std::unique_ptr<DistilledLoss> taught_;  // null: there is no teacher
+  std::unique_ptr<Network> teacher_;       // null: it is a network as this one
+  std::string teacher_from_;
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay

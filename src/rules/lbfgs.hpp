@@ -23,7 +23,7 @@ class Lbfgs final : public LearningRule {
   explicit Lbfgs(const Options& options) : options_(options) {}
 
   std::vector<std::string> unused_options() const override {
-    return {"optimizer", "learning_rate", "schedule", "clip"};
+    return {"optimizer", "learning_rate", "schedule", "clip", "gradient", "after_step"};
   }
   StepOutcome step(RuleContext& context) override;
   bool evaluates_loss() const override { return true; }

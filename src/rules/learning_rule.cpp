@@ -6,8 +6,11 @@
 #include <fmt/format.h>
 
 #include "src/deck/tree.hpp"
+#include "src/optim/after_step.hpp"
+#include "src/rules/gradient_transforms.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/profile.hpp"
+#include "src/tensor/storage.hpp"
 
 namespace rankine {
 
@@ -52,6 +55,18 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
   else
     context.optimizer.step(context.parameters, gradient, context.learning_rate);
   stepping.done(context.update ? Cost() : context.optimizer.cost(context.parameters));
+  return outcome;
+}
+
+StepOutcome take_step(LearningRule& rule, RuleContext& context) {
+  StepOutcome outcome =
+      context.gradient != nullptr ? context.gradient->step(rule, context, context.seed) : rule.step(context);
+  // Where the update is only noted, there was no step.
+  if (context.after_step == nullptr || !outcome.updated || context.update) return outcome;
+  const CostAccount no_cost;  // every rank does all of it
+  const Uncounted no_memory;
+  context.after_step->apply(context.parameters, {context.seed, context.step, context.learning_rate});
+  if (context.guard != nullptr) context.guard->state_changed();
   return outcome;
 }
 

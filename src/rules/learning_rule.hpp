@@ -22,6 +22,9 @@
 
 namespace rankine {
 
+class AfterStep;
+class GradientTransforms;
+
 /// A batch of a network: the local shards [L, B, ...].
 struct NetworkBatch {
   Tensor inputs, targets;
@@ -60,6 +63,10 @@ struct RuleContext {
   UpdateGuard* guard = nullptr;
   /// Where set, apply_gradient() calls it instead of both.
   std::function<void(const Tensor& gradient)> update = {};
+  /// What take_step() does to the gradient, and to the parameters after a step; null: nothing.
+  const GradientTransforms* gradient = nullptr;
+  const AfterStep* after_step = nullptr;
+  std::uint64_t seed = 0;  ///< of their random numbers
 };
 
 /// What a rule whose ranks share the blocks found of a step without an update, by looking itself: the others
@@ -85,6 +92,10 @@ struct StepOutcome {
 
 /// What a step may use, by its number.
 using StepMaker = std::function<std::shared_ptr<RuleContext>(std::int64_t step)>;
+
+class LearningRule;
+/// A step of the rule with what the context adds to it. Collective.
+StepOutcome take_step(LearningRule& rule, RuleContext& context);
 
 class LearningRule {
  public:
@@ -113,7 +124,7 @@ class LearningRule {
   /// Steps first .. first + count - 1; the outcome does not depend on how steps are put together.
   virtual std::vector<StepOutcome> steps(std::int64_t first, std::int64_t count, const StepMaker& make) {
     std::vector<StepOutcome> outcomes;
-    for (std::int64_t i = first; i < first + count; ++i) outcomes.push_back(step(*make(i)));
+    for (std::int64_t i = first; i < first + count; ++i) outcomes.push_back(take_step(*this, *make(i)));
     return outcomes;
   }
   /// The rank that trains a block, where ranks share the blocks.

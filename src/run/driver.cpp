@@ -162,13 +162,12 @@ void DeckRun::connect_parts() {
         throw InputError(fmt::format("{}: variant '{}' leaves no such snapshot; it leaves: {}", begin,
                                      named.variant, names.empty() ? "none" : join(names)));
       }
-      if (!fits(parent->experiment->snapshot_layout(), part.experiment->snapshot_layout())) {
+      if (!fits(parent->experiment->snapshot_layout(), part.experiment->wanted_layout(named.key))) {
         throw InputError(fmt::format(
             "{}: a snapshot of '{}' does not fit '{}': names or shapes of parameters differ, or it "
             "has masks of parameters that `sparsity` does not name here, or parameters that "
-            "`model.parametrise` does not add here; give both the same blocks, and here at least the "
-            "sparsity "
-            "and the parametrisations of there",
+            "`model.parametrise` does not add here; give both the same blocks (a teacher's are "
+            "train.distill.model), and here at least the sparsity and the parametrisations of there",
             begin, named.variant, part.variant));
       }
       part.parents.push_back(named.variant);

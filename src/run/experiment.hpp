@@ -72,6 +72,11 @@ class Experiment {
   /// Names of the snapshots of parameters that a run leaves in RunContext::snapshots.
   virtual std::vector<std::string> snapshots() const { return {}; }
   virtual std::vector<SnapshotEntry> snapshot_layout() const { return {}; }
+  /// What the option `key` ("start") wants of the snapshot that it names.
+  virtual std::vector<SnapshotEntry> wanted_layout(const std::string& key) const {
+    (void)key;
+    return snapshot_layout();
+  }
 
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.
   /// What depends on the deck alone is computed before the work; where that fails and an expectation reads

@@ -35,6 +35,8 @@ class SnapshotStore {
 
 /// The snapshot that a run always leaves: its parameters after the last step.
 inline constexpr const char* final_snapshot = "end";
+/// The one that a run with `train.average` leaves: the average after the last step.
+inline constexpr const char* average_snapshot = "average";
 
 /// All snapshots in the state of a run that is done: "snapshots/<name>/<entry>", and the final one from
 /// "weights/..." and "masks/...".

@@ -14,8 +14,8 @@ Course::Course(Setup setup) : s_(std::move(setup)), seed_(static_cast<std::uint6
   for (const ParameterInfo& part : s_.parameters.parts()) frozen_.push_back(part.frozen);
 }
 
-Course::Snapshot Course::take_snapshot() const {
-  Snapshot out{s_.parameters.clone(), {}};
+Course::Snapshot Course::take_snapshot(const ParameterSet& parameters) const {
+  Snapshot out{parameters.clone(), {}};
   for (const ParameterInfo& part : s_.parameters.parts())
     if (part.mask.defined()) out.masks.emplace(part.name, part.mask.clone());
   return out;
@@ -87,11 +87,11 @@ void Course::plan(TrainingLoop& loop) {
   for (const Phase& phase : s_.phases.all()) {
     if (s_.phases.given()) loop.at(phase.begin, [this, &phase] { begin_phase(phase); });
     for (const auto& [name, step] : phase.saves) {
-      const auto kept = entries(snapshots_.emplace(name, take_snapshot()).first->second);
+      const auto kept = entries(snapshots_.emplace(name, take_snapshot(s_.parameters)).first->second);
       for (const auto& [entry, tensor] : kept)
         state.add("snapshots/" + name + "/" + entry, replicated, tensor);
       loop.at(step, [this, kept] {
-        const auto now = entries(take_snapshot());
+        const auto now = entries(take_snapshot(s_.parameters));
         for (std::size_t i = 0; i < kept.size(); ++i) kept[i].second.assign(now[i].second);
       });
     }
@@ -109,7 +109,7 @@ const Phase& Course::turn_to(std::int64_t step) {
   return phase;
 }
 
-void Course::leave_snapshots() const {
+void Course::leave_snapshots(const ParameterSet* average) const {
   if (s_.context.snapshots == nullptr) return;
   const auto leave = [&](const std::string& name, const Snapshot& snapshot) {
     StateSnapshot out;
@@ -117,7 +117,8 @@ void Course::leave_snapshots() const {
     s_.context.snapshots->keep({s_.context.variant, s_.context.seed}, name, std::move(out));
   };
   for (const auto& [name, snapshot] : snapshots_) leave(name, snapshot);
-  leave(final_snapshot, take_snapshot());
+  leave(final_snapshot, take_snapshot(s_.parameters));
+  if (average != nullptr) leave(average_snapshot, take_snapshot(*average));
 }
 
 void check_course(const DeckNode& variant, const Phases& phases, const Sparsifier* sparsifier) {

@@ -40,8 +40,8 @@ class Course {
   /// "weights/<part>" and "masks/<part>" of a snapshot: SNAPSHOT of this run, which it has left by now, or
   /// VARIANT@SNAPSHOT.
   StateSnapshot snapshot(const std::string& name) const;
-  /// After the last step: leaves the snapshots for other variants.
-  void leave_snapshots() const;
+  /// After the last step: leaves the snapshots for other variants, also that of the average, if there is one.
+  void leave_snapshots(const ParameterSet* average) const;
 
  private:
   /// Parameters, and masks by the name of the part.
@@ -49,7 +49,7 @@ class Course {
     ParameterSet parameters;
     std::map<std::string, Tensor> masks;
   };
-  Snapshot take_snapshot() const;
+  Snapshot take_snapshot(const ParameterSet& parameters) const;
   /// "weights/<part>" and "masks/<part>" with their tensors.
   static std::vector<std::pair<std::string, Tensor>> entries(const Snapshot& snapshot);
   /// Sets the weights, and the masks if `masks`, to those of a snapshot of this run or another variant's.

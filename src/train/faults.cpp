@@ -259,7 +259,7 @@ FoundFault find_fault(const Communicator& communicator, const FailedStep& failed
   std::optional<SharedNumericalError> thrown;
   StepOutcome repeated;
   try {
-    repeated = failed.rule.step(again);
+    repeated = take_step(failed.rule, again);
   } catch (const SharedNumericalError& error) {
     thrown = error;
   }

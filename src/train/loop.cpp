@@ -7,6 +7,8 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
+#include "src/run/snapshots.hpp"
+#include "src/tensor/ops.hpp"
 #include "src/tensor/profile.hpp"
 #include "src/tensor/storage.hpp"
 
@@ -38,6 +40,14 @@ TrainingLoop::TrainingLoop(RunContext& context, const LoopOptions& options, Trai
   for (const ParameterInfo& part : parameters.parts())
     state.add("weights/" + part.name, replicated, parameters.view(part));
   optimizer.register_state(state, "optimizer", parameters);
+  if (options.mechanisms != nullptr && options.mechanisms->average) {
+    average_ = parameters.clone();
+    const std::string prefix = std::string("snapshots/") + average_snapshot;
+    for (const ParameterInfo& part : average_->parts()) {
+      state.add(prefix + "/weights/" + part.name, replicated, average_->view(part));
+      if (part.mask.defined()) state.add(prefix + "/masks/" + part.name, replicated, part.mask);
+    }
+  }
   rule.register_state(state, "rule");
   context.checkpoint.before_saving([this] { rule_.synchronise(); });
   state.add("metrics/loss", replicated, losses_);
@@ -69,6 +79,16 @@ void TrainingLoop::act(std::int64_t step) {
   while (due()) actions_[static_cast<std::size_t>(acted_++)].happen();
   guard_.state_changed();
   rule_.state_changed();
+}
+
+void TrainingLoop::follow(double share) {
+  const Uncounted no_memory;
+  const Tensor now = average_->flat(), &next = parameters_.flat();
+  if (share == 1)
+    now.assign(next);
+  else if (share > 0)
+    now.assign(add(scale(now, 1 - share), scale(next, share)));
+  average_->project();  // pruning has gone on
 }
 
 void TrainingLoop::evaluate(std::int64_t done) {
@@ -106,6 +126,11 @@ std::shared_ptr<RuleContext> TrainingLoop::prepare(std::int64_t step,
                                                    const std::vector<StepObserver*>& watchers) {
   std::shared_ptr<RuleContext> made = task_.prepare(step, rate(step));
   made->guard = &guard_;
+  made->seed = static_cast<std::uint64_t>(context_.seed);
+  if (const StepMechanisms* with = options_.mechanisms; with != nullptr) {
+    if (!with->gradient.none()) made->gradient = &with->gradient;
+    if (!with->after_step.none()) made->after_step = &with->after_step;
+  }
   if (made->pass != nullptr)
     for (StepObserver* observer : watchers) observer->watch(*made->pass);
   return made;
@@ -128,6 +153,7 @@ void TrainingLoop::run() {
   for (std::int64_t step = start, count = 1; step < total; step += count) {
     context_.checkpoint.between_steps(step, total);
     act(step);
+    if (average_ && step == 0) follow(1);
     std::vector<StepObserver*> watchers;
     for (StepObserver* observer : observers_)
       if (observer->due(step)) watchers.push_back(observer);
@@ -166,6 +192,7 @@ void TrainingLoop::run() {
       const StepOutcome& outcome = outcomes[static_cast<std::size_t>(i)];
       if (outcome.updated) {
         faults_.good_step();
+        if (average_) follow(options_.mechanisms->average->share(step + i, total));
       } else {
         if (!rule_.spreads_blocks()) guard_.abandon_step();
         back = faults_.step_failed(step + i, [&] {
@@ -201,6 +228,7 @@ void TrainingLoop::run() {
   rule_.synchronise();
   release_cached_memory();
   act(total);  // before the state at the end of the run is noted, from which restarts take snapshots
+  if (average_ && total == 0) follow(1);
   context_.checkpoint.between_steps(total, total);
 }
 

@@ -14,6 +14,7 @@
 #include "src/rules/learning_rule.hpp"
 #include "src/run/experiment.hpp"
 #include "src/train/faults.hpp"
+#include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
 
@@ -57,6 +58,7 @@ struct LoopOptions {
   std::int64_t evaluate_every = 0;
   std::string on_fault = "stop";  ///< or skip, rewind
   FaultOptions faults = {};
+  const StepMechanisms* mechanisms = nullptr;  ///< outlives the loop; null: none
 };
 
 /// Trains for a number of steps. Constructed before the task registers its own state; run() resumes from
@@ -78,6 +80,11 @@ class TrainingLoop {
   /// Resumes and trains. Afterwards the parameters are the same on all ranks.
   void run();
 
+  /// The average of the parameters that the mechanisms ask for; null: none. It lives as long as the loop.
+  const ParameterSet* average() const { return average_ ? &*average_ : nullptr; }
+  /// What evaluations judge: the average, or else the parameters.
+  const ParameterSet& judged() const { return average_ ? *average_ : parameters_; }
+
   const std::vector<double>& losses() const { return losses_; }
   const std::vector<double>& gradient_norms() const { return gradient_norms_; }
   const std::vector<double>& step_seconds() const { return step_seconds_; }
@@ -97,6 +104,8 @@ class TrainingLoop {
   };
   void evaluate(std::int64_t done);
   void act(std::int64_t step);
+  /// The average takes a share of the parameters.
+  void follow(double share);
   /// Steps that the rule may take at once from `step`.
   std::int64_t window(std::int64_t step, bool observed) const;
   double rate(std::int64_t step) const { return task_.learning_rate(step) * faults_.rate_factor(); }
@@ -112,6 +121,7 @@ class TrainingLoop {
   FaultHandler faults_;
   std::vector<StepObserver*> observers_;
   std::vector<Action> actions_;  // by step
+  std::optional<ParameterSet> average_;
   Stopwatch training_;
   double elapsed_before_ = 0;
 

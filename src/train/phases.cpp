@@ -91,7 +91,7 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
           save.error_at(saved[i], fmt::format("save: {}: {} is beyond the {} steps of this phase", saved[i],
                                               at[i], phase.steps));
         if (saved[i].find_first_of("@/") != std::string::npos || name == final_snapshot ||
-            !names.insert(name).second)
+            name == average_snapshot || !names.insert(name).second)
           save.error_at(saved[i],
                         fmt::format("'{}' cannot name a snapshot: the name is taken, or holds @ or /", name));
         phase.saves.emplace_back(name, begin + (longest > 0 ? std::min(at[i], longest) : at[i]));

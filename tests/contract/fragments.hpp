@@ -98,6 +98,23 @@ inline Fragment transform(const std::string& text, const std::string& off) {
           .off = {"data.transforms=[" + off + "]"}};
 }
 
+/// A list in `train` with an entry, and with the same switched off. Batch norm has running statistics.
+inline Fragment in_train(const std::string& key, const std::string& entry, const std::string& off) {
+  return {.base = "images",
+          .set = {"train." + key + "=" + entry},
+          .block = "{name: batch_norm}, {name: relu}",
+          .off = {"train." + key + "=" + off}};
+}
+inline Fragment gradient(const std::string& entry, const std::string& off) {
+  return in_train("gradient", "[" + entry + "]", "[" + off + "]");
+}
+inline Fragment after_step(const std::string& entry, const std::string& off) {
+  return in_train("after_step", "[" + entry + "]", "[" + off + "]");
+}
+inline Fragment average(const std::string& entry, const std::string& off) {
+  return in_train("average", entry, off);
+}
+
 inline Fragment probe(const std::string& base, const std::string& text,
                       const std::string& block = "{name: relu}") {
   return {.base = base, .set = {"probes=[" + text + "]"}, .block = block};
@@ -187,6 +204,23 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "vectors",
         .set = {"train.penalties=[{name: l2, on: '*.weight', weight: 0.01}]"},
         .off = {"train.penalties=[{name: l2, on: '*.weight', weight: 0}]"}}},
+      {"gradient_transform sam", gradient("{name: sam, rho: 0.3}", "{name: sam, rho: 0}")},
+      {"gradient_transform noise", gradient("{name: noise, eta: 0.1}", "{name: noise, eta: 0}")},
+      {"gradient_transform perpendicular",
+       gradient("{name: perpendicular}", "{name: perpendicular, share: 0}")},
+      {"step_operation shrink",
+       after_step("{name: shrink, density: 0.5, factor: 0.9}", "{name: shrink, factor: 1}")},
+      {"step_operation proximal_l1",
+       after_step("{name: proximal_l1, weight: 0.5}", "{name: proximal_l1, weight: 0}")},
+      {"step_operation proximal_units",
+       after_step("{name: proximal_units, weight: 0.5}", "{name: proximal_units, weight: 0}")},
+      {"step_operation max_norm", after_step("{name: max_norm, norm: 0.5}", "max_norm")},
+      {"step_operation clip", after_step("{name: clip, low: -0.2, high: 0.2}", "clip")},
+      {"step_operation shrink_perturb",
+       after_step("{name: shrink_perturb, factor: 0.9, deviation: 0.01}", "shrink_perturb")},
+      {"average ema", average("{name: ema, decay: 0.5, warm_up: true}", "{name: ema, decay: 0}")},
+      {"average uniform", average("{name: uniform, from: 0.3}", "{name: uniform, from: 1}")},
+
       {"loss cross_entropy", {.base = "vectors", .set = {"train.loss={name: cross_entropy}"}}},
       {"loss mean_squared_error", {.base = "numbers", .set = {"train.loss={name: mean_squared_error}"}}},
 
