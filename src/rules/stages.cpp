@@ -12,8 +12,18 @@
 namespace rankine {
 namespace {
 
-// The parameters of blocks begin .. end - 1, which lie side by side.
-ParameterSet parameters_of(const Network& network, const ParameterSet& parameters, int begin, int end) {
+/// A tensor's memory, for MPI.
+DevicePtr<std::byte> memory_of(const Tensor& x) {
+  DevicePtr<std::byte> memory;
+  dispatch_real(x.dtype(), "messages",
+                [&](auto zero) { memory = x.data<decltype(zero)>().template as<std::byte>(); });
+  return memory;
+}
+std::int64_t byte_count(const Tensor& x) { return x.count() * static_cast<std::int64_t>(size_of(x.dtype())); }
+
+}  // namespace
+
+ParameterSet block_parameters(const Network& network, const ParameterSet& parameters, int begin, int end) {
   const std::vector<ParameterInfo>& parts = parameters.parts();
   const auto of_block = [&](std::size_t part, int block) {
     return parts[part].name.rfind(network.block(block).name() + ".", 0) == 0;
@@ -26,17 +36,6 @@ ParameterSet parameters_of(const Network& network, const ParameterSet& parameter
     while (to < parts.size() && of_block(to, b)) ++to;
   return parameters.range(from, to);
 }
-
-/// A tensor's memory, for MPI.
-DevicePtr<std::byte> memory_of(const Tensor& x) {
-  DevicePtr<std::byte> memory;
-  dispatch_real(x.dtype(), "messages",
-                [&](auto zero) { memory = x.data<decltype(zero)>().template as<std::byte>(); });
-  return memory;
-}
-std::int64_t byte_count(const Tensor& x) { return x.count() * static_cast<std::int64_t>(size_of(x.dtype())); }
-
-}  // namespace
 
 std::vector<int> balanced_ends(const std::vector<double>& costs, int parts) {
   // best[p][i]: smallest dearest run where the first i costs make p runs.
@@ -77,7 +76,7 @@ Stages::Stages(const RuleSetup& setup, const ParameterSet& parameters, const std
     stage.end = s + 1 < first.size() ? first[s + 1] : setup.network->size();
     stage.owner =
         static_cast<int>(std::upper_bound(ends.begin(), ends.end(), static_cast<int>(s)) - ends.begin());
-    stage.parameters = parameters_of(*setup.network, parameters, stage.begin, stage.end);
+    stage.parameters = block_parameters(*setup.network, parameters, stage.begin, stage.end);
     count += stage.parameters.count();
     stage.auxiliary = s < auxiliary.size() ? std::move(auxiliary[s]) : ParameterSet(parameters.dtype());
     stage.optimizer = setup.make_optimizer();
@@ -177,7 +176,7 @@ double StagedRule::seconds_of(const RuleSetup& setup, const Network& network, co
   Shape shape = network.block(begin).input();
   shape.insert(0, setup.batch);
   shape.insert(0, 1);
-  const ParameterSet own = parameters_of(network, parameters, begin, end);
+  const ParameterSet own = block_parameters(network, parameters, begin, end);
   double shortest = std::numeric_limits<double>::infinity();
   for (int repetition = 0; repetition < 3; ++repetition) {
     Tensor x = begin == 0 ? Tensor::zeros(shape, inputs) : Tensor::full(shape, network.dtype(), 0.5);
@@ -251,7 +250,7 @@ double forward_cost(const Network& network, const ParameterSet& parameters, DTyp
                     int end) {
   const NoGrad off;
   Pass pass{.shards = local_tile_sum(1)};
-  const BoundParameters bound = parameters_of(network, parameters, begin, end).bind(pass.shards);
+  const BoundParameters bound = block_parameters(network, parameters, begin, end).bind(pass.shards);
   Shape shape = network.block(begin).input();
   shape.insert(0, 1);
   shape.insert(0, 1);

@@ -107,6 +107,10 @@ class StagedRule : public LearningRule {
   double messages_ = 0, bytes_ = 0;
 };
 
+/// The parameters of blocks begin .. end - 1, sharing memory; `parameters` are those of the network, or of a
+/// run of its blocks that holds these.
+ParameterSet block_parameters(const Network& network, const ParameterSet& parameters, int begin, int end);
+
 /// The ends of `parts` contiguous runs of costs whose largest sum is smallest; runs may be empty, at the end.
 std::vector<int> balanced_ends(const std::vector<double>& costs, int parts);
 

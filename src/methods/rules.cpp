@@ -1,3 +1,5 @@
+// The table of learning rules.
+#include "src/methods/local/momentum_auxiliary.hpp"
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
 #include "src/rules/lbfgs.hpp"
@@ -16,6 +18,8 @@ const Registry<LearningRule>& rules() {
           entry<Lbfgs>("lbfgs",
                        "a step minimises its batch's loss by limited-memory BFGS with a line search"),
           entry<AugLocal>("auglocal", "each block learns from a loss of its own (AugLocal)"),
+          entry<MomentumAuxiliary>("man",
+                                   "each block learns from a loss behind moving averages of the next (MAN)"),
           entry<Seco>("seco",
                       "sequences chunk by chunk, one chunk's graph at a time (SeCO), or of a few (SpaCO)"),
           entry<Sltt>("sltt",
