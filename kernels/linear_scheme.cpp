@@ -71,20 +71,35 @@ struct ColumnLengths {
   Index rows, width;
   View<const double> x;
   View<double> length, inverse;
-  RANKINE_KERNEL void operator()(Index, const Columns& columns) const {
-    column_sums<double, 1>(
-        columns, rows,
-        [&](Index r, Index c, double& sum) {
-          const double value = x[r * width + c];
-          sum += rounded_product(value, value);
-        },
-        [&](Index c, double sum) {
-          using std::sqrt;
-          const double root = sqrt(sum);
-          length[c] = root;
-          inverse[c] = root > 0 ? 1 / root : 0;
-        });
+
+  RANKINE_KERNEL double square(Index r, Index c) const {
+    return rounded_product(x[r * width + c], x[r * width + c]);
   }
+  RANKINE_KERNEL void finish(Index c, double sum) const {
+    using std::sqrt;
+    const double root = sqrt(sum);
+    length[c] = root;
+    inverse[c] = root > 0 ? 1 / root : 0;
+  }
+#if RANKINE_ON_DEVICE
+  /// A warp a column: its lanes read side by side, and all add what they hand to each other.
+  template <class Member>
+  RANKINE_KERNEL void operator()(const Member& team) const {
+    const Index c = team.league_rank(), lane = lane_index();
+    double sum = 0;
+    for (Index first = 0; first < rows; first += kRowLanes) {
+      const double own = first + lane < rows ? square(first + lane, c) : 0;
+      for (int k = 0; k < kRowLanes; ++k) sum += __shfl_sync(0xffffffffu, own, k, kRowLanes);
+    }
+    if (lane == 0) finish(c, sum);
+  }
+#else
+  void operator()(Index, const Columns& columns) const {
+    column_sums<double, 1>(
+        columns, rows, [&](Index r, Index c, double& sum) { sum += square(r, c); },
+        [&](Index c, double sum) { finish(c, sum); });
+  }
+#endif
 };
 
 struct FreundlichPower {
@@ -124,7 +139,12 @@ void linear_residual_transposed(const LinearScheme& scheme, std::int64_t samples
 
 void column_lengths(std::int64_t rows, std::int64_t columns, DevicePtr<const double> x,
                     DevicePtr<double> length, DevicePtr<double> inverse) {
-  kernels::columns("column_lengths", 1, columns, ColumnLengths{rows, columns, x, length, inverse});
+  const ColumnLengths body{rows, columns, x, length, inverse};
+#if RANKINE_ON_DEVICE
+  device_teams("column_lengths", columns, 1, kRowLanes, 0, body);
+#else
+  kernels::columns("column_lengths", 1, columns, body);
+#endif
 }
 
 void freundlich_storage(const Freundlich& law, std::int64_t n, DevicePtr<const double> u,

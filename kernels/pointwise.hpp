@@ -239,24 +239,6 @@ void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope) {
   }
 }
 
-/// y[i] = f(a[i], b[i]), all contiguous on the host, y equal to or disjoint from each input.
-template <class F, class T>
-void map(F f, std::int64_t n, const T* a, const T* b, T* y) {
-  std::int64_t i = 0;
-  T in_a[kMapBlock], in_b[kMapBlock], out[kMapBlock];
-  for (; i + kMapBlock <= n; i += kMapBlock) {
-    for (int j = 0; j < kMapBlock; ++j) out[j] = f(a[i + j], b[i + j]);
-    std::memcpy(y + i, out, sizeof out);
-  }
-  if (i == n) return;
-  const auto rest = static_cast<std::size_t>(n - i) * sizeof(T);
-  for (int j = 0; j < kMapBlock; ++j) in_a[j] = in_b[j] = T(1);
-  std::memcpy(in_a, a + i, rest);
-  std::memcpy(in_b, b + i, rest);
-  for (int j = 0; j < kMapBlock; ++j) out[j] = f(in_a[j], in_b[j]);
-  std::memcpy(y + i, out, rest);
-}
-
 /// Sum of n elements in an order that depends on n only: 16 lanes over at most 256 elements, then halves.
 template <class T>
 T tree_sum(std::int64_t n, const T* x) {

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/column_lanes.hpp"
-#include "kernels/launch.hpp"
+#include "kernels/rows.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -24,7 +24,7 @@ struct TridiagonalMarchBlock {
   double* solution;   // the same shape; may be the same memory
   int frames, cells, columns, first_column;
 
-  RANKINE_FORCEINLINE void operator()(std::int64_t block) const {
+  void operator()(std::int64_t block) const {
     const std::int64_t frame_size = std::int64_t(cells) * columns;
     const std::int64_t column = first_column + block * width;
     for (int step = 0; step < frames; ++step) {
@@ -49,8 +49,8 @@ struct TridiagonalMarchBlock {
   using Lanes = ColumnLanes<double, width>;
 
   // z_i = r_i - down_i z_{i-1}, stored as e_i = z_i / D_i
-  RANKINE_FORCEINLINE void sweep_down(const double* r, double* e, const double* d,
-                                      const double* inverse) const {
+  inline __attribute__((always_inline)) void sweep_down(const double* r, double* e, const double* d,
+                                                        const double* inverse) const {
     const long stride = columns;
     Lanes z{};
     for (int i = 0; i < cells; ++i, r += stride, e += stride) {
@@ -60,9 +60,10 @@ struct TridiagonalMarchBlock {
   }
 
   // z_i = r_i + (B p)_i - down_i z_{i-1}, stored as e_i = z_i / D_i
-  RANKINE_FORCEINLINE void sweep_down(const double* r, double* e, const double* d, const double* inverse,
-                                      const double* p, const double* lower, const double* diagonal,
-                                      const double* upper) const {
+  inline __attribute__((always_inline)) void sweep_down(const double* r, double* e, const double* d,
+                                                        const double* inverse, const double* p,
+                                                        const double* lower, const double* diagonal,
+                                                        const double* upper) const {
     const long stride = columns;
     Lanes z{};
     for (int i = 0; i < cells; ++i, r += stride, e += stride, p += stride) {
@@ -78,7 +79,7 @@ struct TridiagonalMarchBlock {
   }
 
   // e_i = z_i / D_i - up_i e_{i+1}
-  RANKINE_FORCEINLINE void sweep_up(double* e, const double* u) const {
+  inline __attribute__((always_inline)) void sweep_up(double* e, const double* u) const {
     const long stride = columns;
     Lanes x{};
     e += (cells - 1) * stride;
@@ -89,7 +90,7 @@ struct TridiagonalMarchBlock {
   }
 };
 
-/// The same in device memory: blocks of 8 columns, then one of 4, then single ones; on a device single ones.
+/// The same in device memory.
 struct ColumnMarches {
   View<const double> down, inverse_diagonal, up, lower, diagonal, upper;
   View<const std::int32_t> factor_of_frame, history_of_frame;
@@ -98,15 +99,63 @@ struct ColumnMarches {
   View<double> solution;
   int frames, cells, columns;
 
-  static std::int64_t blocks(int columns) {
 #if RANKINE_ON_DEVICE
-    return columns;
-#else
-    return columns / 8 + columns % 8 / 4 + columns % 4;
-#endif
+  /// A warp a column: its lanes read and multiply 32 cells side by side, and all of them go through the
+  /// recurrence, whose terms they hand to each other.
+  template <class Member>
+  RANKINE_KERNEL void operator()(const Member& team) const {
+    const std::int64_t frame_size = std::int64_t(cells) * columns, column = team.league_rank();
+    const int lane = static_cast<int>(lane_index());
+    for (int step = 0; step < frames; ++step) {
+      const int frame = backward ? frames - 1 - step : step, previous = backward ? frame + 1 : frame - 1;
+      const std::int64_t factor = std::int64_t(factor_of_frame[frame]) * cells;
+      const bool adds = step > 0 && with_history;
+      const std::int64_t matrix =
+          adds ? std::int64_t(history_of_frame[backward ? previous : frame]) * cells : 0;
+      double value = 0;
+      for (int first = 0; first < cells; first += kRowLanes) {
+        const int i = first + lane;
+        const bool inside = i < cells;
+        double sum = inside ? rhs[frame * frame_size + std::int64_t(i) * columns + column] : 0;
+        if (inside && adds) {
+          const double* const p = solution.at(previous * frame_size + std::int64_t(i) * columns + column);
+          sum = multiply_add(diagonal[matrix + i], *p, sum);
+          sum = multiply_add(lower[matrix + i], i > 0 ? *(p - columns) : *p, sum);
+          sum = multiply_add(upper[matrix + i], i + 1 < cells ? *(p + columns) : *p, sum);
+        }
+        const double own = recur<1>(inside ? -down[factor + i] : 0, sum, lane, value);
+        if (inside)
+          solution[frame * frame_size + std::int64_t(i) * columns + column] =
+              inverse_diagonal[factor + i] * own;
+      }
+      value = 0;
+      for (int first = (cells - 1) / kRowLanes * kRowLanes; first >= 0; first -= kRowLanes) {
+        const int i = first + lane;
+        const bool inside = i < cells;
+        const std::int64_t at = frame * frame_size + std::int64_t(i) * columns + column;
+        const double own = recur<-1>(inside ? -up[factor + i] : 0, inside ? solution[at] : 0, lane, value);
+        if (inside) solution[at] = own;
+      }
+      __syncwarp();  // the next frame reads neighbours
+    }
   }
+  /// value = factor value + term, lane by lane, upward or downward; returns what it is at this lane.
+  template <int kDirection>
+  RANKINE_KERNEL static double recur(double factor, double term, int lane, double& value) {
+    double own = 0;
+    for (int n = 0; n < kRowLanes; ++n) {
+      const int k = kDirection > 0 ? n : kRowLanes - 1 - n;
+      value = multiply_add(__shfl_sync(0xffffffffu, factor, k, kRowLanes), value,
+                           __shfl_sync(0xffffffffu, term, k, kRowLanes));
+      if (k == lane) own = value;
+    }
+    return own;
+  }
+#else
+  /// Blocks of 8 columns, then one of 4, then single ones.
+  static std::int64_t blocks(int columns) { return columns / 8 + columns % 8 / 4 + columns % 4; }
   template <int width>
-  RANKINE_KERNEL void march(std::int64_t first) const {
+  void march(std::int64_t first) const {
     TridiagonalMarchBlock<width>{down.at(0),
                                  inverse_diagonal.at(0),
                                  up.at(0),
@@ -122,16 +171,13 @@ struct ColumnMarches {
                                  columns,
                                  static_cast<int>(first)}(0);
   }
-  RANKINE_KERNEL void operator()(std::int64_t block) const {
-#if RANKINE_ON_DEVICE
-    march<1>(block);
-#else
+  void operator()(std::int64_t block) const {
     const std::int64_t eights = columns / 8, fours = columns % 8 / 4;
     if (block < eights) return march<8>(8 * block);
     if (block < eights + fours) return march<4>(8 * eights);
     march<1>(7 * eights + 3 * fours + block);
-#endif
   }
+#endif
 };
 
 // A processor wants several vectors in flight to hide the latency of the recurrence.
@@ -181,10 +227,26 @@ void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const dou
 
 void tridiagonal_march(const TridiagonalMarchOnDevice& march, int columns, DevicePtr<const double> rhs,
                        DevicePtr<double> solution) {
-  units("tridiagonal_march", ColumnMarches::blocks(columns),
-        ColumnMarches{march.down, march.inverse_diagonal, march.up, march.lower, march.diagonal, march.upper,
-                      march.factor_of_frame, march.history_of_frame, march.with_history, march.backward, rhs,
-                      solution, march.frames, march.cells, columns});
+  const ColumnMarches body{march.down,
+                           march.inverse_diagonal,
+                           march.up,
+                           march.lower,
+                           march.diagonal,
+                           march.upper,
+                           march.factor_of_frame,
+                           march.history_of_frame,
+                           march.with_history,
+                           march.backward,
+                           rhs,
+                           solution,
+                           march.frames,
+                           march.cells,
+                           columns};
+#if RANKINE_ON_DEVICE
+  device_teams("tridiagonal_march", columns, 1, kRowLanes, 0, body);
+#else
+  units("tridiagonal_march", ColumnMarches::blocks(columns), body);
+#endif
 }
 
 }  // namespace rankine::kernels

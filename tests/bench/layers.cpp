@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/activations.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/conv.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/neurons.hpp"
 #include "kernels/norm.hpp"
 #include "kernels/pooling.hpp"
 #include "kernels/product.hpp"
@@ -149,10 +150,9 @@ void passes() {
        std::vector<std::array<std::int64_t, 3>>{{50, 16, 14}, {100, 32, 28}}) {
     const std::int64_t space = size * size, n = batch * channels * space;
     const auto x = numbers(n), gamma = numbers(channels), beta = numbers(channels);
-    auto y = numbers(n), dx = x;
     const kernels::ChannelExtents c{1, batch, channels, space};
-    const OnDevice<float> in(x), out(y), back(x), gammas(gamma), betas(beta), factor(gamma), term(beta),
-        channel_work(numbers(c.workspace())), coefficients(numbers(3 * channels));
+    const OnDevice<float> in(x), out(numbers(n)), back(x), gammas(gamma), betas(beta), factor(gamma),
+        term(beta), channel_work(numbers(c.workspace())), coefficients(numbers(3 * channels));
     const std::vector<double> zeros(static_cast<std::size_t>(2 * channels + 1));
     const OnDevice<double> moments(zeros), mean(zeros), inverse(zeros), sums(zeros);
     const kernels::ChannelNumbers<float> g{gammas.read(), 0}, b{betas.read(), 0};
@@ -200,24 +200,29 @@ void passes() {
                  seconds([&] { kernels::sum_pool_backward(e, 0.25F, out.read(), back.data()); }));
     report_bytes("global average pool" + at, n,
                  seconds([&] { kernels::row_means(batch * channels, space, in.read(), out.data()); }));
-    const auto forward = [&](const char* name, auto f) {
-      report_bytes(name + at + ": forward", 2 * n, seconds([&] { kernels::map(f, n, x.data(), y.data()); }));
+    const auto measure = [&](const char* name, const auto& forward, const auto& backward) {
+      report_bytes(name + at + ": forward", 2 * n, seconds(forward));
+      report_bytes(name + at + ": backward", 3 * n, seconds(backward));
     };
-    const auto backward = [&](const char* name, auto f) {
-      report_bytes(name + at + ": backward", 3 * n,
-                   seconds([&] { kernels::map(f, n, x.data(), y.data(), dx.data()); }));
+    const auto activation = [&](const char* name, const kernels::Activation& f) {
+      measure(
+          name, [&] { kernels::activate(f, n, in.read(), out.data()); },
+          [&] { kernels::activate_backward(f, n, in.read(), out.read(), back.data()); });
     };
-    forward("relu", kernels::Relu{});
-    backward("relu", kernels::ReluBackward{});
-    forward("silu", kernels::Silu{});
-    backward("silu", kernels::SiluBackward{});
-    forward("gelu", kernels::Gelu{});
-    backward("gelu", kernels::GeluBackward{});
-    forward("tanh", kernels::Tanh{});
-    backward("tanh", kernels::TanhBackward{});
-    forward("softplus", kernels::Softplus{});
-    forward("elu", kernels::Elu{});
-    forward("sin", kernels::Sin{});
+    using enum kernels::ActivationKind;
+    activation("relu", {relu});
+    activation("silu", {silu});
+    activation("softplus", {softplus, 1});
+    activation("elu", {elu, 1, 1});
+    activation("sin", {sin});
+    const auto two = kernels::Strided<2>::flat(n);
+    const auto three = kernels::Strided<3>::flat(n);
+    measure(
+        "gelu", [&] { kernels::unary(kernels::Unary::gelu, two, in.read(), out.data()); },
+        [&] { kernels::gelu_backward(three, in.read(), out.read(), back.data()); });
+    measure(
+        "tanh", [&] { kernels::unary(kernels::Unary::tanh, two, in.read(), out.data()); },
+        [&] { kernels::tanh_backward(three, in.read(), out.read(), back.data()); });
   }
   for (const auto& [rows, n] : std::vector<std::array<std::int64_t, 2>>{{6400, 64}, {3200, 512}}) {
     const auto x = numbers(rows * n), gamma = numbers(n), beta = numbers(n);

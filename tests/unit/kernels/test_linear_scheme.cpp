@@ -9,6 +9,9 @@
 #include "kernels/linear_scheme.hpp"
 #include "kernels/tridiagonal_march.hpp"
 #include "tests/support/on_device.hpp"
+#ifdef RANKINE_EMULATE_DEVICE
+#include "tests/support/needed_barriers.hpp"
+#endif
 
 namespace rankine::kernels {
 namespace {
@@ -141,40 +144,62 @@ TEST(LinearScheme, StorageIsFreundlichs) {
   EXPECT_TRUE(std::isnan(value.back()));
 }
 
-TEST(LinearScheme, MarchesAreThoseOfTheHost) {
-  constexpr int frames = 6, cells = 5, matrices = 2;
-  std::mt19937 rng(7);
+// A march of random factors, and the same on the device.
+struct Marches {
+  int frames, cells;
+  std::mt19937 rng{7};
   TridiagonalMarch march;
-  march.cells = cells;
-  for (TridiagonalFactors* f : {&march.factors, &march.transposed_factors}) {
-    f->resize(matrices, cells);
-    for (auto* band : {&f->down, &f->inverse_diagonal, &f->up}) *band = draw(matrices * cells, rng);
+
+  Marches(int frames_, int cells_) : frames(frames_), cells(cells_) {
+    march.cells = cells;
+    for (TridiagonalFactors* f : {&march.factors, &march.transposed_factors})
+      for (Numbers* band : {&f->down, &f->inverse_diagonal, &f->up}) *band = draw(2 * cells, rng);
+    for (TridiagonalBands* b : {&march.history, &march.transposed_history})
+      for (Numbers* band : {&b->lower, &b->diagonal, &b->upper}) *band = draw(2 * cells, rng);
+    for (int j = 0; j < frames; ++j) {
+      march.factor_of_frame.push_back(j % 2);
+      march.history_of_frame.push_back(j / 2 % 2);
+    }
   }
-  for (TridiagonalBands* b : {&march.history, &march.transposed_history}) {
-    b->resize(matrices, cells);
-    for (auto* band : {&b->lower, &b->diagonal, &b->upper}) *band = draw(matrices * cells, rng);
+  Numbers on_device(bool backward, int columns, const Numbers& rhs) const {
+    const TridiagonalFactors& f = backward ? march.transposed_factors : march.factors;
+    const TridiagonalBands& b = backward ? march.transposed_history : march.history;
+    const OnDevice<std::int32_t> factor(march.factor_of_frame), history(march.history_of_frame);
+    const OnDevice<double> down(f.down), inverse(f.inverse_diagonal), up(f.up), lower(b.lower),
+        diagonal(b.diagonal), upper(b.upper), there(rhs);
+    tridiagonal_march(
+        {frames, cells, march.with_history, backward, down.read(), inverse.read(), up.read(), lower.read(),
+         diagonal.read(), upper.read(), DevicePtr<const std::int32_t>(factor.data()),
+         DevicePtr<const std::int32_t>(history.data())},
+        columns, there.read(), there.data());
+    return there.values();
   }
-  march.factor_of_frame = {0, 0, 1, 1, 0, 1};
-  march.history_of_frame = {1, 0, 1, 0, 0, 1};
-  const OnDevice<std::int32_t> factor(march.factor_of_frame), history(march.history_of_frame);
-  for (const bool backward : {false, true})
-    for (const bool with_history : {true, false})
-      for (int columns = 1; columns <= 21; ++columns) {
-        march.with_history = with_history;
-        const TridiagonalFactors& f = backward ? march.transposed_factors : march.factors;
-        const TridiagonalBands& b = backward ? march.transposed_history : march.history;
-        const OnDevice<double> down(f.down), inverse(f.inverse_diagonal), up(f.up), lower(b.lower),
-            diagonal(b.diagonal), upper(b.upper);
-        const Numbers rhs = draw(frames * cells * columns, rng);
-        Numbers expected(rhs.size());
-        tridiagonal_march(march, backward, rhs.data(), expected.data(), frames, columns);
-        const OnDevice<double> there(rhs);
-        tridiagonal_march({frames, cells, with_history, backward, down.read(), inverse.read(), up.read(),
-                           lower.read(), diagonal.read(), upper.read(), factor.read(), history.read()},
-                          columns, there.read(), there.data());
-        EXPECT_EQ(there.values(), expected) << columns << " columns" << (backward ? ", backward" : "");
-      }
+};
+
+TEST(LinearScheme, MarchesAreThoseOfTheHost) {
+  for (const auto& [frames, cells] : {std::pair(1, 1), std::pair(6, 5), std::pair(3, 32), std::pair(4, 71)}) {
+    Marches m(frames, cells);
+    for (const bool backward : {false, true})
+      for (const bool with_history : {true, false})
+        for (const int columns : {1, 2, 3, 4, 7, 8, 9, 12, 21}) {
+          m.march.with_history = with_history;
+          const Numbers rhs = draw(Index(frames) * cells * columns, m.rng);
+          Numbers expected(rhs.size());
+          tridiagonal_march(m.march, backward, rhs.data(), expected.data(), frames, columns);
+          EXPECT_EQ(m.on_device(backward, columns, rhs), expected)
+              << columns << " columns of " << cells << " cells" << (backward ? ", backward" : "");
+        }
+  }
 }
+
+#ifdef RANKINE_EMULATE_DEVICE
+TEST(LinearScheme, EachBarrierOfTheMarchIsNeeded) {
+  Marches m(3, 40);
+  const Numbers rhs = draw(3 * 40, m.rng);
+  // All but that after the last frame.
+  EXPECT_EQ(test::needed_barriers(3, [&] { return m.on_device(false, 1, rhs); }), (std::vector<int>{0, 1}));
+}
+#endif
 
 }  // namespace
 }  // namespace rankine::kernels

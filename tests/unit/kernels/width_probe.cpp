@@ -10,6 +10,7 @@
 #include "kernels/attention.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/conv.hpp"
+#include "kernels/map.hpp"
 #include "kernels/mode_mixing.hpp"
 #include "kernels/norm.hpp"
 #include "kernels/pooling.hpp"
@@ -111,9 +112,9 @@ class Probe {
       keep("channel_sums" + at, loss);
       row_means<T>(rows, n, read(x), write(loss));
       keep("row_means" + at, loss);
-      map(Gelu{}, rows * n, x.data(), y.data());
+      map("gelu", Gelu{}, rows * n, write(y), read(x));
       keep("gelu" + at, y);
-      map(TanhBackward{}, rows * n, x.data(), dy.data(), y.data());
+      map("tanh_backward", TanhBackward{}, rows * n, write(y), read(x), read(dy));
       keep("tanh backward" + at, y);
       gelu_with_derivative(rows * n, x.data(), y.data(), dx.data());
       keep("gelu'" + at, dx);
