@@ -34,11 +34,11 @@ inline void for_rows(Index rows, F f) {
   for (; r + R <= rows; r += R) f(r, std::integral_constant<int, R>());
   if constexpr (R > 1) for_rows<R / 2>(rows - r, [&](Index i, auto number) { f(r + i, number); });
 }
-// Long rows go one by one: side by side they are as many streams, which processors fetch ahead less well.
+// Long rows go one by one: side by side they are as many streams, which processors fetch ahead less well. The
+// backward pass writes so many of them together, because each needs the sums of gamma and beta.
+inline bool are_long(Index n) { return n >= 512; }
 template <class T>
-bool are_long(Index n) {
-  return n * static_cast<Index>(sizeof(T)) > 2048;
-}
+constexpr int kLongRows = sizeof(T) == 4 ? 2 : 1;
 // f(chunk) for all of a row that is written to y: first what brings y to the vectors' alignment. Vectors that
 // cross lines of the cache cost twice.
 template <class T, class F>
@@ -185,7 +185,7 @@ constexpr Index kMostRows = 32;
 template <class T>
 Index rows_of_block(Index n, Index arrays) {
   const Index bytes = n * arrays * static_cast<Index>(sizeof(T));
-  return std::clamp<Index>(24576 / bytes, 1, are_long<T>(n) ? 3 / arrays : kMostRows);
+  return std::clamp<Index>(24576 / bytes, 1, !are_long(n) ? kMostRows : arrays == 1 ? 3 : kLongRows<T>);
 }
 // Rows that one pass writes side by side: what all of them read is read once.
 constexpr int kRowsWritten = 2;
@@ -359,7 +359,7 @@ void flat_rows_backward(Index rows, Index groups, Index n, bool centred, const T
     middle[r] = centred ? mean[r * groups] : T(0);
     factor[r] = inverse[r * groups];
   }
-  for_rows<most == 1 ? 1 : rows_together<T, 4>()>(rows, [&](Index r, auto number) {
+  for_rows<most <= 2 ? 1 : rows_together<T, 4>()>(rows, [&](Index r, auto number) {
     slopes_of_rows<number, kGamma>(n, distance, x + r * distance, dy + r * distance, g, middle + r, plain + r,
                                    bend + r);
   });
@@ -817,7 +817,7 @@ struct RowNormPart {
     const Index shard = unit / parts.parts, first = parts.begin(unit % parts.parts),
                 count = parts.end(unit % parts.parts) - first, row = shard * e.rows + first,
                 n = e.channels * e.space;
-    (are_long<T>(n)
+    (are_long(n)
          ? row_norm_forward<1, T>
          : row_norm_forward<rows_together<T, 1>(), T>)(count, e.groups, e.channels, e.space, e.centred,
                                                        epsilon, x.at(row * n),
@@ -846,7 +846,7 @@ struct RowNormBackwardPart {
     T* const b = dbeta.defined() ? dbeta.at(unit * numbers) : nullptr;
     for (Index i = 0; g != nullptr && i < numbers; ++i) g[i] = T(0);
     for (Index i = 0; b != nullptr && i < numbers; ++i) b[i] = T(0);
-    (are_long<T>(n)                           ? row_norm_backward<1, T>
+    (are_long(n)                              ? row_norm_backward<kLongRows<T>, T>
      : row_norm_backward < kVectorBytes == 64 ? 4
                                               : 2,
      T >)(count, e.groups, e.channels, e.space, e.centred, x.at(row * n), dy.at(row * n),
