@@ -1,6 +1,8 @@
 // Sums along the outer axis for bodies of columns() and of parts in pairs. kernels/ only.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/rows.hpp"
 
 namespace rankine::kernels {
@@ -21,8 +23,8 @@ RANKINE_KERNEL void column_sums(const Columns& columns, std::int64_t n, const Lo
   if constexpr (K == 2) finish(columns.begin, a, b);
 #else
   constexpr std::int64_t wide = 32;
-  for (std::int64_t first = columns.begin; first < columns.end; first += wide) {
-    const std::int64_t count = columns.end - first < wide ? columns.end - first : wide;
+  // A full strip has a constant width, so that its sums stay in registers.
+  const auto strip = [&](std::int64_t first, auto count) {
     T sums[K][wide];
     for (auto& sum : sums)
       for (std::int64_t j = 0; j < wide; ++j) sum[j] = T(0);
@@ -35,7 +37,11 @@ RANKINE_KERNEL void column_sums(const Columns& columns, std::int64_t n, const Lo
       if constexpr (K == 1) finish(first + j, sums[0][j]);
       if constexpr (K == 2) finish(first + j, sums[0][j], sums[1][j]);
     }
-  }
+  };
+  std::int64_t first = columns.begin;
+  for (; first + wide <= columns.end; first += wide)
+    strip(first, std::integral_constant<std::int64_t, wide>());
+  if (first < columns.end) strip(first, columns.end - first);
 #endif
 }
 

@@ -24,6 +24,8 @@ namespace rankine::kernels {
   X(channel_norm_backward)          \
   X(row_norm_forward)               \
   X(row_norm_backward)              \
+  X(recurrent)                      \
+  X(recurrent_backward)             \
   X(softmax)                        \
   X(softmax_backward)               \
   X(log_softmax)                    \

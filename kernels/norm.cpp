@@ -20,11 +20,11 @@ using Index = std::int64_t;
 // Of plain memory, on the host.
 #if !RANKINE_ON_DEVICE
 
-// Rows whose sums are taken side by side, so that their chains of additions overlap: as many as their `sums`
-// find registers for.
-template <class T, int sums>
+// Rows whose sums are taken side by side, so that their chains of additions overlap: as many as find
+// registers, `numbers` for each lane of a row.
+template <class T, int numbers>
 constexpr int rows_together() {
-  constexpr int vectors = kSumLanes / Simd<T>::width * sums, registers = kVectorBytes == 64 ? 16 : 8;
+  constexpr int vectors = kSumLanes / Simd<T>::width * numbers, registers = kVectorBytes == 64 ? 16 : 8;
   return vectors * 4 <= registers ? 4 : vectors * 2 <= registers ? 2 : 1;
 }
 // f(first row, number) for all of `rows`, `number` at a time: R, a constant, and less for the last.
@@ -34,39 +34,80 @@ inline void for_rows(Index rows, F f) {
   for (; r + R <= rows; r += R) f(r, std::integral_constant<int, R>());
   if constexpr (R > 1) for_rows<R / 2>(rows - r, [&](Index i, auto number) { f(r + i, number); });
 }
+// Long rows go one by one: side by side they are as many streams, which processors fetch ahead less well. The
+// backward pass writes so many of them together, because each needs the sums of gamma and beta.
+inline bool are_long(Index n) { return n >= 512; }
+template <class T>
+constexpr int kLongRows = sizeof(T) == 4 ? 2 : 1;
+// f(chunk) for all of a row that is written to y: first what brings y to the vectors' alignment. Vectors that
+// cross lines of the cache cost twice.
+template <class T, class F>
+inline void for_aligned_chunks(Index n, const T* y, F f) {
+  constexpr Index W = Simd<T>::width;
+  const Index off = static_cast<Index>(reinterpret_cast<std::uintptr_t>(y) / sizeof(T)) % W;
+  Index i = 0;
+  if (off != 0 && n >= 4 * W) {
+    i = W - off;
+    f(Chunk<T, false>{0, i});
+  }
+  for (; i + W <= n; i += W) f(Chunk<T, true>{i, W});
+  if (i < n) f(Chunk<T, false>{i, n - i});
+}
+
+/// The sums of u and of u (x - middle) of R rows of n values, `distance` apart; u = dy, or g dy where there
+/// is g.
+template <int R, bool kGamma, class T>
+[[gnu::noinline]] void slopes_of_rows(Index n, Index distance, const T* x, const T* dy, const T* g,
+                                      const T* middle, T* plain, T* bend) {
+  using V = SimdOf<T>;
+  T sums[2 * R];
+  row_sums<T, 2 * R>(
+      n,
+      [&](const auto& at, V* acc) {
+        const V gs = kGamma ? at.of(g) : V{};
+        for (int j = 0; j < R; ++j) {
+          const V d = at.of(dy + j * distance), u = kGamma ? d * gs : d;
+          acc[j] = acc[j] + u;
+          acc[R + j] = multiply_add_lanes<T>(u, at.of(x + j * distance) - broadcast(middle[j]), acc[R + j]);
+        }
+      },
+      [&](Index i, T* acc) {
+        for (int j = 0; j < R; ++j) {
+          const T d = dy[j * distance + i], u = kGamma ? d * g[i] : d;
+          acc[j] = acc[j] + u;
+          acc[R + j] = multiply_add(u, x[j * distance + i] - middle[j], acc[R + j]);
+        }
+      },
+      sums);
+  std::copy_n(sums, R, plain);
+  std::copy_n(sums + R, R, bend);
+}
 
 /// The sums of each plane's distance from its channel's first value and of its square: what cancels is of the
 /// size of the deviation.
 template <class T>
-void plane_moments(Index planes, Index channels, Index space, const T* x, const T* firsts, T* plain,
-                   T* squares) {
-  for_rows<rows_together<T, 2>()>(planes, [&](Index p, auto number) {
-    constexpr int R = number;
-    const T* const at = x + p * space;
-    T shift[R], sums[2 * R];
-    for (int j = 0; j < R; ++j) shift[j] = firsts[(p + j) % channels * space];
-    row_sums<T, 2 * R>(
+[[gnu::flatten]] void plane_moments(Index planes, Index channels, Index space, const T* x, const T* firsts,
+                                    T* plain, T* squares) {
+  for (Index p = 0; p < planes; ++p, x += space) {
+    const T shift = firsts[p % channels * space];
+    const SimdOf<T> shifts = broadcast(shift);
+    T sums[2];
+    row_sums<T, 2>(
         space,
-        [&](const auto& chunk, SimdOf<T>* acc) {
-          for (int j = 0; j < R; ++j) {
-            const SimdOf<T> d = chunk.keep(chunk.of(at + j * space) - broadcast(shift[j]));
-            acc[j] = acc[j] + d;
-            acc[R + j] = multiply_add_lanes<T>(d, d, acc[R + j]);
-          }
+        [&](const auto& at, SimdOf<T>* acc) {
+          const SimdOf<T> d = at.keep(at.of(x) - shifts);
+          acc[0] = acc[0] + d;
+          acc[1] = multiply_add_lanes<T>(d, d, acc[1]);
         },
         [&](Index i, T* acc) {
-          for (int j = 0; j < R; ++j) {
-            const T d = at[j * space + i] - shift[j];
-            acc[j] = acc[j] + d;
-            acc[R + j] = multiply_add(d, d, acc[R + j]);
-          }
+          const T d = x[i] - shift;
+          acc[0] = acc[0] + d;
+          acc[1] = multiply_add(d, d, acc[1]);
         },
         sums);
-    for (int j = 0; j < R; ++j) {
-      plain[p + j] = sums[j];
-      squares[p + j] = sums[R + j];
-    }
-  });
+    plain[p] = sums[0];
+    squares[p] = sums[1];
+  }
 }
 
 template <class T>
@@ -74,52 +115,47 @@ void channel_affine(Index batch, Index channels, Index space, const T* x, const 
                     T* y) {
   if (space == 1) {
     for (Index n = 0; n < batch; ++n, x += channels, y += channels)
-      for (Index c = 0; c < channels; ++c) y[c] = multiply_add(factor[c], x[c], term[c]);
+      for_chunks<T>(channels, [&](const auto& at) {
+        at.to(y, multiply_add_lanes<T>(at.of(factor), at.of(x), at.of(term)));
+      });
     return;
   }
   for (Index n = 0; n < batch; ++n)
     for (Index c = 0; c < channels; ++c, x += space, y += space) {
       const SimdOf<T> a = broadcast(factor[c]), b = broadcast(term[c]);
-      for_chunks<T>(space, [&](const auto& at) { at.to(y, multiply_add_lanes<T>(a, at.of(x), b)); });
+      for_aligned_chunks(space, y, [&](const auto& at) { at.to(y, multiply_add_lanes<T>(a, at.of(x), b)); });
     }
 }
 
-/// The sums of dy and of dy (x - middle) of R planes, each with its middle.
-template <int R, class T>
-inline void sums_of_planes(Index space, const T* x, const T* dy, const T* middle, T* sums) {
-  row_sums<T, 2 * R>(
+/// The sums of dy and of dy (x - middle) of a plane.
+template <class T>
+inline void sums_of_plane(Index space, const T* x, const T* dy, T middle, T& plain, T& centred) {
+  const SimdOf<T> middles = broadcast(middle);
+  T sums[2];
+  row_sums<T, 2>(
       space,
       [&](const auto& at, SimdOf<T>* acc) {
-        for (int j = 0; j < R; ++j) {
-          const SimdOf<T> d = at.of(dy + j * space);
-          acc[j] = acc[j] + d;
-          acc[R + j] = multiply_add_lanes<T>(d, at.of(x + j * space) - broadcast(middle[j]), acc[R + j]);
-        }
+        const SimdOf<T> d = at.of(dy);
+        acc[0] = acc[0] + d;
+        acc[1] = multiply_add_lanes<T>(d, at.of(x) - middles, acc[1]);
       },
       [&](Index i, T* acc) {
-        for (int j = 0; j < R; ++j) {
-          const T d = dy[j * space + i];
-          acc[j] = acc[j] + d;
-          acc[R + j] = multiply_add(d, x[j * space + i] - middle[j], acc[R + j]);
-        }
+        acc[0] = acc[0] + dy[i];
+        acc[1] = multiply_add(dy[i], x[i] - middle, acc[1]);
       },
       sums);
+  plain = sums[0];
+  centred = sums[1];
 }
 
 /// The sums of dy and of dy (x - mean) of each plane, the mean rounded to T.
 template <class T>
-void plane_norm_sums(Index planes, Index channels, Index space, const T* x, const T* dy, const double* mean,
-                     T* plain, T* centred) {
-  for_rows<rows_together<T, 2>()>(planes, [&](Index p, auto number) {
-    constexpr int R = number;
-    T middle[R], sums[2 * R];
-    for (int j = 0; j < R; ++j) middle[j] = static_cast<T>(mean[(p + j) % channels]);
-    sums_of_planes<R>(space, x + p * space, dy + p * space, middle, sums);
-    for (int j = 0; j < R; ++j) {
-      plain[p + j] = sums[j];
-      centred[p + j] = sums[R + j];
-    }
-  });
+[[gnu::flatten]] void plane_norm_sums(Index planes, Index channels, Index space, const T* x, const T* dy,
+                                      const double* mean, T* plain, T* centred) {
+  for (Index p = 0; p < planes; ++p, x += space, dy += space) {
+    const T middle = static_cast<T>(mean[p % channels]);
+    sums_of_plane(space, x, dy, middle, plain[p], centred[p]);
+  }
 }
 
 template <class T>
@@ -127,13 +163,16 @@ void channel_norm_backward(Index batch, Index channels, Index space, const T* x,
                            const T* b, const T* d, T* dx) {
   if (space == 1) {
     for (Index n = 0; n < batch; ++n, x += channels, dy += channels, dx += channels)
-      for (Index c = 0; c < channels; ++c) dx[c] = multiply_add(a[c], dy[c], multiply_add(b[c], x[c], d[c]));
+      for_chunks<T>(channels, [&](const auto& at) {
+        at.to(dx, multiply_add_lanes<T>(at.of(a), at.of(dy),
+                                        multiply_add_lanes<T>(at.of(b), at.of(x), at.of(d))));
+      });
     return;
   }
   for (Index n = 0; n < batch; ++n)
     for (Index c = 0; c < channels; ++c, x += space, dy += space, dx += space) {
       const SimdOf<T> p = broadcast(a[c]), q = broadcast(b[c]), r = broadcast(d[c]);
-      for_chunks<T>(space, [&](const auto& at) {
+      for_aligned_chunks(space, dx, [&](const auto& at) {
         at.to(dx, multiply_add_lanes<T>(p, at.of(dy), multiply_add_lanes<T>(q, at.of(x), r)));
       });
     }
@@ -142,17 +181,17 @@ void channel_norm_backward(Index batch, Index channels, Index space, const T* x,
 // Rows go through one pass after the other in blocks that stay in the first cache: within a pass no row waits
 // for another, and roots and quotients are taken of many rows at once.
 constexpr Index kMostRows = 32;
+// Of each row n values of so many arrays. Of long ones, which drive each other out, there are few.
 template <class T>
-Index rows_of_block(Index n) {
-  const Index fit = 12288 / std::max<Index>(n * static_cast<Index>(sizeof(T)), 1);
-  return fit < 1 ? 1 : fit < kMostRows ? fit : kMostRows;
+Index rows_of_block(Index n, Index arrays) {
+  const Index bytes = n * arrays * static_cast<Index>(sizeof(T));
+  return std::clamp<Index>(24576 / bytes, 1, !are_long(n) ? kMostRows : arrays == 1 ? 3 : kLongRows<T>);
 }
 // Rows that one pass writes side by side: what all of them read is read once.
 constexpr int kRowsWritten = 2;
 
-template <class T>
+template <int most, class T>
 void row_moments(Index rows, Index n, bool centred, T epsilon, const T* x, T* middle, T* inverse) {
-  constexpr int most = rows_together<T, 1>();
   const T count = static_cast<T>(n);
   if (centred) {
     for_rows<most>(rows, [&](Index r, auto number) {
@@ -194,12 +233,12 @@ void row_moments(Index rows, Index n, bool centred, T epsilon, const T* x, T* mi
 }
 
 // Rows of n values with a gamma and a beta each; null: 1 and 0.
-template <class T>
+template <int most, class T>
 void write_flat_rows(Index rows, Index n, const T* x, const T* g, const T* b, const T* middle,
                      const T* inverse, T* y) {
   using V = SimdOf<T>;
   const auto write = [&](auto f) {
-    for_rows<kRowsWritten>(rows, [&](Index r, auto number) {
+    for_rows<most>(rows, [&](Index r, auto number) {
       constexpr int R = number;
       V middles[R], factors[R];
       for (int j = 0; j < R; ++j) {
@@ -231,14 +270,15 @@ void write_row_of_channels(Index channels, Index space, const T* x, const T* g, 
   for (Index c = 0; c < channels; ++c, x += space, y += space) {
     const SimdOf<T> p = broadcast(g == nullptr ? inverse : inverse * g[c]);
     const SimdOf<T> q = broadcast(b == nullptr ? T(0) : b[c]);
-    for_chunks<T>(space, [&](const auto& at) { at.to(y, multiply_add_lanes<T>(at.of(x) - middles, p, q)); });
+    for_aligned_chunks(space, y,
+                       [&](const auto& at) { at.to(y, multiply_add_lanes<T>(at.of(x) - middles, p, q)); });
   }
 }
 
-template <class T>
+template <int most, class T>
 void row_norm_forward(Index rows, Index groups, Index channels, Index space, bool centred, T epsilon,
                       const T* x, const T* gamma, const T* beta, T* y, T* mean, T* inverse) {
-  const Index n = channels * space, block = rows_of_block<T>(n);
+  const Index n = channels * space, block = rows_of_block<T>(n, 1);
   const bool alike = gamma == nullptr && beta == nullptr;
   const auto from = [](const T* numbers, Index first) {
     return numbers == nullptr ? nullptr : numbers + first;
@@ -248,9 +288,10 @@ void row_norm_forward(Index rows, Index groups, Index channels, Index space, boo
     const Index count = std::min(block, rows - first);
     T* const middle = centred ? mean + first : zeros;
     T* const factor = inverse + first;
-    row_moments(count, n, centred, epsilon, x + first * n, middle, factor);
+    row_moments<most>(count, n, centred, epsilon, x + first * n, middle, factor);
     if (alike || (space == 1 && groups == 1)) {
-      write_flat_rows(count, n, x + first * n, gamma, beta, middle, factor, y + first * n);
+      write_flat_rows<most == 1 ? 1 : kRowsWritten>(count, n, x + first * n, gamma, beta, middle, factor,
+                                                    y + first * n);
       continue;
     }
     for (Index r = 0; r < count; ++r) {
@@ -258,7 +299,7 @@ void row_norm_forward(Index rows, Index groups, Index channels, Index space, boo
       const T* const g = from(gamma, c);
       const T* const b = from(beta, c);
       if (space == 1) {
-        write_flat_rows(1, n, x + row * n, g, b, middle + r, factor + r, y + row * n);
+        write_flat_rows<1>(1, n, x + row * n, g, b, middle + r, factor + r, y + row * n);
       } else {
         write_row_of_channels(channels, space, x + row * n, g, b, middle[r], factor[r], y + row * n);
       }
@@ -280,74 +321,65 @@ inline SimdOf<T> row_slope(SimdOf<T> p, SimdOf<T> d, SimdOf<T> distance, SimdOf<
   return multiply_add_lanes<T>(p, d, -multiply_add_lanes<T>(bend, distance, plain));
 }
 
-// Rows of n values with a gamma each, and the sums of gamma and beta; null: 1, and not wanted.
-template <bool kGamma, class T>
-void flat_rows_backward(Index rows, Index n, bool centred, const T* x, const T* dy, const T* g,
-                        const T* middle, const T* inverse, T* dx, T* dgamma, T* dbeta) {
+// dx of R rows of n values with a gamma each, and the sums of gamma and beta; null: 1, and not wanted.
+template <int R, bool kGamma, class T>
+[[gnu::noinline]] void write_slopes(Index n, Index distance, const T* x, const T* dy, const T* g,
+                                    const T* middle, const T* inverse, const T* plain, const T* bend, T* dx,
+                                    T* dgamma, T* dbeta) {
   using V = SimdOf<T>;
-  T plain[kMostRows], bend[kMostRows];  // sums of u, sums of u (x - mean)
-  for_rows<rows_together<T, 2>()>(rows, [&](Index r, auto number) {
-    constexpr int R = number;
-    T sums[2 * R];
-    row_sums<T, 2 * R>(
-        n,
-        [&](const auto& at, V* acc) {
-          const V gs = kGamma ? at.of(g) : V{};
-          for (int j = 0; j < R; ++j) {
-            const V d = at.of(dy + (r + j) * n), u = kGamma ? d * gs : d;
-            acc[j] = acc[j] + u;
-            acc[R + j] =
-                multiply_add_lanes<T>(u, at.of(x + (r + j) * n) - broadcast(middle[r + j]), acc[R + j]);
-          }
-        },
-        [&](Index i, T* acc) {
-          for (int j = 0; j < R; ++j) {
-            const T d = dy[(r + j) * n + i], u = kGamma ? d * g[i] : d;
-            acc[j] = acc[j] + u;
-            acc[R + j] = multiply_add(u, x[(r + j) * n + i] - middle[r + j], acc[R + j]);
-          }
-        },
-        sums);
+  V middles[R], scales[R], plains[R], bends[R];
+  for (int j = 0; j < R; ++j) {
+    middles[j] = broadcast(middle[j]);
+    scales[j] = broadcast(inverse[j]);
+    plains[j] = broadcast(plain[j]);
+    bends[j] = broadcast(bend[j]);
+  }
+  for_chunks<T>(n, [&](const auto& at) {
+    const V gs = kGamma ? at.of(g) : V{};
+    V gammas = dgamma == nullptr ? V{} : at.of(dgamma), betas = dbeta == nullptr ? V{} : at.of(dbeta);
     for (int j = 0; j < R; ++j) {
-      plain[r + j] = sums[j];
-      bend[r + j] = sums[R + j];
+      const V d = at.of(dy + j * distance), away = at.of(x + j * distance) - middles[j];
+      at.to(dx + j * distance,
+            row_slope<T>(kGamma ? scales[j] * gs : scales[j], d, away, plains[j], bends[j]));
+      gammas = multiply_add_lanes<T>(d, away * scales[j], gammas);
+      betas = betas + d;
     }
+    if (dgamma != nullptr) at.to(dgamma, gammas);
+    if (dbeta != nullptr) at.to(dbeta, betas);
   });
-  row_slopes(rows, n, centred, inverse, plain, bend);
-  for_rows<kRowsWritten>(rows, [&](Index r, auto number) {
-    constexpr int R = number;
-    V middles[R], scales[R], plains[R], bends[R];
-    for (int j = 0; j < R; ++j) {
-      middles[j] = broadcast(middle[r + j]);
-      scales[j] = broadcast(inverse[r + j]);
-      plains[j] = broadcast(plain[r + j]);
-      bends[j] = broadcast(bend[r + j]);
-    }
-    for_chunks<T>(n, [&](const auto& at) {
-      const V gs = kGamma ? at.of(g) : V{};
-      V gammas = dgamma == nullptr ? V{} : at.of(dgamma), betas = dbeta == nullptr ? V{} : at.of(dbeta);
-      V out[R];
-      for (int j = 0; j < R; ++j) {
-        const V d = at.of(dy + (r + j) * n), distance = at.of(x + (r + j) * n) - middles[j];
-        out[j] = row_slope<T>(kGamma ? scales[j] * gs : scales[j], d, distance, plains[j], bends[j]);
-        gammas = multiply_add_lanes<T>(d, distance * scales[j], gammas);
-        betas = betas + d;
-      }
-      for (int j = 0; j < R; ++j) at.to(dx + (r + j) * n, out[j]);
-      if (dgamma != nullptr) at.to(dgamma, gammas);
-      if (dbeta != nullptr) at.to(dbeta, betas);
-    });
+}
+
+// Rows of n values, `groups` apart, and their sums of gamma and beta.
+template <int most, bool kGamma, class T>
+void flat_rows_backward(Index rows, Index groups, Index n, bool centred, const T* x, const T* dy, const T* g,
+                        const T* mean, const T* inverse, T* dx, T* dgamma, T* dbeta) {
+  const Index distance = groups * n;
+  T middle[kMostRows], factor[kMostRows], plain[kMostRows], bend[kMostRows];
+  for (Index r = 0; r < rows; ++r) {
+    middle[r] = centred ? mean[r * groups] : T(0);
+    factor[r] = inverse[r * groups];
+  }
+  for_rows<most <= 2 ? 1 : rows_together<T, 4>()>(rows, [&](Index r, auto number) {
+    slopes_of_rows<number, kGamma>(n, distance, x + r * distance, dy + r * distance, g, middle + r, plain + r,
+                                   bend + r);
+  });
+  for (Index r = 0; r < rows; ++r) row_slopes(1, n, centred, factor + r, plain + r, bend + r);
+  for_rows<most>(rows, [&](Index r, auto number) {
+    const Index at = r * distance;
+    write_slopes<number, kGamma>(n, distance, x + at, dy + at, g, middle + r, factor + r, plain + r, bend + r,
+                                 dx + at, dgamma, dbeta);
   });
 }
 
 // Of a row of channels.
 template <class T>
-void row_of_channels_backward(Index channels, Index space, bool centred, const T* x, const T* dy, const T* g,
-                              T middle, T inverse, T* dx, T* dgamma, T* dbeta) {
+[[gnu::flatten]] void row_of_channels_backward(Index channels, Index space, bool centred, const T* x,
+                                               const T* dy, const T* g, T middle, T inverse, T* dx, T* dgamma,
+                                               T* dbeta) {
   T plain = 0, bend = 0;
   for (Index c = 0; c < channels; ++c) {
     T sums[2];
-    sums_of_planes<1>(space, x + c * space, dy + c * space, &middle, sums);
+    sums_of_plane(space, x + c * space, dy + c * space, middle, sums[0], sums[1]);
     const T factor = g == nullptr ? T(1) : g[c];
     if (dgamma != nullptr) dgamma[c] = multiply_add(sums[1], inverse, dgamma[c]);
     if (dbeta != nullptr) dbeta[c] += sums[0];
@@ -358,32 +390,34 @@ void row_of_channels_backward(Index channels, Index space, bool centred, const T
   const SimdOf<T> middles = broadcast(middle), plains = broadcast(plain), bends = broadcast(bend);
   for (Index c = 0; c < channels; ++c, x += space, dy += space, dx += space) {
     const SimdOf<T> p = broadcast(g == nullptr ? inverse : inverse * g[c]);
-    for_chunks<T>(space, [&](const auto& at) {
+    for_aligned_chunks(space, dx, [&](const auto& at) {
       at.to(dx, row_slope<T>(p, at.of(dy), at.of(x) - middles, plains, bends));
     });
   }
 }
 
-template <class T>
+template <int most, class T>
 void row_norm_backward(Index rows, Index groups, Index channels, Index space, bool centred, const T* x,
                        const T* dy, const T* gamma, const T* mean, const T* inverse, T* dx, T* dgamma,
                        T* dbeta) {
-  const Index n = channels * space, block = space == 1 && groups == 1 ? rows_of_block<T>(2 * n) : 1;
+  const Index n = channels * space, block = space == 1 ? rows_of_block<T>(n, 2) : 1;
   const auto from = [](auto* numbers, Index first) { return numbers == nullptr ? nullptr : numbers + first; };
-  const T zeros[kMostRows] = {};
-  for (Index r = 0; r < rows; r += block) {
-    const Index count = std::min(block, rows - r), first = r % groups * channels, at = r * n;
-    const T* const middle = centred ? mean + r : zeros;
-    const T* const g = from(gamma, first);
-    T* const dg = from(dgamma, first);
-    T* const db = from(dbeta, first);
-    if (space > 1) {
-      row_of_channels_backward(channels, space, centred, x + at, dy + at, g, *middle, inverse[r], dx + at, dg,
-                               db);
-    } else if (g != nullptr) {
-      flat_rows_backward<true>(count, n, centred, x + at, dy + at, g, middle, inverse + r, dx + at, dg, db);
-    } else {
-      flat_rows_backward<false>(count, n, centred, x + at, dy + at, g, middle, inverse + r, dx + at, dg, db);
+  for (Index begin = 0; begin < rows; begin += block) {
+    const Index end = std::min(begin + block, rows);
+    // Of a block the rows of one group after those of another.
+    for (Index r = begin; r < std::min(begin + groups, end); ++r) {
+      const Index first = r % groups * channels, at = r * n;
+      const T* const g = from(gamma, first);
+      T* const dg = from(dgamma, first);
+      T* const db = from(dbeta, first);
+      if (space > 1)
+        row_of_channels_backward(channels, space, centred, x + at, dy + at, g, centred ? mean[r] : T(0),
+                                 inverse[r], dx + at, dg, db);
+      else
+        (g == nullptr ? flat_rows_backward<most, false, T>
+                      : flat_rows_backward<most, true, T>)((end - r + groups - 1) / groups, groups, n,
+                                                           centred, x + at, dy + at, g, from(mean, r),
+                                                           inverse + r, dx + at, dg, db);
     }
   }
 }
@@ -412,9 +446,15 @@ Index images_per_piece(const ChannelExtents& e) { return kChunk / (e.channels * 
 
 /// Some images of a shard.
 struct Piece {
-  Index images, pieces, batch;
+  Index images, pieces, batch, all;
+  bool one_thread = backend_concurrency() == 1;
   Piece(const ChannelExtents& e)
-      : images(images_per_piece(e)), pieces((e.batch + images - 1) / images), batch(e.batch) {}
+      : images(images_per_piece(e)),
+        pieces((e.batch + images - 1) / images),
+        batch(e.batch),
+        all(e.shards * pieces) {}
+  /// The order of a second pass over the images: a thread has the last ones in its cache still.
+  Index latest_first(Index i) const { return one_thread ? all - 1 - i : i; }
   Index shard(Index unit) const { return unit / pieces; }
   Index begin(Index unit) const { return unit % pieces * images; }
   Index count(Index unit) const {
@@ -455,7 +495,8 @@ struct AffineOfPiece {
   View<const T> x, factor, term;
   Index factor_step, term_step;
   View<T> y;
-  inline void operator()(Index unit) const {
+  inline void operator()(Index i) const {
+    const Index unit = piece.latest_first(i);
     const Index shard = piece.shard(unit), at = (shard * e.batch + piece.begin(unit)) * e.channels * e.space;
     channel_affine(piece.count(unit), e.channels, e.space, x.at(at), factor.at(shard * factor_step),
                    term.at(shard * term_step), y.at(at));
@@ -467,7 +508,8 @@ struct NormBackwardOfPiece {
   Piece piece;
   View<const T> x, dy, a, b, d;
   View<T> dx;
-  inline void operator()(Index unit) const {
+  inline void operator()(Index i) const {
+    const Index unit = piece.latest_first(i);
     const Index shard = piece.shard(unit), at = (shard * e.batch + piece.begin(unit)) * e.channels * e.space;
     const Index c = shard * e.channels;
     channel_norm_backward(piece.count(unit), e.channels, e.space, x.at(at), dy.at(at), a.at(c), b.at(c),
@@ -775,10 +817,17 @@ struct RowNormPart {
     const Index shard = unit / parts.parts, first = parts.begin(unit % parts.parts),
                 count = parts.end(unit % parts.parts) - first, row = shard * e.rows + first,
                 n = e.channels * e.space;
-    row_norm_forward(count, e.groups, e.channels, e.space, e.centred, epsilon, x.at(row * n),
-                     gamma.data.defined() ? gamma.data.at(shard * gamma.step) : nullptr,
-                     beta.data.defined() ? beta.data.at(shard * beta.step) : nullptr, y.at(row * n),
-                     mean.defined() ? mean.at(row) : nullptr, inverse.at(row));
+    (are_long(n)
+         ? row_norm_forward<1, T>
+         : row_norm_forward<rows_together<T, 1>(), T>)(count, e.groups, e.channels, e.space, e.centred,
+                                                       epsilon, x.at(row * n),
+                                                       gamma.data.defined()
+                                                           ? gamma.data.at(shard * gamma.step)
+                                                           : nullptr,
+                                                       beta.data.defined() ? beta.data.at(shard * beta.step)
+                                                                           : nullptr,
+                                                       y.at(row * n), mean.defined() ? mean.at(row) : nullptr,
+                                                       inverse.at(row));
   }
 };
 template <class T>
@@ -797,9 +846,12 @@ struct RowNormBackwardPart {
     T* const b = dbeta.defined() ? dbeta.at(unit * numbers) : nullptr;
     for (Index i = 0; g != nullptr && i < numbers; ++i) g[i] = T(0);
     for (Index i = 0; b != nullptr && i < numbers; ++i) b[i] = T(0);
-    row_norm_backward(count, e.groups, e.channels, e.space, e.centred, x.at(row * n), dy.at(row * n),
-                      gamma.data.defined() ? gamma.data.at(shard * gamma.step) : nullptr,
-                      mean.defined() ? mean.at(row) : nullptr, inverse.at(row), dx.at(row * n), g, b);
+    (are_long(n)                              ? row_norm_backward<kLongRows<T>, T>
+     : row_norm_backward < kVectorBytes == 64 ? 4
+                                              : 2,
+     T >)(count, e.groups, e.channels, e.space, e.centred, x.at(row * n), dy.at(row * n),
+          gamma.data.defined() ? gamma.data.at(shard * gamma.step) : nullptr,
+          mean.defined() ? mean.at(row) : nullptr, inverse.at(row), dx.at(row * n), g, b);
   }
 };
 #endif
@@ -1026,19 +1078,15 @@ void backward_coefficients(const ChannelExtents& e, DevicePtr<const double> mean
 }  // namespace
 
 template <class T>
-void channel_moments_portable(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
-                              DevicePtr<double> moments, DevicePtr<T> work) {
-  if (e.space > 1)
-    rows("channel_moments", e.shards * e.batch * e.channels, e.space,
-         PlaneMoments<T>{Extents(e), x, work, work + e.workspace() / 2});
-  shard_moments<T>(e, to_be_added, x, moments, work);
-}
-
-template <class T>
 void channel_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
                      DevicePtr<double> moments, DevicePtr<T> work) {
-  if (runs_portable(Tuned::channel_moments))
-    return channel_moments_portable(e, to_be_added, x, moments, work);
+  if (runs_portable(Tuned::channel_moments)) {
+    if (e.space > 1)
+      rows("channel_moments", e.shards * e.batch * e.channels, e.space,
+           PlaneMoments<T>{Extents(e), x, work, work + e.workspace() / 2});
+    shard_moments<T>(e, to_be_added, x, moments, work);
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   const Piece piece(e);
   if (e.space > 1)
@@ -1064,16 +1112,13 @@ void channel_norm_coefficients(const ChannelExtents& e, bool added, double epsil
 }
 
 template <class T>
-void channel_affine_portable(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
-                             ChannelNumbers<T> term, DevicePtr<T> y) {
-  units("channel_affine", e.shards * e.batch * e.channels * e.space,
-        AffineElement<T>{Extents(e), factor, term, x, y});
-}
-
-template <class T>
 void channel_affine(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
                     ChannelNumbers<T> term, DevicePtr<T> y) {
-  if (runs_portable(Tuned::channel_affine)) return channel_affine_portable(e, x, factor, term, y);
+  if (runs_portable(Tuned::channel_affine)) {
+    units("channel_affine", e.shards * e.batch * e.channels * e.space,
+          AffineElement<T>{Extents(e), factor, term, x, y});
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   const Piece piece(e);
   host_blocks("channel_affine", e.shards * piece.pieces,
@@ -1082,22 +1127,16 @@ void channel_affine(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumber
 }
 
 template <class T>
-void channel_norm_sums_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                DevicePtr<const double> mean, DevicePtr<const double> inverse,
-                                ChannelNumbers<T> gamma, DevicePtr<T> dgamma, DevicePtr<T> dbeta,
-                                DevicePtr<double> sums, DevicePtr<T> work) {
-  if (e.space > 1)
-    rows("channel_norm_sums", e.shards * e.batch * e.channels, e.space,
-         PlaneNormSums<T>{Extents(e), x, dy, mean, work, work + e.workspace() / 2});
-  shard_norm_sums<T>(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
-}
-
-template <class T>
 void channel_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        DevicePtr<const double> mean, DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
                        DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<double> sums, DevicePtr<T> work) {
-  if (runs_portable(Tuned::channel_norm_sums))
-    return channel_norm_sums_portable(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+  if (runs_portable(Tuned::channel_norm_sums)) {
+    if (e.space > 1)
+      rows("channel_norm_sums", e.shards * e.batch * e.channels, e.space,
+           PlaneNormSums<T>{Extents(e), x, dy, mean, work, work + e.workspace() / 2});
+    shard_norm_sums<T>(e, x, dy, mean, inverse, gamma, dgamma, dbeta, sums, work);
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   const Piece piece(e);
   if (e.space > 1)
@@ -1108,22 +1147,16 @@ void channel_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<
 }
 
 template <class T>
-void channel_norm_backward_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                    DevicePtr<const double> mean, DevicePtr<const double> inverse,
-                                    ChannelNumbers<T> gamma, DevicePtr<const double> sums,
-                                    DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
-  backward_coefficients(e, mean, inverse, gamma, sums, count, work);
-  units("channel_norm_backward", e.shards * e.batch * e.channels * e.space,
-        NormBackwardElement<T>{Extents(e), x, dy, work, work + e.numbers(), work + 2 * e.numbers(), dx});
-}
-
-template <class T>
 void channel_norm_backward(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                            DevicePtr<const double> mean, DevicePtr<const double> inverse,
                            ChannelNumbers<T> gamma, DevicePtr<const double> sums,
                            DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
-  if (runs_portable(Tuned::channel_norm_backward))
-    return channel_norm_backward_portable(e, x, dy, mean, inverse, gamma, sums, count, dx, work);
+  if (runs_portable(Tuned::channel_norm_backward)) {
+    backward_coefficients(e, mean, inverse, gamma, sums, count, work);
+    units("channel_norm_backward", e.shards * e.batch * e.channels * e.space,
+          NormBackwardElement<T>{Extents(e), x, dy, work, work + e.numbers(), work + 2 * e.numbers(), dx});
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   const Piece piece(e);
   backward_coefficients(e, mean, inverse, gamma, sums, count, work);
@@ -1140,18 +1173,13 @@ void follow_statistics(Index copies, Index channels, Index step, double momentum
 }
 
 template <class T>
-void row_norm_forward_portable(const RowNormExtents& e, T epsilon, DevicePtr<const T> x,
-                               ChannelNumbers<T> gamma, ChannelNumbers<T> beta, DevicePtr<T> y,
-                               DevicePtr<T> mean, DevicePtr<T> inverse) {
-  rows("row_norm_forward", e.shards * e.rows, e.channels * e.space,
-       RowNormRow<T>{e, epsilon, x, gamma, beta, y, mean, inverse});
-}
-
-template <class T>
 void row_norm_forward(const RowNormExtents& e, T epsilon, DevicePtr<const T> x, ChannelNumbers<T> gamma,
                       ChannelNumbers<T> beta, DevicePtr<T> y, DevicePtr<T> mean, DevicePtr<T> inverse) {
-  if (runs_portable(Tuned::row_norm_forward))
-    return row_norm_forward_portable(e, epsilon, x, gamma, beta, y, mean, inverse);
+  if (runs_portable(Tuned::row_norm_forward)) {
+    rows("row_norm_forward", e.shards * e.rows, e.channels * e.space,
+         RowNormRow<T>{e, epsilon, x, gamma, beta, y, mean, inverse});
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   if (e.rows == 0) return;
   const RowParts parts(e);
@@ -1166,32 +1194,27 @@ Index row_norm_workspace(const RowNormExtents& e) {
 }
 
 template <class T>
-void row_norm_backward_portable(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
-                                DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
-  const RowParts parts(e);
-  const PartSums<T> sums(e, parts, dgamma, dbeta, work);
-  DevicePtr<T> plain, centred;
-  if (e.space > 1) {
-    plain = work + part_sums(e);
-    centred = plain + e.shards * e.rows * e.channels;
-    rows("row_norm_backward", e.shards * e.rows * e.channels, e.space,
-         RowChannelSums<T>{e, x, dy, mean, plain, centred});
-  }
-  rows("row_norm_backward", e.shards * e.rows, e.channels * e.space,
-       RowNormBackwardRow<T>{e, x, dy, gamma, mean, inverse, plain, centred, dx});
-  if (!dgamma && !dbeta) return;
-  units("row_norm_backward", e.shards * parts.parts * e.groups * e.channels,
-        RowNumbersPart<T>{e, parts, x, dy, mean, inverse, plain, centred, sums.gamma, sums.beta});
-  add_parts(e, parts, sums, dgamma, dbeta);
-}
-
-template <class T>
 void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
                        DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
-  if (runs_portable(Tuned::row_norm_backward))
-    return row_norm_backward_portable(e, x, dy, gamma, mean, inverse, dx, dgamma, dbeta, work);
+  if (runs_portable(Tuned::row_norm_backward)) {
+    const RowParts parts(e);
+    const PartSums<T> sums(e, parts, dgamma, dbeta, work);
+    DevicePtr<T> plain, centred;
+    if (e.space > 1) {
+      plain = work + part_sums(e);
+      centred = plain + e.shards * e.rows * e.channels;
+      rows("row_norm_backward", e.shards * e.rows * e.channels, e.space,
+           RowChannelSums<T>{e, x, dy, mean, plain, centred});
+    }
+    rows("row_norm_backward", e.shards * e.rows, e.channels * e.space,
+         RowNormBackwardRow<T>{e, x, dy, gamma, mean, inverse, plain, centred, dx});
+    if (!dgamma && !dbeta) return;
+    units("row_norm_backward", e.shards * parts.parts * e.groups * e.channels,
+          RowNumbersPart<T>{e, parts, x, dy, mean, inverse, plain, centred, sums.gamma, sums.beta});
+    add_parts(e, parts, sums, dgamma, dbeta);
+    return;
+  }
 #if !RANKINE_ON_DEVICE
   const RowParts parts(e);
   const PartSums<T> sums(e, parts, dgamma, dbeta, work);
@@ -1201,45 +1224,28 @@ void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<
 #endif
 }
 
-#define RANKINE_NORM(T)                                                                                      \
-  template void channel_moments(const ChannelExtents&, bool, DevicePtr<const T>, DevicePtr<double>,          \
-                                DevicePtr<T>);                                                               \
-  template void channel_norm_coefficients(const ChannelExtents&, bool, double, DevicePtr<const double>,      \
-                                          ChannelNumbers<T>, ChannelNumbers<T>, DevicePtr<double>,           \
-                                          DevicePtr<double>, DevicePtr<T>, DevicePtr<T>);                    \
-  template void channel_affine(const ChannelExtents&, DevicePtr<const T>, ChannelNumbers<T>,                 \
-                               ChannelNumbers<T>, DevicePtr<T>);                                             \
-  template void channel_norm_sums(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,             \
-                                  DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>,       \
-                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<double>, DevicePtr<T>);              \
-  template void channel_norm_backward(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,         \
-                                      DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>,   \
-                                      DevicePtr<const double>, DevicePtr<const double>, DevicePtr<T>,        \
-                                      DevicePtr<T>);                                                         \
-  template void follow_statistics(Index, Index, Index, double, DevicePtr<const double>,                      \
-                                  DevicePtr<const double>, DevicePtr<T>);                                    \
-  template void row_norm_forward(const RowNormExtents&, T, DevicePtr<const T>, ChannelNumbers<T>,            \
-                                 ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);               \
-  template void row_norm_backward(const RowNormExtents&, DevicePtr<const T>, DevicePtr<const T>,             \
-                                  ChannelNumbers<T>, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>,   \
-                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);                                 \
-  template void channel_moments_portable(const ChannelExtents&, bool, DevicePtr<const T>, DevicePtr<double>, \
-                                         DevicePtr<T>);                                                      \
-  template void channel_affine_portable(const ChannelExtents&, DevicePtr<const T>, ChannelNumbers<T>,        \
-                                        ChannelNumbers<T>, DevicePtr<T>);                                    \
-  template void channel_norm_sums_portable(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,    \
-                                           DevicePtr<const double>, DevicePtr<const double>,                 \
-                                           ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<double>, \
-                                           DevicePtr<T>);                                                    \
-  template void channel_norm_backward_portable(                                                              \
-      const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<const double>,                \
-      DevicePtr<const double>, ChannelNumbers<T>, DevicePtr<const double>, DevicePtr<const double>,          \
-      DevicePtr<T>, DevicePtr<T>);                                                                           \
-  template void row_norm_forward_portable(const RowNormExtents&, T, DevicePtr<const T>, ChannelNumbers<T>,   \
-                                          ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);      \
-  template void row_norm_backward_portable(const RowNormExtents&, DevicePtr<const T>, DevicePtr<const T>,    \
-                                           ChannelNumbers<T>, DevicePtr<const T>, DevicePtr<const T>,        \
-                                           DevicePtr<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>)
+#define RANKINE_NORM(T)                                                                                    \
+  template void channel_moments(const ChannelExtents&, bool, DevicePtr<const T>, DevicePtr<double>,        \
+                                DevicePtr<T>);                                                             \
+  template void channel_norm_coefficients(const ChannelExtents&, bool, double, DevicePtr<const double>,    \
+                                          ChannelNumbers<T>, ChannelNumbers<T>, DevicePtr<double>,         \
+                                          DevicePtr<double>, DevicePtr<T>, DevicePtr<T>);                  \
+  template void channel_affine(const ChannelExtents&, DevicePtr<const T>, ChannelNumbers<T>,               \
+                               ChannelNumbers<T>, DevicePtr<T>);                                           \
+  template void channel_norm_sums(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,           \
+                                  DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>,     \
+                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<double>, DevicePtr<T>);            \
+  template void channel_norm_backward(const ChannelExtents&, DevicePtr<const T>, DevicePtr<const T>,       \
+                                      DevicePtr<const double>, DevicePtr<const double>, ChannelNumbers<T>, \
+                                      DevicePtr<const double>, DevicePtr<const double>, DevicePtr<T>,      \
+                                      DevicePtr<T>);                                                       \
+  template void follow_statistics(Index, Index, Index, double, DevicePtr<const double>,                    \
+                                  DevicePtr<const double>, DevicePtr<T>);                                  \
+  template void row_norm_forward(const RowNormExtents&, T, DevicePtr<const T>, ChannelNumbers<T>,          \
+                                 ChannelNumbers<T>, DevicePtr<T>, DevicePtr<T>, DevicePtr<T>);             \
+  template void row_norm_backward(const RowNormExtents&, DevicePtr<const T>, DevicePtr<const T>,           \
+                                  ChannelNumbers<T>, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>, \
+                                  DevicePtr<T>, DevicePtr<T>, DevicePtr<T>)
 RANKINE_NORM(float);
 RANKINE_NORM(double);
 #undef RANKINE_NORM

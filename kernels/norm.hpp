@@ -92,30 +92,4 @@ void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<
                        DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work);
 std::int64_t row_norm_workspace(const RowNormExtents& e);
 
-/// The same bits by the bodies that a device runs: what tests hold the host's own loops against.
-template <class T>
-void channel_moments_portable(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
-                              DevicePtr<double> moments, DevicePtr<T> work);
-template <class T>
-void channel_affine_portable(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
-                             ChannelNumbers<T> term, DevicePtr<T> y);
-template <class T>
-void channel_norm_sums_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                DevicePtr<const double> mean, DevicePtr<const double> inverse,
-                                ChannelNumbers<T> gamma, DevicePtr<T> dgamma, DevicePtr<T> dbeta,
-                                DevicePtr<double> sums, DevicePtr<T> work);
-template <class T>
-void channel_norm_backward_portable(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                    DevicePtr<const double> mean, DevicePtr<const double> inverse,
-                                    ChannelNumbers<T> gamma, DevicePtr<const double> sums,
-                                    DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work);
-template <class T>
-void row_norm_forward_portable(const RowNormExtents& e, T epsilon, DevicePtr<const T> x,
-                               ChannelNumbers<T> gamma, ChannelNumbers<T> beta, DevicePtr<T> y,
-                               DevicePtr<T> mean, DevicePtr<T> inverse);
-template <class T>
-void row_norm_backward_portable(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
-                                ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
-                                DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work);
-
 }  // namespace rankine::kernels

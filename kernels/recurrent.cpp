@@ -5,6 +5,7 @@
 #include "kernels/blas.hpp"
 #include "kernels/launch.hpp"
 #include "kernels/map.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/pointwise.hpp"
 
 namespace rankine::kernels {
@@ -12,7 +13,13 @@ namespace {
 
 template <class T>
 RANKINE_FORCEINLINE T logistic(T x) {
-  return T(0.5) + T(0.5) * Tanh{}(T(0.5) * x);
+  return multiply_add(T(0.5), Tanh{}(T(0.5) * x), T(0.5));
+}
+
+// 1 - a b.
+template <class T>
+RANKINE_FORCEINLINE T one_less(T a, T b) {
+  return multiply_add(-a, b, T(1));
 }
 
 // Elements begin .. end - 1 of one sample's step. `gates` holds sums and receives activations; `before` are h
@@ -28,7 +35,7 @@ RANKINE_FORCEINLINE void cell_forward(Cell cell, std::int64_t n, std::int64_t be
       for (std::int64_t i = begin; i < end; ++i) {
         const T in = logistic(gates[i]), keep = logistic(gates[n + i]), g = Tanh{}(gates[2 * n + i]),
                 out = logistic(gates[3 * n + i]);
-        const T c = keep * c_before[i] + in * g;
+        const T c = multiply_add(keep, c_before[i], in * g);
         gates[i] = in;
         gates[n + i] = keep;
         gates[2 * n + i] = g;
@@ -40,11 +47,11 @@ RANKINE_FORCEINLINE void cell_forward(Cell cell, std::int64_t n, std::int64_t be
     case Cell::gru:
       for (std::int64_t i = begin; i < end; ++i) {
         const T r = logistic(gates[i]), z = logistic(gates[n + i]);
-        const T candidate = Tanh{}(gates[2 * n + i] + r * memory[i]);
+        const T candidate = Tanh{}(multiply_add(r, memory[i], gates[2 * n + i]));
         gates[i] = r;
         gates[n + i] = z;
         gates[2 * n + i] = candidate;
-        h[i] = candidate + z * (h_before[i] - candidate);
+        h[i] = multiply_add(z, h_before[i] - candidate, candidate);
       }
   }
 }
@@ -58,7 +65,7 @@ RANKINE_FORCEINLINE void cell_backward(Cell cell, std::int64_t n, std::int64_t b
   switch (cell) {
     case Cell::rnn:
       for (std::int64_t i = begin; i < end; ++i) {
-        d_gates[i] = d_h[i] * (1 - gates[i] * gates[i]);
+        d_gates[i] = d_h[i] * one_less(gates[i], gates[i]);
         d_h[i] = 0;
       }
       return;
@@ -66,10 +73,10 @@ RANKINE_FORCEINLINE void cell_backward(Cell cell, std::int64_t n, std::int64_t b
       for (std::int64_t i = begin; i < end; ++i) {
         const T in = gates[i], keep = gates[n + i], g = gates[2 * n + i], out = gates[3 * n + i];
         const T top = Tanh{}(memory[i]);
-        const T dc = d_c[i] + d_h[i] * out * (1 - top * top);
+        const T dc = multiply_add(d_h[i] * out, one_less(top, top), d_c[i]);
         d_gates[i] = dc * g * in * (1 - in);
         d_gates[n + i] = dc * c_before[i] * keep * (1 - keep);
-        d_gates[2 * n + i] = dc * in * (1 - g * g);
+        d_gates[2 * n + i] = dc * in * one_less(g, g);
         d_gates[3 * n + i] = d_h[i] * top * out * (1 - out);
         d_c[i] = dc * keep;
         d_h[i] = 0;
@@ -78,7 +85,7 @@ RANKINE_FORCEINLINE void cell_backward(Cell cell, std::int64_t n, std::int64_t b
     case Cell::gru:
       for (std::int64_t i = begin; i < end; ++i) {
         const T r = gates[i], z = gates[n + i], candidate = gates[2 * n + i];
-        const T d_candidate = d_h[i] * (1 - z) * (1 - candidate * candidate);
+        const T d_candidate = d_h[i] * (1 - z) * one_less(candidate, candidate);
         d_gates[i] = d_candidate * memory[i] * r * (1 - r);
         d_gates[n + i] = d_h[i] * (h_before[i] - candidate) * z * (1 - z);
         d_gates[2 * n + i] = d_candidate;
@@ -231,7 +238,8 @@ struct BackwardUnit {
                                      part(d_c0, l * state), part(d_memory, l * all), work.at(l * 2 * state)});
   }
 };
-#else
+#endif
+
 // weight [shards][gates][n] to [shards][n][gates]: neighbouring threads, which have neighbouring gates, then
 // read side by side.
 template <class T>
@@ -261,7 +269,7 @@ struct StepForward {
     const T* w = transposed.at(l * n * width);
     for (std::int64_t k = 0; k < s.width; ++k) {
       T sum = 0;
-      for (std::int64_t j = 0; j < n; ++j) sum += w[j * width + k * n + i] * h[j];
+      for (std::int64_t j = 0; j < n; ++j) sum = multiply_add(w[j * width + k * n + i], h[j], sum);
       if (s.cell == Cell::gru && k == 2)
         m[i] = bias.defined() ? bias[l * s.bias_step + i] + sum : sum;
       else
@@ -292,12 +300,12 @@ struct StepBackward {
       const T* d = d_x.at((sample * s.steps + t + 1) * width);
       const std::int64_t direct = s.cell == Cell::gru ? 2 * n : width;
       T sum = 0;
-      for (std::int64_t g = 0; g < direct; ++g) sum += d[g] * w[g * n + i];
+      for (std::int64_t g = 0; g < direct; ++g) sum = multiply_add(d[g], w[g * n + i], sum);
       d_h[i] = d_h[i] + sum;
       if (s.cell == Cell::gru) {
         const T* dm = d_memory.at(here + n);
         sum = 0;
-        for (std::int64_t g = 0; g < n; ++g) sum += dm[g] * w[(direct + g) * n + i];
+        for (std::int64_t g = 0; g < n; ++g) sum = multiply_add(dm[g], w[(direct + g) * n + i], sum);
         d_h[i] = d_h[i] + sum;
       }
     }
@@ -329,11 +337,12 @@ struct WeightGradient {
                            : d_x.at(l * s.batch * s.steps * width + g);
     T total = 0;
     for (std::int64_t b = 0; b < s.batch; ++b)
-      total += d[b * s.steps * distance] * h0[(l * s.batch + b) * n + j];
+      total = multiply_add(d[b * s.steps * distance], h0[(l * s.batch + b) * n + j], total);
     for (std::int64_t b = 0; b < s.batch && s.steps > 1; ++b) {
       T sum = 0;
       for (std::int64_t t = 1; t < s.steps; ++t)
-        sum += d[(b * s.steps + t) * distance] * hidden[((l * s.batch + b) * s.steps + t - 1) * n + j];
+        sum = multiply_add(d[(b * s.steps + t) * distance],
+                           hidden[((l * s.batch + b) * s.steps + t - 1) * n + j], sum);
       total = total + sum;
     }
     return total;
@@ -350,19 +359,19 @@ struct BiasGradient {
     return sum;
   }
 };
-#endif
-
 }  // namespace
 
 template <class T>
 void recurrent_forward(const RecurrentShape& s, const RecurrentArrays<T>& a, DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  map_index("recurrent", TransposedWeight<T>{s, a.weight}, s.shards * s.gates() * s.hidden, work);
-  const DevicePtr<const T> transposed = work;
-  for (std::int64_t t = 0; t < s.steps; ++t)
-    units("recurrent", s.shards * s.batch * s.hidden,
-          StepForward<T>{s, t, a.bias, a.h0, a.c0, transposed, a.gates, a.hidden, a.memory});
-#else
+  if (runs_portable(Tuned::recurrent)) {
+    map_index("recurrent", TransposedWeight<T>{s, a.weight}, s.shards * s.gates() * s.hidden, work);
+    const DevicePtr<const T> transposed = work;
+    for (std::int64_t t = 0; t < s.steps; ++t)
+      units("recurrent", s.shards * s.batch * s.hidden,
+            StepForward<T>{s, t, a.bias, a.h0, a.c0, transposed, a.gates, a.hidden, a.memory});
+    return;
+  }
+#if !RANKINE_ON_DEVICE
   units("recurrent", s.shards,
         ForwardUnit<T>{s, a.weight, a.bias, a.h0, a.c0, a.gates, a.hidden, a.memory, work});
 #endif
@@ -371,17 +380,20 @@ void recurrent_forward(const RecurrentShape& s, const RecurrentArrays<T>& a, Dev
 template <class T>
 void recurrent_backward(const RecurrentShape& s, const RecurrentArrays<T>& a, const RecurrentGradients<T>& g,
                         DevicePtr<T> work) {
-#if RANKINE_ON_DEVICE
-  const DevicePtr<const T> gates = a.gates, hidden = a.hidden, memory = a.memory, d_x = g.d_x,
-                           d_memory = g.d_memory;
-  for (std::int64_t t = s.steps - 1; t >= -1; --t)
-    units("recurrent_backward", s.shards * s.batch * s.hidden,
-          StepBackward<T>{s, t, a.weight, a.h0, a.c0, gates, hidden, memory, g.d_hidden, g.d_last_c, g.d_x,
-                          g.d_h0, g.d_c0, g.d_memory, work});
-  map_index("recurrent_backward", WeightGradient<T>{s, a.h0, hidden, d_x, d_memory},
-            s.shards * s.gates() * s.hidden, g.d_weight);
-  if (g.d_bias) map_index("recurrent_backward", BiasGradient<T>{s, d_memory}, s.shards * s.hidden, g.d_bias);
-#else
+  if (runs_portable(Tuned::recurrent_backward)) {
+    const DevicePtr<const T> gates = a.gates, hidden = a.hidden, memory = a.memory, d_x = g.d_x,
+                             d_memory = g.d_memory;
+    for (std::int64_t t = s.steps - 1; t >= -1; --t)
+      units("recurrent_backward", s.shards * s.batch * s.hidden,
+            StepBackward<T>{s, t, a.weight, a.h0, a.c0, gates, hidden, memory, g.d_hidden, g.d_last_c, g.d_x,
+                            g.d_h0, g.d_c0, g.d_memory, work});
+    map_index("recurrent_backward", WeightGradient<T>{s, a.h0, hidden, d_x, d_memory},
+              s.shards * s.gates() * s.hidden, g.d_weight);
+    if (g.d_bias)
+      map_index("recurrent_backward", BiasGradient<T>{s, d_memory}, s.shards * s.hidden, g.d_bias);
+    return;
+  }
+#if !RANKINE_ON_DEVICE
   units("recurrent_backward", s.shards,
         BackwardUnit<T>{s, a.weight, a.bias, a.h0, a.c0, g.d_hidden, g.d_last_c, a.gates, a.hidden, a.memory,
                         g.d_x, g.d_weight, g.d_bias, g.d_h0, g.d_c0, g.d_memory, work});

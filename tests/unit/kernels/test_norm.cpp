@@ -12,6 +12,7 @@
 
 #include "kernels/norm.hpp"
 #include "tests/support/on_device.hpp"
+#include "tests/support/portable_bodies.hpp"
 
 namespace rankine::kernels {
 namespace {
@@ -153,12 +154,12 @@ void check_channels(const ChannelExtents& e, bool added) {
   Twice<T> same;
   Twice<double> same_double;
   for (const bool portable : {false, true}) {
+    const testing::PortableBodies bodies(portable);
     const std::string name = what + (portable ? ", portable" : "");
     const OnDevice<T> dx(x), ddy(dy), dg(gamma), db(beta);
     const OnDevice<double> moments(nothing<double>(e.shards * (2 * e.channels + 1)));
     const OnDevice<T> work(nothing<T>(e.workspace()));
-    (portable ? channel_moments_portable<T> : channel_moments<T>)(e, added, dx.read(), moments.data(),
-                                                                  work.data());
+    channel_moments<T>(e, added, dx.read(), moments.data(), work.data());
     expect_near(moments.values(), expected.moments, eps, "moments of " + name);
     same_double(moments.values(), portable, "moments of " + name);
     const OnDevice<double> total(sum_of_rows(moments.values(), e.shards));
@@ -167,26 +168,22 @@ void check_channels(const ChannelExtents& e, bool added) {
     const ChannelNumbers<T> g{dg.read(), e.channels}, b{db.read(), e.channels};
     channel_norm_coefficients<T>(e, added, epsilon, (added ? total : moments).read(), g, b, mean.data(),
                                  inverse.data(), factor.data(), term.data());
-    (portable ? channel_affine_portable<T> : channel_affine<T>)(e, dx.read(), {factor.read(), e.channels},
-                                                                {term.read(), e.channels}, y.data());
+    channel_affine<T>(e, dx.read(), {factor.read(), e.channels}, {term.read(), e.channels}, y.data());
     expect_near(y.values(), expected.y, 10 * eps, "norm of " + name);
     same(y.values(), portable, "norm of " + name);
     const OnDevice<T> dgamma(nothing<T>(e.numbers())), dbeta(nothing<T>(e.numbers()));
     const OnDevice<double> sums(nothing<double>(2 * e.numbers()));
-    (portable ? channel_norm_sums_portable<T> : channel_norm_sums<T>)(e, dx.read(), ddy.read(), mean.read(),
-                                                                      inverse.read(), g, dgamma.data(),
-                                                                      dbeta.data(), sums.data(), work.data());
+    channel_norm_sums<T>(e, dx.read(), ddy.read(), mean.read(), inverse.read(), g, dgamma.data(),
+                         dbeta.data(), sums.data(), work.data());
     expect_near(dgamma.values(), expected.dgamma, 20 * eps, "dgamma of " + name);
     same(dgamma.values(), portable, "dgamma of " + name);
     expect_near(dbeta.values(), expected.dbeta, 20 * eps, "dbeta of " + name);
     same(dbeta.values(), portable, "dbeta of " + name);
     const OnDevice<double> total_sums(sum_of_rows(sums.values(), e.shards));
     const OnDevice<T> coefficients(nothing<T>(3 * e.numbers())), back(nothing<T>(n));
-    (portable ? channel_norm_backward_portable<T>
-              : channel_norm_backward<T>)(e, dx.read(), ddy.read(), mean.read(), inverse.read(), g,
-                                          (added ? total_sums : sums).read(),
-                                          added ? total.read() + 2 * e.channels : DevicePtr<const double>(),
-                                          back.data(), coefficients.data());
+    channel_norm_backward<T>(
+        e, dx.read(), ddy.read(), mean.read(), inverse.read(), g, (added ? total_sums : sums).read(),
+        added ? total.read() + 2 * e.channels : DevicePtr<const double>(), back.data(), coefficients.data());
     expect_near(back.values(), expected.dx, 100 * eps, "dx of " + name);
     same(back.values(), portable, "dx of " + name);
   }
@@ -268,6 +265,7 @@ void check_rows(const RowNormExtents& e, bool affine) {
   const double eps = std::numeric_limits<T>::epsilon();
   Twice<T> same;
   for (const bool portable : {false, true}) {
+    const testing::PortableBodies bodies(portable);
     const std::string name = what + (portable ? ", portable" : "");
     const OnDevice<T> in(x), from(dy), dg(gamma), db(beta), out(nothing<T>(n)), back(nothing<T>(n));
     const OnDevice<T> mean(nothing<T>(e.shards * e.rows)), inverse(nothing<T>(e.shards * e.rows));
@@ -276,14 +274,12 @@ void check_rows(const RowNormExtents& e, bool affine) {
     const ChannelNumbers<T> g = affine ? ChannelNumbers<T>{dg.read(), numbers} : ChannelNumbers<T>{},
                             b = affine ? ChannelNumbers<T>{db.read(), numbers} : ChannelNumbers<T>{};
     const DevicePtr<T> middle = e.centred ? mean.data() : DevicePtr<T>();
-    (portable ? row_norm_forward_portable<T> : row_norm_forward<T>)(e, static_cast<T>(epsilon), in.read(), g,
-                                                                    b, out.data(), middle, inverse.data());
+    row_norm_forward<T>(e, static_cast<T>(epsilon), in.read(), g, b, out.data(), middle, inverse.data());
     expect_near(out.values(), y, 200 * eps, "norm of " + name);
     same(out.values(), portable, "norm of " + name);
-    (portable ? row_norm_backward_portable<T>
-              : row_norm_backward<T>)(e, in.read(), from.read(), g, middle, inverse.read(), back.data(),
-                                      affine ? gg.data() : DevicePtr<T>(),
-                                      affine ? gb.data() : DevicePtr<T>(), work.data());
+    row_norm_backward<T>(e, in.read(), from.read(), g, middle, inverse.read(), back.data(),
+                         affine ? gg.data() : DevicePtr<T>(), affine ? gb.data() : DevicePtr<T>(),
+                         work.data());
     expect_near(back.values(), dx, 500 * eps, "dx of " + name);
     same(back.values(), portable, "dx of " + name);
     if (!affine) continue;

@@ -7,6 +7,7 @@
 #include "src/nn/conv.hpp"
 #include "src/nn/norms.hpp"
 #include "src/nn/pooling.hpp"
+#include "src/nn/recurrent.hpp"
 #include "src/nn/softmax.hpp"
 #include "src/optim/flat_parts.hpp"
 #include "tests/unit/nn/fno_support.hpp"
@@ -58,6 +59,13 @@ class Dispatch : public ::testing::TestWithParam<DType> {
        [&](const List& x) { return batch_norm(x[0], x[1], x[2], shards, 1e-5); });
     op({{2, 5, 70}, {2, 70}, {2, 70}},
        [](const List& x) { return normalise_rows(x[0], x[1], x[2], RowNorm{}); });
+    for (const Cell cell : {Cell::rnn, Cell::lstm, Cell::gru}) {
+      const std::int64_t gates = kernels::gates_of(cell) * 21;
+      op({{2, 3, 4, gates}, {2, gates, 21}, {2, 21}, {2, 3, 21}, {2, 3, 21}}, [&](const List& x) {
+        const bool gru = cell == Cell::gru, lstm = cell == Cell::lstm;
+        return recurrent(cell, x[0], x[1], gru ? x[2] : Tensor(), x[3], lstm ? x[4] : Tensor()).hidden;
+      });
+    }
     op({{2, 3, 70}}, [](const List& x) { return softmax(x[0]); });
     op({{2, 3, 10}}, [](const List& x) { return log_softmax(x[0]); });
     const Tensor labels = Tensor::from(std::vector<std::int32_t>{1, 0, 9, 3, 3, 7}, {2, 3});
