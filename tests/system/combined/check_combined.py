@@ -106,6 +106,7 @@ def main() -> int:
             "variants.own_teacher.train.distill.model={blocks: [flatten, {name: dense, units: 10}]}": "leave it out",
             "variants.taught.train.distill.wait=3": "unknown key 'wait'",
             "variants.taught.train.distill.temperature=0": "temperature",
+            "variants.fitted.train.distill.temperature=2": "which no softmax makes",
         }
         for assignment, text in mistakes.items():
             answer = run(1, "check", deck, "--set", assignment)
