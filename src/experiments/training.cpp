@@ -131,8 +131,8 @@ void Training::describe(OptionVisitor& o) {
       "train", train,
       fmt::format(
           "training; also rule, optimizer, schedule, loss (or a list of losses, each with a `weight`), the "
-          "lists penalties and data.transforms, {}, and beside `train` a list of `probes`, see `rankine "
-          "list`",
+          "lists penalties and data.transforms, {}, and beside `train` a list of `probes`, see "
+          "`rankine list`",
           StepMechanisms::help)
           .c_str());
   SparsityOptions sparsity;
@@ -294,9 +294,8 @@ void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
   const DeckNode given = train.child("distill");
   if (rule.spreads_blocks())
     given.error(
-        "distill: this learning rule trains blocks on their ranks, whose batches a teacher does not see; use "
-        "a "
-        "rule whose ranks share the batch, such as backprop");
+        "distill: this learning rule trains blocks on their ranks, whose batches a teacher does not see; "
+        "use a rule whose ranks share the batch, such as backprop");
   DistillOptions options;
   const bool own_model = given.has("model");
   options.options(*given.reader());
@@ -307,6 +306,11 @@ void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
     given.error_at("from",
                    "from: '" + options.from +
                        "' names no teacher; allowed: VARIANT@SNAPSHOT, such as teacher@end, and average");
+  if (data_->classes() == 0 && options.temperature != 1)
+    given.error_at(
+        "temperature",
+        "temperature: the targets of this data set are real numbers, which no softmax makes; leave "
+        "it out");
   if (own_model) {
     if (own) given.error_at("model", "model: the average of a network is one as itself; leave it out");
     teacher_ = std::make_unique<Network>(read_network(given.child("model"), network_->input()));

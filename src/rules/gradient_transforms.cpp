@@ -125,21 +125,26 @@ StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, s
 
   StepOutcome failed;
   std::map<std::string, Cost> costs;  // of evaluations
+  StateRegistry rule_state;           // which must not see the step twice
+  rule.register_state(rule_state, "rule");
   const auto gradient_at = [&](const Tensor& displacement) {
     const Tensor flat = context.parameters.flat();
     // Everything is put back, also where the evaluation throws.
     struct Back {
+      const StateRegistry& rule;
       const Tensor flat, before = flat.clone();
+      const StateSnapshot rule_before = rule.save();
       Pass* pass;
       const bool statistics = pass != nullptr && pass->update_statistics;
       std::vector<ActivationHook> hooks = pass == nullptr ? std::vector<ActivationHook>() : pass->hooks;
       ~Back() {
         flat.assign(before);
+        rule.restore(rule_before);
         if (pass == nullptr) return;
         pass->update_statistics = statistics;
         pass->hooks = std::move(hooks);
       }
-    } const back{.flat = flat, .pass = context.pass};
+    } const back{.rule = rule_state, .flat = flat, .pass = context.pass};
     if (context.pass != nullptr) {
       context.pass->update_statistics = false;
       context.pass->hooks.clear();

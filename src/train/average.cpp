@@ -17,7 +17,7 @@ class ExponentialAverage final : public Average {
     o("warm_up", warm_up_,
       {.help = "a smaller decay in the first steps, at most (1 + n) / (10 + n) after n"});
   }
-  double share(std::int64_t step, std::int64_t) const override {
+  double share(std::int64_t step) const override {
     const auto n = static_cast<double>(step);
     return 1 - (warm_up_ ? std::min(decay_, (1 + n) / (10 + n)) : decay_);
   }
@@ -28,22 +28,21 @@ class ExponentialAverage final : public Average {
 };
 
 /// Stochastic weight averaging (Izmailov et al., UAI 2018, arXiv 1803.05407): the mean of the parameters
-/// after every `every`-th step of the last part of training; before, the parameters.
+/// after step `from` and every `every` steps from there on; until then, the parameters.
 class UniformAverage final : public Average {
  public:
   void options(OptionVisitor& o) {
-    o("from", from_, {.help = "part of training after which it begins", .min = 0, .max = 1});
+    o("from", from_, {.help = "the first step that counts, from 0", .unit = "steps", .min = 0});
     o("every", every_, {.help = "steps from one addend to the next", .unit = "steps", .min = 1});
   }
-  double share(std::int64_t step, std::int64_t steps) const override {
-    const auto first = static_cast<std::int64_t>(from_ * static_cast<double>(steps));
-    if (step <= first) return 1;
-    return (step - first) % every_ == 0 ? 1 / (1 + static_cast<double>((step - first) / every_)) : 0;
+  double share(std::int64_t step) const override {
+    if (step <= from_) return 1;
+    const std::int64_t later = step - from_;
+    return later % every_ == 0 ? 1 / (1 + static_cast<double>(later / every_)) : 0;
   }
 
  private:
-  double from_ = 0.75;
-  int every_ = 1;
+  int from_ = 0, every_ = 1;
 };
 
 }  // namespace
@@ -52,7 +51,7 @@ const Registry<Average>& averages() {
   static const Registry<Average> table(
       "average", {
                      entry<ExponentialAverage>("ema", "exponential moving average"),
-                     entry<UniformAverage>("uniform", "mean of the last part of training (SWA)"),
+                     entry<UniformAverage>("uniform", "mean of the parameters after a step and later (SWA)"),
                  });
   return table;
 }

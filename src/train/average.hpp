@@ -13,9 +13,8 @@ namespace rankine {
 class Average {
  public:
   virtual ~Average() = default;
-  /// After step `step` (from 0) of `steps` the average is (1 - share) of what it was plus share of the
-  /// parameters.
-  virtual double share(std::int64_t step, std::int64_t steps) const = 0;
+  /// After step `step` (from 0) the average is (1 - share) of what it was plus share of the parameters.
+  virtual double share(std::int64_t step) const = 0;
 };
 
 /// The table of averages.

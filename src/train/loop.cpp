@@ -76,7 +76,10 @@ void TrainingLoop::act(std::int64_t step) {
   };
   if (!due()) return;
   rule_.synchronise();
-  while (due()) actions_[static_cast<std::size_t>(acted_++)].happen();
+  while (due()) {
+    actions_[static_cast<std::size_t>(acted_++)].happen();
+    if (average_) follow(step == 0 ? 1 : 0);  // training starts from here, or weights were pruned
+  }
   guard_.state_changed();
   rule_.state_changed();
 }
@@ -88,7 +91,7 @@ void TrainingLoop::follow(double share) {
     now.assign(next);
   else if (share > 0)
     now.assign(add(scale(now, 1 - share), scale(next, share)));
-  average_->project();  // pruning has gone on
+  average_->project();
 }
 
 void TrainingLoop::evaluate(std::int64_t done) {
@@ -153,7 +156,6 @@ void TrainingLoop::run() {
   for (std::int64_t step = start, count = 1; step < total; step += count) {
     context_.checkpoint.between_steps(step, total);
     act(step);
-    if (average_ && step == 0) follow(1);
     std::vector<StepObserver*> watchers;
     for (StepObserver* observer : observers_)
       if (observer->due(step)) watchers.push_back(observer);
@@ -192,7 +194,7 @@ void TrainingLoop::run() {
       const StepOutcome& outcome = outcomes[static_cast<std::size_t>(i)];
       if (outcome.updated) {
         faults_.good_step();
-        if (average_) follow(options_.mechanisms->average->share(step + i, total));
+        if (average_) follow(options_.mechanisms->average->share(step + i));
       } else {
         if (!rule_.spreads_blocks()) guard_.abandon_step();
         back = faults_.step_failed(step + i, [&] {
@@ -228,7 +230,6 @@ void TrainingLoop::run() {
   rule_.synchronise();
   release_cached_memory();
   act(total);  // before the state at the end of the run is noted, from which restarts take snapshots
-  if (average_ && total == 0) follow(1);
   context_.checkpoint.between_steps(total, total);
 }
 

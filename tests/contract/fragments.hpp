@@ -219,7 +219,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"step_operation shrink_perturb",
        after_step("{name: shrink_perturb, factor: 0.9, deviation: 0.01}", "shrink_perturb")},
       {"average ema", average("{name: ema, decay: 0.5, warm_up: true}", "{name: ema, decay: 0}")},
-      {"average uniform", average("{name: uniform, from: 0.3}", "{name: uniform, from: 1}")},
+      {"average uniform", average("{name: uniform, from: 1}", "{name: uniform, from: 4}")},
 
       {"loss cross_entropy", {.base = "vectors", .set = {"train.loss={name: cross_entropy}"}}},
       {"loss mean_squared_error", {.base = "numbers", .set = {"train.loss={name: mean_squared_error}"}}},
