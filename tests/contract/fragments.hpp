@@ -58,7 +58,7 @@ inline const std::map<std::string, Base> bases{
       "[{name: dense, units: 8}, @, {name: dense, units: 1}]"}},
     {"graph",
      {training + "data: {name: csbm, nodes: 24, classes: 3, features: 6, degree: 4, train_per_class: 2, "
-                 "validation: 6, parts: 6}\n",
+                 "validation: 6, parts: 6, virtual_nodes: true}\n",
       "[@, {name: graph_conv, units: 3}]"}},
     {"pde", {pde_training + "pde: {name: diffusion_sorption, data_cells: 64, reference_rtol: 1e-5}\n"}},
     {"pde_other", {pde_training}},
@@ -214,7 +214,7 @@ inline const std::map<std::string, Fragment>& fragments() {
         .plain = one_window + Settings{"train.rule={name: auglocal, depth: 1, classifier: 1, window: 5}"}}},
       {"rule forwardgnn",
        {.base = "graph",
-        .set = {"train.rule={name: forwardgnn, loss: top_down}", "data.virtual_nodes=true"},
+        .set = {"train.rule={name: forwardgnn, loss: top_down}"},
         .block = "[{name: graph_conv, units: 5}, {name: graph_conv, units: 5}]"}},
       {"rule man",
        {.base = "vectors",
