@@ -59,8 +59,11 @@ void CrossEntropy::check(const Shape& output, std::int64_t classes, const Shape&
 Tensor CrossEntropy::per_sample(const Tensor& outputs, const Tensor& targets, int lead) const {
   if (targets.dtype() != DType::i32) {
     const double spread = options_.smoothing / static_cast<double>(outputs.extent(-1));
-    const Tensor share =
-        options_.smoothing == 0 ? targets : add_scalar(scale(targets, 1 - options_.smoothing), spread);
+    // Of positions whose weights are 0 nothing is spread.
+    const Tensor share = options_.smoothing == 0
+                             ? targets
+                             : add(scale(targets, 1 - options_.smoothing),
+                                   scale(sum(targets, {targets.rank() - 1}, true), spread));
     return sample_mean(neg(sum(mul(share, log_softmax(outputs)), {outputs.rank() - 1})), lead);
   }
   return sample_mean(cross_entropy(outputs, targets, options_.smoothing), lead);
