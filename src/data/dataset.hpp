@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,8 @@
 
 namespace rankine {
 
+struct Graph;  // src/nn/csr.hpp
+
 enum class Split { training, validation, test };
 const char* name_of(Split split);
 /// The split of that name.
@@ -21,8 +24,10 @@ Split split_of(const std::string& name);
 
 /// Examples side by side.
 struct Examples {
-  Tensor inputs;   ///< [n, input shape], real of the requested type, or i32 tokens
-  Tensor targets;  ///< [n] i32 classes, [n, T] i32 tokens, or [n, target shape] real
+  Tensor inputs;  ///< [n, input shape], real of the requested type, or i32 tokens
+  /// [n] i32 classes, [n, T] i32 tokens, [n, target shape] real, or [n, target shape, classes] real: weights
+  /// of the classes.
+  Tensor targets;
   std::vector<std::int64_t> ids;
 };
 
@@ -56,6 +61,12 @@ class Dataset {
   /// the augmentation of training examples; others are never augmented.
   virtual Examples examples(Split split, std::span<const std::int64_t> which, DType type,
                             std::uint64_t seed = 0, std::int64_t step = 0) const = 0;
+  /// The graph whose nodes all examples of a run are, for layers on graphs; null: there is none. `seed` is
+  /// that of examples().
+  virtual std::shared_ptr<const Graph> graph(std::uint64_t seed, DType type) const {
+    static_cast<void>(seed), static_cast<void>(type);
+    return nullptr;
+  }
   /// Where in an image the thing is that its class names, if the set knows; by the example's id.
   virtual std::optional<ImageBox> box(std::int64_t id) const {
     static_cast<void>(id);

@@ -3,6 +3,7 @@
 #include "src/data/dataset.hpp"
 #include "src/data/fashion_mnist.hpp"
 #include "src/data/generated.hpp"
+#include "src/data/graphs.hpp"
 #include "src/data/table.hpp"
 #include "src/data/text.hpp"
 
@@ -44,6 +45,7 @@ const Registry<Dataset, const DatasetContext&>& datasets() {
           entry<Circle>("circle", "regression on the unit circle"),
           entry<Parity>("parity", "the parity of a few of many bits"),
           entry<ModularAddition>("modular_addition", "sums, differences or products modulo p"),
+          entry<BlockModel>("csbm", "nodes of a graph drawn by the contextual stochastic block model"),
           entry<LatencySpikes>("latency_spikes", "spike trains whose times carry the class"),
       });
   return table;

@@ -163,12 +163,22 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("rule", error.what());
   }
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
-  for (int b = 0; b < network_->size(); ++b)
-    if (network_->block(b).needs_graph())
+  for (int b = 0; b < network_->size(); ++b) {
+    if (!network_->block(b).needs_graph()) continue;
+    if (data_->graph(0, network_->dtype()) == nullptr)
       variant.child("model").error_at(
-          "blocks", fmt::format("{} works on the nodes of a graph, and no data set gives one; use blocks for "
-                                "vectors, images or sequences",
-                                network_->block(b).name()));
+          "blocks",
+          fmt::format("{} works on the nodes of a graph, and this data set gives none; use csbm, or "
+                      "blocks for vectors, images or sequences",
+                      network_->block(b).name()));
+    if (!(input == data_->input_shape()))
+      train.error_at("rule",
+                     "this learning rule takes samples apart, which the nodes of a graph cannot be; use "
+                     "backprop");
+    if (variant.has("probes"))
+      variant.error_at("probes",
+                       "probes: there is none for networks on the nodes of a graph; leave them out");
+  }
   try {
     make_optimizer_()->check_groups(network_->initial_parameters(0));
   } catch (const InputError& error) {
@@ -201,7 +211,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
                                          train_.shards, train_.batch));
   try {
     for (int b = 0; b < network_->size(); ++b) network_->block(b).check_batch(train_.batch, train_.shards);
-    loss_->check(network_->output(), data_->classes(), data_->target_shape());
+    loss_->check(learning_rule->prediction(*network_, data_->classes()), data_->classes(),
+                 data_->target_shape());
   } catch (const InputError& error) {
     variant.child("model").error_at("blocks", error.what());
   }
@@ -240,7 +251,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
 
 RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t seed) const {
   const DType inputs =
-      data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype()).inputs.dtype();
+      data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype(), seed).inputs.dtype();
   return {.communicator = communicator,
           .shards = shards_,
           .shard_count = train_.shards,
@@ -250,6 +261,7 @@ RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t s
           .network = network_.get(),
           .inputs = inputs,
           .loss = taught_ ? static_cast<const Loss*>(taught_.get()) : loss_.get(),
+          .graph = data_->graph(seed, network_->dtype()),
           .make_optimizer = make_optimizer_};
 }
 
@@ -405,6 +417,7 @@ RunEstimate Training::estimate() const {
   Pass pass{.shards = local_tile_sum(1)};
   pass.training = true;
   pass.update_statistics = false;
+  pass.graph = data_->graph(0, network_->dtype());
   const std::vector<std::int64_t> first{0};
   const Tensor x = in_shards(data_->examples(Split::training, first, network_->dtype()).inputs, 1);
   const Tensor y = make_rule_()->predict(*network_, parameters.bind(pass.shards), x, pass);
@@ -440,7 +453,8 @@ NetworkBatch Training::batch(std::uint64_t seed, std::int64_t step, const BatchO
   return {in_shards(examples.inputs, local), in_shards(examples.targets, local), std::move(examples.ids)};
 }
 
-Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
+Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
+                                        const ParameterSet& parameters, Split split,
                                         const Communicator& communicator,
                                         const std::function<void()>& between, ProbeList* probes) const {
   const NoGrad off;
@@ -452,17 +466,20 @@ Training::Evaluation Training::evaluate(LearningRule& rule, const ParameterSet& 
     const std::vector<double> v = values.to_vector();
     to.insert(to.end(), v.begin(), v.end());
   };
-  deal_examples(communicator, *data_, split, data_->size(split), train_.evaluation_batch, network_->dtype(),
-                between, [&](const Examples& examples) {
-                  Pass pass{.shards = one};
-                  pass.samples = examples.ids;
-                  const Tensor outputs = rule.predict(*network_, bound, examples.inputs, pass);
-                  append(local[0], loss_->per_sample(outputs, examples.targets, 2));
-                  const std::vector<Tensor> scored = loss_->score(outputs, examples.targets, 2);
-                  for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
-                  if (probes != nullptr)
-                    probes->see(split, {examples.inputs, examples.targets, outputs, examples.ids});
-                });
+  const std::shared_ptr<const Graph> graph = data_->graph(seed, network_->dtype());
+  deal_examples(
+      communicator, *data_, split, data_->size(split), train_.evaluation_batch, network_->dtype(), between,
+      [&](const Examples& examples) {
+        Pass pass{.shards = one};
+        pass.samples = examples.ids;
+        pass.graph = graph;
+        const Tensor outputs = rule.predict(*network_, bound, examples.inputs, pass);
+        append(local[0], loss_->per_sample(outputs, examples.targets, 2));
+        const std::vector<Tensor> scored = loss_->score(outputs, examples.targets, 2);
+        for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
+        if (probes != nullptr) probes->see(split, {examples.inputs, examples.targets, outputs, examples.ids});
+      },
+      graph ? seed : 0);
   if (probes != nullptr) probes->conclude(split);
   Evaluation out;
   out.losses = communicator.all_gather_varying(std::span<const double>(local[0]));
@@ -599,6 +616,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
   pass.seed = seed_;
   pass.step = key;
   pass.samples = made->batch.ids;
+  pass.graph = setup_.graph;
   if (owner_.network_->sides().penalty) pass.side = &made->side;
   made->context = std::make_unique<RuleContext>(RuleContext{
       [this, &data = *made](const BoundParameters& bound) {
@@ -617,7 +635,8 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
 }
 
 Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& between) {
-  const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::validation, communicator_, between);
+  const Evaluation found =
+      owner_.evaluate(*rule_, seed_, *judged_, Split::validation, communicator_, between);
   Metrics row{{"validation_loss", found.loss}};
   for (std::size_t s = 0; s < found.scores.size(); ++s)
     row.emplace_back("validation_" + owner_.loss_->scores()[s].first, found.scores[s]);
@@ -717,7 +736,7 @@ Metrics Training::Run::run() {
     if (owner_.data_->size(split) == 0) continue;
     const std::string name = name_of(split);
     const Evaluation found = owner_.evaluate(
-        *rule_, *judged_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
+        *rule_, seed_, *judged_, split, communicator_, [&] { context_.checkpoint.within_step(total, total); },
         &probes_);
     out.emplace_back(name + "_loss", found.loss);
     for (std::size_t s = 0; s < found.scores.size(); ++s)
@@ -729,7 +748,7 @@ Metrics Training::Run::run() {
                                   {.long_name = owner_.loss_->scores()[s].second});
   }
   if (train.evaluate_training) {
-    const Evaluation found = owner_.evaluate(*rule_, *judged_, Split::training, communicator_,
+    const Evaluation found = owner_.evaluate(*rule_, seed_, *judged_, Split::training, communicator_,
                                              [&] { context_.checkpoint.within_step(total, total); });
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back("training_" + owner_.loss_->scores()[s].first, found.scores[s]);

@@ -75,7 +75,7 @@ class Training final : public Experiment {
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
                      const PastOutputs* past) const;
   /// `between` is called on all ranks between the batches. `probes`, if any, see the batches.
-  Evaluation evaluate(LearningRule& rule, const ParameterSet& parameters, Split split,
+  Evaluation evaluate(LearningRule& rule, std::uint64_t seed, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between,
                       ProbeList* probes = nullptr) const;
   std::string variant_;

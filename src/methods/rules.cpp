@@ -1,4 +1,5 @@
 // The table of learning rules.
+#include "src/methods/local/forward_graph.hpp"
 #include "src/methods/local/momentum_auxiliary.hpp"
 #include "src/rules/auglocal.hpp"
 #include "src/rules/backprop.hpp"
@@ -18,6 +19,8 @@ const Registry<LearningRule>& rules() {
           entry<Lbfgs>("lbfgs",
                        "a step minimises its batch's loss by limited-memory BFGS with a line search"),
           entry<AugLocal>("auglocal", "each block learns from a loss of its own (AugLocal)"),
+          entry<ForwardGraph>("forwardgnn",
+                              "layers on a graph that learn from losses of their own (ForwardGNN)"),
           entry<MomentumAuxiliary>("man",
                                    "each block learns from a loss behind moving averages of the next (MAN)"),
           entry<Seco>("seco",

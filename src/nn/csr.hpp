@@ -40,7 +40,10 @@ SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
 /// A graph for layers: the pattern's row i lists the nodes that node i hears, with their weights.
 struct Graph {
   SharedPattern pattern;
-  Tensor weights;  ///< [entries]; may be on the tape (an edge mask)
+  Tensor weights;                  ///< [entries]; may be on the tape (an edge mask)
+  std::int64_t virtual_nodes = 0;  ///< how many of the last nodes stand for classes, one for each
+  /// How many of a node's last features are its label: one-hot, or equal where it has none.
+  std::int64_t label_columns = 0;
 };
 
 /// D^-1/2 (A + I) D^-1/2 with the degrees D of A + I (Kipf and Welling, arXiv 1609.02907), A being 1 for each

@@ -17,6 +17,18 @@ Tensor sample_mean(const Tensor& x, int lead) {
   return mean(x, axes);
 }
 
+// Whether the class of each label has the highest score: 0 or 1.
+Tensor right_class(const Tensor& outputs, const Tensor& labels) {
+  const Tensor scores = dense(outputs), label = dense(labels);
+  const Tensor right = Tensor::empty(label.shape(), DType::f64);
+  dispatch_real(scores.dtype(), "accuracy", [&](auto zero) {
+    using T = decltype(zero);
+    kernels::right_classes<T>(label.count(), scores.extent(-1), scores.data<T>(), label.data<std::int32_t>(),
+                              right.data<double>());
+  });
+  return right;
+}
+
 }  // namespace
 
 void CrossEntropy::Options::options(OptionVisitor& o) {
@@ -47,8 +59,11 @@ void CrossEntropy::check(const Shape& output, std::int64_t classes, const Shape&
 Tensor CrossEntropy::per_sample(const Tensor& outputs, const Tensor& targets, int lead) const {
   if (targets.dtype() != DType::i32) {
     const double spread = options_.smoothing / static_cast<double>(outputs.extent(-1));
-    const Tensor share =
-        options_.smoothing == 0 ? targets : add_scalar(scale(targets, 1 - options_.smoothing), spread);
+    // Of positions whose weights are 0 nothing is spread.
+    const Tensor share = options_.smoothing == 0
+                             ? targets
+                             : add(scale(targets, 1 - options_.smoothing),
+                                   scale(sum(targets, {targets.rank() - 1}, true), spread));
     return sample_mean(neg(sum(mul(share, log_softmax(outputs)), {outputs.rank() - 1})), lead);
   }
   return sample_mean(cross_entropy(outputs, targets, options_.smoothing), lead);
@@ -60,14 +75,17 @@ std::vector<std::pair<std::string, std::string>> CrossEntropy::scores() const {
 
 std::vector<Tensor> CrossEntropy::score(const Tensor& outputs, const Tensor& targets, int lead) const {
   const NoGrad off;
-  const Tensor scores = dense(outputs), label = dense(targets);
-  const Tensor right = Tensor::empty(label.shape(), DType::f64);
-  dispatch_real(scores.dtype(), "accuracy", [&](auto zero) {
-    using T = decltype(zero);
-    kernels::right_classes<T>(label.count(), scores.extent(-1), scores.data<T>(), label.data<std::int32_t>(),
-                              right.data<double>());
-  });
-  return {sample_mean(right, lead)};
+  if (targets.dtype() != DType::i32) {
+    const Shape labels = Shape(std::vector<std::int64_t>(outputs.shape().begin(), outputs.shape().end() - 1));
+    Tensor weight;
+    for (std::int64_t c = 0; c < outputs.extent(-1); ++c) {
+      const Tensor is_best = right_class(outputs, Tensor::full(labels, DType::i32, static_cast<double>(c)));
+      const Tensor of_class = mul(is_best, reshape(slice(cast(targets, DType::f64), -1, c, c + 1), labels));
+      weight = weight.defined() ? add(weight, of_class) : of_class;
+    }
+    return {sample_mean(weight, lead)};
+  }
+  return {sample_mean(right_class(outputs, targets), lead)};
 }
 
 void Entropy::options(OptionVisitor& o) {

@@ -32,7 +32,8 @@ class Loss {
 };
 
 /// -log softmax(outputs)[class], mean over the positions of a sample; of targets that are probabilities
-/// [..., classes] their mean of it. Score: accuracy, of classes.
+/// [..., classes] their mean of it. Score: accuracy; of probabilities, that of the class with the highest
+/// score.
 class CrossEntropy final : public Loss {
  public:
   struct Options {

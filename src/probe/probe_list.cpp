@@ -98,7 +98,7 @@ void ProbeList::conclude(Split split) {
 
 void deal_examples(const Communicator& communicator, const Dataset& data, Split split, std::int64_t count,
                    std::int64_t batch, DType type, const std::function<void()>& between,
-                   const std::function<void(const Examples&)>& work) {
+                   const std::function<void(const Examples&)>& work, std::uint64_t seed) {
   const BlockPartition chunks((count + batch - 1) / batch, communicator.size());
   // The first rank has most.
   for (std::int64_t turn = 0; turn < chunks.size(0); ++turn) {
@@ -108,7 +108,7 @@ void deal_examples(const Communicator& communicator, const Dataset& data, Split 
       const std::int64_t first = (chunks.begin(communicator.rank()) + turn) * batch;
       std::vector<std::int64_t> which(static_cast<std::size_t>(std::min(batch, count - first)));
       std::iota(which.begin(), which.end(), first);
-      Examples examples = data.examples(split, which, type);
+      Examples examples = data.examples(split, which, type, seed);
       examples.inputs = one_shard(examples.inputs);
       examples.targets = one_shard(examples.targets);
       work(examples);

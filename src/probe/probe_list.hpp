@@ -48,7 +48,7 @@ class ProbeList {
 /// Collective.
 void deal_examples(const Communicator& communicator, const Dataset& data, Split split, std::int64_t count,
                    std::int64_t batch, DType type, const std::function<void()>& between,
-                   const std::function<void(const Examples&)>& work);
+                   const std::function<void(const Examples&)>& work, std::uint64_t seed = 0);
 
 /// The mean over the first `count` examples of a split (0: all) of `width` numbers that `see` appends for
 /// each. Without a tape. Collective.

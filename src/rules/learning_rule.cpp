@@ -16,7 +16,11 @@ namespace rankine {
 
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch,
                    const Tensor& added) {
-  Tensor per_shard = mean(setup.loss->per_sample(outputs, batch.targets, 2), {1});
+  return mean_over_batch(setup, setup.loss->per_sample(outputs, batch.targets, 2), added);
+}
+
+TapeLoss mean_over_batch(const RuleSetup& setup, const Tensor& losses, const Tensor& added) {
+  Tensor per_shard = mean(losses, {1});
   if (added.defined()) per_shard = add(per_shard, added);
   const double share = 1 / static_cast<double>(setup.shard_count);
   const Tensor total = sum_over_tiles(cast(per_shard.detach(), DType::f64), setup.shards);

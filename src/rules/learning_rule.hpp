@@ -39,9 +39,10 @@ struct RuleSetup {
   std::int64_t batch = 1;        ///< samples of all shards
   std::uint64_t seed = 0;
   std::int64_t steps = 0;
-  const Network* network = nullptr;  ///< null: what is trained is no list of blocks
-  DType inputs = DType::f32;         ///< of the network: its own type, or i32 for tokens
-  const Loss* loss = nullptr;        ///< of the network
+  const Network* network = nullptr;              ///< null: what is trained is no list of blocks
+  DType inputs = DType::f32;                     ///< of the network: its own type, or i32 for tokens
+  const Loss* loss = nullptr;                    ///< of the network
+  std::shared_ptr<const Graph> graph = nullptr;  ///< that all samples are on
   /// For what the rule trains beside the network.
   std::function<std::unique_ptr<Optimizer>()> make_optimizer = {};
 };
@@ -132,7 +133,12 @@ class LearningRule {
     static_cast<void>(block);
     return 0;
   }
-  /// The outputs that an evaluation judges, x [L, B, input] to [L, B, output].
+  /// Of one sample, what predict() gives.
+  virtual Shape prediction(const Network& network, std::int64_t classes) const {
+    static_cast<void>(classes);
+    return network.output();
+  }
+  /// The outputs that an evaluation judges, x [L, B, input] to [L, B, prediction()].
   virtual Tensor predict(const Network& network, const BoundParameters& parameters, const Tensor& x,
                          Pass& pass) {
     return network.forward(parameters, x, pass);
@@ -156,6 +162,9 @@ class LearningRule {
 /// defined, is added to each shard's. Collective.
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch,
                    const Tensor& added = {});
+
+/// The mean of losses [L, B] over the samples of all ranks. Collective.
+TapeLoss mean_over_batch(const RuleSetup& setup, const Tensor& losses, const Tensor& added = {});
 
 /// Clips the gradient, and steps if it and the loss are finite. Reads `report`, the step's, once.
 StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossValue& loss,

@@ -158,7 +158,7 @@ void StagedRule::check_stages(const RuleSetup& setup, const std::vector<int>& fi
   for (std::size_t s = 0; s < count; ++s) {
     const int end = s + 1 < count ? first[s + 1] : network.size();
     try {
-      forward_cost(network, parameters, setup.inputs, first[s], end);
+      forward_cost(network, parameters, setup.inputs, first[s], end, setup.graph);
     } catch (const InputError& error) {
       throw InputError(
           fmt::format("{}: {} to {} cannot be trained apart from the other blocks: {}; use the "
@@ -172,7 +172,7 @@ double StagedRule::seconds_of(const RuleSetup& setup, const Network& network, co
                               DType inputs, int begin, int end) const {
   if (setup.communicator.size() == 1 || !setup.communicator.is_root()) return 0;
   const SharedTileSum one = local_tile_sum(1);
-  Pass pass{.shards = one, .training = true, .update_statistics = false};
+  Pass pass{.shards = one, .training = true, .update_statistics = false, .graph = setup.graph};
   Shape shape = network.block(begin).input();
   shape.insert(0, setup.batch);
   shape.insert(0, 1);
@@ -246,10 +246,10 @@ std::vector<double> StagedRule::measured() const {
           communicator.max(bytes_)};
 }
 
-double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin,
-                    int end) {
+double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin, int end,
+                    const std::shared_ptr<const Graph>& graph) {
   const NoGrad off;
-  Pass pass{.shards = local_tile_sum(1)};
+  Pass pass{.shards = local_tile_sum(1), .graph = graph};
   const BoundParameters bound = block_parameters(network, parameters, begin, end).bind(pass.shards);
   Shape shape = network.block(begin).input();
   shape.insert(0, 1);

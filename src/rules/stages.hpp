@@ -116,6 +116,7 @@ std::vector<int> balanced_ends(const std::vector<double>& costs, int parts);
 
 /// Multiply-adds of the forward pass of one sample through blocks begin .. end - 1, of whose parameters alone
 /// use is made; `parameters` are those of the network, whose inputs have type `inputs`.
-double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin, int end);
+double forward_cost(const Network& network, const ParameterSet& parameters, DType inputs, int begin, int end,
+                    const std::shared_ptr<const Graph>& graph = nullptr);
 
 }  // namespace rankine

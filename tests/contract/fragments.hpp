@@ -56,6 +56,10 @@ inline const std::map<std::string, Base> bases{
     {"numbers",  // a regression
      {training + "data: {name: teacher, features: 5, train: 24, validation: 6, test: 6}\n",
       "[{name: dense, units: 8}, @, {name: dense, units: 1}]"}},
+    {"graph",
+     {training + "data: {name: csbm, nodes: 24, classes: 3, features: 6, degree: 4, train_per_class: 2, "
+                 "validation: 6, parts: 6, virtual_nodes: true}\n",
+      "[@, {name: graph_conv, units: 3}]"}},
     {"pde", {pde_training + "pde: {name: diffusion_sorption, data_cells: 64, reference_rtol: 1e-5}\n"}},
     {"pde_other", {pde_training}},
     {"monte_carlo",
@@ -131,7 +135,6 @@ inline const std::map<std::string, Fragment>& fragments() {
   // Nothing between the steps keeps a rule from taking several at once.
   static const Settings one_window{"train.steps=7", "train.clip=0.5", "train.evaluate_every=100",
                                    "train.health.every=0", "checkpoint.every_steps=0"};
-  static const std::string graphs = "no data set gives one";
   static const std::map<std::string, Fragment> all{
       {"experiment training", {.base = "vectors"}},
       {"experiment pde_training", {.base = "pde"}},
@@ -172,6 +175,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"dataset latency_spikes",
        {.base = "spikes", .set = {"train.rule={name: sltt, time_steps: 4, coding: sequence}"}}},
 
+      {"dataset csbm", block("graph", "{name: graph_conv, units: 4}, {name: relu}")},
       {"dataset canvas",
        {.base = "images",
         .set =
@@ -242,6 +246,10 @@ inline const std::map<std::string, Fragment>& fragments() {
         .block = "{name: relu}, {name: dense, units: 7}",
         .off = one_window + Settings{"train.rule={name: auglocal, depth: 1, classifier: 1, window: 1}"},
         .plain = one_window + Settings{"train.rule={name: auglocal, depth: 1, classifier: 1, window: 5}"}}},
+      {"rule forwardgnn",
+       {.base = "graph",
+        .set = {"train.rule={name: forwardgnn, loss: top_down}"},
+        .block = "[{name: graph_conv, units: 5}, {name: graph_conv, units: 5}]"}},
       {"rule man",
        {.base = "vectors",
         .set = {"train.rule={name: man, classifier: 1, units: 4}"},
@@ -373,9 +381,8 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"gate dselect_k", gate("{name: dselect_k, selectors: 2}")},
       {"search permutation",
        gate("{name: top_k, k: 2}, search: {name: permutation, steps: 3, sweeps: [2, 4]}")},
-      {"block graph_conv", {.base = "tokens", .block = "{name: graph_conv, units: 4}", .refusal = graphs}},
-      {"block graph_attention",
-       {.base = "tokens", .block = "{name: graph_attention, units: 4}", .refusal = graphs}},
+      {"block graph_conv", block("graph", "{name: graph_conv, units: 4}")},
+      {"block graph_attention", block("graph", "{name: graph_attention, units: 4}")},
   };
   return all;
 }

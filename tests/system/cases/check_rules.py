@@ -43,7 +43,7 @@ def training(check):
                   "{name: chain, blocks: [{name: relu}, {name: skip, blocks: [{name: graph_attention, units: 8}]}]}"):
         blocks = "{name: embedding, vocabulary: 256, units: 8}, " + block + ", {name: dense, units: 256}"
         check.says(block, check.run("check", deck(text, blocks, "backprop")), 1, "deck.yaml:4",
-                   "block1 works on the nodes of a graph, and no data set gives one")
+                   "block1 works on the nodes of a graph, and this data set gives none")
 
 
 def main(check):

@@ -275,6 +275,9 @@ TEST(CrossEntropyOfProbabilities, IsTheMeanOverTheClasses) {
                b = loss.per_sample(scores, labels, 2).to_vector();
     for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(a[i], b[i], 1e-14);
     const auto x = scores.to_vector(), q = shares.to_vector();
+    EXPECT_EQ(loss.score(scores, certain, 2)[0].to_vector(), loss.score(scores, labels, 2)[0].to_vector());
+    const Tensor nothing = Tensor::zeros(certain.shape(), certain.dtype());
+    EXPECT_EQ(sum(loss.per_sample(scores, nothing, 2)).item(), 0);
     const auto mixed = loss.per_sample(scores, shares, 2).to_vector();
     for (std::size_t i = 0; i < 6; ++i) {
       double total = 0, expected = 0;
