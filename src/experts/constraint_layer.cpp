@@ -261,9 +261,10 @@ class StorageLayer final : public ConstraintLayer {
                                std::span(tiles.data(), static_cast<size_t>(shape.count())), batch, channels);
             back = tiles.to_device();
           });
+          count_cost("tiles_to_samples_backward", {0, bytes_of(from) + bytes_of(back)});
           return std::vector<Tensor>{back};
         },
-        {.first_order_only = true});
+        {.cost = {0, bytes_of(tiles) + bytes_of(out)}, .first_order_only = true});
   }
 
   /// v - P(v)^-1 r(v) for the state `later` [frames][width].
