@@ -7,6 +7,7 @@
 #include "kernels/error.hpp"
 #include "src/core/random.hpp"
 #include "src/tensor/host_array.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 namespace {
