@@ -90,15 +90,25 @@ MachineLimits measured_limits() {
   const CostAccount no_cost;
   constexpr std::int64_t length = 8 << 20;
   MachineLimits out;
-  // Matrices so large that starting a kernel costs nothing beside them.
-  for (std::int64_t n = 512, enough = 0; n <= 8192 && enough == 0; n *= 2) {
+  // To start a kernel must cost little beside the work, and an interruption by others must not meet all of
+  // it: matrices grow until a product takes half a millisecond, and the copy is timed as a whole and by
+  // pieces.
+  for (std::int64_t n = 512;; n *= 2) {
     const Tensor a = Tensor::full({n, n}, DType::f32, 0.5), b = Tensor::full({n, n}, DType::f32, 0.25);
     const double seconds = shortest([&] { matmul(a, b); });
     out.flops = std::max(out.flops, 2 * std::pow(static_cast<double>(n), 3) / seconds);
-    enough = seconds > 5e-4;
+    if (seconds > 5e-4 || n == 8192) break;
   }
   const Tensor from = Tensor::zeros({length}, DType::f64), to = Tensor::zeros({length}, DType::f64);
-  out.bytes = 2.0 * 8 * length / shortest([&] { to.assign(from); });
+  for (const std::int64_t pieces : {1, 32})
+    for (std::int64_t i = 0; i < 5 * pieces;
+         ++i) {  // when a piece's turn comes again, it has left the caches
+      const std::int64_t n = length / pieces, begin = i % pieces * n;
+      const Stopwatch watch;
+      to.view({n}, {1}, begin).assign(from.view({n}, {1}, begin));
+      fence();
+      out.bytes = std::max(out.bytes, 2.0 * 8 * static_cast<double>(n) / watch.seconds());
+    }
   return out;
 }
 
