@@ -44,10 +44,10 @@ function(rankine_kokkos_fault result)
     endif()
   endforeach()
   # On a device that launches do not know, the host's loops would run on memory that the host does not reach.
-  foreach(device HIP SYCL OPENMPTARGET OPENACC)
+  foreach(device SYCL OPENMPTARGET OPENACC)
     if(device IN_LIST there)
       string(CONCAT fault "${fault}" "Kokkos ${Kokkos_VERSION} (${Kokkos_DIR}) was built for ${device}, and Rankine's kernels run "
-        "on the host and on CUDA only (kernels/launch.hpp). Set Kokkos_ROOT to a Kokkos without ${device}.\n")
+        "on the host, on CUDA and on HIP only (kernels/launch.hpp). Set Kokkos_ROOT to a Kokkos without ${device}.\n")
     endif()
   endforeach()
   # Only as a language of CMake's can nvcc be kept to kernels/; and where the architectures stand differs before 4.2.

@@ -81,10 +81,10 @@ function(rankine_add_library name)
   target_link_libraries(rankine_${name} PRIVATE $<BUILD_INTERFACE:rankine::compile_options>)
 endfunction()
 
-# rankine_compile_device_code(target): with a Kokkos for CUDA, nvcc compiles those sources of a target of this folder that
-# include Kokkos, themselves or by headers of this repository. The C++ compiler compiles all others.
+# rankine_compile_device_code(target): with a Kokkos for CUDA or HIP, its compiler compiles those sources of a target of this
+# folder that include Kokkos, themselves or by headers of this repository. The C++ compiler compiles all others.
 function(rankine_compile_device_code target)
-  if(NOT CMAKE_CUDA_COMPILER_LOADED)
+  if(NOT RANKINE_DEVICE_LANGUAGE)
     return()
   endif()
   get_target_property(sources ${target} SOURCES)
@@ -92,7 +92,7 @@ function(rankine_compile_device_code target)
     get_filename_component(file "${source}" ABSOLUTE)
     rankine_includes_kokkos(for_device "${file}")
     if(for_device)
-      set_source_files_properties("${source}" PROPERTIES LANGUAGE CUDA)
+      set_source_files_properties("${source}" PROPERTIES LANGUAGE ${RANKINE_DEVICE_LANGUAGE})
     endif()
   endforeach()
 endfunction()

@@ -41,6 +41,7 @@ struct ReluBackward {
 
 /// 1 / (1 + exp(-x)); from y: dy y (1 - y).
 struct Sigmoid {
+  static constexpr double kFlops = 22;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     const T bound = sizeof(T) == 4 ? T(87) : T(700);
@@ -57,6 +58,7 @@ struct SigmoidBackward {
 
 /// From y = tanh(x): dy (1 - y^2).
 struct TanhBackward {
+  static constexpr double kFlops = 3;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T y, T dy) const {
     return dy - dy * (y * y);

@@ -540,9 +540,12 @@ struct MoveHeads {
 
 template <class T, bool split>
 void move_heads(const char* name, const MoveHeads<T, split>& body) {
-  const std::int64_t tokens = body.s.sequences * body.s.tokens;
+  const std::int64_t tokens = body.s.sequences * body.s.tokens, width = body.s.heads * body.s.dim;
+  // Queries and keys are turned: three flops a number.
+  count_work(name, {body.angles.defined() ? 6.0 * static_cast<double>(tokens * width) : 0.0,
+                    in_bytes<T>(6 * tokens * width)});
 #if RANKINE_ON_DEVICE
-  units(name, 3 * tokens * body.s.heads * body.s.dim, body);
+  units(name, 3 * tokens * width, body);
 #else
   units(name, tokens, body);
 #endif
@@ -567,9 +570,21 @@ double AttentionHead::flops() const {
   return 4 * pairs * static_cast<double>(dim);
 }
 
+namespace {
+/// Bytes of the arrays of queries' and of keys' size, so many each, and of a number a query.
+template <class T>
+double array_bytes(const AttentionShape& shape, int of_queries, int of_keys) {
+  const AttentionHead& head = shape.head;
+  return in_bytes<T>(shape.units() *
+                     ((of_queries * head.queries + of_keys * head.keys()) * head.dim + head.queries));
+}
+}  // namespace
+
 template <class T>
 void attention_forward(const AttentionShape& shape, T scale, const AttentionInputs<T>& in, DevicePtr<T> o,
                        DevicePtr<T> log_sum) {
+  count_work("attention",
+             {static_cast<double>(shape.units()) * shape.head.flops(), array_bytes<T>(shape, 2, 2)});
 #if RANKINE_ON_DEVICE
   const HeadArrays<T> arrays{shape, scale, in.q, in.past_k, in.past_v, in.k, in.v, {}, {}};
   device_teams("attention", shape.units() * tiles(shape.head.queries), kWarps, kTile,
@@ -588,6 +603,8 @@ template <class T>
 void attention_backward(const AttentionShape& shape, T scale, const AttentionInputs<T>& in,
                         DevicePtr<const T> log_sum, DevicePtr<const T> d_o, const AttentionGradients<T>& out,
                         [[maybe_unused]] DevicePtr<T> work) {
+  count_work("attention_backward",
+             {2.5 * static_cast<double>(shape.units()) * shape.head.flops(), array_bytes<T>(shape, 3, 4)});
 #if RANKINE_ON_DEVICE
   const HeadArrays<T> arrays{shape, scale, in.q, in.past_k, in.past_v, in.k, in.v, log_sum, d_o};
   const std::size_t scratch = 2 * tile_bytes(sizeof(T));

@@ -6,6 +6,7 @@
 
 #include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/launch_state.hpp"
 #include "kernels/stencil_row.hpp"
 
 namespace rankine::kernels {
@@ -183,6 +184,13 @@ int BandedMarch::solve_blocks(int first_frame, int frames, const double* rhs, do
 
 void BandedMarch::solve(int first_frame, int frames, const double* rhs, double* solution, int columns,
                         bool transposed) const {
+  const kernels::LaunchTimer timer("banded_march");
+  const std::int64_t numbers = std::int64_t(frames) * rows_ * columns;
+  const bool with_history = frames > 1 && history_.frames > 0;
+  count_work("banded_march",
+             {2.0 * (lower_ + upper_ + 1 + (with_history ? history_.points() * unknowns_ : 0)) *
+                  static_cast<double>(numbers),
+              in_bytes<double>((with_history ? 3 : 2) * numbers)});
   int column = solve_blocks<8>(first_frame, frames, rhs, solution, columns, transposed, 0);
   column = solve_blocks<4>(first_frame, frames, rhs, solution, columns, transposed, column);
   solve_blocks<1>(first_frame, frames, rhs, solution, columns, transposed, column);

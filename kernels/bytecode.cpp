@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/error.hpp"
+#include "kernels/launch_state.hpp"
 #include "kernels/portability.hpp"
 
 namespace rankine::kernels {
@@ -123,6 +124,17 @@ struct Plan {
   std::vector<std::pair<int, int>> parameters;  // (uniform value, parameter)
   std::vector<Instruction> code;
   int registers = 0;
+
+  /// Of so many points: a flop an operation, whichever it is.
+  Cost cost(long points) const {
+    const auto moves = std::count_if(code.begin(), code.end(), [](const Instruction& now) {
+      return now.op == Op::load_argument || now.op == Op::load_position || now.op == Op::load_time ||
+             now.op == Op::store;
+    });
+    return {
+        static_cast<double>(static_cast<std::ptrdiff_t>(code.size()) - moves) * static_cast<double>(points),
+        in_bytes<double>(moves * points)};
+  }
 };
 
 }  // namespace
@@ -419,6 +431,8 @@ void Program::evaluate(const TermPoints& points, int order, TermValues& out) con
   }
 
   const int length = static_cast<int>(plan.code.size());
+  const LaunchTimer timer("bytecode");
+  count_work("bytecode", plan.cost(points.size));
   if constexpr (kHostAccess) {
     const Batch batch{points.size,     points.arguments.data(),
                       points.x.data(), points.t.data(),

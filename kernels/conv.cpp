@@ -751,6 +751,14 @@ void sum_parts(const ConvExtents& e, Index shards, const BatchParts& parts, Devi
   columns("conv_backward_weights", shards, weights, SumOfParts<T>{weights, parts.parts, work, dw});
 }
 
+/// What any of the three does that has `weights` arrays of weights.
+template <class T>
+Cost cost_of(const ConvExtents& e, Index shards, Index weights) {
+  const Index images = e.channels * e.height * e.width + e.outputs * e.out_height * e.out_width;
+  return {2 * static_cast<double>(shards) * e.multiply_adds(),
+          in_bytes<T>(shards * e.batch * images + weights * e.outputs * e.taps())};
+}
+
 }  // namespace
 
 template <class T>
@@ -784,6 +792,7 @@ void conv_backward_weights_portable(const ConvExtents& e, Index shards, DevicePt
 template <class T>
 void conv_forward(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> w,
                   Index w_step, DevicePtr<const T> bias, Index bias_step, DevicePtr<T> y) {
+  count_work("conv_forward", cost_of<T>(e, shards, w_step == 0 ? 1 : shards));
   if (runs_portable(Tuned::conv_forward))
     return conv_forward_portable(e, shards, x, w, w_step, bias, bias_step, y);
 #if !RANKINE_ON_DEVICE
@@ -795,6 +804,7 @@ void conv_forward(const ConvExtents& e, Index shards, DevicePtr<const T> x, Devi
 template <class T>
 void conv_backward_data(const ConvExtents& e, Index shards, DevicePtr<const T> dy, DevicePtr<const T> w,
                         Index w_step, DevicePtr<T> dx) {
+  count_work("conv_backward_data", cost_of<T>(e, shards, w_step == 0 ? 1 : shards));
   if (runs_portable(Tuned::conv_backward_data))
     return conv_backward_data_portable(e, shards, dy, w, w_step, dx);
 #if !RANKINE_ON_DEVICE
@@ -811,6 +821,7 @@ Index conv_weights_workspace(const ConvExtents& e, Index shards) {
 template <class T>
 void conv_backward_weights(const ConvExtents& e, Index shards, DevicePtr<const T> x, DevicePtr<const T> dy,
                            DevicePtr<T> dw, DevicePtr<T> work) {
+  count_work("conv_backward_weights", cost_of<T>(e, shards, shards));
   if (runs_portable(Tuned::conv_backward_weights))
     return conv_backward_weights_portable(e, shards, x, dy, dw, work);
 #if !RANKINE_ON_DEVICE
@@ -827,6 +838,8 @@ void conv_backward_weights(const ConvExtents& e, Index shards, DevicePtr<const T
 template <class T>
 void channel_sums(Index shards, Index batch, Index channels, Index space, DevicePtr<const T> x,
                   DevicePtr<T> sums, DevicePtr<T> work) {
+  const Index numbers = shards * batch * channels * space;
+  count_work("channel_sums", {static_cast<double>(numbers), in_bytes<T>(numbers + shards * channels)});
   rows("channel_sums", shards * batch * channels, space, PlaneSum<T>{space, x, work});
   columns("channel_sums", shards, channels, SumOfPlanes<T>{batch, channels, work, sums});
 }

@@ -2,8 +2,13 @@
 
 #include "kernels/error.hpp"
 
-#ifdef RANKINE_DEVICE_BUILD
+// HIP has CUDA's runtime under names of its own.
+#ifdef RANKINE_HIP_BUILD
+#include <hip/hip_runtime_api.h>
+#define RANKINE_RUNTIME(name) hip##name
+#elif defined(RANKINE_DEVICE_BUILD)
 #include <cuda_runtime_api.h>
+#define RANKINE_RUNTIME(name) cuda##name
 #endif
 
 namespace rankine {
@@ -20,17 +25,23 @@ std::string device_failure(const std::string& name, const std::string& doing, co
 
 namespace {
 
-void check(cudaError_t error, const char* call) {
-  if (error != cudaSuccess) throw DeviceError(device_failure("", call, cudaGetErrorString(error)));
+void check(RANKINE_RUNTIME(Error_t) error, const char* call) {
+  if (error != RANKINE_RUNTIME(Success))
+    throw DeviceError(device_failure("", call, RANKINE_RUNTIME(GetErrorString)(error)));
 }
 
-cudaDeviceProp properties(int device) {
-  cudaDeviceProp found;
-  check(cudaGetDeviceProperties(&found, device), "cudaGetDeviceProperties");
+#ifdef RANKINE_HIP_BUILD
+using Properties = hipDeviceProp_t;
+#else
+using Properties = cudaDeviceProp;
+#endif
+Properties properties(int device) {
+  Properties found;
+  check(RANKINE_RUNTIME(GetDeviceProperties)(&found, device), "GetDeviceProperties");
   return found;
 }
 
-std::string id_of(const cudaDeviceProp& device) {
+std::string id_of(const Properties& device) {
   constexpr char digits[] = "0123456789abcdef";
   std::string id;
   for (const char byte : device.uuid.bytes)
@@ -43,23 +54,23 @@ std::string id_of(const cudaDeviceProp& device) {
 DeviceInfo device_info() {
   int device = 0;
   std::size_t free = 0, total = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  const cudaDeviceProp found = properties(device);
+  check(RANKINE_RUNTIME(GetDevice)(&device), "GetDevice");
+  check(RANKINE_RUNTIME(MemGetInfo)(&free, &total), "MemGetInfo");
+  const Properties found = properties(device);
   return {found.name, id_of(found), static_cast<double>(free), static_cast<double>(total)};
 }
 
 std::vector<std::string> visible_devices() {
   int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) return {};
+  if (RANKINE_RUNTIME(GetDeviceCount)(&count) != RANKINE_RUNTIME(Success)) return {};
   std::vector<std::string> ids;
   for (int device = 0; device < count; ++device) ids.push_back(id_of(properties(device)));
   return ids;
 }
 
 std::string kernels::lasting_device_error() {
-  const cudaError_t error = cudaPeekAtLastError();
-  return error == cudaSuccess ? "" : cudaGetErrorString(error);
+  const RANKINE_RUNTIME(Error_t) error = RANKINE_RUNTIME(PeekAtLastError)();
+  return error == RANKINE_RUNTIME(Success) ? "" : RANKINE_RUNTIME(GetErrorString)(error);
 }
 
 #else

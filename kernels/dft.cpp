@@ -101,6 +101,8 @@ void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channel
   if (units >= backend_concurrency() && !runs_portable(Tuned::analyse)) {
     const AnalyseUnit<T> body{batch,         channels,      rows, columns, nt,  nx,
                               waves.along_t, waves.along_x, u,    s,       work};
+    count_work("fourier.analyse",
+               {waves.flops(batch, channels), in_bytes<T>(units * channels * (nt * nx + rows * columns))});
     worker_units("fourier.analyse", units, worker_count(units), body);
     return;
   }
@@ -232,12 +234,21 @@ struct FromModes {
   }
 };
 
+/// Two additions and a weight for each number.
+template <class T>
+Cost mode_work(const TileWaves<T>& waves, std::int64_t channels) {
+  const std::int64_t numbers = channels * 2 * waves.modes();
+  return {2.0 * static_cast<double>(numbers),
+          in_bytes<T>(numbers + channels * waves.rows() * waves.columns())};
+}
+
 }  // namespace
 
 template <class T>
 void to_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> s, DevicePtr<T> modes,
               bool weighted) {
   const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  count_work("fourier.to_modes", mode_work(waves, channels));
   columns("fourier.to_modes", channels * groups, waves.modes_x,
           ToModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, s, modes});
 }
@@ -246,6 +257,7 @@ template <class T>
 void from_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> modes, DevicePtr<T> s,
                 bool weighted) {
   const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  count_work("fourier.from_modes", mode_work(waves, channels));
   columns("fourier.from_modes", channels * groups, waves.modes_x,
           FromModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, modes, s});
 }

@@ -35,6 +35,11 @@ struct TileWaves {
 
   std::int64_t rows() const { return 2 * modes_t + 1; }
   std::int64_t columns() const { return 2 * modes_x; }
+  /// Of a transform, in either direction.
+  double flops(std::int64_t batch, std::int64_t channels) const {
+    return 2.0 * static_cast<double>(tiles * batch * channels * rows()) *
+           static_cast<double>(nx * (nt + columns()));
+  }
   /// Complex modes of a channel: [2 modes_t][modes_x], low k_t first, then -modes_t .. -1.
   std::int64_t modes() const { return 2 * modes_t * modes_x; }
 };

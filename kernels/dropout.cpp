@@ -54,6 +54,7 @@ struct DropoutMask {
 
 template <class T>
 struct ApplyMask {
+  static constexpr double kFlops = 1;
   T factor;
   RANKINE_ELEMENT T operator()(T x, std::uint8_t kept) const { return kept != 0 ? factor * x : T(0); }
 };
@@ -64,6 +65,7 @@ void dropout_mask(const Philox& stream, std::uint32_t step, double probability, 
                   std::int64_t length, DevicePtr<const std::int64_t> ids, DevicePtr<std::uint8_t> kept) {
   if (rows == 0 || length == 0) return;
   const std::int64_t pairs_per_row = (length + 1) / 2, pairs = rows * pairs_per_row;
+  count_work("dropout_mask", {0, in_bytes<std::uint8_t>(rows * length)});
   const DropoutMask body{stream, step, probability, length, pairs_per_row, pairs, ids, kept};
 #if RANKINE_ON_DEVICE
   device_range("dropout_mask", pairs, body);

@@ -13,6 +13,7 @@ namespace elementwise {
 
 struct Log {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 20;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     return std::log(x);
@@ -20,6 +21,7 @@ struct Log {
 };
 struct Sqrt {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     return std::sqrt(x);
@@ -41,6 +43,7 @@ struct Sign {
 };
 struct RealPower {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 40;
   double a;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
@@ -101,6 +104,7 @@ struct Inside {
 };
 struct Quantise {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 5;
   double step, low, high;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
@@ -111,11 +115,13 @@ struct Quantise {
 template <class C>
 struct Scale {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 1;
   C factor;
   RANKINE_FORCEINLINE C operator()(C x) const { return times(factor, x); }
 };
 struct Times {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 1;
   template <class C>
   RANKINE_FORCEINLINE C operator()(C a, C b) const {
     return times(a, b);
@@ -145,6 +151,7 @@ struct Conjugate {
 };
 struct ComplexExp {
   static constexpr bool kPlain = true;
+  static constexpr double kFlops = 60;
   template <class C>
   RANKINE_FORCEINLINE C operator()(C z) const {
 #if RANKINE_ON_DEVICE
@@ -371,6 +378,7 @@ void gelu_backward(const Strided<3>& s, DevicePtr<const T> x, DevicePtr<const T>
 
 template <class T>
 void gelu_with_derivative(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> value, DevicePtr<T> slope) {
+  count_work("gelu_with_derivative", {GeluBackward::kFlops * static_cast<double>(n), in_bytes<T>(3 * n)});
   const GeluWithDerivative<T> body{n, x, value, slope};
 #if RANKINE_ON_DEVICE
   device_range("gelu_with_derivative", n, body);
@@ -419,6 +427,7 @@ void cast(std::int64_t n, DType from, DevicePtr<const std::byte> x, DType to, De
   if (from == DType::c64) return convert<float, double>(2 * n, x, y);
   if (from == DType::c128) return convert<double, float>(2 * n, x, y);
   const Cast body{from, to, n, x, y};
+  count_work("cast", {0, static_cast<double>(n) * static_cast<double>(size_of(from) + size_of(to))});
 #if RANKINE_ON_DEVICE
   device_range("cast", n, body);
 #else

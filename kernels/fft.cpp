@@ -1,9 +1,11 @@
 #include "kernels/fft.hpp"
 
+#include <cmath>
 #include <string>
 
 #include "kernels/error.hpp"
 #include "kernels/fft_library.hpp"
+#include "kernels/launch_state.hpp"
 
 namespace rankine::kernels {
 
@@ -14,6 +16,10 @@ void fft(const FftLines& lines, FftDirection direction, T factor, DevicePtr<cons
                  "fft of lines [" + std::to_string(lines.outer) + ", " + std::to_string(lines.n) + ", " +
                      std::to_string(lines.inner) + "]");
   if (lines.outer == 0 || lines.inner == 0) return;
+  const auto numbers = static_cast<double>(lines.outer * lines.n * lines.inner);
+  // The usual count of operations, whatever the library does.
+  count_work("fft",
+             {5 * numbers * std::log2(static_cast<double>(lines.n)), 2 * sizeof(std::complex<T>) * numbers});
   fft_by_library(lines, direction, factor, x, y, work);
 }
 

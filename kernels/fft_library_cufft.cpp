@@ -111,6 +111,7 @@ void fft_by_library(const FftLines& lines, FftDirection direction, T factor,
     static std::mutex mutex;  // the work area belongs to the plan until its call is on the stream
     const std::scoped_lock lock(mutex);
     count_launch("fft");
+    const LaunchTimer timer("fft");
     check(cufftSetWorkArea(plan.handle(), work.unwrap()), "cufftSetWorkArea", n, outer * inner);
     check(execute(plan.handle(), from.unwrap(), to.unwrap(),
                   direction == FftDirection::forward ? CUFFT_FORWARD : CUFFT_INVERSE),

@@ -22,6 +22,7 @@ struct Elements {
 template <class T>
 void row_sums(const char* name, std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> sums,
               DevicePtr<T> work) {
+  count_work(name, {static_cast<double>(rows * n), in_bytes<T>(rows * (n + 1))});
   reduce<Sum<T>>(name, Elements<T>{x}, rows, n, sums, work);
 }
 
@@ -366,6 +367,15 @@ struct HeadBackwardUnit {
 };
 #endif
 
+/// Elements of a parameter whose tiles have `count` each.
+template <class T>
+std::int64_t elements_of(const TileValues<T>& parameter, std::int64_t tiles, std::int64_t count) {
+  return parameter.step == 0 ? count : tiles * count;
+}
+double product_flops(const PointwiseShape& s) {
+  return 2 * static_cast<double>(s.tiles * s.batch * s.points) * static_cast<double>(s.in * s.out);
+}
+
 /// Sets `n` elements of work memory apart.
 template <class T>
 DevicePtr<T> take(DevicePtr<T>& work, std::int64_t n) {
@@ -382,7 +392,13 @@ void gelu(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y) {
 }
 
 template <class T>
+static Cost mixing_work(const ModeMixing& s) {
+  return {8.0 * static_cast<double>(s.batch * s.in * s.out * s.modes),
+          in_bytes<T>(2 * s.modes * (s.in * s.out + s.batch * (s.in + s.out)))};
+}
+template <class T>
 void mix_modes(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("fourier.mix_modes", mixing_work<T>(shape));
   if (runs_portable(Tuned::mix_modes)) return mix_modes_portable(shape, w, x, y);
 #if !RANKINE_ON_DEVICE
   host_blocks("fourier.mix_modes", shape.out, MixChannel<T, mix_modes<T>>{shape, w, x, y});
@@ -395,6 +411,7 @@ void mix_modes_portable(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr
 template <class T>
 void mix_modes_backward_input(const ModeMixing& shape, DevicePtr<const T> w, DevicePtr<const T> dy,
                               DevicePtr<T> dx) {
+  count_work("fourier.mix_modes_backward_input", mixing_work<T>(shape));
   if (runs_portable(Tuned::mix_modes_backward_input))
     return mix_modes_backward_input_portable(shape, w, dy, dx);
 #if !RANKINE_ON_DEVICE
@@ -410,6 +427,7 @@ void mix_modes_backward_input_portable(const ModeMixing& shape, DevicePtr<const 
 template <class T>
 void mix_modes_backward_weight(const ModeMixing& shape, DevicePtr<const T> x, DevicePtr<const T> dy,
                                DevicePtr<T> dw) {
+  count_work("fourier.mix_modes_backward_weight", mixing_work<T>(shape));
   if (runs_portable(Tuned::mix_modes_backward_weight))
     return mix_modes_backward_weight_portable(shape, x, dy, dw);
 #if !RANKINE_ON_DEVICE
@@ -512,6 +530,21 @@ void head_backward_portable(const HeadBackward<T>& b, DevicePtr<T> work) {
 
 namespace {
 
+/// Forward there are one product with weight1 and one with weight2; backward two with weight2, and `products`
+/// with weight1: three, or two where dz is not wanted.
+template <class T>
+Cost head_cost(const Head<T>& h, int products) {
+  const bool backward = products > 1;
+  const std::int64_t units = h.tiles * h.batch, points = units * h.points,
+                     weights = h.hidden * (h.in + h.out + 1) + h.out;
+  const double chains =
+      static_cast<double>(products * h.in * h.hidden + (backward ? 2 : 1) * h.hidden * h.out);
+  const double curves = backward ? GeluBackward::kFlops : Gelu::kFlops;
+  return {static_cast<double>(points) * (2 * chains + curves * static_cast<double>(h.in + h.hidden)),
+          in_bytes<T>(points * ((products == 3 ? 2 : 1) * h.in + h.out) + (backward ? units * weights : 0) +
+                      elements_of(h.weight1, h.tiles, weights))};
+}
+
 /// Whether a tile and sample at a time keeps all threads busy. The bits are the same either way.
 bool enough_units(const PointwiseShape& s) { return s.tiles * s.batch >= backend_concurrency(); }
 
@@ -550,6 +583,12 @@ void pointwise_forward(const PointwiseForward<T>& f, const TileWaves<T>& transfo
                                      SynthesisUnit<T>(f.waves, transform, s.batch, s.out),
                                      f.y,
                                      work};
+  count_work(
+      "fourier.pointwise_forward",
+      {product_flops(s) + transform.flops(s.batch, s.out),
+       in_bytes<T>(units * s.points * (s.in + s.out) +
+                   s.batch * s.out * transform.rows() * transform.columns() +
+                   elements_of(f.weight, s.tiles, s.in * s.out) + elements_of(f.bias, s.tiles, s.out))});
   worker_units("fourier.pointwise_forward", units, worker_count(units), body);
 #endif
 }
@@ -565,7 +604,17 @@ template <class T>
 void pointwise_backward(const PointwiseBackward<T>& b, const TileWaves<T>& transform, DevicePtr<T> work) {
   if (backward_is_portable(b)) return pointwise_backward_portable(b, transform, work);
 #if !RANKINE_ON_DEVICE
-  const std::int64_t units = b.shape.tiles * b.shape.batch;
+  const PointwiseShape& s = b.shape;
+  const std::int64_t units = s.tiles * s.batch, inputs = units * s.in * s.points,
+                     outputs = units * s.out * s.points;
+  Cost cost{product_flops(s) + static_cast<double>(outputs) +
+                (b.activate ? GeluBackward::kFlops * static_cast<double>(inputs) : 0),
+            in_bytes<T>(inputs + outputs + units * s.out * (s.in + 1))};
+  if (b.dz) cost += {product_flops(s), in_bytes<T>(inputs + elements_of(b.weight, s.tiles, s.in * s.out))};
+  if (b.dz && b.waves)
+    cost += {transform.flops(s.batch, s.in),
+             in_bytes<T>(s.batch * s.in * transform.rows() * transform.columns())};
+  count_work("fourier.pointwise_backward", cost);
   worker_units("fourier.pointwise_backward", units, worker_count(units), unit_of(b, transform, work));
 #endif
 }
@@ -583,6 +632,7 @@ void head_forward(const Head<T>& head, DevicePtr<T> y, DevicePtr<T> work) {
   if (runs_portable(Tuned::head_forward)) return head_forward_portable(head, y, work);
 #if !RANKINE_ON_DEVICE
   const HeadForwardUnit<T> body{HeadViews<T>(head), y, work};
+  count_work("head.forward", head_cost(head, 1));
   const std::int64_t units = head.tiles * head.batch * body.h.blocks();
   worker_units("head.forward", units, worker_count(units), body);
 #endif
@@ -601,6 +651,7 @@ void head_backward(const HeadBackward<T>& b, DevicePtr<T> work) {
 #if !RANKINE_ON_DEVICE
   const HeadBackwardUnit<T> body{HeadViews<T>(b.head), b.dy,          b.dz, b.weight1_parts, b.bias1_parts,
                                  b.weight2_parts,      b.bias2_parts, work};
+  count_work("head.backward", head_cost(b.head, b.dz ? 3 : 2));
   const std::int64_t units = b.head.tiles * b.head.batch;
   worker_units("head.backward", units, worker_count(units), body);
 #endif

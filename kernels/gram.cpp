@@ -5,6 +5,7 @@
 #include <cblas.h>
 
 #include "kernels/blas.hpp"
+#include "kernels/launch_state.hpp"
 
 namespace rankine::kernels {
 
@@ -12,6 +13,9 @@ void augmented_gram(std::span<const double> jacobian, std::span<const double> rh
                     std::span<double> gram) {
   blas::use_one_thread();
   const int rows = static_cast<int>(rho.size()), m = n + 1;
+  const LaunchTimer timer("gram");
+  count_work("gram",
+             {static_cast<double>(rows) * m * (m + 1.0), in_bytes<double>(std::int64_t(rows) * m + m * m)});
   if (rows == 0) {
     for (double& g : gram) g = 0;
     return;
@@ -31,6 +35,9 @@ void augmented_gram(std::span<const double> jacobian, std::span<const double> rh
 void add_transposed_product(const double* a, const double* b, long rows, int n, int m, double* c) {
   blas::use_one_thread();
   if (rows == 0) return;
+  const LaunchTimer timer("transposed_product");
+  count_work("transposed_product", {2.0 * static_cast<double>(rows) * n * m,
+                                    in_bytes<double>(rows * (n + m) + 2 * std::int64_t(n) * m)});
   cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, static_cast<int>(rows), 1.0, a, n, b, m, 1.0, c,
               m);
 }

@@ -287,6 +287,7 @@ using namespace indexing;
 void copy(std::size_t bytes, const Strided<2>& s, DevicePtr<const std::byte> x, DevicePtr<std::byte> y) {
   const std::int64_t count = s.count();
   if (count == 0) return;
+  count_work("copy", {0, static_cast<double>(bytes) * static_cast<double>(count + s.distinct(1))});
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
     const bool flat = s.rank == 0 || (s.rank == 1 && s.step[0][0] == 1 && s.step[1][0] == 1);
@@ -311,6 +312,7 @@ void copy(std::size_t bytes, const Strided<2>& s, DevicePtr<const std::byte> x, 
 }
 
 void fill(std::size_t bytes, std::int64_t n, const void* value, DevicePtr<std::byte> y) {
+  count_work("fill", {0, static_cast<double>(bytes) * static_cast<double>(n)});
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
     W filler{};
@@ -330,12 +332,15 @@ std::int64_t first_outside_workspace(std::int64_t n) { return reduce_workspace(1
 
 void first_outside(std::int64_t n, std::int64_t extent, DevicePtr<const std::int64_t> index,
                    DevicePtr<std::int64_t> first, DevicePtr<std::int64_t> work) {
+  count_work("check_index", {0, in_bytes<std::int64_t>(n + 1)});
   reduce<FirstFlag>("check_index", Outside{extent, index}, 1, n, first, work);
 }
 
 void gather_rows(std::size_t bytes, std::int64_t outer, std::int64_t extent, std::int64_t rows,
                  std::int64_t inner, DevicePtr<const std::int64_t> index, DevicePtr<const std::byte> x,
                  DevicePtr<std::byte> y) {
+  count_work("gather", {0, 2 * static_cast<double>(bytes) * static_cast<double>(outer * rows * inner) +
+                               in_bytes<std::int64_t>(rows)});
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
     if (inner == 1)
@@ -349,6 +354,7 @@ void gather_rows(std::size_t bytes, std::int64_t outer, std::int64_t extent, std
 void inverse_index(std::int64_t n, std::int64_t targets, DevicePtr<const std::int64_t> index,
                    DevicePtr<std::int64_t> order, DevicePtr<std::int64_t> begin,
                    DevicePtr<std::int64_t> work) {
+  count_work("inverse_index", {0, in_bytes<std::int64_t>(2 * n + targets + 1)});
 #if RANKINE_ON_DEVICE
   const SortKey key{targets, index};
   int merges = 0;
@@ -371,6 +377,9 @@ void sum_by_target(std::int64_t outer, std::int64_t n, std::int64_t targets, std
                    DevicePtr<const std::int64_t> order, DevicePtr<const std::int64_t> begin,
                    DevicePtr<const T> x, DevicePtr<T> y) {
   using E = Element<T>;
+  count_work("sum_by_target",
+             {static_cast<double>(outer * n * inner),
+              in_bytes<T>(outer * (n + targets) * inner) + in_bytes<std::int64_t>(n + targets + 1)});
   if (inner == 1)
     grid("sum_by_target", outer, 1, targets,
          SumElementsByTarget<E>{n, targets, order, begin, elements(x), elements(y)});

@@ -6,6 +6,7 @@
 
 #include "kernels/blas.hpp"
 #include "kernels/error.hpp"
+#include "kernels/launch_state.hpp"
 
 // LAPACK's Fortran interface: every LAPACK has it, LAPACKE is a package of its own.
 extern "C" {
@@ -46,6 +47,9 @@ std::vector<double> transposed(std::span<const double> a, long rows, int columns
   return out;
 }
 
+/// Of a symmetric system: the factorisation, and one right-hand side.
+Cost solve_cost(int n) { return {n * (n * (n / 3.0 + 2.0)), kernels::in_bytes<double>(std::int64_t(n) * n)}; }
+
 /// Negative eigenvalues of the block diagonal D that dsytrf (upper) left in `a` (column-major).
 int negative_pivots(const std::vector<double>& a, int n, const std::vector<int>& pivots) {
   int negative = 0;
@@ -69,6 +73,10 @@ namespace {
 void qr_triangle_of_columns(std::vector<double>& columns, long m, int n, std::span<double> triangle) {
   blas::use_one_thread();
   const int rows = static_cast<int>(m), reflectors = std::min(rows, n);
+  const kernels::LaunchTimer timer("qr_triangle");
+  // Golub and Van Loan, Matrix Computations, algorithm 5.2.1.
+  kernels::count_work("qr_triangle", {2.0 * reflectors * reflectors * (std::max(rows, n) - reflectors / 3.0),
+                                      kernels::in_bytes<double>(2 * m * n)});
   std::vector<double> tau(std::max(1, reflectors));
   std::vector<double> work(std::max(1, n) * 64);
   const int lwork = static_cast<int>(work.size()), lda = std::max(1, rows);
@@ -96,6 +104,8 @@ void qr_triangle(std::span<const double> jacobian, std::span<const double> rho, 
 
 int solve_symmetric(std::span<double> a, int n, std::span<double> b) {
   blas::use_one_thread();
+  const kernels::LaunchTimer timer("solve_symmetric");
+  kernels::count_work("solve_symmetric", solve_cost(n));
   std::vector<double> factor(a.begin(), a.end());  // symmetric: row-major and column-major agree
   std::vector<int> pivots(n);
   std::vector<double> work(static_cast<size_t>(std::max(1, n)) * 32);
@@ -135,6 +145,8 @@ void factor_band(std::span<double> band, int n, int lower, int upper, std::span<
 
 bool solve_spd(std::span<double> a, int n, std::span<double> b) {
   blas::use_one_thread();
+  const kernels::LaunchTimer timer("solve_spd");
+  kernels::count_work("solve_spd", solve_cost(n));
   const int one = 1;
   int info = 0;
   std::vector<double> x(b.begin(), b.begin() + n);
@@ -147,6 +159,9 @@ bool solve_spd(std::span<double> a, int n, std::span<double> b) {
 
 int least_squares(std::span<double> a, long m, int n, std::span<double> b, double rcond) {
   blas::use_one_thread();
+  const kernels::LaunchTimer timer("least_squares");
+  kernels::count_work("least_squares", {2.0 * n * n * (static_cast<double>(m) - n / 3.0),
+                                        kernels::in_bytes<double>(2 * m * n)});
   std::vector<double> columns = transposed(a, m, n);
   const int rows = static_cast<int>(m), one = 1, lda = std::max(1, rows),
             ldb = std::max(1, std::max(rows, n));

@@ -20,7 +20,7 @@
 #define RANKINE_ON_DEVICE 1
 #define RANKINE_KERNEL inline
 #define RANKINE_ELEMENT inline
-#elif defined(KOKKOS_ENABLE_CUDA)
+#elif defined(KOKKOS_ENABLE_CUDA) || defined(KOKKOS_ENABLE_HIP)
 #define RANKINE_ON_DEVICE 1
 #define RANKINE_KERNEL __device__ __forceinline__
 #define RANKINE_ELEMENT __device__ __forceinline__
@@ -174,6 +174,26 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
 #else
 __device__ inline unsigned lane_index() { return threadIdx.x; }
 __device__ inline unsigned warp_index() { return threadIdx.y; }
+#ifdef KOKKOS_ENABLE_HIP
+// CUDA's names for what the lanes of a warp do together. A wavefront of AMD's runs all its lanes at once, two
+// of our warps of 32 where it has 64, and needs no mask.
+template <class T>
+RANKINE_KERNEL T __shfl_down_sync(unsigned /*mask*/, T value, int by, int width) {
+  return __shfl_down(value, by, width);
+}
+template <class T>
+RANKINE_KERNEL T __shfl_xor_sync(unsigned /*mask*/, T value, int by, int width) {
+  return __shfl_xor(value, by, width);
+}
+template <class T>
+RANKINE_KERNEL T __shfl_sync(unsigned /*mask*/, T value, int from, int width) {
+  return __shfl(value, from, width);
+}
+RANKINE_KERNEL void __syncwarp() {
+  __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront");
+  __builtin_amdgcn_wave_barrier();
+}
+#endif
 /// A thread for each i < n.
 template <class Body>
 void device_range(const char* name, std::int64_t n, const Body& body) {

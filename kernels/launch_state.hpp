@@ -42,7 +42,20 @@ void on_device(Work&& work) {
   }
 }
 
-/// Times the launch whose scope it lives in, where launches are timed.
+/// Tells, where launches are timed, what a call of the kernel `name` does: once for all launches that it
+/// makes under this name. map() and map_index() tell it themselves.
+void add_work(const char* name, const Cost& cost);
+inline void count_work(const char* name, const Cost& cost) {
+  if (launch_state.timed) add_work(name, cost);
+}
+/// The bytes of so many T.
+template <class T>
+constexpr double in_bytes(std::int64_t count) {
+  return static_cast<double>(sizeof(T)) * static_cast<double>(count);
+}
+
+/// Times the launch whose scope it lives in, where launches are timed. Also for loops of the host that are no
+/// launches.
 class LaunchTimer {
  public:
   explicit LaunchTimer(const char* name) : name_(launch_state.timed ? name : nullptr) {

@@ -236,6 +236,13 @@ struct MapRows<F, Y, std::index_sequence<I...>, X...> {
 #endif
 };
 
+/// Flops that `f` takes for an element: `F::kFlops`, where it says so.
+template <class F>
+inline constexpr double flops_of = 0;
+template <class F>
+requires requires { F::kFlops; }
+inline constexpr double flops_of<F> = F::kFlops;
+
 /// y = f(x0, x1, ...) over the shape `s`, whose operand 0 is y. y may be one of the x, element by element;
 /// otherwise it overlaps none. `f` holds numbers only; types may differ between operands.
 template <class F, class Y, class... X>
@@ -249,6 +256,12 @@ void map(const char* name, F f, Strided<1 + sizeof...(X)> s, DevicePtr<Y> y, Dev
   for (const auto& operand : s.step) flat = flat && operand[0] == 1;
   const std::int64_t rows = count / n, per = kChunk / n + 1;
   const Body body{f, s, rows, per, y, {static_cast<const void*>(x.unwrap())...}};
+  if (launch_state.timed) {
+    int k = 1;
+    double bytes = in_bytes<Y>(s.distinct(0));
+    ((bytes += in_bytes<X>(s.distinct(k++))), ...);
+    add_work(name, {flops_of<F> * static_cast<double>(count), bytes});
+  }
 #if RANKINE_ON_DEVICE
   device_range(name, count, body);
 #else
@@ -283,6 +296,7 @@ struct MapIndex {
 template <class F, class Y>
 void map_index(const char* name, F f, std::int64_t n, DevicePtr<Y> y) {
   const MapIndex<F, Y> body{f, n, y};
+  count_work(name, {flops_of<F> * static_cast<double>(n), in_bytes<Y>(n)});
 #if RANKINE_ON_DEVICE
   device_range(name, n, body);
 #else

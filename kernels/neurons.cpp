@@ -168,6 +168,7 @@ void surrogate_backward(Surrogate kind, double width, std::int64_t n, DevicePtr<
 template <class T>
 void lif_forward(const LifDynamics& lif, std::int64_t n, DevicePtr<const T> v, DevicePtr<const T> current,
                  DevicePtr<T> u, DevicePtr<T> spike, DevicePtr<T> v_next) {
+  count_work("lif_step", {4 * static_cast<double>(n), in_bytes<T>(5 * n)});
   columns("lif_step", 1, n,
           LifForward<T>{static_cast<T>(lif.decay), static_cast<T>(lif.gain), static_cast<T>(lif.threshold),
                         static_cast<T>(lif.reset_to), lif.reset, v, current, u, spike, v_next});
@@ -176,6 +177,7 @@ void lif_forward(const LifDynamics& lif, std::int64_t n, DevicePtr<const T> v, D
 template <class T>
 void lif_backward(const LifDynamics& lif, std::int64_t n, DevicePtr<const T> u, DevicePtr<const T> d_spike,
                   DevicePtr<const T> d_v_next, DevicePtr<T> d_u) {
+  count_work("lif_step_backward", {8 * static_cast<double>(n), in_bytes<T>(4 * n)});
   with_surrogate(lif.surrogate, [&](auto slope) {
     columns("lif_step_backward", 1, n,
             LifBackward<T, decltype(slope)>{slope, static_cast<T>(lif.threshold),

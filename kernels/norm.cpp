@@ -1075,11 +1075,27 @@ void backward_coefficients(const ChannelExtents& e, DevicePtr<const double> mean
                                 sums, count, gamma, work});
 }
 
+/// Reads or writes so many arrays of x's size, with so many flops an element; what a channel or a row has
+/// beside its elements is little.
+template <class T>
+Cost passes_over(Index elements, int arrays, double flops) {
+  return {flops * static_cast<double>(elements), in_bytes<T>(arrays * elements)};
+}
+template <class T>
+Cost passes_over(const ChannelExtents& e, int arrays, double flops) {
+  return passes_over<T>(e.shards * e.batch * e.channels * e.space, arrays, flops);
+}
+template <class T>
+Cost passes_over(const RowNormExtents& e, int arrays, double flops) {
+  return passes_over<T>(e.shards * e.rows * e.channels * e.space, arrays, flops);
+}
+
 }  // namespace
 
 template <class T>
 void channel_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const T> x,
                      DevicePtr<double> moments, DevicePtr<T> work) {
+  count_work("channel_moments", passes_over<T>(e, 1, 3));
   if (runs_portable(Tuned::channel_moments)) {
     if (e.space > 1)
       rows("channel_moments", e.shards * e.batch * e.channels, e.space,
@@ -1098,6 +1114,7 @@ void channel_moments(const ChannelExtents& e, bool to_be_added, DevicePtr<const 
 
 void channel_statistics(const ChannelExtents& e, bool added, DevicePtr<const double> total,
                         DevicePtr<double> mean, DevicePtr<double> variance, DevicePtr<double> count) {
+  count_work("channel_statistics", {3 * static_cast<double>(e.channels), in_bytes<double>(4 * e.channels)});
   units("channel_statistics", e.channels,
         Statistics{e.channels, added, static_cast<double>(e.batch * e.space), total, mean, variance, count});
 }
@@ -1107,6 +1124,8 @@ void channel_norm_coefficients(const ChannelExtents& e, bool added, double epsil
                                DevicePtr<const double> moments, ChannelNumbers<T> gamma,
                                ChannelNumbers<T> beta, DevicePtr<double> mean, DevicePtr<double> inverse,
                                DevicePtr<T> factor, DevicePtr<T> term) {
+  count_work("channel_norm_coefficients", {6 * static_cast<double>(e.numbers()),
+                                           in_bytes<double>(4 * e.numbers()) + in_bytes<T>(4 * e.numbers())});
   units("channel_norm_coefficients", e.numbers(),
         NormCoefficients<T>{e.channels, added, epsilon, moments, gamma, beta, mean, inverse, factor, term});
 }
@@ -1114,6 +1133,7 @@ void channel_norm_coefficients(const ChannelExtents& e, bool added, double epsil
 template <class T>
 void channel_affine(const ChannelExtents& e, DevicePtr<const T> x, ChannelNumbers<T> factor,
                     ChannelNumbers<T> term, DevicePtr<T> y) {
+  count_work("channel_affine", passes_over<T>(e, 2, 2));
   if (runs_portable(Tuned::channel_affine)) {
     units("channel_affine", e.shards * e.batch * e.channels * e.space,
           AffineElement<T>{Extents(e), factor, term, x, y});
@@ -1130,6 +1150,7 @@ template <class T>
 void channel_norm_sums(const ChannelExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        DevicePtr<const double> mean, DevicePtr<const double> inverse, ChannelNumbers<T> gamma,
                        DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<double> sums, DevicePtr<T> work) {
+  count_work("channel_norm_sums", passes_over<T>(e, 2, 4));
   if (runs_portable(Tuned::channel_norm_sums)) {
     if (e.space > 1)
       rows("channel_norm_sums", e.shards * e.batch * e.channels, e.space,
@@ -1151,6 +1172,7 @@ void channel_norm_backward(const ChannelExtents& e, DevicePtr<const T> x, Device
                            DevicePtr<const double> mean, DevicePtr<const double> inverse,
                            ChannelNumbers<T> gamma, DevicePtr<const double> sums,
                            DevicePtr<const double> count, DevicePtr<T> dx, DevicePtr<T> work) {
+  count_work("channel_norm_backward", passes_over<T>(e, 3, 4));
   if (runs_portable(Tuned::channel_norm_backward)) {
     backward_coefficients(e, mean, inverse, gamma, sums, count, work);
     units("channel_norm_backward", e.shards * e.batch * e.channels * e.space,
@@ -1169,12 +1191,15 @@ void channel_norm_backward(const ChannelExtents& e, DevicePtr<const T> x, Device
 template <class T>
 void follow_statistics(Index copies, Index channels, Index step, double momentum,
                        DevicePtr<const double> fresh, DevicePtr<const double> count, DevicePtr<T> running) {
+  count_work("follow_statistics", {3 * static_cast<double>(copies * channels),
+                                   in_bytes<T>(2 * copies * channels) + in_bytes<double>(2 * channels)});
   units("follow_statistics", copies * channels, Follow<T>{channels, step, momentum, fresh, count, running});
 }
 
 template <class T>
 void row_norm_forward(const RowNormExtents& e, T epsilon, DevicePtr<const T> x, ChannelNumbers<T> gamma,
                       ChannelNumbers<T> beta, DevicePtr<T> y, DevicePtr<T> mean, DevicePtr<T> inverse) {
+  count_work("row_norm_forward", passes_over<T>(e, 2, 8));
   if (runs_portable(Tuned::row_norm_forward)) {
     rows("row_norm_forward", e.shards * e.rows, e.channels * e.space,
          RowNormRow<T>{e, epsilon, x, gamma, beta, y, mean, inverse});
@@ -1197,6 +1222,7 @@ template <class T>
 void row_norm_backward(const RowNormExtents& e, DevicePtr<const T> x, DevicePtr<const T> dy,
                        ChannelNumbers<T> gamma, DevicePtr<const T> mean, DevicePtr<const T> inverse,
                        DevicePtr<T> dx, DevicePtr<T> dgamma, DevicePtr<T> dbeta, DevicePtr<T> work) {
+  count_work("row_norm_backward", passes_over<T>(e, 3, 12));
   if (runs_portable(Tuned::row_norm_backward)) {
     const RowParts parts(e);
     const PartSums<T> sums(e, parts, dgamma, dbeta, work);

@@ -142,6 +142,7 @@ struct PieceSums {
 template <class F, class T>
 void sums_by_part(const char* name, const PartPieces& p, DevicePtr<const T> x, DevicePtr<double> work,
                   DevicePtr<double> out) {
+  count_work(name, {2 * static_cast<double>(p.elements), in_bytes<T>(p.elements)});
   if (runs_portable(Tuned::sums_by_part)) return sums_portable<F>(name, p, x, work, out);
 #if !RANKINE_ON_DEVICE
   host_blocks(name, (p.pieces + kPiecesPerBlock - 1) / kPiecesPerBlock,
@@ -169,10 +170,12 @@ struct NoSquare {
 
 template <class T>
 struct Scale {
+  static constexpr double kFlops = 1;
   T factor;
   RANKINE_ELEMENT T operator()(T x) const { return x * factor; }
 };
 struct Plus {
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_ELEMENT T operator()(T a, T b) const {
     return a + b;
@@ -307,10 +310,12 @@ std::int64_t extreme_workspace(std::int64_t n) { return reduce_workspace(1, n); 
 
 template <class T>
 void largest_size(std::int64_t n, DevicePtr<const T> x, DevicePtr<double> work, DevicePtr<double> out) {
+  count_work("largest_size", {static_cast<double>(n), in_bytes<T>(n)});
   reduce<LargestSize>("largest_size", Size<T>{x}, 1, n, out, work);
 }
 void count_no_square(std::int64_t n, DevicePtr<const double> x, DevicePtr<double> work,
                      DevicePtr<double> out) {
+  count_work("count_no_square", {static_cast<double>(n), in_bytes<double>(n)});
   reduce<Sum<double>>("count_no_square", NoSquare{x}, 1, n, out, work);
 }
 
@@ -326,11 +331,16 @@ void accumulate(std::int64_t n, DevicePtr<const T> x, DevicePtr<T> total) {
 template <class T>
 void adam(const AdamStep& s, const PartPieces& p, DevicePtr<const T> gradient, DevicePtr<double> first,
           DevicePtr<double> second, DevicePtr<T> parameters) {
+  // The optimiser keeps its moments in double.
+  count_work("adam", {15 * static_cast<double>(p.elements),
+                      in_bytes<T>(3 * p.elements) + in_bytes<double>(4 * p.elements)});
   each_piece("adam", p, AdamLoop<T>{s, gradient, first, second, parameters});
 }
 template <class T>
 void sgd(const SgdStep& s, const PartPieces& p, DevicePtr<const T> gradient, DevicePtr<double> velocity,
          DevicePtr<T> parameters) {
+  count_work("sgd", {6 * static_cast<double>(p.elements),
+                     in_bytes<T>(3 * p.elements) + in_bytes<double>(2 * p.elements)});
   each_piece("sgd", p, SgdLoop<T>{s, gradient, velocity, parameters});
 }
 

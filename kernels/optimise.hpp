@@ -16,7 +16,7 @@ inline constexpr std::int64_t kPieceGroup = 256;
 /// Parts of a flat vector, cut into pieces of at most kPiece elements, and these into groups of at most
 /// kPieceGroup. No piece has elements of two parts, no group pieces of two parts.
 struct PartPieces {
-  std::int64_t parts = 0, groups = 0, pieces = 0;
+  std::int64_t parts = 0, groups = 0, pieces = 0, elements = 0;
   DevicePtr<const std::int64_t> begin, end;  ///< [pieces], elements
   DevicePtr<const double> rate, decay;       ///< [pieces], a factor on the step's rate, and the weight decay
   DevicePtr<const std::int64_t> first;       ///< [groups + 1], pieces

@@ -94,6 +94,7 @@ RANKINE_FORCEINLINE T clamp(T x, T low, T high) {
 
 /// exp(x), within 2 ulp for |x| <= 87 (float) and 708 (double); beyond, the value at the bound.
 struct Exp {
+  static constexpr double kFlops = 20;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     const auto e = exp_parts(sizeof(T) == 4 ? clamp(x, T(-87), T(88)) : clamp(x, T(-708), T(709)));
@@ -110,6 +111,7 @@ struct Power {
 
 /// tanh(x) = (e^2x - 1) / (e^2x + 1), within 4 ulp, also for small x.
 struct Tanh {
+  static constexpr double kFlops = 22;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     const T bound = sizeof(T) == 4 ? T(10) : T(20);
@@ -132,6 +134,7 @@ RANKINE_FORCEINLINE T gelu_logistic(T x) {
   return T(1) / (T(1) + (e.power + e.power * e.tail));
 }
 struct Gelu {
+  static constexpr double kFlops = 26;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x) const {
     return x * gelu_logistic(x);
@@ -163,6 +166,7 @@ void gelu_with_derivative(std::int64_t n, const T* x, T* value, T* slope);
 
 /// dx = dy gelu'(x).
 struct GeluBackward {
+  static constexpr double kFlops = 30;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T x, T dy) const {
     return dy * GeluDerivative{}(x);
@@ -171,6 +175,7 @@ struct GeluBackward {
 
 struct Add {
   static constexpr bool kPlain = true;  // see map.hpp
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a + b;
@@ -178,6 +183,7 @@ struct Add {
 };
 struct Subtract {
   static constexpr bool kPlain = true;  // see map.hpp
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a - b;
@@ -185,6 +191,7 @@ struct Subtract {
 };
 struct Multiply {
   static constexpr bool kPlain = true;  // see map.hpp
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a * b;
@@ -192,6 +199,7 @@ struct Multiply {
 };
 struct Divide {
   static constexpr bool kPlain = true;  // see map.hpp
+  static constexpr double kFlops = 1;
   template <class T>
   RANKINE_FORCEINLINE T operator()(T a, T b) const {
     return a / b;

@@ -414,6 +414,19 @@ struct RowMean {
 Index outputs_of(const PoolExtents& e) { return e.planes * e.out_height * e.out_width; }
 Index inputs_of(const PoolExtents& e) { return e.planes * e.height * e.width; }
 
+/// A flop for each place of each window, which may have a tap.
+template <class T>
+Cost window_cost(const PoolExtents& e, double tap_bytes = 0) {
+  const auto outputs = static_cast<double>(outputs_of(e));
+  return {outputs * static_cast<double>(e.kernel_height * e.kernel_width),
+          in_bytes<T>(inputs_of(e) + outputs_of(e)) + tap_bytes * outputs};
+}
+/// What moves one element of each window.
+template <class T, class Tap>
+Cost tap_cost(const PoolExtents& e, Index elements) {
+  return {0, in_bytes<T>(elements) + in_bytes<Tap>(outputs_of(e))};
+}
+
 }  // namespace
 
 template <class T, class Tap>
@@ -424,6 +437,7 @@ void max_pool_forward_portable(const PoolExtents& e, DevicePtr<const T> x, Devic
 }
 template <class T, class Tap>
 void max_pool_forward(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<T> y, DevicePtr<Tap> tap) {
+  count_work("max_pool", window_cost<T>(e, sizeof(Tap)));
   if (runs_portable(Tuned::max_pool_forward)) return max_pool_forward_portable(e, x, y, tap);
 #if !RANKINE_ON_DEVICE
   const Planes planes(e);
@@ -438,6 +452,7 @@ void pick_taps_portable(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<co
 }
 template <class T, class Tap>
 void pick_taps(const PoolExtents& e, DevicePtr<const T> x, DevicePtr<const Tap> tap, DevicePtr<T> y) {
+  count_work("pick_taps", tap_cost<T, Tap>(e, 2 * outputs_of(e)));
   if (runs_portable(Tuned::pick_taps)) return pick_taps_portable(e, x, tap, y);
 #if !RANKINE_ON_DEVICE
   const Planes planes(e);
@@ -452,6 +467,7 @@ void place_taps_portable(const PoolExtents& e, DevicePtr<const T> dy, DevicePtr<
 }
 template <class T, class Tap>
 void place_taps(const PoolExtents& e, DevicePtr<const T> dy, DevicePtr<const Tap> tap, DevicePtr<T> dx) {
+  count_work("place_taps", tap_cost<T, Tap>(e, outputs_of(e) + inputs_of(e)));
   if (runs_portable(Tuned::place_taps)) return place_taps_portable(e, dy, tap, dx);
 #if !RANKINE_ON_DEVICE
   const Planes planes(e);
@@ -465,6 +481,7 @@ void sum_pool_forward_portable(const PoolExtents& e, T factor, DevicePtr<const T
 }
 template <class T>
 void sum_pool_forward(const PoolExtents& e, T factor, DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("sum_pool", window_cost<T>(e));
   if (runs_portable(Tuned::sum_pool_forward)) return sum_pool_forward_portable(e, factor, x, y);
 #if !RANKINE_ON_DEVICE
   const Planes planes(e);
@@ -478,6 +495,7 @@ void sum_pool_backward_portable(const PoolExtents& e, T factor, DevicePtr<const 
 }
 template <class T>
 void sum_pool_backward(const PoolExtents& e, T factor, DevicePtr<const T> dy, DevicePtr<T> dx) {
+  count_work("sum_pool_backward", window_cost<T>(e));
   if (runs_portable(Tuned::sum_pool_backward)) return sum_pool_backward_portable(e, factor, dy, dx);
 #if !RANKINE_ON_DEVICE
   const Planes planes(e);
@@ -487,6 +505,7 @@ void sum_pool_backward(const PoolExtents& e, T factor, DevicePtr<const T> dy, De
 
 template <class T>
 void row_means(Index count, Index n, DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("row_means", {static_cast<double>(count * n), in_bytes<T>(count * (n + 1))});
   rows("row_means", count, n, RowMean<T>{n, x, y});
 }
 

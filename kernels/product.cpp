@@ -367,10 +367,26 @@ struct ColumnSums {
   }
 };
 
+/// Each matrix that is there once is read once; C is read too where it is added to.
+template <class T>
+void count_product(const Product& p, bool adds) {
+  const auto matrices = [&](const std::int64_t(&step)[3]) {
+    std::int64_t count = 1;
+    for (int axis = 0; axis < 3; ++axis)
+      if (step[axis] != 0) count *= p.batch[axis];
+    return count;
+  };
+  const double chain = std::is_floating_point_v<T> ? 2 : 8;
+  count_work(p.name, {chain * static_cast<double>(p.units() * p.m * p.n) * static_cast<double>(p.k),
+                      in_bytes<T>(matrices(p.a_step) * p.m * p.k + matrices(p.b_step) * p.k * p.n +
+                                  (adds ? 2 : 1) * p.units() * p.m * p.n)});
+}
+
 }  // namespace
 
 template <class T>
 void product(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T> b, T beta, DevicePtr<T> c) {
+  count_product<T>(p, beta != T(0));
 #if !RANKINE_ON_DEVICE  // devices have tiles of their own
   if (runs_portable(Tuned::product)) return product_portable(p, alpha, a, b, beta, c);
 #endif
@@ -379,6 +395,7 @@ void product(const Product& p, T alpha, DevicePtr<const T> a, DevicePtr<const T>
 template <class T>
 void product(const Product& p, DevicePtr<const T> a, DevicePtr<const T> b, const Bias<T>& bias,
              DevicePtr<T> c) {
+  count_product<T>(p, false);
   launch(p, operands(a, b, bias, c));
 }
 template <class T>
@@ -396,14 +413,17 @@ template <class T>
 void sum_parts(const char* name, std::int64_t outer, std::int64_t n, std::initializer_list<Parts<T>> arrays) {
   SumParts<T> body{};
   body.n = n;
+  std::int64_t columns = 0;
   for (const Parts<T>& array : arrays) {
     const int i = body.arrays++;
     body.parts[i] = array.parts;
     body.sums[i] = array.sums;
     body.count[i] = array.count;
+    columns += array.count;
     body.first[i] = body.blocks;
     body.blocks += (array.count + kColumnsTogether - 1) / kColumnsTogether;
   }
+  count_work(name, {static_cast<double>(outer * n * columns), in_bytes<T>(outer * (n + 1) * columns)});
   units(name, outer * body.blocks, body);
 }
 
@@ -411,6 +431,7 @@ template <class T>
 void column_sums(const char* name, std::int64_t outer, std::int64_t rows, std::int64_t n,
                  DevicePtr<const T> x, DevicePtr<T> sums) {
   const std::int64_t blocks = (n + kColumnsTogether - 1) / kColumnsTogether;
+  count_work(name, {static_cast<double>(outer * rows * n), in_bytes<T>(outer * (rows + 1) * n)});
   units(name, outer * blocks, ColumnSums<T>{rows, n, blocks, x, sums});
 }
 

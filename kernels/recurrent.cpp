@@ -359,10 +359,21 @@ struct BiasGradient {
     return sum;
   }
 };
+/// `products` products with the weights in each step; `arrays` arrays of the gates' size, and as many of h
+/// and c each.
+template <class T>
+Cost cost_of(const RecurrentShape& s, int products, int arrays) {
+  const std::int64_t cells = s.shards * s.batch * s.steps, weights = s.gates() * s.hidden;
+  return {2.0 * products * static_cast<double>(cells) * static_cast<double>(weights),
+          in_bytes<T>(cells * arrays * (s.gates() + s.hidden * (s.cell == Cell::rnn ? 1 : 2)) +
+                      products * (s.weight_step == 0 ? 1 : s.shards) * weights)};
+}
+
 }  // namespace
 
 template <class T>
 void recurrent_forward(const RecurrentShape& s, const RecurrentArrays<T>& a, DevicePtr<T> work) {
+  count_work("recurrent", cost_of<T>(s, 1, 2));
   if (runs_portable(Tuned::recurrent)) {
     map_index("recurrent", TransposedWeight<T>{s, a.weight}, s.shards * s.gates() * s.hidden, work);
     const DevicePtr<const T> transposed = work;
@@ -380,6 +391,7 @@ void recurrent_forward(const RecurrentShape& s, const RecurrentArrays<T>& a, Dev
 template <class T>
 void recurrent_backward(const RecurrentShape& s, const RecurrentArrays<T>& a, const RecurrentGradients<T>& g,
                         DevicePtr<T> work) {
+  count_work("recurrent_backward", cost_of<T>(s, 2, 2));
   if (runs_portable(Tuned::recurrent_backward)) {
     const DevicePtr<const T> gates = a.gates, hidden = a.hidden, memory = a.memory, d_x = g.d_x,
                              d_memory = g.d_memory;

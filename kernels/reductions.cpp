@@ -255,6 +255,9 @@ template <class Step>
 void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64_t inner, bool reverse,
                 const Step& step) {
   if (outer <= 0 || n <= 0 || inner <= 0) return;
+  const std::int64_t count = outer * n * inner;
+  count_work(name, {Step::kFlops * static_cast<double>(count),
+                    in_bytes<typename Step::Value>(Step::kArrays * count)});
 #if RANKINE_ON_DEVICE
   device_range(name, outer * inner, Recurrence<Step>{outer, n, inner, 1, 1, reverse, step});
 #else
@@ -268,6 +271,7 @@ void recurrence(const char* name, std::int64_t outer, std::int64_t n, std::int64
 template <class T>
 struct CumulativeSum {
   using Value = T;
+  static constexpr int kFlops = 1, kArrays = 2;  // an element, and those that are read or written
   View<const T> x;
   View<T> y;
   RANKINE_KERNEL T value(std::int64_t i) const { return y[i]; }
@@ -277,6 +281,7 @@ struct CumulativeSum {
 template <class T>
 struct DiagonalScan {
   using Value = T;
+  static constexpr int kFlops = std::is_floating_point_v<T> ? 2 : 8, kArrays = 3;
   View<const T> a, b;
   View<T> h;
   RANKINE_KERNEL T value(std::int64_t i) const { return h[i]; }
@@ -366,6 +371,13 @@ struct RepeatSegments {
   }
 };
 
+/// Of what has, of all outer and inner ones, `elements` elements and as many flops each.
+template <class T>
+Cost segment_work(std::int64_t outer, std::int64_t elements, std::int64_t inner, double flops) {
+  const std::int64_t count = outer * elements * inner;
+  return {flops * static_cast<double>(count), in_bytes<T>(count)};
+}
+
 }  // namespace reductions
 
 using namespace reductions;
@@ -375,6 +387,7 @@ std::int64_t sum_rows_workspace(std::int64_t rows, std::int64_t n) { return redu
 template <class T>
 void sum_rows(std::int64_t rows, std::int64_t n, DevicePtr<const T> x, DevicePtr<T> y, DevicePtr<T> work) {
   using E = Element<T>;
+  count_work("sum_rows", {static_cast<double>(rows * n), in_bytes<T>(rows * (n + 1))});
   reduce<Sum<E>>("sum_rows", LoadElement<E>{elements(x)}, rows, n, elements(y), elements(work));
 }
 
@@ -382,6 +395,7 @@ template <class T>
 void sum_columns(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const T> x,
                  DevicePtr<T> y) {
   const SumColumns<Element<T>> body{n, inner, elements(x), elements(y)};
+  count_work("sum_columns", {static_cast<double>(outer * n * inner), in_bytes<T>(outer * (n + 1) * inner)});
 #if RANKINE_ON_DEVICE
   device_range("sum_columns", outer * inner, body);
 #else
@@ -412,11 +426,14 @@ void sum_parts(const std::vector<Part<T>>& parts, std::int64_t begin, std::int64
     }
     units("sum_parts", work, body);
   }
+  count_work("sum_parts", {static_cast<double>((end - begin) * to), in_bytes<T>((end - begin + 1) * to)});
 }
 
 template <class T>
 void first_extreme(std::int64_t outer, std::int64_t n, std::int64_t inner, bool largest, DevicePtr<const T> x,
                    DevicePtr<std::int64_t> index) {
+  count_work("first_extreme", {static_cast<double>(outer * n * inner),
+                               in_bytes<T>(outer * n * inner) + in_bytes<std::int64_t>(outer * inner)});
   if (largest)
     columns("first_extreme", outer, inner, FirstExtreme<T, true>{n, inner, x, index});
   else
@@ -425,11 +442,13 @@ void first_extreme(std::int64_t outer, std::int64_t n, std::int64_t inner, bool 
 template <class T>
 void at_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
               DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("at_index", {0, in_bytes<T>(2 * outer * inner) + in_bytes<std::int64_t>(outer * inner)});
   columns("at_index", outer, inner, AtIndex<T>{n, inner, index, x, y});
 }
 template <class T>
 void mark_index(std::int64_t outer, std::int64_t n, std::int64_t inner, DevicePtr<const std::int64_t> index,
                 DevicePtr<T> y) {
+  count_work("mark_index", {0, in_bytes<T>(outer * n * inner) + in_bytes<std::int64_t>(outer * inner)});
   grid("mark_index", outer, n, inner, MarkIndex<T>{n, inner, index, y});
 }
 
@@ -438,6 +457,7 @@ std::int64_t count_not_finite_workspace(std::int64_t n) { return reduce_workspac
 template <class T>
 void count_not_finite(std::int64_t n, int parts, DevicePtr<const T> x, DevicePtr<NotFiniteFlag> flag,
                       DevicePtr<NotFiniteFlag> work) {
+  count_work("not_finite", {static_cast<double>(n * parts), in_bytes<T>(n * parts)});
   reduce<CountAndFirst>("not_finite", LoadNotFinite<T>{parts, x}, 1, n, flag, work);
 }
 
@@ -459,6 +479,7 @@ void diagonal_scan(std::int64_t outer, std::int64_t n, std::int64_t inner, bool 
 template <class T>
 void segment_sum(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                  DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("segment_sum", segment_work<T>(outer, n + segments, inner, 1));
   grid("segment_sum", outer, segments, inner,
        SegmentSum<Element<T>>{n, inner, segments, offsets, elements(x), elements(y)});
 }
@@ -466,16 +487,20 @@ template <class T>
 void segment_max(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                  DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y,
                  DevicePtr<T> first) {
+  count_work("segment_max", segment_work<T>(outer, n + 2 * segments, inner, 1));
   grid("segment_max", outer, segments, inner, SegmentMax<T>{n, inner, segments, offsets, x, y, first});
 }
 template <class T>
 void segment_softmax(std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t segments,
                      DevicePtr<const std::int64_t> offsets, DevicePtr<const T> x, DevicePtr<T> y) {
+  count_work("segment_softmax", segment_work<T>(outer, 2 * n, inner, 12));
   grid("segment_softmax", outer, segments, inner, SegmentSoftmax<T>{n, inner, segments, offsets, x, y});
 }
 void repeat_segments(std::size_t bytes, std::int64_t outer, std::int64_t n, std::int64_t inner,
                      std::int64_t segments, DevicePtr<const std::int64_t> offsets,
                      DevicePtr<const std::byte> x, DevicePtr<std::byte> y) {
+  count_work("repeat_segments",
+             {0, static_cast<double>(bytes) * static_cast<double>(outer * (n + segments) * inner)});
   for_word(bytes, [&](auto word) {
     using W = decltype(word);
     grid("repeat_segments", outer, segments, inner,

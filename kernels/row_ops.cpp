@@ -23,6 +23,7 @@ RANKINE_KERNEL T largest(const Group& group, std::int64_t n, const T* x) {
 // On the host the bodies below hand whole blocks of rows to kernels/softmax.hpp.
 template <class T>
 struct Softmax {
+  static constexpr int kFlops = 22, kArrays = 2;
   std::int64_t n;
   View<const T> x;
   View<T> y;
@@ -42,6 +43,7 @@ struct Softmax {
 
 template <class T>
 struct SoftmaxBackward {
+  static constexpr int kFlops = 4, kArrays = 3;
   std::int64_t n;
   View<const T> y, dy;
   View<T> dx;
@@ -61,6 +63,7 @@ struct SoftmaxBackward {
 
 template <class T>
 struct LogSoftmax {
+  static constexpr int kFlops = 22, kArrays = 2;
   std::int64_t n;
   View<const T> x;
   View<T> y;
@@ -81,6 +84,7 @@ struct LogSoftmax {
 
 template <class T>
 struct CrossEntropy {
+  static constexpr int kFlops = 22, kArrays = 2;
   std::int64_t n;
   T s;
   View<const T> x;
@@ -109,6 +113,7 @@ struct CrossEntropy {
 
 template <class T>
 struct CrossEntropyBackward {
+  static constexpr int kFlops = 2, kArrays = 2;
   std::int64_t n;
   T s;
   View<const T> probabilities;
@@ -146,12 +151,15 @@ struct RowBlock {
 };
 #endif
 
-template <class Body>
-void tuned_rows(Tuned operation, const char* name, std::int64_t count, std::int64_t n, const Body& body) {
+/// A body reads or writes `Body::kArrays` arrays of the rows' size, with `Body::kFlops` an element.
+template <class T, template <class> class Body>
+void tuned_rows(Tuned operation, const char* name, std::int64_t count, std::int64_t n, const Body<T>& body) {
+  count_work(name,
+             {Body<T>::kFlops * static_cast<double>(count * n), in_bytes<T>(Body<T>::kArrays * count * n)});
   if (runs_portable(operation)) return rows(name, count, n, body);
 #if !RANKINE_ON_DEVICE
   const std::int64_t per = kChunk / (n + 1) + 1;
-  host_blocks(name, (count + per - 1) / per, RowBlock<Body>{body, count, per});
+  host_blocks(name, (count + per - 1) / per, RowBlock<Body<T>>{body, count, per});
 #endif
 }
 
@@ -356,12 +364,16 @@ void cross_entropy_backward(std::int64_t rows, std::int64_t n, DevicePtr<const T
 template <class T>
 void add_at_labels(std::int64_t rows, std::int64_t n, DevicePtr<const std::int32_t> label, double value,
                    DevicePtr<T> y) {
+  count_work("add_at_labels",
+             {static_cast<double>(rows), in_bytes<T>(2 * rows) + in_bytes<std::int32_t>(rows)});
   columns("add_at_labels", 1, rows, AddAtLabels<T>{n, static_cast<T>(value), label, y});
 }
 
 template <class T>
 void right_classes(std::int64_t count, std::int64_t n, DevicePtr<const T> x,
                    DevicePtr<const std::int32_t> label, DevicePtr<double> right) {
+  count_work("right_classes",
+             {static_cast<double>(count * n), in_bytes<T>(count * n) + in_bytes<double>(count)});
   rows("right_classes", count, n, RightClass<T>{n, x, label, right});
 }
 
@@ -370,12 +382,14 @@ std::int64_t index_check_work(std::int64_t count) { return reduce_workspace(1, c
 void check_indices(std::int64_t count, std::int64_t n, DevicePtr<const std::int32_t> index,
                    DevicePtr<std::int32_t> safe, DevicePtr<std::int64_t> flag, DevicePtr<std::int64_t> work) {
   map("safe_indices", SafeIndex{n}, count, safe, index);
+  count_work("check_indices", {0, in_bytes<std::int32_t>(count)});
   reduce<FirstFlag>("check_indices", BadPlace{n, index}, 1, count, flag, work);
 }
 
 template <class T>
 void rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const T> table,
                    DevicePtr<const std::int32_t> token, DevicePtr<T> y) {
+  count_work("embedding", {0, in_bytes<T>(2 * shape.shards * count * shape.width)});
   rows("embedding", shape.shards * count, shape.width, RowsByToken<T>{shape, count, table, token, y});
 }
 
@@ -383,6 +397,8 @@ template <class T>
 void sum_rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const T> from,
                        DevicePtr<const std::int32_t> token, DevicePtr<T> y) {
   const SumRowsByToken<T> body{shape, count, from, token, y};
+  count_work("sum_by_token", {static_cast<double>(shape.shards * count * shape.width),
+                              in_bytes<T>(shape.shards * (count + shape.vocabulary) * shape.width)});
 #if RANKINE_ON_DEVICE
   // Always a warp a row: it is tokens that lanes share out.
   rows("sum_by_token", shape.shards * shape.vocabulary, kRowLanes, body);
@@ -396,6 +412,11 @@ void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns,
                  DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y) {
   const CsrProduct<T> body{matrix.rows,   columns,      width,  value_step, matrix.offsets,
                            matrix.column, matrix.entry, values, x,          y};
+  // Without caches: each entry reads a row of x.
+  count_work("csr_product", {2 * static_cast<double>(lead * matrix.entries * width),
+                             in_bytes<T>(lead * (matrix.entries + matrix.rows) * width +
+                                         (value_step == 0 ? 1 : lead) * matrix.entries) +
+                                 in_bytes<std::int64_t>(matrix.entries)});
 #if RANKINE_ON_DEVICE
   units("csr_product", lead * matrix.rows * width, body);
 #else
@@ -408,6 +429,9 @@ void csr_sampled_product(std::int64_t entries, DevicePtr<const std::int64_t> row
                          DevicePtr<const std::int64_t> column, std::int64_t lead, std::int64_t rows,
                          std::int64_t columns_count, std::int64_t width, DevicePtr<const T> a,
                          DevicePtr<const T> b, DevicePtr<T> z) {
+  count_work("csr_sampled_product",
+             {2 * static_cast<double>(lead * entries * width),
+              in_bytes<T>(lead * entries * (2 * width + 1)) + in_bytes<std::int64_t>(2 * entries)});
   columns("csr_sampled_product", lead, entries,
           CsrSampledProduct<T>{entries, rows, columns_count, width, row, column, a, b, z});
 }

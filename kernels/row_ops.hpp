@@ -63,7 +63,7 @@ void sum_rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<co
 /// A sparse matrix by rows on the device: the entries of row i are offsets[i] .. offsets[i + 1], entry e
 /// stands in column[e] with values[entry[e]] (null: values[e]).
 struct CsrRows {
-  std::int64_t rows;
+  std::int64_t rows, entries;
   DevicePtr<const std::int64_t> offsets, column, entry;
 };
 /// y[l][i][:] = sum_e value[e] x[l][column[e]][:], the entries of row i in their order. x [lead][columns]

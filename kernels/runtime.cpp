@@ -79,7 +79,13 @@ void drain() {
   freed_late.clear();
 }
 
-std::map<std::string, LaunchTime, std::less<>> timed_launches;
+CostTable timed_launches;
+Cost timed_work;
+TimedCost& entry_of(const char* name) {
+  const auto found = timed_launches.find(std::string_view(name));
+  return found != timed_launches.end() ? found->second
+                                       : timed_launches.emplace(name, TimedCost()).first->second;
+}
 bool planted_abort = false;
 
 }  // namespace
@@ -87,10 +93,13 @@ bool planted_abort = false;
 void LaunchTimer::finish() const {
   if constexpr (!kHostAccess) Kokkos::fence();
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
-  auto found = timed_launches.find(std::string_view(name_));
-  if (found == timed_launches.end()) found = timed_launches.emplace(name_, LaunchTime{name_, 0, 0}).first;
-  ++found->second.launches;
-  found->second.seconds += passed.count();
+  TimedCost& entry = entry_of(name_);
+  ++entry.calls;
+  entry.seconds += passed.count();
+}
+void add_work(const char* name, const Cost& cost) {
+  entry_of(name) += cost;
+  timed_work += cost;
 }
 
 void device_failed(const char* launch, const std::string& cause) {
@@ -428,12 +437,9 @@ void time_launches(bool on) {
   fence();
   launch_state.timed = on;
 }
-std::vector<LaunchTime> launch_times() {
-  std::vector<LaunchTime> all;
-  for (const auto& [name, time] : kernels::timed_launches) all.push_back(time);
-  return all;
-}
-void forget_launch_times() { kernels::timed_launches.clear(); }
+const CostTable& launch_costs() { return kernels::timed_launches; }
+const Cost& launched_cost() { return kernels::timed_work; }
+void forget_launch_costs() { kernels::timed_launches.clear(); }
 void count_host_access() { ++launch_state.counters.host_accesses; }
 
 }  // namespace rankine

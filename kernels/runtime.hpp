@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "kernels/device.hpp"
 
@@ -80,16 +80,30 @@ struct DeviceCounters {
 };
 DeviceCounters device_counters();
 
-/// While on, every launch is waited for and timed.
-void time_launches(bool on);
-/// Of the launches of one name that were timed.
-struct LaunchTime {
-  std::string name;
-  std::int64_t launches = 0;
+/// What a piece of work costs: multiply-adds count as two flops, bytes are those read and written once.
+struct Cost {
+  double flops = 0, bytes = 0;
+  Cost& operator+=(const Cost& other) {
+    flops += other.flops;
+    bytes += other.bytes;
+    return *this;
+  }
+};
+struct CountedCost : Cost {
+  std::int64_t calls = 0;
+};
+struct TimedCost : CountedCost {
   double seconds = 0;
 };
-std::vector<LaunchTime> launch_times();
-void forget_launch_times();
+using CostTable = std::map<std::string, TimedCost, std::less<>>;
+
+/// While on, every launch is waited for, timed, and counted with what it reads, writes and computes.
+void time_launches(bool on);
+/// By the names of kernels; calls are launches.
+const CostTable& launch_costs();
+/// Of all of them together, since the program's start.
+const Cost& launched_cost();
+void forget_launch_costs();
 void count_host_access();
 
 /// How launches run where the device is the host, for proofs. The environment sets it when Kokkos starts, and

@@ -174,8 +174,12 @@ inline V in_register(V v) {
   return v;
 }
 
+// What nvcc makes of a pack among the lanes GCC refuses.
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector) && !defined(__CUDACC__)
+#define RANKINE_SHUFFLES_VECTORS
+#endif
 namespace internal {
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#ifdef RANKINE_SHUFFLES_VECTORS
 // Of vectors a and b in segments of s lanes: which lane comes to place p when the lower or the upper halves
 // of all segments are put in a row.
 constexpr int lane_of_half(int s, int p, bool upper) {
@@ -211,7 +215,7 @@ template <class T, int K>
 inline void lane_sums(SimdOf<T>* v, T* sums) {
   constexpr int W = Simd<T>::width;
   static_assert(K <= W);
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#ifdef RANKINE_SHUFFLES_VECTORS
   internal::add_segments<T, K, W>(v);
   for (int k = 0; k < K; ++k) sums[k] = v[0][k * (W / K)];
 #else

@@ -1,5 +1,6 @@
 #include "kernels/stencil_frames.hpp"
 
+#include "kernels/launch_state.hpp"
 #include "kernels/stencil_row.hpp"
 
 namespace rankine::kernels {
@@ -63,6 +64,15 @@ void add(const Term (&terms)[count], bool to_zero, int columns, double* y) {
   for (; column < columns; ++column) add_block<transposed, 1>(terms, to_zero, columns, column, y);
 }
 
+/// Of a march's product: the matrices and the fields once, which are read again for the frame after.
+Cost march_cost(const StencilFrames& implicit, const StencilFrames* previous, int columns) {
+  const auto matrices =
+      static_cast<double>(implicit.values.size() + (previous ? previous->values.size() : 0));
+  return {2 * matrices * columns,
+          sizeof(double) * matrices +
+              in_bytes<double>((previous ? 3L : 2L) * implicit.frames * implicit.width() * columns)};
+}
+
 }  // namespace
 
 void StencilFrames::add_product(int frame, double factor, const double* x, int columns, double* y) const {
@@ -76,6 +86,8 @@ void StencilFrames::add_transposed_product(int frame, double factor, const doubl
 
 void march_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x, int columns,
                    double* y) {
+  const LaunchTimer timer("march_product");
+  count_work("march_product", march_cost(implicit, previous, columns));
   const long size = static_cast<long>(implicit.width()) * columns;
   for (int j = 0; j < implicit.frames; ++j, x += size, y += size) {
     if (previous && j > 0)
@@ -87,6 +99,8 @@ void march_product(const StencilFrames& implicit, const StencilFrames* previous,
 
 void march_transposed_product(const StencilFrames& implicit, const StencilFrames* previous, const double* x,
                               int columns, double* y) {
+  const LaunchTimer timer("march_transposed_product");
+  count_work("march_transposed_product", march_cost(implicit, previous, columns));
   const long size = static_cast<long>(implicit.width()) * columns;
   for (int j = 0; j < implicit.frames; ++j, x += size, y += size) {
     if (previous && j + 1 < implicit.frames)

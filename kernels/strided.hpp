@@ -38,6 +38,13 @@ struct Strided {
     for (int axis = 0; axis < rank; ++axis) product *= extent[axis];
     return product;
   }
+  /// The number of different elements that operand k has along its axes.
+  std::int64_t distinct(int k) const {
+    std::int64_t product = 1;
+    for (int axis = 0; axis < rank; ++axis)
+      if (step[k][axis] != 0) product *= extent[axis];
+    return product;
+  }
 };
 
 }  // namespace rankine::kernels

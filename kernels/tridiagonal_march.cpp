@@ -202,6 +202,10 @@ void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const dou
                        int frames, int columns) {
   const TridiagonalFactors& factors = transposed ? march.transposed_factors : march.factors;
   const TridiagonalBands& history = transposed ? march.transposed_history : march.history;
+  // Down and up, 4 flops a cell, and 6 for the frame before. The solution is read again as the frame before.
+  const std::int64_t numbers = std::int64_t(frames) * march.cells * columns;
+  count_work("tridiagonal_march", {(march.with_history ? 11.0 : 5.0) * static_cast<double>(numbers),
+                                   in_bytes<double>((march.with_history ? 3 : 2) * numbers)});
   int column = 0;
   const auto run = [&]<int width>(std::integral_constant<int, width>) {
     column = march_blocks(

@@ -138,9 +138,9 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
   const CsrPattern::OnDevice& index = p.on_device();
   const auto address = [](const Tensor& indices) { return indices.data<std::int64_t>(); };
   const kernels::CsrRows matrix =
-      transposed ? kernels::CsrRows{to_nodes, address(index.transposed_offsets),
+      transposed ? kernels::CsrRows{to_nodes, entries, address(index.transposed_offsets),
                                     address(index.transposed_columns), address(index.transposed_entries)}
-                 : kernels::CsrRows{to_nodes, address(index.offsets), address(index.columns), {}};
+                 : kernels::CsrRows{to_nodes, entries, address(index.offsets), address(index.columns), {}};
   Tensor y = Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
   dispatch_real(x.dtype(), "spmm", [&](auto zero) {
     using T = decltype(zero);

@@ -98,11 +98,6 @@ double flops_of_products(const Extents& e, std::int64_t out) {
          static_cast<double>(out);
 }
 
-double flops_of_transform(const kernels::TileWaves<double>& waves, const Extents& e) {
-  return 2.0 * static_cast<double>(e.tiles * e.batch * e.channels * waves.rows()) *
-         static_cast<double>(e.points + waves.nx * waves.columns());
-}
-
 // [L, B, C, ...] summed over all tiles of the run: [B, C, ...].
 template <class T>
 Tensor sum_of_tiles(const TileSpectrum& spectrum, const Tensor& x) {
@@ -147,9 +142,10 @@ Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
     const Work<T> work(kernels::transform_work(waves, e.batch, e.channels));
     kernels::analyse<T>(waves, e.batch, e.channels, in.data<T>(), s.data<T>(), work);
   });
-  return apply_op("analyse_tiles", {u}, s,
-                  [spectrum](const auto& g, const auto&) { return List{synthesise_tiles(g[0], spectrum)}; },
-                  {.cost = {flops_of_transform(spectrum->waves<double>(), e), bytes_of(in) + bytes_of(s)}});
+  return apply_op(
+      "analyse_tiles", {u}, s,
+      [spectrum](const auto& g, const auto&) { return List{synthesise_tiles(g[0], spectrum)}; },
+      {.cost = {spectrum->waves<double>().flops(e.batch, e.channels), bytes_of(in) + bytes_of(s)}});
 }
 
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
@@ -166,9 +162,10 @@ Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
     kernels::synthesise<T>(waves, e.batch, e.channels, in.data<T>(),
                            e.batch * e.channels * waves.rows() * waves.columns(), T(0), u.data<T>(), work);
   });
-  return apply_op("synthesise_tiles", {s}, u,
-                  [spectrum](const auto& g, const auto&) { return List{analyse_tiles(g[0], spectrum)}; },
-                  {.cost = {flops_of_transform(spectrum->waves<double>(), e), bytes_of(in) + bytes_of(u)}});
+  return apply_op(
+      "synthesise_tiles", {s}, u,
+      [spectrum](const auto& g, const auto&) { return List{analyse_tiles(g[0], spectrum)}; },
+      {.cost = {spectrum->waves<double>().flops(e.batch, e.channels), bytes_of(in) + bytes_of(u)}});
 }
 
 Tensor modes_of_waves(const Tensor& s, const SharedSpectrum& spectrum, bool weighted) {
@@ -365,8 +362,8 @@ Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weig
     const kernels::PointwiseForward<T> f{shape,     a.data<T>(),    w.of<T>(),
                                          b.of<T>(), back.data<T>(), y.data<T>()};
     kernels::pointwise_forward<T>(f, waves, Work<T>(kernels::pointwise_forward_work(f, waves)));
-    const double transforms = flops_of_transform(spectrum->waves<double>(), e) +
-                              flops_of_transform(spectrum->waves<double>(), on_output);
+    const double transforms = spectrum->waves<double>().flops(e.batch, e.channels) +
+                              spectrum->waves<double>().flops(on_output.batch, on_output.channels);
     cost = {flops_of_products(e, out) + transforms +
                 8.0 * static_cast<double>(e.batch * e.channels * out * waves.modes()) +
                 (activate ? 26.0 : 0.0) * static_cast<double>(z.count()),

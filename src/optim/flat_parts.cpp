@@ -17,6 +17,7 @@ FlatParts::FlatParts(std::vector<Part> parts) : parts_(std::move(parts)) {
       if (k % kPieceGroup == 0) first.push_back(static_cast<std::int64_t>(begin.size()));
       begin.push_back(at);
       end.push_back(std::min(at + kPiece, part.end));
+      pieces_.elements += end.back() - at;
       rate.push_back(part.rate);
       decay.push_back(part.decay);
     }

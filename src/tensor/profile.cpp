@@ -1,6 +1,7 @@
 #include "src/tensor/profile.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -55,18 +56,59 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.4g} MB", bytes / 1e6);
 }
 
+/// A line a name, the longest times first, as means over the steps. `beyond`: something is above its limit.
+std::string table(const std::string& what, const CostTable& rows, double steps, double all_seconds,
+                  const MachineLimits& limits, bool& beyond) {
+  std::vector<std::pair<std::string, TimedCost>> sorted(rows.begin(), rows.end());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  std::size_t width = what.size();
+  for (const auto& [name, row] : sorted) width = std::max(width, name.size());
+  std::string out = fmt::format("\n{:<{}}  {:>8}  {:>9}  {:>6}  {:>9}  {:>9}  {:>8}  {:>8}  {:>8}\n", what,
+                                width, "calls", "ms", "share", "Mflop", "MB", "Gflop/s", "GB/s", "of limit");
+  for (const auto& [name, row] : sorted) {
+    out += fmt::format("{:<{}}  {:>8.4g}  {:>9.4f}  {:>4.1f} %", name, width,
+                       static_cast<double>(row.calls) / steps, 1e3 * row.seconds / steps,
+                       100 * row.seconds / all_seconds);
+    if (row.flops != 0 || row.bytes != 0) {
+      const double of_limit = std::max(row.flops / limits.flops, row.bytes / limits.bytes) / row.seconds;
+      beyond = beyond || of_limit > 1;
+      out += fmt::format("  {:>9.4g}  {:>9.4g}  {:>8.3f}  {:>8.3f}  {:>6.1f} %", 1e-6 * row.flops / steps,
+                         1e-6 * row.bytes / steps, 1e-9 * row.flops / row.seconds,
+                         1e-9 * row.bytes / row.seconds, 100 * of_limit);
+    }
+    out += '\n';
+  }
+  return out;
+}
+
 }  // namespace
 
 MachineLimits measured_limits() {
   const NoGrad off;
   const Uncounted scope;
   const CostAccount no_cost;
-  constexpr std::int64_t n = 512, length = 8 << 20;
-  const Tensor a = Tensor::full({n, n}, DType::f32, 0.5), b = Tensor::full({n, n}, DType::f32, 0.25);
-  const Tensor from = Tensor::zeros({length}, DType::f64), to = Tensor::zeros({length}, DType::f64);
+  constexpr std::int64_t length = 8 << 20;
   MachineLimits out;
-  out.flops = 2.0 * n * n * n / shortest([&] { matmul(a, b); });
-  out.bytes = 2.0 * 8 * length / shortest([&] { to.assign(from); });
+  // To start a kernel must cost little beside the work, and an interruption by others must not meet all of
+  // it: matrices grow until a product takes half a millisecond, and the copy is timed as a whole and by
+  // pieces.
+  for (std::int64_t n = 512;; n *= 2) {
+    const Tensor a = Tensor::full({n, n}, DType::f32, 0.5), b = Tensor::full({n, n}, DType::f32, 0.25);
+    const double seconds = shortest([&] { matmul(a, b); });
+    out.flops = std::max(out.flops, 2 * std::pow(static_cast<double>(n), 3) / seconds);
+    if (seconds > 5e-4 || n == 8192) break;
+  }
+  const Tensor from = Tensor::zeros({length}, DType::f64), to = Tensor::zeros({length}, DType::f64);
+  for (const std::int64_t pieces : {1, 32})
+    for (std::int64_t i = 0; i < 5 * pieces;
+         ++i) {  // when a piece's turn comes again, it has left the caches
+      const std::int64_t n = length / pieces, begin = i % pieces * n;
+      const Stopwatch watch;
+      to.view({n}, {1}, begin).assign(from.view({n}, {1}, begin));
+      fence();
+      out.bytes = std::max(out.bytes, 2.0 * 8 * static_cast<double>(n) / watch.seconds());
+    }
   return out;
 }
 
@@ -85,7 +127,7 @@ void Profile::begin_steps() {
   if (p == nullptr) return;
   fence();
   if (p->periods_++ <= 1) {
-    forget_launch_times();
+    forget_launch_costs();
     p->rows_.clear();
     p->steps_ = 0;
     p->seconds_ = 0;
@@ -96,6 +138,7 @@ void Profile::begin_steps() {
   p->inside_ = true;
   p->counters_before_ = device_counters();
   p->traffic_before_ = traffic();
+  p->kernels_before_ = launched_cost();
   p->period_ = Stopwatch();
   p->lap_ = Stopwatch();
 }
@@ -117,9 +160,11 @@ void Profile::lap(std::string_view name, const Cost& cost, std::int64_t calls) {
   if (p == nullptr || !p->inside_) return;
   fence();
   auto found = p->rows_.find(name);
-  if (found == p->rows_.end()) found = p->rows_.emplace(std::string(name), Row()).first;
-  Row& row = found->second;
-  row += cost;
+  if (found == p->rows_.end()) found = p->rows_.emplace(std::string(name), TimedCost()).first;
+  TimedCost& row = found->second;
+  const Cost before = std::exchange(p->kernels_before_, launched_cost());
+  const bool told = calls == 0 || cost.flops != 0 || cost.bytes != 0;
+  row += told ? cost : Cost{p->kernels_before_.flops - before.flops, p->kernels_before_.bytes - before.bytes};
   row.calls += calls;
   row.seconds += p->lap_.lap();
 }
@@ -138,39 +183,12 @@ std::string Profile::text(const std::string& title, const MachineLimits& limits)
       "limits measured here: {:.4g} Gflop/s (product of matrices, f32), {:.4g} GB/s (copy)\n",
       title, steps_, 1e3 * per_step(seconds_), limits.flops / 1e9, limits.bytes / 1e9);
 
-  std::vector<std::pair<std::string, Row>> ops(rows_.begin(), rows_.end());
-  std::stable_sort(ops.begin(), ops.end(),
-                   [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
-  std::size_t width = 0;
-  for (const auto& [name, row] : ops) width = std::max(width, name.size());
-  out += fmt::format("\n{:<{}}  {:>8}  {:>9}  {:>6}  {:>10}  {:>8}  {:>8}\n", "op", width, "calls", "ms",
-                     "share", "Gflop/s", "GB/s", "of limit");
   bool beyond = false;
-  for (const auto& [name, row] : ops) {
-    const double share = std::max(row.flops / limits.flops, row.bytes / limits.bytes) / row.seconds;
-    beyond = beyond || share > 1;
-    const std::string speeds =
-        row.flops == 0 && row.bytes == 0
-            ? std::string()
-            : fmt::format("  {:>10.3f}  {:>8.3f}  {:>6.1f} %", row.flops / row.seconds / 1e9,
-                          row.bytes / row.seconds / 1e9, 100 * share);
-    out += fmt::format("{:<{}}  {:>8.4g}  {:>9.4f}  {:>4.1f} %{}\n", name, width, per_step(row.calls),
-                       1e3 * per_step(row.seconds), 100 * row.seconds / seconds_, speeds);
-  }
+  for (const auto& [what, rows] : {std::pair("op", &rows_), std::pair("kernel", &launch_costs())})
+    out += table(what, *rows, n, seconds_, limits, beyond);
   if (beyond)
     out +=
-        "Above 100 %: what the op reads and writes was in the caches, and the limit is that of main "
-        "memory.\n";
-
-  std::vector<LaunchTime> launches = launch_times();
-  std::stable_sort(launches.begin(), launches.end(),
-                   [](const LaunchTime& a, const LaunchTime& b) { return a.seconds > b.seconds; });
-  width = 0;
-  for (const LaunchTime& launch : launches) width = std::max(width, launch.name.size());
-  if (!launches.empty()) out += fmt::format("\n{:<{}}  {:>8}  {:>9}\n", "kernel", width, "launches", "ms");
-  for (const LaunchTime& launch : launches)
-    out += fmt::format("{:<{}}  {:>8.4g}  {:>9.4f}\n", launch.name, width, per_step(launch.launches),
-                       1e3 * per_step(launch.seconds));
+        "Above 100 %: what was read and written was in the caches, and the limit is that of main memory.\n";
 
   out += fmt::format(
       "\na step: {:.4g} launches; {:.4g} host reads of {} together, {:.4g} copies to the device of {}, "

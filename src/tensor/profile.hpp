@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,13 +36,11 @@ class Profile {
   /// they take memory and make plans.
   static void begin_steps();
   static void end_steps(std::int64_t count);
-  /// The time since the last lap, op or begin belongs to `name`.
+  /// The time since the last lap, op or begin belongs to `name`. Where calls do not tell their cost, it is
+  /// that of the kernels that ran in this time.
   static void lap(std::string_view name, const Cost& cost = {}, std::int64_t calls = 1);
 
-  struct Row : CountedCost {
-    double seconds = 0;
-  };
-  const std::map<std::string, Row, std::less<>>& rows() const { return rows_; }
+  const CostTable& rows() const { return rows_; }
   std::int64_t calls(std::string_view name) const;
   std::int64_t steps() const { return steps_; }
   double seconds() const { return seconds_; }
@@ -54,13 +51,14 @@ class Profile {
   std::string text(const std::string& title, const MachineLimits& limits) const;
 
  private:
-  std::map<std::string, Row, std::less<>> rows_;
+  CostTable rows_;
   bool inside_ = false;
   std::int64_t steps_ = 0, periods_ = 0;
   double seconds_ = 0;
   Stopwatch lap_, period_;
   DeviceCounters counters_, counters_before_;
   Traffic traffic_, traffic_before_;
+  Cost kernels_before_;
 };
 
 /// A part of a step that is no op, from here to done().

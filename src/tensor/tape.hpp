@@ -12,24 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/runtime.hpp"
 #include "src/tensor/regions.hpp"
 #include "src/tensor/tensor.hpp"
 
 namespace rankine {
-
-/// What one call of an op costs: multiply-adds count as two flops, bytes are those read and written once.
-struct Cost {
-  double flops = 0, bytes = 0;
-  Cost& operator+=(const Cost& other) {
-    flops += other.flops;
-    bytes += other.bytes;
-    return *this;
-  }
-};
-
-struct CountedCost : Cost {
-  std::int64_t calls = 0;
-};
 
 /// Counts the costs of all ops called while it lives, by name; the newest one on the thread counts.
 class CostAccount {

@@ -155,7 +155,7 @@ def steps():
             outputs.append(text)
         plain, profiled = outputs
         limits = found(r"^limits measured here: (.*)", profiled)
-        shares = [(float(share), float(of_limit)) for share, of_limit in re.findall(r" ([\d.]+) %.* ([\d.]+) %$", profiled, re.M)]
+        shares = [(float(share), float(of_limit)) for share, of_limit in re.findall(r" ([\d.]+) %.* ([\d.]+) %$", found(r"^kernel .*\n((?:.+\n)*)", profiled), re.M)]
         all_shares = sum(share for share, _ in shares)
         milliseconds = found(r"^seconds_per_step \[s\] +(\S+)", plain)
         rows.append((name, f"{1e3 * float(milliseconds):.3f}" if milliseconds != "?" else "?",

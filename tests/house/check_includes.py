@@ -46,7 +46,7 @@ HEADERS = [
     (r"Random123/.*", [r"kernels/random\.hpp$"], "Random123 only in kernels/random.hpp"),
     (r"(fftw3|cufft\w*|cublas\w*)\.h", [r"kernels/blas", r"kernels/fft"],
      "FFT and device libraries only in kernels/blas* and kernels/fft*"),
-    (r"cuda_\w+\.h", [r"kernels/device_info\.cpp$"], "CUDA's own interface only in kernels/device_info.cpp"),
+    (r"cuda_\w+\.h|hip/.*", [r"kernels/device_info\.cpp$"], "the interfaces of CUDA and HIP only in kernels/device_info.cpp"),
 ]
 
 # Headers that no header for the host may lead to: they hold kernels.

@@ -13,7 +13,7 @@ function(configure kokkos)
   file(WRITE "${root}/KokkosConfigVersion.cmake"
     "set(PACKAGE_VERSION 4.7.1)\nset(PACKAGE_VERSION_COMPATIBLE TRUE)\n")
   execute_process(
-    COMMAND "${CMAKE_COMMAND}" -E env "CUDACXX=${WORK}/no_nvcc" "Kokkos_ROOT=${root}"
+    COMMAND "${CMAKE_COMMAND}" -E env "CUDACXX=${WORK}/no_nvcc" "HIPCXX=${WORK}/no_clang" "Kokkos_ROOT=${root}"
       "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${WORK}/build" -G "${GENERATOR}" "-DCMAKE_C_COMPILER=${C}" "-DCMAKE_CXX_COMPILER=${CXX}"
       -DRANKINE_KERNELS_ONLY=ON -DRANKINE_TESTS=OFF ${arg_UNPARSED_ARGUMENTS}
     RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -40,11 +40,13 @@ configure("set(Kokkos_DEVICES OPENMP SERIAL)" -DRANKINE_KOKKOS_DEVICES=CUDA
   SAYS "has the devices OPENMP, SERIAL, and this build needs CUDA" "-DKokkos_ENABLE_CUDA=ON")
 configure("set(Kokkos_DEVICES CUDA SERIAL)\nset(Kokkos_OPTIONS CUDA_LAMBDA)\nset(Kokkos_CUDA_ARCHITECTURES 90)"
   SAYS "compiled through nvcc_wrapper" "-DKokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE=ON")
-configure("set(Kokkos_DEVICES HIP SERIAL)" SAYS "was built for HIP, and Rankine's kernels run on the host and on CUDA only"
-  "Set Kokkos_ROOT to a Kokkos without HIP")
+configure("set(Kokkos_DEVICES SYCL SERIAL)" SAYS "was built for SYCL, and Rankine's kernels run on the host, on CUDA and on HIP only"
+  "Set Kokkos_ROOT to a Kokkos without SYCL")
 foreach(again RANGE 1)
   configure("set(Kokkos_DEVICES CUDA SERIAL)\nset(Kokkos_OPTIONS COMPILE_AS_CMAKE_LANGUAGE)\nset(Kokkos_CUDA_ARCHITECTURES 90)"
-    SAYS "Looking for a CUDA compiler - NOTFOUND" "there is no nvcc that works with" "set CUDACXX")
+    -DRANKINE_KOKKOS_DEVICES=CUDA SAYS "Looking for a CUDA compiler - NOTFOUND" "there is no nvcc that works with" "set CUDACXX")
+  configure("set(Kokkos_DEVICES HIP SERIAL)\nset(Kokkos_HIP_ARCHITECTURES gfx90a)"
+    -DRANKINE_KOKKOS_DEVICES=HIP SAYS "Looking for a HIP compiler - NOTFOUND" "there is no compiler for HIP" "set HIPCXX")
 endforeach()
 set(WORK "${WORK}/other")
 configure("set(Kokkos_DEVICES SERIAL)" -DRANKINE_KOKKOS_DEVICES=OPENMP SAYS "this build needs OPENMP")
