@@ -225,7 +225,7 @@ TYPED_TEST(SequenceKernels, SparseProducts) {
           }
       const OnDevice<T> dv(values), dx(x), da(a), dy(lead * rows * width), dz(lead * entries);
       const OnDevice<std::int64_t> o(offsets), c(column), r(row), e(entry);
-      csr_product<T>({rows, o, c, e}, lead, columns, width, dv, shared ? 0 : entries, dx, dy);
+      csr_product<T>({rows, entries, o, c, e}, lead, columns, width, dv, shared ? 0 : entries, dx, dy);
       this->expect_near(dy.values(), y, 8, "csr_product");
       csr_sampled_product<T>(entries, r, c, lead, rows, columns, width, da, dx, dz);
       this->expect_near(dz.values(), z, 16, "csr_sampled_product");
