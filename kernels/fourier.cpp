@@ -372,7 +372,7 @@ template <class T>
 std::int64_t elements_of(const TileValues<T>& parameter, std::int64_t tiles, std::int64_t count) {
   return parameter.step == 0 ? count : tiles * count;
 }
-double product_flops(const PointwiseShape& s) {
+[[maybe_unused]] double product_flops(const PointwiseShape& s) {
   return 2 * static_cast<double>(s.tiles * s.batch * s.points) * static_cast<double>(s.in * s.out);
 }
 
