@@ -26,6 +26,18 @@ RANKINE_FORCEINLINE T multiply_add(T a, T b, T c) {
 }
 
 /// a * b, rounded before anything is added to it.
+RANKINE_FORCEINLINE float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+  return __fmul_rn(a, b);
+#else
+  float product = a * b;
+#if defined(__GNUC__)
+  // Without it the compiler may fuse the product with the addition that follows.
+  asm("" : "+m"(product));
+#endif
+  return product;
+#endif
+}
 RANKINE_FORCEINLINE double rounded_product(double a, double b) {
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
   return __dmul_rn(a, b);

@@ -918,30 +918,6 @@ struct RowChannelSums {
   }
 };
 
-/// A product that no addition is fused with: the host's loops use it twice.
-RANKINE_ELEMENT float rounded_product(float a, float b) {
-#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
-  return __fmul_rn(a, b);
-#else
-  float product = a * b;
-#if defined(__GNUC__)
-  asm("" : "+m"(product));
-#endif
-  return product;
-#endif
-}
-RANKINE_ELEMENT double rounded_product(double a, double b) {
-#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
-  return __dmul_rn(a, b);
-#else
-  double product = a * b;
-#if defined(__GNUC__)
-  asm("" : "+m"(product));
-#endif
-  return product;
-#endif
-}
-
 template <class T>
 struct RowNormBackwardRow {
   RowNormExtents e;

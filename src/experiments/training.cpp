@@ -163,22 +163,21 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
     train.error_at("rule", error.what());
   }
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
+  const bool on_graph = data_->graph(0, network_->dtype()) != nullptr;
   for (int b = 0; b < network_->size(); ++b) {
-    if (!network_->block(b).needs_graph()) continue;
-    if (data_->graph(0, network_->dtype()) == nullptr)
+    if (network_->block(b).needs_graph() && !on_graph)
       variant.child("model").error_at(
           "blocks",
           fmt::format("{} works on the nodes of a graph, and this data set gives none; use csbm, or "
                       "blocks for vectors, images or sequences",
                       network_->block(b).name()));
-    if (!(input == data_->input_shape()))
-      train.error_at("rule",
-                     "this learning rule takes samples apart, which the nodes of a graph cannot be; use "
-                     "backprop");
-    if (variant.has("probes"))
-      variant.error_at("probes",
-                       "probes: there is none for networks on the nodes of a graph; leave them out");
   }
+  if (on_graph && !(input == data_->input_shape()))
+    train.error_at("rule",
+                   "this learning rule takes samples apart, which the nodes of a graph cannot be; use "
+                   "backprop");
+  if (on_graph && variant.has("probes"))
+    variant.error_at("probes", "probes: there is none for the nodes of a graph; leave them out");
   try {
     make_optimizer_()->check_groups(network_->initial_parameters(0));
   } catch (const InputError& error) {
@@ -281,6 +280,11 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
                    "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
                    "allowed are rules whose ranks share the batch, such as backprop");
   phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
+  for (const Phase& phase : phases_->all())
+    if (mechanisms_.average && (phase.options.reinitialise || !phase.options.weights.empty()))
+      train.error_at("average",
+                     "average: a phase takes other weights, which have no mean with those before; leave out "
+                     "the average, or start a variant from a snapshot instead");
 }
 
 void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {
@@ -606,6 +610,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
     const NoGrad off;
     Pass look{.shards = owner_.shards_};
     look.samples = made->batch.ids;
+    look.graph = setup_.graph;
     const ParameterSet& teacher = teacher_ ? *teacher_ : *judged_;
     const Tensor outputs =
         rule_->predict(owner_.teacher_network(), teacher.bind(look.shards), made->batch.inputs, look);

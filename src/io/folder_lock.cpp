@@ -90,6 +90,7 @@ class Succession {
     }
     const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0666);
     first_ = descriptor >= 0;
+    if (!first_ && errno != EEXIST) throw IoError(path_ + ": cannot be made: " + std::strerror(errno));
     if (first_) ::close(descriptor);
   }
   Succession(const Succession&) = delete;

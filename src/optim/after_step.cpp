@@ -180,7 +180,9 @@ AfterStep::AfterStep(const DeckNode& train, const ParameterSet& parameters) {
   const DeckNode given = train.child("after_step");
   if (!given.is_sequence())
     given.error("'after_step' must be a list, such as [{name: clip, on: \"*.weight\", low: 0}]");
+  int place = -1;
   for (const DeckNode& node : given.items()) {
+    ++place;
     ItemOptions options;
     if (node.is_mapping()) options.options(*node.reader());
     std::unique_ptr<StepOperation> made = step_operations().make(node);
@@ -192,18 +194,21 @@ AfterStep::AfterStep(const DeckNode& train, const ParameterSet& parameters) {
                               parameters.parts().front().name);
     if (!made->off())
       items_.push_back(
-          {options.on, options.every, "after_step/" + std::to_string(items_.size()) + "/", std::move(made)});
+          {options.on, options.every, "after_step/" + std::to_string(place) + "/", std::move(made)});
   }
 }
 
-void AfterStep::apply(const ParameterSet& parameters, const StepMade& made) const {
+bool AfterStep::apply(const ParameterSet& parameters, const StepMade& made) const {
+  bool due = false;
   for (const Item& item : items_) {
     if ((made.step + 1) % item.every != 0) continue;
+    due = true;
     for (const ParameterInfo& part : parameters.parts())
       if (!part.frozen && matches(item.on, part.name))
         item.operation->apply(parameters.view(part), RandomStream(made.seed, item.stream + part.name), made);
   }
-  parameters.project();
+  if (due) parameters.project();
+  return due;
 }
 
 }  // namespace rankine

@@ -39,8 +39,9 @@ class AfterStep {
   AfterStep(const DeckNode& train, const ParameterSet& parameters);
 
   bool none() const { return items_.empty(); }
-  /// All operations one after the other, on parameters that are not frozen; masked ones stay zero.
-  void apply(const ParameterSet& parameters, const StepMade& made) const;
+  /// All operations one after the other, on parameters that are not frozen; masked ones stay zero. Returns
+  /// whether one was due.
+  bool apply(const ParameterSet& parameters, const StepMade& made) const;
 
  private:
   struct Item {

@@ -1,5 +1,7 @@
 #include "src/probe/occlusion.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "src/tensor/host_array.hpp"
@@ -18,7 +20,8 @@ void Occlusion::check(const ProbeSetup& setup) const {
   if (image.rank() != 3)
     throw InputError("it hides a part of an image, and the inputs are " + image.text() + "; leave it out");
   if (options_.size > image[1] || options_.size > image[2])
-    throw InputError(fmt::format("size: {}, larger than the images {}", options_.size, image.text()));
+    throw InputError(fmt::format("size: {}, larger than the images {}; choose at most {}", options_.size,
+                                 image.text(), std::min(image[1], image[2])));
 }
 
 Tensor Occlusion::changed(const ProbeRun&, const EvaluatedBatch& batch) const {

@@ -50,7 +50,8 @@ class GradientNoise final : public GradientTransform {
 };
 
 /// Of each parameter w its gradient g without the part along w, as long as g was (Prieto et al., "Grokking at
-/// the edge of numerical stability", ICLR 2025, arXiv 2501.04697: the projection that they call perpGrad):
+/// the edge of numerical stability", ICLR 2025, arXiv 2501.04697: the projection that they call perpGrad).
+/// One number has no other direction and keeps its gradient.
 ///   g' = g - (w.g / w.w) w,  g' |g| / |g'|.
 class Perpendicular final : public GradientTransform {
  public:
@@ -61,7 +62,7 @@ class Perpendicular final : public GradientTransform {
   bool off() const override { return share_ == 0; }
   Tensor apply(const Tensor& gradient, const GradientStep& step) const override {
     for (const ParameterInfo& part : step.parameters.parts()) {
-      if (part.frozen) continue;
+      if (part.frozen || part.shape.count() == 1) continue;
       const Tensor into = gradient.view(part.shape, row_major_strides(part.shape), part.offset);
       const Tensor g = cast(into, DType::f64), w = cast(step.parameters.view(part), DType::f64);
       const Tensor along = div(dot(w, g), add_scalar(dot(w, w), tiny));
@@ -112,7 +113,7 @@ GradientTransforms::GradientTransforms(const DeckNode& train) {
   }
 }
 
-StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, std::uint64_t seed) const {
+StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context) const {
   // The rule's step up to the gradient.
   const auto evaluate = [&] {
     RuleContext look = context;
@@ -169,8 +170,9 @@ StepOutcome GradientTransforms::step(LearningRule& rule, RuleContext& context, s
     keep_trained(gradient, context.parameters);
     for (const auto& transform : list_) {
       gradient = transform->apply(gradient, {context.parameters, context.optimizer.live(context.parameters),
-                                             seed, context.step, gradient_at});
+                                             context.seed, context.step, gradient_at});
       if (!gradient.defined()) break;
+      keep_trained(gradient, context.parameters);
     }
   }
   for (const auto& [op, cost] : costs) count_cost(op.c_str(), cost);

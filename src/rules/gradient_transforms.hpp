@@ -45,7 +45,7 @@ class GradientTransforms {
   /// A step of the rule, which ends in apply_gradient() with one gradient of all parameters, transformed. The
   /// outcome's loss is that at the parameters, its gradient and norm are those that the optimiser is given,
   /// the norm before clipping. Collective.
-  StepOutcome step(LearningRule& rule, RuleContext& context, std::uint64_t seed) const;
+  StepOutcome step(LearningRule& rule, RuleContext& context) const;
 
  private:
   std::vector<std::unique_ptr<GradientTransform>> list_;

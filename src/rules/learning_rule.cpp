@@ -64,13 +64,14 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
 
 StepOutcome take_step(LearningRule& rule, RuleContext& context) {
   StepOutcome outcome =
-      context.gradient != nullptr ? context.gradient->step(rule, context, context.seed) : rule.step(context);
+      context.gradient != nullptr ? context.gradient->step(rule, context) : rule.step(context);
   // Where the update is only noted, there was no step.
   if (context.after_step == nullptr || !outcome.updated || context.update) return outcome;
   const CostAccount no_cost;  // every rank does all of it
   const Uncounted no_memory;
-  context.after_step->apply(context.parameters, {context.seed, context.step, context.learning_rate});
-  if (context.guard != nullptr) context.guard->state_changed();
+  const bool changed =
+      context.after_step->apply(context.parameters, {context.seed, context.step, context.learning_rate});
+  if (changed && context.guard != nullptr) context.guard->state_changed();
   return outcome;
 }
 

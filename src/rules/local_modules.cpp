@@ -30,7 +30,8 @@ std::unique_ptr<Network> LocalModules::network_of(const std::string& name,
 }
 
 void LocalModules::check(const RuleSetup& setup) const {
-  if (setup.network == nullptr) throw InputError(name_ + ": what is trained is no list of blocks");
+  if (setup.network == nullptr)
+    throw InputError(name_ + ": what is trained is no list of blocks; use backprop");
   const Network& network = *setup.network;
   const int n = hidden(network);
   if (n < last_blocks() + 1)
@@ -186,7 +187,10 @@ std::vector<StepOutcome> LocalModules::steps(std::int64_t first, std::int64_t co
     const std::shared_ptr<RuleContext> context = make(first + i);
     const auto tag = static_cast<int>((first + i) % 30000);
     // Before the update of this step, and before this rank waits for the one that waits for it.
-    if (follows() && previous_ >= 0) send(first_block(begin_).flat().clone(), previous_, tag);
+    if (follows() && previous_ >= 0) {
+      wait_for_sent(queue - 1);
+      send(first_block(begin_).flat().clone(), previous_, tag);
+    }
     Tensor x = context->batch->inputs;
     if (previous_ >= 0)
       x = receive({x.extent(0), x.extent(1)}, setup_->network->block((*stages_)[begin_].begin).input(),

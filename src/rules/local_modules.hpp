@@ -1,7 +1,7 @@
 // A network cut into modules that learn from losses of their own: each runs forward and backward through its
 // blocks and an auxiliary network that judges its output, and hands that output on without a tape. No
-// gradient crosses the edge between two modules, so modules on different ranks never wait for a backward
-// pass.
+// gradient crosses the edge between two modules, so modules on different ranks never wait for each other's
+// backward pass, unless one follows() the next: then they are at most a step apart.
 #pragma once
 
 #include <map>

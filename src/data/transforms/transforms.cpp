@@ -59,7 +59,7 @@ Examples Transforms::apply(const Examples& examples, const std::vector<std::int6
   TransformBatch batch{.input = input, .classes = classes, .ids = examples.ids, .numbers = numbers};
   if (inputs) batch.inputs = examples.inputs.to_vector();
   if (targets) batch.targets = examples.targets.to_vector();
-  if (targets && classes > 0) {
+  if (targets && classes > 0 && examples.targets.dtype() == DType::i32) {
     const std::vector<double> labels = std::exchange(batch.targets, {});
     const auto width = static_cast<std::size_t>(classes);
     batch.targets.assign(labels.size() * width, 0);

@@ -85,7 +85,8 @@ void ForwardGraphOptions::options(OptionVisitor& o) {
 }
 
 void ForwardGraph::check(const RuleSetup& setup) const {
-  if (setup.network == nullptr) throw InputError("forwardgnn: what is trained is no list of blocks");
+  if (setup.network == nullptr)
+    throw InputError("forwardgnn: what is trained is no list of blocks; use backprop");
   const Network& network = *setup.network;
   if (setup.graph == nullptr)
     throw InputError("forwardgnn: needs the nodes of a graph; use the data set csbm");
@@ -178,6 +179,7 @@ StepOutcome ForwardGraph::step(RuleContext& context) {
     const NoGrad off;
     Pass quiet = pass;
     quiet.hooks.clear();
+    quiet.update_statistics = false;
     const BoundParameters bound = context.parameters.bind(context.tiles);
     Tensor s = h;
     states[0] = one(s);

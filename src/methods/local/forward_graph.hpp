@@ -37,6 +37,12 @@ class ForwardGraph final : public LearningRule {
   using Options = ForwardGraphOptions;
   explicit ForwardGraph(const Options& options) : options_(options) {}
 
+  /// Goodness is a loss of its own, without targets that a teacher could change.
+  std::vector<std::string> unused_options() const override {
+    return options_.loss == "goodness" ? std::vector<std::string>{"loss", "distill"}
+                                       : std::vector<std::string>{};
+  }
+
   /// InputError without a graph with virtual nodes (single, top_down) or label columns (goodness), or for
   /// top_down where layers differ in width.
   void check(const RuleSetup& setup) const override;
