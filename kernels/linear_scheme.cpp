@@ -124,6 +124,9 @@ struct FreundlichSlope {
 
 void linear_residual(const LinearScheme& scheme, std::int64_t samples, DevicePtr<const double> u,
                      DevicePtr<const double> storage, DevicePtr<double> r) {
+  // G of two frames, 6 flops a cell each, their factors and the change of storage.
+  const Index numbers = samples * scheme.frames * scheme.cells, read = numbers + samples * scheme.cells;
+  count_work("linear_residual", {18.0 * static_cast<double>(numbers), in_bytes<double>(2 * read + numbers)});
   grid("linear_residual", samples, scheme.frames, scheme.cells,
        LinearResidual{samples, scheme.frames, scheme.cells, scheme.scale, scheme.stencil, scheme.constant,
                       scheme.now, scheme.before, u, storage, r});
@@ -132,6 +135,10 @@ void linear_residual(const LinearScheme& scheme, std::int64_t samples, DevicePtr
 void linear_residual_transposed(const LinearScheme& scheme, std::int64_t samples,
                                 DevicePtr<const double> slope, DevicePtr<const double> s,
                                 DevicePtr<double> out) {
+  // Three products of three factors from each of two frames, and the diagonals.
+  const Index numbers = samples * scheme.frames * scheme.cells, read = numbers + samples * scheme.cells;
+  count_work("linear_residual_transposed",
+             {28.0 * static_cast<double>(numbers), in_bytes<double>(read + 2 * numbers)});
   grid("linear_residual_transposed", samples, scheme.frames, scheme.cells,
        LinearResidualTransposed{samples, scheme.frames, scheme.cells, scheme.scale, scheme.stencil,
                                 scheme.now, scheme.before, slope, s, out});
@@ -139,6 +146,8 @@ void linear_residual_transposed(const LinearScheme& scheme, std::int64_t samples
 
 void column_lengths(std::int64_t rows, std::int64_t columns, DevicePtr<const double> x,
                     DevicePtr<double> length, DevicePtr<double> inverse) {
+  count_work("column_lengths",
+             {2.0 * static_cast<double>(rows * columns), in_bytes<double>((rows + 2) * columns)});
   const ColumnLengths body{rows, columns, x, length, inverse};
 #if RANKINE_ON_DEVICE
   device_teams("column_lengths", columns, 1, kRowLanes, 0, body);

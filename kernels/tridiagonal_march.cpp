@@ -188,6 +188,12 @@ int march_blocks(TridiagonalMarchBlock<width> block) {
   return block.first_column + blocks * width;
 }
 
+/// Down and up, 4 flops a cell, and 6 for the frame before. The solution is read again as the frame before.
+void count_march(bool with_history, std::int64_t numbers) {
+  count_work("tridiagonal_march", {(with_history ? 11.0 : 5.0) * static_cast<double>(numbers),
+                                   in_bytes<double>((with_history ? 3 : 2) * numbers)});
+}
+
 }  // namespace
 
 void TridiagonalBands::resize(int matrices, int cells) {
@@ -202,10 +208,7 @@ void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const dou
                        int frames, int columns) {
   const TridiagonalFactors& factors = transposed ? march.transposed_factors : march.factors;
   const TridiagonalBands& history = transposed ? march.transposed_history : march.history;
-  // Down and up, 4 flops a cell, and 6 for the frame before. The solution is read again as the frame before.
-  const std::int64_t numbers = std::int64_t(frames) * march.cells * columns;
-  count_work("tridiagonal_march", {(march.with_history ? 11.0 : 5.0) * static_cast<double>(numbers),
-                                   in_bytes<double>((march.with_history ? 3 : 2) * numbers)});
+  count_march(march.with_history, std::int64_t(frames) * march.cells * columns);
   int column = 0;
   const auto run = [&]<int width>(std::integral_constant<int, width>) {
     column = march_blocks(
@@ -231,6 +234,7 @@ void tridiagonal_march(const TridiagonalMarch& march, bool transposed, const dou
 
 void tridiagonal_march(const TridiagonalMarchOnDevice& march, int columns, DevicePtr<const double> rhs,
                        DevicePtr<double> solution) {
+  count_march(march.with_history, std::int64_t(march.frames) * march.cells * columns);
   const ColumnMarches body{march.down,
                            march.inverse_diagonal,
                            march.up,

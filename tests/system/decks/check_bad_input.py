@@ -68,7 +68,7 @@ def check_training(base, check):
                   ", rule: {name: seco, chunk: 8}")
     check("a rule that the model cannot carry", deck, "bad.yaml:4", "seco: block1", "causal attention only")
     for rule, blocks, message in (
-            ("pipeline", "[{name: flatten}, {name: dense, units: 10}]", "pipeline: 4 ranks for 2 stages of the network"),
+            ("pipeline", "[{name: flatten}, {name: dense, units: 8}, {name: dense, units: 10}]", "pipeline: 4 ranks for 2 stages of the network"),
             ("{name: auglocal, depth: 1}", DENSE.replace("{name: relu}", "{name: relu}, {name: relu}"),
              "auglocal: 4 ranks for 2 stages of the network")):
         training_deck(deck, images(base / "good"), blocks, ", rule: " + rule)
