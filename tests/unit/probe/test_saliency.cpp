@@ -122,16 +122,26 @@ struct Corners final : Dataset {
   std::optional<ImageBox> box(std::int64_t) const override { return ImageBox{0, 0, 1, 1}; }
 };
 
-TEST(Saliency, FollowsAnInnerStepAndIsJudgedByTheBox) {
-  const Corners data;
-  const Network network =
-      testing::network_from("[{name: relu}, {name: flatten}, {name: dense, units: 3}]", {1, 2, 2});
-  const ParameterSet parameters = network.initial_parameters(1);
-  const CrossEntropy loss({});
+/// A network that looks at such pictures.
+struct CornersProblem {
+  explicit CornersProblem(const char* blocks) : network(testing::network_from(blocks, {1, 2, 2})) {}
+
+  Corners data;
+  Network network;
+  ParameterSet parameters = network.initial_parameters(1);
+  CrossEntropy loss{{}};
   Backprop rule;
-  const Communicator self = Communicator::self();
-  const ProbeSetup setup{network, data, loss, 4};
-  const ProbeRun run{setup, self, parameters, rule, {}};
+  Communicator self = Communicator::self();
+  ProbeSetup setup{network, data, loss, 4};
+  ProbeRun run{setup, self, parameters, rule, {}};
+};
+
+TEST(Saliency, FollowsAnInnerStepAndIsJudgedByTheBox) {
+  CornersProblem problem("[{name: relu}, {name: flatten}, {name: dense, units: 3}]");
+  const Corners& data = problem.data;
+  const ParameterSet& parameters = problem.parameters;
+  const ProbeSetup& setup = problem.setup;
+  const ProbeRun& run = problem.run;
   const Tensor inputs =
                    Tensor::from(std::vector<double>{0.1, 0.7, 0.4, 0.9, 0.8, 0.3, 0.2, 0.6}, {1, 2, 1, 2, 2}),
                classes = Tensor::from(std::vector<std::int32_t>{2, 0}, {1, 2});
@@ -202,42 +212,28 @@ TEST(Saliency, FollowsAnInnerStepAndIsJudgedByTheBox) {
 }
 
 TEST(Occlusion, HidesTheMiddle) {
-  const Corners data;
-  const Network network = testing::network_from("[{name: flatten}, {name: dense, units: 3}]", {1, 2, 2});
-  const ParameterSet parameters = network.initial_parameters(1);
-  const CrossEntropy loss({});
-  Backprop rule;
-  const Communicator self = Communicator::self();
-  const ProbeSetup setup{network, data, loss, 4};
-  const ProbeRun run{setup, self, parameters, rule, {}};
+  CornersProblem problem("[{name: flatten}, {name: dense, units: 3}]");
   std::vector<double> pixels(40);
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = 1 + static_cast<double>(i);
   const Tensor inputs = Tensor::from(pixels, {1, 2, 1, 4, 5});
   const std::vector<std::int64_t> ids{0, 1};
   const std::vector<double> found =
-      Occlusion({.size = 2}).changed(run, {inputs, inputs, inputs, ids}).to_vector();
+      Occlusion({.size = 2}).changed(problem.run, {inputs, inputs, inputs, ids}).to_vector();
   for (std::size_t i = 0; i < pixels.size(); ++i) {
     const std::size_t y = i % 20 / 5, x = i % 5;
     EXPECT_EQ(found[i], (y == 1 || y == 2) && (x == 1 || x == 2) ? 0 : pixels[i]) << i;
   }
-  EXPECT_NO_THROW(Occlusion({.size = 2}).check(setup));
-  EXPECT_THROW(Occlusion({.size = 3}).check(setup), InputError);
+  EXPECT_NO_THROW(Occlusion({.size = 2}).check(problem.setup));
+  EXPECT_THROW(Occlusion({.size = 3}).check(problem.setup), InputError);
 }
 
 TEST(Saliency, AnInnerStepLeavesRunningStatisticsAlone) {
-  const Corners data;
-  const Network network = testing::network_from(
-      "[{name: conv2d, channels: 2}, {name: batch_norm}, {name: flatten}, {name: dense, units: 3}]",
-      {1, 2, 2});
-  const ParameterSet parameters = network.initial_parameters(1);
-  const CrossEntropy loss({});
-  Backprop rule;
-  const Communicator self = Communicator::self();
-  const ProbeSetup setup{network, data, loss, 4};
-  const ProbeRun run{setup, self, parameters, rule, {}};
+  CornersProblem problem(
+      "[{name: conv2d, channels: 2}, {name: batch_norm}, {name: flatten}, {name: dense, units: 3}]");
+  const ParameterSet& parameters = problem.parameters;
   const Tensor x = Tensor::from(std::vector<double>{0.1, 0.7, 0.4, 0.9}, {1, 1, 1, 2, 2}),
                asked = Tensor::from(std::vector<std::int32_t>{1}, {1, 1});
-  const ParameterSet after = after_inner_step(run, x, asked, 0, 0.5);
+  const ParameterSet after = after_inner_step(problem.run, x, asked, 0, 0.5);
   int frozen = 0;
   for (const ParameterInfo& part : parameters.parts()) {
     const bool same = after.view(part).to_vector() == parameters.view(part).to_vector();
