@@ -5,25 +5,20 @@ usage: check_combined.py RANKINE DECK CONSTRAINT MPIEXEC ... RANKS ...
 """
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import Program  # noqa: E402
+
 
 def main() -> int:
     rankine, deck, constraint, *launcher = sys.argv[1:]
-    failures = []
-
-    def run(ranks, *arguments):
-        words = [str(ranks) if word == "RANKS" else word for word in launcher]
-        return subprocess.run([*words, rankine, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def expect(what, condition, output=""):
-        if not condition:
-            failures.append(f"{what}\n{output}")
+    program = Program(rankine, launcher)
+    run, expect, failures = program.run, program.expect, program.failures
 
     def values(file, variant, seed=0):
         """Steps, evaluations, weights and metrics of a run, but for times and costs."""
