@@ -85,7 +85,6 @@ class PdeTraining final : public Experiment {
   void refuse_missing(const RunContext& context, const MissingMetrics& missing) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
-  void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
 
   /// What was not finite in a step. Collective.
   FoundFault find_fault(const Communicator& communicator, const PdeBatch& batch, const ConstraintLayer& layer,
