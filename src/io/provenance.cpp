@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 #include <dlfcn.h>
+#include <fstream>
 #include <string_view>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -32,10 +33,19 @@ std::string environment() {
   return fmt::format("{}", fmt::join(chosen, "\n"));
 }
 
+/// The processor's model, where the system tells.
+std::string model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos)
+      return line.substr(line.find(": ") + 2) + ", ";
+  return "";
+}
+
 std::string processor() {
   struct utsname name {};
   if (::uname(&name) != 0) return "unknown";
-  return fmt::format("{} {} {}, {} processors online", name.sysname, name.release, name.machine,
+  return fmt::format("{}{} {} {}, {} processors online", model(), name.sysname, name.release, name.machine,
                      ::sysconf(_SC_NPROCESSORS_ONLN));
 }
 
