@@ -1,3 +1,5 @@
+#include "src/bench/kernel.hpp"
+#include "src/chain/kernel.hpp"
 #include "src/cli/program.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/transforms/transform.hpp"
@@ -22,9 +24,28 @@ namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(),
-           &optimizers(), &schedules(), &criteria(), &density_schedules(), &transforms(), &penalties(),
-           &probes(), &parametrisations(), &gradient_transforms(), &step_operations(), &averages()}};
+          {&pdes(),
+           &models(),
+           &layers(),
+           &gates(),
+           &gate_searches(),
+           &datasets(),
+           &losses(),
+           &rules(),
+           &optimizers(),
+           &schedules(),
+           &criteria(),
+           &density_schedules(),
+           &transforms(),
+           &penalties(),
+           &probes(),
+           &parametrisations(),
+           &gradient_transforms(),
+           &step_operations(),
+           &averages(),
+           &bench_kernels(),
+           &chain_targets(),
+           &chain_kernels()}};
 }
 
 }  // namespace rankine

@@ -17,7 +17,6 @@
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
-#include "src/train/initial_weights.hpp"
 
 namespace rankine {
 namespace {
@@ -72,12 +71,7 @@ void TrainOptions::options(OptionVisitor& o) {
              "back to the newest checkpoint, with a smaller learning rate",
      .choices = {"stop", "skip", "rewind"}});
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
-  o("weights", weights,
-    {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
-             "random ones; {seed} stands for the seed",
-     .file = FileUse::input});
-  o("weights_of", weights_of,
-    {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
+  initial.options(o);
   o("save_fields", save_fields, {.help = "test samples whose fields are stored", .min = 0});
   o("polish", polish,
     {.help = "Gauss-Newton steps on the learned parameters alone after training, about the network's "
@@ -195,15 +189,9 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     if (std::string(error.what()).rfind(place.substr(0, place.find(':')), 0) == 0) throw;
     model.error(error.what());
   }
-  if (train_.weights.empty() && !train_.weights_of.empty())
-    train.error_at("weights_of", "weights_of chooses a run in the file train.weights, which is not given");
-  if (!train_.weights.empty()) try {
-      for (const std::int64_t seed : setup.seeds) first_parameters(setup.communicator, seed);
-    } catch (const InputError& error) {
-      train.error_at("weights", error.what());
-    }
   ParameterSet trained = model_->initial_parameters(0);
   learned_.add_to(trained);
+  train_.initial.check(train, setup.communicator, setup.seeds, trained);
   placed(train, "optimizer", [&] { return make_optimizer_()->check_groups(trained); });
   mechanisms_ = StepMechanisms(train, *learning_rule, trained);
   variant.reject_unread_keys();
@@ -281,8 +269,7 @@ RunEstimate PdeTraining::estimate() const {
 ParameterSet PdeTraining::first_parameters(const Communicator& communicator, std::int64_t seed) const {
   ParameterSet parameters = model_->initial_parameters(static_cast<std::uint64_t>(seed));
   learned_.add_to(parameters);
-  if (!train_.weights.empty())
-    load_weights(communicator, train_.weights, train_.weights_of, seed, parameters);
+  train_.initial.load(communicator, seed, parameters);
   return parameters;
 }
 

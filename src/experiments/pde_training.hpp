@@ -21,6 +21,7 @@
 #include "src/run/experiment.hpp"
 #include "src/run/missing_metrics.hpp"
 #include "src/train/faults.hpp"
+#include "src/train/initial_weights.hpp"
 #include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
@@ -40,7 +41,7 @@ struct TrainOptions {
   int evaluate_every = 100;
   std::string on_fault = "stop";
   FaultOptions faults;
-  std::string weights, weights_of;
+  InitialWeights initial;
   int save_fields = 2;
   int polish = 0;
   void options(OptionVisitor& o);

@@ -17,7 +17,6 @@
 #include "src/tensor/profile.hpp"
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
-#include "src/train/initial_weights.hpp"
 #include "src/train/loop.hpp"
 
 namespace rankine {
@@ -88,6 +87,7 @@ void TrainingOptions::options(OptionVisitor& o) {
      .choices = {"stop", "skip", "rewind"}});
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o.group("health", health, "gradient health of the blocks");
+  initial.options(o);
 }
 
 namespace {
@@ -202,7 +202,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
   reject_unused_options(*learning_rule, train);
 
-  if (train_.drop_last && train_.batch > data_->size(Split::training))
+  const bool trains = train_.steps > 0 || train_.epochs > 0 || has_phases;
+  if (trains && train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
                                         data_->size(Split::training)));
   if (train_.batch % train_.shards != 0)
@@ -217,6 +218,9 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   }
   read_phases(train, std::move(schedule), has_phases, *learning_rule);
   read_sparsity(variant, *learning_rule);
+  if (train_.initial.given() && !start_.empty())
+    train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
+  train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
   const int ranks = setup.communicator.size();
   if (learning_rule->spreads_blocks()) {
     if (network_->parametrised())
@@ -516,6 +520,7 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .gradient = [this](int batches) { return gradient(batches); }}),
         probes_(owner.make_probes_()) {
+    owner.train_.initial.load(communicator_, context.seed, parameters_);
     rule_->begin(setup_, parameters_);
     if (owner.taught_ && owner.teacher_from_ != average_snapshot) {
       teacher_ = owner.teacher_network().initial_parameters(seed_);

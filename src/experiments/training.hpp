@@ -22,6 +22,7 @@
 #include "src/sparse/sparsifier.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
+#include "src/train/initial_weights.hpp"
 #include "src/train/phases.hpp"
 #include "src/train/step_mechanisms.hpp"
 
@@ -38,6 +39,7 @@ struct TrainingOptions {
   std::string on_fault = "stop";
   FaultOptions faults;
   HealthOptions health;
+  InitialWeights initial;
   void options(OptionVisitor& o);
 };
 
