@@ -29,13 +29,23 @@ std::vector<double> Snip::scores(const ScoredPart& part) const {
   return out;
 }
 
+std::vector<double> Wanda::scores(const ScoredPart& part) const {
+  std::vector<double> out;
+  out.reserve(part.weights.size());
+  for (std::size_t i = 0; i < part.weights.size(); ++i)
+    out.push_back(std::abs(part.weights[i]) * part.input_norms[i]);
+  return out;
+}
+
 const Registry<Criterion>& criteria() {
   static const Registry<Criterion> table(
-      "criterion", {
-                       entry<Magnitude>("magnitude", "the weight's size"),
-                       entry<RandomScore>("random", "random numbers"),
-                       entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
-                   });
+      "criterion",
+      {
+          entry<Magnitude>("magnitude", "the weight's size"),
+          entry<RandomScore>("random", "random numbers"),
+          entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
+          entry<Wanda>("wanda", "size of weight times norm of its input, over some batches (Wanda)"),
+      });
   return table;
 }
 

@@ -41,9 +41,9 @@ void SparsityOptions::options(OptionVisitor& o) {
      .max = 1,
      .exclusive_min = true});
   o("scope", scope,
-    {.help = "whether weights are compared within their layer, each of which has its density, or with those "
-             "of all layers",
-     .choices = {"layer", "global"}});
+    {.help = "what weights are compared with: those of their layer, each of which has its density; those of "
+             "one output in it, each of which keeps as many; or those of all layers",
+     .choices = {"layer", "row", "global"}});
   o("layer_density", layer_density,
     {.help =
          "scope: layer: how the density is shared: the same everywhere; larger for small layers (by their "
@@ -53,7 +53,8 @@ void SparsityOptions::options(OptionVisitor& o) {
   o("rescale", rescale,
     {.help = "divide the weights that remain by the root of their layer's density at each pruning, so that "
              "the variance of activations stays; for pruning before the first step"});
-  o("batches", batches, {.help = "batches that a gradient for the criterion is taken over", .min = 1});
+  o("batches", batches,
+    {.help = "batches that a gradient or inputs for the criterion are taken over", .min = 1});
   o.list("rates", rates, "factors on the rate of pruning by train.phases, for some layers");
 }
 
@@ -109,7 +110,7 @@ std::vector<std::pair<std::int64_t, double>> Sparsifier::events() const {
   return schedule_->events(options_.density);
 }
 
-std::vector<std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const {
+std::vector<std::int64_t> Sparsifier::kept_of_parts(const ParameterSet& parameters) const {
   std::vector<std::int64_t> out;
   for (const std::string& name : parts_) {
     const std::vector<double> mask = parameters.part(name).mask.to_vector();
@@ -118,18 +119,47 @@ std::vector<std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const
   return out;
 }
 
+std::vector<std::int64_t> Sparsifier::shared_out(double density) const {
+  const LayerDensity kind = options_.layer_density == "erdos_renyi" ? LayerDensity::erdos_renyi
+                            : options_.layer_density == "erdos_renyi_kernel"
+                                ? LayerDensity::erdos_renyi_kernel
+                                : LayerDensity::uniform;
+  const std::vector<double> densities = layer_densities(kind, density, shapes_);
+  std::vector<std::int64_t> keep;
+  for (std::size_t l = 0; l < parts_.size(); ++l)
+    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count())));
+  return keep;
+}
+
+std::map<std::string, std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const {
+  return named(kept_of_parts(parameters));
+}
+
+std::map<std::string, std::int64_t> Sparsifier::kept_at(double density) const {
+  return named(shared_out(density));
+}
+
+std::map<std::string, std::int64_t> Sparsifier::named(const std::vector<std::int64_t>& counts) const {
+  std::map<std::string, std::int64_t> out;
+  for (std::size_t l = 0; l < parts_.size(); ++l) out.emplace(parts_[l], counts[l]);
+  return out;
+}
+
 std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
-  const std::vector<std::int64_t> all = kept(parameters);
+  const std::vector<std::int64_t> all = kept_of_parts(parameters);
   return std::accumulate(all.begin(), all.end(), std::int64_t{0});
 }
 
 std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
-                                                    const ParameterSet& parameters,
-                                                    const Event& event) const {
+                                                    const ParameterSet& parameters, const Event& event,
+                                                    std::size_t first, std::size_t last) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
+  InputStatistics inputs;
+  if (criterion.needs_inputs()) inputs = event.inputs(options_.batches);
   std::vector<std::vector<double>> out;
-  for (const std::string& name : parts_) {
+  for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
+    const std::string& name = parts_[l];
     const ParameterInfo& part = parameters.part(name);
     const std::vector<double> weights = parameters.view(part).to_vector(), mask = part.mask.to_vector(),
                               slope =
@@ -137,7 +167,10 @@ std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
                                       ? gradient.view(part.shape, row_major_strides(part.shape), part.offset)
                                             .to_vector()
                                       : std::vector<double>();
-    out.push_back(criterion.scores({name, weights, slope, event.seed, event.number}));
+    std::vector<double> norms;
+    if (const InputMoments* moments = inputs.find(name))
+      for (const std::size_t feature : moments->features(part.shape)) norms.push_back(moments->norm(feature));
+    out.push_back(criterion.scores({name, weights, slope, norms, event.seed, event.number}));
     for (std::size_t i = 0; i < mask.size(); ++i)
       if (mask[i] == 0) out.back()[i] = removed;
   }
@@ -158,22 +191,31 @@ std::vector<std::int64_t> Sparsifier::best_of_all(const std::vector<std::vector<
 }
 
 void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                           const std::vector<std::int64_t>& keep) const {
+                           const std::vector<std::int64_t>& keep, std::size_t first) const {
   const NoGrad off;
-  for (std::size_t l = 0; l < parts_.size(); ++l) {
-    std::vector<std::size_t> order(scores[l].size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
+  for (std::size_t s = 0; s < scores.size(); ++s) {
+    const std::size_t l = first + s;
+    const std::vector<double>& own = scores[s];
     const auto better = [&](std::size_t a, std::size_t b) {
-      return scores[l][a] != scores[l][b] ? scores[l][a] > scores[l][b] : a < b;
+      return own[a] != own[b] ? own[a] > own[b] : a < b;
     };
-    const auto count = std::min(static_cast<std::size_t>(keep[l]), order.size());
-    std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), better);
+    std::vector<std::size_t> order(own.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
     std::vector<double> mask(order.size(), 0.0);
     std::int64_t left = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (scores[l][order[i]] == removed) continue;
-      mask[order[i]] = 1;
-      ++left;
+    const std::size_t rows = options_.scope == "row" ? static_cast<std::size_t>(shapes_[l][0]) : 1,
+                      in_row = order.size() / rows, wanted = static_cast<std::size_t>(keep[l]);
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::size_t count = std::min(wanted * (row + 1) / rows - wanted * row / rows, in_row);
+      const auto begin = order.begin() + static_cast<std::ptrdiff_t>(row * in_row),
+                 end = begin + static_cast<std::ptrdiff_t>(in_row),
+                 middle = begin + static_cast<std::ptrdiff_t>(count);
+      std::nth_element(begin, middle, end, better);
+      for (auto i = begin; i != middle; ++i) {
+        if (own[*i] == removed) continue;
+        mask[*i] = 1;
+        ++left;
+      }
     }
     ParameterInfo& part = part_named(parameters, parts_[l]);
     part.mask.assign(cast(Tensor::from(mask, part.shape), parameters.dtype()));
@@ -186,44 +228,54 @@ void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vect
   parameters.project();
 }
 
+void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t>& keep,
+                        const Event& event) const {
+  const auto block = [&](std::size_t l) { return parts_[l].substr(0, parts_[l].find('.')); };
+  for (std::size_t first = 0, last = parts_.size(); first < parts_.size(); first = last) {
+    if (criterion_->needs_inputs())
+      for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
+    keep_best(parameters, scores(*criterion_, parameters, event, first, last), keep, first);
+  }
+}
+
+void Sparsifier::check_inputs(const DeckNode& node, const InputStatistics& inputs) const {
+  for (const std::string& name : parts_)
+    if (inputs.find(name) == nullptr)
+      node.error_at("except", fmt::format("the criterion needs the inputs of the weights, and there are none "
+                                          "of '{}', which no layer multiplies or experts have side by side; "
+                                          "leave it out with `except`",
+                                          name));
+}
+
 void Sparsifier::prune(ParameterSet& parameters, double density, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+  if (!scores_share_out()) {
+    select(parameters, shared_out(density), event);
+    return;
+  }
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
-  if (options_.scope == "global") {
+  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+  if (options_.scope == "global")
     keep_best(parameters, own, best_of_all(own, all));
-    return;
-  }
-  if (options_.layer_density == "snip") {
+  else
     keep_best(parameters, own, best_of_all(scores(Snip(), parameters, event), all));
-    return;
-  }
-  const LayerDensity kind = options_.layer_density == "erdos_renyi" ? LayerDensity::erdos_renyi
-                            : options_.layer_density == "erdos_renyi_kernel"
-                                ? LayerDensity::erdos_renyi_kernel
-                                : LayerDensity::uniform;
-  const std::vector<double> densities = layer_densities(kind, density, shapes_);
-  std::vector<std::int64_t> keep;
-  for (std::size_t l = 0; l < parts_.size(); ++l)
-    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count())));
-  keep_best(parameters, own, keep);
 }
 
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
-  std::vector<std::int64_t> keep = kept(parameters);
+  std::vector<std::int64_t> keep = kept_of_parts(parameters);
   if (options_.scope == "global") {
+    const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
     keep_best(parameters, own, best_of_all(own, rounded((1 - rate) * static_cast<double>(all))));
     return;
   }
   for (std::size_t l = 0; l < keep.size(); ++l)
     keep[l] = rounded(std::max(0.0, 1 - rate * factors_[l]) * static_cast<double>(keep[l]));
-  keep_best(parameters, own, keep);
+  select(parameters, keep, event);
 }
 
 void Sparsifier::permute(ParameterSet& parameters, const Event& event) const {
   // The best by random scores, as if nothing was removed yet.
-  const std::vector<std::int64_t> keep = kept(parameters);
+  const std::vector<std::int64_t> keep = kept_of_parts(parameters);
   const RandomScore random;
   for (std::size_t l = 0; l < parts_.size(); ++l) {
     const ParameterInfo& part = part_named(parameters, parts_[l]);

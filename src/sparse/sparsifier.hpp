@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "src/deck/registry.hpp"
+#include "src/nn/input_statistics.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
@@ -54,6 +56,8 @@ class Sparsifier {
     std::int64_t number = 0;
     /// The gradient [count] of the loss over `batches` batches. Collective.
     std::function<Tensor(int batches)> gradient = {};
+    /// Of the network as it is, over `batches` batches. The same on all ranks.
+    std::function<InputStatistics(int batches)> inputs = {};
   };
   /// Removes weights so that `density` of them remain, never one that is removed already. The masked
   /// parameters become zero. Deterministic; the same on all ranks.
@@ -63,6 +67,14 @@ class Sparsifier {
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
+  bool needs_inputs() const { return criterion_->needs_inputs(); }
+  /// InputError where the criterion looks at inputs, and these lack those of a part.
+  void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
+  /// How many weights of each part remain, by its name.
+  std::map<std::string, std::int64_t> kept(const ParameterSet& parameters) const;
+  /// The same after a pruning to this density. Where scores share it out among layers, as if each had it.
+  std::map<std::string, std::int64_t> kept_at(double density) const;
+  bool scores_share_out() const { return options_.scope == "global" || options_.layer_density == "snip"; }
   /// Weights that remain, and all that are judged.
   std::int64_t remaining(const ParameterSet& parameters) const;
   std::int64_t judged() const { return judged_; }
@@ -70,17 +82,24 @@ class Sparsifier {
   const std::vector<std::string>& parts() const { return parts_; }
 
  private:
-  /// Of each part, minus infinity for weights that are removed already.
+  /// Of each of the parts first .. last - 1 (-1: all), minus infinity for weights that are removed already.
   std::vector<std::vector<double>> scores(const Criterion& criterion, const ParameterSet& parameters,
-                                          const Event& event) const;
+                                          const Event& event, std::size_t first = 0,
+                                          std::size_t last = std::size_t(-1)) const;
+  /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
+  /// a block come from the blocks before it as they are pruned by then.
+  void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
   /// How many of the `keep` best of all parts are in each.
   std::vector<std::int64_t> best_of_all(const std::vector<std::vector<double>>& scores,
                                         std::int64_t keep) const;
-  /// Keeps the best `keep` weights of each part.
+  /// Keeps the best `keep` weights of each part from `first` on that has scores.
   void keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                 const std::vector<std::int64_t>& keep) const;
-  /// How many weights of each part remain.
-  std::vector<std::int64_t> kept(const ParameterSet& parameters) const;
+                 const std::vector<std::int64_t>& keep, std::size_t first = 0) const;
+  std::vector<std::int64_t> kept_of_parts(const ParameterSet& parameters) const;
+  /// How many weights of each part a density leaves, where scores do not say it.
+  std::vector<std::int64_t> shared_out(double density) const;
+
+  std::map<std::string, std::int64_t> named(const std::vector<std::int64_t>& counts) const;
 
   SparsityOptions options_;
   std::unique_ptr<Criterion> criterion_;

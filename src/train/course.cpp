@@ -54,7 +54,9 @@ void Course::load(const std::string& name, bool masks) {
   s_.parameters.project();
 }
 
-Sparsifier::Event Course::pruning() { return {.seed = seed_, .number = pruned_++, .gradient = s_.gradient}; }
+Sparsifier::Event Course::pruning() {
+  return {.seed = seed_, .number = pruned_++, .gradient = s_.gradient, .inputs = s_.inputs};
+}
 
 void Course::begin_phase(const Phase& phase) {
   // Pruning judges the weights as the phase before has left them.

@@ -29,6 +29,7 @@ class Course {
     Optimizer& optimizer;
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
     std::function<Tensor(int batches)> gradient;              ///< of the loss, [count]; collective
+    std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
   };
   /// Gives the parameters that the sparsifier names their masks.
   explicit Course(Setup setup);

@@ -114,6 +114,81 @@ TEST(Sparsifier, SnipScoresWeightTimesGradient) {
   EXPECT_EQ(s.remaining(set), 2);
 }
 
+/// Inputs of a.weight and b.weight, [out, in] as masks are laid out: the norms of features.
+InputStatistics inputs_of(const std::vector<double>& a, const std::vector<double>& b) {
+  InputStatistics out;
+  out.see("a.weight", Tensor::from(a, {1, static_cast<std::int64_t>(a.size())}), 1);
+  out.see("b.weight", Tensor::from(b, {1, static_cast<std::int64_t>(b.size())}), 1);
+  return out;
+}
+
+TEST(Sparsifier, WandaScoresWeightTimesNormOfItsInput) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: wanda, batches: 3}", set);
+  s.attach(set);
+  // a.weight [4, 5] holds 1 .. 20 in size: feature 1 counts a hundred times as much as the others.
+  const InputStatistics seen = inputs_of({1, -100, 1, 1, 1}, {1, 1});
+  std::vector<int> asked;
+  s.prune(set, 0.2, {.inputs = [&](int batches) {
+            asked.push_back(batches);
+            return seen;
+          }});
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0));
+  EXPECT_THAT(asked, ElementsAre(3, 3));  // once a block
+}
+
+TEST(Sparsifier, InputsOfABlockComeFromPrunedBlocks) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: wanda}", set);
+  s.attach(set);
+  std::vector<double> left;  // of a, each time that inputs are asked for
+  s.prune(set, 0.5, {.inputs = [&](int) {
+            left.push_back(sum(mask(set, "a.weight")));
+            return inputs_of({1, 1, 1, 1, 1}, {1, 1});
+          }});
+  EXPECT_THAT(left, ElementsAre(20, 10));
+}
+
+TEST(Sparsifier, ScopeRowKeepsAsManyOfEachOutput) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{scope: row}", set);
+  s.attach(set);
+  s.prune(set, 0.4, {});
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1));
+  s.prune_rate(set, 0.25, {});  // 6 of 8 are dealt to 4 rows
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1));
+}
+
+TEST(Sparsifier, CountsAheadWhatPruningLeaves) {
+  for (const char* options :
+       {"{density: 0.3}", "{layer_density: erdos_renyi}", "{scope: row, layer_density: erdos_renyi}"}) {
+    SCOPED_TRACE(options);
+    ParameterSet set = small_set();
+    const Sparsifier s = sparsifier(options, set);
+    s.attach(set);
+    s.prune(set, 0.3, {});
+    EXPECT_EQ(s.kept_at(0.3), s.kept(set));
+  }
+  const ParameterSet set = small_set();
+  EXPECT_FALSE(sparsifier("{}", set).scores_share_out());
+  EXPECT_TRUE(sparsifier("{scope: global}", set).scores_share_out());
+  EXPECT_TRUE(sparsifier("{layer_density: snip}", set).scores_share_out());
+}
+
+TEST(Sparsifier, RefusesWeightsWithoutInputs) {
+  const ParameterSet set = small_set();
+  const DeckNode node = parse_deck_text("{criterion: wanda}", "deck.yaml");
+  const Sparsifier s(node, set);
+  InputStatistics seen;
+  seen.see("a.weight", Tensor::from(std::vector<double>{1, 2}, {1, 2}), 1);
+  try {
+    s.check_inputs(node, seen);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("there are none of 'b.weight'"));
+  }
+}
+
 TEST(Sparsifier, PermutedMasksHaveTheSameCounts) {
   ParameterSet set = small_set();
   const Sparsifier s = sparsifier("{}", set);
