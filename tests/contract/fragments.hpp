@@ -160,6 +160,8 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "bench", .set = {"bench={kernel: blas, against: [product]}"}, .fault = {}}},
       {"bench_kernel conv", bench("conv")},
       {"bench_kernel csr", bench("csr")},
+      {"bench_kernel network",
+       bench("network, input: [6], blocks: [{name: dense, units: 4}], backward: true")},
       {"experiment chain", chain("target={name: ising}")},
       {"target gaussian", chain("target={name: gaussian, covariance: [1, 0.5, 0.5, 2]}")},
       {"target ising", chain("target={name: ising, graph: complete}")},
