@@ -102,7 +102,7 @@ def main() -> int:
         same("merged.h5")
 
         # A stop after so many steps of the whole deck, then the rest.
-        for after in (0.4, 0.8, 1.2):
+        for after in (0.4, 1.0):
             words = ["1" if word == "RANKS" else word for word in launcher]
             name = f"stopped_{after}.h5"
             arguments = ["run", deck, "--output", name, "--set", "checkpoint.every_steps=1"]
