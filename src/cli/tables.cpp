@@ -8,6 +8,7 @@
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
 #include "src/nn/parametrisation/parametrisation.hpp"
+#include "src/nn/transforms.hpp"
 #include "src/optim/after_step.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
@@ -40,6 +41,7 @@ ProgramTables program_tables() {
            &penalties(),
            &probes(),
            &parametrisations(),
+           &network_transforms(),
            &gradient_transforms(),
            &step_operations(),
            &averages(),

@@ -320,6 +320,16 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"parametrisation low_rank",
        {.base = "vectors", .set = {"model.parametrise=[{on: ['block0.weight'], as: low_rank, rank: 2}]"}}},
 
+      {"network_transform fold_norm",
+       {.base = "images", .set = {"after=[fold_norm]"}, .block = "{name: batch_norm}, {name: relu}"}},
+      {"network_transform permute",
+       {.base = "images", .set = {"after=[{name: permute, by: random}]"}, .block = "{name: relu}"}},
+      {"network_transform compact",
+       {.base = "vectors",
+        .set = {"after=[compact]", "sparsity={density: 0.02, schedule: {name: step, at: 1}}"}}},
+      {"network_transform widen",
+       {.base = "vectors", .set = {"after=[{name: widen, factor: 1.5}]"}, .block = "{name: relu}"}},
+
       {"probe distance", probe("vectors", "{name: distance, every: '1'}")},
       {"probe calibration", probe("vectors", "{name: calibration}")},
       {"probe risk_coverage", probe("vectors", "{name: risk_coverage}")},
