@@ -19,6 +19,7 @@
 #include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
+#include "src/sparse/refinement.hpp"
 #include "src/train/average.hpp"
 
 namespace rankine {
@@ -37,6 +38,7 @@ ProgramTables program_tables() {
            &schedules(),
            &criteria(),
            &density_schedules(),
+           &refinements(),
            &transforms(),
            &penalties(),
            &probes(),

@@ -151,7 +151,8 @@ void Training::describe(OptionVisitor& o) {
              "network_transform`: how large and fast it becomes is measured; the results hold the network as "
              "it was trained"});
   SparsityOptions sparsity;
-  o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
+  o.group("sparsity", sparsity,
+          "weights held at zero; also criterion, schedule and refine, see `rankine list`");
   o.group("model", model,
           "the network; `blocks` is a list of layers, see `rankine list`, each n times in a row "
           "with `repeat: n`");

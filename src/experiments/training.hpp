@@ -109,7 +109,7 @@ class Training final : public Experiment {
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
   std::vector<std::unique_ptr<NetworkTransform>> after_;
   DeckNode model_;
-  std::optional<double> final_density_;     // none: the deck alone does not say it
+  std::optional<double> final_density_;  // none: the deck alone does not say it
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
   std::unique_ptr<ProbeSetup> probed_;

@@ -66,7 +66,13 @@ void Sparsifier::describe(OptionVisitor& o) {
 Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     : criterion_(criteria().make_or("magnitude", node.section("criterion"))),
       schedule_(density_schedules().make_or("step", node.section("schedule"))) {
+  if (node.has("refine")) refinement_ = refinements().make(node.child("refine"));
   node.read(options_);
+  if (refinement_ && scores_share_out())
+    node.error_at(
+        "refine",
+        "refine goes through the layers one after the other, so each needs its own density: use scope: "
+        "layer or row, and layer_density: uniform or erdos_renyi");
   if (options_.scope == "global" && options_.layer_density != "uniform")
     node.error_at("layer_density", "layer_density: " + options_.layer_density +
                                        " is for scope: layer; with scope: global the criterion decides");
@@ -152,11 +158,10 @@ std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
 
 std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
                                                     const ParameterSet& parameters, const Event& event,
-                                                    std::size_t first, std::size_t last) const {
+                                                    const InputStatistics& inputs, std::size_t first,
+                                                    std::size_t last) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
-  InputStatistics inputs;
-  if (criterion.needs_inputs()) inputs = event.inputs(options_.batches);
   std::vector<std::vector<double>> out;
   for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
     const std::string& name = parts_[l];
@@ -177,6 +182,12 @@ std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
   return out;
 }
 
+std::vector<std::vector<double>> Sparsifier::scores_of_all(const ParameterSet& parameters,
+                                                           const Event& event) const {
+  return scores(*criterion_, parameters, event,
+                criterion_->needs_inputs() ? event.inputs(options_.batches) : InputStatistics());
+}
+
 std::vector<std::int64_t> Sparsifier::best_of_all(const std::vector<std::vector<double>>& scores,
                                                   std::int64_t keep) const {
   std::vector<std::pair<double, std::size_t>> all;  // score, part: of equals the earlier stays
@@ -191,7 +202,8 @@ std::vector<std::int64_t> Sparsifier::best_of_all(const std::vector<std::vector<
 }
 
 void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                           const std::vector<std::int64_t>& keep, std::size_t first) const {
+                           const std::vector<std::int64_t>& keep, const InputStatistics& inputs,
+                           std::size_t first) const {
   const NoGrad off;
   for (std::size_t s = 0; s < scores.size(); ++s) {
     const std::size_t l = first + s;
@@ -218,6 +230,8 @@ void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vect
       }
     }
     ParameterInfo& part = part_named(parameters, parts_[l]);
+    const InputMoments* moments = refinement_ ? inputs.find(part.name) : nullptr;
+    if (moments != nullptr) refine(part, parameters.view(part), *moments, mask);
     part.mask.assign(cast(Tensor::from(mask, part.shape), parameters.dtype()));
     if (options_.rescale && left > 0) {
       const double density = static_cast<double>(left) / static_cast<double>(part.shape.count());
@@ -232,10 +246,25 @@ void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t
                         const Event& event) const {
   const auto block = [&](std::size_t l) { return parts_[l].substr(0, parts_[l].find('.')); };
   for (std::size_t first = 0, last = parts_.size(); first < parts_.size(); first = last) {
-    if (criterion_->needs_inputs())
+    InputStatistics inputs;
+    if (needs_inputs()) {
+      inputs = event.inputs(options_.batches);
       for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
-    keep_best(parameters, scores(*criterion_, parameters, event, first, last), keep, first);
+    }
+    keep_best(parameters, scores(*criterion_, parameters, event, inputs, first, last), keep, inputs, first);
   }
+}
+
+void Sparsifier::refine(const ParameterInfo& part, const Tensor& weights, const InputMoments& inputs,
+                        std::vector<double>& mask) const {
+  const auto rows = static_cast<std::size_t>(part.shape[0]);
+  RefinedPart out{rows, mask.size() / rows, weights.to_vector()};
+  for (const std::size_t feature : inputs.features(part.shape)) {
+    out.means.push_back(inputs.mean(feature));
+    out.variances.push_back(inputs.variance(feature));
+    out.norms.push_back(inputs.norm(feature));
+  }
+  refinement_->refine(out, mask);
 }
 
 void Sparsifier::check_inputs(const DeckNode& node, const InputStatistics& inputs) const {
@@ -253,7 +282,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
     return;
   }
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+  const std::vector<std::vector<double>> own = scores_of_all(parameters, event);
   if (options_.scope == "global")
     keep_best(parameters, own, best_of_all(own, all));
   else
@@ -263,7 +292,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
   std::vector<std::int64_t> keep = kept_of_parts(parameters);
   if (options_.scope == "global") {
-    const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+    const std::vector<std::vector<double>> own = scores_of_all(parameters, event);
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
     keep_best(parameters, own, best_of_all(own, rounded((1 - rate) * static_cast<double>(all))));
     return;

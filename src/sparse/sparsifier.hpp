@@ -16,6 +16,7 @@
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
+#include "src/sparse/refinement.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -67,7 +68,7 @@ class Sparsifier {
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
-  bool needs_inputs() const { return criterion_->needs_inputs(); }
+  bool needs_inputs() const { return refinement_ != nullptr || criterion_->needs_inputs(); }
   /// InputError where the criterion looks at inputs, and these lack those of a part.
   void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
   /// How many weights of each part remain, by its name.
@@ -84,17 +85,23 @@ class Sparsifier {
  private:
   /// Of each of the parts first .. last - 1 (-1: all), minus infinity for weights that are removed already.
   std::vector<std::vector<double>> scores(const Criterion& criterion, const ParameterSet& parameters,
-                                          const Event& event, std::size_t first = 0,
-                                          std::size_t last = std::size_t(-1)) const;
+                                          const Event& event, const InputStatistics& inputs = {},
+                                          std::size_t first = 0, std::size_t last = std::size_t(-1)) const;
+  /// By the deck's criterion.
+  std::vector<std::vector<double>> scores_of_all(const ParameterSet& parameters, const Event& event) const;
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.
   void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
   /// How many of the `keep` best of all parts are in each.
   std::vector<std::int64_t> best_of_all(const std::vector<std::vector<double>>& scores,
                                         std::int64_t keep) const;
-  /// Keeps the best `keep` weights of each part from `first` on that has scores.
+  /// Keeps the best `keep` weights of each part from `first` on that has scores, or those that the refinement
+  /// makes of them, where there are inputs.
   void keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                 const std::vector<std::int64_t>& keep, std::size_t first = 0) const;
+                 const std::vector<std::int64_t>& keep, const InputStatistics& inputs = {},
+                 std::size_t first = 0) const;
+  void refine(const ParameterInfo& part, const Tensor& weights, const InputMoments& inputs,
+              std::vector<double>& mask) const;
   std::vector<std::int64_t> kept_of_parts(const ParameterSet& parameters) const;
   /// How many weights of each part a density leaves, where scores do not say it.
   std::vector<std::int64_t> shared_out(double density) const;
@@ -104,6 +111,7 @@ class Sparsifier {
   SparsityOptions options_;
   std::unique_ptr<Criterion> criterion_;
   std::unique_ptr<DensitySchedule> schedule_;
+  std::unique_ptr<Refinement> refinement_;  // null: masks stay as the criterion makes them
   std::vector<std::string> parts_;
   std::vector<Shape> shapes_;
   std::vector<double> factors_;  // on the rate of each part

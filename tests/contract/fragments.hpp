@@ -320,6 +320,12 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"parametrisation low_rank",
        {.base = "vectors", .set = {"model.parametrise=[{on: ['block0.weight'], as: low_rank, rank: 2}]"}}},
 
+      {"refinement dsnot",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, refine: {name: dsnot, cycles: 9}, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 0.5, refine: {name: dsnot, cycles: 0}, schedule: {name: step, at: 3}}"},
+        .plain = {"sparsity={density: 0.5, schedule: {name: step, at: 3}}"}}},
       {"network_transform fold_norm",
        {.base = "images", .set = {"after=[fold_norm]"}, .block = "{name: batch_norm}, {name: relu}"}},
       {"network_transform permute",
