@@ -443,7 +443,7 @@ std::vector<MetricInfo> Training::metrics() const {
       out.push_back({"training_" + score, "1", help + ", training examples"});
   out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
-  out.push_back({"nonzeros", "1", "trainable numbers that no mask holds at zero"});
+  out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
   out.push_back(
       {"parameter_bytes", "B", "all parameters; masked ones as non-zeros and a bit for each entry"});
   out.push_back({"forward_multiply_adds", "1",

@@ -332,7 +332,7 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "images", .set = {"after=[{name: permute, by: random}]"}, .block = "{name: relu}"}},
       {"network_transform compact",
        {.base = "vectors",
-        .set = {"after=[compact]", "sparsity={density: 0.02, schedule: {name: step, at: 1}}"}}},
+        .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
       {"network_transform widen",
        {.base = "vectors", .set = {"after=[{name: widen, factor: 1.5}]"}, .block = "{name: relu}"}},
 
