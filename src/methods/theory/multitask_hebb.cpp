@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -44,6 +45,8 @@ class MultitaskHebbProblem final : public ChainProblem {
       const double first = patterns_[i * k_];
       const bool up = signs.uniform(0, chain, static_cast<std::int64_t>(i)) < 0.5;
       start_.push_back(first != 0 ? first : up ? 1 : -1);
+      const auto row = learned_.begin() + static_cast<std::ptrdiff_t>(i * count_);
+      own_.push_back(std::inner_product(row, row + static_cast<std::ptrdiff_t>(count_), row, 0.0));
     }
     theory_ = sizes(diluted_overlaps(overlaps(start_), o_.dilution, o_.temperature));
   }
@@ -73,25 +76,32 @@ class MultitaskHebbProblem final : public ChainProblem {
 
   double energy(std::span<const double> x) const override {
     double sum = 0;
-    for (const double m : learned_sums(x)) sum += m * m;
-    for (std::size_t i = 0; i < n_; ++i) sum -= own(i) * x[i] * x[i];
+    for (const double m : sums(learned_, x)) sum += m * m;
+    for (std::size_t i = 0; i < n_; ++i) sum -= own_[i] * x[i] * x[i];
     return -0.5 * factor_ * sum;
   }
   SiteConditional conditional(std::span<const double> x, std::size_t i) const override {
-    double field = -own(i) * x[i];
+    double field = -own_[i] * x[i];
     for (std::size_t v = 0; v < count_; ++v) field += learned_[i * count_ + v] * sums_[v];
     return {factor_ * field, 0};
   }
-  void begin(std::span<const double> x) override { sums_ = learned_sums(x); }
+  void begin(std::span<const double> x) override { sums_ = sums(learned_, x); }
   void changed(std::span<const double> x, std::size_t i, double before) override {
     for (std::size_t v = 0; v < count_; ++v) sums_[v] += learned_[i * count_ + v] * (x[i] - before);
   }
 
  private:
-  std::vector<double> overlaps(std::span<const double> x) const {
-    std::vector<double> m(k_, 0.0);
+  /// sum_i matrix[i][v] x_i for each v.
+  std::vector<double> sums(const std::vector<double>& matrix, std::span<const double> x) const {
+    const std::size_t count = matrix.size() / n_;
+    std::vector<double> out(count, 0.0);
     for (std::size_t i = 0; i < n_; ++i)
-      for (std::size_t k = 0; k < k_; ++k) m[k] += patterns_[i * k_ + k] * x[i] / static_cast<double>(n_);
+      for (std::size_t v = 0; v < count; ++v) out[v] += matrix[i * count + v] * x[i];
+    return out;
+  }
+  std::vector<double> overlaps(std::span<const double> x) const {
+    std::vector<double> m = sums(patterns_, x);
+    for (double& v : m) v /= static_cast<double>(n_);
     return m;
   }
   static std::vector<double> sizes(std::vector<double> m) {
@@ -99,23 +109,12 @@ class MultitaskHebbProblem final : public ChainProblem {
     std::sort(m.rbegin(), m.rend());
     return m;
   }
-  std::vector<double> learned_sums(std::span<const double> x) const {
-    std::vector<double> sums(count_, 0.0);
-    for (std::size_t i = 0; i < n_; ++i)
-      for (std::size_t v = 0; v < count_; ++v) sums[v] += learned_[i * count_ + v] * x[i];
-    return sums;
-  }
-  double own(std::size_t i) const {
-    double sum = 0;
-    for (std::size_t v = 0; v < count_; ++v) sum += learned_[i * count_ + v] * learned_[i * count_ + v];
-    return sum;
-  }
 
   MultitaskHebbTarget::Options o_;
   std::size_t n_, k_, count_ = 0;
   double factor_ = 1;
   std::vector<double> patterns_, learned_;  // [spins][patterns], [spins][learned vectors]
-  std::vector<double> start_, theory_, sums_;
+  std::vector<double> own_, start_, theory_, sums_;
 };
 
 }  // namespace
