@@ -166,6 +166,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"target gaussian", chain("target={name: gaussian, covariance: [1, 0.5, 0.5, 2]}")},
       {"target ising", chain("target={name: ising, graph: complete}")},
       {"target hopfield", chain("target={name: hopfield, spins: 12, patterns: 2}")},
+      {"target multitask_hebb", chain("target={name: multitask_hebb, spins: 12}")},
       {"target gated_mixture",
        chain("target={name: gated_mixture, start_near: [0, 1, 1], points: 50}", settling + "kernel: em}")},
       {"chain_kernel gibbs", chain("chain.kernel={name: gibbs, order: random}")},

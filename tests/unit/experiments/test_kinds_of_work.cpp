@@ -12,9 +12,10 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 /// The message for a deck with these settings; "" where it is in order.
-std::string refusal(const std::string& deck, const std::vector<std::string>& set) {
+std::string refusal(const std::string& deck, const std::vector<std::string>& set,
+                    const std::vector<std::string>& only = {}) {
   try {
-    const DeckRequest request{.set = set};
+    const DeckRequest request{.set = set, .only = only};
     const DeckRun run(Communicator::self(), experiments(), Deck(deck, "deck.yaml", request), request);
   } catch (const InputError& error) {
     return error.what();
@@ -54,6 +55,23 @@ TEST(Targets, RefuseCovariancesThatAreNone) {
   EXPECT_THAT(gaussian("covariance: [2, 1, 0, 2]"), HasSubstr("it is not symmetric"));
   EXPECT_THAT(gaussian("covariance: [1, 2, 2, 1]"), HasSubstr("it is not positive definite"));
   EXPECT_THAT(gaussian("covariance: [1], mean: [0, 1]"), HasSubstr("2 numbers for 1 coordinates"));
+}
+
+TEST(Expectations, MayReadMetricsOfVariantsThatAreLeftOut) {
+  const auto deck = [](const std::string& expect) {
+    return std::string(chain) +
+           "variants:\n"
+           "  sampled: {}\n"
+           "  settled: {chain: {kernel: mean_field, burn_in: 0}}\n"
+           "expect: [" +
+           expect + "]\n";
+  };
+  const std::string both = deck("'max(residual[settled]) < 1', 'max(r_hat[sampled]) < 2'");
+  EXPECT_EQ(refusal(both, {}), "");
+  EXPECT_EQ(refusal(both, {}, {"sampled"}), "");
+  EXPECT_EQ(refusal(both, {}, {"settled"}), "");
+  EXPECT_THAT(refusal(deck("'max(residual[sampled]) < 1'"), {}, {"sampled"}),
+              HasSubstr("unknown metric 'residual'"));
 }
 
 constexpr const char* bench = R"(run: {experiment: bench}
