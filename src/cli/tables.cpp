@@ -16,15 +16,35 @@
 #include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
+#include "src/sparse/regrowth.hpp"
+#include "src/sparse/structure.hpp"
 #include "src/train/average.hpp"
 
 namespace rankine {
 
 ProgramTables program_tables() {
   return {experiments(),
-          {&pdes(), &models(), &layers(), &gates(), &gate_searches(), &datasets(), &losses(), &rules(),
-           &optimizers(), &schedules(), &criteria(), &density_schedules(), &transforms(), &penalties(),
-           &probes(), &parametrisations(), &gradient_transforms(), &step_operations(), &averages()}};
+          {&pdes(),
+           &models(),
+           &layers(),
+           &gates(),
+           &gate_searches(),
+           &datasets(),
+           &losses(),
+           &rules(),
+           &optimizers(),
+           &schedules(),
+           &criteria(),
+           &density_schedules(),
+           &structures(),
+           &regrowths(),
+           &transforms(),
+           &penalties(),
+           &probes(),
+           &parametrisations(),
+           &gradient_transforms(),
+           &step_operations(),
+           &averages()}};
 }
 
 }  // namespace rankine

@@ -136,7 +136,10 @@ void Training::describe(OptionVisitor& o) {
           StepMechanisms::help)
           .c_str());
   SparsityOptions sparsity;
-  o.group("sparsity", sparsity, "weights held at zero; also criterion and schedule, see `rankine list`");
+  o.group(
+      "sparsity", sparsity,
+      "weights held at zero; also criterion, schedule, structure and regrow (and its `drop`, the criterion of "
+      "what is removed for it), see `rankine list`");
   o.group("model", model,
           "the network; `blocks` is a list of layers, see `rankine list`, each n times in a row "
           "with `repeat: n`");
@@ -356,7 +359,7 @@ std::vector<SnapshotEntry> Training::snapshot_layout() const {
   for (const ParameterInfo& part : parameters.parts())
     out.push_back({"weights/" + part.name + " " + type, part.shape, network_->added(part.name)});
   if (sparsifier_)
-    for (const std::string& name : sparsifier_->parts())
+    for (const std::string& name : sparsifier_->masked())
       out.push_back({"masks/" + name + " " + type, parameters.part(name).shape, true});
   return out;
 }
@@ -477,7 +480,8 @@ Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
         Pass pass{.shards = one};
         pass.samples = examples.ids;
         pass.graph = graph;
-        const Tensor outputs = rule.predict(*network_, bound, examples.inputs, pass);
+        const Tensor outputs =
+            predict_mean(rule, *network_, bound, examples.inputs, pass, data_->classes() > 0);
         append(local[0], loss_->per_sample(outputs, examples.targets, 2));
         const std::vector<Tensor> scored = loss_->score(outputs, examples.targets, 2);
         for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
@@ -514,7 +518,7 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches) { return gradient(batches); }}),
+                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); }}),
         probes_(owner.make_probes_()) {
     rule_->begin(setup_, parameters_);
     if (owner.taught_ && owner.teacher_from_ != average_snapshot) {
@@ -546,8 +550,8 @@ class Training::Run final : public TrainingTask {
     std::unique_ptr<RuleContext> context;
     SideOutputs side = {};
   };
-  /// Of the loss of the first `batches` batches, summed.
-  Tensor gradient(int batches);
+  /// Of the loss of so many batches from the one of step `first`, summed.
+  Tensor gradient(int batches, std::int64_t first);
   /// Which examples a phase sees in its steps.
   const BatchOrder& order_of(const Phase& phase);
   /// Shards and samples of a finding.
@@ -584,10 +588,10 @@ const BatchOrder& Training::Run::order_of(const Phase& phase) {
       .first->second;
 }
 
-Tensor Training::Run::gradient(int batches) {
+Tensor Training::Run::gradient(int batches, std::int64_t first) {
   Tensor sum;
   for (int b = 0; b < batches; ++b) {
-    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    const std::shared_ptr<RuleContext> made = prepare(first + b, 0);
     made->pass->update_statistics = false;
     const BoundParameters bound = parameters_.bind(owner_.shards_);
     const TapeLoss loss = made->loss(bound);

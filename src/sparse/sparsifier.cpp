@@ -64,8 +64,25 @@ void Sparsifier::describe(OptionVisitor& o) {
 
 Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     : criterion_(criteria().make_or("magnitude", node.section("criterion"))),
-      schedule_(density_schedules().make_or("step", node.section("schedule"))) {
+      schedule_(density_schedules().make_or("step", node.section("schedule"))),
+      structure_(structures().make_or("weight", node.section("structure"))) {
+  if (node.has("regrow")) {
+    const DeckNode regrow = node.child("regrow");
+    drop_ =
+        criteria().make_or("magnitude", regrow.is_mapping() ? regrow.section("drop") : node.section("none"));
+    regrowth_ = regrowths().make(regrow);
+  }
   node.read(options_);
+  if (structure_->local() && (options_.scope == "global" || options_.layer_density != "uniform"))
+    node.error_at(
+        "structure",
+        "structure: each group of weights keeps the same share, which scope: layer and layer_density: "
+        "uniform ask for");
+  if (options_.density < 1) try {
+      check(options_.density);
+    } catch (const InputError& error) {
+      node.error_at("density", error.what());
+    }
   if (options_.scope == "global" && options_.layer_density != "uniform")
     node.error_at("layer_density", "layer_density: " + options_.layer_density +
                                        " is for scope: layer; with scope: global the criterion decides");
@@ -78,8 +95,25 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     names.push_back(part.name);
     if (part.frozen || !matches_any(options_.on, part.name) || matches_any(options_.except, part.name))
       continue;
+    try {
+      layouts_.push_back(structure_->layout(part.shape));
+    } catch (const InputError& error) {
+      node.error_at("structure", fmt::format("structure: {} {}; leave it out with `except`, or choose other "
+                                             "groups",
+                                             part.name, error.what()));
+    }
+    for (const Criterion* criterion : {criterion_.get(), drop_.get()})
+      if (criterion != nullptr) try {
+          criterion->check(network, part.name);
+        } catch (const InputError& error) {
+          node.error_at(criterion == drop_.get() ? "regrow" : "criterion", error.what());
+        }
     parts_.push_back(part.name);
+    masked_.push_back(part.name);
     shapes_.push_back(part.shape);
+    const std::string bias = part.name.substr(0, part.name.rfind('.')) + ".bias";
+    biases_.push_back(structure_->with_bias() && bias != part.name && network.contains(bias) ? bias : "");
+    if (!biases_.back().empty()) masked_.push_back(bias);
     judged_ += part.shape.count();
     factors_.push_back(1);
     for (const LayerRate& rate : options_.rates)
@@ -98,10 +132,14 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
 }
 
 void Sparsifier::attach(ParameterSet& parameters) const {
-  for (const std::string& name : parts_) {
+  for (const std::string& name : masked_) {
     ParameterInfo& part = part_named(parameters, name);
     part.mask = Tensor::full(part.shape, parameters.dtype(), 1);
   }
+}
+
+std::vector<std::int64_t> Sparsifier::regrowth_steps(std::int64_t total) const {
+  return regrowth_ ? regrowth_->steps(total) : std::vector<std::int64_t>();
 }
 
 std::vector<std::pair<std::int64_t, double>> Sparsifier::events() const {
@@ -123,78 +161,133 @@ std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
   return std::accumulate(all.begin(), all.end(), std::int64_t{0});
 }
 
-std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
-                                                    const ParameterSet& parameters,
-                                                    const Event& event) const {
+Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const ParameterSet& parameters,
+                                      const Event& event, bool also_removed) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
-  std::vector<std::vector<double>> out;
-  for (const std::string& name : parts_) {
-    const ParameterInfo& part = parameters.part(name);
+  Scores out;
+  for (std::size_t l = 0; l < parts_.size(); ++l) {
+    const ParameterInfo& part = parameters.part(parts_[l]);
     const std::vector<double> weights = parameters.view(part).to_vector(), mask = part.mask.to_vector(),
                               slope =
                                   gradient.defined()
                                       ? gradient.view(part.shape, row_major_strides(part.shape), part.offset)
                                             .to_vector()
                                       : std::vector<double>();
-    out.push_back(criterion.scores({name, weights, slope, event.seed, event.number}));
-    for (std::size_t i = 0; i < mask.size(); ++i)
-      if (mask[i] == 0) out.back()[i] = removed;
+    const std::vector<double> each =
+        criterion.scores({part.name, weights, slope, event.seed, event.number, &parameters});
+    const UnitLayout& layout = layouts_[l];
+    const auto size = static_cast<std::size_t>(layout.unit);
+    std::vector<double>& units = out.emplace_back(each.size() / size, 0.0);
+    for (std::size_t i = 0; i < each.size(); ++i) {
+      const std::size_t w = layout.order.empty() ? i : static_cast<std::size_t>(layout.order[i]);
+      units[i / size] += mask[w] == 0 && !also_removed ? removed : each[w] / static_cast<double>(size);
+    }
   }
   return out;
 }
 
-std::vector<std::int64_t> Sparsifier::best_of_all(const std::vector<std::vector<double>>& scores,
-                                                  std::int64_t keep) const {
+std::vector<std::int64_t> Sparsifier::best_of_all(const Scores& scores, std::int64_t keep) const {
   std::vector<std::pair<double, std::size_t>> all;  // score, part: of equals the earlier stays
   for (std::size_t l = 0; l < scores.size(); ++l)
     for (const double score : scores[l])
       if (score != removed) all.emplace_back(-score, l);
-  keep = std::min(keep, static_cast<std::int64_t>(all.size()));
-  std::nth_element(all.begin(), all.begin() + keep, all.end());
+  std::sort(all.begin(), all.end());
   std::vector<std::int64_t> out(scores.size(), 0);
-  for (std::int64_t i = 0; i < keep; ++i) ++out[all[static_cast<std::size_t>(i)].second];
+  for (const auto& [score, l] : all) {
+    if (keep <= 0) break;
+    out[l] += layouts_[l].unit;
+    keep -= layouts_[l].unit;
+  }
   return out;
 }
 
-void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
+void Sparsifier::set_mask(ParameterSet& parameters, std::size_t l,
+                          const std::vector<double>& of_units) const {
+  const UnitLayout& layout = layouts_[l];
+  std::vector<double> mask(static_cast<std::size_t>(shapes_[l].count()));
+  for (std::size_t i = 0; i < mask.size(); ++i)
+    mask[layout.order.empty() ? i : static_cast<std::size_t>(layout.order[i])] =
+        of_units[i / static_cast<std::size_t>(layout.unit)];
+  const auto set = [&](const std::string& name, const std::vector<double>& values) {
+    const ParameterInfo& part = parameters.part(name);
+    part.mask.assign(cast(Tensor::from(values, part.shape), parameters.dtype()));
+  };
+  set(parts_[l], mask);
+  if (!biases_[l].empty()) set(biases_[l], of_units);
+}
+
+std::vector<double> Sparsifier::best_units(std::size_t l, const std::vector<double>& scores,
+                                           std::int64_t keep) const {
+  const UnitLayout& layout = layouts_[l];
+  const std::size_t units = scores.size(),
+                    group = layout.group == 0 ? units : static_cast<std::size_t>(layout.group);
+  const double share = static_cast<double>(group) / static_cast<double>(units * layout.unit);
+  const auto of_group = static_cast<std::size_t>(rounded(static_cast<double>(keep) * share));
+  const auto better = [&](std::size_t a, std::size_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  };
+  std::vector<std::size_t> order(units);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<double> mask(units, 0.0);
+  for (std::size_t first = 0; first < units; first += group) {
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first),
+               end = begin + static_cast<std::ptrdiff_t>(group),
+               cut = begin + static_cast<std::ptrdiff_t>(std::min(of_group, group));
+    std::nth_element(begin, cut, end, better);
+    for (auto unit = begin; unit != cut; ++unit) mask[*unit] = scores[*unit] == removed ? 0 : 1;
+  }
+  return mask;
+}
+
+void Sparsifier::keep_best(ParameterSet& parameters, const Scores& scores,
                            const std::vector<std::int64_t>& keep) const {
   const NoGrad off;
   for (std::size_t l = 0; l < parts_.size(); ++l) {
-    std::vector<std::size_t> order(scores[l].size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto better = [&](std::size_t a, std::size_t b) {
-      return scores[l][a] != scores[l][b] ? scores[l][a] > scores[l][b] : a < b;
-    };
-    const auto count = std::min(static_cast<std::size_t>(keep[l]), order.size());
-    std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), better);
-    std::vector<double> mask(order.size(), 0.0);
-    std::int64_t left = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (scores[l][order[i]] == removed) continue;
-      mask[order[i]] = 1;
-      ++left;
-    }
-    ParameterInfo& part = part_named(parameters, parts_[l]);
-    part.mask.assign(cast(Tensor::from(mask, part.shape), parameters.dtype()));
-    if (options_.rescale && left > 0) {
-      const double density = static_cast<double>(left) / static_cast<double>(part.shape.count());
-      const Tensor weights = parameters.view(part);
+    const std::vector<double> mask = best_units(l, scores[l], keep[l]);
+    set_mask(parameters, l, mask);
+    const double density = std::accumulate(mask.begin(), mask.end(), 0.0) / static_cast<double>(mask.size());
+    if (options_.rescale && density > 0) {
+      const Tensor weights = parameters.view(parts_[l]);
       weights.assign(scale(weights, 1 / std::sqrt(density)));
     }
   }
   parameters.project();
 }
 
+Tensor Sparsifier::regrow(ParameterSet& parameters, std::int64_t step, std::int64_t total,
+                          const Event& event) const {
+  const NoGrad off;
+  const std::vector<std::int64_t> active = kept(parameters);
+  const double stay = 1 - regrowth_->fraction(step, total);
+  const Scores own = scores(*drop_, parameters, event, false),
+               others = scores(regrowth_->criterion(), parameters, event, true);
+  const Tensor same = Tensor::full({parameters.count()}, parameters.dtype(), 1);
+  for (std::size_t l = 0; l < parts_.size(); ++l) {
+    // Those that stay, and then the best of the others.
+    const std::vector<double> first = best_units(l, own[l], rounded(stay * static_cast<double>(active[l])));
+    std::vector<double> growth = others[l];
+    for (std::size_t i = 0; i < first.size(); ++i)
+      if (first[i] == 1) growth[i] = -removed;
+    const ParameterInfo& part = parameters.part(parts_[l]);
+    const Tensor before = part.mask.clone();
+    set_mask(parameters, l, best_units(l, growth, active[l]));
+    same.view(part.shape, row_major_strides(part.shape), part.offset)
+        .assign(add_scalar(neg(mul(part.mask, add_scalar(neg(before), 1))), 1));
+  }
+  parameters.project();
+  return same;
+}
+
 void Sparsifier::prune(ParameterSet& parameters, double density, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event, false);
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
   if (options_.scope == "global") {
     keep_best(parameters, own, best_of_all(own, all));
     return;
   }
   if (options_.layer_density == "snip") {
-    keep_best(parameters, own, best_of_all(scores(Snip(), parameters, event), all));
+    keep_best(parameters, own, best_of_all(scores(Snip(), parameters, event, false), all));
     return;
   }
   const LayerDensity kind = options_.layer_density == "erdos_renyi" ? LayerDensity::erdos_renyi
@@ -209,7 +302,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
 }
 
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event);
+  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event, false);
   std::vector<std::int64_t> keep = kept(parameters);
   if (options_.scope == "global") {
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
@@ -222,14 +315,7 @@ void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& 
 }
 
 void Sparsifier::permute(ParameterSet& parameters, const Event& event) const {
-  // The best by random scores, as if nothing was removed yet.
-  const std::vector<std::int64_t> keep = kept(parameters);
-  const RandomScore random;
-  for (std::size_t l = 0; l < parts_.size(); ++l) {
-    const ParameterInfo& part = part_named(parameters, parts_[l]);
-    part.mask.assign(Tensor::full(part.shape, parameters.dtype(), 1));
-  }
-  keep_best(parameters, scores(random, parameters, event), keep);
+  keep_best(parameters, scores(RandomScore(), parameters, event, true), kept(parameters));
 }
 
 }  // namespace rankine

@@ -14,6 +14,8 @@
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
+#include "src/sparse/regrowth.hpp"
+#include "src/sparse/structure.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -48,6 +50,10 @@ class Sparsifier {
   /// Steps of training before which prune() is due, with the densities. None where the deck gives no density
   /// below 1: then pruning is left to the phases of training.
   std::vector<std::pair<std::int64_t, double>> events() const;
+  /// Steps, of `total`, before which regrow() is due.
+  std::vector<std::int64_t> regrowth_steps(std::int64_t total) const;
+  /// InputError where the structure knows no mask of this density.
+  void check(double density) const { structure_->check(density); }
 
   struct Event {
     std::uint64_t seed = 0;
@@ -60,6 +66,9 @@ class Sparsifier {
   void prune(ParameterSet& parameters, double density, const Event& event) const;
   /// Removes the part `rate` of the weights that remain, in each layer or over all, as the scope says.
   void prune_rate(ParameterSet& parameters, double rate, const Event& event) const;
+  /// Exchanges weights before step `step` of `total`, in each part: as many come back as are removed. Returns
+  /// 0 for those that have come back and 1 for all others, [count].
+  Tensor regrow(ParameterSet& parameters, std::int64_t step, std::int64_t total, const Event& event) const;
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
@@ -67,25 +76,33 @@ class Sparsifier {
   std::int64_t remaining(const ParameterSet& parameters) const;
   std::int64_t judged() const { return judged_; }
   /// Names of the parts that have masks.
-  const std::vector<std::string>& parts() const { return parts_; }
+  const std::vector<std::string>& masked() const { return masked_; }
 
  private:
-  /// Of each part, minus infinity for weights that are removed already.
-  std::vector<std::vector<double>> scores(const Criterion& criterion, const ParameterSet& parameters,
-                                          const Event& event) const;
-  /// How many of the `keep` best of all parts are in each.
-  std::vector<std::int64_t> best_of_all(const std::vector<std::vector<double>>& scores,
-                                        std::int64_t keep) const;
-  /// Keeps the best `keep` weights of each part.
-  void keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                 const std::vector<std::int64_t>& keep) const;
+  using Scores = std::vector<std::vector<double>>;
+  /// Of each unit of each part the mean over its weights; minus infinity for units that are removed already,
+  /// unless these are asked for too.
+  Scores scores(const Criterion& criterion, const ParameterSet& parameters, const Event& event,
+                bool also_removed) const;
+  /// How many weights each part has among the best of all units, which have `keep` weights.
+  std::vector<std::int64_t> best_of_all(const Scores& scores, std::int64_t keep) const;
+  /// 1 for the units of part l that have the best scores, and about `keep` weights, else 0.
+  std::vector<double> best_units(std::size_t l, const std::vector<double>& scores, std::int64_t keep) const;
+  /// Keeps the best units of each part, with `keep` weights.
+  void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep) const;
+  /// The mask of part l from those of its units.
+  void set_mask(ParameterSet& parameters, std::size_t l, const std::vector<double>& of_units) const;
   /// How many weights of each part remain.
   std::vector<std::int64_t> kept(const ParameterSet& parameters) const;
 
   SparsityOptions options_;
   std::unique_ptr<Criterion> criterion_;
   std::unique_ptr<DensitySchedule> schedule_;
-  std::vector<std::string> parts_;
+  std::unique_ptr<Structure> structure_;
+  std::unique_ptr<Regrowth> regrowth_;                // null: what is removed stays removed
+  std::unique_ptr<Criterion> drop_;                   // what it removes
+  std::vector<std::string> parts_, biases_, masked_;  // judged; theirs ("": none, or not masked); both
+  std::vector<UnitLayout> layouts_;
   std::vector<Shape> shapes_;
   std::vector<double> factors_;  // on the rate of each part
   std::int64_t judged_ = 0;

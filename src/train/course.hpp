@@ -28,7 +28,8 @@ class Course {
     ParameterSet& parameters;
     Optimizer& optimizer;
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
-    std::function<Tensor(int batches)> gradient;              ///< of the loss, [count]; collective
+    /// Of the loss of so many batches from the one of step `first`, summed: [count]; collective.
+    std::function<Tensor(int batches, std::int64_t first)> gradient;
   };
   /// Gives the parameters that the sparsifier names their masks.
   explicit Course(Setup setup);
@@ -56,7 +57,7 @@ class Course {
   /// What parametrisations add and the snapshot lacks is fresh.
   void load(const std::string& name, bool masks);
   void begin_phase(const Phase& phase);
-  Sparsifier::Event pruning();
+  Sparsifier::Event pruning(std::int64_t first_batch = 0);
 
   Setup s_;
   std::uint64_t seed_;
