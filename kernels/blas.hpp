@@ -37,6 +37,10 @@ void gemm(Op op_a, Op op_b, std::int64_t m, std::int64_t n, std::int64_t k, std:
           const std::complex<double>* a, std::int64_t lda, const std::complex<double>* b, std::int64_t ldb,
           std::complex<double> beta, std::complex<double>* c, std::int64_t ldc);
 
+/// C = A B of packed row-major matrices by the BLAS that is linked, to measure the products above against. Its
+/// bits are the library's.
+void library_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b, float* c);
+
 /// Threads that BLAS and LAPACK may use in one call. Rankine runs one rank a core, so it is 1 from the first
 /// call of use_one_thread() on, unless this is called or the environment sets OPENBLAS_NUM_THREADS. More
 /// threads change the bits of large factorisations.

@@ -100,7 +100,7 @@ template <class T>
 struct Inside {
   static constexpr bool kPlain = true;
   T a, b;
-  RANKINE_FORCEINLINE T operator()(T x) const { return x >= a && x <= b ? T(1) : T(0); }
+  RANKINE_FORCEINLINE T operator()(T x) const { return (x >= a) & (x <= b) ? T(1) : T(0); }  // no branch
 };
 struct Quantise {
   static constexpr bool kPlain = true;

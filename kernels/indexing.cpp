@@ -262,20 +262,29 @@ struct SumByTarget {
     }
   }
 };
-/// Rows of one element.
+/// Rows of one element, of a few outer ones side by side: their chains of sums overlap.
 template <class T>
 struct SumElementsByTarget {
-  std::int64_t n, targets;
+  static constexpr int kTogether = RANKINE_ON_DEVICE ? 1 : 4;
+  std::int64_t outer, n, targets;
   View<const std::int64_t> order, begin;
   View<const T> x;
   View<T> y;
-  RANKINE_KERNEL void operator()(std::int64_t o, std::int64_t /*row*/, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(std::int64_t group, std::int64_t /*row*/, const Columns& columns) const {
+    std::int64_t o = group * kTogether;
+    if (o + kTogether <= outer) return few<kTogether>(o, columns);
+    for (; o < outer; ++o) few<1>(o, columns);
+  }
+  template <int kFew>
+  RANKINE_KERNEL void few(std::int64_t o, const Columns& columns) const {
     const T* const from = x.at(o * n);
+    T* const to = y.at(o * targets);
     const std::int64_t* const places = order.at(0);
     columns.each([&](std::int64_t target) {
-      T sum(0);
-      for (std::int64_t k = begin[target]; k < begin[target + 1]; ++k) sum += from[places[k]];
-      y[o * targets + target] = sum;
+      T sum[kFew] = {};
+      for (std::int64_t k = begin[target]; k < begin[target + 1]; ++k)
+        for (int j = 0; j < kFew; ++j) sum[j] += from[j * n + places[k]];
+      for (int j = 0; j < kFew; ++j) to[j * targets + target] = sum[j];
     });
   }
 };
@@ -381,8 +390,8 @@ void sum_by_target(std::int64_t outer, std::int64_t n, std::int64_t targets, std
              {static_cast<double>(outer * n * inner),
               in_bytes<T>(outer * (n + targets) * inner) + in_bytes<std::int64_t>(n + targets + 1)});
   if (inner == 1)
-    grid("sum_by_target", outer, 1, targets,
-         SumElementsByTarget<E>{n, targets, order, begin, elements(x), elements(y)});
+    grid("sum_by_target", (outer + SumElementsByTarget<E>::kTogether - 1) / SumElementsByTarget<E>::kTogether,
+         1, targets, SumElementsByTarget<E>{outer, n, targets, order, begin, elements(x), elements(y)});
   else
     grid("sum_by_target", outer, targets, inner,
          SumByTarget<E>{n, targets, inner, order, begin, elements(x), elements(y)});

@@ -3,19 +3,13 @@
 #pragma once
 
 #include "kernels/launch.hpp"
+#include "kernels/pointwise.hpp"
 
 namespace rankine::kernels {
 
 /// Rows of this length and more are summed in so many lanes, then by halves; shorter ones in order. On a
 /// device that is a warp a row, and a thread a row.
 inline constexpr int kRowLanes = 32;
-
-/// As std::max is written: GCC makes one instruction of it, but a branch of a > b ? a : b.
-template <class T>
-KOKKOS_FORCEINLINE_FUNCTION const T& larger(const T& a, const T& b) {
-  if (a < b) return b;
-  return a;
-}
 
 /// What a body of rows() gets: the row's elements, looped over by whoever works on the row.
 #if !RANKINE_ON_DEVICE

@@ -19,11 +19,13 @@
 #include "src/core/clock.hpp"
 #include "src/core/console.hpp"
 #include "src/core/strings.hpp"
+#include "src/io/data_file.hpp"
 #include "src/io/files.hpp"
 #include "src/io/info.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/safe_file.hpp"
 #include "src/run/driver.hpp"
+#include "src/run/settings.hpp"
 
 namespace rankine::cli {
 namespace {
@@ -46,18 +48,42 @@ std::string cell(std::string text) {
 
 std::string state_of(const CatalogueDeck& deck) {
   if (!deck.result) return "not run";
+  if (deck.stale) return "stale";
   return deck.result->verdict == "pass"   ? "passes"
          : deck.result->verdict == "fail" ? "fails"
                                           : deck.result->verdict;
 }
 
-/// Whether the file holds all runs of its deck, made by this revision.
-bool complete_results(const std::string& path) {
+/// Names what a deck asks for: the settings that checkpoints compare, seeds and expectations, with all
+/// fragments. Titles, comments and the number of ranks change nothing.
+std::string hash_of(const Deck& deck) {
+  std::string text = fmt::format("{}\n", fmt::join(deck.run().seeds, " "));
+  for (const Deck::Variant& variant : deck.variants())
+    text += variant.name + "\n" + settings_text(deck.settings(variant.name));
+  for (const ExpectLine& line : deck.expect()) text += line.text + "\n";
+  return xxh3_text(text);
+}
+
+std::string hash_of_file(const std::string& path) {
+  return hash_of(Deck(Deck::read_file(path), path, {}, Deck::read_fragment));
+}
+
+/// Of the deck that a results file was made from.
+std::string hash_of_run(const nlohmann::json& provenance) {
+  return hash_of(Deck(provenance.value("deck", ""), provenance.value("deck_path", "deck"), {},
+                      stored_fragments(provenance.value("fragments", ""))));
+}
+
+/// Whether the file holds all runs of the deck as it is now, at these sizes, made by this revision.
+bool complete_results(const std::string& path, const std::string& deck, bool smoke) {
   if (!fs::is_regular_file(path)) return false;
   try {
     const auto info = nlohmann::json::parse(info_json(path));
+    const auto& provenance = info["provenance"];
     return info["missing"].get<std::string>().empty() &&
-           info["provenance"].value("git_revision", "") == build_info().git_revision;
+           provenance.value("git_revision", "") == build_info().git_revision &&
+           provenance.value("smoke", "") == (smoke ? "true" : "false") &&
+           hash_of_run(provenance) == hash_of_file(deck);
   } catch (const InputError&) {
     return false;  // damaged, or no results: the run says so
   }
@@ -93,7 +119,10 @@ CatalogueResult CatalogueResult::of_results(const std::string& results_path) {
   out.date = today();
   const auto& provenance = info["provenance"];
   out.revision = provenance.value("git_revision", "");
-  out.machine = fmt::format("{} ranks, {}", provenance.value("ranks", "?"), provenance.value("machine", "?"));
+  const std::string ranks = provenance.value("ranks", "?"), cores = provenance.value("cores", "?");
+  out.machine = fmt::format("{}{} cores, {}", ranks == cores ? "" : ranks + " ranks on ", cores,
+                            provenance.value("processor", "?"));
+  out.deck = hash_of_run(provenance);
   return out;
 }
 
@@ -108,6 +137,7 @@ CatalogueResult CatalogueResult::read(const std::string& path) {
   out.date = node.child("date").as_text();
   out.revision = node.child("revision").as_text();
   out.machine = node.child("machine").as_text();
+  if (node.has("deck")) out.deck = node.child("deck").as_text();
   if (node.has("expectations")) {
     for (const DeckNode& item : node.child("expectations").items()) {
       out.lines.push_back({item.child("expression").as_text(), item.child("verdict").as_text(),
@@ -124,6 +154,7 @@ std::string CatalogueResult::yaml() const {
   out += fmt::format("verdict: {}\n", yaml_scalar(verdict));
   if (minutes > 0) out += fmt::format("minutes: {:.1f}\n", minutes);
   out += fmt::format("date: \"{}\"\nrevision: \"{}\"\nmachine: {}\n", date, revision, yaml_scalar(machine));
+  if (!deck.empty()) out += fmt::format("deck: \"{}\"\n", deck);
   if (!lines.empty()) out += "expectations:\n";
   for (const Line& line : lines) {
     out += fmt::format("  - expression: {}\n    verdict: {}\n", yaml_scalar(line.expression), line.verdict);
@@ -178,11 +209,12 @@ Catalogue::Catalogue(const std::string& folder) : folder_(folder) {
     if (about.id.empty()) continue;  // a deck that stands for no published system
     std::string name = fs::relative(entry.path(), folder).replace_extension().string();
     if (name.starts_with("catalogue/")) name.erase(0, 10);
-    CatalogueDeck found{about.id,    name, about.name.empty() ? about.title : about.name,
-                        about.claim, path, about.minutes,
-                        std::nullopt};
+    CatalogueDeck found{about.id,     name, about.name.empty() ? about.title : about.name,
+                        about.claim,  path, about.minutes,
+                        std::nullopt, false};
     const std::string result = path.substr(0, path.size() - 5) + result_ending;
     if (fs::is_regular_file(result)) found.result = CatalogueResult::read(result);
+    if (found.result && !found.result->deck.empty()) found.stale = found.result->deck != hash_of_file(path);
     decks_.push_back(std::move(found));
   }
   std::sort(decks_.begin(), decks_.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -239,16 +271,18 @@ std::string Catalogue::status() const {
   std::string out(catalogue_status_start);
   out +=
       "\nWritten by `rankine catalogue run`, from the results beside the decks, which come from runs that "
-      "trained from "
-      "scratch.\n`undecided`: the two sides of an expectation are less than one standard error over the "
-      "seeds apart, or a test shows neither the claim nor its opposite.\n`void`: a condition without which "
-      "the run "
-      "says nothing is not met. Neither is a pass.\n\n"
+      "trained from scratch.\n"
+      "`undecided`: the two sides of an expectation are less than one standard error over the seeds apart, or "
+      "a test shows neither the claim nor its opposite.\n"
+      "`void`: a condition without which the run says nothing is not met. Neither is a pass.\n"
+      "`stale`: the deck has changed since.\n\n"
       "| id | deck | name | claim | bar | measured | verdict | minutes | date | revision | machine |\n"
       "|---|---|---|---|---|---|---|---|---|---|---|\n";
+  std::vector<std::string> unknown;
   for (const CatalogueDeck& deck : decks_) {
     if (!deck.result) continue;
     const CatalogueResult& r = *deck.result;
+    if (r.deck.empty()) unknown.push_back(deck.name);
     std::vector<std::string> bars, measured;
     for (const CatalogueResult::Line& line : r.lines) {
       bars.push_back("`" + cell(line.expression) + "`");
@@ -256,9 +290,13 @@ std::string Catalogue::status() const {
     }
     out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", deck.id, deck.name,
                        cell(deck.title), cell(deck.claim), join(bars, "<br>"), join(measured, "<br>"),
-                       r.verdict, r.minutes > 0 ? fmt::format("{:.1f}", r.minutes) : "-", r.date,
+                       r.verdict + (deck.stale ? ", stale" : ""),
+                       r.minutes > 0 ? fmt::format("{:.1f}", r.minutes) : "-", r.date,
                        r.revision.substr(0, 9), cell(r.machine));
   }
+  if (!unknown.empty())
+    out += "\nUnknown deck (measured before results held its hash; it may have changed since): " +
+           join(unknown) + ".\n";
   return out;
 }
 
@@ -312,7 +350,7 @@ int run_catalogue(const Communicator& world, const Rendezvous& rendezvous, const
     run.restart = arguments.again ? "never" : "auto";
     bool complete = false;
     if (!arguments.again) {
-      world.on_root([&] { complete = complete_results(run.output); });
+      world.on_root([&] { complete = complete_results(run.output, deck.path, request.smoke); });
       world.broadcast(complete);
     }
     const Stopwatch watch;

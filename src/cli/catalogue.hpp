@@ -23,6 +23,8 @@ struct CatalogueResult {
   std::string verdict;  ///< pass, fail, undecided, void, no bar
   double minutes = 0;   ///< 0: not measured
   std::string date, revision, machine;
+  std::string
+      deck;  ///< hash of the deck that was run; empty in results that were measured before it was kept
   std::vector<Line> lines;
 
   /// Of a results file. InputError where it is none.
@@ -38,6 +40,7 @@ struct CatalogueDeck {
   std::string id, name, title, claim, path;  ///< name: family/deck
   std::optional<double> minutes;
   std::optional<CatalogueResult> result;
+  bool stale = false;  ///< the deck is another than the one that was measured
 };
 
 /// Everything below a folder of inputs; InputError where there is no such folder, or a file in it is wrong.
@@ -45,8 +48,8 @@ class Catalogue {
  public:
   explicit Catalogue(const std::string& folder);
 
-  /// A line for each system and deck: id, family/name, state (not built, not run, fails, undecided, passes),
-  /// the first thing measured, minutes, title.
+  /// A line for each system and deck: id, family/name, state (not built, not run, stale, fails, undecided,
+  /// passes), the first thing measured, minutes, title.
   std::string text() const;
   /// The table of all decks with results, as Markdown.
   std::string status() const;
@@ -69,7 +72,7 @@ struct CatalogueRun {
 };
 
 /// `catalogue run`: the chosen decks one after the other, each from its newest checkpoint; a deck whose
-/// results of this revision are complete is not run again. Writes a result beside each deck, and STATUS.md.
+/// results of this revision are complete is not run again, unless it has changed since. Writes a result beside each deck, and STATUS.md.
 /// Returns the exit code: done, expectation_false where a deck does not pass, or that of the first that
 /// broke.
 int run_catalogue(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,

@@ -1,3 +1,5 @@
+#include "src/bench/kernel.hpp"
+#include "src/chain/kernel.hpp"
 #include "src/cli/program.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/transforms/transform.hpp"
@@ -44,7 +46,10 @@ ProgramTables program_tables() {
            &parametrisations(),
            &gradient_transforms(),
            &step_operations(),
-           &averages()}};
+           &averages(),
+           &bench_kernels(),
+           &chain_targets(),
+           &chain_kernels()}};
 }
 
 }  // namespace rankine

@@ -241,6 +241,28 @@ bool DeckNode::is_sequence() const { return tree_->kind == Tree::Kind::sequence;
 bool DeckNode::is_scalar() const { return tree_->kind == Tree::Kind::scalar; }
 bool DeckNode::is_null() const { return tree_->kind == Tree::Kind::null; }
 
+DeckNode DeckNode::copy() const { return {deck::copy(*tree_), context_, path_}; }
+
+std::optional<long> DeckNode::integer_at(const std::string& path) const {
+  const Tree* at = deck::at_path(*tree_, path);
+  long value = 0;
+  const bool is_one =
+      at != nullptr && at->kind == Tree::Kind::scalar && !at->quoted && convert(*at, value, {}).empty();
+  return is_one ? std::optional(value) : std::nullopt;
+}
+
+void DeckNode::set_integer(const std::string& path, long value) const {
+  const auto over = deck::empty_mapping(tree_->mark), number = std::make_shared<Tree>();
+  number->kind = Tree::Kind::scalar;
+  number->mark = tree_->mark;
+  number->scalar = std::to_string(value);
+  over->entries.push_back({path, tree_->mark, number});
+  deck::expand_dotted_keys(*over);
+  deck::merge(*tree_, *over);
+}
+
+void DeckNode::drop(std::string_view key) const { deck::take(*tree_, key); }
+
 bool DeckNode::has(std::string_view key) const {
   if (!is_mapping()) error(quoted_path(path_) + " is " + kind_text(*tree_) + "; allowed: a mapping");
   tree_->ask(key);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,16 @@ class DeckNode {
   [[noreturn]] void error(const std::string& message) const;
   /// The same at the value of `key`, if given, else at this mapping.
   [[noreturn]] void error_at(std::string_view key, const std::string& message) const;
+
+  /// A copy that shares nothing with this.
+  DeckNode copy() const;
+  /// The whole number that stands at a path below this mapping, such as "blocks[7].units"; none if there is
+  /// none. A key that names several items of a list means the first.
+  std::optional<long> integer_at(const std::string& path) const;
+  /// Puts a number there, in all items that the path names, as an override would.
+  void set_integer(const std::string& path, long value) const;
+  /// Takes a key out of this mapping.
+  void drop(std::string_view key) const;
 
   /// Notes that this text is a path. An input becomes the path under which it was found; InputError where two
   /// different files could be meant.

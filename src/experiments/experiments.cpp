@@ -1,8 +1,9 @@
+#include "src/experiments/bench.hpp"
+#include "src/experiments/chain.hpp"
 #include "src/experiments/monte_carlo.hpp"
 #include "src/experiments/pde_training.hpp"
 #include "src/experiments/place_recognition.hpp"
 #include "src/experiments/training.hpp"
-#include "src/methods/gating/gated_mixture_fit.hpp"
 
 namespace rankine {
 
@@ -10,8 +11,8 @@ const ExperimentRegistry& experiments() {
   static const ExperimentRegistry table(
       "experiment",
       {
-          entry<GatedMixtureFit>("gated_mixture",
-                                 "fit mixtures behind a top-K gate to draws from one, by EM"),
+          entry<Bench>("bench", "time kernels against each other"),
+          entry<Chains>("chain", "sample or climb a target: Gibbs, Metropolis, Langevin, mean field, EM"),
           entry<MonteCarlo>("monte_carlo", "estimate an expectation over random inputs"),
           entry<PdeTraining>("pde_training", "train on a parametric PDE under a soft or hard constraint"),
           entry<PlaceRecognition>("place_recognition", "learn places with modules of spiking neurons"),

@@ -13,6 +13,7 @@
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
 #include "src/expressions/expressions.hpp"
+#include "src/train/loop.hpp"
 
 namespace rankine {
 namespace {
@@ -158,11 +159,9 @@ Metrics MonteCarlo::run(RunContext& context) {
   state.add("timing/seconds", StateKind::replicated, seconds);
   state.add("metrics/mean", StateKind::replicated, mean);
   state.add("metrics/error", StateKind::replicated, error);
-  const std::int64_t start = context.checkpoint.resume();
   // Blocks of a step between two looks at whether to stop: a million samples, some 30 ms.
   const std::int64_t together = options_.steps * std::max<std::int64_t>(1, 1'000'000 / options_.block);
-  for (std::int64_t step = start; step < options_.steps; ++step) {
-    context.checkpoint.between_steps(step, options_.steps);
+  take_steps(context, options_.steps, [&](std::int64_t step) -> Metrics {
     const Stopwatch watch;
     const auto is_done = [&](std::int64_t b) { return (first + b) % options_.steps <= step; };
     // The first rank has most. Blocks that a restart does again give the same.
@@ -190,9 +189,8 @@ Metrics MonteCarlo::run(RunContext& context) {
     const double samples = static_cast<double>(done) * options_.block;
     const double sum = tree.sum_values(std::span<const double>(about));
     error = samples > 1 ? std::sqrt(sum / (samples - 1) / samples) : nan;
-    context.results.append_step(step, {{"samples", samples}, {"mean", mean}, {"standard_error", error}});
-  }
-  context.checkpoint.between_steps(options_.steps, options_.steps);
+    return {{"samples", samples}, {"mean", mean}, {"standard_error", error}};
+  });
   const double samples = static_cast<double>(options_.blocks) * options_.block;
   const double off = has_exact_ ? std::abs(mean - exact_) : nan;
   const double most = static_cast<double>(dealt.size(0)) * options_.block;

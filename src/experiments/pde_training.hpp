@@ -21,6 +21,7 @@
 #include "src/run/experiment.hpp"
 #include "src/run/missing_metrics.hpp"
 #include "src/train/faults.hpp"
+#include "src/train/initial_weights.hpp"
 #include "src/train/step_mechanisms.hpp"
 
 namespace rankine {
@@ -40,7 +41,7 @@ struct TrainOptions {
   int evaluate_every = 100;
   std::string on_fault = "stop";
   FaultOptions faults;
-  std::string weights, weights_of;
+  InitialWeights initial;
   int save_fields = 2;
   int polish = 0;
   void options(OptionVisitor& o);
@@ -85,7 +86,6 @@ class PdeTraining final : public Experiment {
   void refuse_missing(const RunContext& context, const MissingMetrics& missing) const;
   /// Stores the first `save` test samples, u [sample][reference frame][cell], beside their references.
   void write_fields(RunContext& context, const PdeData& data, int save, const std::vector<double>& u) const;
-  void record_experts(RunContext& context, long step, const BatchStatistics& statistics) const;
 
   /// What was not finite in a step. Collective.
   FoundFault find_fault(const Communicator& communicator, const PdeBatch& batch, const ConstraintLayer& layer,

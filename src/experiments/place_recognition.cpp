@@ -11,20 +11,11 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/random.hpp"
-#include "src/core/spike_trains.hpp"
 #include "src/core/statistics.hpp"
+#include "src/experiments/place_modules.hpp"
+#include "src/train/loop.hpp"
 
 namespace rankine {
-namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-template <class T>
-std::span<T> part(std::vector<T>& all, std::int64_t index, std::int64_t size) {
-  return std::span<T>(all).subspan(static_cast<std::size_t>(index * size), static_cast<std::size_t>(size));
-}
-
-}  // namespace
 
 void PlaceOptions::options(OptionVisitor& o) {
   o("count", count, {.help = "places to recognise; as many others serve calibration", .min = 2});
@@ -212,21 +203,6 @@ PlaceRecognition::Views PlaceRecognition::views(std::uint64_t seed, bool test) c
   return all;
 }
 
-PlaceRecognition::Network PlaceRecognition::network(std::uint64_t seed, std::int64_t module) const {
-  const RandomStream weight_stream(seed, "initial-weights"), delay_stream(seed, "delays");
-  const auto synapses = static_cast<std::size_t>(pixels() * network_.neurons);
-  std::vector<double> uniform(synapses);
-  std::vector<float> weights(synapses);
-  std::vector<std::uint8_t> delays(synapses);
-  weight_stream.fill_uniform(std::span<double>(uniform), 0, module);
-  for (std::size_t k = 0; k < synapses; ++k)
-    weights[k] = static_cast<float>(network_.initial_weight * (uniform[k] + 0.01));
-  delay_stream.fill_uniform(std::span<double>(uniform), 0, module);
-  for (std::size_t k = 0; k < synapses; ++k)
-    delays[k] = static_cast<std::uint8_t>(in_steps(uniform[k] * network_.longest_delay));
-  return {network_.physics, weights, delays};
-}
-
 std::vector<std::int32_t> assigned_places(std::span<const std::int32_t> spikes, std::int64_t places,
                                           std::int64_t neurons) {
   std::vector<std::int32_t> assigned(static_cast<std::size_t>(neurons), -1);
@@ -279,11 +255,15 @@ std::int64_t rank_of(std::span<const double> values, std::int64_t which) {
   return ahead;
 }
 
-/// What the whole system makes of all queries; the same on all ranks.
-struct PlaceRecognition::Answer {
-  std::vector<double> ranks;  ///< of the true place, query by query
-  double recall_1 = 0, recall_5 = 0, in_region = 0, silent = 0, own = 0, foreign = 0, silenced = 0;
-};
+/// Adds a query at `place` with these scores of all places.
+void PlaceRecognition::count(std::span<const double> scores, std::int64_t place, Answer& out) const {
+  const std::int64_t rank = rank_of(scores, place), first = place / per_module() * per_module();
+  const auto region = scores.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(per_module()));
+  out.ranks.push_back(static_cast<double>(rank));
+  out.recall_1 += rank == 0;
+  out.recall_5 += rank < 5;
+  out.in_region += rank_of(region, place - first) == 0;
+}
 
 /// `responses` and `assigned` of this rank's modules of one system; modules are dealt in order.
 PlaceRecognition::Answer PlaceRecognition::answer(const Communicator& communicator,
@@ -320,15 +300,7 @@ PlaceRecognition::Answer PlaceRecognition::answer(const Communicator& communicat
     for (std::int64_t p = 0; p < places; ++p)
       row[static_cast<std::size_t>(p)] =
           scores[static_cast<std::size_t>((p / own_places * queries + q) * own_places + p % own_places)];
-    const std::int64_t place = q % places, region = place / own_places;
-    const std::int64_t rank = rank_of(row, place);
-    out.ranks.push_back(static_cast<double>(rank));
-    out.recall_1 += rank == 0;
-    out.recall_5 += rank < 5;
-    out.in_region +=
-        rank_of(std::span<const double>(row).subspan(static_cast<std::size_t>(region * own_places),
-                                                     static_cast<std::size_t>(own_places)),
-                place % own_places) == 0;
+    count(row, q % places, out);
     out.silent += spikes[static_cast<std::size_t>(q)] == 0;
   }
   const auto n = static_cast<double>(queries);
@@ -339,210 +311,39 @@ PlaceRecognition::Answer PlaceRecognition::answer(const Communicator& communicat
   return out;
 }
 
-/// A rank's modules: of both systems, module m of the calibration system being number 2 m, that of the other
-/// system 2 m + 1, so that ranks have equal shares of both.
-struct PlaceRecognition::Trained {
-  std::int64_t first = 0, count = 0;  // numbers of the modules
-  // Now, and in the states of which one is chosen; [module, ...] and [module, state, ...].
-  std::vector<float> weights, theta, state_weights, state_theta;
-  std::vector<std::int32_t> spikes;    // [module, place, neuron] since the last state, as far as they count
-  std::vector<std::int32_t> assigned;  // [module, state, neuron]
-};
-
 Metrics PlaceRecognition::run(RunContext& context) {
   if (!spiking()) return match_templates(context);
   const Communicator& communicator = context.communicator;
-  const auto seed = static_cast<std::uint64_t>(context.seed);
   const Stopwatch whole;
-  const std::int64_t n = network_.neurons, synapses = pixels() * n, own_places = per_module();
-  const std::int64_t states = train_.epochs / train_.choose_every;
-  const BlockPartition dealt(2 * network_.modules, communicator.size());
+  Modules modules(*this, context);
+  take_steps(context, train_.epochs, [&](std::int64_t epoch) { return modules.train(epoch); });
 
-  Trained all;
-  all.first = dealt.begin(communicator.rank());
-  all.count = dealt.size(communicator.rank());
-  std::vector<Network> nets;
-  for (std::int64_t m = 0; m < all.count; ++m) {
-    nets.push_back(network(seed, all.first + m));
-    all.weights.insert(all.weights.end(), nets.back().weights().begin(), nets.back().weights().end());
-    all.theta.insert(all.theta.end(), nets.back().theta().begin(), nets.back().theta().end());
-  }
-  const auto zeros = [&](auto& values, std::int64_t each) {
-    values.assign(static_cast<std::size_t>(all.count * each), 0);
+  // Calibration chooses state and threshold; of equals, those with fewer spikes outside their region.
+  const auto better = [](const Answer& a, const Answer& b) {
+    return a.recall_1 > b.recall_1 || (a.recall_1 == b.recall_1 && a.foreign < b.foreign);
   };
-  zeros(all.state_weights, states * synapses);
-  zeros(all.state_theta, states * n);
-  zeros(all.spikes, own_places * n);
-  zeros(all.assigned, states * n);
-  double spikes_per_presentation = nan, seconds_per_presentation = nan;
-  std::vector<double> seconds;  // of this process
-  StateRegistry& state = context.checkpoint.state();
-  state.add("weights", StateKind::per_tile, all.weights);
-  state.add("theta", StateKind::per_tile, all.theta);
-  state.add("states/weights", StateKind::per_tile, all.state_weights);
-  state.add("states/theta", StateKind::per_tile, all.state_theta);
-  state.add("spikes", StateKind::per_tile, all.spikes);
-  state.add("states/assigned", StateKind::per_tile, all.assigned);
-  state.add("metrics/spikes_per_presentation", StateKind::replicated, spikes_per_presentation);
-  state.add("timing/seconds_per_presentation", StateKind::replicated, seconds_per_presentation);
-  const std::int64_t start = context.checkpoint.resume();
-
-  const Views calibration_views = views(seed, false), test_views = views(seed, true);
-  const auto views_of = [&](std::int64_t number) -> const Views& {
-    return number % 2 == 0 ? calibration_views : test_views;
-  };
-  const auto stream_of = [&](const char* what, std::int64_t number) {
-    return RandomStream(seed, fmt::format("{}/{}", what, number));
-  };
-  const int shown = in_steps(network_.present), steps = shown + in_steps(network_.rest);
-  const double dt = network_.physics.dt;
-  const std::int64_t images = own_places * places_.reference_traverses;
-  Stopwatch said;
-  for (std::int64_t epoch = start; epoch < train_.epochs; ++epoch) {
-    context.checkpoint.between_steps(epoch, train_.epochs);
-    std::int64_t spikes = 0;
-    std::vector<double> theta_sums;
-    const bool counts = train_.choose_every - 1 - epoch % train_.choose_every < train_.assignment_epochs;
-    const Stopwatch in_epoch;
-    // The first rank has most modules; all look together, between images, at whether to stop.
-    for (std::int64_t m = 0; m < dealt.size(0); ++m) {
-      const auto stop_if_asked = [&](std::int64_t image) {
-        const double done = static_cast<double>(m * images + image);
-        const double all_images = static_cast<double>(dealt.size(0) * images);
-        const double left = done > 0 ? in_epoch.seconds() * (all_images / done - 1) : 0;
-        context.checkpoint.amid_step(epoch, train_.epochs, communicator.max(left));
-      };
-      if (m >= all.count) {
-        for (std::int64_t image = 0; image < images; ++image) stop_if_asked(image);
-        continue;
-      }
-      Network& net = nets[static_cast<std::size_t>(m)];
-      const std::span<float> weights = part(all.weights, m, synapses), theta = part(all.theta, m, n);
-      std::copy(weights.begin(), weights.end(), net.weights().begin());
-      std::copy(theta.begin(), theta.end(), net.theta().begin());
-      net.reset();
-      const std::int64_t number = all.first + m, first_place = number / 2 * own_places;
-      const RandomStream stream = stream_of("training-spikes", number);
-      for (std::int64_t image = 0; image < images; ++image) {
-        stop_if_asked(image);
-        const std::int64_t place = image % own_places;
-        const auto& view = views_of(number)[static_cast<std::size_t>(image / own_places)]
-                                           [static_cast<std::size_t>(first_place + place)];
-        const ProcessorStopwatch watch;
-        std::vector<std::int32_t> answer(static_cast<std::size_t>(n), 0);
-        net.normalise(network_.weight_sum);
-        net.run(poisson_trains(rates(view), dt, shown, stream, epoch * images + image), steps, shown, true,
-                answer);
-        seconds.push_back(watch.seconds());
-        spikes += std::accumulate(answer.begin(), answer.end(), std::int64_t{0});
-        const std::span<std::int32_t> sums = part(all.spikes, m * own_places + place, n);
-        if (counts) std::transform(sums.begin(), sums.end(), answer.begin(), sums.begin(), std::plus<>());
-      }
-      std::copy(net.weights().begin(), net.weights().end(), weights.begin());
-      std::copy(net.theta().begin(), net.theta().end(), theta.begin());
-      theta_sums.push_back(std::accumulate(theta.begin(), theta.end(), 0.0));
-      if ((epoch + 1) % train_.choose_every != 0) continue;
-      const std::int64_t slot = m * states + epoch / train_.choose_every;
-      std::copy(weights.begin(), weights.end(), part(all.state_weights, slot, synapses).begin());
-      std::copy(theta.begin(), theta.end(), part(all.state_theta, slot, n).begin());
-      const std::span<std::int32_t> answers = part(all.spikes, m, own_places * n);
-      const std::vector<std::int32_t> places = assigned_places(answers, own_places, n);
-      std::copy(places.begin(), places.end(), part(all.assigned, slot, n).begin());
-      std::fill(answers.begin(), answers.end(), 0);
-    }
-    spikes_per_presentation =
-        static_cast<double>(communicator.sum(spikes)) / static_cast<double>(2 * network_.modules * images);
-    const std::vector<double> thetas = communicator.all_gather_varying(std::span<const double>(theta_sums));
-    const double theta =
-        std::accumulate(thetas.begin(), thetas.end(), 0.0) / static_cast<double>(2 * network_.modules * n);
-    seconds_per_presentation = communicator.max(seconds.empty() ? 0.0 : quantile(seconds, 0.5));
-    context.results.append_step(epoch,
-                                {{"spikes_per_presentation", spikes_per_presentation}, {"theta", theta}});
-    if (said.seconds() > context.log.progress_interval()) {
-      context.log.status(fmt::format("{} seed {}: epoch {}/{}, {:.1f} spikes a presentation, theta {:.1f} mV",
-                                     variant_, context.seed, epoch + 1, train_.epochs,
-                                     spikes_per_presentation, theta));
-      said.lap();
-    }
-  }
-  context.checkpoint.between_steps(train_.epochs, train_.epochs);
-
-  // What the modules of one system answer in one of the states, to all reference images and all queries.
-  std::vector<double> query_seconds;
-  const auto respond = [&](bool test, std::int64_t which, std::vector<ModuleResponse>& responses,
-                           std::vector<std::vector<std::int32_t>>& assigned) {
-    responses.clear();
-    assigned.clear();
-    const auto stop_if_asked = [&] { context.checkpoint.within_step(train_.epochs, train_.epochs); };
-    for (std::int64_t m = 0; m < dealt.size(0); ++m) {
-      stop_if_asked();
-      if (m >= all.count) continue;
-      const std::int64_t number = all.first + m, slot = m * states + which;
-      if ((number % 2 == 1) != test) continue;
-      Network& net = nets[static_cast<std::size_t>(m)];
-      const std::span<float> weights = part(all.state_weights, slot, synapses);
-      const std::span<float> theta = part(all.state_theta, slot, n);
-      std::copy(weights.begin(), weights.end(), net.weights().begin());
-      std::copy(theta.begin(), theta.end(), net.theta().begin());
-      const RandomStream stream = stream_of("answer-spikes", number);
-      ModuleResponse response{.neurons = n};
-      const Views& shown_views = views_of(number);
-      for (std::size_t t = 0; t < shown_views.size(); ++t) {
-        for (std::int64_t p = 0; p < places_.count; ++p) {
-          const ProcessorStopwatch watch;
-          std::vector<std::int32_t> answer(static_cast<std::size_t>(n), 0);
-          const std::int64_t presentation =
-              (which * static_cast<std::int64_t>(shown_views.size()) + static_cast<std::int64_t>(t)) *
-                  places_.count +
-              p;
-          net.reset();
-          net.run(poisson_trains(rates(shown_views[t][static_cast<std::size_t>(p)]), dt, shown, stream,
-                                 presentation),
-                  shown, shown, false, answer);
-          query_seconds.push_back(watch.seconds());
-          std::vector<std::int32_t>& to =
-              static_cast<int>(t) < places_.reference_traverses ? response.reference : response.query;
-          to.insert(to.end(), answer.begin(), answer.end());
-        }
-      }
-      responses.push_back(std::move(response));
-      const std::span<std::int32_t> places = part(all.assigned, slot, n);
-      assigned.emplace_back(places.begin(), places.end());
-    }
-  };
-
-  std::vector<ModuleResponse> responses;
-  std::vector<std::vector<std::int32_t>> assigned;
-  std::int64_t best_state = 0, best_threshold = 0;
+  std::int64_t best_state = 0;
+  int best_threshold = 0;
   Answer best{.recall_1 = -1};
-  std::vector<std::pair<std::int64_t, Metrics>> rows;  // given once the run cannot be stopped any more
-  for (std::int64_t which = 0; which < states; ++which) {
-    respond(false, which, responses, assigned);
-    const std::int64_t epochs = (which + 1) * train_.choose_every;
-    Answer best_here{.recall_1 = -1};
-    for (const int threshold : train_.hyperactive) {
-      const Answer found = answer(communicator, responses, assigned, threshold);
-      // Of equals, the one with fewer spikes outside their region.
-      const auto better = [&](const Answer& than) {
-        return found.recall_1 > than.recall_1 ||
-               (found.recall_1 == than.recall_1 && found.foreign < than.foreign);
-      };
-      if (better(best_here)) best_here = found;
-      if (!better(best)) continue;
-      best = found;
-      best_state = which;
-      best_threshold = threshold;
-    }
-    rows.emplace_back(epochs, Metrics{{"recall_calibration", best_here.recall_1},
-                                      {"foreign_spikes_calibration", best_here.foreign}});
+  std::vector<Metrics> rows;  // given once the run cannot be stopped any more
+  for (std::int64_t state = 0; state < modules.states(); ++state) {
+    const std::vector<Answer> found = modules.answers(false, state, train_.hyperactive);
+    const auto here = std::min_element(found.begin(), found.end(), better);
+    rows.push_back({{"recall_calibration", here->recall_1}, {"foreign_spikes_calibration", here->foreign}});
+    if (!better(*here, best)) continue;
+    best = *here;
+    best_state = state;
+    best_threshold = train_.hyperactive[static_cast<std::size_t>(here - found.begin())];
   }
   // The queries of the places to recognise are looked at once, here.
-  respond(true, best_state, responses, assigned);
-  const Answer found = answer(communicator, responses, assigned, best_threshold);
-  for (const auto& [epochs, row] : rows) context.results.append_evaluation(epochs, row);
+  const Answer found = modules.answers(true, best_state, {&best_threshold, 1}).front();
+  for (std::size_t state = 0; state < rows.size(); ++state)
+    context.results.append_evaluation(static_cast<std::int64_t>(state + 1) * train_.choose_every,
+                                      rows[state]);
   context.results.per_sample("rank", found.ranks,
                              {.long_name = "places with a better score than the right one"});
   context.results.timing("total_seconds", whole.seconds());
+  const std::vector<double>& seconds = modules.query_seconds();
   return {{"recall_at_1", found.recall_1},
           {"recall_at_5", found.recall_5},
           {"recall_in_region", found.in_region},
@@ -553,19 +354,18 @@ Metrics PlaceRecognition::run(RunContext& context) {
           {"own_spikes", found.own},
           {"foreign_spikes", found.foreign},
           {"silent_queries", found.silent},
-          {"spikes_per_presentation", spikes_per_presentation},
-          {"seconds_per_presentation", seconds_per_presentation},
-          {"seconds_per_query", communicator.max(query_seconds.empty() ? 0.0 : quantile(query_seconds, 0.5))},
+          {"spikes_per_presentation", modules.spikes_per_presentation()},
+          {"seconds_per_presentation", modules.seconds_per_presentation()},
+          {"seconds_per_query", communicator.max(seconds.empty() ? 0.0 : quantile(seconds, 0.5))},
           {"peak_memory", static_cast<double>(communicator.max(peak_memory_bytes()))}};
 }
 
 Metrics PlaceRecognition::match_templates(RunContext& context) const {
   const Communicator& communicator = context.communicator;
   const Views all = views(static_cast<std::uint64_t>(context.seed), true);
-  const std::int64_t places = places_.count, own_places = per_module(),
-                     queries = places * places_.query_traverses;
+  const std::int64_t places = places_.count, queries = places * places_.query_traverses;
   const BlockPartition dealt(queries, communicator.size());
-  std::vector<double> local, seconds;
+  std::vector<double> scores, seconds;  // [query, place]
   // The first rank has most queries.
   for (std::int64_t turn = 0; turn < dealt.size(0); ++turn) {
     if (turn % 16 == 0) context.checkpoint.within_step(0, 1);
@@ -575,7 +375,6 @@ Metrics PlaceRecognition::match_templates(RunContext& context) const {
     const auto& query = all[static_cast<std::size_t>(places_.reference_traverses + q / places)]
                            [static_cast<std::size_t>(q % places)];
     // Scores are larger where they are better: the distance to the nearest of a place's templates, negative.
-    std::vector<double> scores;
     for (std::int64_t p = 0; p < places; ++p) {
       std::int64_t nearest = std::numeric_limits<std::int64_t>::max();
       for (std::int64_t t = 0; t < places_.reference_traverses; ++t) {
@@ -587,27 +386,19 @@ Metrics PlaceRecognition::match_templates(RunContext& context) const {
       scores.push_back(-static_cast<double>(nearest));
     }
     seconds.push_back(watch.seconds());
-    const std::int64_t place = q % places, first = place / own_places * own_places;
-    local.push_back(static_cast<double>(rank_of(scores, place)));
-    local.push_back(static_cast<double>(
-        rank_of(std::span<const double>(scores).subspan(static_cast<std::size_t>(first),
-                                                        static_cast<std::size_t>(own_places)),
-                place - first)));
   }
-  const std::vector<double> ranks = communicator.all_gather_varying(std::span<const double>(local));
-  double recall_1 = 0, recall_5 = 0, in_region = 0;
-  std::vector<double> overall;
-  for (std::size_t q = 0; q < ranks.size(); q += 2) {
-    overall.push_back(ranks[q]);
-    recall_1 += ranks[q] == 0;
-    recall_5 += ranks[q] < 5;
-    in_region += ranks[q + 1] == 0;
-  }
-  context.results.per_sample("rank", overall, {.long_name = "places with a better score than the right one"});
+  const std::vector<double> all_scores = communicator.all_gather_varying(std::span<const double>(scores));
+  Answer found;
+  for (std::int64_t q = 0; q < queries; ++q)
+    count(
+        std::span(all_scores).subspan(static_cast<std::size_t>(q * places), static_cast<std::size_t>(places)),
+        q % places, found);
+  context.results.per_sample("rank", found.ranks,
+                             {.long_name = "places with a better score than the right one"});
   const auto n = static_cast<double>(queries);
-  return {{"recall_at_1", recall_1 / n},
-          {"recall_at_5", recall_5 / n},
-          {"recall_in_region", in_region / n},
+  return {{"recall_at_1", found.recall_1 / n},
+          {"recall_at_5", found.recall_5 / n},
+          {"recall_in_region", found.in_region / n},
           {"seconds_per_query", communicator.max(seconds.empty() ? 0.0 : quantile(seconds, 0.5))},
           {"peak_memory", static_cast<double>(communicator.max(peak_memory_bytes()))}};
 }

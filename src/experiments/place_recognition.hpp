@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -74,7 +75,7 @@ class PlaceRecognition final : public Experiment {
   using Network = kernels::SpikingNetwork<float>;
   /// Patch-normalised views of all places of one system: [traverse][place] of pixels.
   using Views = std::vector<std::vector<std::vector<std::uint8_t>>>;
-  struct Trained;
+  class Modules;
   struct Answer;
 
   bool spiking() const { return method_ == "spiking"; }
@@ -84,6 +85,7 @@ class PlaceRecognition final : public Experiment {
   std::vector<double> rates(const std::vector<std::uint8_t>& view) const;
   Views views(std::uint64_t seed, bool test) const;
   Network network(std::uint64_t seed, std::int64_t module) const;
+  void count(std::span<const double> scores, std::int64_t place, Answer& out) const;
   Answer answer(const Communicator& communicator, const std::vector<ModuleResponse>& responses,
                 const std::vector<std::vector<std::int32_t>>& assigned, std::int64_t threshold) const;
   Metrics match_templates(RunContext& context) const;

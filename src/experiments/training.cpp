@@ -13,11 +13,12 @@
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
 #include "src/core/statistics.hpp"
+#include "src/nn/csr.hpp"
 #include "src/nn/softmax.hpp"
+#include "src/run/match.hpp"
 #include "src/tensor/profile.hpp"
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
-#include "src/train/initial_weights.hpp"
 #include "src/train/loop.hpp"
 
 namespace rankine {
@@ -39,6 +40,10 @@ Tensor gathered(const Communicator& communicator, const Tensor& local) {
   value.shape[0] = communicator.sum(value.shape[0]);
   const std::vector<std::byte> all = communicator.all_gather_varying(std::span<const std::byte>(value.bytes));
   return Tensor::from_bytes(all, Shape(value.shape), value.type);
+}
+
+std::int64_t edges_of(const std::shared_ptr<const Graph>& graph) {
+  return graph ? graph->pattern->entries() : 0;
 }
 
 /// Variants with the same `data:` share one data set.
@@ -88,6 +93,7 @@ void TrainingOptions::options(OptionVisitor& o) {
      .choices = {"stop", "skip", "rewind"}});
   o.group("faults", faults, "how often, for on_fault: skip and rewind");
   o.group("health", health, "gradient health of the blocks");
+  initial.options(o);
 }
 
 namespace {
@@ -135,6 +141,10 @@ void Training::describe(OptionVisitor& o) {
           "`rankine list`",
           StepMechanisms::help)
           .c_str());
+  MatchOptions match;
+  o.group("match", match,
+          "widths of the model, chosen so that a count comes nearest to another variant's; the resolved deck "
+          "has the widths in its place");
   SparsityOptions sparsity;
   o.group(
       "sparsity", sparsity,
@@ -205,7 +215,8 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.batch == 0) train_.batch = static_cast<int>(data_->size(Split::training));
   reject_unused_options(*learning_rule, train);
 
-  if (train_.drop_last && train_.batch > data_->size(Split::training))
+  const bool trains = train_.steps > 0 || train_.epochs > 0 || has_phases;
+  if (trains && train_.drop_last && train_.batch > data_->size(Split::training))
     train.error_at("batch", fmt::format("batch: {} is more than the {} training examples", train_.batch,
                                         data_->size(Split::training)));
   if (train_.batch % train_.shards != 0)
@@ -220,6 +231,14 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   }
   read_phases(train, std::move(schedule), has_phases, *learning_rule);
   read_sparsity(variant, *learning_rule);
+  if (train_.initial.given() && !start_.empty())
+    train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
+  train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
+  if (sparsifier_ && sparsifier_->needs_inputs()) {
+    InputStatistics seen;
+    collect_inputs(*learning_rule, network_->initial_parameters(0), 0, std::vector<std::int64_t>{0}, seen);
+    sparsifier_->check_inputs(variant.child("sparsity"), seen);
+  }
   const int ranks = setup.communicator.size();
   if (learning_rule->spreads_blocks()) {
     if (network_->parametrised())
@@ -306,6 +325,17 @@ void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) 
     sparsifier_ = std::make_unique<Sparsifier>(variant.child("sparsity"), network_->initial_parameters(0));
   }
   check_course(variant, *phases_, sparsifier_.get());
+  // What is left at the end follows from the deck where no rate prunes and no masks come from elsewhere.
+  final_density_ = 1;
+  if (!sparsifier_) return;
+  for (const auto& [step, density] : sparsifier_->events())
+    final_density_ = std::min(*final_density_, density);
+  for (const Phase& phase : phases_->all()) {
+    if (!phase.sparsify || !final_density_) continue;
+    if (phase.sparsify->density) final_density_ = std::min(*final_density_, *phase.sparsify->density);
+    if (phase.sparsify->rate) final_density_.reset();
+  }
+  if (!start_.empty()) final_density_.reset();
 }
 
 void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
@@ -390,14 +420,16 @@ std::vector<MetricInfo> Training::metrics() const {
       out.push_back({"training_" + score, "1", help + ", training examples"});
   out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
+  out.push_back({"nonzeros", "1", "trainable numbers that no mask holds at zero"});
+  out.push_back(
+      {"parameter_bytes", "B", "all parameters; masked ones as non-zeros and a bit for each entry"});
+  out.push_back({"forward_multiply_adds", "1",
+                 "multiply-adds of one pass over one sample, without those by masked weights"});
   out.push_back({"multiply_adds", "1", "multiply-adds of a training step, all ranks together", false, true});
   out.push_back({"health_alarms", "1", "blocks whose gradient vanished or exploded, or whose units died"});
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
-  if (sparsifier_) {
-    out.push_back({"density", "1", "part of the weights of `sparsity` that is left"});
-    out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
-  }
+  if (sparsifier_) out.push_back({"density", "1", "part of the weights of `sparsity` that is left"});
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   const std::vector<MetricInfo> of_probes = make_probes_().metrics();
@@ -409,6 +441,22 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"seconds_per_step", "s", "median wall time of a training step", true, true});
   out.push_back({"samples_per_second", "1/s", "batch over that", true, true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
+  return out;
+}
+
+std::vector<Counts> Training::planned_counts(const ParameterSet& parameters) const {
+  KeptEntries kept;
+  if (sparsifier_ && final_density_) kept = sparsifier_->kept_at(*final_density_);
+  return count_network(*network_, parameters, kept, edges_of(data_->graph(0, network_->dtype())));
+}
+
+std::map<std::string, double> Training::counts() const {
+  const Counts all = planned_counts(network_->initial_parameters(0)).back();
+  std::map<std::string, double> out{{"parameters", all.parameters}};
+  if (!final_density_) return out;
+  out["nonzeros"] = all.nonzeros;
+  if (!sparsifier_ || !sparsifier_->scores_share_out())
+    out["forward_multiply_adds"] = all.forward_multiply_adds;
   return out;
 }
 
@@ -433,6 +481,15 @@ RunEstimate Training::estimate() const {
       static_cast<double>(train_.batch) / train_.shards * static_cast<double>(shards_->local_tiles());
   e.bytes_per_rank = 64e6 + 40 * count + 2 * bytes * local;
   e.seconds_per_seed = static_cast<double>(steps()) * local * 3 * account.total().flops / 5e9;
+  for (const Counts& counts : planned_counts(parameters))
+    if (counts.parameter_bytes > 0 || counts.forward_multiply_adds > 0)
+      e.counts += fmt::format("  {:10} {:14.0f} {:10.0f} {:10.0f} {:12.0f}\n", counts.name,
+                              counts.forward_multiply_adds, counts.parameters, counts.nonzeros,
+                              counts.parameter_bytes);
+  if (!final_density_)
+    e.counts += "  before any pruning: how much is left is known after training only\n";
+  else if (sparsifier_ && sparsifier_->scores_share_out())
+    e.counts += "  as if each layer had the density that all have together\n";
   e.file_bytes = static_cast<std::uint64_t>(8 * count + 64.0 * static_cast<double>(steps()) +
                                             16.0 * static_cast<double>(data_->size(Split::test)));
   return e;
@@ -499,6 +556,17 @@ Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
   return out;
 }
 
+void Training::collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                              std::span<const std::int64_t> which, InputStatistics& to) const {
+  const NoGrad off;
+  const Examples examples = data_->examples(Split::training, which, network_->dtype(), seed);
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.samples = examples.ids;
+  pass.graph = data_->graph(seed, network_->dtype());
+  pass.inputs = &to;
+  rule.predict(*network_, parameters.bind(pass.shards), in_shards(examples.inputs, 1), pass);
+}
+
 /// One seed.
 class Training::Run final : public TrainingTask {
  public:
@@ -518,8 +586,10 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); }}),
+                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); },
+                 .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
+    owner.train_.initial.load(communicator_, context.seed, parameters_);
     rule_->begin(setup_, parameters_);
     if (owner.taught_ && owner.teacher_from_ != average_snapshot) {
       teacher_ = owner.teacher_network().initial_parameters(seed_);
@@ -552,6 +622,8 @@ class Training::Run final : public TrainingTask {
   };
   /// Of the loss of so many batches from the one of step `first`, summed.
   Tensor gradient(int batches, std::int64_t first);
+  /// In the first `batches` batches, each rank all of them: the same bits on any number of ranks.
+  InputStatistics inputs(int batches);
   /// Which examples a phase sees in its steps.
   const BatchOrder& order_of(const Phase& phase);
   /// Shards and samples of a finding.
@@ -599,6 +671,15 @@ Tensor Training::Run::gradient(int batches, std::int64_t first) {
     sum = sum.defined() ? add(sum, of_batch) : of_batch.clone();
   }
   return sum;
+}
+
+InputStatistics Training::Run::inputs(int batches) {
+  InputStatistics out;
+  for (int b = 0; b < batches; ++b) {
+    const std::vector<std::int64_t> which = order_of(owner_.phases_->at(b)).batch(b);
+    owner_.collect_inputs(*rule_, parameters_, seed_, which, out);
+  }
+  return out;
 }
 
 std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double learning_rate) {
@@ -766,19 +847,23 @@ Metrics Training::Run::run() {
   const std::vector<double> last_losses =
       finite(std::span(loop.losses()).last(std::min(tail, loop.losses().size())));
   out.emplace_back("training_loss", mean(last_losses));
-  std::int64_t trainable = 0;
-  for (const ParameterInfo& part : parameters_.parts())
-    if (!part.frozen) trainable += part.shape.count();
-  out.emplace_back("parameters", static_cast<double>(trainable));
+  const Sparsifier* sparsifier = owner_.sparsifier_.get();
+  // Of fresh parameters, of which none is frozen for a phase.
+  const Counts counts = count_network(*owner_.network_, owner_.network_->initial_parameters(seed_),
+                                      sparsifier != nullptr ? sparsifier->kept(parameters_) : KeptEntries(),
+                                      edges_of(setup_.graph))
+                            .back();
+  out.emplace_back("parameters", counts.parameters);
+  out.emplace_back("nonzeros", counts.nonzeros);
+  out.emplace_back("parameter_bytes", counts.parameter_bytes);
+  out.emplace_back("forward_multiply_adds", counts.forward_multiply_adds);
   out.emplace_back("multiply_adds", loop.multiply_adds());
   out.emplace_back("health_alarms", static_cast<double>(health.alarms()));
   out.emplace_back("steps_skipped", static_cast<double>(loop.skipped()));
   out.emplace_back("rewinds", static_cast<double>(loop.rewinds()));
-  if (owner_.sparsifier_) {
-    const std::int64_t left = owner_.sparsifier_->remaining(parameters_), all = owner_.sparsifier_->judged();
-    out.emplace_back("density", static_cast<double>(left) / static_cast<double>(all));
-    out.emplace_back("nonzeros", static_cast<double>(trainable - (all - left)));
-  }
+  if (sparsifier != nullptr)
+    out.emplace_back("density", static_cast<double>(sparsifier->remaining(parameters_)) /
+                                    static_cast<double>(sparsifier->judged()));
   const std::vector<MetricInfo> of_rule = rule_->metrics();
   const std::vector<double> values_of_rule = rule_->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);

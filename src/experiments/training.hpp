@@ -2,14 +2,17 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "src/data/batches.hpp"
 #include "src/data/dataset.hpp"
 #include "src/data/transforms/transform.hpp"
+#include "src/nn/counts.hpp"
 #include "src/nn/distilled_loss.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
@@ -22,6 +25,7 @@
 #include "src/sparse/sparsifier.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
+#include "src/train/initial_weights.hpp"
 #include "src/train/phases.hpp"
 #include "src/train/step_mechanisms.hpp"
 
@@ -38,6 +42,7 @@ struct TrainingOptions {
   std::string on_fault = "stop";
   FaultOptions faults;
   HealthOptions health;
+  InitialWeights initial;
   void options(OptionVisitor& o);
 };
 
@@ -48,6 +53,7 @@ class Training final : public Experiment {
 
   std::vector<MetricInfo> metrics() const override;
   RunEstimate estimate() const override;
+  std::map<std::string, double> counts() const override;
   std::vector<std::string> snapshots() const override;
   std::vector<SnapshotEntry> snapshot_layout() const override;
   std::vector<SnapshotEntry> wanted_layout(const std::string& key) const override;
@@ -69,6 +75,8 @@ class Training final : public Experiment {
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   void read_teacher(const DeckNode& train, const LearningRule& rule);
+  /// Of the blocks and of all, with the masks that training ends with.
+  std::vector<Counts> planned_counts(const ParameterSet& parameters) const;
   const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
@@ -78,6 +86,9 @@ class Training final : public Experiment {
   Evaluation evaluate(LearningRule& rule, std::uint64_t seed, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between,
                       ProbeList* probes = nullptr) const;
+  /// What the weights multiply in an evaluation of training examples, on this rank alone.
+  void collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                      std::span<const std::int64_t> which, InputStatistics& to) const;
   std::string variant_;
   TrainingOptions train_;
   std::shared_ptr<const Dataset> data_;
@@ -92,6 +103,7 @@ class Training final : public Experiment {
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
+  std::optional<double> final_density_;     // none: the deck alone does not say it
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
   std::unique_ptr<ProbeSetup> probed_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 #include <dlfcn.h>
+#include <fstream>
 #include <string_view>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -32,11 +33,21 @@ std::string environment() {
   return fmt::format("{}", fmt::join(chosen, "\n"));
 }
 
-std::string processor() {
+std::string operating_system() {
   struct utsname name {};
   if (::uname(&name) != 0) return "unknown";
-  return fmt::format("{} {} {}, {} processors online", name.sysname, name.release, name.machine,
-                     ::sysconf(_SC_NPROCESSORS_ONLN));
+  return fmt::format("{} {} {}", name.sysname, name.release, name.machine);
+}
+
+/// The processor's model, as Linux names it on x86 and POWER.
+std::string processor() {
+  std::ifstream lines("/proc/cpuinfo");
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string::npos && (line.starts_with("model name") || line.starts_with("cpu\t")))
+      return line.substr(colon + 2);
+  }
+  return "unknown";
 }
 
 }  // namespace
@@ -93,7 +104,9 @@ std::vector<std::pair<std::string, std::string>> collect_provenance(const RunDes
       {"versions/mpi", run.mpi_library},
       {"versions/blas", blas_description()},
       {"versions/fft", kernels::fft_library()},
-      {"machine", processor()},
+      {"machine", operating_system()},
+      {"processor", processor()},
+      {"cores", std::to_string(::sysconf(_SC_NPROCESSORS_ONLN))},
       {"ranks", std::to_string(run.ranks)},
       {"hosts", fmt::format("{}", fmt::join(run.hosts, "\n"))},
       {"arguments", fmt::format("{}", fmt::join(run.arguments, "\n"))},

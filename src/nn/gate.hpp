@@ -28,6 +28,7 @@ class GatePart {
     static_cast<void>(parameters);
     static_cast<void>(seed);
   }
+  virtual Products products() const { return {}; }
   /// Whether it adds to SideOutputs::penalty.
   virtual bool penalises() const { return false; }
 
@@ -73,6 +74,7 @@ class SoftmaxGate : public Gate {
   };
   SoftmaxGate(const Options&, const GateContext& context) : Gate(context) {}
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override { return {.weights = {{name() + ".weight", 1}}}; }
   Tensor weights(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  protected:

@@ -17,6 +17,7 @@
 
 #include "src/core/random.hpp"
 #include "src/deck/registry.hpp"
+#include "src/nn/input_statistics.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -71,6 +72,8 @@ struct Pass {
   std::vector<ActivationHook> hooks =
       {};                       ///< in their order; each sees what the one before made of an output
   SideOutputs* side = nullptr;  ///< null: nobody asks
+  InputStatistics* inputs =
+      nullptr;  ///< where layers put the moments of what their weights multiply; or null
   std::shared_ptr<const Graph> graph = nullptr;  ///< for layers on the nodes of a graph
   /// What dropout has copied of the ids, for its next layer.
   struct {
@@ -78,9 +81,28 @@ struct Pass {
     Tensor copy;
   } on_device = {};
 
+  /// Tells `inputs`, if anybody asks, that a weight multiplies x, whose features lie along an axis.
+  void multiplies(const std::string& weight, const Tensor& x, int axis, bool transposed = false) const {
+    if (inputs != nullptr) inputs->see(weight, x, axis, transposed);
+  }
   /// The id of local sample i.
   std::int64_t sample(std::int64_t i) const {
     return samples.empty() ? i : samples[static_cast<std::size_t>(i)];
+  }
+};
+
+/// The multiply-adds of one pass over one sample. Sums, norms and activations are not counted.
+struct Products {
+  /// Names of weights, and how often each of their entries is multiplied. Padding counts as input.
+  std::vector<std::pair<std::string, double>> weights = {};
+  double others = 0;    ///< of activations with activations
+  double per_edge = 0;  ///< for each edge of Pass::graph
+
+  Products& operator+=(const Products& more) {
+    weights.insert(weights.end(), more.weights.begin(), more.weights.end());
+    others += more.others;
+    per_edge += more.per_edge;
+    return *this;
   }
 };
 
@@ -109,6 +131,7 @@ class Layer {
   virtual SideLayout sides() const { return {}; }
   /// Whether it works on the nodes of Pass::graph.
   virtual bool needs_graph() const { return false; }
+  virtual Products products() const { return {}; }
   /// x [L, B, input] to [L, B, output].
   virtual Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const = 0;
 

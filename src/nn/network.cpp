@@ -49,6 +49,12 @@ SideLayout Network::sides() const {
   return all;
 }
 
+Products Network::products() const {
+  Products all;
+  for (const auto& block : blocks_) all += block->products();
+  return all;
+}
+
 ParameterSet Network::initial_parameters(std::uint64_t seed) const {
   ParameterSet parameters(dtype());
   for (const auto& block : blocks_) {

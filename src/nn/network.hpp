@@ -28,6 +28,7 @@ class Network {
   DType dtype() const { return blocks_.front()->dtype(); }
   /// Those of all blocks.
   SideLayout sides() const;
+  Products products() const;
 
   /// Expresses the parts that an item of `model.parametrise` names in its way. InputError, with the item's
   /// place, where it names none, or one that another item names.

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "kernels/error.hpp"
+#include "kernels/lapack.hpp"
 #include "src/core/strings.hpp"
 #include "src/pde/time_events.hpp"
 
@@ -113,24 +114,16 @@ double middle(const PdeParameter& p) {
   return p.logarithmic ? std::sqrt(p.minimum * p.maximum) : 0.5 * (p.minimum + p.maximum);
 }
 
-/// Determinant of an m x m matrix, by elimination with pivots; overwrites it.
-double determinant(std::vector<double>& a, int m) {
+/// Determinant of an m x m matrix, from its LU factorisation as a band matrix that is full.
+double determinant(std::span<const double> a, int m) {
+  const int reach = m - 1, column = 3 * reach + 1;
+  std::vector<double> band(static_cast<size_t>(m * column));
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < m; ++j) band[j * column + 2 * reach + i - j] = a[i * m + j];
+  std::vector<int> pivots(m);
+  lapack::factor_band(band, m, reach, reach, pivots);
   double result = 1;
-  for (int k = 0; k < m; ++k) {
-    int pivot = k;
-    for (int i = k + 1; i < m; ++i)
-      if (std::abs(a[i * m + k]) > std::abs(a[pivot * m + k])) pivot = i;
-    if (a[pivot * m + k] == 0) return 0;
-    if (pivot != k) {
-      result = -result;
-      for (int j = 0; j < m; ++j) std::swap(a[k * m + j], a[pivot * m + j]);
-    }
-    result *= a[k * m + k];
-    for (int i = k + 1; i < m; ++i) {
-      const double factor = a[i * m + k] / a[k * m + k];
-      for (int j = k; j < m; ++j) a[i * m + j] -= factor * a[k * m + j];
-    }
-  }
+  for (int k = 0; k < m; ++k) result *= (pivots[k] == k ? 1 : -1) * band[k * column + 2 * reach];
   return result;
 }
 

@@ -10,6 +10,7 @@
 
 #include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
+#include "src/core/statistics.hpp"
 #include "src/probe/moments.hpp"
 #include "src/probe/tangent_kernel.hpp"
 
@@ -20,10 +21,6 @@ std::vector<double> minus(const std::vector<double>& a, const std::vector<double
   std::vector<double> out(a.size());
   std::transform(a.begin(), a.end(), b.begin(), out.begin(), std::minus<>());
   return out;
-}
-
-double norm(const std::vector<double>& x) {
-  return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0));
 }
 
 }  // namespace
@@ -122,7 +119,7 @@ void NeuralTangentKernel::measure(const ProbeRun& run, std::int64_t done) {
   const Examples examples = first_examples(run.setup, split_of(options_.on), options_.examples);
   std::vector<double> kernel = tangent_kernel(run, examples);
   if (first_.empty()) first_ = kernel;
-  drift_.push_back(norm(minus(kernel, first_)) / norm(first_));
+  drift_.push_back(distance(kernel, first_) / norm(first_));
   TableWriter table = run.results.table("ntk");
   table.row(done, "norm", norm(kernel));
   table.row(done, "drift", drift_.back());
@@ -130,7 +127,7 @@ void NeuralTangentKernel::measure(const ProbeRun& run, std::int64_t done) {
                                         ? std::vector<double>()
                                         : infinite_width_kernel(run.setup.network, examples.inputs);
   if (!limit.empty()) {
-    error_.push_back(norm(minus(kernel, limit)) / norm(limit));
+    error_.push_back(distance(kernel, limit) / norm(limit));
     table.row(done, "error", error_.back());
   }
   if (options_.learning_rate > 0) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/core/statistics.hpp"
 #include "src/nn/layers/attention.hpp"
 #include "src/rules/accumulate.hpp"
 #include "src/tensor/host_array.hpp"
@@ -28,12 +29,6 @@ bool is_cache(const std::string& name) { return name.ends_with(".keys") || name.
 std::string fresh_name(const std::string& cache) {
   const std::size_t dot = cache.rfind('.');
   return cache.substr(0, dot) + ".fresh_" + cache.substr(dot + 1);
-}
-
-double norm(const std::vector<double>& x) {
-  double squares = 0;
-  for (const double v : x) squares += v * v;
-  return std::sqrt(squares);
 }
 
 std::vector<double> difference(const std::vector<double>& a, const std::vector<double>& b) {
@@ -281,7 +276,7 @@ void Seco::measure(const RuleContext& context) {
         squares[i] += before * (g[i] - mean[i]);
       }
     }
-    measured_[place++] = norm(difference(mean, exact)) / size;
+    measured_[place++] = distance(mean, exact) / size;
     double variance = 0;
     for (const double s : squares) variance += s / (n - 1);
     if (place == 2) measured_[place++] = std::sqrt(variance / n) / size;

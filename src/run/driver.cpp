@@ -120,8 +120,18 @@ void DeckRun::make_parts(const ExperimentRegistry& table) {
       const ExperimentSetup setup{groups_.group(), variant.name, seeds, request_.smoke};
       Part part;
       part.variant = variant.name;
-      part.experiment = table.make_named(deck_.experiment_node(), variant.node, setup);
+      const auto make = [&](const DeckNode& node) {
+        return table.make_named(deck_.experiment_node(), node, setup);
+      };
+      if (variant.node.has("match"))
+        part.match = match_widths(
+            variant.node, [&](const DeckNode& trial) { return make(trial)->counts(); },
+            [&](const std::string& name) { return counts_of(name, variant); }, !request_.smoke);
+      part.experiment = make(variant.node);
       part.metrics = part.experiment->metrics();
+      if (part.match)
+        part.metrics.push_back(
+            {"match_difference", "1", "difference from the count that `match` names, relative to it"});
       std::set<std::string> names;
       for (const MetricInfo& metric : part.metrics) {
         RANKINE_ASSERT(names.insert(metric.name).second, "metric '" + metric.name + "' is declared twice");
@@ -129,6 +139,29 @@ void DeckRun::make_parts(const ExperimentRegistry& table) {
       parts_.push_back(std::move(part));
     }
   });
+}
+
+VariantCounts DeckRun::counts_of(const std::string& name, const Deck::Variant& wanting) const {
+  const auto found =
+      std::find_if(parts_.begin(), parts_.end(), [&](const Part& p) { return p.variant == name; });
+  if (found != parts_.end()) return found->experiment->counts();
+  const std::vector<std::string>& all = deck_.all_variants();
+  if (std::find(all.begin(), all.end(), name) == all.end())
+    wanting.node.error(fmt::format("match: there is no variant '{}'; the variants are {}", name, join(all)));
+  const std::vector<Deck::Variant>& chosen = deck_.variants();
+  const bool left_out =
+      std::none_of(chosen.begin(), chosen.end(), [&](const Deck::Variant& v) { return v.name == name; });
+  wanting.node.error(
+      left_out
+          ? fmt::format("match: --only leaves out '{0}', whose count is the target; add --only {0}", name)
+          : fmt::format("match: '{}' does not stand above this variant in the deck; move it up", name));
+}
+
+std::string DeckRun::matches() const {
+  std::string text;
+  for (const Part& part : parts_)
+    if (part.match) text += part.variant + ": " + part.match->text + "\n";
+  return text;
 }
 
 void DeckRun::connect_parts() {
@@ -273,9 +306,10 @@ void DeckRun::parse_expectations() {
 }
 
 std::string DeckRun::summary() const {
-  return fmt::format("{} is in order: {} x {} of {}, {}", deck_.file(), count_of(parts_.size(), "variant"),
-                     count_of(deck_.run().seeds.size(), "seed"), deck_.run().experiment,
-                     count_of(expectations_.size(), "expectation"));
+  return matches() + fmt::format("{} is in order: {} x {} of {}, {}", deck_.file(),
+                                 count_of(parts_.size(), "variant"),
+                                 count_of(deck_.run().seeds.size(), "seed"), deck_.run().experiment,
+                                 count_of(expectations_.size(), "expectation"));
 }
 
 std::string DeckRun::dry_run_text() const {
@@ -283,11 +317,12 @@ std::string DeckRun::dry_run_text() const {
                                  count_of(static_cast<std::size_t>(communicator_.size()), "rank"));
   if (groups_.count() > 1) text += fmt::format(" in {} concurrent groups; of the first", groups_.count());
   text += "\n";
-  std::string estimates = "# estimates\n";
+  std::string estimates = "# estimates\n" + matches(), counts;
   double bytes = 0, file_bytes = 0;
   for (const Part& part : parts_) {
     const RunEstimate estimate = part.experiment->estimate();
     text += part.variant + ": " + estimate.partition + "\n";
+    if (!estimate.counts.empty()) counts += part.variant + "\n" + estimate.counts;
     estimates += fmt::format("{}: {} a rank, {} a seed\n", part.variant, bytes_text(estimate.bytes_per_rank),
                              duration_text(estimate.seconds_per_seed));
     bytes = std::max(bytes, estimate.bytes_per_rank);
@@ -299,7 +334,12 @@ std::string DeckRun::dry_run_text() const {
   std::vector<double> load(static_cast<std::size_t>(groups_.count()));
   for (std::size_t i = 0; i < owner.size(); ++i) load[static_cast<std::size_t>(owner[i])] += lengths[i];
   const double seconds = *std::max_element(load.begin(), load.end());
-  return text + "\n" + estimates +
+  if (!counts.empty())
+    counts =
+        "# counts after training: forward multiply-adds of a sample, parameters, non-zeros, bytes of "
+        "parameters\n" +
+        counts + "\n";
+  return text + "\n" + counts + estimates +
          fmt::format("all: {} a rank, {}, results file {}\n", bytes_text(bytes), duration_text(seconds),
                      bytes_text(file_bytes));
 }
@@ -410,6 +450,8 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
 
   log.line(fmt::format("{}{}", deck_.about().title.empty() ? deck_.file() : deck_.about().title,
                        request_.smoke ? " (smoke sizes)" : ""));
+  for (const Part& part : parts_)
+    if (part.match) log.line(part.variant + ": " + part.match->text);
   // Of several groups each root speaks, in whole lines that say which run they are about.
   const bool several = groups_.count() > 1;
   Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
@@ -637,6 +679,7 @@ void DeckRun::run_one(const Job& job, bool profiled, ResultsWriter& results, Che
     profile.emplace();
   }
   Metrics metrics = part.experiment->run(context);
+  if (part.match) metrics.emplace_back("match_difference", part.match->difference);
   for (const TimeTo& time : part.times) {
     double value = time.of(writer.evaluations(time.metric));
     groups_.group().broadcast(value);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "src/io/files.hpp"
 #include "src/run/checkpointing.hpp"
 #include "src/run/experiment.hpp"
+#include "src/run/match.hpp"
 #include "src/run/report.hpp"
 
 namespace rankine {
@@ -70,6 +72,7 @@ class DeckRun {
     std::unique_ptr<Experiment> experiment;
     std::vector<std::string> parents;  ///< variants whose snapshots it starts from
     int tree = 0;                      ///< variants that depend on each other have the same number
+    std::optional<Match> match;        // of a variant with `match`
     std::vector<TimeTo> times;         // the last of its metrics
   };
 
@@ -95,6 +98,10 @@ class DeckRun {
   std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
   int wanted_groups() const;
   void make_parts(const ExperimentRegistry& table);
+  /// What a variant above costs, which has been made.
+  VariantCounts counts_of(const std::string& name, const Deck::Variant& wanting) const;
+  /// Lines about the widths that `match` has found.
+  std::string matches() const;
   /// Checks the snapshots that variants name, and finds out who depends on whom.
   void connect_parts();
   std::vector<double> estimated_seconds() const;

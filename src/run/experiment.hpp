@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct RunEstimate {
   double bytes_per_rank = 0;     ///< peak memory of the largest rank
   double seconds_per_seed = 0;   ///< wall time
   std::uint64_t file_bytes = 0;  ///< this variant and seed in results.h5
+  std::string counts = {};       ///< lines about what the network costs
 };
 
 /// What is known when an experiment is made.
@@ -69,6 +71,8 @@ class Experiment {
   /// All metrics that run() returns, in the order of the table.
   virtual std::vector<MetricInfo> metrics() const = 0;
   virtual RunEstimate estimate() const = 0;
+  /// What the network costs after training, as far as the deck alone says it, by the name of the metric.
+  virtual std::map<std::string, double> counts() const { return {}; }
   /// Names of the snapshots of parameters that a run leaves in RunContext::snapshots.
   virtual std::vector<std::string> snapshots() const { return {}; }
   virtual std::vector<SnapshotEntry> snapshot_layout() const { return {}; }

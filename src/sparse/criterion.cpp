@@ -30,6 +30,14 @@ std::vector<double> Snip::scores(const ScoredPart& part) const {
   return out;
 }
 
+std::vector<double> Wanda::scores(const ScoredPart& part) const {
+  std::vector<double> out;
+  out.reserve(part.weights.size());
+  for (std::size_t i = 0; i < part.weights.size(); ++i)
+    out.push_back(std::abs(part.weights[i]) * part.input_norms[i]);
+  return out;
+}
+
 void SignalToNoise::check(const ParameterSet& network, const std::string& name) const {
   if (!network.contains(name + std::string(Gaussian::suffix)))
     throw InputError(
@@ -50,6 +58,7 @@ const Registry<Criterion>& criteria() {
           entry<Magnitude>("magnitude", "the weight's size"),
           entry<RandomScore>("random", "random numbers"),
           entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
+          entry<Wanda>("wanda", "size of weight times norm of its input, over some batches (Wanda)"),
           entry<SignalToNoise>("snr", "size of the mean over the deviation, of gaussian weights"),
       });
   return table;

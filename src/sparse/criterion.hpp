@@ -17,6 +17,8 @@ struct ScoredPart {
   std::string name;
   std::span<const double> weights;
   std::span<const double> gradient;  ///< of the loss; empty where the criterion does not ask for it
+  /// For each weight the norm of the input that it multiplies, over some batches; likewise.
+  std::span<const double> input_norms;
   std::uint64_t seed = 0;
   std::int64_t event = 0;  ///< number of the pruning within the run: a key for random numbers
   const ParameterSet* parameters = nullptr;  ///< all parts
@@ -26,6 +28,7 @@ class Criterion {
  public:
   virtual ~Criterion() = default;
   virtual bool needs_gradient() const { return false; }
+  virtual bool needs_inputs() const { return false; }
   /// InputError where it cannot judge the part `name`; called before any work.
   virtual void check(const ParameterSet& network, const std::string& name) const {
     static_cast<void>(network);
@@ -54,6 +57,15 @@ class Snip final : public Criterion {
  public:
   void options(OptionVisitor&) {}
   bool needs_gradient() const override { return true; }
+  std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// |w| ||x||, x being the values of the input that the weight multiplies, of convolutions those of its channel
+/// (Sun et al., arXiv 2306.11695, eq. 1).
+class Wanda final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  bool needs_inputs() const override { return true; }
   std::vector<double> scores(const ScoredPart& part) const override;
 };
 

@@ -41,9 +41,9 @@ void SparsityOptions::options(OptionVisitor& o) {
      .max = 1,
      .exclusive_min = true});
   o("scope", scope,
-    {.help = "whether weights are compared within their layer, each of which has its density, or with those "
-             "of all layers",
-     .choices = {"layer", "global"}});
+    {.help = "what weights are compared with: those of their layer, each of which has its density; those of "
+             "one output in it, each of which keeps as many; or those of all layers",
+     .choices = {"layer", "row", "global"}});
   o("layer_density", layer_density,
     {.help =
          "scope: layer: how the density is shared: the same everywhere; larger for small layers (by their "
@@ -53,7 +53,8 @@ void SparsityOptions::options(OptionVisitor& o) {
   o("rescale", rescale,
     {.help = "divide the weights that remain by the root of their layer's density at each pruning, so that "
              "the variance of activations stays; for pruning before the first step"});
-  o("batches", batches, {.help = "batches that a gradient for the criterion is taken over", .min = 1});
+  o("batches", batches,
+    {.help = "batches that a gradient or inputs for the criterion are taken over", .min = 1});
   o.list("rates", rates, "factors on the rate of pruning by train.phases, for some layers");
 }
 
@@ -68,12 +69,14 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
       structure_(structures().make_or("weight", node.section("structure"))) {
   if (node.has("regrow")) {
     const DeckNode regrow = node.child("regrow");
-    drop_ =
-        criteria().make_or("magnitude", regrow.is_mapping() ? regrow.section("drop") : node.section("none"));
+    if (regrow.is_mapping())
+      drop_ = criteria().make_or("magnitude", regrow.section("drop"));
+    else
+      drop_ = std::make_unique<Magnitude>();
     regrowth_ = regrowths().make(regrow);
   }
   node.read(options_);
-  if (structure_->local() && (options_.scope == "global" || options_.layer_density != "uniform"))
+  if (structure_->local() && (options_.scope != "layer" || options_.layer_density != "uniform"))
     node.error_at(
         "structure",
         "structure: each group of weights keeps the same share, which scope: layer and layer_density: "
@@ -90,13 +93,18 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     node.error_at("rescale",
                   "rescale is for pruning before the first step, but the schedule prunes before step " +
                       std::to_string(schedule_->last()) + " too");
+  const auto chosen = [&](const std::string& name) {
+    return matches_any(options_.on, name) && !matches_any(options_.except, name);
+  };
   std::vector<std::string> names;
   for (const ParameterInfo& part : network.parts()) {
     names.push_back(part.name);
-    if (part.frozen || !matches_any(options_.on, part.name) || matches_any(options_.except, part.name))
-      continue;
+    if (part.frozen || !chosen(part.name)) continue;
     try {
       layouts_.push_back(structure_->layout(part.shape));
+      if (options_.scope == "row" && layouts_.back().unit > 1)
+        throw InputError("has no units that are compared within one output, as scope: row does");
+      if (options_.scope == "row") layouts_.back().group = part.shape.count() / part.shape[0];
     } catch (const InputError& error) {
       node.error_at("structure", fmt::format("structure: {} {}; leave it out with `except`, or choose other "
                                              "groups",
@@ -112,7 +120,7 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     masked_.push_back(part.name);
     shapes_.push_back(part.shape);
     const std::string bias = part.name.substr(0, part.name.rfind('.')) + ".bias";
-    biases_.push_back(structure_->with_bias() && bias != part.name && network.contains(bias) ? bias : "");
+    biases_.push_back(structure_->with_bias() && network.contains(bias) && !chosen(bias) ? bias : "");
     if (!biases_.back().empty()) masked_.push_back(bias);
     judged_ += part.shape.count();
     factors_.push_back(1);
@@ -147,7 +155,7 @@ std::vector<std::pair<std::int64_t, double>> Sparsifier::events() const {
   return schedule_->events(options_.density);
 }
 
-std::vector<std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const {
+std::vector<std::int64_t> Sparsifier::kept_of_parts(const ParameterSet& parameters) const {
   std::vector<std::int64_t> out;
   for (const std::string& name : parts_) {
     const std::vector<double> mask = parameters.part(name).mask.to_vector();
@@ -156,26 +164,61 @@ std::vector<std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const
   return out;
 }
 
+std::vector<std::int64_t> Sparsifier::shared_out(double density) const {
+  const LayerDensity kind = options_.layer_density == "erdos_renyi" ? LayerDensity::erdos_renyi
+                            : options_.layer_density == "erdos_renyi_kernel"
+                                ? LayerDensity::erdos_renyi_kernel
+                                : LayerDensity::uniform;
+  const std::vector<double> densities = layer_densities(kind, density, shapes_);
+  std::vector<std::int64_t> keep;
+  for (std::size_t l = 0; l < parts_.size(); ++l)
+    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count()) /
+                           static_cast<double>(layouts_[l].unit)) *
+                   layouts_[l].unit);
+  return keep;
+}
+
+std::map<std::string, std::int64_t> Sparsifier::kept(const ParameterSet& parameters) const {
+  return named(kept_of_parts(parameters));
+}
+
+std::map<std::string, std::int64_t> Sparsifier::kept_at(double density) const {
+  return named(shared_out(density));
+}
+
+std::map<std::string, std::int64_t> Sparsifier::named(const std::vector<std::int64_t>& counts) const {
+  std::map<std::string, std::int64_t> out;
+  for (std::size_t l = 0; l < parts_.size(); ++l) out.emplace(parts_[l], counts[l]);
+  return out;
+}
+
 std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
-  const std::vector<std::int64_t> all = kept(parameters);
+  const std::vector<std::int64_t> all = kept_of_parts(parameters);
   return std::accumulate(all.begin(), all.end(), std::int64_t{0});
 }
 
 Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const ParameterSet& parameters,
-                                      const Event& event, bool also_removed) const {
+                                      const Event& event, std::size_t first, std::size_t last,
+                                      bool also_removed) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
+  InputStatistics inputs;
+  if (criterion.needs_inputs()) inputs = event.inputs(options_.batches);
   Scores out;
-  for (std::size_t l = 0; l < parts_.size(); ++l) {
-    const ParameterInfo& part = parameters.part(parts_[l]);
+  for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
+    const std::string& name = parts_[l];
+    const ParameterInfo& part = parameters.part(name);
     const std::vector<double> weights = parameters.view(part).to_vector(), mask = part.mask.to_vector(),
                               slope =
                                   gradient.defined()
                                       ? gradient.view(part.shape, row_major_strides(part.shape), part.offset)
                                             .to_vector()
                                       : std::vector<double>();
+    std::vector<double> norms;
+    if (const InputMoments* moments = inputs.find(name))
+      for (const std::size_t feature : moments->features(part.shape)) norms.push_back(moments->norm(feature));
     const std::vector<double> each =
-        criterion.scores({part.name, weights, slope, event.seed, event.number, &parameters});
+        criterion.scores({name, weights, slope, norms, event.seed, event.number, &parameters});
     const UnitLayout& layout = layouts_[l];
     const auto size = static_cast<std::size_t>(layout.unit);
     std::vector<double>& units = out.emplace_back(each.size() / size, 0.0);
@@ -221,34 +264,36 @@ std::vector<double> Sparsifier::best_units(std::size_t l, const std::vector<doub
                                            std::int64_t keep) const {
   const UnitLayout& layout = layouts_[l];
   const std::size_t units = scores.size(),
-                    group = layout.group == 0 ? units : static_cast<std::size_t>(layout.group);
-  const double share = static_cast<double>(group) / static_cast<double>(units * layout.unit);
-  const auto of_group = static_cast<std::size_t>(rounded(static_cast<double>(keep) * share));
+                    in_group = layout.group == 0 ? units : static_cast<std::size_t>(layout.group),
+                    groups = units / in_group;
+  const auto wanted =
+      static_cast<std::size_t>(rounded(static_cast<double>(keep) / static_cast<double>(layout.unit)));
   const auto better = [&](std::size_t a, std::size_t b) {
     return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
   };
   std::vector<std::size_t> order(units);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::vector<double> mask(units, 0.0);
-  for (std::size_t first = 0; first < units; first += group) {
-    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first),
-               end = begin + static_cast<std::ptrdiff_t>(group),
-               cut = begin + static_cast<std::ptrdiff_t>(std::min(of_group, group));
-    std::nth_element(begin, cut, end, better);
-    for (auto unit = begin; unit != cut; ++unit) mask[*unit] = scores[*unit] == removed ? 0 : 1;
+  for (std::size_t group = 0; group < groups; ++group) {
+    const std::size_t count = std::min(wanted * (group + 1) / groups - wanted * group / groups, in_group);
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(group * in_group),
+               end = begin + static_cast<std::ptrdiff_t>(in_group),
+               middle = begin + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(begin, middle, end, better);
+    for (auto unit = begin; unit != middle; ++unit) mask[*unit] = scores[*unit] == removed ? 0 : 1;
   }
   return mask;
 }
 
 void Sparsifier::keep_best(ParameterSet& parameters, const Scores& scores,
-                           const std::vector<std::int64_t>& keep) const {
+                           const std::vector<std::int64_t>& keep, std::size_t first) const {
   const NoGrad off;
-  for (std::size_t l = 0; l < parts_.size(); ++l) {
-    const std::vector<double> mask = best_units(l, scores[l], keep[l]);
-    set_mask(parameters, l, mask);
+  for (std::size_t s = 0; s < scores.size(); ++s) {
+    const std::vector<double> mask = best_units(first + s, scores[s], keep[first + s]);
+    set_mask(parameters, first + s, mask);
     const double density = std::accumulate(mask.begin(), mask.end(), 0.0) / static_cast<double>(mask.size());
     if (options_.rescale && density > 0) {
-      const Tensor weights = parameters.view(parts_[l]);
+      const Tensor weights = parameters.view(parts_[first + s]);
       weights.assign(scale(weights, 1 / std::sqrt(density)));
     }
   }
@@ -258,10 +303,10 @@ void Sparsifier::keep_best(ParameterSet& parameters, const Scores& scores,
 Tensor Sparsifier::regrow(ParameterSet& parameters, std::int64_t step, std::int64_t total,
                           const Event& event) const {
   const NoGrad off;
-  const std::vector<std::int64_t> active = kept(parameters);
+  const std::vector<std::int64_t> active = kept_of_parts(parameters);
   const double stay = 1 - regrowth_->fraction(step, total);
-  const Scores own = scores(*drop_, parameters, event, false),
-               others = scores(regrowth_->criterion(), parameters, event, true);
+  const Scores own = scores(*drop_, parameters, event),
+               others = scores(regrowth_->criterion(), parameters, event, 0, parts_.size(), true);
   const Tensor same = Tensor::full({parameters.count()}, parameters.dtype(), 1);
   for (std::size_t l = 0; l < parts_.size(); ++l) {
     // Those that stay, and then the best of the others.
@@ -279,43 +324,54 @@ Tensor Sparsifier::regrow(ParameterSet& parameters, std::int64_t step, std::int6
   return same;
 }
 
+void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t>& keep,
+                        const Event& event) const {
+  const auto block = [&](std::size_t l) { return parts_[l].substr(0, parts_[l].find('.')); };
+  for (std::size_t first = 0, last = parts_.size(); first < parts_.size(); first = last) {
+    if (criterion_->needs_inputs())
+      for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
+    keep_best(parameters, scores(*criterion_, parameters, event, first, last), keep, first);
+  }
+}
+
+void Sparsifier::check_inputs(const DeckNode& node, const InputStatistics& inputs) const {
+  for (const std::string& name : parts_)
+    if (inputs.find(name) == nullptr)
+      node.error_at("except", fmt::format("the criterion needs the inputs of the weights, and there are none "
+                                          "of '{}', which no layer multiplies or experts have side by side; "
+                                          "leave it out with `except`",
+                                          name));
+}
+
 void Sparsifier::prune(ParameterSet& parameters, double density, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event, false);
+  if (!scores_share_out()) {
+    select(parameters, shared_out(density), event);
+    return;
+  }
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
-  if (options_.scope == "global") {
+  const Scores own = scores(*criterion_, parameters, event);
+  if (options_.scope == "global")
     keep_best(parameters, own, best_of_all(own, all));
-    return;
-  }
-  if (options_.layer_density == "snip") {
-    keep_best(parameters, own, best_of_all(scores(Snip(), parameters, event, false), all));
-    return;
-  }
-  const LayerDensity kind = options_.layer_density == "erdos_renyi" ? LayerDensity::erdos_renyi
-                            : options_.layer_density == "erdos_renyi_kernel"
-                                ? LayerDensity::erdos_renyi_kernel
-                                : LayerDensity::uniform;
-  const std::vector<double> densities = layer_densities(kind, density, shapes_);
-  std::vector<std::int64_t> keep;
-  for (std::size_t l = 0; l < parts_.size(); ++l)
-    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count())));
-  keep_best(parameters, own, keep);
+  else
+    keep_best(parameters, own, best_of_all(scores(Snip(), parameters, event), all));
 }
 
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
-  const std::vector<std::vector<double>> own = scores(*criterion_, parameters, event, false);
-  std::vector<std::int64_t> keep = kept(parameters);
+  std::vector<std::int64_t> keep = kept_of_parts(parameters);
   if (options_.scope == "global") {
+    const Scores own = scores(*criterion_, parameters, event);
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
     keep_best(parameters, own, best_of_all(own, rounded((1 - rate) * static_cast<double>(all))));
     return;
   }
   for (std::size_t l = 0; l < keep.size(); ++l)
     keep[l] = rounded(std::max(0.0, 1 - rate * factors_[l]) * static_cast<double>(keep[l]));
-  keep_best(parameters, own, keep);
+  select(parameters, keep, event);
 }
 
 void Sparsifier::permute(ParameterSet& parameters, const Event& event) const {
-  keep_best(parameters, scores(RandomScore(), parameters, event, true), kept(parameters));
+  keep_best(parameters, scores(RandomScore(), parameters, event, 0, parts_.size(), true),
+            kept_of_parts(parameters));
 }
 
 }  // namespace rankine

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "src/deck/registry.hpp"
+#include "src/nn/input_statistics.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
@@ -60,6 +62,8 @@ class Sparsifier {
     std::int64_t number = 0;
     /// The gradient [count] of the loss over `batches` batches. Collective.
     std::function<Tensor(int batches)> gradient = {};
+    /// Of the network as it is, over `batches` batches. The same on all ranks.
+    std::function<InputStatistics(int batches)> inputs = {};
   };
   /// Removes weights so that `density` of them remain, never one that is removed already. The masked
   /// parameters become zero. Deterministic; the same on all ranks.
@@ -72,6 +76,16 @@ class Sparsifier {
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
+  bool needs_inputs() const {
+    return criterion_->needs_inputs() || (drop_ != nullptr && drop_->needs_inputs());
+  }
+  /// InputError where the criterion looks at inputs, and these lack those of a part.
+  void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
+  /// How many weights of each part remain, by its name.
+  std::map<std::string, std::int64_t> kept(const ParameterSet& parameters) const;
+  /// The same after a pruning to this density. Where scores share it out among layers, as if each had it.
+  std::map<std::string, std::int64_t> kept_at(double density) const;
+  bool scores_share_out() const { return options_.scope == "global" || options_.layer_density == "snip"; }
   /// Weights that remain, and all that are judged.
   std::int64_t remaining(const ParameterSet& parameters) const;
   std::int64_t judged() const { return judged_; }
@@ -80,20 +94,27 @@ class Sparsifier {
 
  private:
   using Scores = std::vector<std::vector<double>>;
-  /// Of each unit of each part the mean over its weights; minus infinity for units that are removed already,
-  /// unless these are asked for too.
+  /// Of each unit of the parts first .. last - 1 (-1: all) the mean over its weights; minus infinity for units
+  /// that are removed already, unless these are asked for too.
   Scores scores(const Criterion& criterion, const ParameterSet& parameters, const Event& event,
-                bool also_removed) const;
+                std::size_t first = 0, std::size_t last = std::size_t(-1), bool also_removed = false) const;
+  /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
+  /// a block come from the blocks before it as they are pruned by then.
+  void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
   /// How many weights each part has among the best of all units, which have `keep` weights.
   std::vector<std::int64_t> best_of_all(const Scores& scores, std::int64_t keep) const;
-  /// 1 for the units of part l that have the best scores, and about `keep` weights, else 0.
+  /// 1 for the units of part l that have the best scores, and `keep` weights, else 0. Each group has its share.
   std::vector<double> best_units(std::size_t l, const std::vector<double>& scores, std::int64_t keep) const;
-  /// Keeps the best units of each part, with `keep` weights.
-  void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep) const;
+  /// Keeps the best units of each part from `first` on that has scores, with `keep` weights.
+  void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep,
+                 std::size_t first = 0) const;
   /// The mask of part l from those of its units.
   void set_mask(ParameterSet& parameters, std::size_t l, const std::vector<double>& of_units) const;
-  /// How many weights of each part remain.
-  std::vector<std::int64_t> kept(const ParameterSet& parameters) const;
+  std::vector<std::int64_t> kept_of_parts(const ParameterSet& parameters) const;
+  /// How many weights of each part a density leaves, where scores do not say it.
+  std::vector<std::int64_t> shared_out(double density) const;
+
+  std::map<std::string, std::int64_t> named(const std::vector<std::int64_t>& counts) const;
 
   SparsityOptions options_;
   std::unique_ptr<Criterion> criterion_;

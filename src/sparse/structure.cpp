@@ -49,7 +49,6 @@ const Registry<Structure>& structures() {
       "structure",
       {
           entry<SingleWeights>("weight", "each weight for itself"),
-          entry<Rows>("row", "each output keeps the same share of its weights"),
           entry<Filters>("filter", "all weights of an output together"),
           entry<Units>("unit", "all weights of an output, and its bias"),
           entry<OutputBlocks>("block", "the weights of neighbouring outputs for an input together"),

@@ -40,15 +40,6 @@ class SingleWeights final : public Structure {
   UnitLayout layout(const Shape&) const override { return {}; }
 };
 
-/// The weights of each output are compared with each other, so that all outputs keep as many (as Sun et al.,
-/// "A simple and effective pruning approach for large language models", arXiv 2306.11695, do).
-class Rows final : public Structure {
- public:
-  void options(OptionVisitor&) {}
-  UnitLayout layout(const Shape& shape) const override { return {1, shape.count() / shape[0]}; }
-  bool local() const override { return true; }
-};
-
 /// All weights of an output stay or go together.
 class Filters : public Structure {
  public:

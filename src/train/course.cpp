@@ -55,9 +55,10 @@ void Course::load(const std::string& name, bool masks) {
 }
 
 Sparsifier::Event Course::pruning(std::int64_t first_batch) {
-  return {.seed = seed_, .number = pruned_++, .gradient = [this, first_batch](int batches) {
-            return s_.gradient(batches, first_batch);
-          }};
+  return {.seed = seed_,
+          .number = pruned_++,
+          .gradient = [this, first_batch](int batches) { return s_.gradient(batches, first_batch); },
+          .inputs = s_.inputs};
 }
 
 void Course::begin_phase(const Phase& phase) {

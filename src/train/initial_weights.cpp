@@ -73,6 +73,27 @@ void load_weights(const Communicator& communicator, const std::string& path, con
   });
 }
 
+void InitialWeights::options(OptionVisitor& o) {
+  o("weights", weights,
+    {.help = "file with the weights to start from (.npz, .safetensors, results, checkpoint), instead of "
+             "random ones; {seed} stands for the seed",
+     .file = FileUse::input});
+  o("weights_of", weights_of,
+    {.help = "which run of a results file `weights`, such as pi-hc/seed_{seed}; empty: its only one"});
+}
+
+void InitialWeights::check(const DeckNode& train, const Communicator& communicator,
+                           std::span<const std::int64_t> seeds, ParameterSet parameters) const {
+  if (!given() && !weights_of.empty())
+    train.error_at("weights_of", "weights_of chooses a run in the file train.weights, which is not given");
+  if (!given()) return;
+  try {
+    for (const std::int64_t seed : seeds) load(communicator, seed, parameters);
+  } catch (const InputError& error) {
+    train.error_at("weights", error.what());
+  }
+}
+
 void write_weights(RunWriter& results, const ParameterSet& parameters) {
   for (const ParameterInfo& part : parameters.parts()) {
     const std::vector<double> values = parameters.view(part).to_vector();

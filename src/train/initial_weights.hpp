@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "src/comm/communicator.hpp"
+#include "src/deck/node.hpp"
 #include "src/io/results.hpp"
 #include "src/tensor/parameters.hpp"
 
@@ -17,6 +19,20 @@ namespace rankine {
 /// shape or type, or holds a NaN or an infinity. The root reads; collective.
 void load_weights(const Communicator& communicator, const std::string& path, const std::string& group,
                   std::int64_t seed, ParameterSet& parameters);
+
+/// The options of a deck's `train` that name such a file.
+struct InitialWeights {
+  std::string weights, weights_of;
+
+  void options(OptionVisitor& o);
+  bool given() const { return !weights.empty(); }
+  /// InputError at `train` where load() would throw one for `parameters`, for any of the seeds. Collective.
+  void check(const DeckNode& train, const Communicator& communicator, std::span<const std::int64_t> seeds,
+             ParameterSet parameters) const;
+  void load(const Communicator& communicator, std::int64_t seed, ParameterSet& parameters) const {
+    if (given()) load_weights(communicator, weights, weights_of, seed, parameters);
+  }
+};
 
 /// Puts every part of `parameters` into the results of a run, in the precision it has.
 void write_weights(RunWriter& results, const ParameterSet& parameters);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/memory.hpp"
@@ -237,6 +239,22 @@ void TrainingLoop::write_timing(RunWriter& results) const {
   results.timing("step_seconds", step_seconds_);
   results.timing("elapsed_seconds", elapsed_);
   results.timing("evaluation_elapsed_seconds", evaluation_seconds_);
+}
+
+void take_steps(RunContext& context, std::int64_t total,
+                const std::function<Metrics(std::int64_t step)>& take) {
+  Stopwatch said;
+  for (std::int64_t step = context.checkpoint.resume(); step < total; ++step) {
+    context.checkpoint.between_steps(step, total);
+    const Metrics row = take(step);
+    context.results.append_step(step, row);
+    if (said.seconds() <= context.log.progress_interval()) continue;
+    std::string text = fmt::format("{} seed {}: step {}/{}", context.variant, context.seed, step + 1, total);
+    for (const auto& [name, value] : row) text += fmt::format(", {} {:.4g}", name, value);
+    context.log.status(text);
+    said.lap();
+  }
+  context.checkpoint.between_steps(total, total);
 }
 
 }  // namespace rankine

@@ -132,4 +132,9 @@ class TrainingLoop {
   std::int64_t acted_ = 0;      // actions that have happened
 };
 
+/// The loop of what learns without gradients: goes on from the checkpoint, takes each step that is left to
+/// `total`, writes the row that `take` returns for it and shows the row as progress.
+void take_steps(RunContext& context, std::int64_t total,
+                const std::function<Metrics(std::int64_t step)>& take);
+
 }  // namespace rankine

@@ -72,10 +72,14 @@ inline const std::map<std::string, Base> bases{
       "network: {modules: 2, neurons: 6, present: 20, rest: 10}\n"
       "train: {epochs: 3, choose_every: 1, assignment_epochs: 1, hyperactive: [0, 2]}\n"
       "checkpoint: {every_steps: 2}\n"}},
-    {"gated_mixture",
-     {"run: {experiment: gated_mixture}\n"
-      "mixture: {b1: [-2, 2], b0: [0, 0], a: [1, -1], c: [0, 1], s: [0.1, 0.1], start_near: [0, 1, 1], "
-      "points: 50, repeats: 4, sweeps: 20}\ncheckpoint: {every_steps: 2}\n"}},
+    {"bench",
+     {"run: {experiment: bench}\nbench: {kernel: csr, against: [blas], density: 0.5, repetitions: 1, at_least: 0, "
+      "sizes: [{m: 8, n: 5, k: 9}, {m: 1, n: 1, k: 1}, {m: 3, n: 2, k: 4}, {m: 2, n: 2, k: 2}]}\n"
+      "checkpoint: {every_steps: 2}\n"}},
+    {"chain",
+     {"run: {experiment: chain}\ntarget: {name: ising, rows: 2, columns: 3, temperature: 2}\n"
+      "chain: {kernel: gibbs, chains: 4, sweeps: 40, burn_in: 8, thin: 2, rounds: 4}\n"
+      "checkpoint: {every_steps: 2}\n"}},
 };
 
 struct Fragment {
@@ -147,19 +151,29 @@ inline Fragment structure(const std::string& text) {
 /// Masks that move before steps 1 and 2, and do not with `off`.
 inline Fragment regrowth(const std::string& name) {
   const auto sparsity = [&](const std::string& fraction) {
-    return Settings{"sparsity={density: 0.4, criterion: {name: random}, regrow: {name: " + name +
-                    ", every: 1, fraction: " + fraction + ", drop: {name: magnitude}}}"};
+    return Settings{"sparsity={density: 0.4, regrow: {name: " + name + ", every: 1, fraction: " + fraction +
+                    ", drop: {name: magnitude}}}"};
   };
   return {.base = "vectors",
           .set = sparsity("0.5"),
           .fault = {},  // masks move between steps
           .off = sparsity("0"),
-          .plain = {"sparsity={density: 0.4, criterion: {name: random}}"}};
+          .plain = {"sparsity={density: 0.4}"}};
 }
 
 inline Fragment gate(const std::string& text) {
   return block("vectors", "{name: moe, experts: 4, expert: [{name: dense, units: 8}], gate: " + text + "}");
 }
+
+inline Fragment bench(const std::string& kernel) {
+  return {.base = "bench", .set = {"bench.kernel={name: " + kernel + "}"}, .fault = {}};
+}
+
+inline Fragment chain(const std::string& one, const std::string& other = "chain.chains=5") {
+  return {.base = "chain", .set = {one, other}, .fault = {}};
+}
+/// A chain that need not come to its end.
+inline const std::string settling = "chain={chains: 4, sweeps: 20, burn_in: 0, rounds: 4, ";
 
 /// By "kind name".
 inline const std::map<std::string, Fragment>& fragments() {
@@ -173,7 +187,27 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"experiment pde_training", {.base = "pde"}},
       {"experiment monte_carlo", {.base = "monte_carlo", .fault = {}}},
       {"experiment place_recognition", {.base = "place_recognition", .fault = {}}},
-      {"experiment gated_mixture", {.base = "gated_mixture", .fault = {}}},
+      {"experiment bench", {.base = "bench", .fault = {}}},
+      {"bench_kernel product", bench("product")},
+      {"bench_kernel blas",
+       {.base = "bench", .set = {"bench={kernel: blas, against: [product]}"}, .fault = {}}},
+      {"bench_kernel conv", bench("conv")},
+      {"bench_kernel csr", bench("csr")},
+      {"experiment chain", chain("target={name: ising}")},
+      {"target gaussian", chain("target={name: gaussian, covariance: [1, 0.5, 0.5, 2]}")},
+      {"target ising", chain("target={name: ising, graph: complete}")},
+      {"target hopfield", chain("target={name: hopfield, spins: 12, patterns: 2}")},
+      {"target gated_mixture",
+       chain("target={name: gated_mixture, start_near: [0, 1, 1], points: 50}", settling + "kernel: em}")},
+      {"chain_kernel gibbs", chain("chain.kernel={name: gibbs, order: random}")},
+      {"chain_kernel metropolis", chain("chain.kernel={name: metropolis}")},
+      {"chain_kernel langevin",
+       chain("target={name: gaussian, covariance: [1, 0.5, 0.5, 2]}", "chain.kernel={name: langevin}")},
+      {"chain_kernel mean_field", chain("target.temperature=4", settling + "kernel: mean_field}")},
+      {"chain_kernel enumerate",
+       chain("target.temperature=3",
+             "chain={kernel: enumerate, chains: 1, sweeps: 6, burn_in: 0, thin: 1, rounds: 3}")},
+      {"chain_kernel em", chain("target={name: gated_mixture, points: 50}", settling + "kernel: em}")},
 
       {"pde diffusion_sorption", {.base = "pde"}},
       {"pde burgers",
@@ -375,7 +409,6 @@ inline const std::map<std::string, Fragment>& fragments() {
         .fault = pruned_first,
         .off = {"sparsity={density: 1, criterion: {name: snip}}"}}},
       {"structure weight", structure("{name: weight}")},
-      {"structure row", structure("{name: row}")},
       {"structure filter", structure("{name: filter}")},
       {"structure unit", structure("{name: unit}")},
       {"structure block", structure("{name: block, outputs: 2}")},
@@ -392,6 +425,11 @@ inline const std::map<std::string, Fragment>& fragments() {
         .off = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
                 "sparsity={on: ['block0.weight'], density: 1, criterion: {name: snr}}"},
         .plain = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]"}}},
+      {"criterion wanda",
+       {.base = "vectors",
+        .set = {"sparsity={density: 0.5, criterion: {name: wanda}, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, criterion: {name: wanda}}"}}},
       {"density_schedule step",
        {.base = "vectors",
         .set = {"sparsity={density: 0.5, schedule: {name: step, at: 3}}"},

@@ -26,7 +26,7 @@ FLOORS = [
     {"data"},
     {"experts", "rules", "sparse"},
     {"run"},
-    {"probe", "train"},
+    {"bench", "chain", "probe", "train"},
     {"methods"},
     {"experiments"},
     {"cli"},

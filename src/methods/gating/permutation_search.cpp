@@ -79,6 +79,11 @@ void PermutationSearch::add_parameters(ParameterSet& parameters, std::uint64_t s
   parameters.view(name() + ".permutation").assign(cast(Tensor::from(identity, shape), parameters.dtype()));
 }
 
+Products PermutationSearch::products() const {
+  if (options_.steps == 0) return {};
+  return {.weights = {{name() + ".permutation", 1}}};
+}
+
 Tensor PermutationSearch::soft(const Tensor& theta, std::int64_t step) const {
   const double part = options_.steps > 1 ? static_cast<double>(step) / (options_.steps - 1) : 1;
   const double tau = options_.tau[0] * std::pow(options_.tau[1] / options_.tau[0], part);

@@ -32,6 +32,7 @@ class PermutationSearch final : public GateSearch {
   PermutationSearch(const Options& options, const GateContext& context)
       : GateSearch(context), options_(options) {}
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   bool penalises() const override { return options_.steps > 0 && options_.entropy > 0; }
   Tensor assign(const BoundParameters& parameters, const Tensor& weights, Pass& pass) const override;
 

@@ -64,6 +64,12 @@ void TreeGate::add_parameters(ParameterSet& parameters, std::uint64_t seed) cons
   add_linear(parameters, name() + ".leaf", options_.trees * experts(), inputs(), 0.05, seed);
 }
 
+Products TreeGate::products() const {
+  Products all{.weights = {{name() + ".leaf.weight", 1}}};
+  if (experts() > 1) all.weights.emplace_back(name() + ".split.weight", 1);
+  return all;
+}
+
 Tensor TreeGate::weights(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const std::int64_t splits = experts() - 1;
   const int trees = options_.trees;
@@ -102,6 +108,10 @@ SelectorGate::SelectorGate(const Options& options, const GateContext& context)
 void SelectorGate::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
   add_linear(parameters, name() + ".code", options_.selectors * bits_, inputs(), options_.gamma / 100, seed);
   add_linear(parameters, name() + ".mix", options_.selectors, inputs(), 0.05, seed);
+}
+
+Products SelectorGate::products() const {
+  return {.weights = {{name() + ".code.weight", 1}, {name() + ".mix.weight", 1}}};
 }
 
 Tensor SelectorGate::weights(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {

@@ -22,6 +22,7 @@ class TreeGate final : public Gate {
   };
   TreeGate(const Options& options, const GateContext& context) : Gate(context), options_(options) {}
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   bool penalises() const override { return options_.entropy > 0; }
   Tensor weights(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
@@ -40,6 +41,7 @@ class SelectorGate final : public Gate {
   };
   SelectorGate(const Options& options, const GateContext& context);
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   bool penalises() const override { return options_.entropy > 0; }
   Tensor weights(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 

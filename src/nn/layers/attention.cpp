@@ -88,12 +88,21 @@ void Attention::add_parameters(ParameterSet& parameters, std::uint64_t seed) con
   }
 }
 
+// Low-rank updates are counted as merged into their weights.
+Products Attention::products() const {
+  const auto tokens = static_cast<double>(input()[0]), width = static_cast<double>(input()[1]);
+  const double pairs = options_.causal ? tokens * (tokens + 1) / 2 : tokens * tokens;
+  return {.weights = {{name() + ".qkv.weight", tokens}, {name() + ".output.weight", tokens}},
+          .others = 2 * pairs * width};
+}
+
 Tensor Attention::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const std::int64_t tokens = x.extent(2), width = input()[1];
   if (options_.cache_length != 0 && pass.position + tokens > options_.cache_length)
     throw InputError(name() + ": " + std::to_string(tokens) + " tokens after " +
                      std::to_string(pass.position) + " earlier ones are more than 'cache_length', " +
                      std::to_string(options_.cache_length) + "; raise it or shorten the sequences");
+  pass.multiplies(name() + ".qkv.weight", x, 3);
   Tensor weight = parameters[name() + ".qkv.weight"];
   if (options_.lora_rank > 0) {
     const auto update = [&](const char* which) {
@@ -123,6 +132,7 @@ Tensor Attention::forward(const BoundParameters& parameters, const Tensor& x, Pa
     state[name() + ".fresh_values"] = v;
   }
   const Tensor mixed = attention(q, k, v, options_.causal, past_k, past_v);
+  pass.multiplies(name() + ".output.weight", mixed, 3);
   return affine(mixed, parameters[name() + ".output.weight"],
                 optional_part(parameters, name() + ".output.bias", options_.bias));
 }
@@ -171,6 +181,14 @@ void Transformer::add_parameters(ParameterSet& parameters, std::uint64_t seed) c
   }
 }
 
+Products Transformer::products() const {
+  Products all = attention_.products();
+  const auto tokens = static_cast<double>(input()[0]);
+  for (const char* which : {".up", ".down"}) all.weights.emplace_back(name() + which + ".weight", tokens);
+  if (options_.gated) all.weights.emplace_back(name() + ".gate.weight", tokens);
+  return all;
+}
+
 Tensor Transformer::norm(const BoundParameters& parameters, const std::string& which, const Tensor& x) const {
   const bool centred = options_.norm_kind == "layer";
   return normalise_rows(x, parameters[name() + which + ".weight"],
@@ -187,6 +205,7 @@ Tensor Transformer::dropped(const Tensor& x, const std::string& where, Pass& pas
 Tensor Transformer::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const bool bias = options_.attention.bias, before = options_.norm != "post", peri = options_.norm == "peri";
   const auto linear = [&](const Tensor& in, const char* which) {
+    pass.multiplies(name() + which + ".weight", in, 3);
     return affine(in, parameters[name() + which + ".weight"],
                   optional_part(parameters, name() + which + ".bias", bias));
   };

@@ -38,6 +38,7 @@ class Attention final : public Layer {
   Attention(const Options& options, const LayerContext& context);
   Shape output() const override { return input(); }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   /// Throws InputError where the tokens so far are more than the cache may hold.
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
@@ -66,6 +67,7 @@ class Transformer final : public Layer {
   Transformer(const Options& options, const LayerContext& context);
   Shape output() const override { return input(); }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

@@ -119,6 +119,13 @@ void Residual::add_parameters(ParameterSet& parameters, std::uint64_t seed) cons
   shortcut_norm_->add_parameters(parameters, seed);
 }
 
+Products Residual::products() const {
+  Products all = convolutions_[0]->products();
+  all += convolutions_[1]->products();
+  if (shortcut_) all += shortcut_->products();
+  return all;
+}
+
 void Residual::check_batch(std::int64_t batch, std::int64_t shards) const {
   for (const auto& norm : norms_) norm->check_batch(batch, shards);
 }

@@ -16,6 +16,7 @@ class Chain : public Layer {
   bool needs_graph() const override;
   void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override { return blocks_.products(); }
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:
@@ -44,6 +45,7 @@ class Residual final : public Layer {
   Shape output() const override { return norms_[1]->output(); }
   void check_batch(std::int64_t batch, std::int64_t shards) const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

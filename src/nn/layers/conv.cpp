@@ -86,6 +86,11 @@ void ConvLayer::add_parameters(ParameterSet& parameters, std::uint64_t seed) con
                 fan_out_, seed);
 }
 
+Products ConvLayer::products() const {
+  const double positions = static_cast<double>(transposed_ ? input().count() / input()[0] : height_ * width_);
+  return {.weights = {{name() + ".weight", positions}}};
+}
+
 Tensor ConvLayer::image(const Tensor& x) const {
   if (rank_ == 2) return x;
   return reshape(x, {x.extent(0), x.extent(1), x.extent(2), 1, x.extent(3)});
@@ -153,7 +158,8 @@ Conv<rank>::Conv(const Options& options, const LayerContext& context)
 }
 
 template <int rank>
-Tensor Conv<rank>::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
+Tensor Conv<rank>::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
+  pass.multiplies(name() + ".weight", x, 2);
   return result(conv2d(image(x), weight(parameters), bias(parameters), geometry_, height_, width_));
 }
 
@@ -162,6 +168,7 @@ ConvTranspose<rank>::ConvTranspose(const Options& options, const LayerContext& c
     : ConvLayer(context, rank, rank == 2 ? "conv_transpose2d" : "conv_transpose1d") {
   const std::int64_t C = input()[0];
   set_channels(options.channels, options.groups);
+  transposed_ = true;
   has_bias_ = options.bias;
   initialisation_ = options.initialisation;
   const int padding = padding_of(options.padding);
@@ -190,7 +197,8 @@ ConvTranspose<rank>::ConvTranspose(const Options& options, const LayerContext& c
 }
 
 template <int rank>
-Tensor ConvTranspose<rank>::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
+Tensor ConvTranspose<rank>::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
+  pass.multiplies(name() + ".weight", x, 2, true);
   return result(conv2d_transpose(image(x), weight(parameters), bias(parameters), geometry_, height_, width_));
 }
 

@@ -31,6 +31,7 @@ class ConvLayer : public Layer {
  public:
   Shape output() const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
 
  protected:
   ConvLayer(const LayerContext& context, int rank, std::string what);
@@ -52,7 +53,7 @@ class ConvLayer : public Layer {
   ConvGeometry geometry_;
   std::int64_t channels_ = 0, height_ = 1, width_ = 1;  // of the output
   Shape weight_;  // [rows, columns, kernel height, kernel width]; signals have a height of 1
-  bool has_bias_ = true;
+  bool has_bias_ = true, transposed_ = false;
   std::string initialisation_;
   double fan_in_ = 1, fan_out_ = 1;
 };

@@ -57,7 +57,12 @@ void Dense::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
                 fan_in, fan_out, seed);
 }
 
-Tensor Dense::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
+Products Dense::products() const {
+  return {.weights = {{name() + ".weight", static_cast<double>(output().count() / options_.units)}}};
+}
+
+Tensor Dense::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
+  pass.multiplies(name() + ".weight", x, x.rank() - 1);
   Tensor weight = parameters[name() + ".weight"],
          bias = options_.bias ? parameters[name() + ".bias"] : Tensor();
   if (ntk()) {

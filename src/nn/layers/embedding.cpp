@@ -115,7 +115,13 @@ void TiedHead::add_parameters(ParameterSet& parameters, std::uint64_t) const {
   add_constant(parameters, {.name = name() + ".bias", .shape = {options_.vocabulary}, .group = "bias"}, 0);
 }
 
-Tensor TiedHead::forward(const BoundParameters& parameters, const Tensor& x, Pass&) const {
+Products TiedHead::products() const {
+  const auto rows = static_cast<double>(output().count() / options_.vocabulary);
+  return {.weights = {{options_.embedding + ".weight", rows}}};
+}
+
+Tensor TiedHead::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
+  pass.multiplies(options_.embedding + ".weight", x, x.rank() - 1);
   return affine(x, parameters[options_.embedding + ".weight"],
                 options_.bias ? parameters[name() + ".bias"] : Tensor());
 }

@@ -57,6 +57,7 @@ class TiedHead final : public Layer {
   TiedHead(const Options& options, const LayerContext& context);
   Shape output() const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

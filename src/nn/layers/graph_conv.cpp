@@ -1,5 +1,7 @@
 #include "src/nn/layers/graph_conv.hpp"
 
+#include <algorithm>
+
 #include "src/nn/affine.hpp"
 #include "src/nn/csr.hpp"
 #include "src/nn/initialisation.hpp"
@@ -47,8 +49,14 @@ void GraphConv::add_parameters(ParameterSet& parameters, std::uint64_t seed) con
   if (options_.bias) add_constant(parameters, {.name = name() + ".bias", .shape = {out}, .group = "bias"}, 0);
 }
 
+Products GraphConv::products() const {
+  return {.weights = {{name() + ".weight", static_cast<double>(input()[0])}},
+          .per_edge = static_cast<double>(std::min<std::int64_t>(options_.units, input()[1]))};
+}
+
 Tensor GraphConv::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const Graph& graph = graph_of(pass, name(), x.extent(2));
+  pass.multiplies(name() + ".weight", x, 3);
   const Tensor& weight = parameters[name() + ".weight"];
   // The product with the graph costs its width: it comes after the weight where that narrows.
   const bool narrows = options_.units <= x.extent(3);
@@ -81,11 +89,19 @@ void GraphAttention::add_parameters(ParameterSet& parameters, std::uint64_t seed
     add_constant(parameters, {.name = name() + ".bias", .shape = {heads * units}, .group = "bias"}, 0);
 }
 
+Products GraphAttention::products() const {
+  const auto nodes = static_cast<double>(input()[0]);
+  return {
+      .weights = {{name() + ".weight", nodes}, {name() + ".receiver", nodes}, {name() + ".sender", nodes}},
+      .per_edge = static_cast<double>(options_.heads * options_.units)};
+}
+
 Tensor GraphAttention::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const std::int64_t shards = x.extent(0), samples = x.extent(1), nodes = x.extent(2);
   const std::int64_t heads = options_.heads, units = options_.units;
   const Graph& graph = graph_of(pass, name(), nodes);
   const CsrPattern& pattern = *graph.pattern;
+  pass.multiplies(name() + ".weight", x, 3);
   const Tensor wide =
       reshape(affine(x, parameters[name() + ".weight"]), {shards, samples, nodes, heads, units});
   const Tensor h = contiguous(permute(wide, {0, 1, 3, 2, 4}));  // [L, B, heads, nodes, units]

@@ -19,6 +19,7 @@ class GraphConv final : public Layer {
   Shape output() const override { return {input()[0], options_.units}; }
   bool needs_graph() const override { return true; }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   /// Throws InputError without a graph of the sample's nodes.
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
@@ -41,6 +42,7 @@ class GraphAttention final : public Layer {
   Shape output() const override { return {input()[0], options_.heads * options_.units}; }
   bool needs_graph() const override { return true; }
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

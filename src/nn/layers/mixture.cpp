@@ -76,6 +76,14 @@ void Mixture::add_parameters(ParameterSet& parameters, std::uint64_t seed) const
   if (search_) search_->add_parameters(parameters, seed);
 }
 
+Products Mixture::products() const {
+  Products all = expert_->products();
+  all.others = static_cast<double>(experts_) * (all.others + static_cast<double>(output().count()));
+  all += gate_->products();
+  if (search_) all += search_->products();
+  return all;
+}
+
 Tensor Mixture::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const std::int64_t shards = x.extent(0), batch = x.extent(1);
   std::map<std::string, Tensor> own;
@@ -99,6 +107,7 @@ Tensor Mixture::forward(const BoundParameters& parameters, const Tensor& x, Pass
   inner.hooks.clear();
   inner.on_device = {};
   inner.side = nullptr;
+  inner.inputs = nullptr;  // the weights of experts lie side by side, each with inputs of its own
   inner.samples.clear();
   for (std::int64_t s = 0; s < shards; ++s)
     for (std::int64_t e = 0; e < experts_; ++e)

@@ -18,6 +18,7 @@ class Mixture final : public Layer {
   Shape output() const override { return expert_->output(); }
   SideLayout sides() const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

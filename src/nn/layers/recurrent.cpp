@@ -35,8 +35,14 @@ void Recurrent::add_parameters(ParameterSet& parameters, std::uint64_t seed) con
   if (cell_ == Cell::gru) add(".candidate.bias", {units}, "bias");
 }
 
+Products Recurrent::products() const {
+  const auto steps = static_cast<double>(input()[0]);
+  return {.weights = {{name() + ".input.weight", steps}, {name() + ".recurrent.weight", steps}}};
+}
+
 Tensor Recurrent::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const {
   const std::int64_t shards = x.extent(0), samples = x.extent(1), steps = x.extent(2), units = options_.units;
+  pass.multiplies(name() + ".input.weight", x, 3);
   const Tensor projected = affine(x, parameters[name() + ".input.weight"],
                                   options_.bias ? parameters[name() + ".input.bias"] : Tensor());
   const auto initial = [&](const char* which) {
@@ -45,10 +51,13 @@ Tensor Recurrent::forward(const BoundParameters& parameters, const Tensor& x, Pa
         return found->second;
     return Tensor::zeros({shards, samples, units}, x.dtype());
   };
+  const Tensor before = initial(".hidden");
   const auto [hidden, cell] =
       recurrent(cell_, projected, parameters[name() + ".recurrent.weight"],
                 options_.bias && cell_ == Cell::gru ? parameters[name() + ".candidate.bias"] : Tensor(),
-                initial(".hidden"), cell_ == Cell::lstm ? initial(".cell") : Tensor());
+                before, cell_ == Cell::lstm ? initial(".cell") : Tensor());
+  pass.multiplies(name() + ".recurrent.weight", before, 2);
+  if (steps > 1) pass.multiplies(name() + ".recurrent.weight", slice(hidden, 2, 0, steps - 1), 3);
   const bool last_only = options_.outputs == "last";
   if (pass.state == nullptr && !last_only) return hidden;
   const Tensor last = reshape(slice(hidden, 2, steps - 1, steps), {shards, samples, units});

@@ -23,6 +23,7 @@ class Recurrent : public Layer {
   Recurrent(Cell cell, const Options& options, const LayerContext& context);
   Shape output() const override;
   void add_parameters(ParameterSet& parameters, std::uint64_t seed) const override;
+  Products products() const override;
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
 
  private:

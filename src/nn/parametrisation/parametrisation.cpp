@@ -40,6 +40,7 @@ Tensor LowRank::value(const BoundParameters& parameters, const std::string& name
 
 Tensor repeated(const std::function<Tensor(const Tensor&)>& make, const Tensor& x) {
   const NoGrad off;
+  const CostAccount no_cost;  // every rank does it
   return expand(make(dense(slice(x.detach(), 0, 0, 1))), x.shape());
 }
 

@@ -59,23 +59,31 @@ Tensor Scores::value(const BoundParameters& parameters, const std::string& name,
   return masked(parameters, name, part_of(weights.count() / weights.extent(0)));
 }
 
+std::vector<std::int64_t> Scores::kept_by_size(const BoundParameters& parameters,
+                                               const std::vector<std::string>& names) const {
+  const NoGrad off;
+  const CostAccount no_cost;  // every rank does it
+  std::vector<Tensor> sizes;
+  for (const std::string& name : names)
+    sizes.push_back(abs(reshape(slice(parameters[name].detach(), 0, 0, 1), {-1})));
+  const Tensor all = dense(concat(sizes, 0));
+  const std::vector<double> largest = top_mask(all, part_of(all.count())).to_vector();
+  std::vector<std::int64_t> out;
+  auto begin = largest.begin();
+  for (const Tensor& part : sizes) {
+    const auto end = begin + static_cast<std::ptrdiff_t>(part.count());
+    out.push_back(std::max<std::int64_t>(1, std::count(begin, end, 1.0)));
+    begin = end;
+  }
+  return out;
+}
+
 void Scores::express(BoundParameters& parameters, const std::vector<std::string>& names,
                      const Pass& pass) const {
   if (options_.layer_density == "uniform") return Parametrisation::express(parameters, names, pass);
-  std::vector<Tensor> sizes;
-  for (const std::string& name : names) {
-    const NoGrad off;
-    sizes.push_back(abs(reshape(slice(parameters[name].detach(), 0, 0, 1), {-1})));
-  }
-  const Tensor all = dense(concat(sizes, 0));
-  const std::vector<double> largest = top_mask(all, part_of(all.count())).to_vector();
-  auto begin = largest.begin();
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const auto end = begin + static_cast<std::ptrdiff_t>(sizes[i].count());
-    const auto keep = static_cast<std::int64_t>(std::count(begin, end, 1.0));
-    parameters.replace(names[i], masked(parameters, names[i], std::max<std::int64_t>(1, keep)));
-    begin = end;
-  }
+  const std::vector<std::int64_t> keep = kept_by_size(parameters, names);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    parameters.replace(names[i], masked(parameters, names[i], keep[i]));
 }
 
 }  // namespace rankine

@@ -28,6 +28,9 @@ class Scores final : public Parametrisation {
   /// With `keep` weights.
   Tensor masked(const BoundParameters& parameters, const std::string& name, std::int64_t keep) const;
   std::int64_t part_of(std::int64_t count) const;
+  /// How many of the largest weights of all these parts are in each.
+  std::vector<std::int64_t> kept_by_size(const BoundParameters& parameters,
+                                         const std::vector<std::string>& names) const;
   Options options_;
 };
 

@@ -4,12 +4,18 @@ usage: check_catalogue.py RANKINE INPUTS MPIEXEC ... RANKS ...
 """
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
 import h5py
+
+def stale(listed):
+    """The names of the decks that `rankine catalogue list` calls stale."""
+    return [line.split()[1] for line in listed.splitlines() if " stale " in line]
+
 
 QUICK = """about: {id: "9.01", name: a method that is quick, claim: It learns., minutes: 1}
 run: {experiment: training, seeds: [0, 1], output: quick.h5}
@@ -57,10 +63,27 @@ def main() -> int:
         expect("a deck that passes", first.returncode == 0 and result.exists() and "verdict: pass" in result.read_text(), first.stdout)
         expect("the table has its line", "| 9.01 | tried/quick | a method that is quick |" in
                pathlib.Path("inputs/catalogue/STATUS.md").read_text())
+        expect("the result names deck and machine", re.search(r'^deck: "[0-9a-f]{16}"$', result.read_text(), re.M) and
+               re.search(r'^machine: "?(2 ranks on )?[0-9]+ cores, ', result.read_text(), re.M), result.read_text())
+        table = pathlib.Path("inputs/catalogue/STATUS.md").read_text()
+        expect("results that know no deck stand in a footnote",
+               "Unknown deck" in table and "local/sltt" in table.split("Unknown deck")[1] and "tried" not in table.split("Unknown deck")[1])
         stamp = result.stat().st_mtime_ns
         second = run("run", "quick")
         expect("what is complete is not run again",
                second.returncode == 0 and "was run before" in second.stdout and result.stat().st_mtime_ns == stamp, second.stdout)
+        small = run("run", "quick", "--smoke")
+        expect("results at other sizes are not taken for the deck's", "was run before" not in small.stdout, small.stdout)
+        run("run", "quick", "--again")
+        text = (decks / "quick.yaml").read_text()
+        (decks / "quick.yaml").write_text("# a remark\n" + text.replace("It learns.", "It does."))
+        expect("titles and remarks change no deck", "tried/quick" not in stale(run("list").stdout))
+        (decks / "quick.yaml").write_text(text.replace("units: 10", "units: 10, bias: false"))
+        expect("a result of another deck is stale", "tried/quick" in stale(run("list").stdout) and "| pass, stale |" in run("status").stdout,
+               run("list").stdout)
+        changed = run("run", "quick")
+        expect("a deck that has changed is run again", "was run before" not in changed.stdout and changed.returncode == 0 and
+               "tried/quick" not in stale(run("list").stdout), changed.stdout)
         with h5py.File("results/catalogue/tried/quick.h5", "a") as file:
             file.attrs["complete"] = 0
             file.attrs["missing"] = "default seed 1"

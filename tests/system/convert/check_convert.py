@@ -61,6 +61,39 @@ def weights_of(path):
         return {name: item[()] for name, item in file[RUN].items()}
 
 
+FINISHED = """
+run: {experiment: training, seeds: [0], output: n.h5}
+data: {name: gaussian_mixture, classes: 3, train: 24, validation: 6, test: 30}
+model: {blocks: [{name: dense, units: 8}, {name: batch_norm}, {name: relu}, {name: dense, units: 3}]}
+train: {steps: 4, batch: 12}
+probes: [calibration, {name: attack, epsilon: 0.1}]
+"""
+
+
+def test_finished_network():
+    """A deck that takes the weights of another's results and trains nothing measures what the other did."""
+    pathlib.Path("train.yaml").write_text(FINISHED)
+    rankine("run", "train.yaml")
+    judge = FINISHED.replace("n.h5", "judged.h5").replace("train: 24", "train: 1")
+    pathlib.Path("judge.yaml").write_text(judge.replace("{steps: 4, batch: 12}", "{epochs: 0, weights: n.h5}"))
+    rankine("run", "judge.yaml")
+    with h5py.File("n.h5") as first, h5py.File("judged.h5") as second:
+        there, here = (file["runs/default/seed_0"] for file in (first, second))
+        check("steps" in there and "steps" not in here, "a run without steps has some")
+        for name in ("test_loss", "test_accuracy", "test_calibration_error", "test_attacked_accuracy"):
+            check(there["summary"][name][()] == here["summary"][name][()], f"{name} differs")
+        check({name: item[()].tolist() for name, item in there["weights"].items()}
+              == {name: item[()].tolist() for name, item in here["weights"].items()}, "the weights differ")
+    for setting, said in (("train.epochs=1", "batch: 100 is more than the 1 training examples"),
+                          ("train.weights_of=no", "no"), ("model.blocks[0].units=9", "use the model section"),
+                          ("train.weights=''", "")):
+        text = rankine("run", "judge.yaml", "--set", setting, "--output", "x.h5", code=1 if said else 0)
+        check(said in text, text)
+    with h5py.File("x.h5") as file, h5py.File("n.h5") as first:
+        key = "runs/default/seed_0/summary/test_loss"
+        check(file[key][()] != first[key][()], "fresh weights measure the same")
+
+
 def test_numpy():
     results(4, "--output", "r.h5")
     trained = weights_of("r.h5")
@@ -161,5 +194,6 @@ with tempfile.TemporaryDirectory() as folder:
     if MODE == ["torch"]:
         test_torch()
     else:
+        test_finished_network()
         test_numpy()
         test_endless()

@@ -12,6 +12,9 @@ import tempfile
 import h5py
 import numpy
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 DENSE = "[{name: flatten}, {name: dense, units: 4}, {name: relu}, {name: dense, units: 10}]"
 TEXT = ("[{name: embedding, vocabulary: 256, units: 8}, {name: transformer, heads: 2}, {name: layer_norm}, "
         "{name: dense, units: 256}]")
@@ -79,12 +82,11 @@ def check_training(base, check):
 
 def main() -> int:
     rankine, main_deck, *launcher = sys.argv[1:]
-    place = launcher.index("RANKS")
     failures = []
 
     def run(name, ranks, arguments, code, *needed, folder, deck=main_deck):
         before = sorted(os.listdir(folder))
-        command = launcher[:place] + [str(ranks)] + launcher[place + 1:]
+        command = on_ranks(launcher, ranks)
         process = subprocess.run([*command, rankine, "run", deck, "--smoke", *arguments], cwd=folder,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
         text = process.stderr
@@ -113,8 +115,8 @@ def main() -> int:
         (base / "truncated.h5").write_bytes(whole[: len(whole) // 2])
         sets = lambda *values: [argument for value in values for argument in ("--set", value)] + out
 
-        check = lambda name, arguments, *needed, ranks=2, code=1: run(name, ranks, arguments, code, *needed, folder=folder)
-        check("unknown key", sets("train.stepz=3"), "train.stepz", "did you mean", "steps")
+        check = lambda name, arguments, *needed, ranks=1, code=1: run(name, ranks, arguments, code, *needed, folder=folder)
+        check("unknown key", sets("train.stepz=3"), "train.stepz", "did you mean", "steps", ranks=2)
         check("wrong type", sets("train.steps=many"), "train.steps", "whole number")
         check("out of range", sets("train.learning_rate=-1"), "learning_rate", "-1")
         check("unknown choice", sets("formulation.rows=duel"), "rows", "dual")
@@ -126,8 +128,8 @@ def main() -> int:
               "ranks", "tiles", ranks=4)
         check("batch larger than data", sets("train.batch=64"), "batch", "64")
         check("points beyond the expert", sets("formulation.points=100000"), "points")
-        check("missing data file", sets("data.source=pdebench", "data.path=missing.h5"), "missing.h5")
-        check("truncated data file", sets("data.source=pdebench", "data.path=truncated.h5"), "truncated.h5")
+        check("missing data file", sets("data.source=pdebench", "data.path=missing.h5"), "missing.h5", ranks=2)
+        check("truncated data file", sets("data.source=pdebench", "data.path=truncated.h5"), "truncated.h5", ranks=2)
         check("too few samples", sets("data.source=pdebench", "data.path=short.h5"), "short.h5", "1 samples")
         with h5py.File(base / "lacking.h5", "w") as file:
             file["t"], file["value"] = [1.0, 2.0], [0.1, 0.2]
@@ -139,7 +141,7 @@ def main() -> int:
         check("missing observations", from_file("nowhere.h5"), "data.observations.path", "nowhere.h5")
         check("observations without x", from_file("lacking.h5"), "dataset 'x' is missing", "'value' of one length")
         check("observation outside the domain", from_file("outside.h5"), "entry 1", "x = 1.5", "leave it out")
-        check("exact observations", from_file("exact.h5"), "sigma is 0 at entry 1", "must be positive")
+        check("exact observations", from_file("exact.h5"), "sigma is 0 at entry 1", "must be positive", ranks=2)
         check("observations without path", sets("data.observations.source=file"), "needs path")
         check("observations of no sample", sets("data.observations.source=generate", "data.observations.sample=99"),
               "sample: 99", "choose a smaller")
@@ -149,7 +151,7 @@ def main() -> int:
               sets("learn.diffusion.initial=1e-3", "data.observations.source=generate",
                    "variants.pi-hc-moe-paper.formulation.preset=target"), "observations.corrections above 0")
         check("polishing nothing", sets("train.polish=2"), "polish", "learn")
-        check("output below a file", ["--output", str(base / "short.h5" / "out.h5")], "short.h5' is no folder")
+        check("output below a file", ["--output", str(base / "short.h5" / "out.h5")], "short.h5' is no folder", ranks=2)
         (base / "part.yaml").write_text("grid:\n  tiles: [1, 4]\n  frame: 3\n")
         text = pathlib.Path(main_deck).read_text()
         (base / "uses.yaml").write_text(text + "use: part.yaml\n")

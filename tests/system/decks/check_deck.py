@@ -11,6 +11,9 @@ import sys
 import tempfile
 import zlib
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 
 def numbers_of_ranks(deck: pathlib.Path, which: str) -> list:
     if which == "all":
@@ -23,11 +26,10 @@ def numbers_of_ranks(deck: pathlib.Path, which: str) -> list:
 
 def main() -> int:
     rankine, deck, which, *launcher = sys.argv[1:]
-    place = launcher.index("RANKS")
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for ranks in numbers_of_ranks(pathlib.Path(deck), which):
-            command = launcher[:place] + [str(ranks)] + launcher[place + 1 :]
+            command = on_ranks(launcher, ranks)
             output = pathlib.Path(folder) / f"{ranks}.h5"
             run = subprocess.run(
                 [*command, rankine, "run", deck, "--smoke", "--output", str(output)],

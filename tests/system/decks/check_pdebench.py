@@ -11,16 +11,18 @@ import tempfile
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 
 def main() -> int:
     rankine, deck, *launcher = sys.argv[1:]
-    place = launcher.index("RANKS")
     splits = {"train": 4, "validation": 1, "test": 2}
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder)
 
         def run(name, ranks, *sets, code=0):
-            command = [*launcher[:place], str(ranks), *launcher[place + 1:], rankine, "run", deck, "--smoke"]
+            command = [*on_ranks(launcher, ranks), rankine, "run", deck, "--smoke"]
             command += ["--only", "pi-hc-moe", "--output", str(base / name)]
             for assignment in sets:
                 command += ["--set", assignment]

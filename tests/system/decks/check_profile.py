@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 
 def main() -> int:
     rankine, deck, *launcher = sys.argv[1:]
-    place = launcher.index("RANKS")
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder)
 
         def run(name, ranks, *arguments, code=0, deck=deck, variant="pi-sc"):
-            command = [*launcher[:place], str(ranks), *launcher[place + 1:], rankine, "run", deck, "--smoke"]
+            command = [*on_ranks(launcher, ranks), rankine, "run", deck, "--smoke"]
             command += [*(["--only", variant] if variant else []), "--output", str(base / name), *arguments]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100)
             assert done.returncode == code, f"exit code {done.returncode}, not {code}\n{done.stdout}"

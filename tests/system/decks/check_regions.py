@@ -9,14 +9,16 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 
 def main() -> int:
     rankine, tool, deck, *launcher = sys.argv[1:]
-    place = launcher.index("RANKS")
     with tempfile.TemporaryDirectory() as folder:
         told = pathlib.Path(folder, "regions")
         for ranks in (1, 2):
-            command = [*launcher[:place], str(ranks), *launcher[place + 1:], rankine, "run", deck, "--smoke", "--profile"]
+            command = [*on_ranks(launcher, ranks), rankine, "run", deck, "--smoke", "--profile"]
             command += ["--output", f"{folder}/out.h5", "--", "-log_view"]
             # The second name is that of Kokkos before 4.
             tools = {"KOKKOS_TOOLS_LIBS": tool, "KOKKOS_PROFILE_LIBRARY": tool, "REGION_TOOL_OUTPUT": str(told)}

@@ -66,6 +66,23 @@ def main() -> int:
             expect("pruning before the first step", abs(density("snip") - 0.3) < 2e-3)
             expect("the dense run is dense", density("dense") == 1)
 
+            shape = weights("dense", "block1.weight").shape
+            kept = round(0.3 * shape[0] * shape[1])
+            in_rows = (weights("wanda", "block1.weight") != 0).sum(axis=1)
+            expect("wanda in rows keeps as many of each output", in_rows.sum() == kept and np.ptp(in_rows) <= 1)
+            # A unit has its inputs, a bias and 10 outputs; the wide network has a quarter of its first weights.
+            summary = lambda variant, metric: float(file[f"runs/{variant}/seed_0/summary/{metric}"][()])
+            nonzeros = kept + 20 + 20 * 10 + 10
+            narrow = min(range(1, 20), key=lambda units: abs((shape[1] + 11) * units + 10 - nonzeros))
+            wide = min(range(20, 200), key=lambda units: abs(shape[1] / 4 * units + 10 * units - (shape[1] + 10) * 20))
+            for variant, units in {"narrow": narrow, "double": 40, "wide": wide}.items():
+                expect(f"{variant} has {units} units", len(weights(variant, "block1.weight")) == units)
+            expect("non-zeros are matched", summary("wanda", "nonzeros") == nonzeros
+                   and np.isclose(summary("narrow", "match_difference"), summary("narrow", "nonzeros") / nonzeros - 1))
+            for variant in ("dense", "double", "wide"):
+                products = (weights(variant, "block1.weight") != 0).sum() + (weights(variant, "block3.weight") != 0).sum()
+                expect(f"multiply-adds of {variant}", summary(variant, "forward_multiply_adds") == products)
+
         def same(name):
             compared = run(1, "compare", "straight.h5", name)
             expect(f"{name} has the same bits", compared.returncode == 0, compared.stdout)
@@ -124,6 +141,13 @@ def main() -> int:
             "variants.low_rank.model.parametrise=[{as: low_rank, rank: 30}]": "choose at most 20",
             "variants.low_rank.train.rule=pipeline": "deals the blocks to ranks",
             "variants.fresh.train.rule=pipeline": "keeps optimisers of its own",
+            "variants.narrow.match.within=0.01": "more than within: 0.01",
+            "variants.narrow.match.by=[blocks[1].size]": "'blocks[1].size' names no whole number",
+            "variants.narrow.match.parameters=dense": "give the variant of one count",
+            "variants.narrow.match.nonzeros=wide": "move it up",
+            "variants.narrow.match.nonzeros=sparse": "there is no variant 'sparse'",
+            "variants.narrow.match.nonzeros=ticket": "not known before training",
+            "variants.double.match.forward_multiply_adds=gradual": "not known before training",
         }
         for assignment, text in mistakes.items():
             answer = run(1, "check", deck, "--set", assignment)

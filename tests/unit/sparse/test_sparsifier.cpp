@@ -127,6 +127,82 @@ TEST(Sparsifier, SnrScoresMeansOverDeviations) {
   EXPECT_THAT(mask(set, "w"), ElementsAre(1, 0, 0, 1));
 }
 
+/// Inputs of a.weight and b.weight, [out, in] as masks are laid out: the norms of features.
+InputStatistics inputs_of(const std::vector<double>& a, const std::vector<double>& b) {
+  InputStatistics out;
+  out.see("a.weight", Tensor::from(a, {1, static_cast<std::int64_t>(a.size())}), 1);
+  out.see("b.weight", Tensor::from(b, {1, static_cast<std::int64_t>(b.size())}), 1);
+  return out;
+}
+
+TEST(Sparsifier, WandaScoresWeightTimesNormOfItsInput) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: wanda, batches: 3}", set);
+  s.attach(set);
+  // a.weight [4, 5] holds 1 .. 20 in size: feature 1 counts a hundred times as much as the others.
+  const InputStatistics seen = inputs_of({1, -100, 1, 1, 1}, {1, 1});
+  std::vector<int> asked;
+  s.prune(set, 0.2, {.inputs = [&](int batches) {
+            asked.push_back(batches);
+            return seen;
+          }});
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0));
+  EXPECT_THAT(asked, ElementsAre(3, 3));  // once a block
+}
+
+TEST(Sparsifier, InputsOfABlockComeFromPrunedBlocks) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: wanda}", set);
+  s.attach(set);
+  std::vector<double> left;  // of a, each time that inputs are asked for
+  s.prune(set, 0.5, {.inputs = [&](int) {
+            left.push_back(sum(mask(set, "a.weight")));
+            return inputs_of({1, 1, 1, 1, 1}, {1, 1});
+          }});
+  EXPECT_THAT(left, ElementsAre(20, 10));
+}
+
+TEST(Sparsifier, ScopeRowKeepsAsManyOfEachOutput) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{scope: row}", set);
+  s.attach(set);
+  s.prune(set, 0.4, {});
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1));
+  s.prune_rate(set, 0.25, {});  // 6 of 8 are dealt to 4 rows
+  EXPECT_THAT(mask(set, "a.weight"), ElementsAre(0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1));
+}
+
+TEST(Sparsifier, CountsAheadWhatPruningLeaves) {
+  for (const char* options :
+       {"{density: 0.3}", "{layer_density: erdos_renyi}", "{scope: row, layer_density: erdos_renyi}",
+        "{structure: filter}", "{structure: {name: block, outputs: 2}, on: [a.weight]}"}) {
+    SCOPED_TRACE(options);
+    ParameterSet set = small_set();
+    const Sparsifier s = sparsifier(options, set);
+    s.attach(set);
+    s.prune(set, 0.3, {});
+    EXPECT_EQ(s.kept_at(0.3), s.kept(set));
+  }
+  const ParameterSet set = small_set();
+  EXPECT_FALSE(sparsifier("{}", set).scores_share_out());
+  EXPECT_TRUE(sparsifier("{scope: global}", set).scores_share_out());
+  EXPECT_TRUE(sparsifier("{layer_density: snip}", set).scores_share_out());
+}
+
+TEST(Sparsifier, RefusesWeightsWithoutInputs) {
+  const ParameterSet set = small_set();
+  const DeckNode node = parse_deck_text("{criterion: wanda}", "deck.yaml");
+  const Sparsifier s(node, set);
+  InputStatistics seen;
+  seen.see("a.weight", Tensor::from(std::vector<double>{1, 2}, {1, 2}), 1);
+  try {
+    s.check_inputs(node, seen);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("there are none of 'b.weight'"));
+  }
+}
+
 TEST(Sparsifier, PermutedMasksHaveTheSameCounts) {
   ParameterSet set = small_set();
   const Sparsifier s = sparsifier("{}", set);
@@ -215,19 +291,17 @@ void expect_best_halves(const std::vector<std::vector<std::vector<std::size_t>>>
 TEST(Structures, KeepTheBestOfEachGroup) {
   using Groups = std::vector<std::vector<std::vector<std::size_t>>>;
   ParameterSet set = kernel_set();
-  Groups rows(4), filters(1), blocks(1), few;
+  Groups filters(1), blocks(1), few;
   for (std::size_t o = 0; o < 4; ++o) {
     std::vector<std::size_t> filter;
     for (std::size_t i = 0; i < 6; ++i)
       for (std::size_t k = 0; k < 2; ++k) {
-        rows[o].push_back({at(o, i, k)});
         filter.push_back(at(o, i, k));
         if (o % 2 == 0) blocks[0].push_back({at(o, i, k), at(o + 1, i, k)});
         if (i % 2 == 0) few.push_back({{at(o, i, k)}, {at(o, i + 1, k)}});
       }
     filters[0].push_back(filter);
   }
-  expect_best_halves(rows, half_kept("row", set = kernel_set()));
   expect_best_halves(filters, half_kept("filter", set = kernel_set()));
   expect_best_halves(blocks, half_kept("{name: block, outputs: 2}", set = kernel_set()));
   expect_best_halves(few, half_kept("{name: n_m, m: 2}", set = kernel_set()));
@@ -337,8 +411,10 @@ TEST(Sparsifier, MistakesAreNamed) {
       HasSubstr("a.weight [4, 5] has 4 outputs, which 3 does not divide; leave it out with `except`"));
   EXPECT_THAT(message("{structure: {name: n_m, m: 5}, density: 0.5, on: [a.weight]}"),
               HasSubstr("choose a multiple of 1/5"));
-  EXPECT_THAT(message("{structure: row, scope: global}"), HasSubstr("scope: layer"));
+  EXPECT_THAT(message("{structure: {name: n_m, m: 2}, scope: global, on: [b.weight]}"),
+              HasSubstr("scope: layer"));
   EXPECT_THAT(message("{regrow: {name: gradient, drop: size}}"), HasSubstr("magnitude"));
+  EXPECT_THAT(message("{structure: filter, scope: row}"), HasSubstr("compared within one output"));
   EXPECT_THAT(message("{criterion: snr}"), HasSubstr("a.weight has no variance"));
   EXPECT_THAT(message("{schedule: {name: cubic, from: 5, to: 5}}"), HasSubstr("not after"));
 }

@@ -1,0 +1,82 @@
+#include "src/bench/kernels.hpp"
+
+#include <fmt/format.h>
+
+#include "kernels/blas.hpp"
+#include "kernels/conv.hpp"
+#include "kernels/row_ops.hpp"
+
+namespace rankine {
+
+void BenchSize::options(OptionVisitor& o) {
+  o("m", m, {.help = "rows of the matrix: outputs", .min = 1, .max = 1e5});
+  o("n", n, {.help = "what it is applied to: pixels or samples", .min = 1, .max = 1e6});
+  o("k", k, {.help = "columns of the matrix: inputs", .min = 1, .max = 1e5});
+}
+
+std::string BenchSize::text() const { return fmt::format("{}x{}x{}", m, n, k); }
+
+void DeviceKernel::prepare(const BenchProblem& problem) {
+  size_ = problem.size;
+  w_ = Tensor::from(problem.w, {size_.m, size_.k});
+  x_ = Tensor::from(problem.x, {size_.k, size_.n});
+  y_ = Tensor::empty({size_.m, size_.n}, DType::f32);
+}
+
+std::vector<float> DeviceKernel::result() const {
+  const std::vector<double> values = y_.to_vector();
+  return {values.begin(), values.end()};
+}
+
+void ProductKernel::run() {
+  const kernels::Product p{
+      .m = size_.m, .n = size_.n, .k = size_.k, .lda = size_.k, .ldb = size_.n, .ldc = size_.n};
+  kernels::product<float>(p, 1, w_.data<float>(), x_.data<float>(), 0, y_.data<float>());
+}
+
+void ConvKernel::run() {
+  kernels::ConvExtents e;
+  e.batch = e.height = e.out_height = e.kernel_height = e.kernel_width = 1;
+  e.channels = size_.k;
+  e.outputs = size_.m;
+  e.width = e.out_width = size_.n;
+  kernels::conv_forward<float>(e, 1, x_.data<float>(), w_.data<float>(), 0, nullptr, 0, y_.data<float>());
+}
+
+void CsrKernel::prepare(const BenchProblem& problem) {
+  DeviceKernel::prepare(problem);
+  std::vector<std::pair<std::int64_t, std::int64_t>> places;
+  std::vector<float> values;
+  for (std::size_t e = 0; e < problem.w.size(); ++e) {
+    if (problem.w[e] == 0) continue;
+    const auto at = static_cast<std::int64_t>(e);
+    places.emplace_back(at / size_.k, at % size_.k);
+    values.push_back(problem.w[e]);
+  }
+  pattern_ = make_pattern(size_.m, size_.k, std::move(places));
+  w_ = Tensor::from(values, {pattern_->entries()});
+  pattern_->on_device();
+}
+
+void CsrKernel::run() {
+  const CsrPattern::OnDevice& index = pattern_->on_device();
+  const kernels::CsrRows matrix{size_.m,
+                                pattern_->entries(),
+                                index.offsets.data<std::int64_t>(),
+                                index.columns.data<std::int64_t>(),
+                                {}};
+  kernels::csr_product<float>(matrix, 1, size_.k, size_.n, w_.data<float>(), 0, x_.data<float>(),
+                              y_.data<float>());
+}
+
+void BlasKernel::prepare(const BenchProblem& problem) {
+  problem_ = problem;
+  y_.resize(static_cast<std::size_t>(problem.size.m) * static_cast<std::size_t>(problem.size.n));
+}
+
+void BlasKernel::run() {
+  const BenchSize& size = problem_.size;
+  blas::library_gemm(size.m, size.n, size.k, problem_.w.data(), problem_.x.data(), y_.data());
+}
+
+}  // namespace rankine

@@ -1,0 +1,90 @@
+// The samples of a step or an evaluation, and what the network sees of them.
+#include <cmath>
+
+#include "src/experiments/pde_training.hpp"
+#include "src/tensor/host_array.hpp"
+
+namespace rankine {
+
+PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>& which, long step,
+                                 bool training,
+                                 const std::shared_ptr<const ObservationRows>& observations) const {
+  PdeBatch batch;
+  batch.step = step;
+  batch.training = training;
+  const auto append = [&](const std::vector<double>& from, long s, std::vector<double>& to) {
+    const long each = static_cast<long>(from.size()) / split.size();
+    to.insert(to.end(), from.begin() + s * each, from.begin() + (s + 1) * each);
+  };
+  for (long s : which) {
+    batch.ids.push_back(split.ids[s]);
+    append(split.initial, s, batch.initial);
+    append(split.parameters, s, batch.parameters);
+    append(split.right_wall, s, batch.right_reference);
+    if (training && observations)
+      batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
+  }
+  return batch;
+}
+
+/// Time, x where the domain has walls, one channel an initial field, one a sampled parameter.
+int PdeTraining::input_channels() const {
+  int channels = 1 + (pde_->periodic() ? 0 : 1) + pde_->unknowns();
+  for (const PdeParameter& p : pde_->parameters()) channels += p.sampled ? 1 : 0;
+  return channels;
+}
+
+/// The channels on the local tiles: [L, B, channels, Tt, Tx].
+Tensor PdeTraining::network_input(const PdeBatch& batch) const {
+  const TileGrid& grid = tiles_->grid();
+  const int channels = input_channels(), m = pde_->unknowns();
+  const Shape shape{tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()};
+  // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
+  // the last cell in the paper.
+  const size_t first_time = formulation_.collocated() ? 0 : 1;
+  const double last = formulation_.collocated() ? grid_.cells - 0.5 : grid_.cells;
+  const std::vector<PdeParameter> parameters = pde_->parameters();
+  const auto sampled = [&](int s) {  // the sample's drawn parameters, scaled to [0, 1]
+    std::vector<double> out;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const PdeParameter& p = parameters[i];
+      const double value = batch.parameters[s * parameters.size() + i];
+      if (p.sampled)
+        out.push_back(p.logarithmic ? std::log(value / p.minimum) / std::log(p.maximum / p.minimum)
+                                    : (value - p.minimum) / (p.maximum - p.minimum));
+    }
+    return out;
+  };
+  const auto fill = [&](auto* out) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    for (long l = 0; l < tiles_->local_tiles(); ++l) {
+      const TileExtent extent = grid.extent(tiles_->begin() + l);
+      for (int s = 0; s < batch.size(); ++s) {
+        const auto channel = [&](const auto& value) {
+          for (long t = extent.t_begin; t < extent.t_end; ++t)
+            for (long i = extent.x_begin; i < extent.x_end; ++i) *out++ = static_cast<T>(value(t, i));
+        };
+        channel([&](long t, long) {
+          const double time = times_[first_time + t] / pde_->duration();
+          return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
+        });
+        if (!pde_->periodic()) channel([&](long, long i) { return (static_cast<double>(i) + 0.5) / last; });
+        for (int a = 0; a < m; ++a)
+          channel([&](long, long i) {
+            return formulation_.initial_input_scale *
+                   batch.initial[(static_cast<size_t>(s) * grid_.cells + i) * m + a];
+          });
+        for (double value : sampled(s)) channel([&](long, long) { return value; });
+      }
+    }
+  };
+  Tensor x;
+  dispatch_real(model_->dtype(), "network_input", [&](auto zero) {
+    HostArray<decltype(zero)> values(shape);
+    fill(values.data());
+    x = values.to_device();
+  });
+  return x;
+}
+
+}  // namespace rankine

@@ -1,0 +1,16 @@
+#include "src/bench/kernels.hpp"
+
+namespace rankine {
+
+const BenchKernelRegistry& bench_kernels() {
+  static const BenchKernelRegistry table("bench_kernel",
+                                         {
+                                             entry<ProductKernel>("product", "dense, the suite's own"),
+                                             entry<BlasKernel>("blas", "dense, of the BLAS that is linked"),
+                                             entry<ConvKernel>("conv", "dense, as a 1 x 1 convolution"),
+                                             entry<CsrKernel>("csr", "sparse, by rows"),
+                                         });
+  return table;
+}
+
+}  // namespace rankine
