@@ -20,6 +20,8 @@
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/refinement.hpp"
+#include "src/sparse/regrowth.hpp"
+#include "src/sparse/structure.hpp"
 #include "src/train/average.hpp"
 
 namespace rankine {
@@ -39,6 +41,8 @@ ProgramTables program_tables() {
            &criteria(),
            &density_schedules(),
            &refinements(),
+           &structures(),
+           &regrowths(),
            &transforms(),
            &penalties(),
            &probes(),

@@ -151,8 +151,10 @@ void Training::describe(OptionVisitor& o) {
              "network_transform`: how large and fast it becomes is measured; the results hold the network as "
              "it was trained"});
   SparsityOptions sparsity;
-  o.group("sparsity", sparsity,
-          "weights held at zero; also criterion, schedule and refine, see `rankine list`");
+  o.group(
+      "sparsity", sparsity,
+      "weights held at zero; also criterion, schedule, structure, refine and regrow (and its `drop`, the criterion of "
+      "what is removed for it), see `rankine list`");
   o.group("model", model,
           "the network; `blocks` is a list of layers, see `rankine list`, each n times in a row "
           "with `repeat: n`");
@@ -412,7 +414,7 @@ std::vector<SnapshotEntry> Training::snapshot_layout() const {
   for (const ParameterInfo& part : parameters.parts())
     out.push_back({"weights/" + part.name + " " + type, part.shape, network_->added(part.name)});
   if (sparsifier_)
-    for (const std::string& name : sparsifier_->parts())
+    for (const std::string& name : sparsifier_->masked())
       out.push_back({"masks/" + name + " " + type, parameters.part(name).shape, true});
   return out;
 }
@@ -567,7 +569,8 @@ Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
         Pass pass{.shards = one};
         pass.samples = examples.ids;
         pass.graph = graph;
-        const Tensor outputs = rule.predict(*network_, bound, examples.inputs, pass);
+        const Tensor outputs =
+            predict_mean(rule, *network_, bound, examples.inputs, pass, data_->classes() > 0);
         append(local[0], loss_->per_sample(outputs, examples.targets, 2));
         const std::vector<Tensor> scored = loss_->score(outputs, examples.targets, 2);
         for (std::size_t s = 0; s < scores; ++s) append(local[1 + s], scored[s]);
@@ -615,7 +618,7 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches) { return gradient(batches); },
+                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); },
                  .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
@@ -651,8 +654,8 @@ class Training::Run final : public TrainingTask {
     std::unique_ptr<RuleContext> context;
     SideOutputs side = {};
   };
-  /// Of the loss of the first `batches` batches, summed.
-  Tensor gradient(int batches);
+  /// Of the loss of so many batches from the one of step `first`, summed.
+  Tensor gradient(int batches, std::int64_t first);
   /// In the first `batches` batches, each rank all of them: the same bits on any number of ranks.
   InputStatistics inputs(int batches);
   /// Which examples a phase sees in its steps.
@@ -691,10 +694,10 @@ const BatchOrder& Training::Run::order_of(const Phase& phase) {
       .first->second;
 }
 
-Tensor Training::Run::gradient(int batches) {
+Tensor Training::Run::gradient(int batches, std::int64_t first) {
   Tensor sum;
   for (int b = 0; b < batches; ++b) {
-    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    const std::shared_ptr<RuleContext> made = prepare(first + b, 0);
     made->pass->update_statistics = false;
     const BoundParameters bound = parameters_.bind(owner_.shards_);
     const TapeLoss loss = made->loss(bound);

@@ -62,6 +62,8 @@ struct Pass {
   bool update_statistics = true;
   std::uint64_t seed = 0;
   std::int64_t step = 0;
+  /// Which draw of random weights an evaluation sees; 0: their means.
+  std::int64_t draw = 0;
   /// Ids of the samples of the local shards, [L * B]; random numbers are keyed by them. Empty: 0, 1, ...
   std::vector<std::int64_t> samples = {};
   /// Time steps or tokens that came before, where the state is carried.

@@ -62,39 +62,45 @@ ParameterSet Network::initial_parameters(std::uint64_t seed) const {
     block->add_parameters(parameters, seed);
     for (std::size_t p = first, last = parameters.parts().size(); p < last; ++p) {
       const std::string name = parameters.parts()[p].name;
-      const auto how = parametrised_.find(name);
-      if (how != parametrised_.end()) how->second->add_parameters(parameters, name, seed);
+      if (const Expressed* item = expressed(name)) item->how->add_parameters(parameters, name, seed);
     }
   }
   return parameters;
 }
 
+const Network::Expressed* Network::expressed(const std::string& part) const {
+  for (const Expressed& item : parametrised_)
+    if (std::find(item.names.begin(), item.names.end(), part) != item.names.end()) return &item;
+  return nullptr;
+}
+
 bool Network::added(const std::string& parameter) const {
-  return std::any_of(parametrised_.begin(), parametrised_.end(),
-                     [&](const auto& entry) { return parameter.starts_with(entry.first + "."); });
+  for (std::size_t dot = parameter.find('.'); dot != std::string::npos; dot = parameter.find('.', dot + 1))
+    if (expressed(parameter.substr(0, dot)) != nullptr) return true;
+  return false;
 }
 
 void Network::parametrise(const DeckNode& item) {
   ParametriseOptions options;
   options.options(*item.reader());
   const std::shared_ptr<const Parametrisation> how = parametrisations().make_named(item.child("as"), item);
-  std::vector<std::string> able;
-  bool any = false;
+  std::vector<std::string> able, names;
   const ParameterSet fresh = initial_parameters(0);
   for (const ParameterInfo& part : fresh.parts()) {
     if (added(part.name)) continue;
     const bool named = matches_any(options.on, part.name) && !matches_any(options.except, part.name);
-    if (named && parametrised_.contains(part.name))
+    if (named && expressed(part.name) != nullptr)
       item.error_at("on", fmt::format("on: another item of `parametrise` names {} too; leave it out of one "
                                       "of them with `except`",
                                       part.name));
     if (!how->takes(part)) continue;
     able.push_back(part.name);
-    if (named) any = parametrised_.emplace(part.name, how).second;
+    if (named) names.push_back(part.name);
   }
-  if (!any)
+  if (names.empty())
     item.error_at("on", "on: names no weight that can be expressed so; these can: " +
                             (able.empty() ? std::string("none") : join(able)));
+  parametrised_.push_back({how, names});
   try {
     initial_parameters(0);
   } catch (const InputError& error) {
@@ -104,12 +110,12 @@ void Network::parametrise(const DeckNode& item) {
 
 Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin,
                         int end) const {
-  std::optional<BoundParameters> expressed;
+  std::optional<BoundParameters> in_place;
   if (parametrised()) {
-    expressed = parameters;
-    for (const auto& [name, how] : parametrised_) expressed->replace(name, how->value(parameters, name));
+    in_place = parameters;
+    for (const Expressed& item : parametrised_) item.how->express(*in_place, item.names, pass);
   }
-  const BoundParameters& values = expressed ? *expressed : parameters;
+  const BoundParameters& values = in_place ? *in_place : parameters;
   Tensor y = x;
   FaultProbe::layer_done("", {});  // what came before belongs to no block
   for (int i = begin; i < (end < 0 ? size() : end); ++i) {
@@ -122,6 +128,12 @@ Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass
     FaultProbe::layer_done(block(i).name(), y);
   }
   return y;
+}
+
+std::int64_t Network::draws() const {
+  std::int64_t most = 0;
+  for (const Expressed& item : parametrised_) most = std::max(most, item.how->draws());
+  return most;
 }
 
 void NetworkOptions::options(OptionVisitor& o) {

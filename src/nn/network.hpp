@@ -42,10 +42,20 @@ class Network {
   /// x [L, B, input] to [L, B, output], through blocks begin .. end - 1 (end = -1: to the last).
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin = 0,
                  int end = -1) const;
+  /// How many draws of random weights an evaluation takes the mean over (Pass::draw); 0: it sees their means.
+  std::int64_t draws() const;
 
  private:
+  /// An item of `model.parametrise`.
+  struct Expressed {
+    std::shared_ptr<const Parametrisation> how;
+    std::vector<std::string> names;
+  };
+  /// The one that names this part, or null.
+  const Expressed* expressed(const std::string& part) const;
+
   std::vector<std::unique_ptr<Layer>> blocks_;
-  std::map<std::string, std::shared_ptr<const Parametrisation>> parametrised_;  // by the name of the part
+  std::vector<Expressed> parametrised_;
 };
 
 /// What a deck's `model:` says: precision, blocks, and parametrise.

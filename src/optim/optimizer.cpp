@@ -6,6 +6,7 @@
 
 #include "src/core/pattern.hpp"
 #include "src/core/strings.hpp"
+#include "src/tensor/ops.hpp"
 #include "src/tensor/storage.hpp"
 
 namespace rankine {
@@ -152,6 +153,13 @@ void Adam::reset() {
   second_.assign(Tensor::zeros(second_.shape(), DType::f64));
 }
 
+void Adam::forget(const Tensor& keep) {
+  if (!first_.defined()) return;
+  const Tensor factor = cast(keep, DType::f64);
+  first_.assign(mul(first_, factor));
+  second_.assign(mul(second_, factor));
+}
+
 void Adam::state_changed() {
   if (!first_.defined()) return;
   moment_bound_ = largest_size(first_);
@@ -213,6 +221,10 @@ double Sgd::largest_change(double gradient_norm, double learning_rate, double la
 
 void Sgd::reset() {
   if (velocity_.defined()) velocity_.assign(Tensor::zeros(velocity_.shape(), DType::f64));
+}
+
+void Sgd::forget(const Tensor& keep) {
+  if (velocity_.defined()) velocity_.assign(mul(velocity_, cast(keep, DType::f64)));
 }
 
 void Sgd::state_changed() { velocity_bound_ = velocity_.defined() ? largest_size(velocity_) : 0; }

@@ -59,6 +59,9 @@ class Optimizer {
   }
   /// Forgets all steps: the state is that of a fresh optimiser.
   virtual void reset() = 0;
+  /// Forgets the gradients of the parameters where `keep` [count], of the parameters' type, is 0; it is 1
+  /// elsewhere.
+  virtual void forget(const Tensor& keep) = 0;
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
 
@@ -99,6 +102,7 @@ class Adam final : public Optimizer {
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
   void reset() override;
+  void forget(const Tensor& keep) override;
   void state_changed() override;
 
  private:
@@ -131,6 +135,7 @@ class Sgd final : public Optimizer {
                       const ParameterSet& parameters) override;
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
   void reset() override;
+  void forget(const Tensor& keep) override;
   void state_changed() override;
 
  private:

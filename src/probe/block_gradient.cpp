@@ -21,7 +21,8 @@ bool belongs(const ParameterInfo& part, const Layer& block) {
 
 }  // namespace
 
-std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t count) {
+std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t count,
+                                  const std::vector<double>& along) {
   const ProbeSetup& setup = run.setup;
   const std::int64_t taken = std::min(count, setup.data.size(split));
   std::vector<double> chunks;  // a gradient each
@@ -34,8 +35,15 @@ std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t
         const BoundParameters bound = run.parameters.bind(pass.shards);
         const Tensor outputs = run.predict(bound, examples.inputs, pass);
         const Tensor loss = sum(setup.loss.per_sample(outputs, examples.targets, 2));
-        const std::vector<double> found = grad({loss}, {Tensor()}, {bound.flat()}).front().to_vector();
-        chunks.insert(chunks.end(), found.begin(), found.end());
+        Tensor found = grad({loss}, {Tensor()}, {bound.flat()}, {.create_graph = !along.empty()}).front();
+        if (!along.empty()) {
+          const Tensor v = cast(Tensor::from(along, found.shape()), found.dtype());
+          // Of a loss that is linear in the parameters the gradient is off the tape, and its derivative zero.
+          found = found.on_tape() ? grad({found}, {v}, {bound.flat()}).front()
+                                  : Tensor::zeros(found.shape(), found.dtype());
+        }
+        const std::vector<double> values = found.to_vector();
+        chunks.insert(chunks.end(), values.begin(), values.end());
       });
   std::vector<double> out(static_cast<std::size_t>(run.parameters.count()));
   const BlockPartition dealt((taken + setup.batch - 1) / setup.batch, run.communicator.size());

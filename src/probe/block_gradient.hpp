@@ -30,8 +30,10 @@ class BlockGradient final : public BlockProbe {
   Options options_;
 };
 
-/// The gradient, in double, of the mean loss over the first `count` examples of a split, in evaluation mode.
-/// The same bits on any number of ranks. Collective.
-std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t count);
+/// The gradient, in double, of the mean loss over the first `count` examples of a split, in evaluation mode; or
+/// its derivative along a direction [count of parameters], the product of the loss's Hessian with it. The same
+/// bits on any number of ranks. Collective.
+std::vector<double> mean_gradient(const ProbeRun& run, Split split, std::int64_t count,
+                                  const std::vector<double>& along = {});
 
 }  // namespace rankine

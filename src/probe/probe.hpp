@@ -38,7 +38,7 @@ struct ProbeRun {
 
   /// What an evaluation judges: x [1, n, input] to [1, n, output].
   Tensor predict(const BoundParameters& bound, const Tensor& x, Pass& pass) const {
-    return rule.predict(setup.network, bound, x, pass);
+    return predict_mean(rule, setup.network, bound, x, pass, setup.data.classes() > 0);
   }
 };
 

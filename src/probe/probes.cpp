@@ -3,6 +3,7 @@
 #include "src/probe/block_gradient.hpp"
 #include "src/probe/block_removal.hpp"
 #include "src/probe/calibration.hpp"
+#include "src/probe/curvature.hpp"
 #include "src/probe/distance.hpp"
 #include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
@@ -26,6 +27,7 @@ const Registry<Probe>& probes() {
           entry<Occlusion>("occlusion", "accuracy where the middle of an image is hidden"),
           entry<GateLoad>("gate_load", "how a mixture deals examples to its experts"),
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
+          entry<Curvature>("curvature", "eigenvalues and trace of the loss's Hessian"),
           entry<BlockAngle>("angle", "between each block's input and output"),
           entry<BlockRemoval>("remove", "what the loss gains where a block is left out"),
           entry<Saliency>("saliency",

@@ -6,13 +6,29 @@
 #include <fmt/format.h>
 
 #include "src/deck/tree.hpp"
+#include "src/nn/softmax.hpp"
 #include "src/optim/after_step.hpp"
 #include "src/rules/gradient_transforms.hpp"
+#include "src/tensor/elementary.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/profile.hpp"
 #include "src/tensor/storage.hpp"
 
 namespace rankine {
+
+Tensor predict_mean(LearningRule& rule, const Network& network, const BoundParameters& parameters,
+                    const Tensor& x, Pass& pass, bool classes) {
+  const std::int64_t draws = network.draws();
+  if (draws == 0) return rule.predict(network, parameters, x, pass);
+  Tensor total;
+  for (pass.draw = 1; pass.draw <= draws; ++pass.draw) {
+    const Tensor y = rule.predict(network, parameters, x, pass), one = classes ? softmax(y) : y;
+    total = total.defined() ? add(total, one) : one;
+  }
+  pass.draw = 0;
+  const Tensor mean = scale(total, 1 / static_cast<double>(draws));
+  return classes ? log(maximum(mean, 1e-37)) : mean;  // float has no smaller normal numbers
+}
 
 TapeLoss mean_loss(const RuleSetup& setup, const Tensor& outputs, const NetworkBatch& batch,
                    const Tensor& added) {

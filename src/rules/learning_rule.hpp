@@ -138,7 +138,8 @@ class LearningRule {
     static_cast<void>(classes);
     return network.output();
   }
-  /// The outputs that an evaluation judges, x [L, B, input] to [L, B, prediction()].
+  /// The outputs that an evaluation judges, for one draw of random weights: x [L, B, input] to
+  /// [L, B, prediction()].
   virtual Tensor predict(const Network& network, const BoundParameters& parameters, const Tensor& x,
                          Pass& pass) {
     return network.forward(parameters, x, pass);
@@ -157,6 +158,11 @@ class LearningRule {
     static_cast<void>(prefix);
   }
 };
+
+/// The outputs that an evaluation judges: predict(), or its mean over the network's draws of random weights,
+/// which are the same for all examples; of `classes` the logarithm of the mean probabilities.
+Tensor predict_mean(LearningRule& rule, const Network& network, const BoundParameters& parameters,
+                    const Tensor& x, Pass& pass, bool classes);
 
 /// The mean loss of a batch of all ranks, from the outputs [L, B, ...] for its local shards; `added` [L], if
 /// defined, is added to each shard's. Collective.

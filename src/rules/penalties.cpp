@@ -1,9 +1,11 @@
 #include "src/rules/penalties.hpp"
 
+#include <cmath>
 #include <numeric>
 
 #include "src/core/pattern.hpp"
 #include "src/nn/activations.hpp"
+#include "src/nn/parametrisation/gaussian.hpp"
 
 namespace rankine {
 namespace {
@@ -18,14 +20,42 @@ Tensor sum_by_tile(const Tensor& x) {
 class AbsoluteSum final : public Penalty {
  public:
   void options(OptionVisitor&) {}
-  Tensor of(const Tensor& x) const override { return sum_by_tile(add(relu(x), relu(neg(x)))); }
+  Tensor of(const BoundParameters& parameters, const std::string& name) const override {
+    const Tensor& x = parameters[name];
+    return sum_by_tile(add(relu(x), relu(neg(x))));
+  }
 };
 
 /// sum x^2 / 2
 class HalfSquares final : public Penalty {
  public:
   void options(OptionVisitor&) {}
-  Tensor of(const Tensor& x) const override { return scale(sum_by_tile(square(x)), 0.5); }
+  Tensor of(const BoundParameters& parameters, const std::string& name) const override {
+    return scale(sum_by_tile(square(parameters[name])), 0.5);
+  }
+};
+
+/// Of weights that are `gaussian`, named by their log_variance v, with means m: the Kullback-Leibler divergence
+/// from a prior normal about 0 of variance p, sum (e^v / p + m^2 / p - 1 - v + log p) / 2 over the weights that
+/// no mask removes.
+class GaussianKl final : public Penalty {
+ public:
+  void options(OptionVisitor& o) {
+    o("prior", prior_, {.help = "standard deviation of the prior", .min = 0, .exclusive_min = true});
+  }
+  bool takes(const ParameterInfo& part) const override {
+    return !part.frozen && part.name.ends_with(Gaussian::suffix);
+  }
+  Tensor of(const BoundParameters& parameters, const std::string& name) const override {
+    const std::string stem = name.substr(0, name.size() - Gaussian::suffix.size());
+    const Tensor &v = parameters[name], &m = parameters[stem], mask = parameters.mask(stem);
+    const double p = prior_ * prior_;
+    const Tensor each = add_scalar(sub(scale(add(exp(v), square(m)), 1 / p), v), std::log(p) - 1);
+    return scale(sum_by_tile(mask.defined() ? mul(each, mask) : each), 0.5);
+  }
+
+ private:
+  double prior_ = 0.1;
 };
 
 struct TermOptions {
@@ -40,10 +70,12 @@ struct TermOptions {
 }  // namespace
 
 const Registry<Penalty>& penalties() {
-  static const Registry<Penalty> table("penalty", {
-                                                      entry<AbsoluteSum>("l1", "sum of absolute values"),
-                                                      entry<HalfSquares>("l2", "half the sum of squares"),
-                                                  });
+  static const Registry<Penalty> table(
+      "penalty", {
+                     entry<AbsoluteSum>("l1", "sum of absolute values"),
+                     entry<HalfSquares>("l2", "half the sum of squares"),
+                     entry<GaussianKl>("gaussian_kl", "divergence of gaussian weights from a normal prior"),
+                 });
   return table;
 }
 
@@ -62,9 +94,11 @@ Penalties::Penalties(const DeckNode& train, const ParameterSet& parameters) {
               penalties().make(node),
               {}};
     for (const ParameterInfo& part : parameters.parts())
-      if (!part.frozen && matches(options.on, part.name)) term.parts.push_back(part.name);
+      if (term.penalty->takes(part) && matches(options.on, part.name)) term.parts.push_back(part.name);
     if (term.parts.empty())
-      node.error_at("on", "on: '" + options.on + "' fits no parameter that is trained, such as " +
+      node.error_at("on", "on: '" + options.on +
+                              "' fits no parameter that is trained and that this penalty is of; the first "
+                              "parameter is " +
                               parameters.parts().front().name);
     if (options.weight > 0) terms_.push_back(std::move(term));
   }
@@ -75,7 +109,7 @@ Tensor Penalties::of(const BoundParameters& parameters, std::int64_t step, std::
   for (const Term& term : terms_) {
     const double factor = term.weight * term.schedule->factor(step, steps);
     for (const std::string& name : term.parts) {
-      const Tensor value = scale(term.penalty->of(parameters[name]), factor);
+      const Tensor value = scale(term.penalty->of(parameters, name), factor);
       total = total.defined() ? add(total, value) : value;
     }
   }

@@ -15,8 +15,10 @@ namespace rankine {
 class Penalty {
  public:
   virtual ~Penalty() = default;
-  /// x [L, shape] to [L], on the tape.
-  virtual Tensor of(const Tensor& x) const = 0;
+  /// Whether it can be of this parameter; patterns fit others in vain.
+  virtual bool takes(const ParameterInfo& part) const { return !part.frozen; }
+  /// [L], on the tape.
+  virtual Tensor of(const BoundParameters& parameters, const std::string& name) const = 0;
 };
 
 /// The table of penalties.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "src/core/random.hpp"
+#include "src/nn/parametrisation/gaussian.hpp"
 
 namespace rankine {
 
@@ -37,6 +38,19 @@ std::vector<double> Wanda::scores(const ScoredPart& part) const {
   return out;
 }
 
+void SignalToNoise::check(const ParameterSet& network, const std::string& name) const {
+  if (!network.contains(name + std::string(Gaussian::suffix)))
+    throw InputError(
+        "snr: " + name +
+        " has no variance; express it by model.parametrise with `as: gaussian`, or use magnitude");
+}
+
+std::vector<double> SignalToNoise::scores(const ScoredPart& part) const {
+  std::vector<double> out = part.parameters->view(part.name + std::string(Gaussian::suffix)).to_vector();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::abs(part.weights[i]) * std::exp(-0.5 * out[i]);
+  return out;
+}
+
 const Registry<Criterion>& criteria() {
   static const Registry<Criterion> table(
       "criterion",
@@ -45,6 +59,7 @@ const Registry<Criterion>& criteria() {
           entry<RandomScore>("random", "random numbers"),
           entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
           entry<Wanda>("wanda", "size of weight times norm of its input, over some batches (Wanda)"),
+          entry<SignalToNoise>("snr", "size of the mean over the deviation, of gaussian weights"),
       });
   return table;
 }

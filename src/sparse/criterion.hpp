@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/deck/registry.hpp"
+#include "src/tensor/parameters.hpp"
 
 namespace rankine {
 
@@ -20,6 +21,7 @@ struct ScoredPart {
   std::span<const double> input_norms;
   std::uint64_t seed = 0;
   std::int64_t event = 0;  ///< number of the pruning within the run: a key for random numbers
+  const ParameterSet* parameters = nullptr;  ///< all parts
 };
 
 class Criterion {
@@ -27,6 +29,11 @@ class Criterion {
   virtual ~Criterion() = default;
   virtual bool needs_gradient() const { return false; }
   virtual bool needs_inputs() const { return false; }
+  /// InputError where it cannot judge the part `name`; called before any work.
+  virtual void check(const ParameterSet& network, const std::string& name) const {
+    static_cast<void>(network);
+    static_cast<void>(name);
+  }
   /// A score for each weight.
   virtual std::vector<double> scores(const ScoredPart& part) const = 0;
 };
@@ -59,6 +66,15 @@ class Wanda final : public Criterion {
  public:
   void options(OptionVisitor&) {}
   bool needs_inputs() const override { return true; }
+  std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// |m| / s of weights that are `gaussian`, with means m and standard deviations s (Graves, "Practical variational
+/// inference for neural networks", NeurIPS 2011, section 6).
+class SignalToNoise final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  void check(const ParameterSet& network, const std::string& name) const override;
   std::vector<double> scores(const ScoredPart& part) const override;
 };
 

@@ -65,7 +65,16 @@ void Sparsifier::describe(OptionVisitor& o) {
 
 Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     : criterion_(criteria().make_or("magnitude", node.section("criterion"))),
-      schedule_(density_schedules().make_or("step", node.section("schedule"))) {
+      schedule_(density_schedules().make_or("step", node.section("schedule"))),
+      structure_(structures().make_or("weight", node.section("structure"))) {
+  if (node.has("regrow")) {
+    const DeckNode regrow = node.child("regrow");
+    if (regrow.is_mapping())
+      drop_ = criteria().make_or("magnitude", regrow.section("drop"));
+    else
+      drop_ = std::make_unique<Magnitude>();
+    regrowth_ = regrowths().make(regrow);
+  }
   if (node.has("refine")) refinement_ = refinements().make(node.child("refine"));
   node.read(options_);
   if (refinement_ && scores_share_out())
@@ -73,6 +82,18 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
         "refine",
         "refine goes through the layers one after the other, so each needs its own density: use scope: "
         "layer or row, and layer_density: uniform or erdos_renyi");
+  if (refinement_ && !structure_->single())
+    node.error_at("refine", "refine exchanges single weights: leave structure out");
+  if (structure_->local() && (options_.scope != "layer" || options_.layer_density != "uniform"))
+    node.error_at(
+        "structure",
+        "structure: each group of weights keeps the same share, which scope: layer and layer_density: "
+        "uniform ask for");
+  if (options_.density < 1) try {
+      check(options_.density);
+    } catch (const InputError& error) {
+      node.error_at("density", error.what());
+    }
   if (options_.scope == "global" && options_.layer_density != "uniform")
     node.error_at("layer_density", "layer_density: " + options_.layer_density +
                                        " is for scope: layer; with scope: global the criterion decides");
@@ -80,13 +101,35 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     node.error_at("rescale",
                   "rescale is for pruning before the first step, but the schedule prunes before step " +
                       std::to_string(schedule_->last()) + " too");
+  const auto chosen = [&](const std::string& name) {
+    return matches_any(options_.on, name) && !matches_any(options_.except, name);
+  };
   std::vector<std::string> names;
   for (const ParameterInfo& part : network.parts()) {
     names.push_back(part.name);
-    if (part.frozen || !matches_any(options_.on, part.name) || matches_any(options_.except, part.name))
-      continue;
+    if (part.frozen || !chosen(part.name)) continue;
+    try {
+      layouts_.push_back(structure_->layout(part.shape));
+      if (options_.scope == "row" && layouts_.back().unit > 1)
+        throw InputError("has no units that are compared within one output, as scope: row does");
+      if (options_.scope == "row") layouts_.back().group = part.shape.count() / part.shape[0];
+    } catch (const InputError& error) {
+      node.error_at("structure", fmt::format("structure: {} {}; leave it out with `except`, or choose other "
+                                             "groups",
+                                             part.name, error.what()));
+    }
+    for (const Criterion* criterion : {criterion_.get(), drop_.get()})
+      if (criterion != nullptr) try {
+          criterion->check(network, part.name);
+        } catch (const InputError& error) {
+          node.error_at(criterion == drop_.get() ? "regrow" : "criterion", error.what());
+        }
     parts_.push_back(part.name);
+    masked_.push_back(part.name);
     shapes_.push_back(part.shape);
+    const std::string bias = part.name.substr(0, part.name.rfind('.')) + ".bias";
+    biases_.push_back(structure_->with_bias() && network.contains(bias) && !chosen(bias) ? bias : "");
+    if (!biases_.back().empty()) masked_.push_back(bias);
     judged_ += part.shape.count();
     factors_.push_back(1);
     for (const LayerRate& rate : options_.rates)
@@ -105,10 +148,14 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
 }
 
 void Sparsifier::attach(ParameterSet& parameters) const {
-  for (const std::string& name : parts_) {
+  for (const std::string& name : masked_) {
     ParameterInfo& part = part_named(parameters, name);
     part.mask = Tensor::full(part.shape, parameters.dtype(), 1);
   }
+}
+
+std::vector<std::int64_t> Sparsifier::regrowth_steps(std::int64_t total) const {
+  return regrowth_ ? regrowth_->steps(total) : std::vector<std::int64_t>();
 }
 
 std::vector<std::pair<std::int64_t, double>> Sparsifier::events() const {
@@ -133,7 +180,9 @@ std::vector<std::int64_t> Sparsifier::shared_out(double density) const {
   const std::vector<double> densities = layer_densities(kind, density, shapes_);
   std::vector<std::int64_t> keep;
   for (std::size_t l = 0; l < parts_.size(); ++l)
-    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count())));
+    keep.push_back(rounded(densities[l] * static_cast<double>(shapes_[l].count()) /
+                           static_cast<double>(layouts_[l].unit)) *
+                   layouts_[l].unit);
   return keep;
 }
 
@@ -156,13 +205,15 @@ std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
   return std::accumulate(all.begin(), all.end(), std::int64_t{0});
 }
 
-std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
-                                                    const ParameterSet& parameters, const Event& event,
-                                                    const InputStatistics& inputs, std::size_t first,
-                                                    std::size_t last) const {
+Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const ParameterSet& parameters,
+                                      const Event& event, std::size_t first, std::size_t last,
+                                      bool also_removed, const InputStatistics* seen) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
-  std::vector<std::vector<double>> out;
+  InputStatistics own;
+  if (criterion.needs_inputs() && seen == nullptr) own = event.inputs(options_.batches);
+  const InputStatistics& inputs = seen != nullptr ? *seen : own;
+  Scores out;
   for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
     const std::string& name = parts_[l];
     const ParameterInfo& part = parameters.part(name);
@@ -175,71 +226,115 @@ std::vector<std::vector<double>> Sparsifier::scores(const Criterion& criterion,
     std::vector<double> norms;
     if (const InputMoments* moments = inputs.find(name))
       for (const std::size_t feature : moments->features(part.shape)) norms.push_back(moments->norm(feature));
-    out.push_back(criterion.scores({name, weights, slope, norms, event.seed, event.number}));
-    for (std::size_t i = 0; i < mask.size(); ++i)
-      if (mask[i] == 0) out.back()[i] = removed;
+    const std::vector<double> each =
+        criterion.scores({name, weights, slope, norms, event.seed, event.number, &parameters});
+    const UnitLayout& layout = layouts_[l];
+    const auto size = static_cast<std::size_t>(layout.unit);
+    std::vector<double>& units = out.emplace_back(each.size() / size, 0.0);
+    for (std::size_t i = 0; i < each.size(); ++i) {
+      const std::size_t w = layout.order.empty() ? i : static_cast<std::size_t>(layout.order[i]);
+      units[i / size] += mask[w] == 0 && !also_removed ? removed : each[w] / static_cast<double>(size);
+    }
   }
   return out;
 }
 
-std::vector<std::vector<double>> Sparsifier::scores_of_all(const ParameterSet& parameters,
-                                                           const Event& event) const {
-  return scores(*criterion_, parameters, event,
-                criterion_->needs_inputs() ? event.inputs(options_.batches) : InputStatistics());
-}
-
-std::vector<std::int64_t> Sparsifier::best_of_all(const std::vector<std::vector<double>>& scores,
-                                                  std::int64_t keep) const {
+std::vector<std::int64_t> Sparsifier::best_of_all(const Scores& scores, std::int64_t keep) const {
   std::vector<std::pair<double, std::size_t>> all;  // score, part: of equals the earlier stays
   for (std::size_t l = 0; l < scores.size(); ++l)
     for (const double score : scores[l])
       if (score != removed) all.emplace_back(-score, l);
-  keep = std::min(keep, static_cast<std::int64_t>(all.size()));
-  std::nth_element(all.begin(), all.begin() + keep, all.end());
+  std::sort(all.begin(), all.end());
   std::vector<std::int64_t> out(scores.size(), 0);
-  for (std::int64_t i = 0; i < keep; ++i) ++out[all[static_cast<std::size_t>(i)].second];
+  for (const auto& [score, l] : all) {
+    if (keep <= 0) break;
+    out[l] += layouts_[l].unit;
+    keep -= layouts_[l].unit;
+  }
   return out;
 }
 
-void Sparsifier::keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                           const std::vector<std::int64_t>& keep, const InputStatistics& inputs,
-                           std::size_t first) const {
+void Sparsifier::set_mask(ParameterSet& parameters, std::size_t l,
+                          const std::vector<double>& of_units) const {
+  const UnitLayout& layout = layouts_[l];
+  std::vector<double> mask(static_cast<std::size_t>(shapes_[l].count()));
+  for (std::size_t i = 0; i < mask.size(); ++i)
+    mask[layout.order.empty() ? i : static_cast<std::size_t>(layout.order[i])] =
+        of_units[i / static_cast<std::size_t>(layout.unit)];
+  const auto set = [&](const std::string& name, const std::vector<double>& values) {
+    const ParameterInfo& part = parameters.part(name);
+    part.mask.assign(cast(Tensor::from(values, part.shape), parameters.dtype()));
+  };
+  set(parts_[l], mask);
+  if (!biases_[l].empty()) set(biases_[l], of_units);
+}
+
+std::vector<double> Sparsifier::best_units(std::size_t l, const std::vector<double>& scores,
+                                           std::int64_t keep) const {
+  const UnitLayout& layout = layouts_[l];
+  const std::size_t units = scores.size(),
+                    in_group = layout.group == 0 ? units : static_cast<std::size_t>(layout.group),
+                    groups = units / in_group;
+  const auto wanted =
+      static_cast<std::size_t>(rounded(static_cast<double>(keep) / static_cast<double>(layout.unit)));
+  const auto better = [&](std::size_t a, std::size_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  };
+  std::vector<std::size_t> order(units);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<double> mask(units, 0.0);
+  for (std::size_t group = 0; group < groups; ++group) {
+    const std::size_t count = std::min(wanted * (group + 1) / groups - wanted * group / groups, in_group);
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(group * in_group),
+               end = begin + static_cast<std::ptrdiff_t>(in_group),
+               middle = begin + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(begin, middle, end, better);
+    for (auto unit = begin; unit != middle; ++unit) mask[*unit] = scores[*unit] == removed ? 0 : 1;
+  }
+  return mask;
+}
+
+void Sparsifier::keep_best(ParameterSet& parameters, const Scores& scores,
+                           const std::vector<std::int64_t>& keep, std::size_t first,
+                           const InputStatistics* inputs) const {
   const NoGrad off;
   for (std::size_t s = 0; s < scores.size(); ++s) {
-    const std::size_t l = first + s;
-    const std::vector<double>& own = scores[s];
-    const auto better = [&](std::size_t a, std::size_t b) {
-      return own[a] != own[b] ? own[a] > own[b] : a < b;
-    };
-    std::vector<std::size_t> order(own.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::vector<double> mask(order.size(), 0.0);
-    std::int64_t left = 0;
-    const std::size_t rows = options_.scope == "row" ? static_cast<std::size_t>(shapes_[l][0]) : 1,
-                      in_row = order.size() / rows, wanted = static_cast<std::size_t>(keep[l]);
-    for (std::size_t row = 0; row < rows; ++row) {
-      const std::size_t count = std::min(wanted * (row + 1) / rows - wanted * row / rows, in_row);
-      const auto begin = order.begin() + static_cast<std::ptrdiff_t>(row * in_row),
-                 end = begin + static_cast<std::ptrdiff_t>(in_row),
-                 middle = begin + static_cast<std::ptrdiff_t>(count);
-      std::nth_element(begin, middle, end, better);
-      for (auto i = begin; i != middle; ++i) {
-        if (own[*i] == removed) continue;
-        mask[*i] = 1;
-        ++left;
-      }
-    }
-    ParameterInfo& part = part_named(parameters, parts_[l]);
-    const InputMoments* moments = refinement_ ? inputs.find(part.name) : nullptr;
+    std::vector<double> mask = best_units(first + s, scores[s], keep[first + s]);
+    const ParameterInfo& part = parameters.part(parts_[first + s]);
+    const InputMoments* const moments = refinement_ && inputs != nullptr ? inputs->find(part.name) : nullptr;
     if (moments != nullptr) refine(part, parameters.view(part), *moments, mask);
-    part.mask.assign(cast(Tensor::from(mask, part.shape), parameters.dtype()));
-    if (options_.rescale && left > 0) {
-      const double density = static_cast<double>(left) / static_cast<double>(part.shape.count());
+    set_mask(parameters, first + s, mask);
+    const double density = std::accumulate(mask.begin(), mask.end(), 0.0) / static_cast<double>(mask.size());
+    if (options_.rescale && density > 0) {
       const Tensor weights = parameters.view(part);
       weights.assign(scale(weights, 1 / std::sqrt(density)));
     }
   }
   parameters.project();
+}
+
+Tensor Sparsifier::regrow(ParameterSet& parameters, std::int64_t step, std::int64_t total,
+                          const Event& event) const {
+  const NoGrad off;
+  const std::vector<std::int64_t> active = kept_of_parts(parameters);
+  const double stay = 1 - regrowth_->fraction(step, total);
+  const Scores own = scores(*drop_, parameters, event),
+               others = scores(regrowth_->criterion(), parameters, event, 0, parts_.size(), true);
+  const Tensor same = Tensor::full({parameters.count()}, parameters.dtype(), 1);
+  for (std::size_t l = 0; l < parts_.size(); ++l) {
+    // Those that stay, and then the best of the others.
+    const std::vector<double> first = best_units(l, own[l], rounded(stay * static_cast<double>(active[l])));
+    std::vector<double> growth = others[l];
+    for (std::size_t i = 0; i < first.size(); ++i)
+      if (first[i] == 1) growth[i] = -removed;
+    const ParameterInfo& part = parameters.part(parts_[l]);
+    const Tensor before = part.mask.clone();
+    set_mask(parameters, l, best_units(l, growth, active[l]));
+    same.view(part.shape, row_major_strides(part.shape), part.offset)
+        .assign(add_scalar(neg(mul(part.mask, add_scalar(neg(before), 1))), 1));
+  }
+  parameters.project();
+  return same;
 }
 
 void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t>& keep,
@@ -251,7 +346,8 @@ void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t
       inputs = event.inputs(options_.batches);
       for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
     }
-    keep_best(parameters, scores(*criterion_, parameters, event, inputs, first, last), keep, inputs, first);
+    keep_best(parameters, scores(*criterion_, parameters, event, first, last, false, &inputs), keep, first,
+              &inputs);
   }
 }
 
@@ -282,7 +378,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
     return;
   }
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
-  const std::vector<std::vector<double>> own = scores_of_all(parameters, event);
+  const Scores own = scores(*criterion_, parameters, event);
   if (options_.scope == "global")
     keep_best(parameters, own, best_of_all(own, all));
   else
@@ -292,7 +388,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
   std::vector<std::int64_t> keep = kept_of_parts(parameters);
   if (options_.scope == "global") {
-    const std::vector<std::vector<double>> own = scores_of_all(parameters, event);
+    const Scores own = scores(*criterion_, parameters, event);
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
     keep_best(parameters, own, best_of_all(own, rounded((1 - rate) * static_cast<double>(all))));
     return;
@@ -303,14 +399,8 @@ void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& 
 }
 
 void Sparsifier::permute(ParameterSet& parameters, const Event& event) const {
-  // The best by random scores, as if nothing was removed yet.
-  const std::vector<std::int64_t> keep = kept_of_parts(parameters);
-  const RandomScore random;
-  for (std::size_t l = 0; l < parts_.size(); ++l) {
-    const ParameterInfo& part = part_named(parameters, parts_[l]);
-    part.mask.assign(Tensor::full(part.shape, parameters.dtype(), 1));
-  }
-  keep_best(parameters, scores(random, parameters, event), keep);
+  keep_best(parameters, scores(RandomScore(), parameters, event, 0, parts_.size(), true),
+            kept_of_parts(parameters));
 }
 
 }  // namespace rankine

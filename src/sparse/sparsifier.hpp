@@ -17,6 +17,8 @@
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
 #include "src/sparse/refinement.hpp"
+#include "src/sparse/regrowth.hpp"
+#include "src/sparse/structure.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -51,6 +53,10 @@ class Sparsifier {
   /// Steps of training before which prune() is due, with the densities. None where the deck gives no density
   /// below 1: then pruning is left to the phases of training.
   std::vector<std::pair<std::int64_t, double>> events() const;
+  /// Steps, of `total`, before which regrow() is due.
+  std::vector<std::int64_t> regrowth_steps(std::int64_t total) const;
+  /// InputError where the structure knows no mask of this density.
+  void check(double density) const { structure_->check(density); }
 
   struct Event {
     std::uint64_t seed = 0;
@@ -65,10 +71,16 @@ class Sparsifier {
   void prune(ParameterSet& parameters, double density, const Event& event) const;
   /// Removes the part `rate` of the weights that remain, in each layer or over all, as the scope says.
   void prune_rate(ParameterSet& parameters, double rate, const Event& event) const;
+  /// Exchanges weights before step `step` of `total`, in each part: as many come back as are removed. Returns
+  /// 0 for those that have come back and 1 for all others, [count].
+  Tensor regrow(ParameterSet& parameters, std::int64_t step, std::int64_t total, const Event& event) const;
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
-  bool needs_inputs() const { return refinement_ != nullptr || criterion_->needs_inputs(); }
+  bool needs_inputs() const {
+    return refinement_ != nullptr || criterion_->needs_inputs() ||
+           (drop_ != nullptr && drop_->needs_inputs());
+  }
   /// InputError where the criterion looks at inputs, and these lack those of a part.
   void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
   /// How many weights of each part remain, by its name.
@@ -80,28 +92,30 @@ class Sparsifier {
   std::int64_t remaining(const ParameterSet& parameters) const;
   std::int64_t judged() const { return judged_; }
   /// Names of the parts that have masks.
-  const std::vector<std::string>& parts() const { return parts_; }
+  const std::vector<std::string>& masked() const { return masked_; }
 
  private:
-  /// Of each of the parts first .. last - 1 (-1: all), minus infinity for weights that are removed already.
-  std::vector<std::vector<double>> scores(const Criterion& criterion, const ParameterSet& parameters,
-                                          const Event& event, const InputStatistics& inputs = {},
-                                          std::size_t first = 0, std::size_t last = std::size_t(-1)) const;
-  /// By the deck's criterion.
-  std::vector<std::vector<double>> scores_of_all(const ParameterSet& parameters, const Event& event) const;
+  using Scores = std::vector<std::vector<double>>;
+  /// Of each unit of the parts first .. last - 1 (-1: all) the mean over its weights; minus infinity for units
+  /// that are removed already, unless these are asked for too. Inputs that were seen are not collected again.
+  Scores scores(const Criterion& criterion, const ParameterSet& parameters, const Event& event,
+                std::size_t first = 0, std::size_t last = std::size_t(-1), bool also_removed = false,
+                const InputStatistics* seen = nullptr) const;
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.
   void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
-  /// How many of the `keep` best of all parts are in each.
-  std::vector<std::int64_t> best_of_all(const std::vector<std::vector<double>>& scores,
-                                        std::int64_t keep) const;
-  /// Keeps the best `keep` weights of each part from `first` on that has scores, or those that the refinement
-  /// makes of them, where there are inputs.
-  void keep_best(ParameterSet& parameters, const std::vector<std::vector<double>>& scores,
-                 const std::vector<std::int64_t>& keep, const InputStatistics& inputs = {},
-                 std::size_t first = 0) const;
+  /// How many weights each part has among the best of all units, which have `keep` weights.
+  std::vector<std::int64_t> best_of_all(const Scores& scores, std::int64_t keep) const;
+  /// 1 for the units of part l that have the best scores, and `keep` weights, else 0. Each group has its share.
+  std::vector<double> best_units(std::size_t l, const std::vector<double>& scores, std::int64_t keep) const;
+  /// Keeps the best units of each part from `first` on that has scores, with `keep` weights, or those that the
+  /// refinement makes of them, where there are inputs.
+  void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep,
+                 std::size_t first = 0, const InputStatistics* inputs = nullptr) const;
   void refine(const ParameterInfo& part, const Tensor& weights, const InputMoments& inputs,
               std::vector<double>& mask) const;
+  /// The mask of part l from those of its units.
+  void set_mask(ParameterSet& parameters, std::size_t l, const std::vector<double>& of_units) const;
   std::vector<std::int64_t> kept_of_parts(const ParameterSet& parameters) const;
   /// How many weights of each part a density leaves, where scores do not say it.
   std::vector<std::int64_t> shared_out(double density) const;
@@ -112,7 +126,11 @@ class Sparsifier {
   std::unique_ptr<Criterion> criterion_;
   std::unique_ptr<DensitySchedule> schedule_;
   std::unique_ptr<Refinement> refinement_;  // null: masks stay as the criterion makes them
-  std::vector<std::string> parts_;
+  std::unique_ptr<Structure> structure_;
+  std::unique_ptr<Regrowth> regrowth_;                // null: what is removed stays removed
+  std::unique_ptr<Criterion> drop_;                   // what it removes
+  std::vector<std::string> parts_, biases_, masked_;  // judged; theirs ("": none, or not masked); both
+  std::vector<UnitLayout> layouts_;
   std::vector<Shape> shapes_;
   std::vector<double> factors_;  // on the rate of each part
   std::int64_t judged_ = 0;

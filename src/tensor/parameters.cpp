@@ -116,9 +116,12 @@ BoundParameters ParameterSet::bind(const SharedTileSum& tiles) const {
     return {total};
   };
   outputs = apply_op("parameters", {leaf}, std::move(outputs), vjp);
-  std::map<std::string, Tensor> named;
-  for (std::size_t i = 0; i < parts_.size(); ++i) named.emplace(parts_[i].name, outputs[i]);
-  return BoundParameters(leaf, std::move(named));
+  std::map<std::string, Tensor> named, masks;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    named.emplace(parts_[i].name, outputs[i]);
+    if (parts_[i].mask.defined()) masks.emplace(parts_[i].name, parts_[i].mask);
+  }
+  return BoundParameters(leaf, std::move(named), std::move(masks));
 }
 
 const Tensor& BoundParameters::operator[](const std::string& name) const {

@@ -73,18 +73,23 @@ class ParameterSet {
 /// parts, their gradients are summed over the tiles in one message.
 class BoundParameters {
  public:
-  BoundParameters(Tensor flat, std::map<std::string, Tensor> parts)
-      : flat_(std::move(flat)), parts_(std::move(parts)) {}
+  BoundParameters(Tensor flat, std::map<std::string, Tensor> parts, std::map<std::string, Tensor> masks = {})
+      : flat_(std::move(flat)), parts_(std::move(parts)), masks_(std::move(masks)) {}
   /// The tensor [count] to ask gradients for.
   const Tensor& flat() const { return flat_; }
   /// Throws InputError if there is no such part.
   const Tensor& operator[](const std::string& name) const;
+  /// The part's mask [shape]; undefined: all ones.
+  Tensor mask(const std::string& name) const {
+    const auto found = masks_.find(name);
+    return found == masks_.end() ? Tensor() : found->second;
+  }
   /// Replaces a part by an expression of parts (masked, quantised, tied).
   void replace(const std::string& name, const Tensor& value) { parts_[name] = value; }
 
  private:
   Tensor flat_;
-  std::map<std::string, Tensor> parts_;
+  std::map<std::string, Tensor> parts_, masks_;
 };
 
 }  // namespace rankine

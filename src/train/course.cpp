@@ -54,8 +54,11 @@ void Course::load(const std::string& name, bool masks) {
   s_.parameters.project();
 }
 
-Sparsifier::Event Course::pruning() {
-  return {.seed = seed_, .number = pruned_++, .gradient = s_.gradient, .inputs = s_.inputs};
+Sparsifier::Event Course::pruning(std::int64_t first_batch) {
+  return {.seed = seed_,
+          .number = pruned_++,
+          .gradient = [this, first_batch](int batches) { return s_.gradient(batches, first_batch); },
+          .inputs = s_.inputs};
 }
 
 void Course::begin_phase(const Phase& phase) {
@@ -83,9 +86,14 @@ void Course::plan(TrainingLoop& loop) {
   state.add("metrics/pruned", replicated, pruned_);
   state.add("metrics/drawn", replicated, drawn_);
   if (!s_.start.empty()) loop.at(0, [this] { load(s_.start, true); });
-  if (s_.sparsifier != nullptr)
+  if (s_.sparsifier != nullptr) {
     for (const auto& [step, density] : s_.sparsifier->events())
       loop.at(step, [this, density = density] { s_.sparsifier->prune(s_.parameters, density, pruning()); });
+    for (const std::int64_t step : s_.sparsifier->regrowth_steps(s_.phases.steps()))
+      loop.at(step, [this, step] {
+        s_.optimizer.forget(s_.sparsifier->regrow(s_.parameters, step, s_.phases.steps(), pruning(step)));
+      });
+  }
   for (const Phase& phase : s_.phases.all()) {
     if (s_.phases.given()) loop.at(phase.begin, [this, &phase] { begin_phase(phase); });
     for (const auto& [name, step] : phase.saves) {
@@ -124,11 +132,18 @@ void Course::leave_snapshots(const ParameterSet* average) const {
 }
 
 void check_course(const DeckNode& variant, const Phases& phases, const Sparsifier* sparsifier) {
-  for (const Phase& phase : phases.all())
-    if (phase.sparsify && sparsifier == nullptr)
+  for (const Phase& phase : phases.all()) {
+    if (!phase.sparsify) continue;
+    if (sparsifier == nullptr)
       variant.child("train").error_at("phases",
                                       "a phase has `sparsify`, but the variant has no `sparsity` that says "
                                       "which weights; give sparsity: {criterion: magnitude}");
+    try {
+      sparsifier->check(phase.sparsify->density.value_or(1));
+    } catch (const InputError& error) {
+      variant.child("train").error_at("phases", error.what());
+    }
+  }
   if (sparsifier == nullptr || sparsifier->events().empty()) return;
   const std::int64_t last = sparsifier->events().back().first;
   if (last > phases.steps())

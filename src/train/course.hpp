@@ -28,7 +28,8 @@ class Course {
     ParameterSet& parameters;
     Optimizer& optimizer;
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
-    std::function<Tensor(int batches)> gradient;              ///< of the loss, [count]; collective
+    /// Of the loss of so many batches from the one of step `first`, summed: [count]; collective.
+    std::function<Tensor(int batches, std::int64_t first)> gradient;
     std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
   };
   /// Gives the parameters that the sparsifier names their masks.
@@ -57,7 +58,7 @@ class Course {
   /// What parametrisations add and the snapshot lacks is fresh.
   void load(const std::string& name, bool masks);
   void begin_phase(const Phase& phase);
-  Sparsifier::Event pruning();
+  Sparsifier::Event pruning(std::int64_t first_batch = 0);
 
   Setup s_;
   std::uint64_t seed_;

@@ -128,6 +128,39 @@ inline Fragment probe(const std::string& base, const std::string& text,
   return {.base = base, .set = {"probes=[" + text + "]"}, .block = block};
 }
 
+/// The first weights expressed in another way, which `off` switches off.
+inline Fragment parametrisation(const std::string& text, const std::string& off = "") {
+  const auto list = [](const std::string& as) {
+    return Settings{"model.parametrise=[{on: ['block0.weight'], as: " + as + "}]"};
+  };
+  return {.base = "vectors", .set = list(text), .off = off.empty() ? Settings() : list(off)};
+}
+
+inline Fragment structure(const std::string& text) {
+  const auto sparsity = [&](const char* density) {
+    return Settings{"sparsity={on: ['block0.weight'], density: " + std::string(density) +
+                    ", structure: " + text + ", schedule: {name: step, at: 3}}"};
+  };
+  return {
+      .base = "vectors",
+      .set = sparsity("0.5"),
+      .fault = {"train.on_fault=skip", "train.learning_rate=1e300", "sparsity.schedule={name: step, at: 0}"},
+      .off = sparsity("1")};
+}
+
+/// Masks that move before steps 1 and 2, and do not with `off`.
+inline Fragment regrowth(const std::string& name) {
+  const auto sparsity = [&](const std::string& fraction) {
+    return Settings{"sparsity={density: 0.4, regrow: {name: " + name + ", every: 1, fraction: " + fraction +
+                    ", drop: {name: magnitude}}}"};
+  };
+  return {.base = "vectors",
+          .set = sparsity("0.5"),
+          .fault = {},  // masks move between steps
+          .off = sparsity("0"),
+          .plain = {"sparsity={density: 0.4}"}};
+}
+
 inline Fragment gate(const std::string& text) {
   return block("vectors", "{name: moe, experts: 4, expert: [{name: dense, units: 8}], gate: " + text + "}");
 }
@@ -245,6 +278,13 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "vectors",
         .set = {"train.penalties=[{name: l2, on: '*.weight', weight: 0.01}]"},
         .off = {"train.penalties=[{name: l2, on: '*.weight', weight: 0}]"}}},
+      {"penalty gaussian_kl",
+       {.base = "vectors",
+        .set = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
+                "train.penalties=[{name: gaussian_kl, weight: 0.01}]"},
+        .off = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
+                "train.penalties=[{name: gaussian_kl, weight: 0}]"},
+        .plain = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]"}}},
       {"gradient_transform sam", gradient("{name: sam, rho: 0.3}", "{name: sam, rho: 0}")},
       {"gradient_transform noise", gradient("{name: noise, eta: 0.1}", "{name: noise, eta: 0}")},
       {"gradient_transform perpendicular",
@@ -318,8 +358,21 @@ inline const std::map<std::string, Fragment>& fragments() {
         .set = {"train.schedule={name: steps, at: ['2', '75%'], factor: 0.5}"},
         .off = {"train.schedule={name: steps, at: ['2'], factor: 1}"}}},
 
-      {"parametrisation low_rank",
-       {.base = "vectors", .set = {"model.parametrise=[{on: ['block0.weight'], as: low_rank, rank: 2}]"}}},
+      {"parametrisation low_rank", parametrisation("low_rank, rank: 2")},
+      {"parametrisation fixed_point",
+       parametrisation("fixed_point, word: 6, rounding: stochastic", "fixed_point, word: 32")},
+      {"parametrisation float_format",
+       parametrisation("float_format", "float_format, exponent: 8, mantissa: 23")},
+      {"parametrisation power_of_two", parametrisation("power_of_two", "power_of_two, terms: 0")},
+
+      {"parametrisation scores", parametrisation("scores, density: 0.5, layer_density: magnitude")},
+      {"parametrisation orthogonal", parametrisation("orthogonal")},
+      {"parametrisation tied",
+       {.base = "vectors",
+        .set = {"model.parametrise=[{on: ['block2.weight'], as: tied, to: block0.weight, transpose: true}]"},
+        .block =
+            "[{name: dense, units: 6}, {name: relu}, {name: dense, units: 36}, {name: dense, units: 3}]"}},
+      {"parametrisation gaussian", parametrisation("gaussian, sigma: 0.1, draws: 2", "gaussian, sigma: 0")},
 
       {"refinement dsnot",
        {.base = "vectors",
@@ -344,6 +397,8 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"probe attack", probe("vectors", "{name: attack}")},
       {"probe occlusion", probe("images", "{name: occlusion, size: 2}")},
       {"probe gradient_norm", probe("vectors", "{name: gradient_norm, every: ends, examples: 6}")},
+      {"probe curvature",
+       probe("vectors", "{name: curvature, every: ends, examples: 6, iterations: 2, draws: 1}")},
       {"probe angle", probe("sequences", "{name: angle, examples: 6}", "{name: rms_norm}, {name: flatten}")},
       {"probe remove", probe("vectors", "{name: remove, examples: 6}", "{name: relu}")},
       {"probe ntk", probe("numbers", "{name: ntk, examples: 6}", "{name: relu}")},
@@ -372,6 +427,23 @@ inline const std::map<std::string, Fragment>& fragments() {
         .set = {"sparsity={density: 0.5, criterion: {name: snip}, schedule: {name: step, at: 3}}"},
         .fault = pruned_first,
         .off = {"sparsity={density: 1, criterion: {name: snip}}"}}},
+      {"structure weight", structure("{name: weight}")},
+      {"structure filter", structure("{name: filter}")},
+      {"structure unit", structure("{name: unit}")},
+      {"structure block", structure("{name: block, outputs: 2}")},
+      {"structure n_m", structure("{name: n_m, m: 4}")},
+      {"regrowth gradient", regrowth("gradient")},
+      {"regrowth random", regrowth("random")},
+      {"criterion snr",
+       {.base = "vectors",
+        .set =
+            {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
+             "sparsity={on: ['block0.weight'], density: 0.5, criterion: {name: snr}, schedule: {name: step, "
+             "at: 3}}"},
+        .fault = pruned_first,
+        .off = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
+                "sparsity={on: ['block0.weight'], density: 1, criterion: {name: snr}}"},
+        .plain = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]"}}},
       {"criterion wanda",
        {.base = "vectors",
         .set = {"sparsity={density: 0.5, criterion: {name: wanda}, schedule: {name: step, at: 3}}"},

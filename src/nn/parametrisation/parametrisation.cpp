@@ -5,6 +5,11 @@
 #include <fmt/format.h>
 
 #include "src/nn/initialisation.hpp"
+#include "src/nn/parametrisation/gaussian.hpp"
+#include "src/nn/parametrisation/orthogonal.hpp"
+#include "src/nn/parametrisation/quantisers.hpp"
+#include "src/nn/parametrisation/scores.hpp"
+#include "src/tensor/op_support.hpp"
 
 namespace rankine {
 
@@ -28,16 +33,30 @@ void LowRank::add_parameters(ParameterSet& set, const std::string& name, std::ui
                 Initialisation::uniform, static_cast<double>(in), static_cast<double>(rank), seed);
 }
 
-Tensor LowRank::value(const BoundParameters& parameters, const std::string& name) const {
+Tensor LowRank::value(const BoundParameters& parameters, const std::string& name, const Pass&) const {
   const Tensor update = matmul(parameters[name + ".low_rank.out"], parameters[name + ".low_rank.in"]);
   return add(parameters[name], options_.scale == 1 ? update : scale(update, options_.scale));
 }
 
+Tensor repeated(const std::function<Tensor(const Tensor&)>& make, const Tensor& x) {
+  const NoGrad off;
+  const CostAccount no_cost;  // every rank does it
+  return expand(make(dense(slice(x.detach(), 0, 0, 1))), x.shape());
+}
+
 const Registry<Parametrisation>& parametrisations() {
   static const Registry<Parametrisation> table(
-      "parametrisation", {
-                             entry<LowRank>("low_rank", "a frozen matrix and a trained update of low rank"),
-                         });
+      "parametrisation",
+      {
+          entry<LowRank>("low_rank", "a frozen matrix and a trained update of low rank"),
+          entry<Orthogonal>("orthogonal", "a product of reflections, which preserves lengths"),
+          entry<Tied>("tied", "the values of an earlier parameter"),
+          entry<FixedPoint>("fixed_point", "rounded to fixed point, trained without rounding"),
+          entry<FloatFormat>("float_format", "rounded to a format of few bits, trained without rounding"),
+          entry<Scores>("scores", "frozen weights of which training chooses those with the best scores"),
+          entry<Gaussian>("gaussian", "normal, with means and variances that are trained"),
+          entry<PowerOfTwo>("power_of_two", "rounded to sums of powers of two, trained without rounding"),
+      });
   return table;
 }
 

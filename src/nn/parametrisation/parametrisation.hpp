@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "src/deck/registry.hpp"
+#include "src/nn/layer.hpp"
 #include "src/tensor/parameters.hpp"
 
 namespace rankine {
@@ -21,8 +23,19 @@ class Parametrisation {
   /// the options do not suit the part.
   virtual void add_parameters(ParameterSet& set, const std::string& name, std::uint64_t seed) const = 0;
   /// What stands for the part in a pass: of the same shape.
-  virtual Tensor value(const BoundParameters& parameters, const std::string& name) const = 0;
+  virtual Tensor value(const BoundParameters& parameters, const std::string& name,
+                       const Pass& pass) const = 0;
+  /// Puts these values in place of all parts that an item names.
+  virtual void express(BoundParameters& parameters, const std::vector<std::string>& names,
+                       const Pass& pass) const {
+    for (const std::string& name : names) parameters.replace(name, value(parameters, name, pass));
+  }
+  /// How many draws of random weights an evaluation takes the mean over; 0: it sees their means.
+  virtual std::int64_t draws() const { return 0; }
 };
+
+/// What `make` gives for one of the L equal slices of x [L, shape], repeated L times; off the tape.
+Tensor repeated(const std::function<Tensor(const Tensor&)>& make, const Tensor& x);
 
 struct LowRankOptions {
   int rank = 4;
@@ -38,7 +51,7 @@ class LowRank final : public Parametrisation {
   explicit LowRank(const Options& options) : options_(options) {}
   bool takes(const ParameterInfo& part) const override { return part.shape.rank() == 2 && !part.frozen; }
   void add_parameters(ParameterSet& set, const std::string& name, std::uint64_t seed) const override;
-  Tensor value(const BoundParameters& parameters, const std::string& name) const override;
+  Tensor value(const BoundParameters& parameters, const std::string& name, const Pass& pass) const override;
 
  private:
   Options options_;

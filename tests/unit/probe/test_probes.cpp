@@ -10,6 +10,7 @@
 #include "src/probe/block_angle.hpp"
 #include "src/probe/block_gradient.hpp"
 #include "src/probe/block_removal.hpp"
+#include "src/probe/curvature.hpp"
 #include "src/probe/distance.hpp"
 #include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
@@ -241,6 +242,93 @@ TEST(BlockGradient, IsThatOfTheMeanLoss) {
   EXPECT_NEAR(norms[1], std::sqrt(squares[1]), 1e-8);
   const double centre = (norms[0] + norms[1]) / 2;
   EXPECT_NEAR(probe.measured()[1], std::abs(norms[0] - norms[1]) / std::sqrt(2.0) / centre, 1e-12);
+}
+
+TEST(Curvature, IsThatOfTheExplicitHessian) {
+  for (const char* blocks : {perceptron, "[{name: dense, units: 3}]",
+                             "[{name: skip, blocks: [{name: dense, units: 4}, {name: gelu}]}, {name: "
+                             "layer_norm}, {name: dense, units: 3}]"}) {
+    SCOPED_TRACE(blocks);
+    ProbeProblem p(blocks);
+    // What a mask holds at zero is no parameter.
+    ParameterInfo& masked = p.parameters.parts().front();
+    std::vector<double> kept(static_cast<std::size_t>(masked.shape.count()), 1.0);
+    kept[1] = kept[4] = 0;
+    masked.mask = Tensor::from(kept, masked.shape);
+    p.parameters.project();
+    constexpr std::int64_t count = 11;
+    constexpr double h = 1e-5;
+    std::vector<std::int64_t> live;
+    for (std::int64_t i = 0; i < p.parameters.count(); ++i)
+      if (i != masked.offset + 1 && i != masked.offset + 4) live.push_back(i);
+    const std::size_t m = live.size();
+    std::vector<double> hessian(m * m);
+    for (std::size_t j = 0; j < m; ++j) {
+      std::vector<double> at[2];
+      for (const int side : {0, 1}) {
+        host_update<double>(p.parameters.flat())[live[j]] += side == 1 ? h : -h;
+        at[side] = mean_gradient(p.run, Split::training, count);
+        host_update<double>(p.parameters.flat())[live[j]] -= side == 1 ? h : -h;
+      }
+      for (std::size_t i = 0; i < m; ++i) {
+        const auto k = static_cast<std::size_t>(live[i]);
+        hessian[i * m + j] = (at[1][k] - at[0][k]) / (2 * h);
+      }
+    }
+    double trace = 0, square = 0;
+    for (std::size_t i = 0; i < m; ++i)
+      for (std::size_t j = 0; j < m; ++j) {
+        hessian[i * m + j] = hessian[j * m + i];
+        if (i == j)
+          trace += hessian[i * m + i];
+        else
+          square += 2 * hessian[i * m + j] * hessian[i * m + j];
+      }
+    Curvature::Options options;
+    options.examples = count;
+    options.iterations = 200;
+    options.draws = 400;
+    Curvature probe(options);
+    probe.measure(p.run, 0);
+    const std::vector<double> found = probe.measured(),
+                              exact = lapack::symmetric_eigenvalues(hessian, static_cast<int>(m));
+    EXPECT_NEAR(found[0], exact.back(), 1e-7 * exact.back());
+    EXPECT_NEAR(found[1], exact.front(), 1e-7 * exact.back());
+    // The variance of z^T H z is 2 sum over i != j of H_ij^2.
+    EXPECT_NEAR(found[2], trace, 4 * std::sqrt(square / options.draws));
+    EXPECT_EQ(p.column("curvature", "largest"), std::vector<double>{found[0]});
+  }
+}
+
+TEST(Curvature, OfALinearModelIsTheMeanOfProducts) {
+  Circle::Options options;
+  options.train = 6;
+  options.validation = options.test = 1;
+  const Communicator self = Communicator::self();
+  const Circle data(options, {self});
+  const Network network = testing::network_from("[{name: dense, units: 1}]", {2});
+  const ParameterSet parameters = network.initial_parameters(2);
+  const MeanSquaredError loss;
+  Backprop rule;
+  const ProbeSetup setup{network, data, loss, 4};
+  const ProbeRun run{setup, self, parameters, rule, {}};
+  Curvature probe({.examples = 6, .iterations = 3, .draws = 4000});
+  StateRegistry state;
+  probe.begin(run, state, "curvature");
+  probe.measure(run, 0);
+  // The Hessian of mean (w x + b - y)^2 is 2 mean (x, 1) (x, 1)^T.
+  const std::vector<double> x = first_examples(setup, Split::training, 6).inputs.to_vector();
+  std::vector<double> hessian(9);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const double row[] = {x[2 * i], x[2 * i + 1], 1};
+    for (std::size_t a = 0; a < 3; ++a)
+      for (std::size_t b = 0; b < 3; ++b) hessian[3 * a + b] += 2 * row[a] * row[b] / 6;
+  }
+  const double trace = hessian[0] + hessian[4] + hessian[8];
+  const std::vector<double> exact = lapack::symmetric_eigenvalues(hessian, 3), found = probe.measured();
+  EXPECT_NEAR(found[0], exact[2], 1e-13);
+  EXPECT_NEAR(found[1], exact[0], 1e-13);
+  EXPECT_NEAR(found[2], trace, 0.05);  // by chance
 }
 
 TEST(BlockAngle, OfTurnsAndReflections) {

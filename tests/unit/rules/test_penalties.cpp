@@ -61,6 +61,35 @@ TEST(Penalties, AreWeightedSumsOverPatterns) {
   EXPECT_THAT(refusal([&] { Penalties(train("penalties: [{name: l1}]"), set); }), HasSubstr("weight"));
 }
 
+TEST(Penalties, DivergenceOfGaussianWeightsFromTheirPrior) {
+  ParameterSet set;
+  set.add({.name = "w", .shape = {3}, .mask = Tensor::from(std::vector<double>{1, 0, 1}, {3})});
+  set.add({.name = "w.gaussian.log_variance", .shape = {3}});
+  set.flat().assign(Tensor::from(std::vector<double>{0.4, 0, -1.2, -2, -1, 0.5}, {6}));
+  const Penalties list(train("penalties: [{name: gaussian_kl, weight: 0.5, prior: 0.7}]"), set);
+  // The integral of q log(q / p) over a fine grid, of the weights that are there.
+  double expected = 0;
+  for (const auto& [m, v] : {std::pair{0.4, -2.0}, std::pair{-1.2, 0.5}}) {
+    const double s = std::exp(v / 2), h = s / 100;
+    for (double x = m - 12 * s; x <= m + 12 * s; x += h) {
+      const double q = -0.5 * (x - m) * (x - m) / (s * s) - std::log(s),
+                   p = -0.5 * x * x / 0.49 - std::log(0.7);
+      expected += h * std::exp(q) / std::sqrt(2 * std::acos(-1.0)) * (q - p);
+    }
+  }
+  const SharedTileSum tiles = local_tile_sum(2);
+  for (const double value : list.of(set.bind(tiles), 0, 1).to_vector())
+    EXPECT_NEAR(value, 0.5 * expected, 1e-9);
+  testing::expect_gradient(
+      [&](const std::vector<Tensor>& in) {
+        return std::vector<Tensor>{list.of(set.with_values(in[0]).bind(tiles), 0, 1)};
+      },
+      {set.flat()}, 1e-8);
+  EXPECT_THAT(
+      refusal([&] { Penalties(train("penalties: [{name: gaussian_kl, weight: 1}]"), three_parts()); }),
+      HasSubstr("'*' fits no parameter that is trained and that this penalty is of"));
+}
+
 TEST(LossSum, IsAWeightedSumOfItsTerms) {
   std::mt19937 rng(3);
   const Tensor scores = testing::random_tensor({2, 3, 4}, rng, -2, 2);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -114,6 +115,18 @@ TEST(Sparsifier, SnipScoresWeightTimesGradient) {
   EXPECT_EQ(s.remaining(set), 2);
 }
 
+TEST(Sparsifier, SnrScoresMeansOverDeviations) {
+  ParameterSet set(DType::f64);
+  set.add({.name = "w", .shape = {4}});
+  set.add({.name = "w.gaussian.log_variance", .shape = {4}});
+  set.flat().assign(
+      Tensor::from(std::vector<double>{1, -2, 3, 4, -4, 0, 4, 1}, {8}));  // e^2, 2, 3 e^-2, 4 e^-1/2
+  const Sparsifier s = sparsifier("{on: [w], criterion: snr}", set);
+  s.attach(set);
+  s.prune(set, 0.5, {});
+  EXPECT_THAT(mask(set, "w"), ElementsAre(1, 0, 0, 1));
+}
+
 /// Inputs of a.weight and b.weight, [out, in] as masks are laid out: the norms of features.
 InputStatistics inputs_of(const std::vector<double>& a, const std::vector<double>& b) {
   InputStatistics out;
@@ -161,7 +174,8 @@ TEST(Sparsifier, ScopeRowKeepsAsManyOfEachOutput) {
 
 TEST(Sparsifier, CountsAheadWhatPruningLeaves) {
   for (const char* options :
-       {"{density: 0.3}", "{layer_density: erdos_renyi}", "{scope: row, layer_density: erdos_renyi}"}) {
+       {"{density: 0.3}", "{layer_density: erdos_renyi}", "{scope: row, layer_density: erdos_renyi}",
+        "{structure: filter}", "{structure: {name: block, outputs: 2}, on: [a.weight]}"}) {
     SCOPED_TRACE(options);
     ParameterSet set = small_set();
     const Sparsifier s = sparsifier(options, set);
@@ -232,6 +246,134 @@ TEST(Sparsifier, CubicSchedule) {
   EXPECT_DOUBLE_EQ(events[2].second, 0.1);
 }
 
+/// c.weight [4, 6, 2], of sizes in no order, and c.bias [4].
+ParameterSet kernel_set() {
+  ParameterSet set(DType::f64);
+  set.add({.name = "c.weight", .shape = {4, 6, 2}});
+  set.add({.name = "c.bias", .shape = {4}});
+  std::vector<double> values(52);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = std::sin(1.7 * static_cast<double>(i * i) + 0.3);
+  set.flat().assign(Tensor::from(values, {52}));
+  return set;
+}
+
+/// The mask of c.weight at density 1/2.
+std::vector<double> half_kept(const std::string& structure, ParameterSet& set) {
+  const Sparsifier s = sparsifier("{density: 0.5, structure: " + structure + "}", set);
+  s.attach(set);
+  s.prune(set, 0.5, {});
+  EXPECT_EQ(s.remaining(set), 24);
+  return mask(set, "c.weight");
+}
+
+std::size_t at(std::size_t o, std::size_t i, std::size_t k) { return (o * 6 + i) * 2 + k; }
+
+/// That of each list of units the half with the largest sums of sizes stays, each unit as a whole.
+void expect_best_halves(const std::vector<std::vector<std::vector<std::size_t>>>& groups,
+                        const std::vector<double>& kept) {
+  const std::vector<double> w = kernel_set().view("c.weight").to_vector();
+  for (const auto& group : groups) {
+    std::vector<double> sizes;
+    for (const auto& unit : group) {
+      double size = 0;
+      for (const std::size_t i : unit) size += std::abs(w[i]);
+      sizes.push_back(size);
+    }
+    std::vector<double> sorted = sizes;
+    std::sort(sorted.rbegin(), sorted.rend());
+    const double bound = sorted[group.size() / 2 - 1];
+    for (std::size_t u = 0; u < group.size(); ++u)
+      for (const std::size_t i : group[u]) EXPECT_EQ(kept[i], sizes[u] >= bound ? 1 : 0) << i;
+  }
+}
+
+TEST(Structures, KeepTheBestOfEachGroup) {
+  using Groups = std::vector<std::vector<std::vector<std::size_t>>>;
+  ParameterSet set = kernel_set();
+  Groups filters(1), blocks(1), few;
+  for (std::size_t o = 0; o < 4; ++o) {
+    std::vector<std::size_t> filter;
+    for (std::size_t i = 0; i < 6; ++i)
+      for (std::size_t k = 0; k < 2; ++k) {
+        filter.push_back(at(o, i, k));
+        if (o % 2 == 0) blocks[0].push_back({at(o, i, k), at(o + 1, i, k)});
+        if (i % 2 == 0) few.push_back({{at(o, i, k)}, {at(o, i + 1, k)}});
+      }
+    filters[0].push_back(filter);
+  }
+  expect_best_halves(filters, half_kept("filter", set = kernel_set()));
+  expect_best_halves(blocks, half_kept("{name: block, outputs: 2}", set = kernel_set()));
+  expect_best_halves(few, half_kept("{name: n_m, m: 2}", set = kernel_set()));
+}
+
+TEST(Structures, UnitsTakeTheirBiasWithThem) {
+  ParameterSet set = kernel_set();
+  const std::vector<double> kept = half_kept("unit", set), bias = mask(set, "c.bias");
+  EXPECT_EQ(sum(bias), 2);
+  for (std::size_t o = 0; o < 4; ++o) {
+    EXPECT_EQ(kept[at(o, 3, 1)], bias[o]);
+    EXPECT_EQ(set.view("c.bias").to_vector()[o] == 0, bias[o] == 0);
+  }
+}
+
+TEST(Structures, GlobalScopeCountsTheWeightsOfUnits) {
+  ParameterSet set = small_set();  // rows of 5 and of 2 weights, those of b are larger
+  const Sparsifier s = sparsifier("{scope: global, density: 0.5, structure: filter}", set);
+  s.attach(set);
+  s.prune(set, 0.5, {});
+  EXPECT_EQ(sum(mask(set, "b.weight")), 10);
+  EXPECT_EQ(sum(mask(set, "a.weight")), 5);
+}
+
+TEST(Regrowth, ExchangesTheWorstForTheSteepest) {
+  ParameterSet set = small_set();
+  const Sparsifier s =
+      sparsifier("{on: [a.weight], regrow: {name: gradient, fraction: 0.5, decay: none, every: 10}}", set);
+  EXPECT_THAT(s.regrowth_steps(50), ElementsAre(10, 20, 30));  // before 37.5
+  s.attach(set);
+  s.prune(set, 0.4, {});  // of 1, -2, ... 20 the last eight stay
+  std::vector<double> slope(static_cast<std::size_t>(set.count()), 0.1);
+  slope[3] = -7;
+  slope[5] = 6;
+  slope[12] = 5;  // removed with the others that go
+  slope[19] = 9;  // there already
+  slope[0] = slope[7] = 4;
+  const Tensor keep =
+      s.regrow(set, 10, 50, {.gradient = [&](int) { return Tensor::from(slope, {set.count()}); }});
+  const std::vector<double> now = mask(set, "a.weight"), same = keep.to_vector();
+  for (std::size_t i = 0; i < 20; ++i) {
+    const bool grown = i == 0 || i == 3 || i == 5 || i == 7 || i == 12;
+    EXPECT_EQ(now[i], (grown && i != 7) || i >= 16 ? 1 : 0) << i;
+    EXPECT_EQ(same[i], grown && i < 12 && i != 7 ? 0 : 1) << i;
+  }
+  EXPECT_EQ(set.view("a.weight").to_vector()[3], 0);  // begins at zero
+  EXPECT_EQ(s.remaining(set), 8);
+}
+
+TEST(Regrowth, FallsAlongHalfACosine) {
+  const std::unique_ptr<Regrowth> r =
+      regrowths().make(parse_deck_text("{name: random, fraction: 0.4, until: 0.5}", "deck.yaml"));
+  EXPECT_DOUBLE_EQ(r->fraction(0, 200), 0.4);
+  EXPECT_DOUBLE_EQ(r->fraction(50, 200), 0.2);
+  EXPECT_NEAR(r->fraction(100, 200), 0, 1e-15);
+}
+
+TEST(Regrowth, AnyWeightsComeBackInEachGroup) {
+  ParameterSet set = kernel_set();
+  const Sparsifier s =
+      sparsifier("{density: 0.5, structure: {name: n_m, m: 2}, regrow: {name: random, fraction: 1}}", set);
+  s.attach(set);
+  s.prune(set, 0.5, {});
+  const std::vector<double> before = mask(set, "c.weight");
+  s.regrow(set, 0, 1000, {.seed = 3, .number = 1});
+  const std::vector<double> after = mask(set, "c.weight");
+  EXPECT_NE(after, before);
+  for (std::size_t o = 0; o < 4; ++o)
+    for (std::size_t i = 0; i < 6; i += 2)
+      for (std::size_t k = 0; k < 2; ++k) EXPECT_EQ(after[at(o, i, k)] + after[at(o, i + 1, k)], 1);
+}
+
 TEST(LayerDensity, SharesOutWhatACapLeaves) {
   const std::vector<Shape> shapes{{100, 100}, {100, 10}, {10, 10}};
   for (const LayerDensity kind : {LayerDensity::uniform, LayerDensity::erdos_renyi}) {
@@ -264,6 +406,16 @@ TEST(Sparsifier, MistakesAreNamed) {
   EXPECT_THAT(message("{except: ['*']}"), HasSubstr("leaves no parameter"));
   EXPECT_THAT(message("{scope: global, layer_density: erdos_renyi}"), HasSubstr("is for scope: layer"));
   EXPECT_THAT(message("{criterion: size}"), HasSubstr("magnitude"));
+  EXPECT_THAT(
+      message("{structure: {name: block, outputs: 3}}"),
+      HasSubstr("a.weight [4, 5] has 4 outputs, which 3 does not divide; leave it out with `except`"));
+  EXPECT_THAT(message("{structure: {name: n_m, m: 5}, density: 0.5, on: [a.weight]}"),
+              HasSubstr("choose a multiple of 1/5"));
+  EXPECT_THAT(message("{structure: {name: n_m, m: 2}, scope: global, on: [b.weight]}"),
+              HasSubstr("scope: layer"));
+  EXPECT_THAT(message("{regrow: {name: gradient, drop: size}}"), HasSubstr("magnitude"));
+  EXPECT_THAT(message("{structure: filter, scope: row}"), HasSubstr("compared within one output"));
+  EXPECT_THAT(message("{criterion: snr}"), HasSubstr("a.weight has no variance"));
   EXPECT_THAT(message("{schedule: {name: cubic, from: 5, to: 5}}"), HasSubstr("not after"));
 }
 
