@@ -17,7 +17,8 @@ double BlockModel::Options::probability() const {
 }
 
 void BlockModel::Options::options(OptionVisitor& o) {
-  o("nodes", nodes, {.help = "nodes of the graph", .min = 2, .max = 1e5});
+  o("nodes", nodes,
+    {.help = "nodes of the graph; a number is drawn for each pair of them", .min = 2, .max = 2e4});
   o("classes", classes, {.help = "classes, which divide the nodes evenly", .min = 2});
   o("features", features, {.help = "numbers of a node", .min = 1});
   o("degree", degree, {.help = "mean number of edges of a node", .min = 0});

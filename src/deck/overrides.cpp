@@ -100,7 +100,7 @@ void lay(Tree& sections, const VariantPlan& variant, const std::vector<Overrides
   }
   for (const Overrides& over : all) {
     merge_into_variant(sections, *over.sections, variant.name);
-    // Those of all variants that a sweep has made before those of one.
+    // Overrides of all variants of a sweep come before those of one of them.
     for (auto name = variant.names.rbegin(); name != variant.names.rend(); ++name) {
       if (const Tree::Entry* own = over.variants->find(*name))
         merge_into_variant(sections, *own->value, variant.name);

@@ -184,7 +184,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   try {
     model_ = models().make_or("fno2d", model, *model_context_);
   } catch (const InputError& error) {
-    // What a model finds wrong with the grid knows no place of its own.
+    // A message of the model about the grid names no place in the deck.
     const std::string place = model.where();
     if (std::string(error.what()).rfind(place.substr(0, place.find(':')), 0) == 0) throw;
     model.error(error.what());

@@ -62,7 +62,7 @@ class PdeTraining final : public Experiment {
   class Evaluator;
   class Steps;
   int input_channels() const;
-  /// Those that training starts from. Collective.
+  /// The parameters that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
   Tensor network_input(const PdeBatch& batch) const;
   PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training,
@@ -93,7 +93,7 @@ class PdeTraining final : public Experiment {
   /// Tile, sample, expert, ... of a finding.
   void place_finding(const FaultProbe::Finding& found, const PdeBatch& batch, const ParameterSet& parameters,
                      const Communicator& communicator, FaultReport& report) const;
-  /// Frame and cell of the network's grid, and the expert whose they are.
+  /// Names the frame and the cell of the network's grid, and the expert that owns them.
   void place_point(long frame, long cell, FaultReport& report) const;
 
   std::string variant_;

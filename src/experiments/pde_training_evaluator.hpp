@@ -91,7 +91,7 @@ class PdeTraining::Evaluator {
     int samples = 0;
   };
 
-  /// Those of a split that this rank measures: of each batch its part.
+  /// The samples of a split that this rank measures: its part of each batch.
   std::vector<long> own_samples(const PdeSplit& split) const;
 
   static std::vector<double> parameters_of(const PdeSplit& split, long sample) {

@@ -41,7 +41,7 @@ class PlaceRecognition::Modules {
   void keep(Network& net, std::vector<float>& weights, std::vector<float>& theta, std::int64_t slot);
   const Views& views_of(std::int64_t number) const { return number % 2 == 0 ? calibration_ : test_; }
   RandomStream stream(const char* what, std::int64_t number) const;
-  /// Of one module; calls `between` before each image. Returns the spikes.
+  /// The pass of one module; calls `between` before each image. Returns the number of spikes.
   std::int64_t train(std::int64_t m, std::int64_t epoch, const std::function<void(std::int64_t)>& between);
 
   const PlaceRecognition& o_;

@@ -331,7 +331,7 @@ void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) 
     sparsifier_ = std::make_unique<Sparsifier>(variant.child("sparsity"), network_->initial_parameters(0));
   }
   check_course(variant, *phases_, sparsifier_.get());
-  // What is left at the end follows from the deck where no rate prunes and no masks come from elsewhere.
+  // The deck tells the density at the end, unless a rate prunes or masks come from a snapshot.
   final_density_ = 1;
   if (!sparsifier_) return;
   for (const auto& [step, density] : sparsifier_->events())
@@ -466,10 +466,11 @@ std::vector<MetricInfo> Training::metrics() const {
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   const std::vector<MetricInfo> of_probes = make_probes_().metrics();
   out.insert(out.end(), of_probes.begin(), of_probes.end());
-  out.push_back({"arena_peak", "B",
-                 "most bytes that a step held at once on a rank beside parameters, their gradients, the "
-                 "optimiser's state and the batch",
-                 true, true});
+  out.push_back(
+      {"arena_peak", "B",
+       "most bytes that a step held at once on a rank, its batch and gradient included, beside what "
+       "lives between steps: parameters, the optimiser's state, data",
+       true, true});
   out.push_back({"seconds_per_step", "s", "median wall time of a training step", true, true});
   out.push_back({"samples_per_second", "1/s", "batch over that", true, true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
@@ -647,16 +648,16 @@ class Training::Run final : public TrainingTask {
  private:
   /// Compares the finished network with what the transforms of `after` make of it.
   void measure_after(Metrics& out);
-  /// What a step refers to; it may be on another rank, and later than its turn.
+  /// The data of a step. A rule may work on it on another rank, and later than its turn.
   struct Step {
     NetworkBatch batch;
     Pass pass;
     std::unique_ptr<RuleContext> context;
     SideOutputs side = {};
   };
-  /// Of the loss of so many batches from the one of step `first`, summed.
+  /// The gradient of the loss, summed over so many batches from the one of step `first` on.
   Tensor gradient(int batches, std::int64_t first);
-  /// In the first `batches` batches, each rank all of them: the same bits on any number of ranks.
+  /// Statistics of the first `batches` batches. Each rank takes all of them, for the same bits on any number.
   InputStatistics inputs(int batches);
   /// Which examples a phase sees in its steps.
   const BatchOrder& order_of(const Phase& phase);
@@ -675,7 +676,7 @@ class Training::Run final : public TrainingTask {
   Course course_;
   std::map<int, BatchOrder> orders_;  // by the phase's data_seed
   std::optional<PastOutputs> past_;   // where a transform asks for them
-  // Of the latest step, where they are kept: the outputs of the local shards and the examples of the batch.
+  // The latest step's outputs of the local shards and examples of the batch, where something asks for them.
   Tensor outputs_;
   std::vector<std::int64_t> numbers_;
   std::optional<ParameterSet> teacher_;  // of another variant
@@ -920,7 +921,7 @@ Metrics Training::Run::run() {
       finite(std::span(loop.losses()).last(std::min(tail, loop.losses().size())));
   out.emplace_back("training_loss", mean(last_losses));
   const Sparsifier* sparsifier = owner_.sparsifier_.get();
-  // Of fresh parameters, of which none is frozen for a phase.
+  // Fresh parameters are counted, because phases freeze those of the run.
   const Counts counts = count_network(*owner_.network_, owner_.network_->initial_parameters(seed_),
                                       sparsifier != nullptr ? sparsifier->kept(parameters_) : KeptEntries(),
                                       edges_of(setup_.graph))

@@ -76,7 +76,7 @@ class Training final : public Experiment {
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   void read_teacher(const DeckNode& train, const LearningRule& rule);
-  /// Of the blocks and of all, with the masks that training ends with.
+  /// Counts of each block and of the whole network, with the masks that training ends with.
   std::vector<Counts> planned_counts(const ParameterSet& parameters) const;
   const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;

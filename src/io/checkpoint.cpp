@@ -185,7 +185,7 @@ class Writing {
   }
 
  private:
-  /// Of an array of which each rank has some rows. The rank that has a block's first byte writes the block
+  /// Gathers an array's blocks, whose rows lie on ranks. The rank with a block's first byte writes the block
   /// and gets what others have of it.
   void gather(Item& item) {
     RANKINE_ASSERT(!item.shape.empty(),

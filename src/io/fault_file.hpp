@@ -30,7 +30,7 @@ StateValue value_of(const Tensor& tensor);
 
 /// Complete or not at all. IoError or InputError where it cannot be written.
 void write_fault_file(const std::string& path, const FaultFile& content);
-/// The same content; arrays without their values where `with_arrays` is false. InputError where it is none.
+/// Reads it; arrays without their values where `with_arrays` is false. InputError where it is no such file.
 FaultFile read_fault_file(const std::string& path, bool with_arrays = true);
 
 }  // namespace rankine

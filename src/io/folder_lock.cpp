@@ -66,7 +66,7 @@ std::string read_all(int descriptor) {
   return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
 }
 
-/// As a new reader sees it, also where file systems keep what an open file held.
+/// The file as a new reader sees it, also where file systems keep what an open file held.
 std::string read_afresh(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (descriptor < 0) return "";
@@ -186,7 +186,7 @@ JobLock::JobLock(const std::string& path, const Words& words, const Say& say, co
                                  words.remedy));
   };
   for (;;) {
-    // Of those who start at once, one makes the file, also where the file system knows no locks.
+    // If several jobs start at once, one of them makes the file, also where the file system knows no locks.
     descriptor = ::open(path.c_str(), flags | O_CREAT | O_EXCL, 0666);
     const bool made = descriptor >= 0;
     if (!made && errno == EEXIST) {

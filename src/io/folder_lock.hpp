@@ -45,7 +45,7 @@ class JobLock {
   std::unique_ptr<Holder> holder_;
 };
 
-/// Of a folder of checkpoints.
+/// The lock of a folder of checkpoints.
 class FolderLock : public JobLock {
  public:
   FolderLock(const std::string& folder, const Say& say, const Settings& settings);
@@ -53,7 +53,7 @@ class FolderLock : public JobLock {
   static constexpr const char* name = ".rankine.lock";
 };
 
-/// Of an output, `target` being where it goes; messages call it `called`, and name the key that gives it.
+/// The lock of an output that goes to `target`; messages call it `called` and name the key that gives it.
 class OutputLock : public JobLock {
  public:
   OutputLock(const std::string& target, const std::string& called, const std::string& key, const Say& say,

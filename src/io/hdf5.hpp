@@ -1,5 +1,5 @@
 // A thin owning layer over the C interface of HDF5 (1.10 and later). Every call is checked; handles stay
-// private, so that hdf5.h is needed in src/io/hdf5.cpp alone. Files are written so that equal content gives
+// private, so that hdf5.h is needed in src/io/hdf5*.cpp alone. Files are written so that equal content gives
 // equal bytes: no time stamps, links and attributes in creation order.
 #pragma once
 
@@ -90,8 +90,8 @@ class Object {
   /// Whether text_attribute() can read it, or number_attribute(); others may hold anything.
   bool attribute_is_text(const std::string& name) const;
   bool attribute_is_number(const std::string& name) const;
-  /// Of any type, the bytes in the file; texts end with zeros. None where these are references or lists of
-  /// variable length.
+  /// The bytes in the file, whatever the type; texts end with zeros. None where they are references or lists
+  /// of variable length.
   std::optional<std::vector<std::byte>> attribute_bytes(const std::string& name) const;
   /// Copies all attributes except those by which dimension scales refer to each other.
   void copy_attributes(const Object& other);
@@ -120,7 +120,7 @@ class Dataset : public Object {
   /// A text of fixed length. Writing another one of the same length under a name that is taken changes the
   /// bytes of the text and no others.
   void fixed_text_attribute(const std::string& name, std::string_view text);
-  /// Of a dataset from Group::reserve().
+  /// Where the bytes of a dataset from Group::reserve() lie.
   Place place() const;
 
   /// Turns this 1-D dataset into a dimension scale: the coordinate of the dimension `name`.
@@ -162,13 +162,13 @@ class Group : public Object {
   /// A new contiguous dataset that has its place in the file at once. Its values are written later, by
   /// whatever means, as memory holds them; until then they are zeros in memory and undefined on a disk.
   Dataset reserve(const std::string& name, const Shape& shape, Type type);
-  /// The same with values whose type is known at run time.
+  /// Writes a dataset whose type is known at run time.
   Dataset write_bytes(const std::string& name, const Shape& shape, Type type,
                       std::span<const std::byte> bytes);
   /// A dataset as its bytes in memory, converted to `type`.
   std::vector<std::byte> read_bytes(const std::string& path, Type type) const;
-  /// The same without conversion, of any type; none where its bytes are references or lists of variable
-  /// length.
+  /// A dataset's bytes without conversion, whatever the type; none where they are references or lists of
+  /// variable length.
   std::optional<std::vector<std::byte>> read_any(const std::string& path) const;
   Dataset write_text(const std::string& name, std::string_view text);
   Dataset write_texts(const std::string& name, const std::vector<std::string>& texts);
@@ -235,8 +235,8 @@ class File {
   /// a dataset is made, where this process may not make files of the length that it gets, and a few pages
   /// more.
   static File create_in_memory(const std::string& called);
-  /// Of a file that create_in_memory() made: what flush() or close() has written so far. Its length, and a
-  /// part.
+  /// Length and parts of what flush() or close() has written so far of a file that create_in_memory() has
+  /// made.
   std::uint64_t memory_size() const;
   void read_memory(std::uint64_t offset, std::span<std::byte> to) const;
   /// Opens bytes, which are not copied and must outlive the file. InputError where they are no HDF5 file.

@@ -14,14 +14,14 @@ namespace rankine {
 
 enum class FileKind { results, checkpoint, checkpoint_folder, fault };
 
-/// The same as far as it is told from outside, by the folder, the seal at a file's end and the name: none for
+/// The kind as far as it shows from outside, by the folder, the seal at a file's end and the name: none for
 /// HDF5 files that nothing guards, which are opened through rehearse() only.
 std::optional<FileKind> kind_from_outside(const std::string& path);
 /// Told by the folder, the seal at a file's end, the name, and the attribute `format`. InputError where there
 /// is no such file.
 FileKind kind_of_file(const std::string& path);
 
-/// As JSON text:
+/// A checkpoint as JSON text:
 ///   file, kind "checkpoint", variant, seed, step, steps, finished, smoke, parent, version, revision, ranks,
 ///   same_build, bytes, settings {key: value}, arrays [{name, type, shape, bytes, not_finite}]
 /// DamagedFile, saying what is wrong, where a hash differs.

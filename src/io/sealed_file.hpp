@@ -31,7 +31,7 @@ struct OtherFormat : InputError {
 };
 
 std::uint64_t xxh3(std::span<const std::byte> bytes);
-/// Of a file's content, 16 hexadecimal digits. InputError where it cannot be read.
+/// The hash of a file's content, 16 hexadecimal digits. InputError where it cannot be read.
 std::string xxh3_of_file(const std::string& path);
 
 struct SealedPiece {

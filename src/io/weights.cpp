@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <zlib.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -89,19 +90,8 @@ std::string_view slice(std::string_view bytes, std::uint64_t at, std::uint64_t s
 // -------------------------------------------------------------------------------------------- .npz: a zip of
 // .npy files
 
-std::uint32_t crc32(std::string_view bytes) {
-  static const auto table = [] {
-    std::array<std::uint32_t, 256> made{};
-    for (std::uint32_t i = 0; i < 256; ++i) {
-      std::uint32_t c = i;
-      for (int bit = 0; bit < 8; ++bit) c = c & 1 ? 0xEDB88320u ^ (c >> 1) : c >> 1;
-      made[i] = c;
-    }
-    return made;
-  }();
-  std::uint32_t crc = 0xFFFFFFFFu;
-  for (const char byte : bytes) crc = table[(crc ^ static_cast<unsigned char>(byte)) & 0xFF] ^ (crc >> 8);
-  return crc ^ 0xFFFFFFFFu;
+std::uint32_t checksum(std::string_view bytes) {
+  return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 std::string npy_bytes(const WeightArray& array) {
@@ -204,7 +194,7 @@ void write_npz(const std::string& path, const WeightArrays& arrays) {
     // Common to both headers: version 2.0, no flags, stored, 1980-01-01, crc, sizes, lengths.
     std::string common;
     for (const std::uint16_t field : {20, 0, 0, 0, 0x21}) put(common, field);
-    put(common, crc32(bytes));
+    put(common, checksum(bytes));
     put(common, static_cast<std::uint32_t>(bytes.size()));
     put(common, static_cast<std::uint32_t>(bytes.size()));
     put(common, static_cast<std::uint16_t>(name.size()));
@@ -264,7 +254,7 @@ WeightArrays read_npz(const std::string& path) {
     const std::uint64_t data = offset + 30 + get<std::uint16_t>(bytes, offset + 26, path) +
                                get<std::uint16_t>(bytes, offset + 28, path);
     const std::string_view content = slice(bytes, data, size, path);
-    if (crc32(content) != crc) malformed(path, fmt::format("'{}' is damaged: its checksum differs", name));
+    if (checksum(content) != crc) malformed(path, fmt::format("'{}' is damaged: its checksum differs", name));
     if (std::any_of(arrays.begin(), arrays.end(), [&](const WeightArray& a) { return a.name == name; }))
       malformed(path, fmt::format("holds '{}' twice", name));
     arrays.push_back(parse_npy(content, name, path));
@@ -455,7 +445,7 @@ hdf5::Type type_of_weights(DType type, const std::string& path, const std::strin
   }
 }
 
-/// Those of the state; of a run that is done without steps, those of its results.
+/// The weights of the state, or of the results where a finished run had no steps.
 WeightArrays read_checkpoint_weights(const std::string& path) {
   const CheckpointContent content = read_checkpoint(path);
   for (const std::string start : {"state/weights/", "results/weights/"}) {

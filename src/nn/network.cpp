@@ -7,6 +7,7 @@
 
 #include "src/core/pattern.hpp"
 #include "src/core/strings.hpp"
+#include "src/deck/lists.hpp"
 #include "src/tensor/fault_probe.hpp"
 
 namespace rankine {
@@ -149,12 +150,8 @@ Network read_network(const DeckNode& model, const Shape& input) {
     options.options(*model.reader());
     return options.dtype();
   }());
-  if (model.has("parametrise")) {
-    const DeckNode list = model.child("parametrise");
-    if (!list.is_sequence())
-      list.error("'parametrise' must be a list, such as [{on: [\"*.weight\"], as: low_rank, rank: 4}]");
-    for (const DeckNode& item : list.items()) network.parametrise(item);
-  }
+  for (const DeckNode& item : list_in(model, "parametrise", "[{on: [\"*.weight\"], as: low_rank, rank: 4}]"))
+    network.parametrise(item);
   model.reject_unread_keys();
   return network;
 }

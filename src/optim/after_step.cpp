@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "src/core/pattern.hpp"
+#include "src/deck/lists.hpp"
 #include "src/tensor/elementary.hpp"
 #include "src/tensor/ops.hpp"
 
@@ -176,12 +177,8 @@ const Registry<StepOperation>& step_operations() {
 }
 
 AfterStep::AfterStep(const DeckNode& train, const ParameterSet& parameters) {
-  if (!train.has("after_step")) return;
-  const DeckNode given = train.child("after_step");
-  if (!given.is_sequence())
-    given.error("'after_step' must be a list, such as [{name: clip, on: \"*.weight\", low: 0}]");
   int place = -1;
-  for (const DeckNode& node : given.items()) {
+  for (const DeckNode& node : list_in(train, "after_step", "[{name: clip, on: \"*.weight\", low: 0}]")) {
     ++place;
     ItemOptions options;
     if (node.is_mapping()) options.options(*node.reader());

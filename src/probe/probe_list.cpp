@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "src/deck/lists.hpp"
+
 namespace rankine {
 namespace {
 
@@ -19,12 +21,8 @@ Tensor one_shard(const Tensor& x) {
 }  // namespace
 
 ProbeList::ProbeList(const DeckNode& variant, const ProbeSetup& setup) {
-  if (!variant.has("probes")) return;
-  const DeckNode list = variant.child("probes");
-  if (!list.is_sequence())
-    list.error("'probes' must be a list, such as [distance, {name: calibration, bins: 15}]");
   std::set<std::string> metrics;
-  for (const DeckNode& item : list.items()) {
+  for (const DeckNode& item : list_in(variant, "probes", "[distance, {name: calibration, bins: 15}]")) {
     std::unique_ptr<Probe> probe = probes().make(item);
     const std::string name = item.child("name").as_text();
     auto* steps = dynamic_cast<StepProbe*>(probe.get());

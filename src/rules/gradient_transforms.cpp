@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "src/deck/lists.hpp"
 #include "src/tensor/ops.hpp"
 #include "src/tensor/storage.hpp"
 
@@ -104,10 +105,7 @@ const Registry<GradientTransform>& gradient_transforms() {
 }
 
 GradientTransforms::GradientTransforms(const DeckNode& train) {
-  if (!train.has("gradient")) return;
-  const DeckNode given = train.child("gradient");
-  if (!given.is_sequence()) given.error("'gradient' must be a list, such as [{name: sam, rho: 0.05}]");
-  for (const DeckNode& node : given.items()) {
+  for (const DeckNode& node : list_in(train, "gradient", "[{name: sam, rho: 0.05}]")) {
     std::unique_ptr<GradientTransform> made = gradient_transforms().make(node);
     if (!made->off()) list_.push_back(std::move(made));
   }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "src/core/pattern.hpp"
+#include "src/deck/lists.hpp"
 #include "src/nn/activations.hpp"
 #include "src/nn/parametrisation/gaussian.hpp"
 
@@ -80,11 +81,7 @@ const Registry<Penalty>& penalties() {
 }
 
 Penalties::Penalties(const DeckNode& train, const ParameterSet& parameters) {
-  if (!train.has("penalties")) return;
-  const DeckNode given = train.child("penalties");
-  if (!given.is_sequence())
-    given.error("'penalties' must be a list, such as [{name: l1, on: \"*.weight\", weight: 1e-4}]");
-  for (const DeckNode& node : given.items()) {
+  for (const DeckNode& node : list_in(train, "penalties", "[{name: l1, on: \"*.weight\", weight: 1e-4}]")) {
     if (!node.is_mapping())
       node.error("a penalty must be a mapping with a weight, such as {name: l1, weight: 1e-4}");
     TermOptions options;

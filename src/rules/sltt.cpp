@@ -79,6 +79,7 @@ void Sltt::check(const RuleSetup& setup) const {
 void Sltt::begin(const RuleSetup& setup, const ParameterSet&) {
   setup_ = std::make_unique<RuleSetup>(setup);
   backward_seconds_.clear();
+  timed_ = -1;
   cosines_.clear();
 }
 
@@ -177,7 +178,10 @@ StepOutcome Sltt::step(RuleContext& context) {
   StepReport report;
   const Gradient found =
       gradient(context.parameters, context.tiles, *context.batch, *context.pass, through_time, steps);
-  backward_seconds_.push_back(found.backward_seconds);
+  // A transform of the gradient may take several in a step.
+  if (context.step != timed_ || backward_seconds_.empty()) backward_seconds_.push_back(0);
+  timed_ = context.step;
+  backward_seconds_.back() += found.backward_seconds;
   return apply_gradient(context, report, found.loss, found.flat);
 }
 

@@ -63,6 +63,7 @@ class Sltt final : public LearningRule {
   Options options_;
   std::unique_ptr<RuleSetup> setup_;
   std::vector<double> backward_seconds_, cosines_;
+  std::int64_t timed_ = -1;  // step that the last of backward_seconds_ is of
 };
 
 }  // namespace rankine

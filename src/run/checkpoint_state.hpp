@@ -10,7 +10,9 @@
 namespace rankine {
 
 /// What a rank wants between two steps; the largest counts. A signal's number is added to the last.
-enum Wish : std::int64_t { go_on, save, wall_time, another_failed, a_signal };
+struct Wish {
+  enum : std::int64_t { go_on, save, wall_time, another_failed, a_signal };
+};
 
 /// What a checkpoint holds of a job's state.
 StateSnapshot state_of(CheckpointContent content);

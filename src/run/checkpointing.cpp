@@ -122,11 +122,11 @@ void Checkpointer::hand_over(const Job& job, int group) {
   });
 }
 
-void Checkpointer::tell_failure() { groups_->tell(another_failed); }
+void Checkpointer::tell_failure() { groups_->tell(Wish::another_failed); }
 
 bool Checkpointer::wait_for_others(bool stopped) {
   groups_->meet([&] {
-    if (const int signal = StopSignals::received(); signal != 0) groups_->tell(a_signal + signal);
+    if (const int signal = StopSignals::received(); signal != 0) groups_->tell(Wish::a_signal + signal);
   });
   stopped = world_.any(stopped);
   if (stopped && communicator_.is_root()) flush_finished();

@@ -51,7 +51,7 @@ std::vector<std::string> check_checkpoint_folder(
 
 class Checkpointer;
 
-/// What one variant and seed sees of it.
+/// The checkpoints of one variant and seed.
 class JobCheckpoint {
  public:
   /// Where the experiment registers everything that its future depends on. Registered objects must live until
@@ -71,8 +71,8 @@ class JobCheckpoint {
   /// since `step` of `steps` were done (or will be done again alike). Collective. Throws StopRequested as
   /// between_steps() does, after saving if steps were done since the last save.
   void within_step(std::int64_t step, std::int64_t steps) { stop_inside(step, steps, true); }
-  /// The same where it has changed, so that nothing is saved and the restart begins at the last checkpoint;
-  /// unless at most `seconds` are left to the next place between steps, which is worth waiting for.
+  /// Stops inside a step that has changed the state: nothing is saved, and the restart begins at the last
+  /// checkpoint. Goes on where at most `seconds` are left to the end of the step, which is worth waiting for.
   void amid_step(std::int64_t step, std::int64_t steps, double seconds) {
     if (seconds > patience) stop_inside(step, steps, false);
   }
@@ -114,9 +114,9 @@ class JobCheckpoint {
   Stopwatch since_begin_;
 };
 
-/// Of all variants and seeds of one call of the program. Where groups of ranks do different ones at the same
-/// time, each group has one: it saves into a folder of its own what runs, and into the common one what is
-/// done; a request to stop reaches all.
+/// Checkpoints of all variants and seeds that a call of the program runs. Where groups of ranks run different
+/// ones at the same time, each group has one: it saves what runs into a folder of its own, and what is done
+/// into the common one; a request to stop reaches all.
 class Checkpointer {
  public:
   struct Setup {

@@ -463,7 +463,7 @@ int DeckRun::run(const Invocation& invocation, Log& log) {
                        request_.smoke ? " (smoke sizes)" : ""));
   for (const Part& part : parts_)
     if (part.match) log.line(part.variant + ": " + part.match->text);
-  // Of several groups each root speaks, in whole lines that say which run they are about.
+  // Where there are several groups, each root writes whole lines that name their run.
   const bool several = groups_.count() > 1;
   Log lines(std::cout, groups_.group().is_root() ? Log::Style::plain : Log::Style::silent);
   Log& group_log = several && (!communicator_.is_root() || log.style() == Log::Style::terminal) ? lines : log;

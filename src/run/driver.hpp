@@ -28,7 +28,7 @@ struct ExitCode {
                        expectation_false = 4, requeue = 75;
 };
 
-/// Which of `groups` does which job: each, the longest first, goes to the group that has the least to do.
+/// The group of each job: the longest job first, each goes to the group that has the least to do.
 /// Jobs of negative length are left out (-1).
 std::vector<int> deal(std::span<const double> seconds, int groups);
 
@@ -51,7 +51,7 @@ class DeckRun {
   /// The resolved deck, the partition, and the estimates of memory, time and file size.
   std::string dry_run_text() const;
 
-  /// What is only known to the program.
+  /// What the command line adds to the deck.
   struct Invocation {
     std::vector<std::string> arguments;  ///< argv
     std::string output;                  ///< "": as the deck says

@@ -1,4 +1,4 @@
-// What one variant and seed sees of checkpoints.
+// The checkpoints of one variant and seed.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ std::int64_t JobCheckpoint::resume() {
         owner_.log_.warning(error.what());
       }
     }
-    // What an experiment gives before and after its steps it will give again.
+    // Only tables are loaded: the experiment writes again what it gives before and after its steps.
     results_.load(found->second.content, true);
     step = found->second.step;
     snapshot = state_of(std::move(found->second.content));
@@ -118,22 +118,23 @@ std::int64_t JobCheckpoint::agree(std::int64_t wish) {
   const Communicator& communicator = owner_.communicator_;
   if (communicator.is_root()) {  // which watches the clocks and the other groups
     if (owner_.worth_saving()) owner_.flush_finished(true);
-    if (owner_.limit_.must_stop(seconds_since_epoch())) wish = wall_time;
+    if (owner_.limit_.must_stop(seconds_since_epoch())) wish = Wish::wall_time;
     if (owner_.groups_ != nullptr) wish = std::max(wish, owner_.groups_->told());
   }
-  if (const int signal = StopSignals::received(); signal != 0) wish = a_signal + signal;
+  if (const int signal = StopSignals::received(); signal != 0) wish = Wish::a_signal + signal;
   if (communicator.size() > 1) {
     const Stopwatch watch;
     wish = communicator.max(wish);
     owner_.job_.agree_seconds += watch.seconds();
   }
-  if (wish >= wall_time && owner_.groups_ != nullptr && communicator.is_root()) owner_.groups_->tell(wish);
+  if (wish >= Wish::wall_time && owner_.groups_ != nullptr && communicator.is_root())
+    owner_.groups_->tell(wish);
   return wish;
 }
 
 void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
   const Communicator& communicator = owner_.communicator_;
-  std::int64_t wish = go_on;
+  std::int64_t wish = Wish::go_on;
   if (communicator.is_root()) {
     const CheckpointOptions& options = owner_.options_;
     owner_.limit_.passed(seconds_since_epoch());
@@ -142,7 +143,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
     if (due && step > saved_step_) wish = Wish::save;
   }
   wish = agree(wish);
-  const bool stops = wish >= wall_time;
+  const bool stops = wish >= Wish::wall_time;
   if (step == steps && !stops) {
     if (gather_) gather_();
     CheckpointContent content = owner_.collect(state_);
@@ -150,7 +151,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
     if (communicator.is_root()) last_state_ = std::move(content);
   }
   if (stops) stop(wish, step, steps, true);
-  if (wish == go_on) return;
+  if (wish == Wish::go_on) return;
   if (step > saved_step_) {
     owner_.save(*this, step);
   } else if (communicator.is_root()) {
@@ -159,7 +160,8 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
 }
 
 void JobCheckpoint::stop_inside(std::int64_t step, std::int64_t steps, bool may_save) {
-  if (const std::int64_t wish = agree(go_on); wish >= wall_time) stop(wish, step, steps, may_save);
+  if (const std::int64_t wish = agree(Wish::go_on); wish >= Wish::wall_time)
+    stop(wish, step, steps, may_save);
 }
 
 /// Collective.
@@ -174,10 +176,11 @@ void JobCheckpoint::stop(std::int64_t wish, std::int64_t step, std::int64_t step
   // Without any checkpoint there is nothing to go on from.
   std::int64_t usable = communicator.is_root() && (good || owner_.any_good_) ? 1 : 0;
   communicator.broadcast(usable);
-  const std::string why = wish == wall_time ? "the wall time is nearly over"
-                          : wish == another_failed
-                              ? "another run failed"
-                              : std::string("got ") + StopSignals::name(static_cast<int>(wish - a_signal));
+  const std::string why =
+      wish == Wish::wall_time ? "the wall time is nearly over"
+      : wish == Wish::another_failed
+          ? "another run failed"
+          : std::string("got ") + StopSignals::name(static_cast<int>(wish - Wish::a_signal));
   if (usable == 0) {
     throw IoError(why + ", but no checkpoint could be written; see the warning above");
   }

@@ -55,8 +55,8 @@ std::map<std::string, std::map<std::string, std::string>> contents_of(
   return contents;
 }
 
-/// What a path leads to is compared, and not where it lies: both sides without the paths whose contents both
-/// know, and without the name of a file that is the only one.
+/// Files are compared by content and not by place: takes the paths whose contents both sides know out of
+/// both, and the file's name where a path leads to one file only.
 void leave_out_places(std::map<std::string, std::string>& then, std::map<std::string, std::string>& now) {
   const auto before = contents_of(then), after = contents_of(now);
   const auto erase_contents = [](std::map<std::string, std::string>& settings, const std::string& key) {

@@ -17,7 +17,7 @@ struct SettingsChange {
 };
 
 /// Compares all settings; the harmless ones stand in a table in the .cpp. `step`: how far the checkpoint is.
-/// Of inputs, the contents count and not the paths: a data set may have been moved.
+/// Input files are compared by content and not by path: a data set may have been moved.
 SettingsChange compare_settings(std::map<std::string, std::string> then,
                                 std::map<std::string, std::string> now, std::int64_t step);
 

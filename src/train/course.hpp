@@ -55,7 +55,7 @@ class Course {
   /// "weights/<part>" and "masks/<part>" with their tensors.
   static std::vector<std::pair<std::string, Tensor>> entries(const Snapshot& snapshot);
   /// Sets the weights, and the masks if `masks`, to those of a snapshot of this run or another variant's.
-  /// What parametrisations add and the snapshot lacks is fresh.
+  /// Parameters that parametrisations add and the snapshot lacks are drawn afresh.
   void load(const std::string& name, bool masks);
   void begin_phase(const Phase& phase);
   Sparsifier::Event pruning(std::int64_t first_batch = 0);

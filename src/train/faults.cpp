@@ -15,7 +15,7 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-/// What travels of a report besides its texts and its tensor.
+/// The numbers of a report, which a rank sends to the others.
 struct PackedFault {
   long tile, sample, expert, frame, cell, channel;
   std::int64_t element, count;
@@ -23,7 +23,7 @@ struct PackedFault {
   int rank;
 };
 
-/// Of a complex number the part that is not finite.
+/// An element as a real number: the part that is not finite where it is complex.
 double element_of(const Tensor& tensor, std::int64_t element) {
   const Tensor x = tensor.contiguous() ? tensor : tensor.clone();
   const auto get = [&](auto value) {
@@ -78,7 +78,7 @@ void note_loss(const StepOutcome& outcome, const std::string& loss_term, FaultRe
   report.term = by_loss ? loss_term : "its elements are numbers, but their squares overflow";
 }
 
-/// Of a rule that has looked itself.
+/// Fills the report from a fault that the learning rule has found itself.
 void read_rule_fault(const Communicator& communicator, const FailedStep& failed, FaultReport& report) {
   const RuleFault& fault = *failed.outcome.fault;
   if (communicator.rank() == fault.owner) {

@@ -47,7 +47,7 @@ struct FaultReport {
   std::string text() const;
 };
 
-/// What a rank's finding means; called on the rank that has the first one.
+/// Adds to the report what a finding means. Called on the rank that has the first one.
 using DescribeFinding = std::function<void(const FaultProbe::Finding&, FaultReport&)>;
 
 /// The first finding over all ranks, if there is any. Collective.
@@ -109,7 +109,7 @@ class FaultPolicy {
 
   /// Restores the state to an earlier one; what is known about faults stays.
   void keep_across(const std::function<void()>& restore);
-  /// Of the learning rate, because of rewinds.
+  /// The factor that rewinds have put on the learning rate.
   double rate_factor() const;
   std::int64_t rewinds() const { return static_cast<std::int64_t>(rewound_.size()); }
 
@@ -133,7 +133,7 @@ class FaultHandler {
   /// After the state was registered and taken up: NumericalError where it holds what is not finite.
   void check_start(std::int64_t step);
   void good_step() { policy_.good_step(); }
-  /// Of a step without an update. Returns the step to go on with where the run goes back to a checkpoint;
+  /// Answers a step without update. Returns the step to go on with where the run goes back to a checkpoint;
   /// none: the step is left out. Throws NumericalError where the run must end. Collective.
   std::optional<std::int64_t> step_failed(std::int64_t step, const std::function<FoundFault()>& find);
   /// An empty report of this run.

@@ -52,7 +52,7 @@ class GradientHealth final : public StepObserver {
     std::string name;
     std::int64_t begin, end;  // of its parameters in the flat tensor
     std::int64_t units;       // of its output
-    // Of the last pass, by local shard: [L] sums and [L][units] sums of absolute values.
+    // Sums over the last pass for each local shard, [L], and sums of absolute values, [L][units].
     std::vector<double> square, gradient_square, absolute;
     double count = 0, gradient_count = 0;
     std::size_t next = 0, gradient_next = 0;  // shard

@@ -92,7 +92,7 @@ void TrainingLoop::follow(double share) {
   if (share == 1)
     now.assign(next);
   else if (share > 0)
-    now.assign(add(scale(now, 1 - share), scale(next, share)));
+    now.assign(add(now, scale(sub(next, now), share)));  // equal parts stay so
   average_->project();
 }
 
@@ -144,7 +144,7 @@ std::shared_ptr<RuleContext> TrainingLoop::prepare(std::int64_t step,
 void TrainingLoop::run() {
   const std::int64_t total = options_.steps;
   const std::int64_t start = context_.checkpoint.resume();
-  // What ended a shorter run was evaluated after its last step, whatever the interval.
+  // A run that was shorter was evaluated after its last step, which need not be a multiple of the interval.
   if (start < total && options_.evaluate_every > 0 && start % options_.evaluate_every != 0)
     context_.results.drop_evaluation(start);
   elapsed_before_ = elapsed_.empty() ? 0 : elapsed_.back();

@@ -19,7 +19,7 @@ struct StepMechanisms {
   /// `train.gradient`, `train.after_step` and `train.average`. `parameters`: fresh ones of what is trained.
   /// InputError where `rule` does not take them.
   StepMechanisms(const DeckNode& train, const LearningRule& rule, const ParameterSet& parameters);
-  /// Of the three keys, for the help of a deck's `train`.
+  /// Describes the three keys in the help of a deck's `train`.
   static constexpr const char* help =
       "the lists gradient (transforms) and after_step (operations, each with `on`, a pattern of names of "
       "parameters, and `every`, steps), and average";

@@ -90,8 +90,6 @@ struct Fragment {
   Settings fault = {"train.on_fault=skip", "train.learning_rate=1e300"};
   /// Settings with which the entry does nothing, and settings that must then give the same bits without it.
   Settings off = {}, plain = {};
-  /// Why no deck can use it, as the message says; empty: it can be used.
-  std::string refusal = "";
 };
 
 inline Fragment block(const std::string& base, const std::string& text) {
@@ -326,7 +324,8 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"rule forwardgnn",
        {.base = "graph",
         .set = {"train.rule={name: forwardgnn, loss: top_down}"},
-        .block = "[{name: graph_conv, units: 5}, {name: graph_conv, units: 5}]"}},
+        .block = "[{name: chain, blocks: [{name: graph_conv, units: 5}, {name: dropout, rate: 0.3}]}, "
+                 "{name: graph_conv, units: 5}]"}},
       {"rule man",
        {.base = "vectors",
         .set = {"train.rule={name: man, classifier: 1, units: 4}"},
@@ -385,8 +384,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"network_transform permute",
        {.base = "images", .set = {"after=[{name: permute, by: random}]"}, .block = "{name: relu}"}},
       {"network_transform compact",
-       {.base = "vectors",
-        .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
+       {.base = "vectors", .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
       {"network_transform widen",
        {.base = "vectors", .set = {"after=[{name: widen, factor: 1.5}]"}, .block = "{name: relu}"}},
 

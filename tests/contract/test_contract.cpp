@@ -233,11 +233,6 @@ class Contract : public ::testing::TestWithParam<Entry> {
     const auto found = contract::fragments().find(GetParam().key());
     return found == contract::fragments().end() ? nullptr : &found->second;
   }
-  /// Null too where no deck can use it.
-  const Fragment* usable() const {
-    const Fragment* f = fragment();
-    return f != nullptr && f->refusal.empty() ? f : nullptr;
-  }
   /// What needs one rank is done by one, each entry by another.
   bool mine() const {
     const Communicator world = Communicator::world();
@@ -262,11 +257,6 @@ TEST_P(Contract, ResolvedDeckIsTheDeck) {
   if (f == nullptr || !mine()) return;
   const Communicator self = Communicator::self();
   const Ran first = run(self, text_of(*f), f->set);
-  if (!f->refusal.empty()) {
-    EXPECT_THAT(first.error, HasSubstr(f->refusal));
-    EXPECT_TRUE(has_place(first.error)) << first.error;
-    return;
-  }
   EXPECT_EQ(first.error, "");
   if (!first.error.empty()) return;
   const Ran second = run(self, first.resolved, {});
@@ -275,7 +265,7 @@ TEST_P(Contract, ResolvedDeckIsTheDeck) {
 }
 
 TEST_P(Contract, RefusesWhatItDoesNotKnow) {
-  const Fragment* f = usable();
+  const Fragment* f = fragment();
   if (f == nullptr || !mine()) return;
   const Communicator self = Communicator::self();
   const std::string deck = run(self, text_of(*f), f->set).resolved, name = GetParam().item->name;
@@ -303,7 +293,7 @@ TEST_P(Contract, RefusesWhatItDoesNotKnow) {
 }
 
 TEST_P(Contract, SameBitsOnAnyRanksAndAfterARestart) {
-  const Fragment* f = usable();
+  const Fragment* f = fragment();
   if (f == nullptr) return;
   const Groups g;
   const std::string text = text_of(*f);
@@ -321,7 +311,7 @@ TEST_P(Contract, SameBitsOnAnyRanksAndAfterARestart) {
 }
 
 TEST_P(Contract, AFailedStepLeavesNothingBehind) {
-  const Fragment* f = usable();
+  const Fragment* f = fragment();
   if (f == nullptr || f->fault.empty()) return;
   const Groups g;
   const std::string text = text_of(*f);
@@ -338,7 +328,7 @@ TEST_P(Contract, AFailedStepLeavesNothingBehind) {
 }
 
 TEST_P(Contract, SwitchedOffItIsNotThere) {
-  const Fragment* f = usable();
+  const Fragment* f = fragment();
   if (f == nullptr || f->off.empty()) return;
   const Groups g;
   if (!g.all(runs(g.group, text_of(*f), g.first ? f->off : f->plain, g.first ? "off.h5" : "plain.h5")))

@@ -84,9 +84,9 @@ FILE_TOKENS = [
     (r"\b(?:O_CREAT|O_TRUNC|O_APPEND)\b", FILES),
     (CALL + r"(?<!::)(?:rename(?:at2?)?|unlink(?:at)?|rmdir|mkdir|mkd?temp|mko?s?temps?|ftruncate|fopen|mknod|symlink)\s*\(", FILES),
     (r"(?<!<)\b(?:basic_)?(?:ofstream|fstream)\b(?!>)", FILES),
-    (r"\bH5Fcreate\b|\bH5F_ACC_(?:RDWR|TRUNC)\b", [r"src/io/hdf5\.cpp$"]),
+    (r"\bH5Fcreate\b|\bH5F_ACC_(?:RDWR|TRUNC)\b", [r"src/io/hdf5_file\.cpp$"]),
     # HDF5 writes what a SafeFile has reserved.
-    (r"\bFile::create\s*\((?!\s*\w+(?:\.|->)temporary\(\))", [r"src/io/hdf5\.[ch]pp$"]),
+    (r"\bFile::create\s*\((?!\s*\w+(?:\.|->)temporary\(\))", [r"src/io/hdf5(_file)?\.[ch]pp$"]),
 ]
 TOKENS += [(pattern, ["kernels/", "solvers/", *places], "files are written, moved and removed in src/io/files.hpp only")
            for pattern, places in FILE_TOKENS]
@@ -219,7 +219,7 @@ def self_test():
         "src/io/file.cpp": "#include <hdf5.h>\n",
         "src/deck/node.cpp": "#include <yaml-cpp/yaml.h>\n",
         "src/io/files.cpp": "void f() { ::unlink(p); fs::remove(p); ::open(p, O_CREAT | O_RDWR); std::ofstream o; }\n",
-        "src/io/hdf5.cpp": "int f() { return H5Fcreate(p, H5F_ACC_TRUNC); }\n",
+        "src/io/hdf5_file.cpp": "int f() { return H5Fcreate(p, H5F_ACC_TRUNC); }\n",
         "src/io/results.cpp": "void f() { hdf5::File::create(safe.temporary(), p); state.remove(x); ::open(p, O_RDONLY); }\n"
                               "std::ifstream in; // fs::remove(p) and ::unlink(p) in a comment\n",
     }

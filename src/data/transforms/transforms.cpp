@@ -5,6 +5,7 @@
 #include "src/data/transforms/mixing.hpp"
 #include "src/data/transforms/transform.hpp"
 #include "src/data/transforms/values.hpp"
+#include "src/deck/lists.hpp"
 #include "src/tensor/ops.hpp"
 
 namespace rankine {
@@ -25,13 +26,12 @@ const Registry<Transform>& transforms() {
 }
 
 Transforms::Transforms(const DeckNode& data, const Dataset& examples) {
-  if (!data.has("transforms")) return;
-  const DeckNode given = data.child("transforms");
-  if (!given.is_sequence()) given.error("'transforms' must be a list, such as [{name: shift, reach: 2}]");
+  const std::vector<DeckNode> given = list_in(data, "transforms", "[{name: shift, reach: 2}]");
+  if (given.empty()) return;
   const bool tokens =
       examples.examples(Split::training, std::vector<std::int64_t>{0}, DType::f32).inputs.dtype() ==
       DType::i32;
-  for (const DeckNode& node : given.items()) {
+  for (const DeckNode& node : given) {
     std::shared_ptr<const Transform> made = transforms().make(node);
     try {
       if (tokens && made->changes_inputs())

@@ -3,6 +3,7 @@
 // facebookresearch/forwardgnn).
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,7 @@
 
 namespace rankine {
 
-/// y[..., i, c] = e[..., i, :] . e[..., nodes - count + c, :] of e [L, B, nodes, F], in less memory than a
-/// slice and a product.
-Tensor products_with_last(const Tensor& e, std::int64_t count);
+class LayerLoss;  // forward_losses.hpp
 
 struct ForwardGraphOptions {
   std::string loss = "single";
@@ -35,13 +34,10 @@ struct ForwardGraphOptions {
 class ForwardGraph final : public LearningRule {
  public:
   using Options = ForwardGraphOptions;
-  explicit ForwardGraph(const Options& options) : options_(options) {}
+  explicit ForwardGraph(const Options& options);
+  ~ForwardGraph() override;
 
-  /// Goodness is a loss of its own, without targets that a teacher could change.
-  std::vector<std::string> unused_options() const override {
-    return options_.loss == "goodness" ? std::vector<std::string>{"loss", "distill"}
-                                       : std::vector<std::string>{};
-  }
+  std::vector<std::string> unused_options() const override;
 
   /// InputError without a graph with virtual nodes (single, top_down) or label columns (goodness), or for
   /// top_down where layers differ in width.
@@ -55,25 +51,12 @@ class ForwardGraph final : public LearningRule {
                  Pass& pass) override;
   void register_state(StateRegistry& registry, const std::string& prefix) override;
 
-  /// The loss of layer `l` and the outputs of which it is, for its input h [L, B, nodes, F]; `above`: states
-  /// of the layers above it. `h` of goodness holds both labels' inputs, side by side along B.
-  struct Judged {
-    Tensor output;
-    TapeLoss loss;
-  };
-  Judged judge(int l, const BoundParameters& bound, const Tensor& h, const std::vector<Tensor>& above,
-               const NetworkBatch& batch, Pass& pass) const;
-
  private:
-  /// Scores [L, B, nodes, classes] of outputs e.
-  Tensor scores(const Tensor& e, const Graph& graph) const;
   /// Whether a layer has parameters that are not frozen.
   bool trains(const ParameterSet& parameters, int l) const;
 
-  Options options_;
+  std::unique_ptr<LayerLoss> loss_;
   std::unique_ptr<RuleSetup> setup_;
-  std::vector<Tensor> states_;  // s_0 ... s_n of one sample, [nodes, F]; all samples have the same
-  std::int64_t known_ = 0;      // whether there are states yet
 };
 
 }  // namespace rankine

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "src/methods/local/forward_graph.hpp"
+#include "src/methods/local/forward_losses.hpp"
 #include "src/nn/csr.hpp"
 #include "tests/support/data_files.hpp"
 #include "tests/support/rule_problem.hpp"
