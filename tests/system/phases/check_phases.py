@@ -142,6 +142,8 @@ def main() -> int:
             "variants.low_rank.model.parametrise=[{as: low_rank, rank: 30}]": "choose at most 20",
             "variants.low_rank.train.rule=pipeline": "deals the blocks to ranks",
             "variants.fresh.train.rule=pipeline": "keeps optimisers of its own",
+            "variants.low_rank.after=[compact]": "whose weights are expressions is not transformed",
+            "variants.gradual.sparsity.refine=dsnot": "each needs its own density",
             "variants.narrow.match.within=0.01": "more than within: 0.01",
             "variants.narrow.match.by=[blocks[1].size]": "'blocks[1].size' names no whole number",
             "variants.narrow.match.parameters=dense": "give the variant of one count",
