@@ -13,16 +13,22 @@ void NetworkKernel::Options::options(OptionVisitor& o) {
 void NetworkKernel::describe(OptionVisitor& o) {
   Options options;
   options.options(o);
-  std::string blocks;
-  o("blocks", blocks, {.help = "a list of layers, see `rankine list block`", .required = true});
+  std::vector<std::string> blocks;
+  o("blocks", blocks, {.help = "layers, each a mapping as in model.blocks", .required = true, .min_size = 1});
 }
 
 NetworkKernel::NetworkKernel(const DeckNode& node) : shards_(local_tile_sum(1)) {
   const DeckNode blocks = node.child("blocks");
+  if (!blocks.is_sequence() || blocks.items().empty())
+    blocks.error("'blocks' must be a list of layers, such as [{name: conv2d, channels: 8}, {name: relu}]");
   node.read(options_);
   Shape input;
   for (const int extent : options_.input) input.push_back(extent);
   network_ = std::make_unique<Network>(blocks.items(), input, DType::f32);
+  for (int b = 0; b < network_->size(); ++b)
+    if (network_->block(b).needs_graph())
+      blocks.error(network_->block(b).name() +
+                   " works on the nodes of a graph, and there is none; leave it out");
 }
 
 void NetworkKernel::prepare(const BenchProblem& problem) {

@@ -160,6 +160,58 @@ class HopfieldProblem final : public ChainProblem {
   std::vector<double> start_, patterns_, overlaps_;
 };
 
+class GaussianRbmProblem final : public ChainProblem {
+ public:
+  GaussianRbmProblem(const GaussianRbmTarget::Options& options, std::uint64_t seed, std::int64_t chain)
+      : o_(options),
+        visible_(static_cast<std::size_t>(o_.visible)),
+        hidden_(static_cast<std::size_t>(o_.hidden)),
+        weights_(visible_ * hidden_),
+        start_(visible_ + hidden_) {
+    RandomStream(seed, "chain/weights").fill_normal<double>(weights_, 0, 0);
+    for (double& w : weights_) w *= o_.weight;
+    const RandomStream random(seed, "chain/start");
+    random.fill_normal<double>(std::span(start_).first(visible_), 0, chain);
+    for (std::size_t j = 0; j < hidden_; ++j)
+      start_[visible_ + j] = random.uniform(0, chain, static_cast<std::int64_t>(j)) < 0.5 ? 1 : -1;
+  }
+  std::vector<double> start() const override { return start_; }
+  void measure(std::span<const double> x, std::span<double> values) const override {
+    double active = 0, squares = 0;
+    for (std::size_t j = 0; j < hidden_; ++j) active += on(x, j);
+    for (std::size_t i = 0; i < visible_; ++i) squares += x[i] * x[i];
+    values[0] = energy(x);
+    values[1] = active / static_cast<double>(hidden_);
+    values[2] = squares / static_cast<double>(visible_);
+  }
+  double energy(std::span<const double> x) const override {
+    double sum = 0;
+    for (std::size_t i = 0; i < visible_; ++i)
+      sum += 0.5 * std::pow((x[i] - o_.visible_bias) / o_.deviation, 2);
+    for (std::size_t j = 0; j < hidden_; ++j) sum -= on(x, j) * input(x, j);
+    return sum;
+  }
+  SiteConditional conditional(std::span<const double> x, std::size_t site) const override {
+    if (site >= visible_) return {0.5 * input(x, site - visible_), 0};
+    double mean = o_.visible_bias;
+    for (std::size_t j = 0; j < hidden_; ++j) mean += weights_[site * hidden_ + j] * on(x, j);
+    return {mean, o_.deviation};
+  }
+
+ private:
+  /// Whether hidden unit j is 1; its mean, of the mean of its site.
+  double on(std::span<const double> x, std::size_t j) const { return 0.5 * (1 + x[visible_ + j]); }
+  /// Log odds of hidden unit j.
+  double input(std::span<const double> x, std::size_t j) const {
+    double sum = 0;
+    for (std::size_t i = 0; i < visible_; ++i) sum += weights_[i * hidden_ + j] * x[i];
+    return o_.hidden_bias + sum / (o_.deviation * o_.deviation);
+  }
+  GaussianRbmTarget::Options o_;
+  std::size_t visible_, hidden_;
+  std::vector<double> weights_, start_;
+};
+
 }  // namespace
 
 void GaussianTarget::Options::options(OptionVisitor& o) {
@@ -242,6 +294,25 @@ std::vector<MetricInfo> HopfieldTarget::observables() const {
 
 std::unique_ptr<ChainProblem> HopfieldTarget::make(std::uint64_t seed, std::int64_t chain) const {
   return std::make_unique<HopfieldProblem>(options_, seed, chain);
+}
+
+void GaussianRbmTarget::Options::options(OptionVisitor& o) {
+  o("visible", visible, {.help = "real numbers", .min = 1});
+  o("hidden", hidden, {.help = "units that are 0 or 1", .min = 1});
+  o("weight", weight, {.help = "deviation of the weights W, which the seed draws", .min = 0});
+  o("visible_bias", visible_bias, {.help = "a"});
+  o("hidden_bias", hidden_bias, {.help = "c"});
+  o("deviation", deviation, {.help = "s", .min = 0, .exclusive_min = true});
+}
+
+std::vector<MetricInfo> GaussianRbmTarget::observables() const {
+  return {{"energy", "1", "mean energy"},
+          {"active", "1", "part of the hidden units that are 1"},
+          {"visible_square", "1", "mean square of a visible number"}};
+}
+
+std::unique_ptr<ChainProblem> GaussianRbmTarget::make(std::uint64_t seed, std::int64_t chain) const {
+  return std::make_unique<GaussianRbmProblem>(options_, seed, chain);
 }
 
 }  // namespace rankine

@@ -75,4 +75,28 @@ class HopfieldTarget final : public ChainTarget {
   Options options_;
 };
 
+/// Real numbers v and hidden units h in {0, 1}, which are sites 2 h - 1 behind those of v (Cho, Ilin and
+/// Raiko, "Improved learning of Gaussian-Bernoulli restricted Boltzmann machines", ICANN 2011):
+///   E = sum_i (v_i - a)^2 / (2 s^2) - sum_j c h_j - sum_ij v_i W_ij h_j / s^2
+/// with normal weights of the seed.
+class GaussianRbmTarget final : public ChainTarget {
+ public:
+  struct Options {
+    int visible = 8, hidden = 4;
+    double weight = 0.5, visible_bias = 0, hidden_bias = 0, deviation = 1;
+    void options(OptionVisitor& o);
+  };
+  explicit GaussianRbmTarget(const Options& options) : options_(options) {}
+  ChainAbilities abilities() const override {
+    return {.conditionals = true, .spins = false, .gradient = false, .improves = false};
+  }
+  std::size_t size() const override { return static_cast<std::size_t>(options_.visible + options_.hidden); }
+  std::vector<MetricInfo> observables() const override;
+  double seconds_of_sweep() const override { return 2e-9 * options_.visible * options_.hidden; }
+  std::unique_ptr<ChainProblem> make(std::uint64_t seed, std::int64_t chain) const override;
+
+ private:
+  Options options_;
+};
+
 }  // namespace rankine

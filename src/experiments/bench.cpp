@@ -144,9 +144,10 @@ std::vector<double> Bench::measure(std::uint64_t seed, std::int64_t place) const
     for (std::size_t e = 0; e < result.size() && e < first.size(); ++e)
       apart = std::max(apart, std::abs(double(result[e]) - first[e]));
     if (!(apart <= tolerance(problem)))
-      throw NumericalError(fmt::format(
-          "variant {}, size {}: the product of {} is {:.3g} from that of {}, where rounding explains {:.3g}",
-          variant_, problem.size.text(), names_[i], apart, names_[0], tolerance(problem)));
+      throw NumericalError(
+          fmt::format("variant {}, size {}: the results of {} and {} are {:.3g} apart, where rounding "
+                      "explains {:.3g}; one of these kernels is wrong",
+                      variant_, problem.size.text(), names_[0], names_[i], apart, tolerance(problem)));
   }
   for (int r = 0; r < options_.repetitions; ++r)
     for (Entry& entry : entries) entry.seconds.push_back(turn(entry));

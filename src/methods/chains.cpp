@@ -12,6 +12,7 @@ const Registry<ChainTarget>& chain_targets() {
       {
           entry<GaussianTarget>("gaussian", "a normal density with a covariance of the deck"),
           entry<IsingTarget>("ising", "spins on a grid, or all coupled to each other"),
+          entry<GaussianRbmTarget>("gaussian_rbm", "real numbers behind hidden units that are 0 or 1"),
           entry<HopfieldTarget>("hopfield", "spins that remember random patterns"),
           entry<GatedMixtureTarget>("gated_mixture",
                                     "mixtures behind a top-K gate, fitted to draws from one"),

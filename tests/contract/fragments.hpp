@@ -196,6 +196,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"experiment chain", chain("target={name: ising}")},
       {"target gaussian", chain("target={name: gaussian, covariance: [1, 0.5, 0.5, 2]}")},
       {"target ising", chain("target={name: ising, graph: complete}")},
+      {"target gaussian_rbm", chain("target={name: gaussian_rbm, visible: 3, hidden: 2}")},
       {"target hopfield", chain("target={name: hopfield, spins: 12, patterns: 2}")},
       {"target multitask_hebb", chain("target={name: multitask_hebb, spins: 12}")},
       {"target gated_mixture",

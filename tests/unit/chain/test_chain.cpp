@@ -145,6 +145,29 @@ TEST(Targets, TheGaussiansGradientAndConditionalsAreThoseOfItsEnergy) {
   }
 }
 
+TEST(Targets, TheMachinesConditionalsAreThoseOfItsEnergy) {
+  const auto target = target_of(
+      "{name: gaussian_rbm, visible: 3, hidden: 2, visible_bias: 0.4, hidden_bias: -0.3, deviation: 0.8}");
+  const auto problem = target->make(3, 0);
+  std::vector<double> x{0.3, 0.1, -0.7, 1, -1};
+  for (const std::size_t i : {3, 4}) {
+    auto up = x, down = x;
+    up[i] = 1;
+    down[i] = -1;
+    EXPECT_NEAR(problem->conditional(x, i).value, 0.5 * (problem->energy(down) - problem->energy(up)), 1e-13);
+    EXPECT_EQ(problem->conditional(x, i).deviation, 0);
+  }
+  for (const std::size_t i : {0, 1, 2}) {
+    auto best = x, off = x;
+    best[i] = problem->conditional(x, i).value;
+    off[i] = best[i] + 0.8;
+    EXPECT_NEAR(problem->energy(off) - problem->energy(best), 0.5, 1e-13);
+    off[i] = best[i] - 0.8;
+    EXPECT_NEAR(problem->energy(off) - problem->energy(best), 0.5, 1e-13);
+    EXPECT_EQ(problem->conditional(x, i).deviation, 0.8);
+  }
+}
+
 class Samplers : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Samplers, FindTheMeansOfSpinsThatEnumerationFinds) {
@@ -170,6 +193,28 @@ TEST_P(Samplers, FindTheMomentsOfAGaussian) {
     EXPECT_NEAR(found.of(v).mean, exact[v], 4 * found.of(v).standard_error) << v;
     EXPECT_LT(found.of(v).r_hat, 1.02) << v;
   }
+}
+
+TEST_P(Samplers, FindTheMeansOfAMachineWhoseVisibleNumbersAreIntegratedOut) {
+  const auto target = target_of(
+      "{name: gaussian_rbm, visible: 3, hidden: 2, weight: 0.6, visible_bias: 0.4, hidden_bias: -0.3, deviation: 0.8}");
+  const auto problem = target->make(5, 0);
+  // Given h the visible numbers are normal about their conditional means, at which the energy is least; what
+  // they add to it is half their number.
+  double z = 0, energy = 0, active = 0, square = 0;
+  for (int state = 0; state < 4; ++state) {
+    std::vector<double> x{0, 0, 0, state % 2 == 0 ? -1.0 : 1.0, state < 2 ? -1.0 : 1.0};
+    for (std::size_t i = 0; i < 3; ++i) x[i] = problem->conditional(x, i).value;
+    const double least = problem->energy(x), weight = std::exp(-least);
+    z += weight;
+    energy += weight * (least + 1.5);
+    active += weight * (x[3] + x[4] + 2) / 4;
+    square += weight * ((x[0] * x[0] + x[1] * x[1] + x[2] * x[2]) / 3 + 0.64);
+  }
+  const Sampled found = sampled(*target, *kernel_of(GetParam()), 4, 6000);
+  const double exact[] = {energy / z, active / z, square / z};
+  for (std::size_t v = 0; v < 3; ++v)
+    EXPECT_NEAR(found.of(v).mean, exact[v], 4 * found.of(v).standard_error) << v;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Samplers,

@@ -84,6 +84,12 @@ TEST(Bench, RefusesListsThatAreNoneAndNamesThatAreThere) {
   EXPECT_THAT(refusal(bench, {"bench.against=[csr]"}), HasSubstr("csr: is there already"));
   EXPECT_EQ(refusal(bench, {"bench.against=[{name: csr, label: again}]"}), "");
   EXPECT_THAT(refusal(bench, {"bench.sizes=[]"}), HasSubstr("sizes: there is none"));
+  const auto network = [](const std::string& blocks) {
+    return refusal(bench, {"bench.kernel={name: network, input: [4, 2], blocks: " + blocks + "}"});
+  };
+  EXPECT_EQ(network("[{name: dense, units: 3}]"), "");
+  EXPECT_THAT(network("[]"), HasSubstr("'blocks' must be a list of layers"));
+  EXPECT_THAT(network("[{name: graph_conv, units: 3}]"), HasSubstr("nodes of a graph, and there is none"));
 }
 
 }  // namespace
