@@ -1,5 +1,5 @@
-// What `experiment: bench` times: ways to multiply a matrix with another, each with a storage of its own. The
-// table is that of a deck's `bench.kernel` and `bench.against`.
+// What `experiment: bench` times: ways to multiply a matrix with another, each with a storage of its own, or
+// other work. The table is that of a deck's `bench.kernel` and `bench.against`.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@ struct BenchSize {
 struct BenchProblem {
   BenchSize size;
   std::vector<float> w, x;  ///< weights that are left out are 0
+  std::int64_t nonzeros = 0;
 };
 
 class BenchKernel {
@@ -28,10 +29,12 @@ class BenchKernel {
   virtual ~BenchKernel() = default;
   /// Brings the problem into the form that the kernel wants. Not timed.
   virtual void prepare(const BenchProblem& problem) = 0;
-  /// Starts one product; the caller waits for it.
+  /// Does it once; the caller waits for it.
   virtual void run() = 0;
-  /// Y.
-  virtual std::vector<float> result() const = 0;
+  /// Y; empty of kernels that do other work, which is not compared.
+  virtual std::vector<float> result() const { return {}; }
+  /// What run() is for: of products 2 nonzeros n, whatever the kernel does for it.
+  virtual double flops() const = 0;
 };
 
 using BenchKernelRegistry = Registry<BenchKernel>;

@@ -17,7 +17,7 @@ void BenchSize::options(OptionVisitor& o) {
 std::string BenchSize::text() const { return fmt::format("{}x{}x{}", m, n, k); }
 
 void DeviceKernel::prepare(const BenchProblem& problem) {
-  size_ = problem.size;
+  ProductOfMatrices::prepare(problem);
   w_ = Tensor::from(problem.w, {size_.m, size_.k});
   x_ = Tensor::from(problem.x, {size_.k, size_.n});
   y_ = Tensor::empty({size_.m, size_.n}, DType::f32);
@@ -70,13 +70,12 @@ void CsrKernel::run() {
 }
 
 void BlasKernel::prepare(const BenchProblem& problem) {
-  problem_ = problem;
-  y_.resize(static_cast<std::size_t>(problem.size.m) * static_cast<std::size_t>(problem.size.n));
+  ProductOfMatrices::prepare(problem);
+  w_ = problem.w;
+  x_ = problem.x;
+  y_.resize(static_cast<std::size_t>(size_.m) * static_cast<std::size_t>(size_.n));
 }
 
-void BlasKernel::run() {
-  const BenchSize& size = problem_.size;
-  blas::library_gemm(size.m, size.n, size.k, problem_.w.data(), problem_.x.data(), y_.data());
-}
+void BlasKernel::run() { blas::library_gemm(size_.m, size_.n, size_.k, w_.data(), x_.data(), y_.data()); }
 
 }  // namespace rankine

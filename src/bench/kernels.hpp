@@ -7,15 +7,29 @@
 
 namespace rankine {
 
-/// Operands in device memory.
-class DeviceKernel : public BenchKernel {
+class ProductOfMatrices : public BenchKernel {
  public:
   void options(OptionVisitor&) {}
+  void prepare(const BenchProblem& problem) override {
+    size_ = problem.size;
+    flops_ = 2.0 * static_cast<double>(problem.nonzeros) * size_.n;
+  }
+  double flops() const override { return flops_; }
+
+ protected:
+  BenchSize size_;
+
+ private:
+  double flops_ = 0;
+};
+
+/// Operands in device memory.
+class DeviceKernel : public ProductOfMatrices {
+ public:
   void prepare(const BenchProblem& problem) override;
   std::vector<float> result() const override;
 
  protected:
-  BenchSize size_;
   Tensor w_, x_, y_;
 };
 
@@ -42,16 +56,14 @@ class CsrKernel final : public DeviceKernel {
 };
 
 /// The dense product of the BLAS that is linked, on host memory.
-class BlasKernel final : public BenchKernel {
+class BlasKernel final : public ProductOfMatrices {
  public:
-  void options(OptionVisitor&) {}
   void prepare(const BenchProblem& problem) override;
   void run() override;
   std::vector<float> result() const override { return y_; }
 
  private:
-  BenchProblem problem_;
-  std::vector<float> y_;
+  std::vector<float> w_, x_, y_;
 };
 
 }  // namespace rankine

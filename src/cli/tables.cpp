@@ -8,6 +8,7 @@
 #include "src/nn/loss.hpp"
 #include "src/nn/model.hpp"
 #include "src/nn/parametrisation/parametrisation.hpp"
+#include "src/nn/transforms.hpp"
 #include "src/optim/after_step.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
@@ -18,6 +19,7 @@
 #include "src/rules/penalties.hpp"
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
+#include "src/sparse/refinement.hpp"
 #include "src/sparse/regrowth.hpp"
 #include "src/sparse/structure.hpp"
 #include "src/train/average.hpp"
@@ -40,10 +42,12 @@ ProgramTables program_tables() {
            &density_schedules(),
            &structures(),
            &regrowths(),
+           &refinements(),
            &transforms(),
            &penalties(),
            &probes(),
            &parametrisations(),
+           &network_transforms(),
            &gradient_transforms(),
            &step_operations(),
            &averages(),

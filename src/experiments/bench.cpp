@@ -27,6 +27,7 @@ BenchProblem problem_of(const BenchSize& size, double density, std::uint64_t see
   for (std::size_t e = 0; e < out.w.size(); ++e) {
     const bool keep = density == 1 || kept.uniform(0, place, static_cast<std::int64_t>(e)) < density;
     out.w[e] = keep ? 2 * out.w[e] - 1 : 0;
+    out.nonzeros += out.w[e] != 0 ? 1 : 0;
   }
   return out;
 }
@@ -46,7 +47,7 @@ double tolerance(const BenchProblem& problem) {
 }  // namespace
 
 void BenchOptions::options(OptionVisitor& o) {
-  o.list("sizes", sizes, "Y [m, n] = W [m, k] X [k, n], one after the other");
+  o.list("sizes", sizes, "Y [m, n] = W [m, k] X [k, n], one after the other; of networks n samples");
   o("density", density,
     {.help = "part of the weights that is not 0, drawn at random; dense kernels multiply the zeros too",
      .min = 0,
@@ -60,8 +61,8 @@ void BenchOptions::options(OptionVisitor& o) {
 void Bench::describe(OptionVisitor& o) {
   BenchOptions bench;
   o.group("bench", bench,
-          "what is timed; also `kernel`, and `against`, a list of those that it is compared with, see "
-          "`rankine list bench_kernel`");
+          "what is timed; also `kernel`, and `against`, a list of those that it is compared with, each with "
+          "an optional `label`, see `rankine list bench_kernel`");
 }
 
 Bench::Bench(const DeckNode& variant, const ExperimentSetup& setup)
@@ -71,10 +72,14 @@ Bench::Bench(const DeckNode& variant, const ExperimentSetup& setup)
   if (!list.is_sequence()) list.error("'against' must be a list of kernels, such as [product, blas]");
   for (const DeckNode& item : list.items()) nodes_.push_back(item);
   for (const DeckNode& node : nodes_) {
+    const bool labelled = node.is_mapping() && node.has("label");
     bench_kernels().make(node);
-    names_.push_back(node.child("name").as_text());
+    names_.push_back(node.child(labelled ? "label" : "name").as_text());
     if (std::count(names_.begin(), names_.end(), names_.back()) > 1)
-      node.error(fmt::format("{}: is there already; name each kernel once", names_.back()));
+      node.error(
+          fmt::format("{}: is there already; give each kernel a label of its own, such as "
+                      "{{name: network, label: narrow, ...}}",
+                      names_.back()));
   }
   bench.read(options_);
   if (options_.sizes.empty())
@@ -90,7 +95,8 @@ std::vector<MetricInfo> Bench::metrics() const {
   if (names_.size() > 1)
     out.push_back(
         {"ratio", "1", "the same over the fastest of the others, which may change with the size", true});
-  out.push_back({"gflops", "GFlop/s", "work on weights that are not 0, the slowest size", true});
+  out.push_back(
+      {"gflops", "GFlop/s", "work on weights that are not 0, or of a network; the slowest size", true});
   out.push_back({"spread", "1", "median over shortest time of the kernel, the largest over the sizes", true});
   out.push_back({"peak_memory", "B", "largest memory of a rank", true});
   return out;
@@ -135,7 +141,7 @@ std::vector<double> Bench::measure(std::uint64_t seed, std::int64_t place) const
     const std::vector<float> result = entry.kernel->result();
     if (first.empty()) first = result;
     double apart = 0;
-    for (std::size_t e = 0; e < result.size(); ++e)
+    for (std::size_t e = 0; e < result.size() && e < first.size(); ++e)
       apart = std::max(apart, std::abs(double(result[e]) - first[e]));
     if (!(apart <= tolerance(problem)))
       throw NumericalError(fmt::format(
@@ -149,8 +155,7 @@ std::vector<double> Bench::measure(std::uint64_t seed, std::int64_t place) const
     out.push_back(*std::min_element(entry.seconds.begin(), entry.seconds.end()));
     out.push_back(quantile(entry.seconds, 0.5));
   }
-  out.push_back(
-      static_cast<double>(std::count_if(problem.w.begin(), problem.w.end(), [](float w) { return w != 0; })));
+  out.push_back(entries.front().kernel->flops());
   return out;
 }
 
@@ -175,22 +180,22 @@ Metrics Bench::run(RunContext& context) {
   context.checkpoint.between_steps(steps, steps);
 
   std::vector<std::string> labels;
-  std::vector<double> nonzeros, worst(kernels, 0.0);
+  std::vector<double> flops, worst(kernels, 0.0);
   double gflops = HUGE_VAL, spread = 0;
   for (std::size_t p = 0; p < sizes; ++p) {
     const double* of = values.data() + p * row;
     labels.push_back(options_.sizes[p].text());
-    nonzeros.push_back(of[row - 1]);
+    flops.push_back(of[row - 1]);
     double fastest = HUGE_VAL;
     for (std::size_t i = 1; i < kernels; ++i) {
       fastest = std::min(fastest, of[2 * i]);
       worst[i] = std::max(worst[i], of[0] / of[2 * i]);
     }
     worst[0] = std::max(worst[0], of[0] / fastest);
-    gflops = std::min(gflops, 2e-9 * nonzeros.back() * options_.sizes[p].n / of[0]);
+    gflops = std::min(gflops, 1e-9 * flops.back() / of[0]);
     spread = std::max(spread, of[1] / of[0]);
   }
-  context.results.table("sizes", {"size", labels}).row(0, "nonzeros", nonzeros);
+  context.results.table("sizes", {"size", labels}).row(0, "flops", flops);
   for (std::size_t i = 0; i < kernels; ++i)
     for (const std::size_t median : {std::size_t{0}, std::size_t{1}}) {
       std::vector<double> seconds;

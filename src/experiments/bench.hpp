@@ -29,7 +29,7 @@ class Bench final : public Experiment {
   Metrics run(RunContext& context) override;
 
  private:
-  /// Of each kernel the shortest and the median seconds of one product, then the weights that are not 0.
+  /// Of each kernel the shortest and the median seconds, then the work of the first one.
   std::vector<double> measure(std::uint64_t seed, std::int64_t place) const;
 
   std::string variant_;

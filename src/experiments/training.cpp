@@ -145,10 +145,15 @@ void Training::describe(OptionVisitor& o) {
   o.group("match", match,
           "widths of the model, chosen so that a count comes nearest to another variant's; the resolved deck "
           "has the widths in its place");
+  std::vector<std::string> after;
+  o("after", after,
+    {.help = "transforms of the finished network, each a name or a mapping, see `rankine list "
+             "network_transform`: how large and fast it becomes is measured; the results hold the network as "
+             "it was trained"});
   SparsityOptions sparsity;
   o.group(
       "sparsity", sparsity,
-      "weights held at zero; also criterion, schedule, structure and regrow (and its `drop`, the criterion of "
+      "weights held at zero; also criterion, schedule, structure, refine and regrow (and its `drop`, the criterion of "
       "what is removed for it), see `rankine list`");
   o.group("model", model,
           "the network; `blocks` is a list of layers, see `rankine list`, each n times in a row "
@@ -231,6 +236,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   }
   read_phases(train, std::move(schedule), has_phases, *learning_rule);
   read_sparsity(variant, *learning_rule);
+  read_after(variant);
   if (train_.initial.given() && !start_.empty())
     train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
   train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
@@ -338,6 +344,25 @@ void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) 
   if (!start_.empty()) final_density_.reset();
 }
 
+void Training::read_after(const DeckNode& variant) {
+  if (!variant.has("after")) return;
+  const DeckNode list = variant.child("after");
+  if (!list.is_sequence()) list.error("'after' must be a list, such as [fold_norm, compact]");
+  for (const DeckNode& item : list.items()) after_.push_back(network_transforms().make(item));
+  model_ = variant.child("model").copy();
+  try {
+    static_cast<void>(transformed(network_->initial_parameters(0), 0).network());
+  } catch (const InputError& error) {
+    list.error(std::string("after: ") + error.what());
+  }
+}
+
+FinishedNetwork Training::transformed(const ParameterSet& parameters, std::uint64_t seed) const {
+  FinishedNetwork out(model_, network_->input(), parameters);
+  for (const auto& transform : after_) transform->apply(out, seed);
+  return out;
+}
+
 void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
   if (!train.has("distill")) return;
   const DeckNode given = train.child("distill");
@@ -420,7 +445,7 @@ std::vector<MetricInfo> Training::metrics() const {
       out.push_back({"training_" + score, "1", help + ", training examples"});
   out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
-  out.push_back({"nonzeros", "1", "trainable numbers that no mask holds at zero"});
+  out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
   out.push_back(
       {"parameter_bytes", "B", "all parameters; masked ones as non-zeros and a bit for each entry"});
   out.push_back({"forward_multiply_adds", "1",
@@ -430,6 +455,13 @@ std::vector<MetricInfo> Training::metrics() const {
   out.push_back({"steps_skipped", "1", "steps without an update because something was not finite"});
   out.push_back({"rewinds", "1", "times that training went back to a checkpoint because of that"});
   if (sparsifier_) out.push_back({"density", "1", "part of the weights of `sparsity` that is left"});
+  if (!after_.empty()) {
+    out.push_back({"after_parameters", "1", "trainable numbers after the transforms of `after`"});
+    out.push_back({"after_multiply_adds", "1", "forward multiply-adds of a sample after them"});
+    out.push_back({"after_difference", "1",
+                   "largest change of an output by them over the largest output, of an evaluation's batch"});
+    out.push_back({"after_speedup", "1", "time of a forward pass before them over that after", true});
+  }
   const std::vector<MetricInfo> of_rule = make_rule_()->metrics();
   out.insert(out.end(), of_rule.begin(), of_rule.end());
   const std::vector<MetricInfo> of_probes = make_probes_().metrics();
@@ -613,6 +645,8 @@ class Training::Run final : public TrainingTask {
   Metrics run();
 
  private:
+  /// Compares the finished network with what the transforms of `after` make of it.
+  void measure_after(Metrics& out);
   /// What a step refers to; it may be on another rank, and later than its turn.
   struct Step {
     NetworkBatch batch;
@@ -794,6 +828,44 @@ FoundFault Training::Run::find_fault(RuleContext& made, const StepOutcome& outco
   return out;
 }
 
+void Training::Run::measure_after(Metrics& out) {
+  const FinishedNetwork finished = owner_.transformed(*judged_, seed_);
+  const Network after = finished.network();
+  const ParameterSet parameters = finished.parameters(after);
+  const Counts counts = count_network(after, parameters, {}, edges_of(setup_.graph)).back();
+  const Split split = owner_.data_->size(Split::test) > 0 ? Split::test : Split::training;
+  std::vector<std::int64_t> which(static_cast<std::size_t>(
+      std::min<std::int64_t>(owner_.data_->size(split), owner_.train_.evaluation_batch)));
+  std::iota(which.begin(), which.end(), std::int64_t{0});
+  const NoGrad off;
+  const Examples examples = owner_.data_->examples(split, which, owner_.network_->dtype(), seed_);
+  const Tensor inputs = in_shards(examples.inputs, 1);
+  const std::pair<const Network*, const ParameterSet*> both[2] = {{owner_.network_.get(), judged_},
+                                                                  {&after, &parameters}};
+  std::vector<double> outputs[2];
+  double seconds[2] = {1e300, 1e300};
+  for (int round = 0; round < 5; ++round) {
+    for (const int side : {0, 1}) {
+      Pass pass{.shards = local_tile_sum(1)};
+      pass.samples = examples.ids;
+      pass.graph = setup_.graph;
+      const Stopwatch watch;
+      outputs[side] =
+          rule_->predict(*both[side].first, both[side].second->bind(pass.shards), inputs, pass).to_vector();
+      seconds[side] = std::min(seconds[side], watch.seconds());
+    }
+  }
+  double largest = 0, difference = 0;
+  for (std::size_t i = 0; i < outputs[0].size(); ++i) {
+    largest = std::max(largest, std::abs(outputs[0][i]));
+    difference = std::max(difference, std::abs(outputs[0][i] - outputs[1][i]));
+  }
+  out.emplace_back("after_parameters", counts.parameters);
+  out.emplace_back("after_multiply_adds", counts.forward_multiply_adds);
+  out.emplace_back("after_difference", largest > 0 ? difference / largest : 0);
+  out.emplace_back("after_speedup", communicator_.max(seconds[0] / seconds[1]));
+}
+
 Metrics Training::Run::run() {
   const Stopwatch whole;
   const TrainingOptions& train = owner_.train_;
@@ -864,6 +936,7 @@ Metrics Training::Run::run() {
   if (sparsifier != nullptr)
     out.emplace_back("density", static_cast<double>(sparsifier->remaining(parameters_)) /
                                     static_cast<double>(sparsifier->judged()));
+  if (!owner_.after_.empty()) measure_after(out);
   const std::vector<MetricInfo> of_rule = rule_->metrics();
   const std::vector<double> values_of_rule = rule_->measured();
   for (std::size_t i = 0; i < of_rule.size(); ++i) out.emplace_back(of_rule[i].name, values_of_rule[i]);

@@ -16,6 +16,7 @@
 #include "src/nn/distilled_loss.hpp"
 #include "src/nn/loss.hpp"
 #include "src/nn/network.hpp"
+#include "src/nn/transforms.hpp"
 #include "src/optim/optimizer.hpp"
 #include "src/optim/schedule.hpp"
 #include "src/probe/probe_list.hpp"
@@ -89,6 +90,9 @@ class Training final : public Experiment {
   /// What the weights multiply in an evaluation of training examples, on this rank alone.
   void collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
                       std::span<const std::int64_t> which, InputStatistics& to) const;
+  void read_after(const DeckNode& variant);
+  /// The network after the transforms that the deck asks for.
+  FinishedNetwork transformed(const ParameterSet& parameters, std::uint64_t seed) const;
   std::string variant_;
   TrainingOptions train_;
   std::shared_ptr<const Dataset> data_;
@@ -103,7 +107,9 @@ class Training final : public Experiment {
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
-  std::optional<double> final_density_;     // none: the deck alone does not say it
+  std::vector<std::unique_ptr<NetworkTransform>> after_;
+  DeckNode model_;
+  std::optional<double> final_density_;  // none: the deck alone does not say it
   std::function<std::unique_ptr<LearningRule>()> make_rule_;
   std::function<std::unique_ptr<Optimizer>()> make_optimizer_;
   std::unique_ptr<ProbeSetup> probed_;

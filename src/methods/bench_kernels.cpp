@@ -1,4 +1,5 @@
 #include "src/bench/kernels.hpp"
+#include "src/bench/network_kernel.hpp"
 
 namespace rankine {
 
@@ -9,6 +10,7 @@ const BenchKernelRegistry& bench_kernels() {
                                              entry<BlasKernel>("blas", "dense, of the BLAS that is linked"),
                                              entry<ConvKernel>("conv", "dense, as a 1 x 1 convolution"),
                                              entry<CsrKernel>("csr", "sparse, by rows"),
+                                             entry<NetworkKernel>("network", "layers, forward or both ways"),
                                          });
   return table;
 }

@@ -2,18 +2,21 @@
 #include "src/chain/kernel.hpp"
 #include "src/chain/targets.hpp"
 #include "src/methods/gating/gated_mixture.hpp"
+#include "src/methods/theory/multitask_hebb.hpp"
 
 namespace rankine {
 
 const Registry<ChainTarget>& chain_targets() {
   static const Registry<ChainTarget> table(
-      "target", {
-                    entry<GaussianTarget>("gaussian", "a normal density with a covariance of the deck"),
-                    entry<IsingTarget>("ising", "spins on a grid, or all coupled to each other"),
-                    entry<HopfieldTarget>("hopfield", "spins that remember random patterns"),
-                    entry<GatedMixtureTarget>("gated_mixture",
-                                              "mixtures behind a top-K gate, fitted to draws from one"),
-                });
+      "target",
+      {
+          entry<GaussianTarget>("gaussian", "a normal density with a covariance of the deck"),
+          entry<IsingTarget>("ising", "spins on a grid, or all coupled to each other"),
+          entry<HopfieldTarget>("hopfield", "spins that remember random patterns"),
+          entry<GatedMixtureTarget>("gated_mixture",
+                                    "mixtures behind a top-K gate, fitted to draws from one"),
+          entry<MultitaskHebbTarget>("multitask_hebb", "spins that hold several diluted patterns at once"),
+      });
   return table;
 }
 

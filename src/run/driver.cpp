@@ -276,11 +276,22 @@ void DeckRun::parse_expectations() {
         metrics.push_back(metric.name);
     }
   }
+  const auto is_run = [&](const std::string& variant) {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [&](const Part& part) { return part.variant == variant; });
+  };
   for (const ExpectLine& line : deck_.expect()) {
-    expectations_.emplace_back(line.text, line.node.where(), deck_.all_variants(), metrics,
-                               [this](const std::string& variant, const std::string& path) {
-                                 return deck_.number_at(variant, path);
-                               });
+    const auto parse = [&](const std::vector<std::string>& known) {
+      return Expectation(line.text, line.node.where(), deck_.all_variants(), known,
+                         [this](const std::string& variant, const std::string& path) {
+                           return deck_.number_at(variant, path);
+                         });
+    };
+    // A variant that --only leaves out may have metrics that nobody here knows.
+    Expectation expectation = parse({});
+    const std::vector<std::string>& of = expectation.variants();
+    if (std::all_of(of.begin(), of.end(), is_run)) expectation = parse(metrics);
+    expectations_.push_back(std::move(expectation));
   }
   // Times to reach a value are metrics of the runs that an expectation speaks of.
   for (const Expectation& expectation : expectations_) {

@@ -16,6 +16,7 @@
 #include "src/sparse/criterion.hpp"
 #include "src/sparse/density_schedule.hpp"
 #include "src/sparse/distribution.hpp"
+#include "src/sparse/refinement.hpp"
 #include "src/sparse/regrowth.hpp"
 #include "src/sparse/structure.hpp"
 #include "src/tensor/parameters.hpp"
@@ -77,7 +78,8 @@ class Sparsifier {
   void permute(ParameterSet& parameters, const Event& event) const;
 
   bool needs_inputs() const {
-    return criterion_->needs_inputs() || (drop_ != nullptr && drop_->needs_inputs());
+    return refinement_ != nullptr || criterion_->needs_inputs() ||
+           (drop_ != nullptr && drop_->needs_inputs());
   }
   /// InputError where the criterion looks at inputs, and these lack those of a part.
   void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
@@ -97,7 +99,12 @@ class Sparsifier {
   /// Of each unit of the parts first .. last - 1 (-1: all) the mean over its weights; minus infinity for units
   /// that are removed already, unless these are asked for too.
   Scores scores(const Criterion& criterion, const ParameterSet& parameters, const Event& event,
-                std::size_t first = 0, std::size_t last = std::size_t(-1), bool also_removed = false) const;
+                const InputStatistics& inputs = {}, std::size_t first = 0, std::size_t last = std::size_t(-1),
+                bool also_removed = false) const;
+  /// The inputs that a criterion asks for.
+  InputStatistics inputs_for(const Criterion& criterion, const Event& event) const {
+    return criterion.needs_inputs() ? event.inputs(options_.batches) : InputStatistics();
+  }
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.
   void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
@@ -105,9 +112,12 @@ class Sparsifier {
   std::vector<std::int64_t> best_of_all(const Scores& scores, std::int64_t keep) const;
   /// 1 for the units of part l that have the best scores, and `keep` weights, else 0. Each group has its share.
   std::vector<double> best_units(std::size_t l, const std::vector<double>& scores, std::int64_t keep) const;
-  /// Keeps the best units of each part from `first` on that has scores, with `keep` weights.
+  /// Keeps the best units of each part from `first` on that has scores, with `keep` weights, or those that the
+  /// refinement makes of them, where there are inputs.
   void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep,
-                 std::size_t first = 0) const;
+                 const InputStatistics& inputs = {}, std::size_t first = 0) const;
+  void refine(const ParameterInfo& part, const Tensor& weights, const InputMoments& inputs,
+              std::vector<double>& mask) const;
   /// The mask of part l from those of its units.
   void set_mask(ParameterSet& parameters, std::size_t l, const std::vector<double>& of_units) const;
   std::vector<std::int64_t> kept_of_parts(const ParameterSet& parameters) const;
@@ -119,6 +129,7 @@ class Sparsifier {
   SparsityOptions options_;
   std::unique_ptr<Criterion> criterion_;
   std::unique_ptr<DensitySchedule> schedule_;
+  std::unique_ptr<Refinement> refinement_;  // null: masks stay as the criterion makes them
   std::unique_ptr<Structure> structure_;
   std::unique_ptr<Regrowth> regrowth_;                // null: what is removed stays removed
   std::unique_ptr<Criterion> drop_;                   // what it removes

@@ -167,6 +167,8 @@ Ran run(const Communicator& communicator, const std::string& text, const Setting
     DeckRun deck(communicator, program_tables().experiments, Deck(text, "deck.yaml", request), request);
     out.resolved = deck.deck().resolved();
     out.started = !output.empty();
+    // What an earlier test has left would be read with care before it is replaced, which takes as long as the run.
+    if (out.started) communicator.on_root([&] { fs::remove(folder->path + "/" + output); });
     if (out.started) deck.run({{}, folder->path + "/" + output, restart}, log);
   } catch (const InputError& error) {
     out.error = error.what();

@@ -1,0 +1,163 @@
+// Transformed networks have the outputs of the network that they come from.
+#include <cmath>
+
+#include <gmock/gmock.h>
+
+#include "src/nn/counts.hpp"
+#include "src/nn/transforms.hpp"
+#include "tests/unit/nn/network_support.hpp"
+
+namespace rankine {
+namespace {
+
+using testing::moved_parameters;
+using testing::random_tensor;
+
+struct Case {
+  DeckNode model;
+  Shape input;
+  ParameterSet parameters;
+  Network network;
+
+  Case(const std::string& blocks, const Shape& in)
+      : model(parse_deck_text("precision: double\nblocks: " + blocks + "\n", "test.yaml")),
+        input(in),
+        network(read_network(model, in)) {
+    parameters = moved_parameters(network);
+    for (const ParameterInfo& part : parameters.parts())  // variances are positive
+      if (part.name.ends_with("variance")) parameters.view(part).assign(square(parameters.view(part)));
+  }
+  void set(const std::string& part, const std::function<double(std::int64_t entry, double value)>& f) {
+    std::vector<double> values = parameters.view(part).to_vector();
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = f(static_cast<std::int64_t>(i), values[i]);
+    parameters.view(part).assign(Tensor::from(values, parameters.part(part).shape));
+  }
+};
+
+Tensor outputs(const Network& network, const ParameterSet& parameters) {
+  std::mt19937 rng(9);
+  Shape shape = network.input();
+  shape.insert(0, 4);
+  shape.insert(0, 1);
+  Pass pass{.shards = local_tile_sum(1)};
+  return network.forward(parameters.bind(pass.shards), random_tensor(shape, rng), pass);
+}
+
+/// Applies the transforms and compares; 1e-12: sums of some hundred terms of size 1, in another order.
+Counts expect_same_outputs(const Case& c, const std::vector<const NetworkTransform*>& all,
+                           std::uint64_t seed = 3) {
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  for (const NetworkTransform* transform : all) transform->apply(finished, seed);
+  const Network after = finished.network();
+  const ParameterSet parameters = finished.parameters(after);
+  testing::expect_same(outputs(c.network, c.parameters), outputs(after, parameters), 1e-12);
+  return count_network(after, parameters, {}, 0).back();
+}
+
+const std::string images =
+    "[{name: conv2d, channels: 6, bias: false}, {name: batch_norm}, {name: relu}, {name: conv2d, channels: 5, "
+    "padding: valid}, {name: batch_norm, affine: false, epsilon: 0.01}, {name: gelu}, {name: max_pool}, flatten, "
+    "{name: dense, units: 7}, {name: batch_norm}, {name: tanh}, {name: dense, units: 7, repeat: 2}, {name: dense, "
+    "units: 3}]";
+
+TEST(Transforms, FoldNormTakesEveryNormAway) {
+  const Case c(images, {2, 8, 8});
+  const FoldNorm fold;
+  const Counts after = expect_same_outputs(c, {&fold});
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  EXPECT_EQ(finished.blocks().size(), 14u);
+  fold.apply(finished, 0);
+  EXPECT_EQ(finished.blocks().size(), 11u);
+  for (const FinishedNetwork::Block& block : finished.blocks()) EXPECT_NE(block.kind, "batch_norm");
+  EXPECT_EQ(after.parameters, 6 * 2 * 9 + 6 + 5 * 6 * 9 + 5 + 45 * 7 + 7 + 2 * (49 + 7) + 21 + 3);
+  // A norm whose channels are positions stays, and so does one behind another block.
+  const Case other("[{name: dense, units: 4}, {name: batch_norm}, {name: relu}, {name: batch_norm}]", {3, 5});
+  FinishedNetwork kept(other.model, other.input, other.parameters);
+  fold.apply(kept, 0);
+  EXPECT_EQ(kept.blocks().size(), 4u);
+}
+
+TEST(Transforms, PermuteMovesUnitsAndNothingElse) {
+  const Case c(images, {2, 8, 8});
+  for (const char* by : {"norm", "random"}) {
+    SCOPED_TRACE(by);
+    const PermuteUnits permute(PermuteUnits::Options{by});
+    expect_same_outputs(c, {&permute});
+    FinishedNetwork finished(c.model, c.input, c.parameters);
+    permute.apply(finished, 3);
+    EXPECT_NE(finished.blocks()[0].parts.at(".weight").values,
+              c.parameters.view("block0.weight").to_vector());
+  }
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  PermuteUnits(PermuteUnits::Options{}).apply(finished, 3);
+  const std::vector<double> w = finished.blocks()[3].parts.at(".weight").values;
+  std::vector<double> norms(5);
+  for (std::size_t i = 0; i < w.size(); ++i) norms[i / 54] += w[i] * w[i];
+  EXPECT_TRUE(std::is_sorted(norms.rbegin(), norms.rend()));
+}
+
+TEST(Transforms, WidenCopiesUnits) {
+  const Case c(images, {2, 8, 8});
+  const Widen widen(Widen::Options{1.5});
+  const Counts after = expect_same_outputs(c, {&widen});
+  // 6, 5, 7, 7, 7 units become 9, 8, 11, 11, 11; three outputs stay.
+  EXPECT_EQ(after.parameters,
+            9 * 2 * 9 + 2 * 9 + 8 * 9 * 9 + 8 + 8 * 9 * 11 + 11 + 2 * 11 + 2 * (121 + 11) + 33 + 3);
+}
+
+TEST(Transforms, CompactRemovesWhatIsHeldAtZero) {
+  Case c(images, {2, 8, 8});
+  const Compact compact;
+  const Counts before = expect_same_outputs(c, {&compact});
+  EXPECT_EQ(before.parameters, count_network(c.network, c.parameters, {}, 0).back().parameters);
+  // Channels 1 and 4 of the first convolution feed nothing; those of the second, 0 and 3, have no weights, and
+  // their constant goes into the biases behind; unit 2 of the dense block has none, and unit 5 feeds nothing.
+  c.set("block3.weight", [](std::int64_t i, double w) {
+    return i / 9 % 6 == 1 || i / 9 % 6 == 4 || i / 54 == 0 || i / 54 == 3 ? 0 : w;
+  });
+  c.set("block8.weight", [](std::int64_t i, double w) { return i / 45 == 2 ? 0 : w; });
+  c.set("block11.weight", [](std::int64_t i, double w) { return i % 7 == 5 ? 0 : w; });
+  const Counts after = expect_same_outputs(c, {&compact});
+  EXPECT_EQ(after.parameters,
+            4 * 2 * 9 + 2 * 4 + 3 * 4 * 9 + 3 + 3 * 9 * 5 + 5 + 2 * 5 + 7 * 5 + 7 + 7 * 7 + 7 + 21 + 3);
+  EXPECT_LT(after.forward_multiply_adds, before.forward_multiply_adds / 1.5);
+  const FoldNorm fold;
+  expect_same_outputs(c, {&fold, &compact});
+}
+
+TEST(Transforms, CompactKeepsConstantsThatAZeroBorderCuts) {
+  const std::string padded = "[{name: conv2d, channels: 3}, {name: relu}, {name: conv2d, channels: 2}]";
+  Case c(padded, {1, 5, 5});
+  c.set("block0.weight", [](std::int64_t i, double w) { return i / 9 == 2 ? w : 0; });
+  // relu makes channel 0 zero, which may go; channel 1 is a constant that the border does not have.
+  c.set("block0.bias", [](std::int64_t i, double) { return i == 0 ? -1 : 1; });
+  const Compact compact;
+  EXPECT_EQ(expect_same_outputs(c, {&compact}).parameters, 2 * 9 + 2 + 2 * 2 * 9 + 2);
+}
+
+TEST(Transforms, CompactLeavesOneUnit) {
+  Case c("[{name: dense, units: 4}, {name: relu}, {name: dense, units: 2}]", {3});
+  c.set("block0.weight", [](std::int64_t, double) { return 0; });
+  const Compact compact;
+  EXPECT_EQ(expect_same_outputs(c, {&compact}).parameters, 3 + 1 + 2 + 2);
+}
+
+TEST(Transforms, UnitsThatOtherBlocksMixStay) {
+  // Layer norm, groups, depthwise convolutions, residual blocks and sequences: nothing is selected.
+  for (
+      const auto& [blocks, input] : std::vector<std::pair<std::string, Shape>>{
+          {"[{name: dense, units: 4}, {name: layer_norm}, {name: dense, units: 2}]", {3}},
+          {"[{name: conv2d, channels: 4}, {name: conv2d, channels: 4, groups: 2}, {name: conv2d, channels: 4}]",
+           {2, 4, 4}},
+          {"[{name: conv2d, channels: 4}, {name: residual, channels: 4}, {name: conv2d, channels: 2}]",
+           {2, 4, 4}},
+          {"[{name: conv2d, channels: 4}, {name: dense, units: 4}]", {2, 4, 4}},
+          {"[{name: dense, units: 4}, {name: relu}, {name: dense, units: 2}]", {3, 5}}}) {
+    SCOPED_TRACE(blocks);
+    const Case c(blocks, input);
+    EXPECT_TRUE(FinishedNetwork(c.model, c.input, c.parameters).edges().empty());
+  }
+}
+
+}  // namespace
+}  // namespace rankine
