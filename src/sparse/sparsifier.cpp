@@ -82,8 +82,8 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
         "refine",
         "refine goes through the layers one after the other, so each needs its own density: use scope: "
         "layer or row, and layer_density: uniform or erdos_renyi");
-  if (refinement_ && !structure_->single())
-    node.error_at("refine", "refine exchanges single weights: leave structure out");
+  if (refinement_ && dynamic_cast<const SingleWeights*>(structure_.get()) == nullptr)
+    node.error_at("refine", "refine exchanges single weights; leave `structure` out");
   if (structure_->local() && (options_.scope != "layer" || options_.layer_density != "uniform"))
     node.error_at(
         "structure",
@@ -206,13 +206,10 @@ std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
 }
 
 Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const ParameterSet& parameters,
-                                      const Event& event, std::size_t first, std::size_t last,
-                                      bool also_removed, const InputStatistics* seen) const {
+                                      const Event& event, const InputStatistics& inputs, std::size_t first,
+                                      std::size_t last, bool also_removed) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
-  InputStatistics own;
-  if (criterion.needs_inputs() && seen == nullptr) own = event.inputs(options_.batches);
-  const InputStatistics& inputs = seen != nullptr ? *seen : own;
   Scores out;
   for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
     const std::string& name = parts_[l];
@@ -295,13 +292,13 @@ std::vector<double> Sparsifier::best_units(std::size_t l, const std::vector<doub
 }
 
 void Sparsifier::keep_best(ParameterSet& parameters, const Scores& scores,
-                           const std::vector<std::int64_t>& keep, std::size_t first,
-                           const InputStatistics* inputs) const {
+                           const std::vector<std::int64_t>& keep, const InputStatistics& inputs,
+                           std::size_t first) const {
   const NoGrad off;
   for (std::size_t s = 0; s < scores.size(); ++s) {
     std::vector<double> mask = best_units(first + s, scores[s], keep[first + s]);
     const ParameterInfo& part = parameters.part(parts_[first + s]);
-    const InputMoments* const moments = refinement_ && inputs != nullptr ? inputs->find(part.name) : nullptr;
+    const InputMoments* moments = refinement_ ? inputs.find(part.name) : nullptr;
     if (moments != nullptr) refine(part, parameters.view(part), *moments, mask);
     set_mask(parameters, first + s, mask);
     const double density = std::accumulate(mask.begin(), mask.end(), 0.0) / static_cast<double>(mask.size());
@@ -318,8 +315,8 @@ Tensor Sparsifier::regrow(ParameterSet& parameters, std::int64_t step, std::int6
   const NoGrad off;
   const std::vector<std::int64_t> active = kept_of_parts(parameters);
   const double stay = 1 - regrowth_->fraction(step, total);
-  const Scores own = scores(*drop_, parameters, event),
-               others = scores(regrowth_->criterion(), parameters, event, 0, parts_.size(), true);
+  const Scores own = scores(*drop_, parameters, event, inputs_for(*drop_, event)),
+               others = scores(regrowth_->criterion(), parameters, event, {}, 0, parts_.size(), true);
   const Tensor same = Tensor::full({parameters.count()}, parameters.dtype(), 1);
   for (std::size_t l = 0; l < parts_.size(); ++l) {
     // Those that stay, and then the best of the others.
@@ -346,8 +343,7 @@ void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t
       inputs = event.inputs(options_.batches);
       for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
     }
-    keep_best(parameters, scores(*criterion_, parameters, event, first, last, false, &inputs), keep, first,
-              &inputs);
+    keep_best(parameters, scores(*criterion_, parameters, event, inputs, first, last), keep, inputs, first);
   }
 }
 
@@ -378,7 +374,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
     return;
   }
   const std::int64_t all = rounded(density * static_cast<double>(judged_));
-  const Scores own = scores(*criterion_, parameters, event);
+  const Scores own = scores(*criterion_, parameters, event, inputs_for(*criterion_, event));
   if (options_.scope == "global")
     keep_best(parameters, own, best_of_all(own, all));
   else
@@ -388,7 +384,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
 void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& event) const {
   std::vector<std::int64_t> keep = kept_of_parts(parameters);
   if (options_.scope == "global") {
-    const Scores own = scores(*criterion_, parameters, event);
+    const Scores own = scores(*criterion_, parameters, event, inputs_for(*criterion_, event));
     const std::int64_t all = std::accumulate(keep.begin(), keep.end(), std::int64_t{0});
     keep_best(parameters, own, best_of_all(own, rounded((1 - rate) * static_cast<double>(all))));
     return;
@@ -399,7 +395,7 @@ void Sparsifier::prune_rate(ParameterSet& parameters, double rate, const Event& 
 }
 
 void Sparsifier::permute(ParameterSet& parameters, const Event& event) const {
-  keep_best(parameters, scores(RandomScore(), parameters, event, 0, parts_.size(), true),
+  keep_best(parameters, scores(RandomScore(), parameters, event, {}, 0, parts_.size(), true),
             kept_of_parts(parameters));
 }
 

@@ -97,10 +97,14 @@ class Sparsifier {
  private:
   using Scores = std::vector<std::vector<double>>;
   /// Of each unit of the parts first .. last - 1 (-1: all) the mean over its weights; minus infinity for units
-  /// that are removed already, unless these are asked for too. Inputs that were seen are not collected again.
+  /// that are removed already, unless these are asked for too.
   Scores scores(const Criterion& criterion, const ParameterSet& parameters, const Event& event,
-                std::size_t first = 0, std::size_t last = std::size_t(-1), bool also_removed = false,
-                const InputStatistics* seen = nullptr) const;
+                const InputStatistics& inputs = {}, std::size_t first = 0, std::size_t last = std::size_t(-1),
+                bool also_removed = false) const;
+  /// The inputs that a criterion asks for.
+  InputStatistics inputs_for(const Criterion& criterion, const Event& event) const {
+    return criterion.needs_inputs() ? event.inputs(options_.batches) : InputStatistics();
+  }
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.
   void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;
@@ -111,7 +115,7 @@ class Sparsifier {
   /// Keeps the best units of each part from `first` on that has scores, with `keep` weights, or those that the
   /// refinement makes of them, where there are inputs.
   void keep_best(ParameterSet& parameters, const Scores& scores, const std::vector<std::int64_t>& keep,
-                 std::size_t first = 0, const InputStatistics* inputs = nullptr) const;
+                 const InputStatistics& inputs = {}, std::size_t first = 0) const;
   void refine(const ParameterInfo& part, const Tensor& weights, const InputMoments& inputs,
               std::vector<double>& mask) const;
   /// The mask of part l from those of its units.

@@ -29,8 +29,6 @@ class Structure {
   virtual bool local() const { return false; }
   /// Whether the bias of an output goes with its weights.
   virtual bool with_bias() const { return false; }
-  /// Whether each weight is judged for itself, as they lie.
-  virtual bool single() const { return false; }
   /// InputError where no mask has this density.
   virtual void check(double density) const { (void)density; }
 };
@@ -40,7 +38,6 @@ class SingleWeights final : public Structure {
  public:
   void options(OptionVisitor&) {}
   UnitLayout layout(const Shape&) const override { return {}; }
-  bool single() const override { return true; }
 };
 
 /// All weights of an output stay or go together.
