@@ -332,8 +332,7 @@ inline const std::map<std::string, Fragment>& fragments() {
       {"network_transform permute",
        {.base = "images", .set = {"after=[{name: permute, by: random}]"}, .block = "{name: relu}"}},
       {"network_transform compact",
-       {.base = "vectors",
-        .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
+       {.base = "vectors", .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
       {"network_transform widen",
        {.base = "vectors", .set = {"after=[{name: widen, factor: 1.5}]"}, .block = "{name: relu}"}},
 
