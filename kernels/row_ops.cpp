@@ -4,6 +4,7 @@
 #include "kernels/multiply_add.hpp"
 #include "kernels/reduce.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/simd.hpp"
 #include "kernels/softmax.hpp"
 
 namespace rankine::kernels {
@@ -288,19 +289,69 @@ struct CsrProduct {
     const std::int64_t f = at % width, r = at / width, i = r % rows, l = r / rows;
     T sum = 0;
     for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e)
-      sum += value(l, e) * x[(l * columns + column[e]) * width + f];
+      sum = multiply_add(value(l, e), x[(l * columns + column[e]) * width + f], sum);
     y[at] = sum;
   }
 #else
+  static constexpr std::int64_t kLanes = Simd<T>::width, kStrip = 8;  // vectors of a strip
+
   void operator()(std::int64_t r) const {
-    const std::int64_t i = r % rows, l = r / rows, n = width;
-    T* to = y.at(r * n);
-    for (std::int64_t f = 0; f < n; ++f) to[f] = T(0);
-    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e) {
-      const T* from = x.at((l * columns + column[e]) * n);
-      const T factor = value(l, e);
-      for (std::int64_t f = 0; f < n; ++f) to[f] += factor * from[f];
+    const std::int64_t n = width;
+    if (n < kLanes) {
+      strip<1>(r, 0, 0, n);
+      return;
     }
+    // Where vectors do not fill the row the last one begins before the end of its neighbour.
+    for (std::int64_t f = 0; f < n; f += kStrip * kLanes) {
+      const std::int64_t left = n - f, last = (left < kStrip * kLanes ? left : kStrip * kLanes) - kLanes;
+      switch ((last + 2 * kLanes - 1) / kLanes) {
+        case 1:
+          strip<1>(r, f + last, 0, kLanes);
+          break;
+        case 2:
+          strip<2>(r, f, last, kLanes);
+          break;
+        case 3:
+          strip<3>(r, f, last, kLanes);
+          break;
+        case 4:
+          strip<4>(r, f, last, kLanes);
+          break;
+        case 5:
+          strip<5>(r, f, last, kLanes);
+          break;
+        case 6:
+          strip<6>(r, f, last, kLanes);
+          break;
+        case 7:
+          strip<7>(r, f, last, kLanes);
+          break;
+        default:
+          strip<8>(r, f, last, kLanes);
+          break;
+      }
+    }
+  }
+
+  /// Vectors of row r in registers from the first entry to the last: at f, f + lanes, ..., and the last at
+  /// f + last, of `count` lanes.
+  template <int V>
+  void strip(std::int64_t r, std::int64_t f, std::int64_t last, std::int64_t count) const {
+    const std::int64_t i = r % rows, l = r / rows;
+    const auto vector = [&](const T* from) { return count < kLanes ? load_first(from, count) : load(from); };
+    SimdOf<T> sum[V] = {};
+    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e) {
+      const T* from = x.at((l * columns + column[e]) * width + f);
+      const SimdOf<T> factor = broadcast(value(l, e));
+      for (int v = 0; v + 1 < V; ++v) sum[v] = multiply_add_lanes<T>(factor, load(from + v * kLanes), sum[v]);
+      sum[V - 1] = multiply_add_lanes<T>(factor, vector(from + last), sum[V - 1]);
+    }
+    T* to = y.at(r * width + f);
+    for (int v = 0; v + 1 < V; ++v) store(to + v * kLanes, sum[v]);
+    if (count < kLanes)
+      store_first(to + last, sum[V - 1], count);
+    else
+      store(to + last, sum[V - 1]);
   }
 #endif
 };

@@ -66,7 +66,7 @@ struct CsrRows {
   std::int64_t rows, entries;
   DevicePtr<const std::int64_t> offsets, column, entry;
 };
-/// y[l][i][:] = sum_e value[e] x[l][column[e]][:], the entries of row i in their order. x [lead][columns]
+/// y[l][i][:] = sum_e value[e] x[l][column[e]][:], one chain of multiply_add over the entries of row i. x [lead][columns]
 /// [width]; values of index l start at l * value_step.
 template <class T>
 void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns, std::int64_t width,

@@ -179,20 +179,23 @@ std::vector<CheckpointPart> Checkpointer::parts_of(const StateRegistry& state) {
   return parts;
 }
 
-/// On the root, as a copy.
-CheckpointContent Checkpointer::collect(const StateRegistry& state) const {
+/// On the root, as a copy: of what the root has and will have at the job's end too, which it may do alone, or of all
+/// the rest.
+CheckpointContent Checkpointer::collect(const StateRegistry& state, bool lasting) const {
   CheckpointContent content;
-  for (const CheckpointPart& part : parts_of(state)) {
-    StateValue value{part.view.type, part.view.shape, {}};
-    if (part.kind == StateKind::replicated) {
-      if (!communicator_.is_root()) continue;
-      value.bytes.assign(part.view.bytes.begin(), part.view.bytes.end());
+  for (const auto& [name, entry] : state.entries()) {
+    const bool replicated = entry.kind == StateKind::replicated;
+    if ((replicated && entry.lasts) != lasting || (replicated && !communicator_.is_root())) continue;
+    const StateView view = entry.view();
+    StateValue value{view.type, view.shape, {}};
+    if (replicated) {
+      value.bytes.assign(view.bytes.begin(), view.bytes.end());
     } else {
-      RANKINE_ASSERT(!value.shape.empty(), part.name + " is spread over ranks and has no dimension");
+      RANKINE_ASSERT(!value.shape.empty(), name + " is spread over ranks and has no dimension");
       value.shape[0] = communicator_.sum(value.shape[0]);
-      value.bytes = communicator_.gather_varying(part.view.bytes);
+      value.bytes = communicator_.gather_varying(view.bytes);
     }
-    if (communicator_.is_root()) content.state.emplace(part.name, std::move(value));
+    if (communicator_.is_root()) content.state.emplace("state/" + name, std::move(value));
   }
   return content;
 }
@@ -368,7 +371,12 @@ bool Checkpointer::save(JobCheckpoint& job, std::int64_t step) {
 void Checkpointer::done(JobCheckpoint& job, const std::map<std::string, double>& metrics,
                         bool others_follow) {
   communicator_.on_root([&] {
-    CheckpointContent content = std::exchange(job.last_state_, std::nullopt).value_or(CheckpointContent{});
+    CheckpointContent content;
+    if (job.last_state_) {
+      content = *std::exchange(job.last_state_, std::nullopt);
+      // Of these there was no copy while the network was tested, which is when memory is short.
+      content.state.merge(collect(job.state_, true).state);
+    }
     const std::int64_t step = content.texts.contains("step") ? std::atol(content.texts["step"].c_str()) : 0;
     job.results_.save(content);
     for (const auto& [name, value] : metrics) {

@@ -108,7 +108,7 @@ class JobCheckpoint {
   RunWriter results_;
   StateRegistry state_;
   std::int64_t saved_step_ = 0;                  // what a checkpoint holds already
-  std::optional<CheckpointContent> last_state_;  // root: after the last step
+  std::optional<CheckpointContent> last_state_;  // root: after the last step, what of it does not last
   std::function<void()> gather_;
   std::string parent_;  // root: the file that this job went on from
   Stopwatch since_begin_;
@@ -198,7 +198,7 @@ class Checkpointer {
   void look(Log& log);
   void archive();
   std::optional<Found> read_good(const std::string& path, bool may_be_damaged, Log& log);
-  CheckpointContent collect(const StateRegistry& state) const;
+  CheckpointContent collect(const StateRegistry& state, bool lasting) const;
   void describe(CheckpointContent& content, const std::string& variant, std::int64_t seed,
                 std::int64_t step) const;
   static std::vector<CheckpointPart> parts_of(const StateRegistry& state);

@@ -146,7 +146,7 @@ void JobCheckpoint::between_steps(std::int64_t step, std::int64_t steps) {
   const bool stops = wish >= Wish::wall_time;
   if (step == steps && !stops) {
     if (gather_) gather_();
-    CheckpointContent content = owner_.collect(state_);
+    CheckpointContent content = owner_.collect(state_, false);
     content.texts["step"] = std::to_string(step);
     if (communicator.is_root()) last_state_ = std::move(content);
   }

@@ -64,7 +64,8 @@ void StateRegistry::add(const std::string& name, StateKind kind, const Tensor& t
                const auto bytes = handle.bytes_in_place();
                if (!bytes) return std::nullopt;
                return StateView{handle.dtype(), shape, *bytes};
-             }});
+             },
+             true});
 }
 
 void StateRegistry::remove(const std::string& name) {

@@ -57,6 +57,7 @@ class StateRegistry {
     std::function<StateValue()> get;
     std::function<void(const StateValue&)> set;
     std::function<std::optional<StateView>()> look = nullptr;  ///< none: only get() tells the value
+    bool lasts = false;                                        ///< it can be asked when its owner is gone
 
     /// The value without a copy where that is possible.
     StateView view() const;

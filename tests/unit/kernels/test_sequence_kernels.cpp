@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention.hpp"
+#include "kernels/multiply_add.hpp"
 #include "kernels/neurons.hpp"
 #include "kernels/recurrent.hpp"
 #include "kernels/row_ops.hpp"
@@ -206,10 +207,11 @@ TYPED_TEST(SequenceKernels, SparseProducts) {
   const std::int64_t rows = 4, columns = 5, lead = 3, entries = 6;
   const std::vector<std::int64_t> offsets{0, 2, 2, 5, 6}, column{1, 4, 0, 1, 3, 2}, row{0, 0, 2, 2, 2, 3},
       entry{5, 3, 1, 0, 2, 4};
-  for (const std::int64_t width : {1, 8, 19})
+  for (const std::int64_t width : {1, 8, 19, 32, 49, 128, 150, 300})
     for (const bool shared : {false, true}) {
       const auto values = this->numbers(lead * entries), x = this->numbers(lead * columns * width),
                  a = this->numbers(lead * rows * width);
+      std::vector<T> chain(static_cast<std::size_t>(lead * rows * width));  // to the bit
       auto y = zeros(lead * rows * width), z = zeros(lead * entries);
       for (std::int64_t l = 0; l < lead; ++l)
         for (std::int64_t e = 0; e < entries; ++e)
@@ -220,6 +222,8 @@ TYPED_TEST(SequenceKernels, SparseProducts) {
             y[to] +=
                 static_cast<double>(values[static_cast<std::size_t>((shared ? 0 : l * entries) + entry[k])]) *
                 static_cast<double>(x[from]);
+            chain[to] = multiply_add(values[static_cast<std::size_t>((shared ? 0 : l * entries) + entry[k])],
+                                     x[from], chain[to]);
             z[static_cast<std::size_t>(l * entries + e)] +=
                 static_cast<double>(a[to]) * static_cast<double>(x[from]);
           }
@@ -227,6 +231,7 @@ TYPED_TEST(SequenceKernels, SparseProducts) {
       const OnDevice<std::int64_t> o(offsets), c(column), r(row), e(entry);
       csr_product<T>({rows, entries, o, c, e}, lead, columns, width, dv, shared ? 0 : entries, dx, dy);
       this->expect_near(dy.values(), y, 8, "csr_product");
+      EXPECT_EQ(dy.values(), chain) << width;
       csr_sampled_product<T>(entries, r, c, lead, rows, columns, width, da, dx, dz);
       this->expect_near(dz.values(), z, 16, "csr_sampled_product");
     }
