@@ -113,8 +113,7 @@ class CommandLine {
         "Print the versions of the program, the compiler and the libraries");
     app_.footer(
         "Exit codes: 0 done, 1 wrong input, 2 numerical failure, 3 failure of files, of MPI or of a GPU, 4 "
-        "an expectation is "
-        "false or void, 75 stopped in good order and wants to be requeued.\n"
+        "an expectation is false or void, 75 stopped in good order and wants to be requeued.\n"
         "Several ranks: mpirun -n 4 rankine run deck.yaml");
 
     run_command_ = app_.add_subcommand("run", "Run a deck: all its variants and seeds");
@@ -190,9 +189,8 @@ class CommandLine {
     compare_command_ = app_.add_subcommand(
         "compare",
         "Compare two results files bit by bit, except for /provenance and /timing; exit code 4 if they "
-        "differ. "
-        "Or merge the files of a sweep into one table (--merge, or more than two files); exit code 4 if an "
-        "expectation of the deck is false");
+        "differ. Or merge the files of a sweep into one table (--merge, or more than two files); exit code 4 "
+        "if an expectation of the deck is false");
     compare_command_->add_option("files", files_, "results.h5 and another one, or all files of a sweep")
         ->required();
     compare_command_->add_flag(

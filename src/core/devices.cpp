@@ -17,9 +17,8 @@ std::vector<int> deal_devices(std::span<const RankDevices> ranks, bool share) {
     if (devices.empty()) {
       throw InputError(fmt::format(
           "rank {} on {} sees no GPU, and this program was built for one; start it on a machine that has a "
-          "GPU "
-          "and its driver (`nvidia-smi` lists them; CUDA_VISIBLE_DEVICES hides those that it does not name; "
-          "Slurm gives them with --gpus-per-node), or take a build without CUDA (preset release)",
+          "GPU and its driver (`nvidia-smi` lists them; CUDA_VISIBLE_DEVICES hides those that it does not "
+          "name; Slurm gives them with --gpus-per-node), or take a build without CUDA (preset release)",
           r, host));
     }
     std::set<std::string> there(devices.begin(), devices.end()), taken;
@@ -38,8 +37,7 @@ std::vector<int> deal_devices(std::span<const RankDevices> ranks, bool share) {
       throw InputError(fmt::format(
           "machine {}: {} ranks are there and see {} GPU{}, and each rank needs one of its own; start fewer "
           "ranks on a machine (mpirun --map-by ppr:{}:node, Slurm: --ntasks-per-node={}), ask for more GPUs, "
-          "or "
-          "let ranks share them and their memory with RANKINE_SHARE_GPUS=1",
+          "or let ranks share them and their memory with RANKINE_SHARE_GPUS=1",
           host, here, there.size(), there.size() == 1 ? "" : "s", there.size(), there.size()));
     }
     dealt.push_back(free != devices.end() ? static_cast<int>(free - devices.begin())
@@ -52,9 +50,8 @@ void require_device_memory(const DeviceInfo& device, double bytes, int ranks, in
   if (bytes * ranks <= device.free_bytes) return;
   throw InputError(fmt::format(
       "rank {}: {} has {} of {} free, and the run needs about {}{}; stop what else uses the GPU "
-      "(`nvidia-smi` "
-      "shows it), take more ranks with a GPU each, or a smaller train.batch or grid (`rankine run --dry-run` "
-      "estimates)",
+      "(`nvidia-smi` shows it), take more ranks with a GPU each, or a smaller train.batch or grid (`rankine "
+      "run --dry-run` estimates)",
       rank, device.name, bytes_text(device.free_bytes), bytes_text(device.total_bytes), bytes_text(bytes),
       ranks > 1 ? fmt::format(" for each of the {} ranks that share it", ranks) : ""));
 }

@@ -140,8 +140,7 @@ Observations read_layout(const std::string& path, const Pde& pde, double noise) 
     if (!(out.t[i] >= 0 && out.t[i] <= pde.duration()) || !(out.x[i] >= 0 && out.x[i] <= pde.length()))
       throw InputError(
           fmt::format("{}: entry {} lies at t = {}, x = {}, outside the domain [0, {}] x [0, {}]; leave it "
-                      "out, or change "
-                      "the domain in pde",
+                      "out, or change the domain in pde",
                       path, i, out.t[i], out.x[i], pde.duration(), pde.length()));
     if (!(out.sigma[i] > 0) || !std::isfinite(out.sigma[i]))
       throw InputError(fmt::format(

@@ -161,8 +161,7 @@ void check_values(const PdebenchFile& file, const Pde& pde, long sample) {
     if (u[i] < low - slack || u[i] > high + slack)
       throw InputError(
           fmt::format("'/{}/data' holds {} at [t {}, x {}, 0] (t = {}, x = {}), but from this initial state "
-                      "solutions stay "
-                      "between {} and {}; is it another equation's file, or in another unit?",
+                      "solutions stay between {} and {}; is it another equation's file, or in another unit?",
                       file.name(sample), u[i], i / cells, i % cells, file.t()[i / cells], file.x()[i % cells],
                       low, high));
 }

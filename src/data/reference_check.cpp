@@ -138,8 +138,8 @@ std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
     if (!(missed > share * all) || all < 1e-9 * largest * cells) return {};
     return fmt::format(
         "the {} of {} about x = {} is narrower than a cell: the means over the {} cells and the values at "
-        "their "
-        "centres differ by {:.0f} % of all; take more pde.data_cells, or make it wider and as much lower",
+        "their centres differ by {:.0f} % of all; take more pde.data_cells, or make it wider and as much "
+        "lower",
         what, pde.field_name(unknown), shortest(where), cells, 100 * missed / all);
   };
   for (int a = 0; a < m; ++a)
@@ -171,20 +171,18 @@ constexpr Rule in_time{
     "make pde.reference_rtol smaller; where the solution blows up, end before (pde.duration)"};
 constexpr Rule in_space{"on {} cells instead of {}", "space_error",
                         "take more pde.data_cells, or let fronts be wider than some cells by more diffusion "
-                        "(-D*d(u,x) in the flux) "
-                        "or smoother initial states"};
+                        "(-D*d(u,x) in the flux) or smoother initial states"};
 constexpr Rule in_flux{
     "with a flux that satisfies the entropy condition", "flux_gap",
     "the central flux of reference and constraint is wrong where the solution has shocks: add diffusion "
     "(-D*d(u,x) in the flux) until fronts are wider than some cells, or take more pde.data_cells; problems "
-    "with "
-    "shocks thinner than a cell are not solved"};
+    "with shocks thinner than a cell are not solved"};
 
 constexpr Rule in_limit{
     "with such a flux, on infinitely fine grids as far as two grids tell,", "flux_limit",
     "the central flux of reference and constraint converges to something else than the solution with the "
-    "right "
-    "shocks: add diffusion (-D*d(u,x) in the flux) until fronts are wider than some of the pde.data_cells"};
+    "right shocks: add diffusion (-D*d(u,x) in the flux) until fronts are wider than some of the "
+    "pde.data_cells"};
 
 }  // namespace
 

@@ -68,8 +68,7 @@ void TableOptions::options(OptionVisitor& o) {
     {.help = "one of scikit-learn's tables, or file: the table that path names", .choices = names});
   o("path", path,
     {.help = "the table (table: file), as text with comma, semicolon, tab or blanks between the fields "
-             "(lines that "
-             "begin with # are comments), or the folder with scikit-learn's",
+             "(lines that begin with # are comments), or the folder with scikit-learn's",
      .file = FileUse::input});
   o("target", target,
     {.help = "name or number, from 1, of the column to predict (table: file); default: the last"});

@@ -19,8 +19,7 @@ void TextOptions::options(OptionVisitor& o) {
   o("path", path, {.help = "folder with the texts", .file = FileUse::input});
   o("files", files,
     {.help = "names in that folder; []: all regular files there but for outputs of Rankine, in alphabetical "
-             "order, "
-             "links followed and each text once"});
+             "order, links followed and each text once"});
   o("length", length, {.help = "bytes of a window", .min = 1});
   o("stride", stride,
     {.help = "distance of the training windows' starts (0: length); those of the other splits do not overlap",

@@ -123,8 +123,7 @@ std::optional<double> RunOptions::walltime_seconds() const {
 void CheckpointOptions::options(OptionVisitor& o) {
   o("directory", directory,
     {.help = "folder for checkpoints, made when the first is written, in which everything else is left "
-             "alone; empty: "
-             "<results file>.checkpoints"});
+             "alone; empty: <results file>.checkpoints"});
   o("every_steps", every_steps,
     {.help = "steps between checkpoints; 0: none for the number of steps", .unit = "steps", .min = 0});
   o("every_minutes", every_minutes,

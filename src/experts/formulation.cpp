@@ -184,8 +184,7 @@ void FormulationOptions::validate(const DeckNode& node) const {
   if (observations.corrections > 0 && (correct.train || collocated()))
     node.error(
         "observations.corrections needs residual: storage, and correct.train: false, which corrects the "
-        "whole "
-        "loss; choose one of the two");
+        "whole loss; choose one of the two");
   if (observations.corrections > 0 && (march.truncated() || march.method == "imex"))
     node.error(
         "observations.corrections are trained through, which needs the exact transpose of the march: "

@@ -37,9 +37,9 @@ class StorageMixture {
   /// All residual rows of solve `s`, of which a deck may sample some.
   std::vector<long> all_rows(int s) const;
 
-  /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. Never throws for a failed
-  /// solve.
-  /// An expert fits those `observations` that lie in its box.
+  /// `fields`: [frames][cell][unknown][basis]; `rows`: the rows of each solve. An expert fits those
+  /// `observations` that lie in its box. A solve that fails says so in the solution's reports; it throws
+  /// nothing.
   MixtureSolution solve(const StorageProblem& problem, std::span<const double> fields,
                         std::vector<std::vector<long>> rows, ObservedRows observations = {}) const;
 

@@ -51,8 +51,8 @@ const char* to_string(CorrectionStatus status) {
 void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
     {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
-             "(matrix-free, "
-             "preconditioned by the frozen march), imex (explicit advection, implicit diffusion)",
+             "(matrix-free, preconditioned by the frozen march), imex (explicit advection, implicit "
+             "diffusion)",
      .choices = {"direct", "petsc", "gmres", "imex"}});
   o("state", state,
     {.help =
@@ -347,10 +347,8 @@ std::vector<double> StorageProblem::solve_step(int j, std::span<const double> ol
     } else if ((stride /= 2) < smallest_part) {
       throw NumericalError(
           fmt::format("the exact discrete solution is lost in frame {} (t = {:g}): Newton's method does not "
-                      "converge, and "
-                      "followed as the time step grows the solution ends at {:.3g} of the step; use more "
-                      "frames, unless the "
-                      "solution itself blows up there",
+                      "converge, and followed as the time step grows the solution ends at {:.3g} of the "
+                      "step; use more frames, unless the solution itself blows up there",
                       j + 1, scheme_->times()[j + 1], reached));
     }
   }

@@ -647,8 +647,7 @@ class Reader {
       if (by == "t")
         fail(at,
              "there is no derivative in time in a flux: the equation itself is d/dt storage + d/dx flux = "
-             "source; "
-             "allowed: d(u, x), d(u, x, x)");
+             "source; allowed: d(u, x), d(u, x, x)");
       if (by != "x") {
         cursor().move_to(at);
         fail(at, "the variable of a derivative is x, not " + shown() + "; allowed: d(u, x), d(u, x, x)");

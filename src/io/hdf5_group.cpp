@@ -259,8 +259,8 @@ void Group::check_size(const std::string& path, const Dataset& dataset) const {
   if (possible && bytes <= ratio * size + always) return;
   throw InputError(
       fmt::format("{}: the dataset '{}' claims the shape {}, more than {} times the file's {} bytes; the "
-                  "file is damaged, or "
-                  "compressed so well that it must be repacked without compression (h5repack -f NONE)",
+                  "file is damaged, or compressed so well that it must be repacked without compression "
+                  "(h5repack -f NONE)",
                   file(), below(path), shape_text(shape), ratio, size));
 }
 

@@ -111,8 +111,7 @@ void PdebenchFile::sort_names() {
     if (number_of(name).empty() || prefix(name) != common) {
       throw InputError(
           fmt::format("{}: the group '{}' holds data, but its name is no number like that of '{}', so that "
-                      "the order of the "
-                      "samples is not known; rename or remove it ({})",
+                      "the order of the samples is not known; rename or remove it ({})",
                       path_, name, name == names_.front() ? names_.back() : names_.front(), layout_hint));
     }
   }

@@ -100,8 +100,8 @@ struct FieldOptions {
   void options(OptionVisitor& o) {
     o("length_scale", length_scale,
       {.help = "distance over which the field forgets: covariance amplitude^2 exp(-r^2 / (2 "
-               "length_scale^2)); on a "
-               "periodic domain the sum of this over all r + n length, scaled to amplitude^2 at r = 0",
+               "length_scale^2)); on a periodic domain the sum of this over all r + n length, scaled to "
+               "amplitude^2 at r = 0",
        .min = 0,
        .exclusive_min = true});
     o("amplitude", amplitude, {.help = "standard deviation", .min = 0});

@@ -437,8 +437,7 @@ bool is_value(const WallCondition& c) { return c.slope_factor == 0; }
 
 const char* outflow_remedy =
     "nothing can be held where it only leaves, and the value would send a wave back; give slope: 0 there (a "
-    "wall that "
-    "changes its kind: {u: if(..., 1, 0), u_x: if(..., 0, 1), value: ...})";
+    "wall that changes its kind: {u: if(..., 1, 0), u_x: if(..., 0, 1), value: ...})";
 
 void check_characteristics(const Pde& pde, const DeckNode& node, const Trial& trial, Side side,
                            const std::vector<double>& times) {

@@ -12,8 +12,7 @@ namespace rankine {
 /// What a deck may write for `every`, for the help of that option.
 inline constexpr const char* moments_help =
     "when it measures: after every so many steps, at ten places a decade (log), before the first step "
-    "(start), "
-    "after the last (end), or at both (ends); all but `start` measure after the last step too";
+    "(start), after the last (end), or at both (ends); all but `start` measure after the last step too";
 
 /// The numbers of steps, of `total`, after which a probe with this `every` measures.
 std::vector<std::int64_t> moments(const std::string& every, std::int64_t total);

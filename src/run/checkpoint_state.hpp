@@ -24,7 +24,7 @@ void broadcast(const Communicator& communicator, StateSnapshot& snapshot);
 /// optimisers keep. Metrics may hold NaN.
 bool must_be_finite(const std::string& state_name);
 
-/// Whether all arrays that must are so.
+/// Whether all arrays that must be finite are.
 bool finite_state(const CheckpointContent& content);
 
 }  // namespace rankine

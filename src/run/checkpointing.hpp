@@ -1,7 +1,7 @@
-// When a run saves what it needs to go on after an interruption, when it stops in good order, and what it
-// takes up again. All ranks take every decision together. They write large state side by side, the replicated
-// in equal shares, what is spread over them each its own, in the order of tiles or samples; rank 0 writes the
-// rest, reads the files and gives all ranks what is in them. Any number of ranks reads what any number wrote.
+// Checkpoints of a run: when they are written, when a run stops in good order, and what a restart takes up.
+// All ranks take every decision together. Each rank writes a share of large state: an equal part of what is
+// replicated, its own part of what is dealt to ranks, in the order of tiles or samples. Rank 0 writes the
+// rest, reads the files and sends their content to all. Any number of ranks reads what any number wrote.
 #pragma once
 
 #include <cstdint>
@@ -58,16 +58,16 @@ class JobCheckpoint {
   /// the experiment's run() returns.
   StateRegistry& state() { return state_; }
 
-  /// After registering, before the first step: restores the state and the results so far. Returns how many
-  /// steps were done, 0 if there is nothing to go on from. Collective.
+  /// Restores the state and the results so far, after the state was registered and before the first step.
+  /// Returns how many steps were done, 0 if there is nothing to go on from. Collective.
   std::int64_t resume();
 
-  /// The place between two steps, `step` of `steps` done: before the first, between two, and after the last.
+  /// To be called before the first step, between two, and after the last; `step` of `steps` are done.
   /// Collective. Saves if it is time to; throws StopRequested where a rank has got a signal or the wall time
   /// ends.
   void between_steps(std::int64_t step, std::int64_t steps);
 
-  /// A place inside of a step, an evaluation or the making of data, where what is registered has not changed
+  /// To be called inside a step, an evaluation or the making of data, where registered state has not changed
   /// since `step` of `steps` were done (or will be done again alike). Collective. Throws StopRequested as
   /// between_steps() does, after saving if steps were done since the last save.
   void within_step(std::int64_t step, std::int64_t steps) { stop_inside(step, steps, true); }
@@ -80,7 +80,7 @@ class JobCheckpoint {
 
   /// Called on all ranks before the state is saved: to bring together what ranks have done apart.
   void before_saving(std::function<void()> gather) { gather_ = std::move(gather); }
-  /// Whether the deck wants a checkpoint after this many steps, whatever the clock says.
+  /// Whether the deck asks for a checkpoint after this many steps, whatever the clock says.
   bool due_after(std::int64_t step) const;
 
   /// Goes back to the newest good checkpoint that this job wrote: one of those after each so many steps, if
@@ -184,7 +184,7 @@ class Checkpointer {
 
  private:
   friend class JobCheckpoint;
-  /// What a job goes on from.
+  /// The checkpoint from which a variant and seed goes on.
   struct Found {
     std::string path;
     CheckpointContent content;

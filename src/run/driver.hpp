@@ -32,7 +32,7 @@ struct ExitCode {
 /// Jobs of negative length are left out (-1).
 std::vector<int> deal(std::span<const double> seconds, int groups);
 
-/// `path` of what all tasks of a sweep have: "results.h5" becomes "results.task_2_of_8.h5".
+/// The path of a task's results file: "results.h5" becomes "results.task_2_of_8.h5".
 std::string path_of_task(const std::string& path, const DeckRequest& request);
 
 /// Rank 0 reads the file, all ranks resolve the same text. Collective; throws InputError on all ranks.
@@ -60,8 +60,8 @@ class DeckRun {
     std::vector<std::string> petsc_options = {};  ///< of the command line
     bool profile = false;                         ///< print where the time of training steps goes
   };
-  /// What would keep a run of this invocation from starting or make its outputs write over inputs; else what
-  /// to warn of. Looks only; on the root. InputError, IoError.
+  /// Throws what would keep a run of this invocation from starting, or where an output would write over an
+  /// input; returns warnings. Changes no file; on the root. InputError, IoError.
   std::vector<std::string> check_files(const Invocation& invocation) const;
   /// Runs everything; collective. Returns the exit code: done, expectation_false, or requeue where a signal
   /// or the end of the wall time stopped it.
@@ -98,17 +98,17 @@ class DeckRun {
   std::size_t all_jobs() const { return deck_.variants().size() * deck_.run().seeds.size(); }
   int wanted_groups() const;
   void make_parts(const ExperimentRegistry& table);
-  /// What a variant above costs, which has been made.
+  /// The counts of a variant that stands above in the deck and whose experiment exists.
   VariantCounts counts_of(const std::string& name, const Deck::Variant& wanting) const;
   /// Lines about the widths that `match` has found.
   std::string matches() const;
-  /// Checks the snapshots that variants name, and finds out who depends on whom.
+  /// Checks the snapshots that variants name, and finds out which variants depend on which.
   void connect_parts();
   std::vector<double> estimated_seconds() const;
   /// The group that does each job (-1: none); jobs of negative length are left out.
   std::vector<int> deal_jobs(std::span<const double> seconds) const;
   void parse_expectations();
-  /// False where a signal or the wall time stopped it.
+  /// Runs all jobs. False where a signal or the wall time stopped them.
   bool run_jobs(const Invocation& invocation, ResultsWriter& results, Checkpointer& checkpointer, Log& log,
                 Log& group_log);
   bool take_finished(const Job& job, ResultsWriter& results, Checkpointer& checkpointer);

@@ -22,11 +22,11 @@ class MissingMetrics {
   void add(const std::string& metric, std::int64_t sample, const std::string& why);
   const std::vector<Entry>& entries() const { return entries_; }
 
-  /// All ranks get what any has, by metric in the order of their first mention, then by sample. Collective.
+  /// Gives all ranks the entries of all, by metric in the order of first mention, then by sample. Collective.
   void share(const Communicator& communicator);
   /// After share(): a line for each set of metrics that miss the same samples for the same reason.
   std::vector<std::string> texts() const;
-  /// After share(): says them, each after "variant v seed s: ".
+  /// After share(): writes each as a warning, behind "variant v seed s: ".
   void warn(Log& log, const std::string& variant, std::int64_t seed) const;
 
  private:

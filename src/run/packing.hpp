@@ -10,7 +10,7 @@ namespace rankine {
 
 /// CBOR (RFC 8949).
 std::vector<std::uint8_t> packed(const CheckpointContent& content);
-/// Throws std::exception where the bytes are no such content.
+/// The content of such bytes; std::exception where they are none.
 CheckpointContent unpacked(std::span<const std::uint8_t> bytes);
 
 }  // namespace rankine

@@ -17,7 +17,7 @@ struct SnapshotEntry {
   bool optional = false;  ///< a run does without it: a mask, or what a parametrisation adds to the weights
 };
 
-/// On every rank, whole: parameters are replicated.
+/// The snapshots of a run. Every rank has them whole, as parameters are replicated.
 class SnapshotStore {
  public:
   using Job = std::pair<std::string, std::int64_t>;  ///< variant and seed
@@ -25,7 +25,7 @@ class SnapshotStore {
   void keep(const Job& job, const std::string& name, StateSnapshot snapshot) {
     kept_[job][name] = std::move(snapshot);
   }
-  /// A missing one is a defect: the driver checks names before work starts.
+  /// A missing snapshot is a defect of the program: the driver checks names before work starts.
   const StateSnapshot& get(const Job& job, const std::string& name) const;
   void forget(const Job& job) { kept_.erase(job); }
 

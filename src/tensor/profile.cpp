@@ -191,8 +191,8 @@ std::string Profile::text(const std::string& title, const MachineLimits& limits)
         "Above 100 %: what was read and written was in the caches, and the limit is that of main memory.\n";
 
   out += fmt::format(
-      "\na step: {:.4g} launches; {:.4g} host reads of {} together, {:.4g} copies to the device of {}, "
-      "{:.4g} "
+      "\n"
+      "a step: {:.4g} launches; {:.4g} host reads of {} together, {:.4g} copies to the device of {}, {:.4g} "
       "accesses through the bridge\n",
       per_step(counters_.launches), per_step(counters_.host_reads),
       bytes_text(per_step(counters_.bytes_to_host)), per_step(counters_.host_writes),
