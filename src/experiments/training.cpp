@@ -15,6 +15,7 @@
 #include "src/core/statistics.hpp"
 #include "src/nn/csr.hpp"
 #include "src/nn/softmax.hpp"
+#include "src/nn/synaptic_flow.hpp"
 #include "src/run/match.hpp"
 #include "src/tensor/profile.hpp"
 #include "src/train/course.hpp"
@@ -240,6 +241,11 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.initial.given() && !start_.empty())
     train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
   train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
+  if (sparsifier_ && sparsifier_->needs_flow() && rule_setup(setup.communicator, 0).inputs == DType::i32)
+    variant.child("sparsity")
+        .error_at("criterion",
+                  "synflow: the network takes tokens, and not the ones that the flow begins "
+                  "with; use another criterion, such as magnitude");
   if (sparsifier_ && sparsifier_->needs_inputs()) {
     InputStatistics seen;
     collect_inputs(*learning_rule, network_->initial_parameters(0), 0, std::vector<std::int64_t>{0}, seen);
@@ -620,6 +626,7 @@ class Training::Run final : public TrainingTask {
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); },
+                 .flow = [this] { return synaptic_flow(*owner_.network_, parameters_, setup_.graph); },
                  .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);

@@ -58,6 +58,7 @@ const Registry<Criterion>& criteria() {
           entry<Magnitude>("magnitude", "the weight's size"),
           entry<RandomScore>("random", "random numbers"),
           entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
+          entry<SynFlow>("synflow", "flow through the weight, without data (SynFlow)"),
           entry<Wanda>("wanda", "size of weight times norm of its input, over some batches (Wanda)"),
           entry<SignalToNoise>("snr", "size of the mean over the deviation, of gaussian weights"),
       });

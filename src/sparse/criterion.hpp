@@ -16,7 +16,7 @@ namespace rankine {
 struct ScoredPart {
   std::string name;
   std::span<const double> weights;
-  std::span<const double> gradient;  ///< of the loss; empty where the criterion does not ask for it
+  std::span<const double> gradient;  ///< of the loss or the flow; empty where the criterion asks for neither
   /// For each weight the norm of the input that it multiplies, over some batches; likewise.
   std::span<const double> input_norms;
   std::uint64_t seed = 0;
@@ -28,6 +28,8 @@ class Criterion {
  public:
   virtual ~Criterion() = default;
   virtual bool needs_gradient() const { return false; }
+  /// The gradient is that of the flow through the network (src/nn/synaptic_flow.hpp), and needs no data.
+  virtual bool needs_flow() const { return false; }
   virtual bool needs_inputs() const { return false; }
   /// InputError where it cannot judge the part `name`; called before any work.
   virtual void check(const ParameterSet& network, const std::string& name) const {
@@ -58,6 +60,15 @@ class Snip final : public Criterion {
   void options(OptionVisitor&) {}
   bool needs_gradient() const override { return true; }
   std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// |w| dR/d|w|, the flow through a weight (SynFlow: Tanaka et al., arXiv 2006.05467, eq. 1), for pruning in many
+/// rounds of `scope: global`.
+class SynFlow final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  bool needs_flow() const override { return true; }
+  std::vector<double> scores(const ScoredPart& part) const override { return Snip().scores(part); }
 };
 
 /// |w| ||x||, x being the values of the input that the weight multiplies, of convolutions those of its channel

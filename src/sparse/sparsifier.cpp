@@ -55,6 +55,11 @@ void SparsityOptions::options(OptionVisitor& o) {
              "the variance of activations stays; for pruning before the first step"});
   o("batches", batches,
     {.help = "batches that a gradient or inputs for the criterion are taken over", .min = 1});
+  o("rounds", rounds,
+    {.help =
+         "prunings one after the other, each with fresh scores, by which a density is reached; each removes "
+         "the same part of what is left",
+     .min = 1});
   o.list("rates", rates, "factors on the rate of pruning by train.phases, for some layers");
 }
 
@@ -210,6 +215,7 @@ Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const Paramete
                                       std::size_t last, bool also_removed) const {
   Tensor gradient;
   if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
+  if (criterion.needs_flow()) gradient = event.flow();
   Scores out;
   for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
     const std::string& name = parts_[l];
@@ -369,6 +375,14 @@ void Sparsifier::check_inputs(const DeckNode& node, const InputStatistics& input
 }
 
 void Sparsifier::prune(ParameterSet& parameters, double density, const Event& event) const {
+  const double before = static_cast<double>(remaining(parameters)) / static_cast<double>(judged_);
+  for (int round = 1; round < options_.rounds && density < before; ++round)
+    prune_once(parameters, before * std::pow(density / before, static_cast<double>(round) / options_.rounds),
+               event);
+  prune_once(parameters, density, event);
+}
+
+void Sparsifier::prune_once(ParameterSet& parameters, double density, const Event& event) const {
   if (!scores_share_out()) {
     select(parameters, shared_out(density), event);
     return;

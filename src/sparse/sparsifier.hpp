@@ -36,7 +36,7 @@ struct SparsityOptions {
   double density = 1;
   std::string scope = "layer", layer_density = "uniform";
   bool rescale = false;
-  int batches = 1;
+  int batches = 1, rounds = 1;
   std::vector<LayerRate> rates{};
   void options(OptionVisitor& o);
 };
@@ -63,6 +63,8 @@ class Sparsifier {
     std::int64_t number = 0;
     /// The gradient [count] of the loss over `batches` batches. Collective.
     std::function<Tensor(int batches)> gradient = {};
+    /// The gradient [count] of the flow. The same on all ranks.
+    std::function<Tensor()> flow = {};
     /// Of the network as it is, over `batches` batches. The same on all ranks.
     std::function<InputStatistics(int batches)> inputs = {};
   };
@@ -77,6 +79,7 @@ class Sparsifier {
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
+  bool needs_flow() const { return criterion_->needs_flow() || (drop_ != nullptr && drop_->needs_flow()); }
   bool needs_inputs() const {
     return refinement_ != nullptr || criterion_->needs_inputs() ||
            (drop_ != nullptr && drop_->needs_inputs());
@@ -105,6 +108,7 @@ class Sparsifier {
   InputStatistics inputs_for(const Criterion& criterion, const Event& event) const {
     return criterion.needs_inputs() ? event.inputs(options_.batches) : InputStatistics();
   }
+  void prune_once(ParameterSet& parameters, double density, const Event& event) const;
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.
   void select(ParameterSet& parameters, const std::vector<std::int64_t>& keep, const Event& event) const;

@@ -58,6 +58,7 @@ Sparsifier::Event Course::pruning(std::int64_t first_batch) {
   return {.seed = seed_,
           .number = pruned_++,
           .gradient = [this, first_batch](int batches) { return s_.gradient(batches, first_batch); },
+          .flow = s_.flow,
           .inputs = s_.inputs};
 }
 

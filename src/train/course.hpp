@@ -30,6 +30,7 @@ class Course {
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
     /// Of the loss of so many batches from the one of step `first`, summed: [count]; collective.
     std::function<Tensor(int batches, std::int64_t first)> gradient;
+    std::function<Tensor()> flow = {};                        ///< gradient of the flow, [count]
     std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
   };
   /// Gives the parameters that the sparsifier names their masks.

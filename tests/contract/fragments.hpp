@@ -443,6 +443,12 @@ inline const std::map<std::string, Fragment>& fragments() {
         .off = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]",
                 "sparsity={on: ['block0.weight'], density: 1, criterion: {name: snr}}"},
         .plain = {"model.parametrise=[{on: ['block0.weight'], as: gaussian}]"}}},
+      {"criterion synflow",
+       {.base = "vectors",
+        .set =
+            {"sparsity={density: 0.5, criterion: {name: synflow}, rounds: 3, scope: global, schedule: {name: step, at: 3}}"},
+        .fault = pruned_first,
+        .off = {"sparsity={density: 1, criterion: {name: synflow}}"}}},
       {"criterion wanda",
        {.base = "vectors",
         .set = {"sparsity={density: 0.5, criterion: {name: wanda}, schedule: {name: step, at: 3}}"},

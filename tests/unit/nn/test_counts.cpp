@@ -6,6 +6,8 @@
 #include "src/nn/counts.hpp"
 #include "src/nn/csr.hpp"
 #include "src/nn/input_statistics.hpp"
+#include "src/nn/synaptic_flow.hpp"
+#include "src/tensor/elementary.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
 namespace rankine {
@@ -215,6 +217,38 @@ TEST(InputStatistics, EachWeightOfALayerIsSeen) {
   const std::vector<double> sums = sum(slice(hidden, 2, 0, 2), {0, 1, 2}).to_vector();
   for (std::size_t u = 0; u < 3; ++u)
     EXPECT_NEAR(statistics.find("block0.recurrent.weight")->mean(u), sums[u] / 15, 1e-14);
+}
+
+// With neither biases nor norms, what flows into a unit flows out of it: the scores |w| dR/d|w| of all layers
+// have the same sum, R, and those of a unit's inputs that of its outputs (Tanaka et al., theorems 1 and 2).
+TEST(SynapticFlow, IsConserved) {
+  const Network network = network_of(
+      "[{name: dense, units: 7, bias: false}, {name: relu}, {name: dense, units: 6, bias: false}, {name: relu}, "
+      "{name: dense, units: 3, bias: false}]",
+      {5});
+  const ParameterSet set = network.initial_parameters(4);
+  const std::vector<double> slope = synaptic_flow(network, set, nullptr).to_vector(),
+                            weights = set.flat().to_vector();
+  const auto score = [&](const char* part, std::int64_t i) {
+    const auto at = static_cast<std::size_t>(set.part(part).offset + i);
+    return std::abs(weights[at]) * slope[at];
+  };
+  double total = 0;
+  for (std::int64_t unit = 0; unit < 7; ++unit) {
+    double in = 0, out = 0;
+    for (std::int64_t i = 0; i < 5; ++i) in += score("block0.weight", unit * 5 + i);
+    for (std::int64_t o = 0; o < 6; ++o) out += score("block2.weight", o * 7 + unit);
+    EXPECT_NEAR(in, out, 1e-14);
+    total += in;
+  }
+  double last = 0;
+  for (std::int64_t i = 0; i < 18; ++i) last += score("block4.weight", i);
+  EXPECT_NEAR(total, last, 1e-13);
+  Pass pass{.shards = local_tile_sum(1)};
+  const ParameterSet sizes = set.with_values(abs(set.flat()));
+  const std::vector<double> y =
+      network.forward(sizes.bind(pass.shards), Tensor::full({1, 1, 5}, DType::f64, 1), pass).to_vector();
+  EXPECT_NEAR(total, y[0] + y[1] + y[2], 1e-13);
 }
 
 }  // namespace

@@ -189,6 +189,20 @@ TEST(Sparsifier, CountsAheadWhatPruningLeaves) {
   EXPECT_TRUE(sparsifier("{layer_density: snip}", set).scores_share_out());
 }
 
+TEST(Sparsifier, RoundsScoreAnew) {
+  ParameterSet set = small_set();
+  const Sparsifier s = sparsifier("{criterion: synflow, scope: global, rounds: 3}", set);
+  s.attach(set);
+  std::vector<std::int64_t> left;
+  s.prune(set, 0.1, {.flow = [&] {
+            left.push_back(s.remaining(set));
+            return Tensor::full({set.count()}, DType::f64, 1);
+          }});
+  EXPECT_THAT(left, ElementsAre(30, 14, 6));  // 30 * 0.1^(1/3), 30 * 0.1^(2/3)
+  EXPECT_EQ(s.remaining(set), 3);
+  EXPECT_EQ(mask(set, "b.weight")[9], 1);  // the largest weights
+}
+
 TEST(Sparsifier, RefusesWeightsWithoutInputs) {
   const ParameterSet set = small_set();
   const DeckNode node = parse_deck_text("{criterion: wanda}", "deck.yaml");
