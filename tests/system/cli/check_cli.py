@@ -85,7 +85,7 @@ def test_input_errors():
     expect_error("unknown key", 1, "bad.yaml:3:7: unknown key 'eror' in 'toy'; did you mean 'error'? (keys: error, "
                  "steps, weight, tiles, outcome) (in variant 'low')", "check", "bad.yaml")
     expect_error("unknown section", 1, "--set tyo.x: unknown key 'tyo' in the deck; did you mean 'toy'? (keys: about, run, "
-                 "petsc_options, checkpoint, smoke, variants, expect, use, sweep, toy) (in variant 'low')", "run", "toy.yaml", "--set", "tyo.x=3")
+                 "petsc_options, checkpoint, smoke, variants, expect, use, sweep, match, toy) (in variant 'low')", "run", "toy.yaml", "--set", "tyo.x=3")
     expect_error("unknown experiment", 1, "--set run.experiment: unknown experiment 'toi'; did you mean 'toy'? "
                  "(experiments: toy)", "run", "toy.yaml", "--set", "run.experiment=toi")
     expect_error("value out of range", 1, "--set toy.weight: 'toy.weight': '0' is out of range; allowed: a number greater "
@@ -288,9 +288,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         shutil.copy(DECK, "toy.yaml")
-        tests = [test_runs, test_failures]
-        if RANKS > 1:  # what several ranks say once, one rank says too
-            tests += [test_information, test_usage_errors, test_input_errors, test_decks_that_share, test_sweeps]
+        # What several ranks say once, one rank says too.
+        tests = [test_runs, test_failures] if RANKS == 1 else [
+            test_information, test_usage_errors, test_input_errors, test_runs, test_decks_that_share, test_sweeps, test_failures]
         for test in tests:
             test()
     print(f"{len(failures)} failures")
