@@ -9,6 +9,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 # An ordinary deck of a few steps; the keys of `more` replace its sections.
 BASE = {
     "about": "{claim: An ordinary deck.}",
@@ -42,8 +45,7 @@ class Cases:
 
     def command(self, *arguments, ranks=1):
         """The command line of the program on so many ranks."""
-        prefix = [] if ranks == 1 else [a if a != "RANKS" else str(ranks) for a in self.mpiexec]
-        return [*prefix, str(self.rankine), *map(str, arguments)]
+        return [*on_ranks(self.mpiexec, ranks), str(self.rankine), *map(str, arguments)]
 
     def run(self, *arguments, ranks=1, cwd=None, timeout=120, **more):
         """The finished process, with its output as text."""

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 RANKINE, *LAUNCHER = sys.argv[1:]
-PLACE = LAUNCHER.index("RANKS")
 
 
 def doctor(ranks, *arguments, code=0, cwd=None, **environment):
-    launcher = [] if ranks == 1 else LAUNCHER[:PLACE] + [str(ranks)] + LAUNCHER[PLACE + 1:]
     surroundings = {k: v for k, v in {**os.environ, **environment}.items() if v is not None}
-    done = subprocess.run([*launcher, RANKINE, "doctor", *arguments], capture_output=True, text=True, timeout=150, cwd=cwd,
+    done = subprocess.run([*on_ranks(LAUNCHER, ranks), RANKINE, "doctor", *arguments], capture_output=True, text=True, timeout=150, cwd=cwd,
                           env=surroundings)
     if done.returncode != code:
         raise SystemExit(f"exit code {done.returncode}, expected {code}\n{done.stdout}{done.stderr}")

@@ -16,8 +16,10 @@ import tempfile
 import h5py
 import numpy
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 TEST, RANKINE, DECK, *LAUNCHER = sys.argv[1:]
-PLACE = LAUNCHER.index("RANKS")
 BAD = 2  # the sample
 
 
@@ -38,8 +40,7 @@ def write_data(nan_at=None):
 
 
 def run(ranks, *arguments, code=0):
-    launcher = [] if ranks == 1 else LAUNCHER[:PLACE] + [str(ranks)] + LAUNCHER[PLACE + 1:]
-    done = subprocess.run([*launcher, RANKINE, "run", DECK, *arguments], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*on_ranks(LAUNCHER, ranks), RANKINE, "run", DECK, *arguments], capture_output=True, text=True, timeout=200)
     text = done.stdout + done.stderr
     if done.returncode != code:
         raise SystemExit(f"exit code {done.returncode}, expected {code}\n{text}")

@@ -21,15 +21,16 @@ import time
 import h5py
 import numpy
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from program import on_ranks  # noqa: E402
+
 TEST, RANKINE, FAULTS, DECK, *LAUNCHER = sys.argv[1:]
-PLACE = LAUNCHER.index("RANKS")
 jobs = []
 PATIENCE = 60  # seconds in which a job must end after one of its ranks died
 
 
 def command(ranks, *arguments):
-    launcher = [] if ranks == 1 else LAUNCHER[:PLACE] + [str(ranks)] + LAUNCHER[PLACE + 1:]
-    return [*launcher, RANKINE, "run", DECK, *arguments]
+    return [*on_ranks(LAUNCHER, ranks), RANKINE, "run", DECK, *arguments]
 
 
 def start(ranks, *arguments, **environment):
