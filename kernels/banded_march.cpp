@@ -19,11 +19,16 @@ BandedMarch::BandedMarch(const StencilFrames& implicit, const std::vector<int>& 
       rows_(implicit.width()),
       factor_of_frame_(std::move(factor_of_frame)),
       history_(std::move(history)) {
-  place_cells(implicit.periodic);
+  place_cells(implicit);
   factor(implicit, firsts);
 }
 
-void BandedMarch::place_cells(bool periodic) {
+void BandedMarch::place_cells(const StencilFrames& implicit) {
+  if (implicit.layout) {
+    place_ = implicit.layout->place();
+    return;
+  }
+  const bool periodic = implicit.periodic;
   place_.resize(cells_);
   const int half = (cells_ + 1) / 2;
   for (int i = 0; i < cells_; ++i) place_[i] = !periodic ? i : i < half ? 2 * i : 2 * (cells_ - 1 - i) + 1;
@@ -31,7 +36,16 @@ void BandedMarch::place_cells(bool periodic) {
 
 void BandedMarch::factor(const StencilFrames& implicit, const std::vector<int>& firsts) {
   const int m = unknowns_, reach = implicit.reach, count = static_cast<int>(firsts.size());
-  const int distance = std::min((implicit.periodic ? 2 : 1) * reach, cells_ - 1);
+  std::vector<int> neighbours;
+  for (int i = 0; i < cells_; ++i)
+    for (int s = -reach; s <= reach; ++s) neighbours.push_back(implicit.neighbour(i, s));
+  int distance = std::min((implicit.periodic ? 2 : 1) * reach, cells_ - 1);
+  if (implicit.layout) {
+    distance = 0;
+    for (size_t p = 0; p < neighbours.size(); ++p)
+      if (neighbours[p] >= 0)
+        distance = std::max(distance, std::abs(place_[p / implicit.points()] - place_[neighbours[p]]));
+  }
   lower_ = upper_ = (distance + 1) * m - 1;
   const int stride = 2 * lower_ + upper_ + 1;
   const size_t size = static_cast<size_t>(rows_) * stride;
@@ -39,9 +53,6 @@ void BandedMarch::factor(const StencilFrames& implicit, const std::vector<int>& 
   inverse_diagonal_.resize(static_cast<size_t>(count) * rows_);
   pivots_.resize(static_cast<size_t>(count) * rows_);
   fill_.resize(count);
-  std::vector<int> neighbours;
-  for (int i = 0; i < cells_; ++i)
-    for (int s = -reach; s <= reach; ++s) neighbours.push_back(implicit.neighbour(i, s));
   std::vector<double> column_size(rows_);
   for (int f = 0; f < count; ++f) {
     double* band = &factors_[f * size];

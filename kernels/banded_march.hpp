@@ -37,7 +37,7 @@ class BandedMarch {
   template <int lanes>
   void sweep_transposed(int factor, double* x) const;
 
-  void place_cells(bool periodic);
+  void place_cells(const StencilFrames& implicit);
   void factor(const StencilFrames& implicit, const std::vector<int>& firsts);
 
   int frames_, cells_, unknowns_, rows_;

@@ -1,5 +1,9 @@
 #include "kernels/stencil_frames.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+
+#include "kernels/error.hpp"
 #include "kernels/launch_state.hpp"
 #include "kernels/stencil_row.hpp"
 
@@ -34,7 +38,7 @@ void add_block(const Term (&terms)[count], bool to_zero, int columns, int column
   using Lanes = ColumnLanes<double, lanes>;
   const int cells = terms[0].matrices.cells, m = terms[0].matrices.unknowns;
   bool narrow = m == 1;
-  for (const Term& term : terms) narrow = narrow && term.matrices.reach == 1;
+  for (const Term& term : terms) narrow = narrow && term.matrices.reach == 1 && !term.matrices.layout;
   const auto rows = [&](int first, int last, const auto& add) {
     for (int i = first; i < last; ++i)
       for (int a = 0; a < m; ++a) {
@@ -74,6 +78,57 @@ Cost march_cost(const StencilFrames& implicit, const StencilFrames* previous, in
 }
 
 }  // namespace
+
+StencilLayout::StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals)
+    : periodic_(std::move(periodic)) {
+  const int axes = static_cast<int>(cells.size());
+  RANKINE_ASSERT(axes >= 1 && axes <= 3 && periodic_.size() == cells.size(),
+                 "a stencil's grid has one to three axes");
+  cells.resize(3, 1);
+  periodic_.resize(3, false);
+  for (int x = -1; x <= 1; ++x)
+    for (int y = -1; y <= 1; ++y)
+      for (int z = -1; z <= 1; ++z) {
+        const int steps = std::abs(x) + std::abs(y) + std::abs(z);
+        const bool inside = (axes > 1 || y == 0) && (axes > 2 || z == 0);
+        if (inside && steps <= (diagonals ? 2 : 1)) offsets_.push_back({x, y, z});
+      }
+  const int total = cells[0] * cells[1] * cells[2];
+  for (int cell = 0; cell < total; ++cell) {
+    const int index[3] = {cell / (cells[1] * cells[2]), cell / cells[2] % cells[1], cell % cells[2]};
+    for (const Offset& offset : offsets_) {
+      int to = 0;
+      for (int axis = 0; axis < 3 && to >= 0; ++axis) {
+        int at = index[axis] + offset[axis];
+        if (periodic_[axis]) at = (at + cells[axis]) % cells[axis];
+        to = at < 0 || at >= cells[axis] ? -1 : to * cells[axis] + at;
+      }
+      neighbours_.push_back(to);
+    }
+  }
+  // Longest axis slowest: the distance of neighbours is then the product of the shorter ones.
+  std::array<int, 3> order{0, 1, 2};
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return cells[a] > cells[b]; });
+  for (int cell = 0; cell < total; ++cell) {
+    const int index[3] = {cell / (cells[1] * cells[2]), cell / cells[2] % cells[1], cell % cells[2]};
+    int place = 0;
+    for (const int axis : order) {
+      const int i = index[axis], n = cells[axis], half = (n + 1) / 2;
+      place = place * n + (!periodic_[axis] ? i : i < half ? 2 * i : 2 * (n - 1 - i) + 1);
+    }
+    place_.push_back(place);
+  }
+}
+
+int StencilLayout::point(const Offset& offset) const {
+  const auto at = std::find(offsets_.begin(), offsets_.end(), offset);
+  RANKINE_ASSERT(at != offsets_.end(), "the stencil has no such point");
+  return static_cast<int>(at - offsets_.begin()) - reach();
+}
+
+bool StencilLayout::periodic() const {
+  return std::find(periodic_.begin(), periodic_.end(), true) != periodic_.end();
+}
 
 void StencilFrames::add_product(int frame, double factor, const double* x, int columns, double* y) const {
   add<false>({{*this, frame, factor, x}}, false, columns, y);

@@ -7,12 +7,17 @@
 
 namespace rankine::kernels {
 
+/// The numbers that a flux reads of `unknowns` unknowns: their values, their first derivatives along each of
+/// the space axes, and with one axis their second derivatives.
+constexpr int flux_arguments(int axes, int unknowns) { return (axes == 1 ? 3 : 1 + axes) * unknowns; }
+
 /// Points at which terms are evaluated. For m unknowns the arguments are u_1 .. u_m (storage, source), and
-/// for the flux u_1 .. u_m, then their first derivatives in x, then their second ones: 3 m.
+/// for the flux flux_arguments(): all u, then all u_x, then all u_y, ...
 struct TermPoints {
   long size = 0;
   std::span<const double> arguments;   ///< [argument][point]
-  std::span<const double> x, t;        ///< [point]
+  std::span<const double> x;           ///< [axis][point]
+  std::span<const double> t;           ///< [point]
   std::span<const double> parameters;  ///< values of the PDE's parameters, the same at all points
   std::span<const int> learned;        ///< indices of the parameters that are learned along
 };

@@ -21,7 +21,7 @@ using kernels::StencilFrames;
 /// `matrices` at the ends of all substeps: the first frame, then `substeps` a step.
 StencilFrames interpolate(const StencilFrames& matrices, int substeps) {
   const int points = (matrices.frames - 1) * substeps + 1;
-  StencilFrames out(points, matrices.cells, matrices.unknowns, matrices.reach, matrices.periodic);
+  StencilFrames out = matrices.shaped(points);
   const size_t size = matrices.frame_size();
   for (int p = 0; p < points; ++p) {
     const int frame = p / substeps;
@@ -67,7 +67,7 @@ bool invert(std::vector<double> a, int m, double* inverse) {
 }
 
 StencilFrames inverse_blocks(const StencilFrames& slope, int substeps) {
-  StencilFrames out(slope.frames, slope.cells, slope.unknowns, 0, slope.periodic);
+  StencilFrames out = slope.shaped(slope.frames);
   for (int p = 0; p < slope.frames; ++p)
     for (int i = 0; i < slope.cells; ++i) {
       const double* block = slope.at(p, i, 0);
@@ -107,7 +107,7 @@ class ImexMarch final : public LinearMarch {
  private:
   BandedMarch factor(const SplitMatrices& matrices) {
     const StencilFrames stiff = interpolate(matrices.stiff, substeps_);
-    StencilFrames implicit(frames() * substeps_, cells(), unknowns(), stiff.reach, stiff.periodic);
+    StencilFrames implicit = stiff.shaped(frames() * substeps_);
     const size_t size = implicit.frame_size();
     for (int k = 0; k < implicit.frames; ++k) {
       for (size_t at = 0; at < size; ++at)

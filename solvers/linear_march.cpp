@@ -177,7 +177,7 @@ class BandedDirectMarch final : public LinearMarch {
 };
 
 bool tridiagonal(const kernels::StencilFrames& matrices) {
-  return matrices.unknowns == 1 && matrices.reach == 1 && !matrices.periodic;
+  return matrices.unknowns == 1 && matrices.reach == 1 && !matrices.periodic && !matrices.layout;
 }
 
 }  // namespace

@@ -40,15 +40,12 @@ struct Integration {
   double time_before = 0;
   bool pole = false;
 
-  explicit Integration(const OdeSystem& s)
-      : system(s), jacobian(1, s.cells, s.unknowns, s.reach, s.periodic) {
-    set_pattern();
-  }
+  explicit Integration(const OdeSystem& s) : system(s), jacobian(s.shape()) { set_pattern(); }
   double inside(double t) const { return std::clamp(t, first_time, last_time); }
 
  private:
   void set_pattern() {
-    const int m = system.unknowns, reach = system.reach;
+    const int m = system.unknowns, reach = jacobian.reach;
     entry.assign(jacobian.values.size(), -1);
     row_starts.push_back(0);
     std::vector<int> neighbours;
@@ -251,8 +248,9 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
   RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
   RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
   RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-  RANKINE_PETSC(
-      PCFactorSetMatOrderingType(preconditioner, run.system.periodic ? MATORDERINGRCM : MATORDERINGNATURAL));
+  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, run.system.layout     ? MATORDERINGND
+                                                           : run.system.periodic ? MATORDERINGRCM
+                                                                                 : MATORDERINGNATURAL));
   RANKINE_PETSC(TSSetFromOptions(stepper));
   return stepper;
 }

@@ -1,8 +1,9 @@
 // Implicit adaptive integration of stiff ordinary differential equations whose Jacobian is a stencil, as
-// semi-discrete equations in one dimension give them.
+// semi-discrete equations give them.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,11 +13,12 @@
 namespace rankine {
 
 /// du/dt = f(t, u) with u: [cell][unknown]. Row i of f reads the cells i - reach .. i + reach, round the end
-/// where periodic. Callbacks may throw: a NumericalError ends the
+/// where periodic, or those of the layout. Callbacks may throw: a NumericalError ends the
 /// integration with its message as the reason, anything else reaches the caller of integrate_stiff().
 struct OdeSystem {
   int cells = 0, unknowns = 1, reach = 1;
   bool periodic = false;
+  std::shared_ptr<const kernels::StencilLayout> layout = nullptr;  ///< null with one axis
   bool autonomous = false;  ///< f does not depend on t, which allows the cheaper method
   /// Overwrites `f` (size()).
   std::function<void(double t, std::span<const double> u, std::span<double> f)> rhs;
@@ -24,6 +26,11 @@ struct OdeSystem {
   std::function<void(double t, std::span<const double> u, kernels::StencilFrames& out)> jacobian;
 
   int size() const { return cells * unknowns; }
+  /// An empty Jacobian.
+  kernels::StencilFrames shape() const {
+    if (layout) return {1, layout, unknowns};
+    return {1, cells, unknowns, reach, periodic};
+  }
 };
 
 enum class OdeMethod {

@@ -54,8 +54,10 @@ class PetscMarch final : public LinearMarch {
       PC preconditioner = nullptr;
       RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
       RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-      RANKINE_PETSC(PCFactorSetMatOrderingType(
-          preconditioner, matrices.implicit.periodic ? MATORDERINGRCM : MATORDERINGNATURAL));
+      RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, matrices.implicit.layout ? MATORDERINGND
+                                                               : matrices.implicit.periodic
+                                                                   ? MATORDERINGRCM
+                                                                   : MATORDERINGNATURAL));
       RANKINE_PETSC(KSPSetFromOptions(solver));
       RANKINE_PETSC(KSPSetUp(solver));
       solvers_.push_back(std::move(solver));

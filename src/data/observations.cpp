@@ -114,7 +114,7 @@ Observations read_layout(const std::string& path, const Pde& pde, double noise) 
   check_unit(root, "x", pde.length_unit(), path);
   for (size_t i = 0; i < count; ++i) {
     out.t.push_back(within_rounding(t[field ? i / x.size() : i], pde.duration()));
-    out.x.push_back(within_rounding(x[field ? i % x.size() : i], pde.length()));
+    out.x.push_back(within_rounding(x[field ? i % x.size() : i], pde.length(0)));
   }
   for (size_t i = 0; i < count; ++i)
     if (!std::isfinite(out.value[i]))
@@ -137,11 +137,11 @@ Observations read_layout(const std::string& path, const Pde& pde, double noise) 
     }
   }
   for (size_t i = 0; i < count; ++i) {
-    if (!(out.t[i] >= 0 && out.t[i] <= pde.duration()) || !(out.x[i] >= 0 && out.x[i] <= pde.length()))
+    if (!(out.t[i] >= 0 && out.t[i] <= pde.duration()) || !(out.x[i] >= 0 && out.x[i] <= pde.length(0)))
       throw InputError(
           fmt::format("{}: entry {} lies at t = {}, x = {}, outside the domain [0, {}] x [0, {}]; leave it "
                       "out, or change the domain in pde",
-                      path, i, out.t[i], out.x[i], pde.duration(), pde.length()));
+                      path, i, out.t[i], out.x[i], pde.duration(), pde.length(0)));
     if (!(out.sigma[i] > 0) || !std::isfinite(out.sigma[i]))
       throw InputError(fmt::format(
           "{}: sigma is {} at entry {}; it is a standard deviation and must be positive{}", path,
@@ -181,7 +181,7 @@ Observations draw_observations(const Pde& pde, int points, double noise, std::ui
   Observations out;
   for (int i = 0; i < points; ++i) {
     out.t.push_back(places.uniform(0, pde.duration(), 0, i, 0));
-    out.x.push_back(places.uniform(0, pde.length(), 0, i, 1));
+    out.x.push_back(places.uniform(0, pde.length(0), 0, i, 1));
     out.unknown.push_back(static_cast<int>(places.integer(m, 0, i, 2)));
   }
   std::vector<double> times(out.t);
@@ -194,7 +194,7 @@ Observations draw_observations(const Pde& pde, int points, double noise, std::ui
   for (double& s : size) s = std::sqrt(s / (static_cast<double>(u.size()) / m));
   for (int i = 0; i < points; ++i) {
     const size_t frame = std::lower_bound(times.begin(), times.end(), out.t[i]) - times.begin();
-    const LagrangeRow row = cell_row(out.x[i], pde.length() / cells, cells, pde.periodic());
+    const LagrangeRow row = cell_row(out.x[i], pde.length(0) / cells, cells, pde.periodic(0));
     double value = 0;
     for (size_t a = 0; a < row.weights.size(); ++a)
       value += row.weights[a] * u[frame * width + (row.first + a) % cells * m + out.unknown[i]];
@@ -211,9 +211,9 @@ Observations draw_observations(const Pde& pde, int points, double noise, std::ui
 ObservationOperator::ObservationOperator(const Pde& pde, std::vector<double> times, int cells,
                                          std::span<const double> t, std::span<const double> x,
                                          std::span<const int> unknown) {
-  const bool periodic = pde.periodic();
+  const bool periodic = pde.periodic(0);
   const int m = pde.unknowns();
-  const double dx = pde.length() / cells;
+  const double dx = pde.length(0) / cells;
   std::vector<double> nodes(times);
   if (!periodic)
     for (double& s : nodes) s = std::sqrt(s);

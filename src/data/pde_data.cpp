@@ -22,8 +22,8 @@ constexpr long split_stride = 1'000'000;
 
 /// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
 /// that another size of a split does not change the samples of the others.
-void draw_samples(const Pde& pde, long seed, long first, int count, int cells, PdeSplit& split, long& redrawn,
-                  std::vector<std::vector<double>>& numbers) {
+void draw_samples(const Pde& pde, long seed, long first, int count, const Grid& grid, PdeSplit& split,
+                  long& redrawn, std::vector<std::vector<double>>& numbers) {
   const RandomStream states(static_cast<std::uint64_t>(seed), "initial-states");
   const RandomStream values(static_cast<std::uint64_t>(seed), "pde-parameters");
   for (long id = first; id < first + count; ++id) {
@@ -31,37 +31,40 @@ void draw_samples(const Pde& pde, long seed, long first, int count, int cells, P
     long index = 0;
     for (const PdeParameter& p : pde.parameters()) parameters.push_back(p.at(values.uniform(0, id, index++)));
     numbers.push_back(pde.draw_initial(states, id, redrawn));
-    const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, cells);
+    const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, grid);
     split.ids.push_back(id);
     split.initial.insert(split.initial.end(), initial.begin(), initial.end());
     split.parameters.insert(split.parameters.end(), parameters.begin(), parameters.end());
   }
 }
 
-/// How much convection outweighs diffusion on a cell, at the initial state of a sample [cell][unknown]: the
-/// largest |dF/du| dx / |dF/du_x|; 0 without convection.
-double cell_peclet(const Pde& pde, const double* u, long cells, std::span<const double> parameters) {
-  const int m = pde.unknowns();
-  std::vector<double> arguments(3 * m * cells, 0.0), x(cells), t(cells, 0.0);
-  for (long i = 0; i < cells; ++i) {
-    x[i] = pde.length() * (static_cast<double>(i) + 0.5) / static_cast<double>(cells);
-    for (int a = 0; a < m; ++a) arguments[a * cells + i] = u[i * m + a];
-  }
-  kernels::TermValues flux;
-  pde.flux({cells, arguments, x, t, parameters, {}}, 1, flux);
-  double largest = 0;
+/// How much convection outweighs diffusion on a cell of the reference, at the initial state of a sample
+/// [cell][unknown] on `grid`: the largest |dF/du| dx / |dF/du_x| along any axis; 0 without convection.
+double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<const double> parameters) {
+  const int m = pde.unknowns(), axes = grid.axes();
+  const long cells = grid.cells();
+  std::vector<double> arguments(kernels::flux_arguments(axes, m) * cells, 0.0), x = grid.centres(),
+                                                                                t(cells, 0.0);
   for (long i = 0; i < cells; ++i)
-    for (int a = 0; a < m; ++a)
-      for (int b = 0; b < m; ++b) {
-        const double speed = std::abs(flux.by(a, b)[i]) * pde.length() / pde.data_cells();
-        if (speed > 0) largest = std::max(largest, speed / (std::abs(flux.by(a, m + a)[i]) + 1e-9 * speed));
-      }
+    for (int a = 0; a < m; ++a) arguments[a * cells + i] = u[i * m + a];
+  double largest = 0;
+  for (int axis = 0; axis < axes; ++axis) {
+    kernels::TermValues flux;
+    pde.flux(axis, {cells, arguments, x, t, parameters, {}}, 1, flux);
+    for (long i = 0; i < cells; ++i)
+      for (int a = 0; a < m; ++a)
+        for (int b = 0; b < m; ++b) {
+          const double speed = std::abs(flux.by(a, b)[i]) * pde.length(axis) / pde.data_cells(axis);
+          if (speed > 0)
+            largest = std::max(largest, speed / (std::abs(flux.by(a, (1 + axis) * m + a)[i]) + 1e-9 * speed));
+        }
+  }
   return largest;
 }
 
 /// The sample that is hardest for a reference: of the largest value and variation of the initial state, times
 /// the largest cell Peclet number.
-long most_demanding(const Pde& pde, const PdeSplit& split) {
+long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
   const size_t each = split.initial.size() / split.size(), count = split.parameters.size() / split.size();
   double most = -1;
   long which = 0;
@@ -72,8 +75,7 @@ long most_demanding(const Pde& pde, const PdeSplit& split) {
       demand = std::max(demand, std::abs(u[i]));
       if (i > 0) variation += std::abs(u[i] - u[i - 1]);
     }
-    const double peclet = cell_peclet(pde, u, static_cast<long>(each) / pde.unknowns(),
-                                      std::span(split.parameters).subspan(s * count, count));
+    const double peclet = cell_peclet(pde, u, grid, std::span(split.parameters).subspan(s * count, count));
     demand = (demand + variation) * (1 + (std::isfinite(peclet) ? peclet : 0));
     if (demand > most) {
       most = demand;
@@ -107,7 +109,7 @@ std::vector<double> merged(const std::vector<double>& a, const std::vector<doubl
   return all;
 }
 
-/// A reference that is known already, on pde.data_cells().
+/// A reference that is known already, on pde.data_grid().
 struct Known {
   long sample = -1;
   std::span<const double> solution;
@@ -115,12 +117,12 @@ struct Known {
 
 /// Solves all samples of a split (`which`) but the known one, dealt over the ranks, at the union of both
 /// lists of times.
-void solve_references(const Pde& pde, const Communicator& communicator, int cells,
+void solve_references(const Pde& pde, const Communicator& communicator, const Grid& grid,
                       const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
                       const std::vector<std::vector<double>>& numbers, const Known& known,
                       const std::function<void()>& between, int which, PdeSplit& split) {
   const std::vector<double> all = keep == Keep::fields ? merged(own_times, times) : own_times;
-  const long width = static_cast<long>(cells) * pde.unknowns();
+  const long width = static_cast<long>(grid.cells()) * pde.unknowns();
   const auto pick = [&](const std::vector<double>& solution, const std::vector<double>& wanted, long from,
                         std::vector<double>& out) {
     for (double t : wanted) {
@@ -138,11 +140,11 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
       const auto s = blocks.begin(communicator.rank()) + turn;
       const size_t count = split.parameters.size() / split.size();
       const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
-      const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_cells());
+      const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_grid());
       const std::vector<double> solution =
           s == known.sample
-              ? average_cells(known.solution, pde.data_cells(), cells, pde.unknowns())
-              : of_sample(which, s, [&] { return pde.reference(initial, parameters, cells, all); });
+              ? average_cells(known.solution, pde.data_grid(), grid, pde.unknowns())
+              : of_sample(which, s, [&] { return pde.reference(initial, parameters, grid, all); });
       if (keep == Keep::fields) pick(solution, times, 0, mine);
       pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
     });
@@ -159,10 +161,10 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
   std::vector<std::vector<double>> numbers;
   long redrawn = 0;
   for (int i = 0; i < 3; ++i)
-    draw_samples(pde, options.seed, i * split_stride, options.size(i), 1, all, redrawn, numbers);
-  const int cells = pde.data_cells();
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), pde.grid({1}), all, redrawn, numbers);
+  const int cells = pde.data_cells(0);
   std::vector<double> x(cells);
-  for (int i = 0; i < cells; ++i) x[i] = pde.length() * (i + 0.5) / cells;
+  for (int i = 0; i < cells; ++i) x[i] = pde.length(0) * (i + 0.5) / cells;
   std::optional<PdebenchWriter> writer;
   communicator.on_root([&] { writer.emplace(options.write, times, x, true, all.size()); });
   const std::vector<PdeParameter> parameters = pde.parameters();
@@ -179,7 +181,7 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
       const long s = first + communicator.rank();
       if (s >= all.size()) return;
       const std::span<const double> own = std::span(all.parameters).subspan(s * count, count);
-      mine = pde.reference(initial_cells(pde, numbers[s], own, cells), own, cells, times);
+      mine = pde.reference(initial_cells(pde, numbers[s], own, pde.data_grid()), own, pde.data_grid(), times);
     });
     const std::vector<double> values = communicator.all_gather_varying(std::span<const double>(mine));
     const size_t each = times.size() * cells;
@@ -240,12 +242,16 @@ void PdeDataOptions::validate(const DeckNode& node) const {
 }
 
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
-                    const Communicator& communicator, int cells, const std::vector<double>& wall_times) {
+                    const Communicator& communicator, const Grid& grid,
+                    const std::vector<double>& wall_times) {
+  const int cells = grid.cells();
   if (options.source != "pdebench") {
-    if (pde.data_cells() % cells != 0)
-      node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells()) +
-                 " cells, which grid.cells = " + std::to_string(cells) +
-                 " does not divide; choose a divisor");
+    for (int axis = 0; axis < grid.axes(); ++axis)
+      if (pde.data_cells(axis) % grid.cells(axis) != 0)
+        node.error("references are computed on pde.data_cells = " + std::to_string(pde.data_cells(axis)) +
+                   " cells" + (grid.axes() > 1 ? std::string(" along ") + space_name(axis) : "") +
+                   ", which grid.cells = " + std::to_string(grid.cells(axis)) +
+                   " does not divide; choose a divisor");
     if (options.write.empty()) return;
     if (!pde.collocated())
       node.error_at("write",
@@ -256,7 +262,7 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
       for (int split = 0; split < 3; ++split) samples += options.size(split);
       try {
         const OutputFile file{"data.write", options.write, FileContent::samples,
-                              samples * options.frames * pde.data_cells() * sizeof(float)};
+                              samples * options.frames * pde.data_cells(0) * sizeof(float)};
         check_outputs({&file, 1}, {});
       } catch (const InputError& error) {
         node.error_at("write", error.what());
@@ -272,8 +278,8 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
     const std::optional<int> frames = node.has("frames") ? std::optional(options.frames) : std::nullopt;
     // The variants of a deck that use the file alike read it once.
     static std::string checked;
-    std::string use = fmt::format("{} {} {} {} {} {}", options.path, needed, frames.value_or(0), pde.length(),
-                                  pde.duration(), file_stamp(options.path));
+    std::string use = fmt::format("{} {} {} {} {} {}", options.path, needed, frames.value_or(0),
+                                  pde.length(0), pde.duration(), file_stamp(options.path));
     for (const PdeConstant& c : pde.constants()) use += fmt::format(" {}", c.value);
     const auto open = [&] {
       try {
@@ -305,10 +311,11 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
 }
 
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
-                      int cells, const std::vector<double>& own_times, bool train_right_wall,
+                      const Grid& grid, const std::vector<double>& own_times, bool train_right_wall,
                       const std::function<void()>& between) {
   PdeData data;
-  data.cells = cells;
+  data.cells = grid.cells_by_axis();
+  const int cells = grid.cells();
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
   if (options.source == "pdebench") {
     // Samples are read by the root and sent to all: the order in the file is the split.
@@ -344,14 +351,14 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   data.times = uniform_times(pde.duration(), options.frames);
   std::vector<std::vector<double>> numbers[3];
   for (int i = 0; i < 3; ++i)
-    draw_samples(pde, options.seed, i * split_stride, options.size(i), cells, *splits[i], data.redrawn,
+    draw_samples(pde, options.seed, i * split_stride, options.size(i), grid, *splits[i], data.redrawn,
                  numbers[i]);
   const Stopwatch watch;
   std::vector<CheckedSample> checked;
   Known known[3];
   for (int i = 0; i < 3; ++i) {
     const bool observed = i == 0 && options.observations.source == "generate";
-    known[i].sample = observed ? options.observations.sample : most_demanding(pde, *splits[i]);
+    known[i].sample = observed ? options.observations.sample : most_demanding(pde, grid, *splits[i]);
     const auto count = static_cast<long>(pde.parameters().size());
     const auto first = splits[i]->parameters.begin() + known[i].sample * count;
     checked.push_back({.name = fmt::format("{} sample {}", split_names[i], known[i].sample),
@@ -364,10 +371,10 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   for (int i = 1; i < 3; ++i) known[i].solution = data.check.references[i];
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 1; i < 3; ++i)
-    solve_references(pde, communicator, cells, data.times, own_times, Keep::fields, numbers[i], known[i],
+    solve_references(pde, communicator, grid, data.times, own_times, Keep::fields, numbers[i], known[i],
                      between, i, *splits[i]);
   if (train_right_wall)
-    solve_references(pde, communicator, cells, data.times, own_times, Keep::right_wall, numbers[0], {},
+    solve_references(pde, communicator, grid, data.times, own_times, Keep::right_wall, numbers[0], {},
                      between, 0, data.train);
   data.check.references.clear();
   return data;
@@ -403,30 +410,29 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
   PdeSplit split;
   long redrawn = 0;
   std::vector<std::vector<double>> numbers;
-  draw_samples(pde, options.seed, sample, 1, pde.data_cells(), split, redrawn, numbers);
+  draw_samples(pde, options.seed, sample, 1, pde.data_grid(), split, redrawn, numbers);
   std::vector<double> from_start(times.begin(), times.end());
   const bool starts_later = from_start.empty() || from_start.front() > 0;
   if (starts_later) from_start.insert(from_start.begin(), 0.0);
-  std::vector<double> u = of_sample(0, sample, [&] {
-    return pde.reference(split.initial, split.parameters, pde.data_cells(), from_start);
-  });
+  std::vector<double> u = of_sample(
+      0, sample, [&] { return pde.reference(split.initial, split.parameters, pde.data_grid(), from_start); });
   if (starts_later) u.erase(u.begin(), u.begin() + static_cast<long>(split.initial.size()));
   return u;
 }
 
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
-                                               const Pde& pde, const Communicator& communicator, int cells,
-                                               const std::vector<double>& own_times, bool train_right_wall,
-                                               const std::function<void()>& between) {
+                                               const Pde& pde, const Communicator& communicator,
+                                               const Grid& grid, const std::vector<double>& own_times,
+                                               bool train_right_wall, const std::function<void()>& between) {
   // One entry: variants that differ in their data follow one another in a deck.
   static std::string kept_key;
   static std::shared_ptr<const PdeData> kept;
-  std::string full_key = key + "\n" + std::to_string(cells) + (train_right_wall ? " wall" : "");
+  std::string full_key = key + "\n" + grid.describe() + (train_right_wall ? " wall" : "");
   for (double t : own_times) full_key += " " + std::to_string(t);
   if (!kept || kept_key != full_key) {
     kept.reset();
     kept = std::make_shared<const PdeData>(
-        make_pde_data(options, pde, communicator, cells, own_times, train_right_wall, between));
+        make_pde_data(options, pde, communicator, grid, own_times, train_right_wall, between));
     kept_key = full_key;
   }
   return kept;

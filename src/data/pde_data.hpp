@@ -47,7 +47,7 @@ struct PdeSplit {
 
 struct PdeData {
   std::vector<double> times;  ///< frames of the reference
-  int cells = 0;
+  std::vector<int> cells;     ///< of the methods' grid, by axis
   PdeSplit train, validation, test;
   long redrawn = 0;          ///< random initial states that the PDE refused and drew again
   ReferenceCheck check;      ///< of generated references
@@ -56,10 +56,11 @@ struct PdeData {
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
 /// solutions of this equation (src/data/pde_file.hpp) on cells that average to `cells`, and frames at
-/// `wall_times` if these are not empty; that `cells` divides the cells of generated references; and that
+/// `wall_times` if these are not empty; that `grid` divides that of generated references; and that
 /// there is room for a file to be written. Throws InputError or IoError on all ranks.
 void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNode& node,
-                    const Communicator& communicator, int cells, const std::vector<double>& wall_times);
+                    const Communicator& communicator, const Grid& grid,
+                    const std::vector<double>& wall_times);
 
 /// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
 /// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
@@ -69,7 +70,7 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
 /// first, training samples before validation and test, so that `source: pdebench` reads the same splits.
 /// Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
-                      int cells, const std::vector<double>& own_times, bool train_right_wall,
+                      const Grid& grid, const std::vector<double>& own_times, bool train_right_wall,
                       const std::function<void()>& between = {});
 
 /// What each unknown is measured in inside a run: the power of ten near its size, from initial states, walls
@@ -78,7 +79,7 @@ std::vector<double> unknown_scales(const Pde& pde, const PdeData& data);
 /// The data in unknowns that are divided by `scales`.
 PdeData scaled(PdeData data, const std::vector<double>& scales);
 
-/// The reference of generated training sample `sample` on pde.data_cells() cells at rising `times`:
+/// The reference of generated training sample `sample` on pde.data_grid() at rising `times`:
 /// [time][cell][unknown].
 std::vector<double> training_reference(const PdeDataOptions& options, const Pde& pde, int sample,
                                        std::span<const double> times);
@@ -86,8 +87,9 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
 /// The same as make_pde_data(), kept: the variants and seeds of a deck that agree in everything share one
 /// copy. `key` is a text that tells all that the data depend on besides the other arguments.
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
-                                               const Pde& pde, const Communicator& communicator, int cells,
-                                               const std::vector<double>& own_times, bool train_right_wall,
+                                               const Pde& pde, const Communicator& communicator,
+                                               const Grid& grid, const std::vector<double>& own_times,
+                                               bool train_right_wall,
                                                const std::function<void()>& between = {});
 
 }  // namespace rankine

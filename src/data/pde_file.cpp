@@ -26,7 +26,7 @@ bool is_near(double a, double b) { return std::abs(a - b) <= rounding(std::max(s
 void check_places(const PdebenchFile& file, const Pde& pde) {
   const std::vector<double>& x = file.x();
   const auto n = static_cast<double>(x.size());
-  const double length = pde.length(), dx = length / n, first = dx / 2, last = length - dx / 2;
+  const double length = pde.length(0), dx = length / n, first = dx / 2, last = length - dx / 2;
   // Coordinates may have been summed up in float32.
   const double tolerance = rounding(length) + 1e-3 * dx;
   const auto centre = [&](std::size_t i) { return length * (static_cast<double>(i) + 0.5) / n; };

@@ -21,36 +21,35 @@ enum Kind { reference, half_tolerance, limited_flux, other_cells };
 /// One way to solve a sample: [time][cell][unknown].
 struct Repetition {
   Kind kind;
-  int cells;
+  Grid grid;
   std::vector<double> times;
-  size_t length(const Pde& pde) const { return times.size() * cells * pde.unknowns(); }
+  size_t length(const Pde& pde) const { return times.size() * grid.cells() * pde.unknowns(); }
 };
 
 std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Repetition& how) {
-  const auto& [kind, cells, times] = how;
+  const auto& [kind, grid, times] = how;
   // A front that the limited flux keeps sharp makes the integrator take many small steps. The gap that is
   // looked for is large, so that they need not be accurate.
   constexpr double limited_rtol = 1e-4;
-  const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, cells);
-  if (kind == reference) return pde.reference(initial, sample.parameters, cells, times);
+  const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, grid);
+  if (kind == reference) return pde.reference(initial, sample.parameters, grid, times);
   if (kind == half_tolerance)
-    return pde.reference_to(0.5 * pde.reference_rtol(), initial, sample.parameters, cells, times);
+    return pde.reference_to(0.5 * pde.reference_rtol(), initial, sample.parameters, grid, times);
   const double rtol =
       kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol()) : pde.reference_rtol();
-  return method_of_lines(pde, initial, sample.parameters, cells, cells, times,
+  return method_of_lines(pde, initial, sample.parameters, grid, grid, times,
                          {.rtol = rtol, .limited = kind == limited_flux});
 }
 
-/// The relative L2 distance of two solutions [time][cell][unknown] on `cells` cells, and where they differ
-/// most. Relative to the norm of the solution, or to 3.5 times that of its variation about the mean where
+/// The relative L2 distance of two solutions [time][cell][unknown] on a grid, and where they differ most. Relative to the norm of the solution, or to 3.5 times that of its variation about the mean where
 /// this is smaller: a constant that is added to the solution hides nothing. All unknowns have one norm, but
 /// for those that are a thousand times smaller than the largest; of the norms the largest distance counts.
 struct Distance {
   double relative = 0;
-  std::string place;  // "x = .., t = .., where u is .. and .."
+  std::string place;  // "x = .., y = .., t = .., where u is .. and .."
 };
 
-Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const double> b, int cells,
+Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const double> b, const Grid& grid,
                      std::span<const double> times) {
   constexpr double comparable = 1e-6;  // of the largest mean square
   constexpr double variations = 3.5,
@@ -96,10 +95,10 @@ Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const 
     const double d = std::abs(a[p] - b[p]);
     if (d <= most) continue;
     most = d;
-    const double x = pde.length() * (static_cast<double>(p / m % cells) + 0.5) / cells;
-    out.place =
-        fmt::format("x = {}, t = {}, where {} is {} and {}", shortest(x), shortest(times[p / m / cells]),
-                    pde.symbol(worst), shortest(a[p]), shortest(b[p]));
+    const int cells = grid.cells();
+    out.place = fmt::format(
+        "{}, t = {}, where {} is {} and {}", grid.place(grid.centre(static_cast<int>(p / m % cells))),
+        shortest(times[p / m / cells]), pde.symbol(worst), shortest(a[p]), shortest(b[p]));
   }
   return out;
 }
@@ -108,39 +107,51 @@ Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const 
 /// the means over the cells, from `fine` points each, differ from the values at their centres by more than a
 /// quarter of all.
 std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
-  constexpr int fine = 32;
   constexpr double share = 0.25;
-  const int cells = pde.data_cells(), m = pde.unknowns();
-  const double dx = pde.length() / cells;
+  const Grid grid = pde.data_grid();
+  const int axes = grid.axes(), cells = grid.cells(), m = pde.unknowns();
+  const int along = axes == 1 ? 32 : axes == 2 ? 6 : 3;  // points along an axis of a cell
+  int fine = 1;
+  for (int axis = 0; axis < axes; ++axis) fine *= along;
   const long points = static_cast<long>(cells) * (fine + 1);  // the last of a cell is its centre
-  std::vector<double> x(points), u(points * m);
-  for (long i = 0; i < cells; ++i) {
-    for (int k = 0; k < fine; ++k) x[i * (fine + 1) + k] = (static_cast<double>(i) + (k + 0.5) / fine) * dx;
-    x[i * (fine + 1) + fine] = (static_cast<double>(i) + 0.5) * dx;
+  std::vector<double> x(axes * points), u(points * m);
+  for (int axis = 0; axis < axes; ++axis) {
+    const double dx = grid.spacing(axis);
+    double* to = &x[axis * points];
+    for (int i = 0; i < cells; ++i) {
+      const int index = grid.index(i, axis);
+      int stride = 1;
+      for (int other = axis + 1; other < axes; ++other) stride *= along;
+      for (int k = 0; k < fine; ++k)
+        *to++ = (static_cast<double>(index) + (k / stride % along + 0.5) / along) * dx;
+      *to++ = (static_cast<double>(index) + 0.5) * dx;
+    }
   }
   pde.initial_state(sample.numbers, sample.parameters, x, u);
   const auto fault = [&](const char* what, int unknown, const auto& value) -> std::string {
-    double all = 0, missed = 0, most = 0, largest = 0, where = 0;
-    for (long i = 0; i < cells; ++i) {
+    double all = 0, missed = 0, most = 0, largest = 0;
+    int where = 0;
+    for (int i = 0; i < cells; ++i) {
+      const long first = static_cast<long>(i) * (fine + 1);
       double mean = 0;
       for (int k = 0; k < fine; ++k) {
-        mean += value(i * (fine + 1) + k) / fine;
-        largest = std::max(largest, std::abs(value(i * (fine + 1) + k)));
+        mean += value(first + k) / fine;
+        largest = std::max(largest, std::abs(value(first + k)));
       }
-      const double miss = std::abs(mean - value(i * (fine + 1) + fine));
+      const double miss = std::abs(mean - value(first + fine));
       all += std::abs(mean);
       missed += miss;
       if (miss > most) {
         most = miss;
-        where = (static_cast<double>(i) + 0.5) * dx;
+        where = i;
       }
     }
     if (!(missed > share * all) || all < 1e-9 * largest * cells) return {};
     return fmt::format(
-        "the {} of {} about x = {} is narrower than a cell: the means over the {} cells and the values at "
+        "the {} of {} about {} is narrower than a cell: the means over the {} cells and the values at "
         "their centres differ by {:.0f} % of all; take more pde.data_cells, or make it wider and as much "
         "lower",
-        what, pde.field_name(unknown), shortest(where), cells, 100 * missed / all);
+        what, pde.field_name(unknown), grid.place(grid.centre(where)), grid.describe(), 100 * missed / all);
   };
   for (int a = 0; a < m; ++a)
     if (std::string why = fault("initial state", a, [&](long p) { return u[p * m + a]; }); !why.empty())
@@ -186,7 +197,11 @@ constexpr Rule in_limit{
 
 }  // namespace
 
-bool flux_is_checked_on_two_grids(int cells) { return cells % mean_cells == 0 && cells >= 4 * mean_cells; }
+bool flux_is_checked_on_two_grids(const Grid& grid) {
+  const std::vector<int>& cells = grid.cells_by_axis();
+  return std::all_of(cells.begin(), cells.end(),
+                     [](int n) { return n % mean_cells == 0 && n >= 4 * mean_cells; });
+}
 
 void ReferenceCheckOptions::options(OptionVisitor& o) {
   o("time_error", time_error,
@@ -232,7 +247,7 @@ std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& 
         std::string how;
         if (ways[own].kind == half_tolerance) how = std::string(", ") + in_time.done;
         if (ways[own].kind == limited_flux) how = std::string(", ") + in_flux.done;
-        if (ways[own].kind == other_cells) how = fmt::format(", on {} cells", ways[own].cells);
+        if (ways[own].kind == other_cells) how = fmt::format(", on {} cells", ways[own].grid.describe());
         throw NumericalError(sample.name + how + ": " + error.what());
       }
     });
@@ -255,10 +270,18 @@ std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& 
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
                                 const std::vector<CheckedSample>& samples, const Communicator& communicator,
                                 const std::function<void()>& between) {
-  const int cells = pde.data_cells(), m = pde.unknowns();
-  const bool halves = cells % 2 == 0 && cells >= 8, convects = has_convection(pde);
-  const int others = halves ? cells / 2 : 2 * cells, coarse = std::min(cells, others);
-  const bool compares_grids = convects && flux_is_checked_on_two_grids(cells);
+  const Grid grid = pde.data_grid();
+  const int cells = grid.cells(), m = pde.unknowns();
+  const std::vector<int>& by_axis = grid.cells_by_axis();
+  const bool halves = std::all_of(by_axis.begin(), by_axis.end(), [](int n) { return n % 2 == 0 && n >= 8; }),
+             convects = has_convection(pde);
+  const auto part = [&](int divisor) {
+    std::vector<int> fewer;
+    for (const int n : by_axis) fewer.push_back(n / divisor);
+    return pde.grid(std::move(fewer));
+  };
+  const Grid others = halves ? part(2) : grid.refined(2), coarse = halves ? others : grid;
+  const bool compares_grids = convects && flux_is_checked_on_two_grids(grid);
   const bool judged = std::isfinite(options.space_error);  // smoke sizes are not
   // The tolerance holds for a step; what the steps of a solution add up to may be ten times that.
   const double allowed_in_time = std::max(options.time_error, 10 * pde.reference_rtol());
@@ -267,19 +290,19 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     const std::vector<double>& times = sample.times;
     // Diffusion whose sign depends on time: at the initial state, which no undershoot has touched.
     if (!pde.autonomous() && m == 1) {
-      const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, cells);
+      const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, grid);
       for (const double t : times)
-        if (const std::string fault = anti_diffusion(pde, cells, sample.parameters, t, start); !fault.empty())
+        if (const std::string fault = anti_diffusion(pde, grid, sample.parameters, t, start); !fault.empty())
           throw NumericalError(sample.name + ": " + fault);
     }
     std::vector<Repetition> ways{
-        {reference, cells, times}, {half_tolerance, cells, times}, {other_cells, others, times}};
+        {reference, grid, times}, {half_tolerance, grid, times}, {other_cells, others, times}};
     // The limited flux takes large steps, which many frames would cut short.
     constexpr size_t few_frames = 25;
     const size_t stride = (times.size() + few_frames - 1) / few_frames;
     std::vector<double> few_times;
     for (size_t j = 0; j < times.size(); j += stride) few_times.push_back(times[j]);
-    if (convects) ways.push_back({limited_flux, cells, few_times});
+    if (convects) ways.push_back({limited_flux, grid, few_times});
     if (compares_grids) ways.push_back({limited_flux, others, few_times});
     if (const std::string fault = sub_cell_fault(pde, sample); !fault.empty() && judged)
       throw NumericalError(sample.name + ": " + fault);
@@ -300,32 +323,32 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
           done, distance.relative, rule.key, shortest(allowed), distance.place));
       remedy = rule.remedy;
     };
-    take(in_time, in_time.done, allowed_in_time, distance_of(pde, base, solutions[1], cells, times),
+    take(in_time, in_time.done, allowed_in_time, distance_of(pde, base, solutions[1], grid, times),
          out.time_error);
-    take(in_space, fmt::format(fmt::runtime(in_space.done), others, cells), options.space_error,
-         distance_of(pde, average_cells(base, cells, coarse, m),
+    take(in_space, fmt::format(fmt::runtime(in_space.done), others.describe(), grid.describe()),
+         options.space_error,
+         distance_of(pde, average_cells(base, grid, coarse, m),
                      average_cells(solutions[2], others, coarse, m), coarse, times),
          out.space_error);
     if (convects) {
-      const auto few_of = [&](const std::vector<double>& u, int on) {
+      const auto few_of = [&](const std::vector<double>& u, const Grid& on) {
         std::vector<double> few;
-        const auto width = static_cast<long>(on) * m;
+        const auto width = static_cast<long>(on.cells()) * m;
         for (size_t j = 0; j < times.size(); j += stride)
           few.insert(few.end(), u.begin() + static_cast<long>(j) * width,
                      u.begin() + static_cast<long>(j + 1) * width);
         return few;
       };
-      const std::vector<double> few = few_of(base, cells);
-      take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, few, solutions[3], cells, few_times),
+      const std::vector<double> few = few_of(base, grid);
+      take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, few, solutions[3], grid, few_times),
            out.flux_gap);
       if (compares_grids) {
         // What is left of the gap on infinitely fine grids, if it falls with the first order.
-        const int means = cells / mean_cells;
-        const auto averaged = [&](const std::vector<double>& u, int on) {
+        const Grid means = part(mean_cells);
+        const auto averaged = [&](const std::vector<double>& u, const Grid& on) {
           return average_cells(u, on, means, m);
         };
-        Distance fine =
-            distance_of(pde, averaged(few, cells), averaged(solutions[3], cells), means, few_times);
+        Distance fine = distance_of(pde, averaged(few, grid), averaged(solutions[3], grid), means, few_times);
         const Distance rough = distance_of(pde, averaged(few_of(solutions[2], others), others),
                                            averaged(solutions[4], others), means, few_times);
         fine.relative = std::max(0.0, 2 * fine.relative - rough.relative);
@@ -337,7 +360,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
       continue;
     }
     for (size_t j = 0; j < times.size(); ++j)
-      if (std::string why = anti_diffusion(pde, cells, sample.parameters, times[j], frame(j)); !why.empty()) {
+      if (std::string why = anti_diffusion(pde, grid, sample.parameters, times[j], frame(j)); !why.empty()) {
         remedy = std::move(why);
         break;
       }

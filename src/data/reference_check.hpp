@@ -35,7 +35,7 @@ struct ReferenceCheck {
 };
 
 /// Whether a convective flux is checked on two grids, which `flux_limit` needs.
-bool flux_is_checked_on_two_grids(int cells);
+bool flux_is_checked_on_two_grids(const Grid& grid);
 
 struct CheckedSample {
   std::string name;  ///< "training sample 12", for messages

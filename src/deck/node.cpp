@@ -104,8 +104,9 @@ class ValueReader {
   }
   template <class T>
   void operator()(std::vector<T>* values) const {
-    if (!node_.is_sequence()) fail(node_, "is not");
-    const std::vector<DeckNode> items = node_.items();
+    const bool one = meta_.or_one && node_.is_scalar();
+    if (!node_.is_sequence() && !one) fail(node_, "is not");
+    const std::vector<DeckNode> items = one ? std::vector<DeckNode>{node_} : node_.items();
     std::vector<T> read(items.size());
     for (std::size_t i = 0; i < items.size(); ++i) read_one(items[i], read[i]);
     if (read.size() < meta_.min_size || read.size() > meta_.max_size) {

@@ -47,7 +47,8 @@ std::string size_text(const OptionMeta& meta) {
 
 std::string list_text(const std::string& what, const OptionMeta& meta) {
   const std::string range = range_text(meta);
-  return "a list of " + size_text(meta) + what + (range.empty() ? "" : ", each " + range);
+  return (meta.or_one ? "one or " : "") + ("a list of " + size_text(meta)) + what +
+         (range.empty() ? "" : ", each " + range);
 }
 
 std::string type_text(const OptionTarget& target) {

@@ -48,6 +48,8 @@ struct OptionMeta {
   /// Number of entries of a list.
   std::size_t min_size = 0;
   std::size_t max_size = std::numeric_limits<std::size_t>::max();
+  /// A list of one entry may be written without brackets.
+  bool or_one = false;
   /// Of a text: whether it is a path, and what for. {seed} in it stands for the seed of each run.
   FileUse file = FileUse::none;
   /// Of a text: whether it names a snapshot of parameters, SNAPSHOT of the same variant or VARIANT@SNAPSHOT.

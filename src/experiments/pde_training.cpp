@@ -40,22 +40,27 @@ constexpr CheckRow check_rows[] = {
      "what is left of reference_flux_gap on infinitely fine grids, as far as two grids tell"},
 };
 /// Whether a row applies: where references are computed, and that of the flux where it convects.
-bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects, int cells) {
+bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects, const Grid& grid) {
   if (data.source != "generate") return false;
   if (row.value == &ReferenceCheck::flux_gap) return convects;
-  return row.value != &ReferenceCheck::flux_limit || (convects && flux_is_checked_on_two_grids(cells));
+  return row.value != &ReferenceCheck::flux_limit || (convects && flux_is_checked_on_two_grids(grid));
 }
 
 }  // namespace
 
 void GridOptions::options(OptionVisitor& o) {
-  o("cells", cells, {.help = "cells in space", .min = 4});
+  o("cells", cells,
+    {.help = "cells along each space axis; one number stands for all",
+     .min = 4,
+     .min_size = 1,
+     .max_size = max_space_axes,
+     .or_one = true});
   o("frames", frames, {.help = "time steps: frames besides the initial one", .min = 4});
   o("tiles", tiles,
-    {.help = "tiles along t and x that the network's activations are dealt to ranks in",
+    {.help = "tiles along t and each space axis that the network's activations are dealt to ranks in",
      .min = 1,
      .min_size = 2,
-     .max_size = 2});
+     .max_size = 1 + max_space_axes});
 }
 
 void TrainOptions::options(OptionVisitor& o) {
@@ -100,12 +105,30 @@ void PdeTraining::describe(OptionVisitor& o) {
   o.group("learn", learned, "parameters of the PDE that are learned from data.observations");
 }
 
+namespace {
+
+/// A list of a deck that holds `count` numbers. Where the deck does not give it, it is filled with its last
+/// number, and so is one number that stands for all.
+void for_axes(const DeckNode& section, const char* key, size_t axes, size_t count, std::vector<int>& values) {
+  const bool one = !section.has(key) || section.child(key).is_scalar();
+  if (one) values.resize(count, values.back());
+  if (values.size() != count)
+    section.error_at(key, fmt::format("{}: {} numbers; the equation has {} space {}, so give {}", key,
+                                      values.size(), axes, axes == 1 ? "axis" : "axes",
+                                      count == axes ? "one for each" : "one for t and one for each"));
+}
+
+}  // namespace
+
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
   convects_ = has_convection(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
   grid.read(grid_);
+  const size_t axes = pde_->axes();
+  for_axes(grid, "cells", axes, axes, grid_.cells);
+  for_axes(grid, "tiles", axes, 1 + axes, grid_.tiles);
   data.read(data_);
   // Smoke sizes are too small to be judged, like what a deck expects.
   if (setup.smoke) {
@@ -113,6 +136,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     data_.reference_check = {any, any, any, any};
   }
   formulation_ = FormulationOptions::read(variant.section("formulation"));
+  for_axes(variant.section("formulation"), "experts", axes, 1 + axes, formulation_.experts);
   const DeckNode rule = train.section("rule");
   make_rule_ = [rule] { return rules().make_or("backprop", rule); };
   const std::unique_ptr<LearningRule> learning_rule = make_rule_();
@@ -141,28 +165,36 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
     }
   };
   const TileGrid tiles =
-      placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells, grid_.tiles[0], grid_.tiles[1]); });
+      placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells[0], grid_.tiles[0], grid_.tiles[1]); });
   tiles_ = placed(grid, "tiles",
                   [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
   const DeckNode formulation = variant.section("formulation");
   if (!formulation_.soft()) {
-    if (grid_.tiles[0] % formulation_.experts[0] != 0 || grid_.tiles[1] % formulation_.experts[1] != 0)
-      formulation.error_at("experts",
-                           "experts: [" + std::to_string(formulation_.experts[0]) + ", " +
-                               std::to_string(formulation_.experts[1]) + "] do not divide grid.tiles [" +
-                               std::to_string(grid_.tiles[0]) + ", " + std::to_string(grid_.tiles[1]) +
-                               "]; each expert covers whole tiles, so choose divisors of both numbers");
-    const long available = tiles.nt() * tiles.nx() / (formulation_.experts[0] * formulation_.experts[1]);
+    long available = tiles.tiles() * tiles.tile_points();
+    for (size_t axis = 0; axis < grid_.tiles.size(); ++axis) {
+      if (grid_.tiles[axis] % formulation_.experts[axis] != 0)
+        formulation.error_at("experts",
+                             fmt::format("experts: [{}] do not divide grid.tiles [{}]; each "
+                                         "expert covers whole tiles, so choose divisors of {} numbers",
+                                         fmt::join(formulation_.experts, ", "), fmt::join(grid_.tiles, ", "),
+                                         grid_.tiles.size() == 2 ? "both" : "all"));
+      available /= formulation_.experts[axis];
+    }
     if (formulation_.points > available)
       formulation.error_at("points", "points: " + std::to_string(formulation_.points) + " is more than the " +
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
   // The reference is repeated on half the cells.
-  const int in_use[] = {pde_->data_cells(), pde_->data_cells() / 2, grid_.cells, grid_.cells / 2};
+  std::vector<Grid> in_use{pde_->data_grid(), space()};
+  for (const Grid& whole : std::vector<Grid>(in_use)) {
+    std::vector<int> half;
+    for (const int n : whole.cells_by_axis()) half.push_back(n / 2);
+    in_use.push_back(pde_->grid(half));
+  }
   check_walls(*pde_, variant.child("pde"), in_use);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
-  check_pde_data(data_, *pde_, data, setup.communicator, grid_.cells,
+  check_pde_data(data_, *pde_, data, setup.communicator, space(),
                  reads_wall ? times_ : std::vector<double>{});
   check_observations(variant, setup);
   if (formulation_.collocated() && !pde_->collocated())
@@ -206,7 +238,7 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       out.back().may_be_nan = m == reference_residual && data_.source != "generate";
     }
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_, pde_->data_cells())) out.push_back({row.name, "1", row.help});
+    if (measured(row, data_, convects_, pde_->data_grid())) out.push_back({row.name, "1", row.help});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -260,7 +292,7 @@ RunEstimate PdeTraining::estimate() const {
       64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) + 40 * count;
   // Two flops a multiply-add, three passes, at a cautious 5 Gflop/s a rank.
   e.seconds_per_seed = train_.steps * local * train_.batch * 8000 * 2 * 3 / 5e9;
-  const double frame_bytes = 8.0 * static_cast<double>(data_.frames) * grid_.cells;
+  const double frame_bytes = 8.0 * static_cast<double>(data_.frames) * space().cells();
   e.file_bytes =
       static_cast<std::uint64_t>(2 * frame_bytes * train_.save_fields + 8 * count + 8.0 * train_.steps * 12);
   return e;
@@ -291,7 +323,7 @@ Metrics PdeTraining::run(RunContext& context) {
   FaultHandler::require_checkpoints(context, train_.on_fault);
   const bool reads_wall = formulation_.collocated() && formulation_.collocation.right_bc_loss == "reference";
   const std::shared_ptr<const PdeData> shared =
-      shared_pde_data(data_key_, data_, *pde_, communicator, grid_.cells, times_, reads_wall,
+      shared_pde_data(data_key_, data_, *pde_, communicator, space(), times_, reads_wall,
                       [&] { context.checkpoint.within_step(0, train_.steps); });
   const double data_seconds = whole.seconds();
   // Networks and solvers work on unknowns of order one; results go back to the deck's units.
@@ -304,7 +336,7 @@ Metrics PdeTraining::run(RunContext& context) {
   for (int a = 0; a < pde.unknowns() && !plain; ++a)
     context.log.line(variant_ + ": " + pde.symbol(a) + " is measured in " + shortest(scales[a]) + " inside");
 
-  const StorageModel storage(pde, grid_.cells, times_, formulation_.theta, formulation_.implicit_steps,
+  const StorageModel storage(pde, space(), times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
   const std::unique_ptr<ConstraintLayer> layer =
       make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(),
@@ -368,8 +400,7 @@ Metrics PdeTraining::run(RunContext& context) {
         std::span(shared->test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_, pde_->data_cells()))
-      out.emplace_back(row.name, data.check.*row.value);
+    if (measured(row, data_, convects_, pde_->data_grid())) out.emplace_back(row.name, data.check.*row.value);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const std::vector<double>& losses = steps.loop().losses();
@@ -411,15 +442,18 @@ Metrics PdeTraining::run(RunContext& context) {
 void PdeTraining::write_fields(RunContext& context, const PdeData& data, int save,
                                const std::vector<double>& u) const {
   if (save == 0 || !context.communicator.is_root()) return;
-  const int cells = grid_.cells;
-  std::vector<double> ids, x(cells);
+  const Grid grid = space();
+  std::vector<double> ids;
   for (int s = 0; s < save; ++s) ids.push_back(static_cast<double>(data.test.ids[s]));
-  for (int i = 0; i < cells; ++i) x[i] = pde_->length() * (i + 0.5) / cells;
-  const std::vector<Coordinate> coordinates{{"sample_id", ids, "1", "test sample"},
-                                            {"t", data.times, pde_->time_unit(), "time"},
-                                            {"x", x, pde_->length_unit(), "cell centre"}};
+  std::vector<Coordinate> coordinates{{"sample_id", ids, "1", "test sample"},
+                                      {"t", data.times, pde_->time_unit(), "time"}};
+  for (int axis = 0; axis < grid.axes(); ++axis) {
+    std::vector<double> x(grid.cells(axis));
+    for (int i = 0; i < grid.cells(axis); ++i) x[i] = grid.length(axis) * (i + 0.5) / grid.cells(axis);
+    coordinates.push_back({std::string(1, space_name(axis)), x, pde_->length_unit(), "cell centre"});
+  }
   const int m = pde_->unknowns();
-  const size_t count = static_cast<size_t>(save) * data.times.size() * cells;
+  const size_t count = static_cast<size_t>(save) * data.times.size() * grid.cells();
   for (int a = 0; a < m; ++a) {
     const auto of_unknown = [&](const std::vector<double>& all) {
       std::vector<double> one(count);
@@ -431,13 +465,17 @@ void PdeTraining::write_fields(RunContext& context, const PdeData& data, int sav
     context.results.fields(name + "_reference", of_unknown(data.test.reference), coordinates,
                            {.long_name = label + ", reference"});
   }
-  const auto edges = [&](int parts) {
+  const auto edges = [&](int axis, int parts) {
     std::vector<double> at;
-    for (int i = 0; i <= parts; ++i) at.push_back(pde_->length() * i / parts);
+    for (int i = 0; i <= parts; ++i) at.push_back(grid.length(axis) * i / parts);
     return at;
   };
-  context.results.field_edges("tile_edges_x", edges(grid_.tiles[1]));
-  context.results.field_edges("expert_edges_x", edges(formulation_.soft() ? 1 : formulation_.experts[1]));
+  for (int axis = 0; axis < grid.axes(); ++axis) {
+    const std::string name(1, space_name(axis));
+    context.results.field_edges("tile_edges_" + name, edges(axis, grid_.tiles[1 + axis]));
+    context.results.field_edges("expert_edges_" + name,
+                                edges(axis, formulation_.soft() ? 1 : formulation_.experts[1 + axis]));
+  }
 }
 
 }  // namespace rankine

@@ -27,7 +27,7 @@
 namespace rankine {
 
 struct GridOptions {
-  int cells = 64;
+  std::vector<int> cells{64};
   int frames = 40;
   std::vector<int> tiles{1, 1};
   void options(OptionVisitor& o);
@@ -99,6 +99,8 @@ class PdeTraining final : public Experiment {
   std::string variant_;
   std::string data_key_;
   std::unique_ptr<Pde> pde_;
+  /// The methods' grid.
+  Grid space() const { return pde_->grid(grid_.cells); }
   bool convects_ = false;  // its flux has a convective part
   GridOptions grid_;
   TrainOptions train_;

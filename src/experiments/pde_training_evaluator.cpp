@@ -23,6 +23,18 @@ double common_scale(const Pde& pde) {
   return pde.scale(0);
 }
 
+/// The cells that touch the surface of the box.
+std::vector<int> outermost_cells(const Grid& grid) {
+  std::vector<int> out;
+  for (int cell = 0; cell < grid.cells(); ++cell)
+    for (int axis = 0; axis < grid.axes(); ++axis)
+      if (const int i = grid.index(cell, axis); i == 0 || i + 1 == grid.cells(axis)) {
+        out.push_back(cell);
+        break;
+      }
+  return out;
+}
+
 }  // namespace
 
 PdeTraining::Evaluator::Evaluator(const PdeTraining& owner, const PdeData& data,
@@ -33,7 +45,7 @@ PdeTraining::Evaluator::Evaluator(const PdeTraining& owner, const PdeData& data,
       communicator_(communicator),
       model_(model),
       unit_(common_scale(pde)),
-      to_frames_(owner.times_, data.times, !owner.pde_->periodic()) {}
+      to_frames_(owner.times_, data.times, owner.pde_->has_walls()) {}
 
 PdeTraining::Known PdeTraining::Evaluator::know(const PdeSplit& split,
                                                 const std::function<void()>& between) const {
@@ -181,7 +193,7 @@ double PdeTraining::Evaluator::residual_of(const StorageProblem& problem, const 
 double PdeTraining::Evaluator::error_of_reference(const PdeSplit& split, long sample) const {
   std::vector<double> frames;
   for (double t : data_.times) {
-    const std::vector<double> frame = exact_cells(pde_, t, parameters_of(split, sample), owner_.grid_.cells);
+    const std::vector<double> frame = exact_cells(pde_, t, parameters_of(split, sample), model_.grid());
     frames.insert(frames.end(), frame.begin(), frame.end());
   }
   return distance(reference_of(split, sample), frames) / norm(frames);
@@ -269,11 +281,13 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
     std::vector<double> difference(at_frames.size());  // in the deck's units
     for (size_t p = 0; p < difference.size(); ++p)
       difference[p] = (at_frames[p] - reference[p]) * pde_.scale(static_cast<int>(p) % m);
+    const std::vector<int> outermost = outermost_cells(model_.grid());
     for (size_t j = 0; j < frames; ++j)
-      for (int i : {0, width - m})
-        for (int a = 0; a < m; ++a) walls += std::pow(difference[j * width + i + a], 2);
+      for (const int cell : outermost)
+        for (int a = 0; a < m; ++a) walls += std::pow(difference[j * width + cell * m + a], 2);
     values[ic_error] = distance(std::span(u).first(width), initial) / norm(initial);
-    values[bc_error] = std::sqrt(walls / (2.0 * m * static_cast<double>(frames)));
+    values[bc_error] =
+        std::sqrt(walls / (static_cast<double>(outermost.size()) * m * static_cast<double>(frames)));
     if (correct.steps > 0) u = std::move(final_state);
   }
   const auto expected_nan = [&](int m) {

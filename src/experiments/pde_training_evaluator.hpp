@@ -38,7 +38,7 @@ inline constexpr MeasureInfo measure_info[measures] = {
     {"reference_residual", "the same of the reference on the method's own frames; NaN where it has others"},
     {"reference_error", "relative L2 distance of the reference from the exact solution that pde.exact gives"},
     {"ic_error", "relative L2 error of the initial frame"},
-    {"bc_error", "root mean square error of the two outermost cells"},
+    {"bc_error", "root mean square error of the outermost cells"},
     {"rel_l2_final", "rel_l2 after the corrections that formulation.correct asks for"},
     {"correction_residual", "root mean square of the residual that they reached"},
     {"correction_steps", "corrections applied"},

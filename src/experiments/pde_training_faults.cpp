@@ -96,7 +96,7 @@ FoundFault PdeTraining::find_fault(const Communicator& communicator, const PdeBa
                                    const ConstraintLayer& layer, FailedStep failed,
                                    const FaultReport& report) const {
   const std::int64_t samples = batch.size();
-  const Tensor initial = tensor_of(batch.initial, {samples, grid_.cells, std::int64_t{pde_->unknowns()}});
+  const Tensor initial = tensor_of(batch.initial, {samples, space().cells(), std::int64_t{pde_->unknowns()}});
   const Tensor parameters = tensor_of(
       batch.parameters,
       {samples, static_cast<std::int64_t>(batch.parameters.size()) / std::max<std::int64_t>(samples, 1)});

@@ -27,9 +27,10 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
   return batch;
 }
 
-/// Time, x where the domain has walls, one channel an initial field, one a sampled parameter.
+/// Time, the place along each axis with walls, one channel an initial field, one a sampled parameter.
 int PdeTraining::input_channels() const {
-  int channels = 1 + (pde_->periodic() ? 0 : 1) + pde_->unknowns();
+  int channels = 1 + pde_->unknowns();
+  for (int axis = 0; axis < pde_->axes(); ++axis) channels += pde_->periodic(axis) ? 0 : 1;
   for (const PdeParameter& p : pde_->parameters()) channels += p.sampled ? 1 : 0;
   return channels;
 }
@@ -42,7 +43,7 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
   // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
-  const double last = formulation_.collocated() ? grid_.cells - 0.5 : grid_.cells;
+  const double last = formulation_.collocated() ? grid_.cells[0] - 0.5 : grid_.cells[0];
   const std::vector<PdeParameter> parameters = pde_->parameters();
   const auto sampled = [&](int s) {  // the sample's drawn parameters, scaled to [0, 1]
     std::vector<double> out;
@@ -68,11 +69,11 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
           const double time = times_[first_time + t] / pde_->duration();
           return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
         });
-        if (!pde_->periodic()) channel([&](long, long i) { return (static_cast<double>(i) + 0.5) / last; });
+        if (!pde_->periodic(0)) channel([&](long, long i) { return (static_cast<double>(i) + 0.5) / last; });
         for (int a = 0; a < m; ++a)
           channel([&](long, long i) {
             return formulation_.initial_input_scale *
-                   batch.initial[(static_cast<size_t>(s) * grid_.cells + i) * m + a];
+                   batch.initial[(static_cast<size_t>(s) * space().cells() + i) * m + a];
           });
         for (double value : sampled(s)) channel([&](long, long) { return value; });
       }

@@ -37,6 +37,9 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
   }
   if (data.none()) return;
   const DeckNode node = variant.section("data").section("observations");
+  if (pde_->axes() > 1)
+    node.error("observations are points (t, x), and the equation has " + std::to_string(pde_->axes()) +
+               " space axes; leave data.observations out");
   if (formulation_.collocated())
     node.error("observations need formulation.residual: storage; the collocated form has no place for them");
   if (formulation_.observations.weight == 0 && !formulation_.observations.rows)
@@ -70,7 +73,7 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
       return;
     }
     const auto seed = static_cast<std::uint64_t>(options.seed < 0 ? context.seed : options.seed);
-    out = draw_observations(*pde_, options.points, options.noise, seed, pde_->data_cells(),
+    out = draw_observations(*pde_, options.points, options.noise, seed, pde_->data_cells(0),
                             [&](std::span<const double> times) {
                               return training_reference(data_, *pde_, options.sample, times);
                             });
@@ -86,8 +89,9 @@ Observations PdeTraining::observe(const RunContext& context, const std::vector<d
 
 std::shared_ptr<const ObservationRows> PdeTraining::observation_rows(const Observations& observations) const {
   return std::make_shared<const ObservationRows>(
-      ObservationOperator(*pde_, times_, grid_.cells, observations.t, observations.x, observations.unknown),
-      observations, grid_.cells * pde_->unknowns());
+      ObservationOperator(*pde_, times_, space().cells(), observations.t, observations.x,
+                          observations.unknown),
+      observations, space().cells() * pde_->unknowns());
 }
 
 std::vector<double> PdeTraining::parameter_bounds(const StorageModel& model, const PdeData& data,

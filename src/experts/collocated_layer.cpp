@@ -96,7 +96,7 @@ class CollocatedLayer final : public ConstraintLayer {
  private:
   static std::vector<double> cell_centres(const Pde& pde, int cells) {
     std::vector<double> x(cells);
-    for (int i = 0; i < cells; ++i) x[i] = pde.length() * (i + 0.5) / cells;
+    for (int i = 0; i < cells; ++i) x[i] = pde.length(0) * (i + 0.5) / cells;
     return x;
   }
 

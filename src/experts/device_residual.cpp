@@ -15,7 +15,7 @@ Tensor on_device(const std::vector<T>& values) {
 bool DeviceResidual::fits(const StorageProblem& problem, Weighting weighting) {
   const ConservativeScheme& scheme = problem.scheme();
   const LinearMarch* march = problem.weight(weighting);
-  return scheme.linear_flux() != nullptr && scheme.unknowns() == 1 && !scheme.pde().periodic() &&
+  return scheme.linear_flux() != nullptr && scheme.unknowns() == 1 && !scheme.pde().periodic(0) &&
          scheme.pde().has_device_storage() &&
          (march == nullptr || (problem.march_options().frozen() && march->tridiagonal() != nullptr));
 }

@@ -115,7 +115,10 @@ void FormulationOptions::options(OptionVisitor& o) {
   o("rows", rows, {.help = "norm of the experts' residual rows", .choices = norms});
   o("loss", loss, {.help = "norm of the loss", .choices = norms});
   o("experts", experts,
-    {.help = "experts along t and x, each covering whole tiles", .min = 1, .min_size = 2, .max_size = 2});
+    {.help = "experts along t and each space axis, each covering whole tiles",
+     .min = 1,
+     .min_size = 2,
+     .max_size = 1 + max_space_axes});
   o("coupling", coupling,
     {.help = "none: experts do not see each other; assembled: one system, stencils on the assembled u",
      .choices = {"none", "assembled"}});

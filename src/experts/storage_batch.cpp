@@ -16,16 +16,9 @@ StorageSetup::StorageSetup(const FormulationOptions& o, const StorageModel& of, 
       learned(std::move(parameters)),
       seed(key) {
   if (o.soft()) return;
-  const TileGrid experts(model.frames(), model.cells(), o.experts[0], o.experts[1]);
-  std::vector<Box> boxes;
-  for (long k = 0; k < experts.tiles(); ++k) {
-    const TileExtent e = experts.extent(k);
-    boxes.push_back({static_cast<int>(e.t_begin), static_cast<int>(e.t_end), static_cast<int>(e.x_begin),
-                     static_cast<int>(e.x_end)});
-  }
   mixture = std::make_unique<const StorageMixture>(
-      model.frames(), model.cells(), model.unknowns(), boxes, o.basis,
-      o.coupling == "assembled" ? Coupling::assembled : Coupling::none, o.row_weighting(), o.solver);
+      model.frames(), model.grid(), model.unknowns(), equal_boxes(model.frames(), model.grid(), o.experts),
+      o.basis, o.coupling == "assembled" ? Coupling::assembled : Coupling::none, o.row_weighting(), o.solver);
 }
 
 std::int64_t StorageBatch::local() const {

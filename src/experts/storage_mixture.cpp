@@ -9,24 +9,24 @@
 
 namespace rankine {
 
-StorageMixture::StorageMixture(int frames, int cells, int unknowns, std::vector<Box> experts, int basis,
-                               Coupling coupling, Weighting rows, SolverOptions options)
-    : cells_(cells),
+StorageMixture::StorageMixture(int frames, const Grid& grid, int unknowns, std::vector<Box> experts,
+                               int basis, Coupling coupling, Weighting rows, SolverOptions options)
+    : grid_(grid),
       unknowns_(unknowns),
       boxes_(std::move(experts)),
-      expert_of_(static_cast<size_t>(frames) * cells * unknowns, -1),
+      expert_of_(static_cast<size_t>(frames) * grid.cells() * unknowns, -1),
       basis_(basis),
       coupling_(coupling),
       weighting_(rows),
       options_(std::move(options)) {
   for (int k = 0; k < this->experts(); ++k)
-    for (long row : rows_of(boxes_[k], cells_, unknowns_)) expert_of_[row] = k;
+    for (long row : rows_of(boxes_[k], grid_, unknowns_)) expert_of_[row] = k;
   RANKINE_ASSERT(std::none_of(expert_of_.begin(), expert_of_.end(), [](int k) { return k < 0; }),
                  "the experts do not cover the grid");
 }
 
 std::vector<long> StorageMixture::all_rows(int s) const {
-  if (coupling_ == Coupling::none) return rows_of(boxes_[s], cells_, unknowns_);
+  if (coupling_ == Coupling::none) return rows_of(boxes_[s], grid_, unknowns_);
   std::vector<long> rows(expert_of_.size());
   std::iota(rows.begin(), rows.end(), 0L);
   return rows;
@@ -58,7 +58,7 @@ std::vector<int> StorageMixture::observed(int s, const ObservedRows& observation
   std::vector<int> out;
   for (int i = 0; observations.all && i < observations.all->size(); ++i) {
     const ObservationOperator& h = observations.all->h();
-    const long p = (static_cast<long>(h.step(i)) * cells_ + h.cell(i)) * unknowns_;
+    const long p = (static_cast<long>(h.step(i)) * grid_.cells() + h.cell(i)) * unknowns_;
     if (coupling_ == Coupling::assembled || expert_of_[p] == s) out.push_back(i);
   }
   return out;

@@ -24,8 +24,8 @@ struct MixtureSolution {
 class StorageMixture {
  public:
   /// `experts`: boxes of the grid of frames x cells, that cover it without overlap.
-  StorageMixture(int frames, int cells, int unknowns, std::vector<Box> experts, int basis, Coupling coupling,
-                 Weighting rows, SolverOptions options);
+  StorageMixture(int frames, const Grid& grid, int unknowns, std::vector<Box> experts, int basis,
+                 Coupling coupling, Weighting rows, SolverOptions options);
 
   int experts() const { return static_cast<int>(boxes_.size()); }
   /// Basis fields of each unknown.
@@ -83,7 +83,8 @@ class StorageMixture {
   struct Fits;
   Fits normal_equations(std::span<const double> fields, double ridge) const;
 
-  int cells_, unknowns_;
+  Grid grid_;
+  int unknowns_;
   std::vector<Box> boxes_;
   std::vector<int> expert_of_;  // [frames][cell][unknown]
   int basis_;

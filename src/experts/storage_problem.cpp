@@ -86,10 +86,10 @@ std::shared_ptr<const StorageProblem::March> StorageProblem::make_march(MarchMat
   return march;
 }
 
-StorageModel::StorageModel(const Pde& pde, int cells, std::vector<double> times, double theta,
+StorageModel::StorageModel(const Pde& pde, Grid grid, std::vector<double> times, double theta,
                            int implicit_steps, MarchOptions march)
     : pde_(pde),
-      cells_(cells),
+      grid_(std::move(grid)),
       times_(std::move(times)),
       theta_(theta),
       implicit_steps_(implicit_steps),
@@ -102,7 +102,7 @@ StorageProblem StorageModel::sample(std::vector<double> initial, SchemeParameter
     for (const PdeParameter& p : pde_.parameters()) parameters.values.push_back(p.value);
   if (!used_ || latest_.scheme_->space().parameters().values != parameters.values ||
       latest_.scheme_->space().parameters().learned != parameters.learned) {
-    latest_.scheme_ = std::make_shared<ConservativeScheme>(pde_, cells_, times_, theta_, implicit_steps_,
+    latest_.scheme_ = std::make_shared<ConservativeScheme>(pde_, grid_, times_, theta_, implicit_steps_,
                                                            std::move(parameters));
     latest_.options_ = march_;
     latest_.frozen_ = StorageProblem::make_march(latest_.scheme_->frozen_march(), march_);
@@ -580,14 +580,38 @@ void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<c
   add_observed(observe(v, 1), by_solution);
 }
 
-std::vector<long> rows_of(const Box& box, int cells, int unknowns) {
+std::vector<long> rows_of(const Box& box, const Grid& grid, int unknowns) {
   std::vector<long> rows;
-  const long width = static_cast<long>(cells) * unknowns;
-  for (int j = box.frame_begin; j < box.frame_end; ++j)
-    for (long i = static_cast<long>(box.cell_begin) * unknowns;
-         i < static_cast<long>(box.cell_end) * unknowns; ++i)
-      rows.push_back(j * width + i);
+  const long cells = grid.cells();
+  const auto contains = [&](int cell) {
+    for (int axis = 0; axis < grid.axes(); ++axis)
+      if (const int i = grid.index(cell, axis); i < box.begin[axis] || i >= box.end[axis]) return false;
+    return true;
+  };
+  for (long j = box.frame_begin; j < box.frame_end; ++j)
+    for (int cell = 0; cell < cells; ++cell)
+      for (int a = 0; a < unknowns && contains(cell); ++a) rows.push_back((j * cells + cell) * unknowns + a);
   return rows;
+}
+
+std::vector<Box> equal_boxes(int frames, const Grid& grid, std::span<const int> parts) {
+  std::vector<Box> boxes;
+  int count = 1;
+  for (const int n : parts) count *= n;
+  for (int k = 0; k < count; ++k) {
+    Box box{};
+    int rest = k;
+    for (int axis = grid.axes() - 1; axis >= 0; --axis) {
+      const int n = parts[1 + axis], size = grid.cells(axis) / n;
+      box.begin[axis] = rest % n * size;
+      box.end[axis] = box.begin[axis] + size;
+      rest /= n;
+    }
+    box.frame_begin = rest * (frames / parts[0]);
+    box.frame_end = box.frame_begin + frames / parts[0];
+    boxes.push_back(box);
+  }
+  return boxes;
 }
 
 }  // namespace rankine

@@ -3,6 +3,7 @@
 // basis of fields.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,10 +21,11 @@ namespace rankine {
 /// r|, which measures the error itself.
 enum class Weighting { plain, spatial, dual };
 
-/// A box of frames [frame_begin, frame_end) (0 is the first frame after the initial state) and cells
-/// [cell_begin, cell_end).
+/// A box of frames [frame_begin, frame_end) (0 is the first frame after the initial state) and of cells
+/// [begin, end) along each axis; beyond the axes of the grid [0, 1).
 struct Box {
-  int frame_begin, frame_end, cell_begin, cell_end;
+  int frame_begin, frame_end;
+  std::array<int, max_space_axes> begin{0, 0, 0}, end{1, 1, 1};
 };
 
 /// How the march P is linearised and solved.
@@ -147,14 +149,15 @@ class StorageProblem {
 /// What all samples of a PDE share: grid, time levels, march. Makes their problems.
 class StorageModel {
  public:
-  StorageModel(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
+  StorageModel(const Pde& pde, Grid grid, std::vector<double> times, double theta, int implicit_steps,
                MarchOptions march);
 
   const Pde& pde() const { return pde_; }
   int frames() const { return static_cast<int>(times_.size()) - 1; }
-  int cells() const { return cells_; }
+  const Grid& grid() const { return grid_; }
+  int cells() const { return grid_.cells(); }
   int unknowns() const { return pde_.unknowns(); }
-  int width() const { return cells_ * unknowns(); }
+  int width() const { return cells() * unknowns(); }
   long points() const { return static_cast<long>(frames()) * width(); }
   const std::vector<double>& times() const { return times_; }
   const MarchOptions& march_options() const { return march_; }
@@ -165,7 +168,7 @@ class StorageModel {
 
  private:
   const Pde& pde_;
-  int cells_;
+  Grid grid_;
   std::vector<double> times_;
   double theta_;
   int implicit_steps_;
@@ -233,6 +236,9 @@ class StorageExpert final : public LeastSquaresProblem {
 };
 
 /// Rows of a box, in order.
-std::vector<long> rows_of(const Box& box, int cells, int unknowns);
+std::vector<long> rows_of(const Box& box, const Grid& grid, int unknowns);
+/// Equal boxes, so many along t and along each axis, numbered along the last axis first. `parts` must divide
+/// frames and cells.
+std::vector<Box> equal_boxes(int frames, const Grid& grid, std::span<const int> parts);
 
 }  // namespace rankine

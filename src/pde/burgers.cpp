@@ -60,7 +60,7 @@ void Burgers::storage(const kernels::TermPoints& at, int order, kernels::TermVal
   }
 }
 
-void Burgers::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+void Burgers::flux(int, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   // Arguments u, u_x, u_xx, and nu where it is learned: u^2 / 2 - nu u_x.
   const bool learned = !at.learned.empty();
   out.reset(1, learned ? 4 : 3, order, at.size);
@@ -80,14 +80,14 @@ void Burgers::flux(const kernels::TermPoints& at, int order, kernels::TermValues
   }
 }
 
-WallCondition Burgers::wall(Side side, int, double, std::span<const double>,
+WallCondition Burgers::wall(const Face& face, int, const Place&, double, std::span<const double>,
                             std::span<const int> learned) const {
   const std::vector<double> zero(learned.size(), 0.0);
-  return {1, 0, side == Side::left ? o_.left : o_.right, 0, zero, zero, zero};
+  return {1, 0, face.side == Side::left ? o_.left : o_.right, 0, zero, zero, zero};
 }
 
 double Burgers::size(int) const {
-  const double walls = periodic() ? 0 : std::max(std::abs(o_.left), std::abs(o_.right));
+  const double walls = periodic(0) ? 0 : std::max(std::abs(o_.left), std::abs(o_.right));
   return std::max(walls, std::hypot(o_.mean, o_.amplitude));
 }
 
@@ -104,10 +104,10 @@ void Burgers::initial_state(std::span<const double> numbers, std::span<const dou
     const double s = x[i] / o_.length;
     double sum = 0;
     for (int k = 1; k <= o_.modes; ++k)
-      sum += periodic() ? numbers[2 * k - 2] * std::cos(2 * pi * k * s) +
-                              numbers[2 * k - 1] * std::sin(2 * pi * k * s)
-                        : numbers[k - 1] * std::numbers::sqrt2 * std::sin(pi * k * s);
-    out[i] = (periodic() ? o_.mean : o_.left + (o_.right - o_.left) * s) + scale * sum;
+      sum += periodic(0) ? numbers[2 * k - 2] * std::cos(2 * pi * k * s) +
+                               numbers[2 * k - 1] * std::sin(2 * pi * k * s)
+                         : numbers[k - 1] * std::numbers::sqrt2 * std::sin(pi * k * s);
+    out[i] = (periodic(0) ? o_.mean : o_.left + (o_.right - o_.left) * s) + scale * sum;
   }
 }
 

@@ -32,17 +32,17 @@ class Burgers final : public Pde {
   using Options = BurgersOptions;
   explicit Burgers(const BurgersOptions& options) : o_(options) {}
 
-  double length() const override { return o_.length; }
+  double length(int) const override { return o_.length; }
   double duration() const override { return o_.duration; }
   std::string field_name(int) const override { return "velocity"; }
   std::vector<PdeParameter> parameters() const override;
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
-  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   int flux_derivatives() const override { return 1; }
-  bool periodic() const override { return o_.walls == "periodic"; }
-  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
-                     std::span<const int> learned) const override;
+  bool periodic(int) const override { return o_.walls == "periodic"; }
+  WallCondition wall(const Face& face, int unknown, const Place& at, double t,
+                     std::span<const double> parameters, std::span<const int> learned) const override;
   double typical_storage_slope() const override { return 1; }
   double typical_state(int) const override { return o_.mean; }
   double size(int unknown) const override;
@@ -50,7 +50,7 @@ class Burgers final : public Pde {
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
-  int data_cells() const override { return o_.data_cells; }
+  int data_cells(int) const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
   long reference_steps() const override { return o_.reference_steps; }
 

@@ -9,9 +9,9 @@ namespace rankine {
 
 using kernels::StencilFrames;
 
-ConservativeScheme::ConservativeScheme(const Pde& pde, int cells, std::vector<double> times, double theta,
-                                       int implicit_steps, SchemeParameters parameters)
-    : space_(pde, cells, std::move(parameters)),
+ConservativeScheme::ConservativeScheme(const Pde& pde, const Grid& grid, std::vector<double> times,
+                                       double theta, int implicit_steps, SchemeParameters parameters)
+    : space_(pde, grid, std::move(parameters)),
       times_(std::move(times)),
       scale_(pde.typical_storage_slope()) {
   RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
@@ -28,7 +28,7 @@ ConservativeScheme::ConservativeScheme(const Pde& pde, int cells, std::vector<do
 
 ConservativeScheme ConservativeScheme::step(int step, double part) const {
   const double begin = times_[step], end = times_[step + 1];
-  return ConservativeScheme(pde(), cells(), {begin, part == 1 ? end : begin + part * (end - begin)},
+  return ConservativeScheme(pde(), space_.grid(), {begin, part == 1 ? end : begin + part * (end - begin)},
                             theta_[step], theta_[step] == 1 ? 1 : 0, space_.parameters());
 }
 
@@ -229,8 +229,8 @@ SplitMatrices SchemePoint::split(int substeps) {
   const ConservativeScheme& s = scheme_;
   const int m = s.unknowns(), all = s.frames() + 1;
   SplitMatrices out;
-  out.slope = StencilFrames(all, s.cells(), m, 0, s.pde().periodic());
   out.stiff = s.space_.stencil(all);
+  out.slope = out.stiff.diagonal(all);
   out.gentle = s.space_.stencil(all);
   out.substeps = substeps;
   const SpatialOperator::Terms terms =

@@ -1,12 +1,16 @@
-// The conservative discretisation of a PDE in one dimension: n equal cells, fluxes at their faces, two time
-// levels. Frame j = 1..J, cell i = 0..n-1, frame 0 is the initial state; s = typical_storage_slope():
-//   r[j,i] = ( M(u[j,i]) - M(u[j-1,i]) - dt_j ( th_j G(u_j)_i + (1 - th_j) G(u_{j-1})_i ) ) / s
-//   G(u)_i = -( F_{i+1/2} - F_{i-1/2} ) / dx + S(u_i)
-// At a face u is the mean of the two cells beside it, u_x their difference over dx, u_xx the mean of the two
-// second differences: all of second order. Walls enter through ghost cells, affine in the outermost cell.
+// The conservative discretisation of a PDE on an equal grid of one to three axes: fluxes at the faces of the
+// cells, two time levels. Frame j = 1..J, cell c, frame 0 is the initial state; s = typical_storage_slope():
+//   r[j,c] = ( M(u[j,c]) - M(u[j-1,c]) - dt_j ( th_j G(u_j)_c + (1 - th_j) G(u_{j-1})_c ) ) / s
+//   G(u)_c = -sum_i ( F_i at the upper face - F_i at the lower face ) / dx_i + S(u_c)
+// At a face of axis i u is the mean of the two cells beside it, its derivative along i their difference over
+// dx_i, u_xx the mean of the two second differences, a derivative along another axis the mean of the central
+// differences of the two cells: all of second order. Walls enter through ghost cells, affine in the outermost
+// cell; beyond an edge the ghost of a ghost is read.
 // States are [frames + 1][cell][unknown], residuals [frames][cell][unknown].
 #pragma once
 
+#include <array>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -24,34 +28,38 @@ struct SchemeParameters {
 /// G(u) of one PDE, grid and set of parameters, at any number of frames.
 class SpatialOperator {
  public:
-  SpatialOperator(const Pde& pde, int cells, SchemeParameters parameters);
+  /// The grid must have the PDE's axes and lengths.
+  SpatialOperator(const Pde& pde, Grid grid, SchemeParameters parameters);
 
   const Pde& pde() const { return pde_; }
-  int cells() const { return cells_; }
+  const Grid& grid() const { return grid_; }
+  int cells() const { return grid_.cells(); }
   int unknowns() const { return unknowns_; }
-  int width() const { return cells_ * unknowns_; }
-  int faces() const { return periodic_ ? cells_ : cells_ + 1; }
-  /// Cells that G reads to each side.
-  int reach() const { return pde_.flux_derivatives() == 2 ? 2 : 1; }
+  int width() const { return cells() * unknowns_; }
   int learned() const { return static_cast<int>(parameters_.learned.size()); }
   const SchemeParameters& parameters() const { return parameters_; }
-  double cell_centre(int i) const { return (i + 0.5) * dx_; }
+  int faces(int axis) const { return faces_[axis].count; }
+  Place face_centre(int axis, int face) const;
   /// An empty stencil of the operator's shape.
   kernels::StencilFrames stencil(int frames) const;
+  /// The cells that it reads; null with one axis.
+  std::shared_ptr<const kernels::StencilLayout> layout() const { return layout_; }
 
   /// Ghost cell = slope * outermost cell + offset, with derivatives by the learned parameters.
   struct Ghost {
     double slope = 0, offset = 0;
     std::vector<double> slope_by, offset_by;
   };
-  /// Ghosts of some frames: [frame][side][unknown]; empty if periodic.
+  /// Ghosts of some frames: [frame][face of the box][cell along it][unknown], without those of periodic axes.
+  /// Faces: axis by axis, the lower side first.
   using Ghosts = std::vector<Ghost>;
   Ghosts ghosts(std::span<const double> times) const;
 
   /// Flux, source and storage of some frames. `order` is that of the derivatives.
   struct Terms {
     int order = -1;
-    kernels::TermValues flux, source;
+    std::vector<kernels::TermValues> flux;  ///< [axis], at [frame][face]
+    kernels::TermValues source;
   };
   /// `u` [frame][cell][unknown] at `times`. Throws NumericalError where a term is not finite.
   Terms terms(std::span<const double> times, const Ghosts& ghosts, std::span<const double> u,
@@ -60,8 +68,8 @@ class SpatialOperator {
 
   /// out[cell][unknown] = G(u) of one frame.
   void value(const Terms& terms, int frame, std::span<double> out) const;
-  /// out (frame `to`) += factor G'(u). `only_derivatives`: the part of the flux that reads u_x and u_xx (the
-  /// stiff part); `without_derivatives`: the rest.
+  /// out (frame `to`) += factor G'(u). `stiff`: the part of the flux that reads derivatives; `gentle`: the
+  /// rest.
   enum class Part { all, stiff, gentle };
   void add_jacobian(const Terms& terms, const Ghosts& ghosts, int frame, double factor,
                     kernels::StencilFrames& out, int to, Part part = Part::all) const;
@@ -75,25 +83,52 @@ class SpatialOperator {
                   std::span<double> g_parameters) const;
 
  private:
-  struct FaceRead {  // one cell that a face reads, with its weights for u, u_x, u_xx
-    int offset;      // cell = face + offset
-    double weight[3];
+  /// Weights of a cell that a face reads, for each block of the flux's arguments: u, derivatives.
+  struct FaceRead {
+    kernels::StencilLayout::Offset offset;  // from the cell above the face
+    std::array<double, 4> weight;
   };
-  void face_arguments(const Ghosts& ghosts, int frame, const double* u, long stride, double* out) const;
+  /// The cell that a read ends at, through ghosts where it leaves the box, the first one applied first.
+  struct FaceCell {
+    int cell;
+    std::array<int, 2> ghosts{-1, -1};
+    int in_lower, in_upper;  // the stencil's point that couples the face's lower, upper cell with it
+    bool leaves() const { return ghosts[0] >= 0; }
+  };
+  /// Faces across one axis, in the order of their lower cells.
+  struct AxisFaces {
+    int count = 0;
+    std::vector<FaceRead> reads;
+    std::vector<FaceCell> cells;    // [face][read]
+    std::vector<int> lower, upper;  // [face]: the cells beside it, -1 beyond a wall
+    std::vector<double> x;          // [axis][face]
+  };
+  AxisFaces make_faces(int axis) const;
+  std::vector<FaceRead> make_reads(int axis) const;
+  /// Index of a ghost in its frame, without unknowns, beside a cell that touches the wall.
+  int ghost_slot(int axis, Side side, int cell) const;
+  const Ghost* frame_ghosts(const Ghosts& ghosts, int frame) const {
+    return ghosts.data() + static_cast<size_t>(frame) * ghost_slots_ * unknowns_;
+  }
+  Ghost ghost(const Face& face, int unknown, const Place& at, double t) const;
+  /// All ghosts of a read as one.
+  Ghost composed(const Ghost* ghosts, const FaceCell& from, int unknown) const;
+  double read(const Ghost* ghosts, const double* u, const FaceCell& from, int unknown) const;
+  int flux_arguments() const { return kernels::flux_arguments(grid_.axes(), unknowns_); }
   [[noreturn]] void report_not_finite(const char* term, const kernels::TermValues& values,
                                       const kernels::TermPoints& points) const;
   void check_finite(const char* term, const kernels::TermValues& values,
                     const kernels::TermPoints& points) const;
-  const Ghost& ghost(const Ghosts& ghosts, int frame, int side, int unknown) const {
-    return ghosts[(static_cast<size_t>(frame) * 2 + side) * unknowns_ + unknown];
-  }
 
   const Pde& pde_;
-  int cells_, unknowns_;
-  bool periodic_;
-  double dx_;
+  Grid grid_;
+  int unknowns_, blocks_;
   SchemeParameters parameters_;
-  std::vector<FaceRead> reads_;
+  std::shared_ptr<const kernels::StencilLayout> layout_;
+  int ghost_slots_ = 0;
+  std::array<std::array<int, 2>, max_space_axes> first_slot_{};  // [axis][side]
+  std::vector<double> centres_;                                  // [axis][cell]
+  std::vector<AxisFaces> faces_;                                 // [axis]
 };
 
 class SchemePoint;
@@ -102,8 +137,8 @@ class ConservativeScheme {
  public:
   /// `times`: frames + 1 rising times, the initial one included. The first `implicit_steps` steps are
   /// backward Euler, the others have implicit weight `theta` (1/2: trapezoid).
-  ConservativeScheme(const Pde& pde, int cells, std::vector<double> times, double theta, int implicit_steps,
-                     SchemeParameters parameters);
+  ConservativeScheme(const Pde& pde, const Grid& grid, std::vector<double> times, double theta,
+                     int implicit_steps, SchemeParameters parameters);
 
   const Pde& pde() const { return space_.pde(); }
   const SpatialOperator& space() const { return space_; }

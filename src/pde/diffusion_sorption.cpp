@@ -84,7 +84,7 @@ void DiffusionSorption::device_storage(std::int64_t n, DevicePtr<const double> u
   kernels::freundlich_storage(o_.coefficients.law(), n, u, value, slope);
 }
 
-void DiffusionSorption::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+void DiffusionSorption::flux(int, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   // Arguments u, u_x, u_xx, and D where it is learned: -D u_x.
   const bool learned = !at.learned.empty();
   out.reset(1, learned ? 4 : 3, order, at.size);
@@ -98,13 +98,14 @@ void DiffusionSorption::flux(const kernels::TermPoints& at, int order, kernels::
   }
 }
 
-WallCondition DiffusionSorption::wall(Side side, int, double, std::span<const double> parameters,
+WallCondition DiffusionSorption::wall(const Face& face, int, const Place&, double,
+                                      std::span<const double> parameters,
                                       std::span<const int> learned) const {
   // PDEBench's closure holds at the centres of its own ghost cells, half a fine cell outside the domain.
   const double outside = o_.length / o_.data_cells / 2;
   const size_t count = learned.size();
   const std::vector<double> zero(count, 0.0);
-  if (side == Side::left) return {1, 0, 1, outside, zero, zero, zero};
+  if (face.side == Side::left) return {1, 0, 1, outside, zero, zero, zero};
   // u_N = D (u_{N-1} - u_N) / dx: u + D u_x = 0.
   return {1, parameters[0], 0, outside, zero, std::vector<double>(count, 1.0), zero};
 }
@@ -146,7 +147,7 @@ void DiffusionSorption::pointwise(std::span<const PointTerms> at, std::span<Poin
 }
 
 std::vector<double> DiffusionSorption::reference_to(double rtol, std::span<const double> initial,
-                                                    std::span<const double> parameters, int cells,
+                                                    std::span<const double> parameters, const Grid& grid,
                                                     std::span<const double> times) const {
   ReferenceOptions options;
   options.coefficients = o_.coefficients;
@@ -155,7 +156,7 @@ std::vector<double> DiffusionSorption::reference_to(double rtol, std::span<const
   options.fine_cells = o_.data_cells;
   options.rtol = rtol;
   options.atol = rtol * 1e-2;
-  Reference solution = diffusion_sorption_reference(initial[0], cells, times, options);
+  Reference solution = diffusion_sorption_reference(initial[0], grid.cells(), times, options);
   if (solution.status != OdeStatus::completed)
     throw NumericalError("reference solution for u0 = " + std::to_string(initial[0]) + ": " +
                          solution.reason + "; try another pde.reference_rtol");

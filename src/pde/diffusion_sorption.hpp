@@ -32,7 +32,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   using Options = DiffusionSorptionOptions;
   explicit DiffusionSorption(const DiffusionSorptionOptions& options) : o_(options) {}
 
-  double length() const override { return o_.length; }
+  double length(int) const override { return o_.length; }
   double duration() const override { return o_.duration; }
   const char* length_unit() const override { return "m"; }
   const char* time_unit() const override { return "s"; }
@@ -46,11 +46,11 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   bool has_device_storage() const override { return true; }
   void device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
                       DevicePtr<double> slope) const override;
-  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   int flux_derivatives() const override { return 1; }
   bool linear_flux() const override { return true; }
-  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
-                     std::span<const int> learned) const override;
+  WallCondition wall(const Face& face, int unknown, const Place& at, double t,
+                     std::span<const double> parameters, std::span<const int> learned) const override;
   double typical_storage_slope() const override { return o_.storage_slope; }
 
   /// One number, u0: uniform in (0, initial_maximum), drawn again below initial_minimum; straight between
@@ -58,11 +58,11 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
-  int data_cells() const override { return o_.data_cells; }
+  int data_cells(int) const override { return o_.data_cells; }
   double reference_rtol() const override { return o_.reference_rtol; }
   long reference_steps() const override { return o_.reference_steps; }
   std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                   std::span<const double> parameters, int cells,
+                                   std::span<const double> parameters, const Grid& grid,
                                    std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return this; }

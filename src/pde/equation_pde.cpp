@@ -231,12 +231,12 @@ void EquationPde::measure_sizes(const std::vector<Trial>& trials) {
       }
     double& size = sizes_[static_cast<size_t>(k)];
     size = std::sqrt(sum / (trial_states_count * trial_points));
-    if (periodic()) continue;
+    if (periodic(0)) continue;
     constexpr int wall_times = 65;
     for (const Side side : {Side::left, Side::right})
       for (int j = 0; j < wall_times; ++j) {
         const WallCondition c =
-            wall(side, k, duration() * j / (wall_times - 1), trials.front().parameters, {});
+            wall({0, side}, k, {}, duration() * j / (wall_times - 1), trials.front().parameters, {});
         const double value = std::abs(c.target / c.value_factor);
         if (c.value_factor != 0 && std::isfinite(value)) size = std::max(size, value);
       }
@@ -490,7 +490,7 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
                                        {.what = what, .unknowns = false, .position = false}));
   std::vector<double> parameters;
   for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
-  const WallCondition at_start = wall(side, unknown, 0, parameters, {});
+  const WallCondition at_start = wall({0, side}, unknown, {}, 0, parameters, {});
   if (at_start.value_factor == 0 && at_start.slope_factor == 0)
     node.error("the " + what + " is 0 = value: the factors of " + name + " and " + name + "_x are both 0; " +
                kinds);
@@ -502,9 +502,9 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
                  " is not finite at t = 0: " + walls_.back().explain({1, {}, {}, t, parameters, {}}, 0));
     }
   }
-  if (at_start.outside < 0 || at_start.outside > length())
+  if (at_start.outside < 0 || at_start.outside > length(0))
     node.error_at("outside", "outside is " + shortest(at_start.outside) + "; allowed: from 0 to the length " +
-                                 shortest(length()));
+                                 shortest(length(0)));
 }
 
 void EquationPde::read_initial(const DeckNode& node, const Expressions& expressions) {
@@ -578,7 +578,7 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.weights.push_back(0);
     for (int k = 1; k <= options.modes; ++k) initial.weights.push_back(std::pow(k, -options.decay));
     // A wave between walls has one number, on a periodic domain two.
-    initial.numbers = static_cast<size_t>(options.modes) * (periodic() ? 2 : 1);
+    initial.numbers = static_cast<size_t>(options.modes) * (periodic(0) ? 2 : 1);
   }
   if (field) {
     FieldOptions options;
@@ -590,16 +590,16 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     // sum of that function's images at distances of the waves' period. On a periodic domain this is the
     // length. Between walls it is twice the length where the next image is below 1e-5 (l up to a fifth of the
     // length), or else so long that it is below 1e-8. Beyond 1e8 lengths it is constant to rounding.
-    const double pi = std::numbers::pi, l = std::min(options.length_scale, 1e8 * length());
-    initial.wave = periodic() ? 2 * pi : pi;
-    if (!periodic() && l > 0.2 * length())
-      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length());
-    const double wave = initial.wave / length();
+    const double pi = std::numbers::pi, l = std::min(options.length_scale, 1e8 * length(0));
+    initial.wave = periodic(0) ? 2 * pi : pi;
+    if (!periodic(0) && l > 0.2 * length(0))
+      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length(0));
+    const double wave = initial.wave / length(0);
     const double last = std::sqrt(4 * std::log(1e8)) / (wave * l);
     if (last > 4096)
       node.child("gaussian_random_field")
           .error_at("length_scale", "length_scale " + shortest(options.length_scale) +
-                                        " is too short for the length " + shortest(length()) +
+                                        " is too short for the length " + shortest(length(0)) +
                                         "; allowed: from about length/600 on");
     for (int k = 0; k == 0 || k <= last; ++k) {
       const double w = wave * k * l;
@@ -613,17 +613,17 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
 }
 
 bool EquationPde::both_walls_have_values(int unknown) const {
-  if (periodic()) return false;
+  if (periodic(0)) return false;
   std::vector<double> parameters;
   for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
-  return wall(Side::left, unknown, 0, parameters, {}).slope_factor == 0 &&
-         wall(Side::right, unknown, 0, parameters, {}).slope_factor == 0;
+  return wall({0, Side::left}, unknown, {}, 0, parameters, {}).slope_factor == 0 &&
+         wall({0, Side::right}, unknown, {}, 0, parameters, {}).slope_factor == 0;
 }
 
 void EquationPde::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   storage_.evaluate(at, order, out);
 }
-void EquationPde::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+void EquationPde::flux(int, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   flux_.evaluate(at, order, out);
 }
 void EquationPde::source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
@@ -636,10 +636,10 @@ std::string EquationPde::explain(const std::string& term, const kernels::TermPoi
   return why.empty() || options_.title.empty() ? why : why + " (" + options_.title + ")";
 }
 
-WallCondition EquationPde::wall(Side side, int unknown, double t, std::span<const double> parameters,
-                                std::span<const int> learned) const {
+WallCondition EquationPde::wall(const Face& face, int unknown, const Place&, double t,
+                                std::span<const double> parameters, std::span<const int> learned) const {
   const kernels::Program& program =
-      walls_[static_cast<size_t>((side == Side::left ? 0 : unknowns()) + unknown)];
+      walls_[static_cast<size_t>((face.side == Side::left ? 0 : unknowns()) + unknown)];
   kernels::TermValues out;
   program.evaluate({1, {}, {}, std::span(&t, 1), parameters, learned}, learned.empty() ? 0 : 1, out);
   WallCondition result{out.value[0], out.value[1], out.value[2], out.value[3]};
@@ -678,10 +678,10 @@ std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long i
 
 double EquationPde::wave_field(const Initial& initial, int unknown, const double* numbers, double x,
                                std::span<const double> parameters) const {
-  const double pi = std::numbers::pi, s = x / length();
+  const double pi = std::numbers::pi, s = x / length(0);
   const int waves = static_cast<int>(initial.weights.size()) - 1;
   const bool field = initial.kind == Initial::Kind::gaussian_random_field;
-  if (periodic() || field) {
+  if (periodic(0) || field) {
     const double wave = field ? initial.wave : 2 * pi;
     double sum = initial.mean;
     if (field) sum += initial.weights[0] * *numbers++;
@@ -691,8 +691,8 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
     }
     return sum;
   }
-  const WallCondition left = wall(Side::left, unknown, 0, parameters, {}),
-                      right = wall(Side::right, unknown, 0, parameters, {});
+  const WallCondition left = wall({0, Side::left}, unknown, {}, 0, parameters, {}),
+                      right = wall({0, Side::right}, unknown, {}, 0, parameters, {});
   const bool tied = left.slope_factor == 0 && right.slope_factor == 0;
   double sum = initial.mean;
   if (tied) {
@@ -751,7 +751,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
   const int m = unknowns();
   std::vector<Trial> trials(trial_states_count);
   std::vector<double> x(trial_points), u(static_cast<size_t>(m * trial_points));
-  const double dx = length() / trial_points;
+  const double dx = length(0) / trial_points;
   for (int i = 0; i < trial_points; ++i) x[static_cast<size_t>(i)] = (i + 0.5) * dx;
   for (int s = 0; s < trial_states_count; ++s) {
     Trial& trial = trials[static_cast<size_t>(s)];
@@ -767,7 +767,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     for (int k = 0; k < m; ++k) {
       const auto at = [&](int i) {
         const int n = trial_points;
-        return u[static_cast<size_t>((periodic() ? (i + n) % n : std::clamp(i, 0, n - 1)) * m + k)];
+        return u[static_cast<size_t>((periodic(0) ? (i + n) % n : std::clamp(i, 0, n - 1)) * m + k)];
       };
       for (int i = 0; i < trial_points; ++i) {
         const double value = at(i), before = at(i - 1), after = at(i + 1);
@@ -895,7 +895,7 @@ void EquationPde::check_diffusion(const DeckNode& node, const kernels::TermValue
 
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
-  const double dx = length() / trial_points;
+  const double dx = length(0) / trial_points;
   std::vector<double> x(trial_points), t(trial_points, 0.0);
   for (int i = 0; i < trial_points; ++i) x[static_cast<size_t>(i)] = (i + 0.5) * dx;
   for (const Trial& trial : trials) {
@@ -929,8 +929,8 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
   }
   // The values that Dirichlet walls hold.
   for (const Side side : {Side::left, Side::right}) {
-    if (periodic() || m > 1) continue;
-    const WallCondition condition = wall(side, 0, 0, trials.front().parameters, {});
+    if (periodic(0) || m > 1) continue;
+    const WallCondition condition = wall({0, side}, 0, {}, 0, trials.front().parameters, {});
     if (condition.slope_factor != 0) continue;
     const double u = condition.target / condition.value_factor;
     check_storage(node, std::span(&u, 1), 1, trials.front().parameters,

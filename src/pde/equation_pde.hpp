@@ -37,7 +37,7 @@ class EquationPde final : public Pde {
   static void describe(OptionVisitor& o);
 
   const std::string& title() const { return options_.title; }
-  double length() const override { return options_.length; }
+  double length(int) const override { return options_.length; }
   double duration() const override { return options_.duration; }
   const char* length_unit() const override { return options_.length_unit.c_str(); }
   const char* time_unit() const override { return options_.time_unit.c_str(); }
@@ -47,7 +47,7 @@ class EquationPde final : public Pde {
   std::vector<PdeParameter> parameters() const override { return parameters_; }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
-  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
@@ -57,9 +57,9 @@ class EquationPde final : public Pde {
   bool autonomous() const override { return autonomous_; }
   std::vector<double> time_events(std::span<const double> parameters) const override;
 
-  bool periodic() const override { return walls_.empty(); }
-  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
-                     std::span<const int> learned) const override;
+  bool periodic(int) const override { return walls_.empty(); }
+  WallCondition wall(const Face& face, int unknown, const Place& at, double t,
+                     std::span<const double> parameters, std::span<const int> learned) const override;
   double typical_storage_slope() const override { return typical_slope_; }
   double typical_state(int unknown) const override { return typical_state_[static_cast<size_t>(unknown)]; }
   double size(int unknown) const override { return sizes_[static_cast<size_t>(unknown)]; }
@@ -67,7 +67,7 @@ class EquationPde final : public Pde {
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
-  int data_cells() const override { return options_.data_cells; }
+  int data_cells(int) const override { return options_.data_cells; }
   double reference_rtol() const override { return options_.reference_rtol; }
   long reference_steps() const override { return options_.reference_steps; }
 

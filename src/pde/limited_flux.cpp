@@ -54,33 +54,38 @@ double spectral_radius(std::vector<double> a, int m) {
 
 bool has_convection(const Pde& pde) {
   constexpr int points = 64;
-  const int m = pde.unknowns();
+  const int m = pde.unknowns(), axes = pde.axes();
   const RandomStream stream(0, "states for the flux");
-  std::vector<double> arguments(3 * m * points, 0.0), x(points), t(points), parameters;
+  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points, 0.0), x(axes * points), t(points),
+      parameters;
   for (const PdeParameter& p : pde.parameters())
     parameters.push_back(p.sampled ? 0.5 * (p.minimum + p.maximum) : p.value);
   for (int i = 0; i < points; ++i) {
-    x[i] = pde.length() * stream.uniform(0, i, 0);
+    x[i] = pde.length(0) * stream.uniform(0, i, 0);
     t[i] = pde.duration() * stream.uniform(0, i, 1);
+    for (int axis = 1; axis < axes; ++axis)
+      x[axis * points + i] = pde.length(axis) * stream.uniform(0, i, 1 + axis);
     for (int a = 0; a < m; ++a)
       arguments[a * points + i] =
           pde.typical_state(a) + (pde.size(a) > 0 ? pde.size(a) : 1) * stream.uniform(-1, 1, 1, i, a);
   }
-  TermValues flux;
-  pde.flux({points, arguments, x, t, parameters, {}}, 1, flux);
-  for (int a = 0; a < m; ++a)
-    for (int b = 0; b < m; ++b)
-      for (int i = 0; i < points; ++i)
-        if (std::isfinite(flux.by(a, b)[i]) && flux.by(a, b)[i] != 0) return true;
+  for (int axis = 0; axis < axes; ++axis) {
+    TermValues flux;
+    pde.flux(axis, {points, arguments, x, t, parameters, {}}, 1, flux);
+    for (int a = 0; a < m; ++a)
+      for (int b = 0; b < m; ++b)
+        for (int i = 0; i < points; ++i)
+          if (std::isfinite(flux.by(a, b)[i]) && flux.by(a, b)[i] != 0) return true;
+  }
   return false;
 }
 
 LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& ghosts,
                                       std::span<const double> u) const {
   const Pde& pde = space_.pde();
-  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces();
-  const bool ring = pde.periodic();
-  const double dx = pde.length() / n;
+  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces(0);
+  const bool ring = pde.periodic(0);
+  const double dx = pde.length(0) / n;
   const auto cell = [&](int i, int a) {
     if (ring) return u[((i + n) % n) * m + a];
     if (i < 0) return ghosts[a].slope * u[a] + ghosts[a].offset;
@@ -115,7 +120,7 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
   }
   const auto& parameters = space_.parameters();
   TermValues flux, storage;
-  pde.flux({points, arguments, x, times, parameters.values, {}}, 1, flux);
+  pde.flux(0, {points, arguments, x, times, parameters.values, {}}, 1, flux);
   pde.storage({points, std::span(arguments).first(m * points), x, times, parameters.values, {}}, 1, storage);
   Faces out{std::vector<double>(static_cast<size_t>(count) * m, 0.0), std::vector<double>(count, 0.0)};
   std::vector<double> slopes(m * m), matrix(m * m);
@@ -151,8 +156,8 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
 
 void LimitedFlux::add_difference(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,
                                  std::span<double> f) const {
-  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces();
-  const double inverse = n / space_.pde().length();
+  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces(0);
+  const double inverse = n / space_.pde().length(0);
   const Faces faces = this->faces(t, ghosts, u);
   for (int i = 0; i < n; ++i)
     for (int a = 0; a < m; ++a)
@@ -163,11 +168,11 @@ void LimitedFlux::add_difference(double t, const SpatialOperator::Ghosts& ghosts
 void LimitedFlux::add_jacobian(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,
                                kernels::StencilFrames& out) const {
   const int m = space_.unknowns(), n = space_.cells();
-  const bool ring = space_.pde().periodic();
-  const double factor = 0.5 * n / space_.pde().length(), times[1] = {t};
+  const bool ring = space_.pde().periodic(0);
+  const double factor = 0.5 * n / space_.pde().length(0), times[1] = {t};
   const Faces faces = this->faces(t, ghosts, u);
   const TermValues storage = space_.storage(times, u, 1);
-  for (int f = 0; f < space_.faces(); ++f) {
+  for (int f = 0; f < space_.faces(0); ++f) {
     if (!ring && (f == 0 || f == n)) continue;
     const int left = ring ? (f - 1 + n) % n : f - 1, right = ring ? f % n : f;
     for (int a = 0; a < m; ++a)

@@ -21,6 +21,7 @@ bool has_convection(const Pde& pde);
 class LimitedFlux {
  public:
   /// `space` must outlive this.
+  /// Of one axis.
   explicit LimitedFlux(const SpatialOperator& space) : space_(space) {}
   /// f [cell][unknown] += G with limited flux - G with central flux, at the state u [cell][unknown].
   void add_difference(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,

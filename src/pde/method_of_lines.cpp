@@ -11,16 +11,18 @@
 #include "src/pde/time_events.hpp"
 
 namespace rankine {
-OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double>& parameters, bool limited) {
-  const auto space =
-      std::make_shared<const SpatialOperator>(pde, fine_cells, SchemeParameters{parameters, {}});
+OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<double>& parameters,
+                        bool limited) {
+  const auto space = std::make_shared<const SpatialOperator>(pde, fine, SchemeParameters{parameters, {}});
   const auto flux = limited ? std::make_shared<const LimitedFlux>(*space) : nullptr;
   const int m = pde.unknowns(), width = space->width();
   OdeSystem system;
-  system.cells = fine_cells;
+  const kernels::StencilFrames shape = space->stencil(0);
+  system.cells = shape.cells;
   system.unknowns = m;
-  system.reach = space->reach();
-  system.periodic = pde.periodic();
+  system.reach = shape.reach;
+  system.periodic = shape.periodic;
+  system.layout = shape.layout;
   system.autonomous = pde.autonomous();
   system.rhs = [space, flux, m](double t, std::span<const double> u, std::span<double> f) {
     const double times[1] = {t};
@@ -69,59 +71,58 @@ OdeSystem semi_discrete(const Pde& pde, int fine_cells, const std::vector<double
   return system;
 }
 
-namespace {}  // namespace
-
-std::string anti_diffusion(const Pde& pde, int cells, const std::vector<double>& parameters, double t,
+std::string anti_diffusion(const Pde& pde, const Grid& grid, const std::vector<double>& parameters, double t,
                            std::span<const double> u) {
   if (pde.flux_derivatives() != 1) return {};
-  const SpatialOperator space(pde, cells, {parameters, {}});
+  const SpatialOperator space(pde, grid, {parameters, {}});
   const double times[1] = {t};
   const int m = pde.unknowns();
   const SpatialOperator::Terms terms = space.terms(times, space.ghosts(times), u, 1);
-  for (int a = 0; a < m; ++a) {
-    const double* by_slope = terms.flux.by(a, m + a);
-    const double* worst = std::max_element(by_slope, by_slope + space.faces());
-    if (*worst > 0)
-      return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " + shortest(*worst) +
-             ") at x = " + shortest(static_cast<double>(worst - by_slope) * pde.length() / cells) +
-             ", t = " + shortest(t) +
-             ": anti-diffusion, whose waves grow the faster the finer the grid; diffusion is -D u_x, D >= 0: "
-             "change the flux, or end before (pde.duration)";
-  }
+  for (int axis = 0; axis < grid.axes(); ++axis)
+    for (int a = 0; a < m; ++a) {
+      const double* by_slope = terms.flux[axis].by(a, (1 + axis) * m + a);
+      const double* worst = std::max_element(by_slope, by_slope + space.faces(axis));
+      if (*worst > 0)
+        return "the flux of " + pde.field_name(a) + " grows with its own derivative (by " + shortest(*worst) +
+               ") at " + grid.place(space.face_centre(axis, static_cast<int>(worst - by_slope))) +
+               ", t = " + shortest(t) +
+               ": anti-diffusion, whose waves grow the faster the finer the grid; diffusion is -D u_" +
+               space_name(axis) + ", D >= 0: change the flux, or end before (pde.duration)";
+    }
   return {};
 }
 
 namespace {
 
 /// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
-std::string diagnosis(const Pde& pde, int cells, const std::vector<double>& parameters,
+std::string diagnosis(const Pde& pde, const Grid& grid, const std::vector<double>& parameters,
                       const OdeOptions& options, const OdeResult& result) {
   if (result.last_state.empty()) return "; change the initial states or the terms that are not finite there";
   const std::vector<double>& u = result.last_state;
   const double t = result.last_time;
-  const SpatialOperator space(pde, cells, {parameters, {}});
+  const SpatialOperator space(pde, grid, {parameters, {}});
   const double times[1] = {t};
   const int m = pde.unknowns();
-  const auto place = [&](double x, double value) {
-    return " at x = " + shortest(x) + ", t = " + shortest(t) + ", where u = " + shortest(value);
+  const auto place = [&](int cell, double value) {
+    return " at " + grid.place(grid.centre(cell)) + ", t = " + shortest(t) + ", where u = " + shortest(value);
   };
   const kernels::TermValues storage = space.storage(times, u, 1);
   for (int a = 0; a < m; ++a)
-    for (int i = 0; i < cells; ++i)
+    for (int i = 0; i < grid.cells(); ++i)
       if (!(storage.by(a, a)[i] > 1e-6 * pde.typical_storage_slope()))
         return "; the storage of " + pde.field_name(a) + " hardly rises or falls (slope " +
-               shortest(storage.by(a, a)[i]) + ")" + place(space.cell_centre(i), u[i * m + a]) +
+               shortest(storage.by(a, a)[i]) + ")" + place(i, u[i * m + a]) +
                "; the equation says nothing of du/dt there: give the storage a slope everywhere, such as "
                "1e-3*u more";
-  if (const std::string fault = anti_diffusion(pde, cells, parameters, t, u); !fault.empty())
+  if (const std::string fault = anti_diffusion(pde, grid, parameters, t, u); !fault.empty())
     return "; " + fault;
   std::vector<double> rate(space.width()), later(space.width());
-  const OdeSystem system = semi_discrete(pde, cells, parameters);
+  const OdeSystem system = semi_discrete(pde, grid, parameters);
   system.rhs(t, u, rate);
   long fastest = 0;
   for (long i = 0; i < static_cast<long>(rate.size()); ++i)
     if (std::abs(rate[i]) > std::abs(rate[fastest])) fastest = i;
-  const std::string where = place(space.cell_centre(static_cast<int>(fastest / m)), u[fastest]);
+  const std::string where = place(static_cast<int>(fastest / m), u[fastest]);
   if (result.status == OdeStatus::pole)
     return where + " and du/dt = " + shortest(rate[fastest]) +
            "; end before (pde.duration), or change the source or the initial states";
@@ -172,13 +173,15 @@ std::vector<double> scales_of(const Pde& pde, std::span<const double> initial,
                               const std::vector<double>& parameters, std::span<const double> times) {
   const int m = pde.unknowns();
   std::vector<double> size = largest_values(initial, m), scales;
-  for (const Side side : {Side::left, Side::right})
-    for (int a = 0; a < m && !pde.periodic(); ++a)
-      for (const double t : times) {
-        const WallCondition wall = pde.wall(side, a, t, parameters, {});
-        const double value = std::abs(wall.target / wall.value_factor);
-        if (wall.value_factor != 0 && std::isfinite(value)) size[a] = std::max(size[a], value);
-      }
+  for (int axis = 0; axis < pde.axes(); ++axis)
+    for (const Side side : {Side::left, Side::right})
+      for (int a = 0; a < m && !pde.periodic(axis); ++a)
+        for (const double t : times)
+          for (const Place& at : wall_places(pde, {axis, side})) {
+            const WallCondition wall = pde.wall({axis, side}, a, at, t, parameters, {});
+            const double value = std::abs(wall.target / wall.value_factor);
+            if (wall.value_factor != 0 && std::isfinite(value)) size[a] = std::max(size[a], value);
+          }
   for (int a = 0; a < m; ++a) {
     const double scale = decade_of(pde.size(a));
     scales.push_back(size[a] > 0 && size[a] < much_smaller * scale ? decade_of(size[a]) : scale);
@@ -189,9 +192,10 @@ std::vector<double> scales_of(const Pde& pde, std::span<const double> initial,
 }  // namespace
 
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
-                                    const std::vector<double>& parameters, int fine_cells, int cells,
-                                    std::span<const double> times, const LinesOptions& lines) {
-  const int m = pde.unknowns(), width = fine_cells * m;
+                                    const std::vector<double>& parameters, const Grid& fine,
+                                    const Grid& coarse, std::span<const double> times,
+                                    const LinesOptions& lines) {
+  const int m = pde.unknowns(), fine_cells = fine.cells(), width = fine_cells * m;
   const bool starts_later = times.empty() || times.front() > 0;
   std::vector<double> moments(times.begin(), times.end());
   if (starts_later) moments.insert(moments.begin(), 0.0);
@@ -203,14 +207,17 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
   if (!pde.autonomous()) {
     constexpr int places = 32;
     std::vector<double> x, u;
+    x.resize(places * fine.axes());
     for (int i = 0; i < places; ++i) {
-      x.push_back(pde.length() * (i + 0.5) / places);
       const long cell = static_cast<long>(i) * fine_cells / places;
+      const Place at = fine.centre(static_cast<int>(cell));
+      for (int axis = 0; axis < fine.axes(); ++axis) x[axis * places + i] = at[axis];
+      if (fine.axes() == 1) x[i] = pde.length(0) * (i + 0.5) / places;
       u.insert(u.end(), initial.begin() + cell * m, initial.begin() + (cell + 1) * m);
     }
     options.stops = time_stops(pde, parameters, x, u);
   }
-  const OdeSystem system = semi_discrete(pde, fine_cells, parameters, lines.limited);
+  const OdeSystem system = semi_discrete(pde, fine, parameters, lines.limited);
   std::vector<double> scales = scales_of(pde, initial, parameters, moments);
   // A solution that stays much smaller than expected is computed again, with the tolerance that it needs.
   for (;;) {
@@ -219,7 +226,7 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
     const OdeResult result = integrate_stiff(system, initial, moments, options);
     if (result.status != OdeStatus::completed)
       throw NumericalError("reference solution: " + result.reason +
-                           diagnosis(pde, fine_cells, parameters, options, result));
+                           diagnosis(pde, fine, parameters, options, result));
     const std::vector<double> largest = largest_values(result.values, m);
     bool again = false;
     for (int a = 0; a < m; ++a)
@@ -228,7 +235,7 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
         again = true;
       }
     if (!again)
-      return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine_cells, cells, m);
+      return average_cells(std::span(result.values).subspan(starts_later ? width : 0), fine, coarse, m);
   }
 }
 
@@ -248,29 +255,60 @@ std::vector<double> average_cells(std::span<const double> values, int fine, int 
   return means;
 }
 
+std::vector<double> average_cells(std::span<const double> values, const Grid& fine, const Grid& coarse,
+                                  int unknowns) {
+  if (fine.axes() == 1) return average_cells(values, fine.cells(), coarse.cells(), unknowns);
+  int ratio[max_space_axes] = {1, 1, 1}, box = 1;
+  for (int axis = 0; axis < fine.axes(); ++axis) {
+    if (fine.cells(axis) % coarse.cells(axis) != 0)
+      throw InputError("cannot average " + fine.describe() + " cells to " + coarse.describe() + ": along " +
+                       space_name(axis) + " the coarse number must divide the fine one");
+    ratio[axis] = fine.cells(axis) / coarse.cells(axis);
+    box *= ratio[axis];
+  }
+  const size_t m = unknowns, rows = values.size() / (fine.cells() * m);
+  std::vector<double> means(rows * coarse.cells() * m, 0.0);
+  for (int cell = 0; cell < fine.cells(); ++cell) {
+    int into = 0;
+    for (int axis = 0; axis < fine.axes(); ++axis)
+      into += fine.index(cell, axis) / ratio[axis] * coarse.stride(axis);
+    for (size_t row = 0; row < rows; ++row)
+      for (size_t a = 0; a < m; ++a)
+        means[(row * coarse.cells() + into) * m + a] += values[(row * fine.cells() + cell) * m + a];
+  }
+  for (double& mean : means) mean /= box;
+  return means;
+}
+
 namespace {
 
-/// Cell averages of what `evaluate` gives at points x, from data_cells() where `cells` divides them.
+/// Cell averages of what `evaluate` gives at points [axis][point], from the PDE's data_grid() where `grid`
+/// divides it.
 template <class Evaluate>
-std::vector<double> cell_averages(const Pde& pde, int cells, const Evaluate& evaluate) {
-  const int fine = pde.data_cells() % cells == 0 ? pde.data_cells() : cells;
-  std::vector<double> x(fine), values(static_cast<size_t>(fine) * pde.unknowns());
-  for (int i = 0; i < fine; ++i) x[i] = pde.length() * (i + 0.5) / fine;
+std::vector<double> cell_averages(const Pde& pde, const Grid& grid, const Evaluate& evaluate) {
+  bool divides = true;
+  for (int axis = 0; axis < grid.axes(); ++axis)
+    divides = divides && pde.data_cells(axis) % grid.cells(axis) == 0;
+  const Grid fine = divides ? pde.data_grid() : grid;
+  std::vector<double> x = fine.centres(), values(static_cast<size_t>(fine.cells()) * pde.unknowns());
+  if (fine.axes() == 1)
+    for (int i = 0; i < fine.cells(); ++i) x[i] = pde.length(0) * (i + 0.5) / fine.cells();
   evaluate(x, values);
-  return fine == cells ? values : average_cells(values, fine, cells, pde.unknowns());
+  return fine == grid ? values : average_cells(values, fine, grid, pde.unknowns());
 }
 
 }  // namespace
 
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
-                                  std::span<const double> parameters, int cells) {
-  return cell_averages(pde, cells, [&](const std::vector<double>& x, std::vector<double>& values) {
+                                  std::span<const double> parameters, const Grid& grid) {
+  return cell_averages(pde, grid, [&](const std::vector<double>& x, std::vector<double>& values) {
     pde.initial_state(numbers, parameters, x, values);
   });
 }
 
-std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters, int cells) {
-  return cell_averages(pde, cells, [&](const std::vector<double>& x, std::vector<double>& values) {
+std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters,
+                                const Grid& grid) {
+  return cell_averages(pde, grid, [&](const std::vector<double>& x, std::vector<double>& values) {
     pde.exact(t, parameters, x, values);
   });
 }

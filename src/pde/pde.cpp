@@ -8,9 +8,51 @@
 
 namespace rankine {
 
+std::string face_name(const Face& face) {
+  constexpr const char* names[max_space_axes][2] = {{"left", "right"}, {"bottom", "top"}, {"back", "front"}};
+  return names[face.axis][face.side == Side::left ? 0 : 1];
+}
+
 double PdeParameter::at(double share) const {
   if (!sampled) return value;
   return logarithmic ? minimum * std::pow(maximum / minimum, share) : minimum + (maximum - minimum) * share;
+}
+
+std::vector<Place> wall_places(const Pde& pde, const Face& face) {
+  constexpr int along = 9;
+  Place first{};
+  first[face.axis] = face.side == Side::left ? 0 : pde.length(face.axis);
+  std::vector<Place> places{first};
+  if (!pde.walls_vary()) return places;
+  for (int axis = 0; axis < pde.axes(); ++axis) {
+    if (axis == face.axis) continue;
+    std::vector<Place> more;
+    for (Place at : places)
+      for (int i = 0; i < along; ++i) {
+        at[axis] = pde.length(axis) * i / (along - 1);
+        more.push_back(at);
+      }
+    places = std::move(more);
+  }
+  return places;
+}
+
+bool Pde::has_walls() const {
+  for (int axis = 0; axis < axes(); ++axis)
+    if (!periodic(axis)) return true;
+  return false;
+}
+
+Grid Pde::grid(std::vector<int> cells) const {
+  std::vector<double> lengths;
+  for (int axis = 0; axis < axes(); ++axis) lengths.push_back(length(axis));
+  return {std::move(cells), std::move(lengths)};
+}
+
+Grid Pde::data_grid() const {
+  std::vector<int> cells;
+  for (int axis = 0; axis < axes(); ++axis) cells.push_back(data_cells(axis));
+  return grid(std::move(cells));
 }
 
 void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
@@ -26,11 +68,11 @@ void Pde::exact(double, std::span<const double>, std::span<const double>, std::s
 }
 
 std::vector<double> Pde::reference_to(double rtol, std::span<const double> initial,
-                                      std::span<const double> parameters, int cells,
+                                      std::span<const double> parameters, const Grid& grid,
                                       std::span<const double> times) const {
   std::vector<double> solution = method_of_lines(*this, initial, {parameters.begin(), parameters.end()},
-                                                 data_cells(), cells, times, {.rtol = rtol});
-  check_outflow(*this, parameters, solution, cells, times);
+                                                 data_grid(), grid, times, {.rtol = rtol});
+  check_outflow(*this, parameters, solution, grid, times);
   return solution;
 }
 

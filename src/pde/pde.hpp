@@ -1,6 +1,6 @@
-// A parametric PDE of one space dimension and one or several unknowns, written once:
-//   d/dt M_a(u) + d/dx F_a(u, u_x, u_xx, x, t) = S_a(u, x, t)   on [0, length] x [0, duration], a = 1 .. m
-// with walls and random initial states. The conservative discretisation, its march and all adjoints follow
+// A parametric PDE of one to three space axes i and one or several unknowns, written once:
+//   d/dt M_a(u) + sum_i d/dx_i F_ia(u, grad u, x, t) = S_a(u, x, t)   on a box x [0, duration], a = 1 .. m
+// with walls and random initial states; with one axis, F may read u_xx, too. The conservative discretisation, its march and all adjoints follow
 // from this by generic code (src/pde/conservative_scheme.hpp, src/experts/). Beside it a PDE may have a
 // pointwise residual f(u, u_t, u_xx), which the paper's formulation uses.
 #pragma once
@@ -15,6 +15,7 @@
 #include "kernels/device.hpp"
 #include "kernels/terms.hpp"
 #include "src/core/random.hpp"
+#include "src/pde/grid.hpp"
 
 namespace rankine {
 
@@ -47,6 +48,14 @@ class CollocatedPde {
 
 enum class Side { left, right };
 
+/// One side of the box: left or right along x, bottom or top along y, back or front along z.
+struct Face {
+  int axis = 0;
+  Side side = Side::left;
+};
+/// The name of a face in decks and messages.
+std::string face_name(const Face& face);
+
 /// value_factor u + slope_factor u_x = target, `outside` beyond the edge of the domain (0: on it), with
 /// derivatives by the learned parameters (empty where none is learned).
 struct WallCondition {
@@ -77,8 +86,10 @@ class Pde {
  public:
   virtual ~Pde() = default;
 
-  /// Extent of space [length unit] and time [time unit]; both start at 0.
-  virtual double length() const = 0;
+  /// Space axes, 1 to 3.
+  virtual int axes() const { return 1; }
+  /// Extent of space along an axis [length unit] and of time [time unit]; all start at 0.
+  virtual double length(int axis) const = 0;
   virtual double duration() const = 0;
   virtual const char* length_unit() const { return "1"; }
   virtual const char* time_unit() const { return "1"; }
@@ -91,9 +102,9 @@ class Pde {
   /// Numbers that a file of solutions may state, and must then agree with.
   virtual std::vector<PdeConstant> constants() const { return {}; }
 
-  /// M, F, S with derivatives up to `order` (0, 1, 2). `out` is reset by the callee.
+  /// M, F along an axis, S with derivatives up to `order` (0, 1, 2). `out` is reset by the callee.
   virtual void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
-  virtual void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
+  virtual void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
   virtual void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const;
   virtual bool has_source() const { return false; }
   /// M(u) and M'(u) of n values in device memory, where has_device_storage(): for one unknown, and a storage
@@ -101,8 +112,10 @@ class Pde {
   virtual bool has_device_storage() const { return false; }
   virtual void device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
                               DevicePtr<double> slope) const;
-  /// Highest derivative in the flux: 0, 1 or 2. 2 needs a periodic domain.
+  /// Highest derivative in the flux: 0, 1 or 2. 2 needs one axis, and that periodic.
   virtual int flux_derivatives() const = 0;
+  /// The flux along some axis reads a derivative along another.
+  virtual bool mixed_derivatives() const { return false; }
   /// The flux of this unknown reads no derivative: it is carried along by characteristics.
   virtual bool convective(int /*unknown*/) const { return flux_derivatives() == 0; }
   /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
@@ -119,10 +132,14 @@ class Pde {
   /// tell; rising.
   virtual std::vector<double> time_events(std::span<const double> /*parameters*/) const { return {}; }
 
-  virtual bool periodic() const { return false; }
-  /// Not called for a periodic domain. `learned` as in TermPoints.
-  virtual WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
-                             std::span<const int> learned) const = 0;
+  virtual bool periodic(int /*axis*/) const { return false; }
+  /// Some axis ends in walls.
+  bool has_walls() const;
+  /// The condition at a place of a face. Not called for faces of a periodic axis. `learned` as in TermPoints.
+  virtual WallCondition wall(const Face& face, int unknown, const Place& at, double t,
+                             std::span<const double> parameters, std::span<const int> learned) const = 0;
+  /// Some condition depends on the place along its face.
+  virtual bool walls_vary() const { return false; }
 
   /// A typical M_a'(u): what residuals are divided by, and the storage of the frozen march.
   virtual double typical_storage_slope() const = 0;
@@ -138,35 +155,43 @@ class Pde {
   /// The random numbers that make the initial state of sample `id`: its u0 for example, or amplitudes and
   /// phases. `redrawn` counts draws that were refused.
   virtual std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const = 0;
-  /// The initial state of those numbers at points x: out[point][unknown].
+  /// The initial state of those numbers at points x [axis][point]: out[point][unknown].
   virtual void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                              std::span<const double> x, std::span<double> out) const = 0;
 
-  /// The exact solution at points x and time t, out[point][unknown], where has_exact().
+  /// The exact solution at points x [axis][point] and time t, out[point][unknown], where has_exact().
   virtual bool has_exact() const { return false; }
   virtual void exact(double t, std::span<const double> parameters, std::span<const double> x,
                      std::span<double> out) const;
 
-  /// Cells that reference solutions are computed on; a multiple of the cells of every deck that uses them.
-  virtual int data_cells() const = 0;
+  /// Cells along an axis that reference solutions are computed on; a multiple of the cells of every deck that
+  /// uses them.
+  virtual int data_cells(int axis) const = 0;
+  /// The grid of this PDE's box with so many cells per axis, and that of its reference solutions.
+  Grid grid(std::vector<int> cells) const;
+  Grid data_grid() const;
   virtual double reference_rtol() const = 0;
   /// Steps in time that a reference solution may take, over its whole duration.
   virtual long reference_steps() const { return default_reference_steps; }
   static constexpr long default_reference_steps = 20000;  ///< hundreds are usual
-  /// The reference solution for `initial` [data_cells][unknown] at `times` (rising, from 0 on), averaged to
-  /// `cells` cells: [time][cell][unknown]. Throws NumericalError where the integrator fails. By default the
-  /// method of lines on data_cells() cells with PETSc's adaptive implicit integrator.
+  /// The reference solution for `initial` [cell of data_grid()][unknown] at `times` (rising, from 0 on),
+  /// averaged to the cells of `grid`: [time][cell][unknown]. Throws NumericalError where the integrator fails.
+  /// By default the method of lines on data_grid() with PETSc's adaptive implicit integrator.
   std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
-                                int cells, std::span<const double> times) const {
-    return reference_to(reference_rtol(), initial, parameters, cells, times);
+                                const Grid& grid, std::span<const double> times) const {
+    return reference_to(reference_rtol(), initial, parameters, grid, times);
   }
   /// The same with another tolerance in time.
   virtual std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                           std::span<const double> parameters, int cells,
+                                           std::span<const double> parameters, const Grid& grid,
                                            std::span<const double> times) const;
 
   /// nullptr where the PDE has no pointwise form.
   virtual const CollocatedPde* collocated() const { return nullptr; }
 };
+
+/// Places at which the conditions of a face are looked at: one where they do not vary along it, else a grid
+/// of 9 along each other axis, edges included.
+std::vector<Place> wall_places(const Pde& pde, const Face& face);
 
 }  // namespace rankine

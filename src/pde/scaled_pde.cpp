@@ -54,9 +54,9 @@ void ScaledPde::storage(const kernels::TermPoints& at, int order, kernels::TermV
   scale(out, static_cast<int>(at.learned.size()));
 }
 
-void ScaledPde::flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+void ScaledPde::flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   const std::vector<double> arguments = arguments_of(at);
-  pde_.flux({at.size, arguments, at.x, at.t, at.parameters, at.learned}, order, out);
+  pde_.flux(axis, {at.size, arguments, at.x, at.t, at.parameters, at.learned}, order, out);
   scale(out, static_cast<int>(at.learned.size()));
 }
 
@@ -71,9 +71,9 @@ std::string ScaledPde::explain(const std::string& term, const kernels::TermPoint
   return pde_.explain(term, {at.size, arguments, at.x, at.t, at.parameters, at.learned}, point);
 }
 
-WallCondition ScaledPde::wall(Side side, int unknown, double t, std::span<const double> parameters,
-                              std::span<const int> learned) const {
-  WallCondition out = pde_.wall(side, unknown, t, parameters, learned);
+WallCondition ScaledPde::wall(const Face& face, int unknown, const Place& at, double t,
+                              std::span<const double> parameters, std::span<const int> learned) const {
+  WallCondition out = pde_.wall(face, unknown, at, t, parameters, learned);
   out.target /= scales_[unknown];
   for (double& by : out.target_by) by /= scales_[unknown];
   return out;
@@ -92,9 +92,9 @@ void ScaledPde::exact(double t, std::span<const double> parameters, std::span<co
 }
 
 std::vector<double> ScaledPde::reference_to(double rtol, std::span<const double> initial,
-                                            std::span<const double> parameters, int cells,
+                                            std::span<const double> parameters, const Grid& grid,
                                             std::span<const double> times) const {
-  std::vector<double> out = pde_.reference_to(rtol, multiplied(initial, scales_), parameters, cells, times);
+  std::vector<double> out = pde_.reference_to(rtol, multiplied(initial, scales_), parameters, grid, times);
   divide(out, scales_);
   return out;
 }

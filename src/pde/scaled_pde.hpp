@@ -11,7 +11,8 @@ class ScaledPde final : public Pde, public CollocatedPde {
   /// `pde` must outlive this. One positive scale s for each unknown.
   ScaledPde(const Pde& pde, std::vector<double> scales);
 
-  double length() const override { return pde_.length(); }
+  int axes() const override { return pde_.axes(); }
+  double length(int axis) const override { return pde_.length(axis); }
   double duration() const override { return pde_.duration(); }
   const char* length_unit() const override { return pde_.length_unit(); }
   const char* time_unit() const override { return pde_.time_unit(); }
@@ -22,7 +23,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
-  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
+  void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return pde_.has_source(); }
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
@@ -34,9 +35,11 @@ class ScaledPde final : public Pde, public CollocatedPde {
     return pde_.time_events(parameters);
   }
 
-  bool periodic() const override { return pde_.periodic(); }
-  WallCondition wall(Side side, int unknown, double t, std::span<const double> parameters,
-                     std::span<const int> learned) const override;
+  bool mixed_derivatives() const override { return pde_.mixed_derivatives(); }
+  bool walls_vary() const override { return pde_.walls_vary(); }
+  bool periodic(int axis) const override { return pde_.periodic(axis); }
+  WallCondition wall(const Face& face, int unknown, const Place& at, double t,
+                     std::span<const double> parameters, std::span<const int> learned) const override;
   double typical_storage_slope() const override { return pde_.typical_storage_slope(); }
   double typical_state(int unknown) const override { return pde_.typical_state(unknown) / scales_[unknown]; }
   double size(int unknown) const override { return pde_.size(unknown) / scales_[unknown]; }
@@ -51,11 +54,11 @@ class ScaledPde final : public Pde, public CollocatedPde {
   void exact(double t, std::span<const double> parameters, std::span<const double> x,
              std::span<double> out) const override;
 
-  int data_cells() const override { return pde_.data_cells(); }
+  int data_cells(int axis) const override { return pde_.data_cells(axis); }
   double reference_rtol() const override { return pde_.reference_rtol(); }
   long reference_steps() const override { return pde_.reference_steps(); }
   std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                   std::span<const double> parameters, int cells,
+                                   std::span<const double> parameters, const Grid& grid,
                                    std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return pde_.collocated() ? this : nullptr; }

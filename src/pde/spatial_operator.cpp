@@ -22,98 +22,206 @@ struct Points {
 
 }  // namespace
 
-SpatialOperator::SpatialOperator(const Pde& pde, int cells, SchemeParameters parameters)
+SpatialOperator::SpatialOperator(const Pde& pde, Grid grid, SchemeParameters parameters)
     : pde_(pde),
-      cells_(cells),
+      grid_(std::move(grid)),
       unknowns_(pde.unknowns()),
-      periodic_(pde.periodic()),
-      dx_(pde.length() / cells),
-      parameters_(std::move(parameters)) {
-  RANKINE_ASSERT(periodic_ || pde.flux_derivatives() < 2, "a flux with u_xx needs a periodic domain");
+      blocks_(1 + (grid_.axes() == 1            ? pde.flux_derivatives()
+                   : pde.flux_derivatives() > 0 ? grid_.axes()
+                                                : 0)),
+      parameters_(std::move(parameters)),
+      centres_(grid_.centres()) {
+  const int axes = grid_.axes();
+  RANKINE_ASSERT(axes == pde.axes(), "a grid of the PDE's axes");
+  RANKINE_ASSERT(pde.flux_derivatives() < 2 || (axes == 1 && pde.periodic(0)),
+                 "a flux with u_xx needs one axis, and that periodic");
   RANKINE_ASSERT(parameters_.values.size() == pde.parameters().size(),
                  "a value for each parameter of the PDE");
-  reads_ = {{-1, {0.5, -1 / dx_, 0}}, {0, {0.5, 1 / dx_, 0}}};
-  if (pde.flux_derivatives() == 2) {
-    const double k = 0.5 / (dx_ * dx_);
-    reads_ = {{-2, {0, 0, k}}, {-1, {0.5, -1 / dx_, -k}}, {0, {0.5, 1 / dx_, -k}}, {1, {0, 0, k}}};
+  if (axes > 1) {
+    std::vector<bool> periodic;
+    for (int axis = 0; axis < axes; ++axis) periodic.push_back(pde.periodic(axis));
+    layout_ = std::make_shared<const kernels::StencilLayout>(grid_.cells_by_axis(), periodic,
+                                                             pde.mixed_derivatives());
   }
+  for (int axis = 0; axis < axes; ++axis)
+    for (int side = 0; side < 2 && !pde.periodic(axis); ++side) {
+      first_slot_[axis][side] = ghost_slots_;
+      ghost_slots_ += cells() / grid_.cells(axis);
+    }
+  for (int axis = 0; axis < axes; ++axis) faces_.push_back(make_faces(axis));
+}
+
+std::vector<SpatialOperator::FaceRead> SpatialOperator::make_reads(int axis) const {
+  const double dx = grid_.spacing(axis);
+  if (grid_.axes() == 1) {
+    const double k = 0.5 / (dx * dx);
+    if (pde_.flux_derivatives() == 2)
+      return {{{-2}, {0, 0, k}}, {{-1}, {0.5, -1 / dx, -k}}, {{0}, {0.5, 1 / dx, -k}}, {{1}, {0, 0, k}}};
+    return {{{-1}, {0.5, -1 / dx}}, {{0}, {0.5, 1 / dx}}};
+  }
+  std::vector<FaceRead> reads;
+  for (int upper = 0; upper < 2; ++upper) {
+    FaceRead read{{}, {0.5}};
+    read.offset[axis] = upper - 1;
+    read.weight[1 + axis] = (upper ? 1 : -1) / dx;
+    reads.push_back(read);
+    for (int other = 0; other < grid_.axes() && pde_.mixed_derivatives(); ++other)
+      for (int step = -1; step <= 1 && other != axis; step += 2) {
+        FaceRead beside{read.offset, {}};
+        beside.offset[other] = step;
+        beside.weight[1 + other] = 0.25 * step / grid_.spacing(other);
+        reads.push_back(beside);
+      }
+  }
+  return reads;
+}
+
+int SpatialOperator::ghost_slot(int axis, Side side, int cell) const {
+  const int stride = grid_.stride(axis);
+  return first_slot_[axis][side == Side::left ? 0 : 1] + cell / (stride * grid_.cells(axis)) * stride +
+         cell % stride;
+}
+
+SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis) const {
+  const int axes = grid_.axes(), n = grid_.cells(axis), stride = grid_.stride(axis);
+  const bool ring = pde_.periodic(axis);
+  AxisFaces out;
+  out.reads = make_reads(axis);
+  out.count = cells() / n * (ring ? n : n + 1);
+  std::vector<Place> places;
+  for (int outer = 0; outer < cells() / (n * stride); ++outer)
+    for (int k = 0; k < (ring ? n : n + 1); ++k)
+      for (int inner = 0; inner < stride; ++inner) {
+        const auto along = [&](int i) { return (outer * n + i) * stride + inner; };
+        out.lower.push_back(k > 0 ? along(k - 1) : ring ? along(n - 1) : -1);
+        out.upper.push_back(k < n ? along(k) : -1);
+        Place at = grid_.centre(along(std::min(k, n - 1)));
+        at[axis] = k * grid_.spacing(axis);
+        places.push_back(at);
+        for (const FaceRead& read : out.reads) {
+          // Where the read goes, as offsets from the upper cell, cut to the box; what is cut off is a ghost.
+          FaceCell from{};
+          kernels::StencilLayout::Offset offset = read.offset;
+          int cell = 0, cut = 0;
+          std::array<Side, max_space_axes> beyond{};
+          std::array<bool, max_space_axes> outside{};
+          for (int other = 0; other < axes; ++other) {
+            const int m = grid_.cells(other),
+                      here = other == axis ? k : grid_.index(along(std::min(k, n - 1)), other);
+            int to = here + offset[other];
+            if (pde_.periodic(other)) {
+              to = (to % m + m) % m;
+            } else if (to < 0 || to >= m) {
+              outside[other] = true;
+              beyond[other] = to < 0 ? Side::left : Side::right;
+              to = std::clamp(to, 0, m - 1);
+              offset[other] = to - here;
+            }
+            cell += to * grid_.stride(other);
+          }
+          for (int other = 0; other < axes; ++other)  // along the face first, then across it
+            if (outside[other] && other != axis) from.ghosts[cut++] = ghost_slot(other, beyond[other], cell);
+          if (outside[axis]) from.ghosts[cut++] = ghost_slot(axis, beyond[axis], cell);
+          from.cell = cell;
+          from.in_upper = from.in_lower = 0;
+          const auto point = [&] { return layout_ ? layout_->point(offset) : offset[0]; };
+          if (out.upper.back() >= 0) from.in_upper = point();
+          offset[axis] += 1;
+          if (out.lower.back() >= 0) from.in_lower = point();
+          out.cells.push_back(from);
+        }
+      }
+  for (int other = 0; other < axes; ++other)
+    for (const Place& at : places) out.x.push_back(at[other]);
+  return out;
+}
+
+Place SpatialOperator::face_centre(int axis, int face) const {
+  Place at{};
+  for (int other = 0; other < grid_.axes(); ++other)
+    at[other] = faces_[axis].x[static_cast<size_t>(other) * faces_[axis].count + face];
+  return at;
 }
 
 StencilFrames SpatialOperator::stencil(int frames) const {
-  return StencilFrames(frames, cells_, unknowns_, reach(), periodic_);
+  if (layout_) return {frames, layout_, unknowns_};
+  return {frames, cells(), unknowns_, pde_.flux_derivatives() == 2 ? 2 : 1, pde_.periodic(0)};
 }
 
 SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) const {
   Ghosts all;
-  if (periodic_) return all;
-  for (double t : times)
-    for (Side side : {Side::left, Side::right})
-      for (int a = 0; a < unknowns_; ++a) {
-        // The wall value w and the outermost cell u have the slope q = s (w - u) / h between them, h apart
-        // (s = -1 on the left): w = (g + s b u / h) / (a + s b / h), and the ghost is u + (w - u) dx / h.
-        const WallCondition c = pde_.wall(side, a, t, parameters_.values, parameters_.learned);
-        const double sign = side == Side::left ? -1 : 1, h = dx_ / 2 + c.outside,
-                     k = sign * c.slope_factor / h, denominator = c.value_factor + k, stretch = dx_ / h;
-        if (!std::isfinite(c.value_factor) || !std::isfinite(c.slope_factor) || !std::isfinite(c.target))
-          throw NumericalError(
-              "the condition of " + pde_.field_name(a) + " at the " +
-              (side == Side::left ? "left" : "right") + " wall is not finite at t = " + shortest(t) + ": " +
-              shortest(c.value_factor) + " u + " + shortest(c.slope_factor) + " u_x = " + shortest(c.target) +
-              "; write pde.walls so that it is finite from 0 to " + shortest(pde_.duration()));
-        Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
-        for (int l = 0; l < learned(); ++l) {
-          const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
-          g.slope_by.push_back((k_by - k / denominator * denominator_by) / denominator * stretch);
-          g.offset_by.push_back((c.target_by[l] - c.target / denominator * denominator_by) / denominator *
-                                stretch);
+  all.reserve(times.size() * ghost_slots_ * unknowns_);
+  for (const double t : times)
+    for (int axis = 0; axis < grid_.axes(); ++axis)
+      for (const Side side : {Side::left, Side::right}) {
+        if (pde_.periodic(axis)) continue;
+        const Face face{axis, side};
+        const int slots = cells() / grid_.cells(axis), stride = grid_.stride(axis);
+        for (int slot = 0; slot < slots; ++slot) {
+          if (slot > 0 && !pde_.walls_vary()) {
+            for (int a = 0; a < unknowns_; ++a) all.push_back(all[all.size() - unknowns_]);
+            continue;
+          }
+          const int inside = side == Side::left ? 0 : grid_.cells(axis) - 1;
+          Place at = grid_.centre((slot / stride * grid_.cells(axis) + inside) * stride + slot % stride);
+          at[axis] = side == Side::left ? 0 : grid_.length(axis);
+          for (int a = 0; a < unknowns_; ++a) all.push_back(ghost(face, a, at, t));
         }
-        all.push_back(std::move(g));
       }
   return all;
 }
 
-/// out[argument * stride + face] for one frame.
-void SpatialOperator::face_arguments(const Ghosts& ghosts, int frame, const double* u, long stride,
-                                     double* out) const {
-  const int m = unknowns_, derivatives = pde_.flux_derivatives();
-  for (int f = 0; f < faces(); ++f)
-    for (int a = 0; a < m; ++a) {
-      double sums[3] = {0, 0, 0};
-      for (const FaceRead& read : reads_) {
-        const int cell = f + read.offset;
-        double value;
-        if (periodic_)
-          value = u[((cell + cells_) % cells_) * m + a];
-        else if (cell < 0)
-          value = ghost(ghosts, frame, 0, a).slope * u[a] + ghost(ghosts, frame, 0, a).offset;
-        else if (cell >= cells_)
-          value =
-              ghost(ghosts, frame, 1, a).slope * u[(cells_ - 1) * m + a] + ghost(ghosts, frame, 1, a).offset;
-        else
-          value = u[cell * m + a];
-        for (int d = 0; d <= derivatives; ++d) sums[d] += read.weight[d] * value;
-      }
-      for (int d = 0; d <= derivatives; ++d) out[(d * m + a) * stride + f] = sums[d];
+SpatialOperator::Ghost SpatialOperator::ghost(const Face& face, int a, const Place& at, double t) const {
+  // The wall value w and the outermost cell u have the slope q = s (w - u) / h between them, h apart
+  // (s = -1 on the lower side): w = (g + s b u / h) / (a + s b / h), and the ghost is u + (w - u) dx / h.
+  const WallCondition c = pde_.wall(face, a, at, t, parameters_.values, parameters_.learned);
+  const double dx = grid_.spacing(face.axis), sign = face.side == Side::left ? -1 : 1, h = dx / 2 + c.outside,
+               k = sign * c.slope_factor / h, denominator = c.value_factor + k, stretch = dx / h;
+  if (!std::isfinite(c.value_factor) || !std::isfinite(c.slope_factor) || !std::isfinite(c.target))
+    throw NumericalError("the condition of " + pde_.field_name(a) + " at the " + face_name(face) +
+                         " wall is not finite at t = " + shortest(t) + ": " + shortest(c.value_factor) +
+                         " u + " + shortest(c.slope_factor) + " u_" + space_name(face.axis) + " = " +
+                         shortest(c.target) + "; write pde.walls so that it is finite from 0 to " +
+                         shortest(pde_.duration()));
+  Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
+  for (int l = 0; l < learned(); ++l) {
+    const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
+    g.slope_by.push_back((k_by - k / denominator * denominator_by) / denominator * stretch);
+    g.offset_by.push_back((c.target_by[l] - c.target / denominator * denominator_by) / denominator * stretch);
+  }
+  return g;
+}
+
+double SpatialOperator::read(const Ghost* ghosts, const double* u, const FaceCell& from, int unknown) const {
+  double value = u[from.cell * unknowns_ + unknown];
+  for (const int slot : from.ghosts)
+    if (slot >= 0) {
+      const Ghost& g = ghosts[slot * unknowns_ + unknown];
+      value = g.slope * value + g.offset;
     }
+  return value;
 }
 
 void SpatialOperator::report_not_finite(const char* term, const TermValues& values,
                                         const TermPoints& points) const {
+  const auto place = [&](long p) {
+    Place at{};
+    for (int axis = 0; axis < grid_.axes(); ++axis) at[axis] = points.x[axis * points.size + p];
+    return " at " + grid_.place(at) + ", t = " + shortest(points.t[p]);
+  };
   for (int a = 0; a < values.results; ++a)
     for (long p = 0; p < values.size; ++p)
       if (!std::isfinite(values.at(a)[p])) {
         std::string why = pde_.explain(term, points, p);
-        throw NumericalError(
-            std::string(term) + " of " + pde_.field_name(a) + " at x = " + shortest(points.x[p]) +
-            ", t = " + shortest(points.t[p]) + " is " + shortest(values.at(a)[p] * pde_.scale(a)) +
-            " for u = " + shortest(points.arguments[p] * pde_.scale(0)) + (why.empty() ? "" : ": " + why));
+        throw NumericalError(std::string(term) + " of " + pde_.field_name(a) + place(p) + " is " +
+                             shortest(values.at(a)[p] * pde_.scale(a)) + " for u = " +
+                             shortest(points.arguments[p] * pde_.scale(0)) + (why.empty() ? "" : ": " + why));
       }
   for (long k = 0; k < static_cast<long>(values.gradient.size()); ++k)
     if (!std::isfinite(values.gradient[k])) {
       const long p = k % values.size;
       throw NumericalError("a derivative of the " + std::string(term) + " of " +
-                           pde_.field_name(static_cast<int>(k / values.size / values.arguments)) +
-                           " at x = " + shortest(points.x[p]) + ", t = " + shortest(points.t[p]) +
+                           pde_.field_name(static_cast<int>(k / values.size / values.arguments)) + place(p) +
                            " is not finite for u = " + shortest(points.arguments[p] * pde_.scale(0)) +
                            "; write the term so that it stays differentiable there");
     }
@@ -128,42 +236,60 @@ void SpatialOperator::check_finite(const char* term, const TermValues& values,
   if (!(sum == 0)) report_not_finite(term, values, points);
 }
 
+namespace {
+
+/// `x` of one frame [axis][point] for all frames, and the times, [frame][point].
+void repeat_places(std::span<const double> x, int axes, std::span<const double> times, Points& points) {
+  const size_t n = x.size() / axes, frames = times.size();
+  points.x.resize(x.size() * frames);
+  points.t.resize(n * frames);
+  for (size_t j = 0; j < frames; ++j) {
+    for (int axis = 0; axis < axes; ++axis) std::copy_n(&x[axis * n], n, &points.x[(axis * frames + j) * n]);
+    std::fill_n(&points.t[j * n], n, times[j]);
+  }
+}
+
+}  // namespace
+
 SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, const Ghosts& ghosts,
                                               std::span<const double> u, int order) const {
   Terms out;
   out.order = order;
-  const int m = unknowns_, n = faces();
-  const long frames = static_cast<long>(times.size()), size = frames * n;
-  {
+  const int m = unknowns_;
+  const long frames = static_cast<long>(times.size());
+  out.flux.resize(faces_.size());
+  for (size_t axis = 0; axis < faces_.size(); ++axis) {
+    const AxisFaces& faces = faces_[axis];
+    const size_t reads = faces.reads.size();
+    const long size = frames * faces.count;
     Points points;
-    points.arguments.assign(3 * m * size, 0.0);
-    points.x.resize(size);
-    points.t.resize(size);
+    points.arguments.assign(flux_arguments() * size, 0.0);
+    repeat_places(faces.x, grid_.axes(), times, points);
     for (long j = 0; j < frames; ++j) {
-      face_arguments(ghosts, static_cast<int>(j), &u[j * width()], size, &points.arguments[j * n]);
-      for (int f = 0; f < n; ++f) {
-        points.x[j * n + f] = f * dx_;
-        points.t[j * n + f] = times[j];
-      }
+      const Ghost* outside = frame_ghosts(ghosts, static_cast<int>(j));
+      for (int f = 0; f < faces.count; ++f)
+        for (int a = 0; a < m; ++a) {
+          double sums[4] = {0, 0, 0, 0};
+          for (size_t r = 0; r < reads; ++r) {
+            const double value = read(outside, &u[j * width()], faces.cells[f * reads + r], a);
+            for (int d = 0; d < blocks_; ++d) sums[d] += faces.reads[r].weight[d] * value;
+          }
+          for (int d = 0; d < blocks_; ++d)
+            points.arguments[(d * m + a) * size + j * faces.count + f] = sums[d];
+        }
     }
     points.view = {size, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
-    pde_.flux(points.view, order, out.flux);
-    check_finite("flux", out.flux, points.view);
+    pde_.flux(static_cast<int>(axis), points.view, order, out.flux[axis]);
+    check_finite("flux", out.flux[axis], points.view);
   }
   if (!pde_.has_source()) return out;
-  const long cells = frames * cells_;
+  const long n = cells(), size = frames * n;
   Points points;
-  points.arguments.resize(m * cells);
-  points.x.resize(cells);
-  points.t.resize(cells);
-  for (long j = 0; j < frames; ++j)
-    for (int i = 0; i < cells_; ++i) {
-      const long p = j * cells_ + i;
-      for (int a = 0; a < m; ++a) points.arguments[a * cells + p] = u[p * m + a];
-      points.x[p] = cell_centre(i);
-      points.t[p] = times[j];
-    }
-  points.view = {cells, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
+  points.arguments.resize(m * size);
+  repeat_places(centres_, grid_.axes(), times, points);
+  for (long p = 0; p < size; ++p)
+    for (int a = 0; a < m; ++a) points.arguments[a * size + p] = u[p * m + a];
+  points.view = {size, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
   pde_.source(points.view, order, out.source);
   check_finite("source", out.source, points.view);
   return out;
@@ -172,15 +298,9 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
 TermValues SpatialOperator::storage(std::span<const double> times, std::span<const double> u,
                                     int order) const {
   const int m = unknowns_;
-  const long size = static_cast<long>(times.size()) * cells_;
+  const long size = static_cast<long>(times.size()) * cells();
   Points points;
-  points.x.resize(size);
-  points.t.resize(size);
-  for (size_t j = 0; j < times.size(); ++j)
-    for (int i = 0; i < cells_; ++i) {
-      points.x[j * cells_ + i] = cell_centre(i);
-      points.t[j * cells_ + i] = times[j];
-    }
+  repeat_places(centres_, grid_.axes(), times, points);
   if (m > 1) {
     points.arguments.resize(m * size);
     for (long p = 0; p < size; ++p)
@@ -199,141 +319,181 @@ TermValues SpatialOperator::storage(std::span<const double> times, std::span<con
 }
 
 void SpatialOperator::value(const Terms& terms, int frame, std::span<double> out) const {
-  const int m = unknowns_, n = faces();
-  const double inverse = 1 / dx_;
+  const int m = unknowns_;
   for (int a = 0; a < m; ++a) {
-    const double* f = terms.flux.at(a) + static_cast<long>(frame) * n;
-    const double* s = pde_.has_source() ? terms.source.at(a) + static_cast<long>(frame) * cells_ : nullptr;
-    for (int i = 0; i < cells_; ++i)
-      out[i * m + a] = -(f[i + 1 == n ? 0 : i + 1] - f[i]) * inverse + (s ? s[i] : 0);
+    const double* s = pde_.has_source() ? terms.source.at(a) + static_cast<long>(frame) * cells() : nullptr;
+    for (int axis = 0; axis < grid_.axes(); ++axis) {
+      const int n = grid_.cells(axis), stride = grid_.stride(axis), count = faces_[axis].count;
+      const int across = count / (cells() / n);  // faces in a row along the axis
+      const double* f = terms.flux[axis].at(a) + static_cast<long>(frame) * count;
+      const double inverse = 1 / grid_.spacing(axis);
+      for (int i = 0; i < cells(); ++i) {
+        const int outer = i / (stride * n), k = i / stride % n, inner = i % stride;
+        const auto face = [&](int at) { return (outer * across + at) * stride + inner; };
+        const double divergence = (f[face(k + 1 == across ? 0 : k + 1)] - f[face(k)]) * inverse;
+        if (axis == 0)
+          out[i * m + a] = -divergence + (s ? s[i] : 0);
+        else
+          out[i * m + a] -= divergence;
+      }
+    }
   }
 }
 
 void SpatialOperator::add_jacobian(const Terms& terms, const Ghosts& ghosts, int frame, double factor,
                                    StencilFrames& out, int to, Part part) const {
-  const int m = unknowns_, n = faces(), derivatives = pde_.flux_derivatives();
-  for (int f = 0; f < n; ++f) {
-    const long point = static_cast<long>(frame) * n + f;
-    for (const FaceRead& read : reads_) {
-      const int cell = f + read.offset;
-      const int inner = periodic_ ? cell : std::clamp(cell, 0, cells_ - 1);
-      for (int a = 0; a < m; ++a)
-        for (int b = 0; b < m; ++b) {
-          double by_cell = 0;
-          for (int d = part == Part::stiff ? 1 : 0; d <= (part == Part::gentle ? 0 : derivatives); ++d)
-            by_cell += terms.flux.by(a, d * m + b)[point] * read.weight[d];
-          if (inner != cell) by_cell *= ghost(ghosts, frame, cell < 0 ? 0 : 1, b).slope;
-          // Face f is the right one of cell f - 1 and the left one of cell f.
-          const double value = factor * by_cell / dx_;
-          if (periodic_ || f > 0) {
-            const int row = f > 0 ? f - 1 : cells_ - 1;
-            out.at(to, row, inner - (f - 1))[a * m + b] -= value;
+  const int m = unknowns_;
+  const Ghost* outside = frame_ghosts(ghosts, frame);
+  const int first = part == Part::stiff ? 1 : 0, last = part == Part::gentle ? 1 : blocks_;
+  for (size_t axis = 0; axis < faces_.size(); ++axis) {
+    const AxisFaces& faces = faces_[axis];
+    const TermValues& flux = terms.flux[axis];
+    const double dx = grid_.spacing(static_cast<int>(axis));
+    const size_t reads = faces.reads.size();
+    for (int f = 0; f < faces.count; ++f) {
+      const long point = static_cast<long>(frame) * faces.count + f;
+      for (size_t r = 0; r < reads; ++r) {
+        const FaceCell& from = faces.cells[f * reads + r];
+        for (int a = 0; a < m; ++a)
+          for (int b = 0; b < m; ++b) {
+            double by_cell = 0;
+            for (int d = first; d < last; ++d)
+              by_cell += flux.by(a, d * m + b)[point] * faces.reads[r].weight[d];
+            for (const int slot : from.ghosts)
+              if (slot >= 0) by_cell *= outside[slot * m + b].slope;
+            const double value = factor * by_cell / dx;
+            if (faces.lower[f] >= 0) out.at(to, faces.lower[f], from.in_lower)[a * m + b] -= value;
+            if (faces.upper[f] >= 0) out.at(to, faces.upper[f], from.in_upper)[a * m + b] += value;
           }
-          if (f < cells_) out.at(to, f, inner - f)[a * m + b] += value;
-        }
+      }
     }
   }
   if (!pde_.has_source() || part == Part::stiff) return;
-  for (int i = 0; i < cells_; ++i)
+  for (int i = 0; i < cells(); ++i)
     for (int a = 0; a < m; ++a)
       for (int b = 0; b < m; ++b)
-        out.at(to, i, 0)[a * m + b] += factor * terms.source.by(a, b)[static_cast<long>(frame) * cells_ + i];
+        out.at(to, i, 0)[a * m + b] += factor * terms.source.by(a, b)[static_cast<long>(frame) * cells() + i];
+}
+
+SpatialOperator::Ghost SpatialOperator::composed(const Ghost* ghosts, const FaceCell& from,
+                                                 int unknown) const {
+  Ghost out{1, 0, std::vector<double>(learned(), 0.0), std::vector<double>(learned(), 0.0)};
+  for (const int slot : from.ghosts) {
+    if (slot < 0) continue;
+    const Ghost& g = ghosts[slot * unknowns_ + unknown];
+    for (int l = 0; l < learned(); ++l) {
+      out.offset_by[l] = g.slope_by[l] * out.offset + g.slope * out.offset_by[l] + g.offset_by[l];
+      out.slope_by[l] = g.slope_by[l] * out.slope + g.slope * out.slope_by[l];
+    }
+    out.offset = g.slope * out.offset + g.offset;
+    out.slope *= g.slope;
+  }
+  return out;
 }
 
 void SpatialOperator::add_parameter_gradient(const Terms& terms, const Ghosts& ghosts, int frame,
                                              std::span<const double> u, double factor, std::span<double> out,
                                              size_t stride) const {
-  const int m = unknowns_, n = faces(), derivatives = pde_.flux_derivatives();
-  for (int l = 0; l < learned(); ++l)
-    for (int a = 0; a < m; ++a) {
-      double* to = &out[l * stride];
-      for (int f = 0; f < n; ++f) {
-        const long point = static_cast<long>(frame) * n + f;
-        double by = terms.flux.by(a, 3 * m + l)[point];
-        for (const FaceRead& read : reads_) {
-          const int cell = f + read.offset;
-          if (periodic_ || (cell >= 0 && cell < cells_)) continue;
-          for (int b = 0; b < m; ++b) {
-            const Ghost& g = ghost(ghosts, frame, cell < 0 ? 0 : 1, b);
-            const double outer = u[(cell < 0 ? 0 : cells_ - 1) * m + b];
-            for (int d = 0; d <= derivatives; ++d)
-              by += terms.flux.by(a, d * m + b)[point] * read.weight[d] *
-                    (g.slope_by[l] * outer + g.offset_by[l]);
+  if (learned() == 0) return;
+  const int m = unknowns_;
+  const Ghost* outside = frame_ghosts(ghosts, frame);
+  for (size_t axis = 0; axis < faces_.size(); ++axis) {
+    const AxisFaces& faces = faces_[axis];
+    const TermValues& flux = terms.flux[axis];
+    const double dx = grid_.spacing(static_cast<int>(axis));
+    const size_t reads = faces.reads.size();
+    for (int l = 0; l < learned(); ++l)
+      for (int a = 0; a < m; ++a) {
+        double* to = &out[l * stride];
+        for (int f = 0; f < faces.count; ++f) {
+          const long point = static_cast<long>(frame) * faces.count + f;
+          double by = flux.by(a, flux_arguments() + l)[point];
+          for (size_t r = 0; r < reads; ++r) {
+            const FaceCell& from = faces.cells[f * reads + r];
+            if (!from.leaves()) continue;
+            for (int b = 0; b < m; ++b) {
+              const Ghost g = composed(outside, from, b);
+              const double inner = u[from.cell * m + b];
+              for (int d = 0; d < blocks_; ++d)
+                by += flux.by(a, d * m + b)[point] * faces.reads[r].weight[d] *
+                      (g.slope_by[l] * inner + g.offset_by[l]);
+            }
           }
+          if (faces.lower[f] >= 0) to[faces.lower[f] * m + a] -= factor * by / dx;
+          if (faces.upper[f] >= 0) to[faces.upper[f] * m + a] += factor * by / dx;
         }
-        if (periodic_ || f > 0) to[(f > 0 ? f - 1 : cells_ - 1) * m + a] -= factor * by / dx_;
-        if (f < cells_) to[f * m + a] += factor * by / dx_;
       }
-      if (pde_.has_source())
-        for (int i = 0; i < cells_; ++i)
-          to[i * m + a] += factor * terms.source.by(a, m + l)[static_cast<long>(frame) * cells_ + i];
-    }
+  }
+  if (!pde_.has_source()) return;
+  for (int l = 0; l < learned(); ++l)
+    for (int a = 0; a < m; ++a)
+      for (int i = 0; i < cells(); ++i)
+        out[l * stride + i * m + a] +=
+            factor * terms.source.by(a, m + l)[static_cast<long>(frame) * cells() + i];
 }
 
 void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int frame,
                                  std::span<const double> u, std::span<const double> v,
                                  std::span<const double> q, std::span<double> g,
                                  std::span<double> g_parameters) const {
-  const int m = unknowns_, n = faces(), derivatives = pde_.flux_derivatives(),
-            arguments = (derivatives + 1) * m;
-  std::vector<double> direction(3 * m), h(3 * m + learned());
-  const auto read_cell = [&](std::span<const double> field, int cell, int b) {
-    if (periodic_) return field[((cell + cells_) % cells_) * m + b];
-    if (cell < 0) return ghost(ghosts, frame, 0, b).slope * field[b];
-    if (cell >= cells_) return ghost(ghosts, frame, 1, b).slope * field[(cells_ - 1) * m + b];
-    return field[cell * m + b];
-  };
-  for (int f = 0; f < n; ++f) {
-    const long point = static_cast<long>(frame) * n + f;
-    std::fill(direction.begin(), direction.end(), 0.0);
-    for (const FaceRead& read : reads_)
-      for (int b = 0; b < m; ++b) {
-        const double value = read_cell(v, f + read.offset, b);
-        for (int d = 0; d <= derivatives; ++d) direction[d * m + b] += read.weight[d] * value;
-      }
-    // In <q, G> the flux of face f has the weight (q on its right - q on its left) / dx.
-    std::fill(h.begin(), h.end(), 0.0);
-    std::vector<double> weight(m);
-    for (int a = 0; a < m; ++a) {
-      const double left = f > 0 ? q[(f - 1) * m + a] : (periodic_ ? q[(cells_ - 1) * m + a] : 0.0);
-      const double right = f < cells_ ? q[f * m + a] : 0.0;
-      weight[a] = (right - left) / dx_;
-      for (int i = 0; i < arguments; ++i) {
-        const double scaled = weight[a] * direction[i];
-        if (scaled == 0) continue;
-        for (int k = 0; k < arguments; ++k) h[k] += scaled * terms.flux.by(a, i, k)[point];
-        for (int l = 0; l < learned(); ++l) h[3 * m + l] += scaled * terms.flux.by(a, i, 3 * m + l)[point];
-      }
-    }
-    for (const FaceRead& read : reads_) {
-      const int cell = f + read.offset;
-      for (int b = 0; b < m; ++b) {
-        double value = 0;
-        for (int d = 0; d <= derivatives; ++d) value += read.weight[d] * h[d * m + b];
-        if (periodic_) {
-          g[((cell + cells_) % cells_) * m + b] += value;
-        } else if (cell >= 0 && cell < cells_) {
-          g[cell * m + b] += value;
-        } else {
-          const Ghost& outside = ghost(ghosts, frame, cell < 0 ? 0 : 1, b);
-          const int inner = cell < 0 ? 0 : cells_ - 1;
-          g[inner * m + b] += outside.slope * value;
-          for (int l = 0; l < learned(); ++l) {
-            // The ghost itself moves with the parameter, and so does its slope.
-            g_parameters[l] += value * (outside.slope_by[l] * u[inner * m + b] + outside.offset_by[l]);
-            for (int a = 0; a < m; ++a)
-              for (int d = 0; d <= derivatives; ++d)
-                g_parameters[l] += weight[a] * terms.flux.by(a, d * m + b)[point] * read.weight[d] *
-                                   outside.slope_by[l] * v[inner * m + b];
-          }
+  const int m = unknowns_, arguments = blocks_ * m, all = flux_arguments();
+  const Ghost* outside = frame_ghosts(ghosts, frame);
+  std::vector<double> direction(all), h(all + learned()), weight(m);
+  for (size_t axis = 0; axis < faces_.size(); ++axis) {
+    const AxisFaces& faces = faces_[axis];
+    const TermValues& flux = terms.flux[axis];
+    const double dx = grid_.spacing(static_cast<int>(axis));
+    const size_t reads = faces.reads.size();
+    for (int f = 0; f < faces.count; ++f) {
+      const long point = static_cast<long>(frame) * faces.count + f;
+      const FaceCell* from = &faces.cells[f * reads];
+      std::fill(direction.begin(), direction.end(), 0.0);
+      for (size_t r = 0; r < reads; ++r)
+        for (int b = 0; b < m; ++b) {
+          double value = v[from[r].cell * m + b];
+          for (const int slot : from[r].ghosts)
+            if (slot >= 0) value *= outside[slot * m + b].slope;
+          for (int d = 0; d < blocks_; ++d) direction[d * m + b] += faces.reads[r].weight[d] * value;
+        }
+      // In <q, G> the flux of a face has the weight (q above it - q below it) / dx.
+      std::fill(h.begin(), h.end(), 0.0);
+      for (int a = 0; a < m; ++a) {
+        const double below = faces.lower[f] >= 0 ? q[faces.lower[f] * m + a] : 0.0;
+        const double above = faces.upper[f] >= 0 ? q[faces.upper[f] * m + a] : 0.0;
+        weight[a] = (above - below) / dx;
+        for (int i = 0; i < arguments; ++i) {
+          const double scaled = weight[a] * direction[i];
+          if (scaled == 0) continue;
+          for (int k = 0; k < arguments; ++k) h[k] += scaled * flux.by(a, i, k)[point];
+          for (int l = 0; l < learned(); ++l) h[all + l] += scaled * flux.by(a, i, all + l)[point];
         }
       }
+      for (size_t r = 0; r < reads; ++r)
+        for (int b = 0; b < m; ++b) {
+          double value = 0;
+          for (int d = 0; d < blocks_; ++d) value += faces.reads[r].weight[d] * h[d * m + b];
+          const long inner = static_cast<long>(from[r].cell) * m + b;
+          if (!from[r].leaves()) {
+            g[inner] += value;
+            continue;
+          }
+          const Ghost ghost = composed(outside, from[r], b);
+          g[inner] += ghost.slope * value;
+          for (int l = 0; l < learned(); ++l) {
+            // The ghost itself moves with the parameter, and so does its slope.
+            g_parameters[l] += value * (ghost.slope_by[l] * u[inner] + ghost.offset_by[l]);
+            for (int a = 0; a < m; ++a)
+              for (int d = 0; d < blocks_; ++d)
+                g_parameters[l] += weight[a] * flux.by(a, d * m + b)[point] * faces.reads[r].weight[d] *
+                                   ghost.slope_by[l] * v[inner];
+          }
+        }
+      for (int l = 0; l < learned(); ++l) g_parameters[l] += h[all + l];
     }
-    for (int l = 0; l < learned(); ++l) g_parameters[l] += h[3 * m + l];
   }
   if (!pde_.has_source()) return;
-  for (int i = 0; i < cells_; ++i) {
-    const long point = static_cast<long>(frame) * cells_ + i;
+  for (int i = 0; i < cells(); ++i) {
+    const long point = static_cast<long>(frame) * cells() + i;
     for (int a = 0; a < m; ++a)
       for (int b = 0; b < m; ++b) {
         const double scaled = q[i * m + a] * v[i * m + b];

@@ -77,19 +77,21 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
                                                  std::span<const double> x, std::span<const double> u,
                                                  const std::vector<double>& t) {
   const int m = pde.unknowns();
-  const auto places = static_cast<long>(x.size()), points = places * static_cast<long>(t.size());
+  const int axes = pde.axes();
+  const auto places = static_cast<long>(x.size()) / axes, points = places * static_cast<long>(t.size());
   // Values and slopes apart from zero, so that a coefficient that varies shows.
-  std::vector<double> arguments(3 * m * points), at_x(points), at_t(points);
+  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points), at_x(axes * points), at_t(points);
   for (int a = 0; a < m; ++a) {
     const double size = pde.size(a) > 0 ? pde.size(a) : 1;
     for (long p = 0; p < points; ++p) {
       arguments[a * points + p] = u[(p % places) * m + a] + 0.37 * size;
-      arguments[(m + a) * points + p] = size / pde.length();
-      arguments[(2 * m + a) * points + p] = size / (pde.length() * pde.length());
+      for (int axis = 0; axis < axes; ++axis)
+        arguments[((1 + axis) * m + a) * points + p] = size / pde.length(axis);
+      if (axes == 1) arguments[(2 * m + a) * points + p] = size / (pde.length(0) * pde.length(0));
     }
   }
   for (long p = 0; p < points; ++p) {
-    at_x[p] = x[p % places];
+    for (int axis = 0; axis < axes; ++axis) at_x[axis * points + p] = x[axis * places + p % places];
     at_t[p] = t[p / places];
   }
   std::vector<std::vector<double>> rows;
@@ -102,25 +104,29 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
   };
   const kernels::TermPoints at{points, arguments, at_x, at_t, parameters, {}};
   kernels::TermValues values;
-  pde.flux(at, 0, values);
-  take(values);
+  for (int axis = 0; axis < axes; ++axis) {
+    pde.flux(axis, at, 0, values);
+    take(values);
+  }
   if (pde.has_source()) {
     const kernels::TermPoints of_source{
         points, std::span(arguments).first(m * points), at_x, at_t, parameters, {}};
     pde.source(of_source, 0, values);
     take(values);
   }
-  for (const Side side : {Side::left, Side::right})
-    for (int a = 0; a < m && !pde.periodic(); ++a) {
-      const size_t first = rows.size();
-      rows.resize(first + 3);
-      for (const double time : t) {
-        const WallCondition wall = pde.wall(side, a, time, parameters, {});
-        rows[first].push_back(wall.value_factor);
-        rows[first + 1].push_back(wall.slope_factor);
-        rows[first + 2].push_back(wall.target);
-      }
-    }
+  for (int axis = 0; axis < axes; ++axis)
+    for (const Side side : {Side::left, Side::right})
+      for (int a = 0; a < m && !pde.periodic(axis); ++a)
+        for (const Place& place : wall_places(pde, {axis, side})) {
+          const size_t first = rows.size();
+          rows.resize(first + 3);
+          for (const double time : t) {
+            const WallCondition wall = pde.wall({axis, side}, a, place, time, parameters, {});
+            rows[first].push_back(wall.value_factor);
+            rows[first + 1].push_back(wall.slope_factor);
+            rows[first + 2].push_back(wall.target);
+          }
+        }
   return rows;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ constexpr int trial_count = 16, trial_points = 32, moments = 1001;
 
 const char* name_of(Side side) { return side == Side::left ? "left" : "right"; }
 
-double end_of(const Pde& pde, Side side) { return side == Side::left ? 0 : pde.length(); }
+double end_of(const Pde& pde, Side side) { return side == Side::left ? 0 : pde.length(0); }
 
 /// A sample as it may be drawn.
 struct Trial {
@@ -78,7 +79,7 @@ struct Points {
 /// u, u_x and u_xx of an initial state at `trial_points` places.
 std::vector<double> arguments_of(const Pde& pde, const Trial& trial) {
   const int m = pde.unknowns();
-  const double dx = pde.length() / trial_points;
+  const double dx = pde.length(0) / trial_points;
   std::vector<double> x;
   for (int i = 0; i < trial_points; ++i)
     for (const double shift : {-0.25, 0.0, 0.25}) x.push_back((i + 0.5 + shift) * dx);
@@ -96,14 +97,14 @@ std::vector<double> arguments_of(const Pde& pde, const Trial& trial) {
   return out;
 }
 
-using Term = void (Pde::*)(const TermPoints&, int, TermValues&) const;
+using Term = std::function<void(const TermPoints&, int, TermValues&)>;
 
 /// The condition's place in the deck.
-[[noreturn]] void wall_error(const Pde& pde, const DeckNode& node, Side side, int unknown,
+[[noreturn]] void wall_error(const Pde& pde, const DeckNode& node, const Face& face, int unknown,
                              const std::string& message) {
   if (!node.has("walls") || !node.child("walls").is_mapping()) node.error_at("walls", message);
   DeckNode place = node.child("walls");
-  for (const std::string& key : {std::string(name_of(side)), pde.symbol(unknown)}) {
+  for (const std::string& key : {face_name(face), pde.symbol(unknown)}) {
     if (!place.is_mapping() || !place.has(key) ||
         (key == pde.symbol(unknown) && !place.child(key).is_mapping()))
       break;
@@ -126,7 +127,7 @@ void check_ends(const Pde& pde, const DeckNode& node, const Trial& trial) {
     at.x = {end_of(pde, side)};
     at.t = {0};
     TermValues flux;
-    pde.flux(at.view(trial), 1, flux);
+    pde.flux(0, at.view(trial), 1, flux);
     const auto bad = [](double v) { return !std::isfinite(v); };
     if (std::none_of(flux.value.begin(), flux.value.end(), bad) &&
         std::none_of(flux.gradient.begin(), flux.gradient.end(), bad))
@@ -136,7 +137,7 @@ void check_ends(const Pde& pde, const DeckNode& node, const Trial& trial) {
                               " end (x = " + shortest(at.x[0]) + ", " + pde.symbol(0) + " = " +
                               shortest(at.arguments[0]) + ", t = 0)" + (why.empty() ? "" : ": " + why) +
                               "; faces stand there, so write it finite from 0 to the length " +
-                              shortest(pde.length()));
+                              shortest(pde.length(0)));
   }
 }
 
@@ -147,7 +148,7 @@ bool ends_differ(double first, double last, double least, double most) {
 }
 
 void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
-                     const std::vector<double>& times, Term term, const std::string& name) {
+                     const std::vector<double>& times, const Term& term, const std::string& name) {
   const int m = pde.unknowns();
   // States, and states further out: a term that starts as 0 has its ends, too.
   const std::vector<double> of_state = arguments_of(pde, trial);
@@ -170,9 +171,9 @@ void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
     for (int j = 0; j < places; ++j) {
       Points points;
       points.arguments = arguments;
-      points.x.assign(count, pde.length() * j / (places - 1));
+      points.x.assign(count, pde.length(0) * j / (places - 1));
       points.t.assign(count, t);
-      (pde.*term)(points.view(trial), 1, at[j]);
+      term(points.view(trial), 1, at[j]);
     }
     const auto compare = [&](const auto& value_of, long index, const std::string& what) {
       const double first = value_of(at.front())[index], last = value_of(at.back())[index];
@@ -190,7 +191,7 @@ void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
         state += pde.symbol(k) + " = " + shortest(arguments[k * count + point]) + ", ";
       node.error_at(
           name, what + " is " + shortest(first) + " at x = 0 and " + shortest(last) +
-                    " at x = " + shortest(pde.length()) + " (" + state + "t = " + shortest(t) +
+                    " at x = " + shortest(pde.length(0)) + " (" + state + "t = " + shortest(t) +
                     "), but with walls: periodic these are one point; write it so that both ends agree, for "
                     "example with sin(2*pi*x/length), move a jump inside, or give walls {left, right}");
     };
@@ -205,7 +206,7 @@ void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
 void check_ring(const Pde& pde, const DeckNode& node, const std::vector<Trial>& trials) {
   constexpr int places = 257;
   std::vector<double> x;
-  for (int j = 0; j < places; ++j) x.push_back(pde.length() * j / (places - 1));
+  for (int j = 0; j < places; ++j) x.push_back(pde.length(0) * j / (places - 1));
   const int m = pde.unknowns();
   for (const Trial& trial : trials) {
     const std::vector<double> u = state_at(pde, trial, x);
@@ -219,7 +220,7 @@ void check_ring(const Pde& pde, const DeckNode& node, const std::vector<Trial>& 
       if (ends_differ(first, last, least, most))
         node.error_at("initial",
                       "the initial state of '" + pde.symbol(k) + "' is " + shortest(first) +
-                          " at x = 0 and " + shortest(last) + " at x = " + shortest(pde.length()) +
+                          " at x = 0 and " + shortest(last) + " at x = " + shortest(pde.length(0)) +
                           ", but with walls: periodic these are one point; write an expression whose ends "
                           "agree, for example with sin(2*pi*x/length), or give walls {left, right}");
     }
@@ -230,55 +231,60 @@ void check_ring(const Pde& pde, const DeckNode& node, const std::vector<Trial>& 
   for (size_t s = 0; s < trials.size(); ++s) {
     // The whole course of time for one sample.
     const std::vector<double> times = s == 0 ? moments_of(pde, trials[s]) : few;
-    check_ring_term(pde, node, trials[s], times, &Pde::flux, "flux");
-    if (pde.has_source()) check_ring_term(pde, node, trials[s], times, &Pde::source, "source");
+    const Term flux = [&](const TermPoints& at, int order, TermValues& out) { pde.flux(0, at, order, out); };
+    const Term source = [&](const TermPoints& at, int order, TermValues& out) { pde.source(at, order, out); };
+    check_ring_term(pde, node, trials[s], times, flux, "flux");
+    if (pde.has_source()) check_ring_term(pde, node, trials[s], times, source, "source");
   }
 }
 
 // -----------------------------------------------------------------------------------------------------------
 // Conditions on a grid
 
-std::string condition_text(const Pde& pde, int unknown, const WallCondition& c) {
+std::string condition_text(const Pde& pde, int axis, int unknown, const WallCondition& c) {
   const std::string u = pde.symbol(unknown);
-  return shortest(c.value_factor) + " " + u + " + " + shortest(c.slope_factor) + " " + u +
-         "_x = " + shortest(c.target);
+  return shortest(c.value_factor) + " " + u + " + " + shortest(c.slope_factor) + " " + u + "_" +
+         space_name(axis) + " = " + shortest(c.target);
 }
 
-void check_condition(const Pde& pde, const DeckNode& node, Side side, int unknown, double t,
-                     const WallCondition& c, std::span<const int> cells) {
-  const std::string where = "the " + std::string(name_of(side)) + " wall of '" + pde.symbol(unknown) +
-                            "' at t = " + shortest(t) + ", " + condition_text(pde, unknown, c) + ", ";
+void check_condition(const Pde& pde, const DeckNode& node, const Face& face, int unknown, double t,
+                     const WallCondition& c, std::span<const Grid> grids) {
+  const std::string where = "the " + face_name(face) + " wall of '" + pde.symbol(unknown) +
+                            "' at t = " + shortest(t) + ", " + condition_text(pde, face.axis, unknown, c) +
+                            ", ";
+  const double length = pde.length(face.axis);
+  const bool left = face.side == Side::left;
   if (!std::isfinite(c.value_factor) || !std::isfinite(c.slope_factor) || !std::isfinite(c.target) ||
       !std::isfinite(c.outside))
-    wall_error(pde, node, side, unknown,
+    wall_error(pde, node, face, unknown,
                where + "is not finite; write it so that it is finite from 0 to " + shortest(pde.duration()));
-  if (c.outside < 0 || c.outside > pde.length())
-    wall_error(pde, node, side, unknown,
+  if (c.outside < 0 || c.outside > length)
+    wall_error(pde, node, face, unknown,
                where + "stands " + shortest(c.outside) + " outside; allowed: from 0 to the length " +
-                   shortest(pde.length()));
+                   shortest(length));
   if (c.value_factor == 0 && c.slope_factor == 0)
-    wall_error(pde, node, side, unknown, where + "says nothing: both factors are 0; give one at all times");
-  for (const int n : cells) {
+    wall_error(pde, node, face, unknown, where + "says nothing: both factors are 0; give one at all times");
+  for (const Grid& grid : grids) {
+    const int n = grid.cells(face.axis);
     // The denominator of the ghost value, see SpatialOperator::ghosts().
-    const double h = pde.length() / n / 2 + c.outside,
-                 pull = (side == Side::left ? -1 : 1) * c.slope_factor / h;
+    const double h = length / n / 2 + c.outside, pull = (left ? -1 : 1) * c.slope_factor / h;
     const double ghost = c.target / (c.value_factor + pull);
     if (!std::isfinite(ghost) && c.value_factor + pull != 0)
-      wall_error(pde, node, side, unknown,
+      wall_error(pde, node, face, unknown,
                  where + "asks for the value " + shortest(ghost) + " on a grid of " + std::to_string(n) +
                      " cells; write it in numbers of common size");
     // Opposite signs feed u by itself, du/dn = |a / b| u, which a grid resolves where h is below |b / a|.
     if (c.value_factor * pull >= 0 || std::abs(c.value_factor) < 0.9 * std::abs(pull)) continue;
     const double reach = std::abs(c.slope_factor / c.value_factor);
-    const auto needed = static_cast<long>(std::ceil(pde.length() / (2 * 0.5 * reach)));
+    const auto needed = static_cast<long>(std::ceil(length / (2 * 0.5 * reach)));
     wall_error(
-        pde, node, side, unknown,
+        pde, node, face, unknown,
         where + "is singular or has the wrong sign on a grid of " + std::to_string(n) +
             " cells: with the wall " + shortest(h) +
             " from the outermost centre its ghost value divides by " + shortest(c.value_factor) +
             (pull < 0 ? " - " : " + ") + shortest(std::abs(pull)) + " = " + shortest(c.value_factor + pull) +
-            "; where the wall takes away what is there, the factors of u and u_x have " +
-            (side == Side::left ? "opposite signs at the left" : "the same sign at the right") +
+            "; where the wall takes away what is there, the factors of u and u_" + space_name(face.axis) +
+            " have " + (left ? "opposite signs at the " : "the same sign at the ") + face_name(face) +
             (c.outside == 0
                  ? ", and where it feeds it, the grid must resolve the distance " + shortest(reach) +
                        ": give more cells (all of pde.data_cells, grid.cells and half of them above " +
@@ -295,21 +301,21 @@ double only_factor(const WallCondition& c) {
 
 /// All conditions of a wall over time. A factor that passes through 0 between two moments is small at one of
 /// them; one that jumps to the other sign is not.
-void check_conditions(const Pde& pde, const DeckNode& node, Side side, int unknown, const Trial& trial,
-                      const std::vector<double>& times, std::span<const int> cells) {
+void check_conditions(const Pde& pde, const DeckNode& node, const Face& face, int unknown, const Place& at,
+                      const Trial& trial, const std::vector<double>& times, std::span<const Grid> grids) {
   std::vector<double> factors;
   double largest = 0;
   for (const double t : times) {
-    const WallCondition c = pde.wall(side, unknown, t, trial.parameters, {});
-    check_condition(pde, node, side, unknown, t, c, cells);
+    const WallCondition c = pde.wall(face, unknown, at, t, trial.parameters, {});
+    check_condition(pde, node, face, unknown, t, c, grids);
     factors.push_back(only_factor(c));
     if (!std::isnan(factors.back())) largest = std::max(largest, std::abs(factors.back()));
   }
   for (size_t j = 1; j < times.size(); ++j) {
     const double before = factors[j - 1], after = factors[j];
     if (!(before * after < 0) || std::min(std::abs(before), std::abs(after)) > 0.01 * largest) continue;
-    wall_error(pde, node, side, unknown,
-               "the " + std::string(name_of(side)) + " wall of '" + pde.symbol(unknown) +
+    wall_error(pde, node, face, unknown,
+               "the " + face_name(face) + " wall of '" + pde.symbol(unknown) +
                    "' says nothing between t = " + shortest(times[j - 1]) + " and " + shortest(times[j]) +
                    ", where its only factor goes from " + shortest(before) + " through 0 to " +
                    shortest(after) + "; keep it away from 0");
@@ -362,12 +368,12 @@ double largest_speed_inside(const Pde& pde, const Trial& trial, const std::vecto
   Points at;
   at.arguments.assign(3 * m * places, 0.0);
   for (int i = 0; i < places; ++i) {
-    at.x.push_back(pde.length() * (i + 0.5) / places);
+    at.x.push_back(pde.length(0) * (i + 0.5) / places);
     at.t.push_back(t);
     for (size_t a = 0; a < m; ++a) at.arguments[a * places + static_cast<size_t>(i)] = u[a];
   }
   TermValues flux;
-  pde.flux(at.view(trial), 1, flux);
+  pde.flux(0, at.view(trial), 1, flux);
   double largest = 0;
   for (const int a : block)
     for (const int b : block)
@@ -387,7 +393,7 @@ int leaving(const Pde& pde, const Trial& trial, const std::vector<int>& block, S
   at.x = {end_of(pde, side)};
   at.t = {t};
   TermValues flux, storage;
-  pde.flux(at.view(trial), 2, flux);
+  pde.flux(0, at.view(trial), 2, flux);
   pde.storage({1, u, at.x, at.t, trial.parameters, {}}, 1, storage);
   std::vector<double> a(static_cast<size_t>(n * n)), s(a.size());
   for (int i = 0; i < n; ++i) {
@@ -449,7 +455,7 @@ void check_characteristics(const Pde& pde, const DeckNode& node, const Trial& tr
     std::vector<double> held(initial);
     int values = 0, last = -1;
     for (const int k : block) {
-      const WallCondition c = pde.wall(side, k, t, trial.parameters, {});
+      const WallCondition c = pde.wall({0, side}, k, {}, t, trial.parameters, {});
       if (!is_value(c)) continue;
       held[k] = c.target / c.value_factor;
       last = k;
@@ -468,32 +474,42 @@ void check_characteristics(const Pde& pde, const DeckNode& node, const Trial& tr
       what = std::to_string(values) + " values are held at the " + name_of(side) + " wall, where " +
              std::to_string(out) + " of the " + std::to_string(n) +
              " characteristics leave the domain, so that " + std::to_string(n - out) + " may be held";
-    wall_error(pde, node, side, last, what + " (t = " + shortest(t) + "): " + outflow_remedy);
+    wall_error(pde, node, {0, side}, last, what + " (t = " + shortest(t) + "): " + outflow_remedy);
   }
 }
 
 }  // namespace
 
-void check_walls(const Pde& pde, const DeckNode& node, std::span<const int> cells) {
+void check_walls(const Pde& pde, const DeckNode& node, std::span<const Grid> grids) {
   const std::vector<Trial> trials = draw_trials(pde);
+  for (const Trial& trial : trials) {
+    const std::vector<double> times = moments_of(pde, trial);
+    for (int axis = 0; axis < pde.axes() && pde.axes() > 1; ++axis)
+      for (const Side side : {Side::left, Side::right})
+        for (int k = 0; k < pde.unknowns() && !pde.periodic(axis); ++k)
+          for (const Place& at : wall_places(pde, {axis, side}))
+            check_conditions(pde, node, {axis, side}, k, at, trial, times, grids);
+  }
+  if (pde.axes() > 1) return;
   for (const Trial& trial : trials) check_ends(pde, node, trial);
-  if (pde.periodic()) {
+  if (pde.periodic(0)) {
     check_ring(pde, node, trials);
     return;
   }
   for (const Trial& trial : trials) {
     const std::vector<double> times = moments_of(pde, trial);
     for (const Side side : {Side::left, Side::right}) {
-      for (int k = 0; k < pde.unknowns(); ++k) check_conditions(pde, node, side, k, trial, times, cells);
+      for (int k = 0; k < pde.unknowns(); ++k)
+        check_conditions(pde, node, {0, side}, k, {}, trial, times, grids);
       check_characteristics(pde, node, trial, side, times);
     }
   }
 }
 
 void check_outflow(const Pde& pde, std::span<const double> parameters, std::span<const double> solution,
-                   int cells, std::span<const double> times) {
-  if (pde.periodic()) return;
-  const int m = pde.unknowns();
+                   const Grid& grid, std::span<const double> times) {
+  if (pde.axes() > 1 || pde.periodic(0)) return;
+  const int m = pde.unknowns(), cells = grid.cells();
   const Trial trial{{parameters.begin(), parameters.end()}, {}};
   for (const int k : convective_unknowns(pde)) {
     double least = solution[k], most = solution[k];
@@ -504,7 +520,7 @@ void check_outflow(const Pde& pde, std::span<const double> parameters, std::span
     if (!(least < most)) continue;
     for (const Side side : {Side::left, Side::right}) {
       for (size_t j = 0; j < times.size(); ++j) {
-        const WallCondition c = pde.wall(side, k, times[j], parameters, {});
+        const WallCondition c = pde.wall({0, side}, k, {}, times[j], parameters, {});
         if (!is_value(c)) continue;
         const double held = c.target / c.value_factor;
         const double* cell = &solution[(j * cells + (side == Side::left ? 0 : cells - 1)) * m];
@@ -521,10 +537,10 @@ void check_outflow(const Pde& pde, std::span<const double> parameters, std::span
           const double share = static_cast<double>(i) / (steps - 1);
           at.arguments[k * 2 * steps + i] = held + share * (cell[k] - held);
           at.arguments[k * 2 * steps + steps + i] = least + share * (most - least);
-          at.x[steps + i] = pde.length() * (i + 0.5) / steps;
+          at.x[steps + i] = pde.length(0) * (i + 0.5) / steps;
         }
         TermValues flux;
-        pde.flux(at.view(trial), 1, flux);
+        pde.flux(0, at.view(trial), 1, flux);
         bool alone = true;
         for (int other = 0; other < m; ++other)
           for (int i = 0; i < steps && other != k; ++i) alone = alone && flux.by(k, other)[i] == 0;

@@ -20,15 +20,16 @@ namespace rankine {
 /// flux
 ///   holds no derivative (Kreiss 1970): at t = 0 both for the initial states and the values, later where
 ///   the flux is linear in the unknowns.
-/// `cells`: numbers of cells of all grids in use. Parameters and initial states are drawn like those of
+/// With several axes only the conditions of the walls are checked.
+/// `grids`: all grids in use. Parameters and initial states are drawn like those of
 /// samples; conditions are looked at on a thousand times from 0 to the duration.
-void check_walls(const Pde& pde, const DeckNode& node, std::span<const int> cells);
+void check_walls(const Pde& pde, const DeckNode& node, std::span<const Grid> grids);
 
 /// Throws NumericalError where a solution has reached a wall at which it flows out and a value is held: where
 /// Godunov's flux between the value and the outermost cell (Bardos, Le Roux and Nedelec 1979) is not that of
 /// the value, by more than a hundredth of the range of the flux. For unknowns whose flux depends on
-/// themselves alone and holds no derivative. `solution`: [time][cell][unknown].
+/// themselves alone and holds no derivative, with one axis. `solution`: [time][cell][unknown].
 void check_outflow(const Pde& pde, std::span<const double> parameters, std::span<const double> solution,
-                   int cells, std::span<const double> times);
+                   const Grid& grid, std::span<const double> times);
 
 }  // namespace rankine

@@ -1,6 +1,7 @@
 // An equation without physics that has everything the discretisation must carry: two coupled unknowns,
 // nonlinear storage, flux and source, a parameter in all of them and in the walls, on a ring with u_xx in the
-// flux or between walls without.
+// flux or between walls without. With several axes its fluxes read derivatives along other axes, too, and its
+// walls vary along their faces; `periodic` then closes the second axis to a ring.
 #pragma once
 
 #include <cmath>
@@ -11,20 +12,23 @@ namespace rankine {
 
 class ExercisePde final : public Pde {
  public:
-  explicit ExercisePde(bool periodic) : periodic_(periodic) {}
-  double length() const override { return 1.3; }
+  explicit ExercisePde(bool periodic, int axes = 1) : periodic_(periodic), axes_(axes) {}
+  int axes() const override { return axes_; }
+  double length(int axis) const override { return 1.3 - 0.2 * axis; }
   double duration() const override { return 0.4; }
   int unknowns() const override { return 2; }
   std::string field_name(int a) const override { return a == 0 ? "u" : "v"; }
   std::string symbol(int a) const override { return field_name(a); }
   std::vector<PdeParameter> parameters() const override { return {{.name = "k", .value = 0.7}}; }
-  int flux_derivatives() const override { return periodic_ ? 2 : 1; }
-  bool periodic() const override { return periodic_; }
+  int flux_derivatives() const override { return periodic_ && axes_ == 1 ? 2 : 1; }
+  bool mixed_derivatives() const override { return axes_ > 1; }
+  bool periodic(int axis) const override { return periodic_ && axis == (axes_ > 1 ? 1 : 0); }
+  bool walls_vary() const override { return axes_ > 1; }
   bool has_source() const override { return true; }
   bool autonomous() const override { return false; }
   double typical_storage_slope() const override { return 1.2; }
   double typical_state(int a) const override { return 0.3 + 0.1 * a; }
-  int data_cells() const override { return 64; }
+  int data_cells(int) const override { return 64; }
   double reference_rtol() const override { return 1e-8; }
 
   // Each term is a sum of monomials c k^p prod q_i^e_i, whose derivatives are formed from the exponents.
@@ -37,7 +41,8 @@ class ExercisePde final : public Pde {
     evaluate({{{1, 0, {1, 0}}, {0.1, 1, {2, 0}}, {0.05, 0, {0, 1}}}, {{1, 0, {0, 1}}, {0.2, 0, {0, 2}}}}, 2,
              at, order, out);
   }
-  void flux(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override {
+  void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override {
+    if (axes_ > 1) return flux_of_several(axis, at, order, out);
     // Arguments u, v, u_x, v_x, u_xx, v_xx.
     std::vector<Monomial> f1{
         {0.5, 0, {2, 1, 0, 0, 0, 0}}, {-0.1, 1, {0, 0, 1, 0, 0, 0}}, {-0.03, 2, {1, 0, 1, 0, 0, 0}}},
@@ -52,17 +57,18 @@ class ExercisePde final : public Pde {
     evaluate({{{0.4, 1, {1, 1}}, {-0.2, 0, {3, 0}}}, {{-0.4, 2, {1, 1}}, {0.1, 0, {0, 2}}}}, 2, at, order,
              out);
   }
-  WallCondition wall(Side side, int unknown, double t, std::span<const double> p,
+  WallCondition wall(const Face& face, int unknown, const Place& at, double t, std::span<const double> p,
                      std::span<const int> learned) const override {
     WallCondition c;
-    if (side == Side::left)
-      c = {1, 0, 0.4 + 0.1 * std::sin(t) + 0.05 * p[0], 0.01, {}, {}, {}};
+    const double along = axes_ > 1 ? 0.05 * std::cos(at[(face.axis + 1) % axes_]) : 0;
+    if (face.side == Side::left)
+      c = {1, 0, 0.4 + 0.1 * std::sin(t) + 0.05 * p[0] + along, 0.01, {}, {}, {}};
     else
       c = {1 + 0.1 * unknown, 0.3 * p[0], 0.2, 0, {}, {}, {}};
     if (!learned.empty()) {
       c.value_factor_by = {0};
-      c.slope_factor_by = {side == Side::left ? 0.0 : 0.3};
-      c.target_by = {side == Side::left ? 0.05 : 0.0};
+      c.slope_factor_by = {face.side == Side::left ? 0.0 : 0.3};
+      c.target_by = {face.side == Side::left ? 0.05 : 0.0};
     }
     return c;
   }
@@ -71,13 +77,31 @@ class ExercisePde final : public Pde {
   }
   void initial_state(std::span<const double> numbers, std::span<const double>, std::span<const double> x,
                      std::span<double> out) const override {
-    for (size_t i = 0; i < x.size(); ++i) {
-      out[2 * i] = 0.5 + 0.2 * numbers[0] * std::cos(2 * M_PI * x[i] / length());
-      out[2 * i + 1] = 0.4 + 0.2 * std::sin(2 * M_PI * x[i] / length());
+    for (size_t i = 0; i < x.size() / axes_; ++i) {
+      out[2 * i] = 0.5 + 0.2 * numbers[0] * std::cos(2 * M_PI * x[i] / length(0));
+      out[2 * i + 1] = 0.4 + 0.2 * std::sin(2 * M_PI * x[i] / length(0));
+      for (int axis = 1; axis < axes_; ++axis)
+        out[2 * i] += 0.1 * std::cos(2 * M_PI * x[axis * (x.size() / axes_) + i] / length(axis));
     }
   }
 
  private:
+  void flux_of_several(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+    // Arguments u, v, u_x, v_x, u_y, v_y, ...
+    const int count = kernels::flux_arguments(axes_, 2), own = 2 + 2 * axis,
+              other = 2 + 2 * ((axis + 1) % axes_);
+    const auto term = [&](double c, int k, std::initializer_list<int> factors) {
+      Monomial m{c, k, std::vector<int>(count, 0)};
+      for (const int factor : factors) ++m.e[factor];
+      return m;
+    };
+    evaluate({{term(0.5 - 0.1 * axis, 0, {0, 0, 1}), term(-0.1, 1, {own}), term(-0.03, 2, {0, own}),
+               term(0.02, 1, {1, other})},
+              {term(0.3, 1, {0, 1}), term(-0.2, 0, {own + 1}), term(-0.02, 0, {0, own + 1}),
+               term(0.015, 0, {0, other + 1})}},
+             count, at, order, out);
+  }
+
   static void evaluate(const std::vector<std::vector<Monomial>>& terms, int arguments,
                        const kernels::TermPoints& at, int order, kernels::TermValues& out) {
     const int all = arguments + static_cast<int>(at.learned.size());
@@ -109,6 +133,7 @@ class ExercisePde final : public Pde {
   }
 
   bool periodic_;
+  int axes_;
 };
 
 }  // namespace rankine

@@ -60,7 +60,7 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
   EXPECT_EQ(written.field_name(0), "concentration");
   EXPECT_TRUE(written.linear_flux());
   EXPECT_TRUE(written.autonomous());
-  EXPECT_FALSE(written.periodic());
+  EXPECT_FALSE(written.periodic(0));
   EXPECT_FALSE(written.has_source());
   EXPECT_EQ(written.flux_derivatives(), 1);
   EXPECT_EQ(written.typical_storage_slope(), 3.5);
@@ -87,15 +87,15 @@ TEST(EquationPde, DiffusionSorptionAgreesWithTheBuiltIn) {
       expect_near(a.value, b.value);
       expect_near(a.gradient, b.gradient);
       expect_near(a.hessian, b.hessian);
-      written.flux(at, order, a);
-      built_in.flux(at_built_in, order, b);
+      written.flux(0, at, order, a);
+      built_in.flux(0, at_built_in, order, b);
       expect_near(a.value, b.value);
       expect_near(a.gradient, b.gradient);
       expect_near(a.hessian, b.hessian);
     }
     for (const Side side : {Side::left, Side::right}) {
-      const WallCondition a = written.wall(side, 0, 0, values, learned),
-                          b = built_in.wall(side, 0, 0, values_built_in, learned);
+      const WallCondition a = written.wall({0, side}, 0, {}, 0, values, learned),
+                          b = built_in.wall({0, side}, 0, {}, 0, values_built_in, learned);
       EXPECT_DOUBLE_EQ(a.value_factor, b.value_factor);
       EXPECT_DOUBLE_EQ(a.slope_factor, b.slope_factor);
       EXPECT_DOUBLE_EQ(a.target, b.target);
@@ -201,8 +201,8 @@ TEST(EquationPde, DiffusionSorptionHasTheSchemeOfTheBuiltIn) {
   for (int j = 0; j <= frames; ++j) times.push_back(500.0 * j * j / (frames * frames));
   for (const PdeParameter& p : written.parameters()) values.push_back(p.value);
   for (const std::vector<int>& learned : {std::vector<int>{}, std::vector<int>{0}}) {
-    const ConservativeScheme a(written, cells, times, 0.5, 2, {values, learned}),
-        b(built_in, cells, times, 0.5, 2, {{5e-4}, learned});
+    const ConservativeScheme a(written, written.grid({cells}), times, 0.5, 2, {values, learned}),
+        b(built_in, built_in.grid({cells}), times, 0.5, 2, {{5e-4}, learned});
     const size_t points = static_cast<size_t>(a.points()), width = static_cast<size_t>(a.width());
     const auto wave = [](size_t size, double rate, double mean) {
       std::vector<double> out(size);
@@ -251,7 +251,7 @@ initial:
 exact: {u: sin(x) + Dv, v: t*x}
 )yaml");
   EXPECT_EQ(pde.unknowns(), 2);
-  EXPECT_TRUE(pde.periodic());
+  EXPECT_TRUE(pde.periodic(0));
   EXPECT_TRUE(pde.has_source());
   EXPECT_FALSE(pde.linear_flux());
   EXPECT_EQ(pde.symbol(1), "v");
@@ -266,7 +266,7 @@ exact: {u: sin(x) + Dv, v: t*x}
   const std::vector<double> arguments{0.7, -0.2, 3, 4, 5, 6};  // u, v, u_x, v_x, u_xx, v_xx
   const std::vector<int> learned{1};
   TermValues out;
-  pde.flux({1, arguments, x, t, parameters, learned}, 2, out);
+  pde.flux(0, {1, arguments, x, t, parameters, learned}, 2, out);
   ASSERT_EQ(out.arguments, 7);
   EXPECT_NEAR(out.at(0)[0], -0.1 * 3, 1e-15);
   EXPECT_NEAR(out.at(1)[0], -0.5 * 1.49 * 4, 1e-14);
@@ -313,12 +313,12 @@ initial: {expression: cos(pi*x/length/2)}
   EXPECT_EQ(pde.flux_derivatives(), 1);
   const std::vector<double> parameters{0.01, 2};
   const std::vector<int> learned{0, 1};
-  const WallCondition left = pde.wall(Side::left, 0, 3, parameters, learned);
+  const WallCondition left = pde.wall({0, Side::left}, 0, {}, 3, parameters, learned);
   EXPECT_EQ(left.value_factor, 1);
   EXPECT_EQ(left.slope_factor, 0);
   EXPECT_EQ(left.target, 6);
   EXPECT_EQ(left.target_by, (std::vector<double>{0, 3}));
-  const WallCondition right = pde.wall(Side::right, 0, 3, parameters, learned);
+  const WallCondition right = pde.wall({0, Side::right}, 0, {}, 3, parameters, learned);
   EXPECT_EQ(right.value_factor, 0);
   EXPECT_EQ(right.slope_factor, 1);
   EXPECT_EQ(right.target, -0.01);

@@ -25,20 +25,24 @@ class Library : public ::testing::TestWithParam<LibraryEquation> {
     return v;
   }();
   std::vector<double> initial(int cells) const {
-    return initial_cells(pde, std::vector<double>(), values, cells);
+    return initial_cells(pde, std::vector<double>(), values, pde.grid({cells}));
   }
   /// Cell averages of the exact solution at the end.
-  std::vector<double> exact(int cells) const { return exact_cells(pde, pde.duration(), values, cells); }
+  std::vector<double> exact(int cells) const {
+    return exact_cells(pde, pde.duration(), values, pde.grid({cells}));
+  }
   std::vector<double> stepped(int cells, int steps) const {
     std::vector<double> times;
     for (int j = 0; j <= steps; ++j) times.push_back(pde.duration() * j / steps);
-    std::vector<double> u =
-        StorageModel(pde, cells, times, 0.5, 0, {}).sample(initial(cells), {values, {}}).solve_exactly();
+    std::vector<double> u = StorageModel(pde, pde.grid({cells}), times, 0.5, 0, {})
+                                .sample(initial(cells), {values, {}})
+                                .solve_exactly();
     return {u.end() - cells * pde.unknowns(), u.end()};
   }
   std::vector<double> method_of_lines_at_end(int cells) const {
     const std::vector<double> times{0, pde.duration()};
-    const std::vector<double> u = method_of_lines(pde, initial(cells), values, cells, cells, times);
+    const std::vector<double> u =
+        method_of_lines(pde, initial(cells), values, pde.grid({cells}), pde.grid({cells}), times);
     return {u.end() - cells * pde.unknowns(), u.end()};
   }
   static double distance(const std::vector<double>& a, const std::vector<double>& b) {
@@ -78,7 +82,7 @@ TEST(ExactSolution, IsTheRootThatTheOldStateLeadsTo) {
   const EquationPde pde = growth();
   const std::vector<double> times{0, 0.8};
   const std::vector<double> u =
-      StorageModel(pde, 8, times, 0.5, 0, {}).sample(std::vector<double>(8, 0.5)).solve_exactly();
+      StorageModel(pde, pde.grid({8}), times, 0.5, 0, {}).sample(std::vector<double>(8, 0.5)).solve_exactly();
   const double dt = 0.8, u0 = 0.5;
   const double root = (1 - std::sqrt(1 - 2 * dt * (u0 + dt * u0 * u0 / 2))) / dt;
   // The root's condition number is about 1 / 0.2: eps times that, and some steps of rounding.
@@ -87,7 +91,7 @@ TEST(ExactSolution, IsTheRootThatTheOldStateLeadsTo) {
 
 TEST(ExactSolution, SaysWhereThereIsNone) {
   const EquationPde pde = growth();
-  const StorageModel model(pde, 8, {0, 0.4, 1.6}, 0.5, 0, {});
+  const StorageModel model(pde, pde.grid({8}), {0, 0.4, 1.6}, 0.5, 0, {});
   try {
     static_cast<void>(model.sample(std::vector<double>(8, 0.5)).solve_exactly());
     ADD_FAILURE() << "a solution was found";
@@ -106,7 +110,7 @@ TEST(ExactSolution, CrossesTheKinksOfAnEnthalpy) {
   std::vector<double> times;
   for (int j = 0; j <= 16; ++j) times.push_back(0.5 * (j / 16.0) * (j / 16.0));
   const StorageProblem problem =
-      StorageModel(pde, 32, times, 0.5, 2, {}).sample(std::vector<double>(32, -0.5));
+      StorageModel(pde, pde.grid({32}), times, 0.5, 2, {}).sample(std::vector<double>(32, -0.5));
   const std::vector<double> u = problem.solve_exactly();
   double largest = 0;
   for (const double r : problem.evaluate(u)) largest = std::max(largest, std::abs(r));

@@ -36,7 +36,8 @@ class ConstraintLayerTest : public ::testing::TestWithParam<Setting> {
     options.solver.max_steps = 400;
     options.solver.atol = 1e-11;
     options.solver.adjoint_damping = 0;
-    storage = std::make_unique<StorageModel>(pde, cells, options.times(500, frames), 0.5, 2, options.march);
+    storage = std::make_unique<StorageModel>(pde, pde.grid({cells}), options.times(500, frames), 0.5, 2,
+                                             options.march);
     layer = make_constraint_layer(options, *storage, communicator, TilePartition(grid, 1, 0), {}, 0);
     for (int s = 0; s < batch_size; ++s) {
       batch.ids.push_back(s);

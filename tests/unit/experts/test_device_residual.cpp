@@ -17,7 +17,7 @@ StorageModel model(const Pde& pde, const char* state = "frozen") {
   FormulationOptions options;
   options.time = "graded";
   options.march.state = state;
-  return StorageModel(pde, cells, options.times(pde.duration(), frames), 0.5, 2, options.march);
+  return StorageModel(pde, pde.grid({cells}), options.times(pde.duration(), frames), 0.5, 2, options.march);
 }
 
 TEST(DeviceResidual, HasTheBitsOfTheSamplesAlone) {

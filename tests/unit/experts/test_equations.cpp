@@ -36,16 +36,14 @@ class EquationTest : public ::testing::TestWithParam<Case> {
     long redrawn = 0;
     Field values;
     for (const PdeParameter& p : pde.parameters()) values.push_back(p.value);
-    initial = initial_cells(pde, pde.draw_initial(RandomStream(1, "initial"), 2, redrawn), values, cells);
+    initial = initial_cells(pde, pde.draw_initial(RandomStream(1, "initial"), 2, redrawn), values,
+                            pde.grid({cells}));
   }
   StorageProblem problem(const char* state) const {
-    return StorageModel(pde, cells, times, 0.5, 2, {.state = state}).sample(initial);
+    return StorageModel(pde, pde.grid({cells}), times, 0.5, 2, {.state = state}).sample(initial);
   }
-  static std::vector<Box> boxes(int experts) {
-    std::vector<Box> out;
-    for (int k = 0; k < experts; ++k)
-      out.push_back({0, frames, k * cells / experts, (k + 1) * cells / experts});
-    return out;
+  std::vector<Box> boxes(int experts) const {
+    return equal_boxes(frames, pde.grid({cells}), std::vector{1, experts});
   }
   /// The exact discrete solution, disturbed, in the first field, smooth shapes in the others.
   Field fields(const StorageProblem& sample) const {
@@ -102,8 +100,8 @@ TEST_P(EquationTest, GradientThroughTheExpertsSolves) {
           options.atol = 1e-12;
           options.adjoint_damping = 0;
           options.ridge = 0.1;  // keeps experts without a wall of their own well posed
-          const StorageMixture mixture(frames, cells, sample.unknowns(), boxes(experts), basis, coupling,
-                                       rows, options);
+          const StorageMixture mixture(frames, pde.grid({cells}), sample.unknowns(), boxes(experts), basis,
+                                       coupling, rows, options);
           std::vector<std::vector<long>> used;
           for (int s = 0; s < mixture.solves(); ++s) used.push_back(mixture.all_rows(s));
           const Field at = fields(sample);
@@ -135,8 +133,8 @@ TEST_P(EquationTest, GradientThroughTheFitOfATarget) {
   const Field target(u.begin() + sample.width(), u.end());
   for (const int experts : {1, 4})
     for (const double ridge : {1e-6, 1e-2}) {
-      const StorageMixture mixture(frames, cells, sample.unknowns(), boxes(experts), basis, Coupling::none,
-                                   Weighting::dual, {});
+      const StorageMixture mixture(frames, pde.grid({cells}), sample.unknowns(), boxes(experts), basis,
+                                   Coupling::none, Weighting::dual, {});
       const auto distance = [&](const MixtureSolution& solved, Field* bar) {
         double sum = 0;
         Field off(sample.points());

@@ -99,7 +99,7 @@ Observations some_observations(const Pde& pde, const StorageModel& model, int po
 class ObservationTest : public ::testing::Test {
  protected:
   DiffusionSorption pde{DiffusionSorptionOptions{}};
-  StorageModel model{pde, cells, graded_times(), 0.5, 2, {}};
+  StorageModel model{pde, pde.grid({cells}), graded_times(), 0.5, 2, {}};
   Observations data = some_observations(pde, model, 30, 0.05);
   ObservationRows rows{ObservationOperator(pde, model.times(), cells, data.t, data.x, data.unknown), data,
                        cells};
@@ -272,7 +272,7 @@ class ObservedLossTest : public ::testing::TestWithParam<Setting> {
     options.solver.atol = 1e-11;
     options.solver.adjoint_damping = 0;
     options.observations = {.weight = 0.3, .corrections = s.corrections, .rows = s.rows, .row_weight = 2e-2};
-    storage = std::make_unique<StorageModel>(pde, cells, graded_times(), 0.5, 2, options.march);
+    storage = std::make_unique<StorageModel>(pde, pde.grid({cells}), graded_times(), 0.5, 2, options.march);
     if (s.learn) learned = learned_diffusion(pde, "6e-4");
     layer = make_constraint_layer(options, *storage, communicator, TilePartition(grid, 1, 0),
                                   learned.indices(), 0);

@@ -47,16 +47,13 @@ std::vector<double> some_fields(const StorageProblem& problem, unsigned seed) {
 }
 
 std::vector<Box> boxes(int experts) {
-  std::vector<Box> out;
-  for (int k = 0; k < experts; ++k)
-    out.push_back({0, frames, k * cells / experts, (k + 1) * cells / experts});
-  return out;
+  return equal_boxes(frames, Grid({cells}, {1}), std::vector{1, experts});
 }
 
 class StorageProblemTest : public testing::Test {
  protected:
   DiffusionSorption pde{DiffusionSorptionOptions{}};
-  StorageModel model{pde, cells, graded_times(500), 0.5, 2, {}};
+  StorageModel model{pde, pde.grid({cells}), graded_times(500), 0.5, 2, {}};
   StorageProblem problem = model.sample(std::vector<double>(cells, u0));
 };
 
@@ -153,7 +150,7 @@ TEST_P(MixtureGradient, AgreesWithCentralDifferencesOfTheWholeLoss) {
   options.max_steps = 400;
   options.atol = 1e-12;
   options.adjoint_damping = 0;
-  const StorageMixture mixture(frames, cells, 1, boxes(experts), basis, coupling, rows, options);
+  const StorageMixture mixture(frames, Grid({cells}, {1}), 1, boxes(experts), basis, coupling, rows, options);
   std::vector<std::vector<long>> used;
   for (int s = 0; s < mixture.solves(); ++s) used.push_back(mixture.all_rows(s));
   const auto solve = [&](const std::vector<double>& fields) { return mixture.solve(problem, fields, used); };

@@ -20,7 +20,14 @@ namespace {
 
 using Field = std::vector<double>;
 
-constexpr int cells = 12, frames = 5;
+constexpr int frames = 5;
+
+/// Few cells, of another number along each axis.
+Grid small_grid(const Pde& pde) {
+  return pde.grid(pde.axes() == 1   ? std::vector{12}
+                  : pde.axes() == 2 ? std::vector{6, 5}
+                                    : std::vector{4, 3, 5});
+}
 
 double dot(std::span<const double> a, std::span<const double> b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
@@ -62,7 +69,7 @@ class SchemeTest : public ::testing::TestWithParam<Case> {
     return v;
   }();
   ConservativeScheme scheme_for(std::vector<double> parameters) const {
-    return ConservativeScheme(pde, cells, times, 0.5, 2, {std::move(parameters), {0}});
+    return ConservativeScheme(pde, small_grid(pde), times, 0.5, 2, {std::move(parameters), {0}});
   }
   ConservativeScheme scheme = scheme_for(values);
   const size_t points = scheme.points(), width = scheme.width();
@@ -118,10 +125,10 @@ TEST_P(SchemeTest, ParameterGradientAgreesWithDifferences) {
 }
 
 TEST_P(SchemeTest, CorrectionsEndAtTheExactDiscreteSolution) {
-  const StorageModel model(pde, cells, times, 0.5, 2, {.state = "prediction"});
+  const StorageModel model(pde, small_grid(pde), times, 0.5, 2, {.state = "prediction"});
   long redrawn = 0;
   const std::vector<double> numbers = pde.draw_initial(RandomStream(3, "initial"), 5, redrawn);
-  const StorageProblem problem = model.sample(initial_cells(pde, numbers, values, cells));
+  const StorageProblem problem = model.sample(initial_cells(pde, numbers, values, small_grid(pde)));
   const Field exact = problem.solve_exactly();
   EXPECT_LE(norm(problem.evaluate(exact)), 1e-12 * norm(exact));
   Field start(exact);
@@ -143,7 +150,7 @@ TEST_P(SchemeTest, CorrectionsEndAtTheExactDiscreteSolution) {
 TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
   for (const char* state : {"prediction", "frozen"}) {
     const CorrectionOptions options{.steps = 2, .state = state};
-    const StorageModel model(pde, cells, times, 0.5, 2, {.state = "prediction"});
+    const StorageModel model(pde, small_grid(pde), times, 0.5, 2, {.state = "prediction"});
     const Field initial(u.begin(), u.begin() + static_cast<long>(width));
     const auto value = [&](double step, double parameter) {
       const StorageProblem problem = model.sample(initial, {{values[0] * (1 + parameter)}, {0}});
@@ -171,7 +178,7 @@ TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
   }
 }
 
-const ExercisePde ring(true), walled(false);
+const ExercisePde ring(true), walled(false), box(false, 2);
 
 INSTANTIATE_TEST_SUITE_P(
     Equations, SchemeTest,
@@ -181,6 +188,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
         Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
         Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)},
+        Case{"SystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2)},
+        Case{"SystemOfTwoAxesWithARing", std::make_shared<ExercisePde>(true, 2)},
+        Case{"SystemOfThreeAxes", std::make_shared<ExercisePde>(false, 3)},
+        Case{"SystemOfThreeAxesWithARing", std::make_shared<ExercisePde>(true, 3)},
+        Case{"ScaledSystemOfTwoAxes", std::make_shared<ScaledPde>(box, std::vector{2.0, 0.5})},
         Case{"ScaledSystemOnARing", std::make_shared<ScaledPde>(ring, std::vector{0.4, 3.0})},
         Case{"ScaledSystemBetweenWalls", std::make_shared<ScaledPde>(walled, std::vector{2.0, 0.5})}),
     [](const auto& info) { return info.param.name; });
@@ -195,15 +207,15 @@ TEST(Scheme, SecondOrderInTimeAgainstTheMethodOfLines) {
   options.data_cells = 32;
   options.reference_rtol = 1e-9;
   const Burgers pde{options};
-  const Field initial = initial_cells(pde, std::vector<double>{0.3, 1.1}, {}, 32);
+  const Field initial = initial_cells(pde, std::vector<double>{0.3, 1.1}, {}, pde.grid({32}));
   const std::vector<double> end{0.0, 0.5};
-  const Field reference = pde.reference(initial, std::vector<double>{0.05}, 32, end);
+  const Field reference = pde.reference(initial, std::vector<double>{0.05}, pde.grid({32}), end);
   double errors[2];
   for (int i = 0; i < 2; ++i) {
     const int steps = 20 << i;
     std::vector<double> times;
     for (int j = 0; j <= steps; ++j) times.push_back(0.5 * j / steps);
-    const Field u = StorageModel(pde, 32, times, 0.5, 0, {}).sample(initial).solve_exactly();
+    const Field u = StorageModel(pde, pde.grid({32}), times, 0.5, 0, {}).sample(initial).solve_exactly();
     double sum = 0;
     for (int k = 0; k < 32; ++k) sum += std::pow(u[u.size() - 32 + k] - reference[32 + k], 2);
     errors[i] = std::sqrt(sum / 32);
@@ -214,13 +226,13 @@ TEST(Scheme, SecondOrderInTimeAgainstTheMethodOfLines) {
 TEST(ScaledPde, SolvesTheSameEquation) {
   // r(v) of the scaled equation is r(s v) / s of the plain one, whatever the scales.
   const std::vector<double> scales{1e-6, 2e3};
-  for (const ExercisePde* pde : {&ring, &walled}) {
+  for (const ExercisePde* pde : {&ring, &walled, &box}) {
     const ScaledPde scaled(*pde, scales);
     const std::vector<double> times{0, 0.1, 0.25};
     const SchemeParameters parameters{{0.7}, {0}};
-    const ConservativeScheme plain_scheme(*pde, cells, times, 0.5, 1, parameters),
-        scaled_scheme(scaled, cells, times, 0.5, 1, parameters);
-    const Field u = random_field(3 * cells * 2, 0.2, 0.7, 5);
+    const ConservativeScheme plain_scheme(*pde, small_grid(*pde), times, 0.5, 1, parameters),
+        scaled_scheme(scaled, small_grid(scaled), times, 0.5, 1, parameters);
+    const Field u = random_field(3 * plain_scheme.width(), 0.2, 0.7, 5);
     Field v(u);
     for (size_t p = 0; p < v.size(); ++p) v[p] /= scales[p % 2];
     SchemePoint plain(plain_scheme, u, 1), other(scaled_scheme, v, 1);
@@ -239,8 +251,8 @@ TEST(LimitedFlux, IsMusclWithVanLeerAndLaxFriedrichs) {
   options.viscosity = 0.02;
   const Burgers pde{options};
   const int n = 24;
-  const double dx = pde.length() / n;
-  const SpatialOperator space(pde, n, {{options.viscosity}, {}});
+  const double dx = pde.length(0) / n;
+  const SpatialOperator space(pde, pde.grid({n}), {{options.viscosity}, {}});
   const Field u = random_field(n, -1, 1, 9);
   const double times[1] = {0};
   Field with(n);
@@ -279,8 +291,8 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
       exact[i] = u;
     }
     const std::vector<double> times{0.0, 0.1};
-    const Field u =
-        method_of_lines(smooth, start, {options.viscosity}, n, n, times, {.rtol = 1e-7, .limited = true});
+    const Field u = method_of_lines(smooth, start, {options.viscosity}, smooth.grid({n}), smooth.grid({n}),
+                                    times, {.rtol = 1e-7, .limited = true});
     double sum = 0;
     for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - exact[i]) / n;
     errors[k] = sum;
@@ -295,8 +307,8 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
   Field start(n);
   for (int i = 0; i < n; ++i) start[i] = (i + 0.5) / n < 0.3 ? 1 : 0;
   const std::vector<double> times{0.0, 0.4};
-  const Field u =
-      method_of_lines(shock, start, {walls.viscosity}, n, n, times, {.rtol = 1e-4, .limited = true});
+  const Field u = method_of_lines(shock, start, {walls.viscosity}, shock.grid({n}), shock.grid({n}), times,
+                                  {.rtol = 1e-4, .limited = true});
   double sum = 0;
   for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - ((i + 0.5) / n < 0.5 ? 1 : 0)) / n;
   EXPECT_LT(sum, 0.01);

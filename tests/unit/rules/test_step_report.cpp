@@ -194,7 +194,7 @@ TEST(StepReport, AStepWithASoftConstraintReadsOnce) {
   const TileGrid grid(frames, cells, 1, 4);
   FormulationOptions options;
   options.method = "soft";
-  const StorageModel storage(pde, cells, options.times(500, frames), 0.5, 2, options.march);
+  const StorageModel storage(pde, pde.grid({cells}), options.times(500, frames), 0.5, 2, options.march);
   const Communicator communicator = Communicator::self();
   const std::unique_ptr<ConstraintLayer> layer =
       make_constraint_layer(options, storage, communicator, TilePartition(grid, 1, 0), {}, 0);
