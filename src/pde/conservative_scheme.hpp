@@ -39,6 +39,9 @@ class SpatialOperator {
   int learned() const { return static_cast<int>(parameters_.learned.size()); }
   const SchemeParameters& parameters() const { return parameters_; }
   int faces(int axis) const { return faces_[axis].count; }
+  /// The cells below and above a face, -1 beyond a wall.
+  int lower_cell(int axis, int face) const { return faces_[axis].lower[face]; }
+  int upper_cell(int axis, int face) const { return faces_[axis].upper[face]; }
   Place face_centre(int axis, int face) const;
   /// An empty stencil of the operator's shape.
   kernels::StencilFrames stencil(int frames) const;
@@ -50,10 +53,16 @@ class SpatialOperator {
     double slope = 0, offset = 0;
     std::vector<double> slope_by, offset_by;
   };
+  /// The stencil's point of the next cell along an axis; its negative is that of the cell before.
+  int next_point(int axis) const;
   /// Ghosts of some frames: [frame][face of the box][cell along it][unknown], without those of periodic axes.
   /// Faces: axis by axis, the lower side first.
   using Ghosts = std::vector<Ghost>;
   Ghosts ghosts(std::span<const double> times) const;
+  /// What an unknown of one frame is in the cell that lies `steps` (-1 or 1) beside `cell` along an axis: the
+  /// neighbour's value in u [cell][unknown], or the ghost's.
+  double beside(const Ghosts& ghosts, std::span<const double> u, int cell, int axis, int steps,
+                int unknown) const;
 
   /// Flux, source and storage of some frames. `order` is that of the derivatives.
   struct Terms {

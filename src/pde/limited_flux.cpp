@@ -80,37 +80,36 @@ bool has_convection(const Pde& pde) {
   return false;
 }
 
-LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& ghosts,
+LimitedFlux::Faces LimitedFlux::faces(int axis, double t, const SpatialOperator::Ghosts& ghosts,
                                       std::span<const double> u) const {
   const Pde& pde = space_.pde();
-  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces(0);
-  const bool ring = pde.periodic(0);
-  const double dx = pde.length(0) / n;
-  const auto cell = [&](int i, int a) {
-    if (ring) return u[((i + n) % n) * m + a];
-    if (i < 0) return ghosts[a].slope * u[a] + ghosts[a].offset;
-    if (i >= n) return ghosts[m + a].slope * u[(n - 1) * m + a] + ghosts[m + a].offset;
-    return u[i * m + a];
-  };
+  const Grid& grid = space_.grid();
+  const int m = space_.unknowns(), n = grid.cells(), count = space_.faces(axis);
   std::vector<double> half(static_cast<size_t>(n) * m);  // half the slope of a cell
   for (int i = 0; i < n; ++i)
     for (int a = 0; a < m; ++a) {
-      const double now = cell(i, a);
-      half[i * m + a] = 0.5 * limited_slope(now - cell(i - 1, a), cell(i + 1, a) - now);
+      const double now = u[i * m + a];
+      half[i * m + a] = 0.5 * limited_slope(now - space_.beside(ghosts, u, i, axis, -1, a),
+                                            space_.beside(ghosts, u, i, axis, 1, a) - now);
     }
-  const auto inner = [&](int face) { return ring || (face > 0 && face < n); };
+  const auto inner = [&](int face) {
+    return space_.lower_cell(axis, face) >= 0 && space_.upper_cell(axis, face) >= 0;
+  };
   const long points = static_cast<long>(count) * states;
-  std::vector<double> arguments(3 * m * points, 0.0), x(points), times(points, t);
+  std::vector<double> arguments(kernels::flux_arguments(grid.axes(), m) * points, 0.0),
+      x(grid.axes() * points), times(points, t);
   const auto at = [&](int a, int face, int state) -> double& {
     return arguments[a * points + static_cast<long>(face) * states + state];
   };
   for (int f = 0; f < count; ++f) {
-    const int left = ring ? (f - 1 + n) % n : f - 1, right = ring ? f % n : f;
-    for (int s = 0; s < states; ++s) x[static_cast<long>(f) * states + s] = f * dx;
+    const int left = space_.lower_cell(axis, f), right = space_.upper_cell(axis, f);
+    const Place place = space_.face_centre(axis, f);
+    for (int other = 0; other < grid.axes(); ++other)
+      for (int s = 0; s < states; ++s) x[other * points + static_cast<long>(f) * states + s] = place[other];
     for (int a = 0; a < m; ++a) {
       if (!inner(f)) {
         // Any state at which the flux is known to be defined: this face keeps its central flux.
-        for (int s = 0; s < states; ++s) at(a, f, s) = u[(f == 0 ? 0 : n - 1) * m + a];
+        for (int s = 0; s < states; ++s) at(a, f, s) = u[std::max(left, right) * m + a];
         continue;
       }
       const double l = u[left * m + a] + half[left * m + a], r = u[right * m + a] - half[right * m + a];
@@ -120,7 +119,7 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
   }
   const auto& parameters = space_.parameters();
   TermValues flux, storage;
-  pde.flux(0, {points, arguments, x, times, parameters.values, {}}, 1, flux);
+  pde.flux(axis, {points, arguments, x, times, parameters.values, {}}, 1, flux);
   pde.storage({points, std::span(arguments).first(m * points), x, times, parameters.values, {}}, 1, storage);
   Faces out{std::vector<double>(static_cast<size_t>(count) * m, 0.0), std::vector<double>(count, 0.0)};
   std::vector<double> slopes(m * m), matrix(m * m);
@@ -146,9 +145,10 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
       out.difference[f * m + a] = 0.5 * (values[first + 1] + values[last]) - values[first] -
                                   0.5 * out.speed[f] * (storage.at(a)[last] - storage.at(a)[first + 1]);
       if (!std::isfinite(out.difference[f * m + a]))
-        throw NumericalError("the convective flux of " + pde.field_name(a) + " at x = " + shortest(f * dx) +
-                             ", t = " + shortest(t) + " is not finite between u = " + shortest(at(a, f, 1)) +
-                             " and " + shortest(at(a, f, states - 1)) + " without slope");
+        throw NumericalError("the convective flux of " + pde.field_name(a) + " at " +
+                             grid.place(space_.face_centre(axis, f)) + ", t = " + shortest(t) +
+                             " is not finite between u = " + shortest(at(a, f, 1)) + " and " +
+                             shortest(at(a, f, states - 1)) + " without slope");
     }
   }
   return out;
@@ -156,34 +156,47 @@ LimitedFlux::Faces LimitedFlux::faces(double t, const SpatialOperator::Ghosts& g
 
 void LimitedFlux::add_difference(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,
                                  std::span<double> f) const {
-  const int m = space_.unknowns(), n = space_.cells(), count = space_.faces(0);
-  const double inverse = n / space_.pde().length(0);
-  const Faces faces = this->faces(t, ghosts, u);
-  for (int i = 0; i < n; ++i)
-    for (int a = 0; a < m; ++a)
-      f[i * m + a] -=
-          (faces.difference[(i + 1 == count ? 0 : i + 1) * m + a] - faces.difference[i * m + a]) * inverse;
+  const int m = space_.unknowns();
+  const Grid& grid = space_.grid();
+  for (int axis = 0; axis < grid.axes(); ++axis) {
+    const double inverse = grid.cells(axis) / grid.length(axis);
+    const Faces faces = this->faces(axis, t, ghosts, u);
+    std::vector<double> divergence(f.size(), 0.0);
+    for (int face = 0; face < space_.faces(axis); ++face)
+      for (int a = 0; a < m; ++a) {
+        const double difference = faces.difference[face * m + a];
+        if (const int above = space_.upper_cell(axis, face); above >= 0)
+          divergence[above * m + a] -= difference;
+        if (const int below = space_.lower_cell(axis, face); below >= 0)
+          divergence[below * m + a] += difference;
+      }
+    for (size_t i = 0; i < f.size(); ++i) f[i] -= divergence[i] * inverse;
+  }
 }
 
 void LimitedFlux::add_jacobian(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,
                                kernels::StencilFrames& out) const {
-  const int m = space_.unknowns(), n = space_.cells();
-  const bool ring = space_.pde().periodic(0);
-  const double factor = 0.5 * n / space_.pde().length(0), times[1] = {t};
-  const Faces faces = this->faces(t, ghosts, u);
+  const int m = space_.unknowns();
+  const Grid& grid = space_.grid();
+  const double times[1] = {t};
   const TermValues storage = space_.storage(times, u, 1);
-  for (int f = 0; f < space_.faces(0); ++f) {
-    if (!ring && (f == 0 || f == n)) continue;
-    const int left = ring ? (f - 1 + n) % n : f - 1, right = ring ? f % n : f;
-    for (int a = 0; a < m; ++a)
-      for (int b = 0; b < m; ++b) {
-        const double scaled = factor * faces.speed[f];
-        const double by_left = scaled * storage.by(a, b)[left], by_right = scaled * storage.by(a, b)[right];
-        out.at(0, left, 1)[a * m + b] += by_right;
-        out.at(0, left, 0)[a * m + b] -= by_left;
-        out.at(0, right, 0)[a * m + b] -= by_right;
-        out.at(0, right, -1)[a * m + b] += by_left;
-      }
+  for (int axis = 0; axis < grid.axes(); ++axis) {
+    const double factor = 0.5 * grid.cells(axis) / grid.length(axis);
+    const int next = space_.next_point(axis);
+    const Faces faces = this->faces(axis, t, ghosts, u);
+    for (int f = 0; f < space_.faces(axis); ++f) {
+      const int left = space_.lower_cell(axis, f), right = space_.upper_cell(axis, f);
+      if (left < 0 || right < 0) continue;
+      for (int a = 0; a < m; ++a)
+        for (int b = 0; b < m; ++b) {
+          const double scaled = factor * faces.speed[f];
+          const double by_left = scaled * storage.by(a, b)[left], by_right = scaled * storage.by(a, b)[right];
+          out.at(0, left, next)[a * m + b] += by_right;
+          out.at(0, left, 0)[a * m + b] -= by_left;
+          out.at(0, right, 0)[a * m + b] -= by_right;
+          out.at(0, right, -next)[a * m + b] += by_left;
+        }
+    }
   }
 }
 

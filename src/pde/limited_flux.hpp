@@ -21,7 +21,6 @@ bool has_convection(const Pde& pde);
 class LimitedFlux {
  public:
   /// `space` must outlive this.
-  /// Of one axis.
   explicit LimitedFlux(const SpatialOperator& space) : space_(space) {}
   /// f [cell][unknown] += G with limited flux - G with central flux, at the state u [cell][unknown].
   void add_difference(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u,
@@ -35,7 +34,7 @@ class LimitedFlux {
     std::vector<double> difference;  ///< [face][unknown]
     std::vector<double> speed;       ///< c [face]
   };
-  Faces faces(double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u) const;
+  Faces faces(int axis, double t, const SpatialOperator::Ghosts& ghosts, std::span<const double> u) const;
 
   const SpatialOperator& space_;
 };

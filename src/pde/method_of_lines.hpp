@@ -12,7 +12,7 @@
 namespace rankine {
 
 /// du/dt = M'(u)^-1 G(u) on a grid. Walls that depend on t make it non-autonomous. `limited`: G with
-/// LimitedFlux (of one axis), and a Jacobian that leaves out how its slopes and wave speeds change.
+/// LimitedFlux, and a Jacobian that leaves out how its slopes and wave speeds change.
 OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<double>& parameters,
                         bool limited = false);
 

@@ -143,6 +143,23 @@ Place SpatialOperator::face_centre(int axis, int face) const {
   return at;
 }
 
+int SpatialOperator::next_point(int axis) const {
+  if (!layout_) return 1;
+  kernels::StencilLayout::Offset offset{};
+  offset[axis] = 1;
+  return layout_->point(offset);
+}
+
+double SpatialOperator::beside(const Ghosts& ghosts, std::span<const double> u, int cell, int axis, int steps,
+                               int unknown) const {
+  const int n = grid_.cells(axis), index = grid_.index(cell, axis), to = index + steps;
+  if (to >= 0 && to < n) return u[(cell + steps * grid_.stride(axis)) * unknowns_ + unknown];
+  if (pde_.periodic(axis))
+    return u[(cell + ((to + n) % n - index) * grid_.stride(axis)) * unknowns_ + unknown];
+  const Ghost& g = ghosts[ghost_slot(axis, steps < 0 ? Side::left : Side::right, cell) * unknowns_ + unknown];
+  return g.slope * u[cell * unknowns_ + unknown] + g.offset;
+}
+
 StencilFrames SpatialOperator::stencil(int frames) const {
   if (layout_) return {frames, layout_, unknowns_};
   return {frames, cells(), unknowns_, pde_.flux_derivatives() == 2 ? 2 : 1, pde_.periodic(0)};

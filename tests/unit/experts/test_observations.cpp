@@ -84,7 +84,7 @@ TEST(ObservationOperator, WrapsWherePeriodic) {
 Observations some_observations(const Pde& pde, const StorageModel& model, int points, double noise) {
   return draw_observations(pde, points, noise, 7, cells, [&](std::span<const double> times) {
     const StorageModel at(
-        pde, cells,
+        pde, pde.grid({cells}),
         [&] {
           std::vector<double> all{0.0};
           all.insert(all.end(), times.begin(), times.end());
