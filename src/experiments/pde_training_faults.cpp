@@ -74,7 +74,7 @@ void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch
     if (rank == 5) report.channel = at[2];
     if (shape[rank - 2] == grid.tile_nt() && shape[rank - 1] == grid.tile_nx()) {
       const TileExtent extent = grid.extent(report.tile);
-      place_point(extent.t_begin + at[rank - 2], extent.x_begin + at[rank - 1], report);
+      place_point(extent.begin[0] + at[rank - 2], extent.begin[1] + at[rank - 1], report);
     }
     report.content = row_of(value, at[0]);
     return;

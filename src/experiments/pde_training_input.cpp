@@ -61,8 +61,8 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
       const TileExtent extent = grid.extent(tiles_->begin() + l);
       for (int s = 0; s < batch.size(); ++s) {
         const auto channel = [&](const auto& value) {
-          for (long t = extent.t_begin; t < extent.t_end; ++t)
-            for (long i = extent.x_begin; i < extent.x_end; ++i) *out++ = static_cast<T>(value(t, i));
+          for (long t = extent.begin[0]; t < extent.end[0]; ++t)
+            for (long i = extent.begin[1]; i < extent.end[1]; ++i) *out++ = static_cast<T>(value(t, i));
         };
         channel([&](long t, long) {
           const double time = times_[first_time + t] / pde_->duration();

@@ -20,8 +20,8 @@ StorageSetup::StorageSetup(const FormulationOptions& o, const StorageModel& of, 
   std::vector<Box> boxes;
   for (long k = 0; k < experts.tiles(); ++k) {
     const TileExtent e = experts.extent(k);
-    boxes.push_back({static_cast<int>(e.t_begin), static_cast<int>(e.t_end), static_cast<int>(e.x_begin),
-                     static_cast<int>(e.x_end)});
+    boxes.push_back({static_cast<int>(e.begin[0]), static_cast<int>(e.end[0]), static_cast<int>(e.begin[1]),
+                     static_cast<int>(e.end[1])});
   }
   mixture = std::make_unique<const StorageMixture>(
       model.frames(), model.cells(), model.unknowns(), boxes, o.basis,
