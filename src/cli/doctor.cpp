@@ -163,8 +163,8 @@ struct SmallProblem {
     for (long l = 0; l < grid.tiles(); ++l) {
       const TileExtent e = grid.extent(l);
       for (int c = 0; c < channels; ++c)
-        for (auto t = e.t_begin; t < e.t_end; ++t)
-          for (auto x = e.x_begin; x < e.x_end; ++x)
+        for (auto t = e.begin[0]; t < e.end[0]; ++t)
+          for (auto x = e.begin[1]; x < e.end[1]; ++x)
             *to++ = value(c, static_cast<int>(t), static_cast<int>(x));
     }
     return out.to_device();

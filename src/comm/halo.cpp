@@ -13,7 +13,7 @@ namespace {
 constexpr int halo_tag = 101;
 constexpr int halo_adjoint_tag = 102;
 
-void check_width(const char* axis, int width, std::int64_t points) {
+void check_width(const char* axis, std::int64_t width, std::int64_t points) {
   RANKINE_ASSERT(width >= 0, std::string("negative halo along ") + axis);
   if (width > points) {
     throw InputError("tiles along " + std::string(axis) + ": a tile has " + std::to_string(points) +
@@ -22,48 +22,69 @@ void check_width(const char* axis, int width, std::int64_t points) {
                      std::to_string(width) + " points each)");
   }
 }
+
+std::int64_t product(const PerAxis& numbers) {
+  std::int64_t all = 1;
+  for (const std::int64_t n : numbers) all *= n;
+  return all;
+}
 }  // namespace
 
 HaloExchange::HaloExchange(const Communicator& communicator, const TilePartition& partition, HaloShape shape)
-    : communicator_(communicator), partition_(partition), shape_(shape) {
+    : communicator_(communicator), partition_(partition), shape_(std::move(shape)) {
   const TileGrid& grid = partition_.grid();
   RANKINE_ASSERT(partition.ranks() == communicator.size() && partition.rank() == communicator.rank(),
                  "the halo's partition is that of another communicator");
-  if (grid.t_tiles() > 1) check_width("t", shape.t, grid.tile_nt());
-  if (grid.x_tiles() > 1 || shape.periodic_x) check_width("x", shape.x, grid.tile_nx());
+  const std::size_t axes = grid.points().size();
+  if (shape_.periodic.empty()) shape_.periodic.resize(axes);
+  RANKINE_ASSERT(
+      shape_.width.size() == axes && shape_.periodic.size() == axes,
+      "a halo along " + std::to_string(shape_.width.size()) + " of " + std::to_string(axes) + " axes");
+  padded_shape_ = grid.tile_shape();
+  std::int64_t directions = 1;
+  for (std::size_t a = 0; a < axes; ++a) {
+    if (grid.tiling()[a] > 1 || shape_.periodic[a])
+      check_width(axis_name(static_cast<int>(a)), shape_.width[a], grid.tile_shape()[a]);
+    padded_shape_[a] += 2 * shape_.width[a];
+    directions *= 3;
+  }
 
   std::map<int, Partner> partners;
-  // Where a strip begins in the padded tile and in its source, and how long it is, along one axis.
-  const auto along = [](int d, std::int64_t width, std::int64_t n, std::int64_t& to, std::int64_t& from,
-                        std::int64_t& length) {
-    to = d < 0 ? 0 : d == 0 ? width : width + n;
-    from = d < 0 ? n - width : 0;
-    length = d == 0 ? n : width;
-  };
   for (std::int64_t to = 0; to < grid.tiles(); ++to) {
-    for (int dt = -1; dt <= 1; ++dt) {
-      for (int dx = -1; dx <= 1; ++dx) {
-        if ((dt == 0 && dx == 0) || (dt != 0 && shape.t == 0) || (dx != 0 && shape.x == 0)) continue;
-        if (dt != 0 && dx != 0 && !shape.corners) continue;
-        const auto from = grid.neighbour(to, dt, dx, shape.periodic_x);
-        if (!from) continue;
-        Strip strip{};
-        strip.to = to;
-        strip.from = *from;
-        along(dt, shape.t, grid.tile_nt(), strip.t_to, strip.t_from, strip.nt);
-        along(dx, shape.x, grid.tile_nx(), strip.x_to, strip.x_from, strip.nx);
-        if (partition_.is_local(to)) {
-          Partner& partner = partners[partition_.owner(*from)];
-          strip.offset = partner.incoming_points;
-          partner.incoming_points += strip.nt * strip.nx;
-          partner.incoming.push_back(strip);
-        }
-        if (partition_.is_local(*from)) {
-          Partner& partner = partners[partition_.owner(to)];
-          strip.offset = partner.outgoing_points;
-          partner.outgoing_points += strip.nt * strip.nx;
-          partner.outgoing.push_back(strip);
-        }
+    for (std::int64_t direction = 0; direction < directions; ++direction) {
+      // -1, 0 or 1 along each axis, in the order of the last axis first.
+      Strip strip{.to = to,
+                  .from = 0,
+                  .in_padded = PerAxis(axes),
+                  .in_tile = PerAxis(axes),
+                  .size = PerAxis(axes),
+                  .offset = 0};
+      PerAxis step(axes);
+      std::int64_t points = 1, rest = direction;
+      int along = 0;
+      for (std::size_t a = axes; a-- > 0; rest /= 3) {
+        const std::int64_t d = step[a] = rest % 3 - 1, width = shape_.width[a], n = grid.tile_shape()[a];
+        strip.in_padded[a] = d < 0 ? 0 : d == 0 ? width : width + n;
+        strip.in_tile[a] = d < 0 ? n - width : 0;
+        points *= strip.size[a] = d == 0 ? n : width;
+        along += d != 0;
+      }
+      if (along == 0 || along > shape_.diagonal || points == 0) continue;
+      const auto from = grid.neighbour(to, step, shape_.periodic);
+      if (!from) continue;
+      strip.from = *from;
+      const auto add = [&strip, points](std::int64_t& total, std::vector<Strip>& strips) {
+        strip.offset = total;
+        total += points;
+        strips.push_back(strip);
+      };
+      if (partition_.is_local(to)) {
+        Partner& partner = partners[partition_.owner(*from)];
+        add(partner.incoming_points, partner.incoming);
+      }
+      if (partition_.is_local(*from)) {
+        Partner& partner = partners[partition_.owner(to)];
+        add(partner.outgoing_points, partner.outgoing);
       }
     }
   }
@@ -88,32 +109,33 @@ std::size_t HaloExchange::tile_size(std::int64_t channels) const {
 }
 
 std::size_t HaloExchange::padded_size(std::int64_t channels) const {
-  const TileGrid& grid = partition_.grid();
-  return static_cast<std::size_t>(partition_.local_tiles() * channels * (grid.tile_nt() + 2 * shape_.t) *
-                                  (grid.tile_nx() + 2 * shape_.x));
+  return static_cast<std::size_t>(partition_.local_tiles() * channels * product(padded_shape_));
 }
 
 template <class Row>
 void HaloExchange::rows(const Strip& strip, std::int64_t channels, bool in_padded, const Row& row) const {
-  const TileGrid& grid = partition_.grid();
-  const std::int64_t nt = in_padded ? grid.tile_nt() + 2 * shape_.t : grid.tile_nt();
-  const std::int64_t nx = in_padded ? grid.tile_nx() + 2 * shape_.x : grid.tile_nx();
-  const std::int64_t local = (in_padded ? strip.to : strip.from) - partition_.begin();
-  const std::int64_t t0 = in_padded ? strip.t_to : strip.t_from, x0 = in_padded ? strip.x_to : strip.x_from;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t t = 0; t < strip.nt; ++t) {
-      const std::int64_t in_array = ((local * channels + c) * nt + t0 + t) * nx + x0;
-      const std::int64_t in_message = strip.offset * channels + (c * strip.nt + t) * strip.nx;
-      row(in_array, in_message, strip.nx);
-    }
-  }
+  const PerAxis& shape = in_padded ? padded_shape_ : partition_.grid().tile_shape();
+  const PerAxis& begin = in_padded ? strip.in_padded : strip.in_tile;
+  const std::int64_t local = (in_padded ? strip.to : strip.from) - partition_.begin(), n = strip.size.back();
+  std::int64_t in_message = strip.offset * channels;
+  for (std::int64_t c = 0; c < channels; ++c)
+    over_rows(local * channels + c, shape, begin, strip.size, [&](std::int64_t in_array) {
+      row(in_array, in_message, n);
+      in_message += n;
+    });
+}
+
+template <class Row>
+void HaloExchange::interior(std::int64_t channels, const Row& row) const {
+  const PerAxis& tile = partition_.grid().tile_shape();
+  for (std::int64_t plane = 0; plane < partition_.local_tiles() * channels; ++plane)
+    over_rows(plane, padded_shape_, shape_.width, tile, [&](std::int64_t at) { row(at, tile.back()); });
 }
 
 template <class T>
 void HaloExchange::exchange(std::span<const T> tiles, std::span<T> padded, std::int64_t channels) const {
   RANKINE_ASSERT(tiles.size() == tile_size(channels) && padded.size() == padded_size(channels),
                  "halo exchange of arrays of another size than its partition's");
-  const TileGrid& grid = partition_.grid();
   std::vector<std::vector<T>> in(partners_.size()), out(partners_.size());
   Exchange messages(communicator_);
   for (std::size_t p = 0; p < partners_.size(); ++p) {
@@ -134,19 +156,12 @@ void HaloExchange::exchange(std::span<const T> tiles, std::span<T> padded, std::
   }
 
   // The interior and the grid's edges, while the messages travel.
-  const std::int64_t nt = grid.tile_nt(), nx = grid.tile_nx(), row = nx + 2 * shape_.x;
-  for (std::int64_t plane = 0; plane < partition_.local_tiles() * channels; ++plane) {
-    const T* source = tiles.data() + plane * nt * nx;
-    T* target = padded.data() + plane * (nt + 2 * shape_.t) * row;
-    std::fill_n(target, shape_.t * row, T(0));
-    target += shape_.t * row;
-    for (std::int64_t t = 0; t < nt; ++t, target += row, source += nx) {
-      std::fill_n(target, shape_.x, T(0));
-      std::copy_n(source, nx, target + shape_.x);
-      std::fill_n(target + shape_.x + nx, shape_.x, T(0));
-    }
-    std::fill_n(target, shape_.t * row, T(0));
-  }
+  std::fill(padded.begin(), padded.end(), T(0));
+  const T* source = tiles.data();
+  interior(channels, [&](std::int64_t in_padded, std::int64_t n) {
+    std::copy_n(source, n, padded.data() + in_padded);
+    source += n;
+  });
 
   messages.wait();
   for (std::size_t p = 0; p < partners_.size(); ++p) {
@@ -163,7 +178,6 @@ void HaloExchange::exchange_adjoint(std::span<const T> padded_bar, std::span<T> 
                                     std::int64_t channels) const {
   RANKINE_ASSERT(tiles_bar.size() == tile_size(channels) && padded_bar.size() == padded_size(channels),
                  "halo exchange of arrays of another size than its partition's");
-  const TileGrid& grid = partition_.grid();
   // What came in goes back out, and the other way round.
   std::vector<std::vector<T>> back(partners_.size()), arrived(partners_.size());
   Exchange messages(communicator_);
@@ -184,12 +198,11 @@ void HaloExchange::exchange_adjoint(std::span<const T> padded_bar, std::span<T> 
     messages.send(std::span<const T>(back[p]), partner.rank, halo_adjoint_tag);
   }
 
-  const std::int64_t nt = grid.tile_nt(), nx = grid.tile_nx(), row = nx + 2 * shape_.x;
-  for (std::int64_t plane = 0; plane < partition_.local_tiles() * channels; ++plane) {
-    const T* source = padded_bar.data() + plane * (nt + 2 * shape_.t) * row + shape_.t * row + shape_.x;
-    T* target = tiles_bar.data() + plane * nt * nx;
-    for (std::int64_t t = 0; t < nt; ++t) std::copy_n(source + t * row, nx, target + t * nx);
-  }
+  T* target = tiles_bar.data();
+  interior(channels, [&](std::int64_t in_padded, std::int64_t n) {
+    std::copy_n(padded_bar.data() + in_padded, n, target);
+    target += n;
+  });
 
   messages.wait();
   for (const AdjointStep& step : adjoint_order_) {

@@ -12,16 +12,17 @@
 namespace rankine {
 
 struct HaloShape {
-  int t = 0;             ///< points before and after a tile in time
-  int x = 0;             ///< points left and right of it
-  bool corners = false;  ///< with the points diagonally before and after, for stencils with mixed derivatives
-  bool periodic_x = false;  ///< the left and right edges of the grid are neighbours
+  PerAxis width;               ///< points before and after a tile along each axis
+  std::vector<bool> periodic;  ///< axes whose two ends are neighbours; empty: none
+  /// Along how many axes at once a neighbour may lie further: 1 for those across a face, 2 with those across
+  /// an edge, for stencils with mixed derivatives, and so on.
+  int diagonal = 1;
 };
 
 /// Gives each tile the points of its neighbours that a stencil needs. Arrays are dense, tiles in the order of
 /// their numbers:
-///   tiles   [local_tile][channels][tile_nt][tile_nx]
-///   padded  [local_tile][channels][tile_nt + 2 shape.t][tile_nx + 2 shape.x]
+///   tiles   [local_tile][channels][points of a tile]
+///   padded  [local_tile][channels][points of a tile + 2 width, along each axis]
 /// `channels` is whatever stands between tile and grid, for example batch x channels. All methods are
 /// collective.
 class HaloExchange {
@@ -45,12 +46,11 @@ class HaloExchange {
   void exchange_adjoint(std::span<const T> padded_bar, std::span<T> tiles_bar, std::int64_t channels) const;
 
  private:
-  /// Points of tile `from` that tile `to` keeps copies of: a rectangle.
+  /// Points of tile `from` that tile `to` keeps copies of: a box.
   struct Strip {
     std::int64_t to, from;
-    std::int64_t t_to, x_to;      // first point in the padded tile `to`
-    std::int64_t t_from, x_from;  // first point in the tile `from`
-    std::int64_t nt, nx;
+    PerAxis in_padded, in_tile;  // first point in the padded tile `to`, in the tile `from`
+    PerAxis size;
     std::int64_t offset;  // points before it in its message
   };
   /// What goes to and comes from one rank (this one included) in the forward direction, each in one message.
@@ -69,9 +69,14 @@ class HaloExchange {
   template <class Row>
   void rows(const Strip& strip, std::int64_t channels, bool in_padded, const Row& row) const;
 
+  /// Calls row(in_padded, n) for each row of the tiles' own points, in the order of plain tiles.
+  template <class Row>
+  void interior(std::int64_t channels, const Row& row) const;
+
   const Communicator& communicator_;
   TilePartition partition_;
   HaloShape shape_;
+  PerAxis padded_shape_;
   std::vector<Partner> partners_;
   std::vector<AdjointStep> adjoint_order_;  // outgoing strips, ordered by `from`, then by `to`
 };

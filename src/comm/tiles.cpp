@@ -1,7 +1,7 @@
 #include "src/comm/tiles.hpp"
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 #include "kernels/error.hpp"
 
@@ -64,39 +64,77 @@ void check_divides(const char* axis, std::int64_t tiles, std::int64_t points) {
 
 }  // namespace
 
-TileGrid::TileGrid(std::int64_t nt, std::int64_t nx, std::int64_t t_tiles, std::int64_t x_tiles)
-    : nt_(nt), nx_(nx), t_tiles_(t_tiles), x_tiles_(x_tiles) {
-  check_divides("t", t_tiles, nt);
-  check_divides("x", x_tiles, nx);
+const char* axis_name(int axis) {
+  constexpr const char* names[] = {"t", "x", "y", "z"};
+  RANKINE_ASSERT(axis >= 0 && axis < max_axes, "axis " + std::to_string(axis));
+  return names[axis];
+}
+
+TileGrid::TileGrid(PerAxis points, PerAxis tiles)
+    : points_(std::move(points)), tiling_(std::move(tiles)), tile_shape_(points_) {
+  RANKINE_ASSERT(axes() >= 1 && axes() <= max_axes && tiling_.size() == points_.size(),
+                 "tiles along " + std::to_string(tiling_.size()) + " of " + std::to_string(axes()) + " axes");
+  for (int axis = 0; axis < axes(); ++axis) {
+    check_divides(axis_name(axis), tiling_[axis], points_[axis]);
+    tile_shape_[axis] /= tiling_[axis];
+    tiles_ *= tiling_[axis];
+    tile_points_ *= tile_shape_[axis];
+  }
+}
+
+std::int64_t TileGrid::number(const PerAxis& index) const {
+  std::int64_t tile = 0;
+  for (int axis = 0; axis < axes(); ++axis) tile = tile * tiling_[axis] + index[axis];
+  return tile;
+}
+
+PerAxis TileGrid::index(std::int64_t tile) const {
+  RANKINE_ASSERT(tile >= 0 && tile < tiles_,
+                 "tile " + std::to_string(tile) + " of " + std::to_string(tiles_));
+  PerAxis index(points_.size());
+  for (int axis = axes() - 1; axis >= 0; tile /= tiling_[axis--]) index[axis] = tile % tiling_[axis];
+  return index;
 }
 
 TileExtent TileGrid::extent(std::int64_t tile) const {
-  RANKINE_ASSERT(tile >= 0 && tile < tiles(),
-                 "tile " + std::to_string(tile) + " of " + std::to_string(tiles()));
-  const std::int64_t t = t_index(tile) * tile_nt(), x = x_index(tile) * tile_nx();
-  return {t, t + tile_nt(), x, x + tile_nx()};
+  TileExtent e{index(tile), tile_shape_};
+  for (int axis = 0; axis < axes(); ++axis) {
+    e.begin[axis] *= tile_shape_[axis];
+    e.end[axis] += e.begin[axis];
+  }
+  return e;
 }
 
-std::optional<std::int64_t> TileGrid::neighbour(std::int64_t tile, int dt, int dx, bool periodic_x) const {
-  const std::int64_t t = t_index(tile) + dt;
-  std::int64_t x = x_index(tile) + dx;
-  if (periodic_x) x = ((x % x_tiles_) + x_tiles_) % x_tiles_;
-  if (t < 0 || t >= t_tiles_ || x < 0 || x >= x_tiles_) return std::nullopt;
-  return number(t, x);
+std::optional<std::int64_t> TileGrid::neighbour(std::int64_t tile, const PerAxis& offset,
+                                                const std::vector<bool>& periodic) const {
+  PerAxis at = index(tile);
+  for (int axis = 0; axis < axes(); ++axis) {
+    const std::int64_t n = tiling_[axis];
+    at[axis] += offset[axis];
+    if (!periodic.empty() && periodic[axis]) at[axis] = (at[axis] % n + n) % n;
+    if (at[axis] < 0 || at[axis] >= n) return std::nullopt;
+  }
+  return number(at);
 }
 
 std::string TileGrid::describe() const {
-  return std::to_string(t_tiles_) + " x " + std::to_string(x_tiles_) + " tiles of " +
-         std::to_string(tile_nt()) + " x " + std::to_string(tile_nx()) + " points";
+  const auto product = [](const PerAxis& numbers) {
+    std::string text;
+    for (const std::int64_t n : numbers) text += (text.empty() ? "" : " x ") + std::to_string(n);
+    return text;
+  };
+  return product(tiling_) + " tiles of " + product(tile_shape_) + " points";
 }
 
 TilePartition::TilePartition(const TileGrid& grid, int ranks, int rank)
     : grid_(grid), blocks_(grid.tiles(), ranks), rank_(rank) {
   RANKINE_ASSERT(rank >= 0 && rank < ranks, "rank " + std::to_string(rank) + " of " + std::to_string(ranks));
   if (ranks > grid.tiles()) {
+    std::string tiling;
+    for (int axis = 0; axis < grid.axes(); ++axis)
+      tiling += (axis > 0 ? ", " : "") + std::to_string(grid.tiling()[axis]) + " along " + axis_name(axis);
     throw InputError(std::to_string(ranks) + " ranks for " + std::to_string(grid.tiles()) + " tiles (" +
-                     std::to_string(grid.t_tiles()) + " along t, " + std::to_string(grid.x_tiles()) +
-                     " along x): every rank needs a tile; start " + std::to_string(grid.tiles()) +
+                     tiling + "): every rank needs a tile; start " + std::to_string(grid.tiles()) +
                      " ranks at most (mpirun -n " + std::to_string(grid.tiles()) +
                      "), or divide the grid into more tiles");
   }

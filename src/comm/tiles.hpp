@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rankine {
 
@@ -28,45 +29,73 @@ class BlockPartition {
   int parts_ = 1;
 };
 
-/// The points [t_begin, t_end) x [x_begin, x_end) of the global grid.
+/// A number for each axis of a grid: axis 0 is t, then come x, y and z. Points and tiles are row-major, the
+/// last axis fastest.
+using PerAxis = std::vector<std::int64_t>;
+inline constexpr int max_axes = 4;
+/// "t", "x", "y" or "z".
+const char* axis_name(int axis);
+
+/// The points of the global grid from begin to end, without end, along each axis.
 struct TileExtent {
-  std::int64_t t_begin = 0, t_end = 0, x_begin = 0, x_end = 0;
+  PerAxis begin, end;
   bool operator==(const TileExtent&) const = default;
 };
 
-/// A grid of nt x nx points (t slow, x fast) in t_tiles x x_tiles equal tiles, numbered along x first:
-/// tile = t_index * x_tiles + x_index.
+/// Calls row(at) for each row of a box, in order. A row lies along the last axis; `at` is where its first
+/// point lies in plane number `plane` of an array [planes][shape]. The box begins at `begin` and has `size`
+/// points along each axis.
+template <class Row>
+void over_rows(std::int64_t plane, const PerAxis& shape, const PerAxis& begin, const PerAxis& size,
+               const Row& row) {
+  const auto descend = [&](const auto& self, std::size_t axis, std::int64_t before) -> void {
+    const std::int64_t first = before * shape[axis] + begin[axis];
+    if (axis + 1 == shape.size()) return row(first);
+    for (std::int64_t i = 0; i < size[axis]; ++i) self(self, axis + 1, first + i);
+  };
+  descend(descend, 0, plane);
+}
+
+/// A grid of t and up to three space axes, in equal tiles. They are numbered along the last axis first.
 class TileGrid {
  public:
-  /// Throws InputError if a number of tiles is below 1 or does not divide the points.
-  TileGrid(std::int64_t nt, std::int64_t nx, std::int64_t t_tiles, std::int64_t x_tiles);
+  /// Points and tiles along each axis. Throws InputError if a number of tiles is below 1 or does not divide
+  /// the points.
+  TileGrid(PerAxis points, PerAxis tiles);
+  TileGrid(std::int64_t nt, std::int64_t nx, std::int64_t t_tiles, std::int64_t x_tiles)
+      : TileGrid({nt, nx}, {t_tiles, x_tiles}) {}
 
-  std::int64_t nt() const { return nt_; }
-  std::int64_t nx() const { return nx_; }
-  std::int64_t t_tiles() const { return t_tiles_; }
-  std::int64_t x_tiles() const { return x_tiles_; }
-  std::int64_t tiles() const { return t_tiles_ * x_tiles_; }
-  /// Points of a tile.
-  std::int64_t tile_nt() const { return nt_ / t_tiles_; }
-  std::int64_t tile_nx() const { return nx_ / x_tiles_; }
-  std::int64_t tile_points() const { return tile_nt() * tile_nx(); }
+  int axes() const { return static_cast<int>(points_.size()); }
+  const PerAxis& points() const { return points_; }
+  const PerAxis& tiling() const { return tiling_; }          ///< tiles along each axis
+  const PerAxis& tile_shape() const { return tile_shape_; }  ///< points of a tile
+  std::int64_t tiles() const { return tiles_; }
+  std::int64_t tile_points() const { return tile_points_; }
 
-  std::int64_t number(std::int64_t t_index, std::int64_t x_index) const {
-    return t_index * x_tiles_ + x_index;
-  }
-  std::int64_t t_index(std::int64_t tile) const { return tile / x_tiles_; }
-  std::int64_t x_index(std::int64_t tile) const { return tile % x_tiles_; }
+  // Along t and x.
+  std::int64_t nt() const { return points_[0]; }
+  std::int64_t nx() const { return points_[1]; }
+  std::int64_t t_tiles() const { return tiling_[0]; }
+  std::int64_t x_tiles() const { return tiling_[1]; }
+  std::int64_t tile_nt() const { return tile_shape_[0]; }
+  std::int64_t tile_nx() const { return tile_shape_[1]; }
+
+  /// A tile's place among the tiles, and back.
+  PerAxis index(std::int64_t tile) const;
+  std::int64_t number(const PerAxis& index) const;
   TileExtent extent(std::int64_t tile) const;
-  /// The tile dt tiles later and dx tiles to the right (negative: earlier, left), or none beyond the grid's
-  /// edge. With periodic_x the left and right edges of the grid are joined.
-  std::optional<std::int64_t> neighbour(std::int64_t tile, int dt, int dx, bool periodic_x = false) const;
+  /// The tile that lies so many tiles further along each axis (negative: earlier, left), or none beyond the
+  /// grid's edge. The two ends of an axis that is `periodic` are joined; none is where that is left out.
+  std::optional<std::int64_t> neighbour(std::int64_t tile, const PerAxis& offset,
+                                        const std::vector<bool>& periodic = {}) const;
 
   /// Such as "2 x 4 tiles of 51 x 256 points".
   std::string describe() const;
   bool operator==(const TileGrid&) const = default;
 
  private:
-  std::int64_t nt_, nx_, t_tiles_, x_tiles_;
+  PerAxis points_, tiling_, tile_shape_;
+  std::int64_t tiles_ = 1, tile_points_ = 1;
 };
 
 /// A contiguous range of tile numbers for each rank; every rank has one tile at least.

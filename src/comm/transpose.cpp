@@ -60,14 +60,14 @@ void over_sample_rows(const TilePartition& partition, const BlockPartition& samp
   const TileGrid& grid = partition.grid();
   const std::int64_t planes = samples.size(partition.rank()) * channels;
   std::int64_t message = 0;
-  for (std::int64_t tile = 0; tile < grid.tiles();
-       ++tile) {  // by rank, then tile, because ranges are contiguous
+  // By rank, then tile, because ranges are contiguous.
+  for (std::int64_t tile = 0; tile < grid.tiles(); ++tile) {
     const TileExtent extent = grid.extent(tile);
-    for (std::int64_t plane = 0; plane < planes; ++plane) {
-      for (std::int64_t t = extent.t_begin; t < extent.t_end; ++t, message += grid.tile_nx()) {
-        row(message, (plane * grid.nt() + t) * grid.nx() + extent.x_begin, grid.tile_nx());
-      }
-    }
+    for (std::int64_t plane = 0; plane < planes; ++plane)
+      over_rows(plane, grid.points(), extent.begin, grid.tile_shape(), [&](std::int64_t at) {
+        row(message, at, grid.tile_shape().back());
+        message += grid.tile_shape().back();
+      });
   }
 }
 
@@ -85,8 +85,8 @@ std::size_t SampleTranspose::tiles_size(std::int64_t batch, std::int64_t channel
 }
 
 std::size_t SampleTranspose::samples_size(std::int64_t batch, std::int64_t channels) const {
-  return static_cast<std::size_t>(local_samples(batch) * channels * partition_.grid().nt() *
-                                  partition_.grid().nx());
+  const TileGrid& grid = partition_.grid();
+  return static_cast<std::size_t>(local_samples(batch) * channels * grid.tiles() * grid.tile_points());
 }
 
 template <class From, class To>

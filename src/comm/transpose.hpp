@@ -11,8 +11,8 @@
 namespace rankine {
 
 /// Every rank has its tiles of all B samples, or all of the grid for its block of samples:
-///   tiles    [local_tile][B][channels][tile_nt][tile_nx]
-///   samples  [local_sample][channels][nt][nx]
+///   tiles    [local_tile][B][channels][points of a tile]
+///   samples  [local_sample][channels][points of the grid]
 /// Samples are dealt to the ranks as BlockPartition(B, ranks) says; a rank may get none. The two directions
 /// are inverse and, as permutations of the values, adjoint to one another. All methods are collective.
 class SampleTranspose {

@@ -164,8 +164,10 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
       node.error_at(key, error.what());
     }
   };
-  const TileGrid tiles =
-      placed(grid, "tiles", [&] { return TileGrid(frames, grid_.cells[0], grid_.tiles[0], grid_.tiles[1]); });
+  PerAxis points{frames};
+  points.insert(points.end(), grid_.cells.begin(), grid_.cells.end());
+  const TileGrid tiles = placed(
+      grid, "tiles", [&] { return TileGrid(points, PerAxis(grid_.tiles.begin(), grid_.tiles.end())); });
   tiles_ = placed(grid, "tiles",
                   [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
   const DeckNode formulation = variant.section("formulation");

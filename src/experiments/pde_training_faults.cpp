@@ -44,9 +44,13 @@ void PdeTraining::place_point(long frame, long cell, FaultReport& report) const 
   report.frame = formulation_.collocated() ? frame : frame + 1;
   report.cell = cell;
   if (formulation_.soft()) return;
-  const long t = frame / (grid.nt() / formulation_.experts[0]);
-  const long x = cell / (grid.nx() / formulation_.experts[1]);
-  report.expert = t * formulation_.experts[1] + x;
+  report.expert = frame / (grid.points()[0] / formulation_.experts[0]);
+  const Grid cells = space();
+  for (int axis = 0; axis < cells.axes(); ++axis) {
+    const int parts = formulation_.experts[1 + axis];
+    report.expert = report.expert * parts +
+                    cells.index(static_cast<int>(cell), axis) / (cells.cells(axis) / parts);
+  }
 }
 
 void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch& batch,
@@ -68,13 +72,21 @@ void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch
     return;
   }
   if (rank >= 4 && shape[0] == tiles_->local_tiles() && shape[1] == samples &&
-      (rank == 5 || formulation_.collocated())) {
+      (rank == 3 + grid.axes() || formulation_.collocated())) {
     report.tile = tiles_->begin() + at[0];
     report.sample = sample_id(at[1]);
-    if (rank == 5) report.channel = at[2];
-    if (shape[rank - 2] == grid.tile_nt() && shape[rank - 1] == grid.tile_nx()) {
+    if (rank == 3 + grid.axes()) report.channel = at[2];
+    const int first = rank - grid.axes();
+    bool of_points = true;
+    for (int axis = 0; axis < grid.axes(); ++axis)
+      of_points = of_points && shape[first + axis] == grid.tile_shape()[axis];
+    if (of_points) {
       const TileExtent extent = grid.extent(report.tile);
-      place_point(extent.t_begin + at[rank - 2], extent.x_begin + at[rank - 1], report);
+      const Grid cells = space();
+      long cell = 0;
+      for (int axis = 0; axis < cells.axes(); ++axis)
+        cell += (extent.begin[1 + axis] + at[first + 1 + axis]) * cells.stride(axis);
+      place_point(extent.begin[0] + at[first], cell, report);
     }
     report.content = row_of(value, at[0]);
     return;

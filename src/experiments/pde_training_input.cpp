@@ -35,15 +35,18 @@ int PdeTraining::input_channels() const {
   return channels;
 }
 
-/// The channels on the local tiles: [L, B, channels, Tt, Tx].
+/// The channels on the local tiles: [L, B, channels, points of a tile].
 Tensor PdeTraining::network_input(const PdeBatch& batch) const {
-  const TileGrid& grid = tiles_->grid();
+  const TileGrid& tiles = tiles_->grid();
+  const Grid grid = space();
   const int channels = input_channels(), m = pde_->unknowns();
-  const Shape shape{tiles_->local_tiles(), batch.size(), channels, grid.tile_nt(), grid.tile_nx()};
+  std::vector<std::int64_t> extents{tiles_->local_tiles(), batch.size(), channels};
+  extents.insert(extents.end(), tiles.tile_shape().begin(), tiles.tile_shape().end());
+  const Shape shape(extents);
   // The collocated grid has a frame at t = 0, the storage form's starts after the first step; x runs to 1 at
   // the last cell in the paper.
   const size_t first_time = formulation_.collocated() ? 0 : 1;
-  const double last = formulation_.collocated() ? grid_.cells[0] - 0.5 : grid_.cells[0];
+  const double beyond = formulation_.collocated() ? 0.5 : 0;
   const std::vector<PdeParameter> parameters = pde_->parameters();
   const auto sampled = [&](int s) {  // the sample's drawn parameters, scaled to [0, 1]
     std::vector<double> out;
@@ -59,23 +62,32 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
   const auto fill = [&](auto* out) {
     using T = std::remove_pointer_t<decltype(out)>;
     for (long l = 0; l < tiles_->local_tiles(); ++l) {
-      const TileExtent extent = grid.extent(tiles_->begin() + l);
+      const TileExtent extent = tiles.extent(tiles_->begin() + l);
       for (int s = 0; s < batch.size(); ++s) {
-        const auto channel = [&](const auto& value) {
-          for (long t = extent.t_begin; t < extent.t_end; ++t)
-            for (long i = extent.x_begin; i < extent.x_end; ++i) *out++ = static_cast<T>(value(t, i));
+        const auto channel = [&](const auto& value) {  // of the frame and the cell
+          PerAxis size = tiles.tile_shape();
+          const std::int64_t row = size.back();
+          over_rows(0, tiles.points(), extent.begin, size, [&](std::int64_t first) {
+            const long t = first / grid.cells();
+            const int cell = static_cast<int>(first % grid.cells());
+            for (int i = 0; i < row; ++i) *out++ = static_cast<T>(value(t, cell + i));
+          });
         };
-        channel([&](long t, long) {
+        channel([&](long t, int) {
           const double time = times_[first_time + t] / pde_->duration();
           return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
         });
-        if (!pde_->periodic(0)) channel([&](long, long i) { return (static_cast<double>(i) + 0.5) / last; });
+        for (int axis = 0; axis < grid.axes(); ++axis)
+          if (!pde_->periodic(axis))
+            channel([&](long, int cell) {
+              return (static_cast<double>(grid.index(cell, axis)) + 0.5) / (grid.cells(axis) - beyond);
+            });
         for (int a = 0; a < m; ++a)
-          channel([&](long, long i) {
+          channel([&](long, int cell) {
             return formulation_.initial_input_scale *
-                   batch.initial[(static_cast<size_t>(s) * space().cells() + i) * m + a];
+                   batch.initial[(static_cast<size_t>(s) * grid.cells() + cell) * m + a];
           });
-        for (double value : sampled(s)) channel([&](long, long) { return value; });
+        for (double value : sampled(s)) channel([&](long, int) { return value; });
       }
     }
   };

@@ -116,7 +116,7 @@ class CollocatedLayer final : public ConstraintLayer {
     for (int s = 0; s < batch.size(); ++s)
       for (long k = 0; k < experts.tiles(); ++k) {
         const TileExtent box = experts.extent(k);
-        const long width = box.x_end - box.x_begin, count = experts.tile_points();
+        const long width = box.end[1] - box.begin[1], count = experts.tile_points();
         std::vector<long>& chosen = points[s][k];
         if (o_.points > 0 && o_.points < count) {
           const auto drawn = stream.choose(o_.points, count, batch.step, batch.ids[s] * experts.tiles() + k);
@@ -126,7 +126,7 @@ class CollocatedLayer final : public ConstraintLayer {
           chosen.resize(count);
           std::iota(chosen.begin(), chosen.end(), 0L);
         }
-        for (long& p : chosen) p = (box.t_begin + p / width) * grid.nx() + box.x_begin + p % width;
+        for (long& p : chosen) p = (box.begin[0] + p / width) * grid.nx() + box.begin[1] + p % width;
       }
     return points;
   }

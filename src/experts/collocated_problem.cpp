@@ -203,16 +203,17 @@ CollocatedProblem::CollocatedProblem(const CollocatedPde& pde, const Communicato
       options_(std::move(options)),
       solver_(std::move(solver)),
       stencils_(std::make_unique<Stencils>(times, x)),
-      halo_(std::make_unique<HaloExchange>(communicator, tiles, HaloShape{.t = halo_t, .x = halo_x})),
+      halo_(std::make_unique<HaloExchange>(communicator, tiles, HaloShape{.width = {halo_t, halo_x}})),
       tree_(std::make_unique<TileTree>(communicator, tiles)) {
   const TileGrid& grid = tiles_.grid();
   RANKINE_ASSERT(grid.t_tiles() % experts.t_tiles() == 0 && grid.x_tiles() % experts.x_tiles() == 0,
                  "an expert must cover whole tiles");
   x_scale_ = options_.right_wall_slope == "scaled" ? x.back() : 1.0;
   const long t_span = grid.t_tiles() / experts.t_tiles(), x_span = grid.x_tiles() / experts.x_tiles();
-  for (long tile = 0; tile < grid.tiles(); ++tile)
-    expert_of_tile_.push_back(
-        static_cast<int>(experts.number(grid.t_index(tile) / t_span, grid.x_index(tile) / x_span)));
+  for (long tile = 0; tile < grid.tiles(); ++tile) {
+    const PerAxis at = grid.index(tile);
+    expert_of_tile_.push_back(static_cast<int>(experts.number({at[0] / t_span, at[1] / x_span})));
+  }
   for (int k = 0; k < this->experts(); ++k) {
     bool here = false, elsewhere = false;
     for (long tile = 0; tile < grid.tiles(); ++tile)
@@ -248,10 +249,10 @@ CollocatedProblem::Terms CollocatedProblem::terms(std::span<const double> fields
         for (long x = 0; x < tile.nx; ++x, ++at) {
           const double* here = field + tile.at(t, x);
           for (int o = -1; o <= 1; ++o) {
-            out.u_t[at] += stencils_->t[extent.t_begin + t][o + 1] * here[o * tile.width()];
-            out.u_x[at] += stencils_->x[extent.x_begin + x][o + 1] * here[o];
+            out.u_t[at] += stencils_->t[extent.begin[0] + t][o + 1] * here[o * tile.width()];
+            out.u_x[at] += stencils_->x[extent.begin[1] + x][o + 1] * here[o];
           }
-          for (int o = -2; o <= 2; ++o) out.u_xx[at] += stencils_->xx[extent.x_begin + x][o + 2] * here[o];
+          for (int o = -2; o <= 2; ++o) out.u_xx[at] += stencils_->xx[extent.begin[1] + x][o + 2] * here[o];
         }
     }
   }
@@ -266,23 +267,23 @@ void CollocatedProblem::for_each_linear_row(const CollocatedBatch& batch, int sa
   const TileGrid& grid = tiles_.grid();
   const PaddedTile tile{grid.tile_nt(), grid.tile_nx()};
   const TileExtent extent = grid.extent(tiles_.begin() + local_tile);
-  if (extent.t_begin == 0) {
+  if (extent.begin[0] == 0) {
     const double repeat = std::sqrt(options_.ic_rows == "per_frame" ? static_cast<double>(grid.nt()) : 1.0);
     for (long x = 0; x < tile.nx; ++x) {
-      const double weight = repeat / batch.initial[sample * grid.nx() + extent.x_begin + x];
+      const double weight = repeat / batch.initial[sample * grid.nx() + extent.begin[1] + x];
       visit(&weight, tile.at(0, x), 1, repeat);
     }
   }
   const auto wall = [&](const WallRow& row, long x, double slope_scale) {
     double weights[3];
-    const auto& stencil = stencils_->x[extent.x_begin + x];
+    const auto& stencil = stencils_->x[extent.begin[1] + x];
     for (int o = 0; o < 3; ++o)
       weights[o] = row.slope_factor * slope_scale * stencil[o] + (o == 1 ? row.value_factor : 0);
-    for (long t = extent.t_begin == 0 ? 1 : 0; t < tile.nt; ++t)
+    for (long t = extent.begin[0] == 0 ? 1 : 0; t < tile.nt; ++t)
       visit(weights, tile.at(t, x) - 1, 3, row.target);
   };
-  if (extent.x_begin == 0) wall(pde_.left_wall(), 0, 1.0);
-  if (extent.x_end == grid.nx()) wall(pde_.right_wall(), tile.nx - 1, x_scale_);
+  if (extent.begin[1] == 0) wall(pde_.left_wall(), 0, 1.0);
+  if (extent.end[1] == grid.nx()) wall(pde_.right_wall(), tile.nx - 1, x_scale_);
 }
 
 std::vector<std::vector<double>> CollocatedProblem::linear_rows(const CollocatedBatch& batch,
@@ -340,9 +341,9 @@ CollocatedProblem::Expert CollocatedProblem::make_expert(int sample, int expert,
     long count = 0;
     for (long point : points) {
       const long t = point / grid.nx(), x = point % grid.nx();
-      if (t < extent.t_begin || t >= extent.t_end || x < extent.x_begin || x >= extent.x_end) continue;
+      if (t < extent.begin[0] || t >= extent.end[0] || x < extent.begin[1] || x >= extent.end[1]) continue;
       if (t < options_.residual_skip_t) continue;
-      problem.places.push_back({l, t - extent.t_begin, x - extent.x_begin});
+      problem.places.push_back({l, t - extent.begin[0], x - extent.begin[1]});
       ++count;
     }
     problem.part_points.push_back(count);
@@ -359,8 +360,8 @@ CollocatedProblem::Expert CollocatedProblem::make_expert(int sample, int expert,
       const auto& [l, t, x] = problem.places[p];
       const TileExtent extent = grid.extent(tiles_.begin() + l);
       centre[p - begin] = &padded_fields[(l * batch + sample) * n * tile.size()] + tile.at(t, x);
-      in_t[p - begin] = stencils_->t[extent.t_begin + t].data();
-      in_xx[p - begin] = stencils_->xx[extent.x_begin + x].data();
+      in_t[p - begin] = stencils_->t[extent.begin[0] + t].data();
+      in_xx[p - begin] = stencils_->xx[extent.begin[1] + x].data();
     }
     for (int i = 0; i < n; ++i)
       for (size_t p = begin; p < end; ++p) {
@@ -609,8 +610,8 @@ void CollocatedProblem::add_interior_gradient(const Expert& expert, int sample, 
         double* here = field + tile.at(t, x);
         here[0] += term[0];
         for (int o = -1; o <= 1; ++o)
-          here[o * tile.width()] += term[1] * stencils_->t[extent.t_begin + t][o + 1];
-        for (int o = -2; o <= 2; ++o) here[o] += term[2] * stencils_->xx[extent.x_begin + x][o + 2];
+          here[o * tile.width()] += term[1] * stencils_->t[extent.begin[0] + t][o + 1];
+        for (int o = -2; o <= 2; ++o) here[o] += term[2] * stencils_->xx[extent.begin[1] + x][o + 2];
       };
       scatter(c, by_solution.data());
       scatter(d, by_direction.data());
@@ -642,10 +643,10 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
   std::vector<PointwiseResidual> jets(u.size());
   std::vector<PointTerms> row(tile.nx);
   const auto right_row = [&](const double* here, long x, int s, long t, const TileExtent& extent) {
-    if (by_reference) return here[0] - batch.right_reference[s * grid.nt() + extent.t_begin + t];
+    if (by_reference) return here[0] - batch.right_reference[s * grid.nt() + extent.begin[0] + t];
     const WallRow wall = pde_.right_wall();
     double slope = 0;
-    for (int o = -1; o <= 1; ++o) slope += stencils_->x[extent.x_begin + x][o + 1] * here[o];
+    for (int o = -1; o <= 1; ++o) slope += stencils_->x[extent.begin[1] + x][o + 1] * here[o];
     return wall.value_factor * here[0] + wall.slope_factor * x_scale_ * slope - wall.target;
   };
   for (long l = 0; l < tiles_.local_tiles(); ++l) {
@@ -658,8 +659,8 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
           const double* here = field + tile.at(t, x);
           double u_t = 0, u_xx = 0;
           for (int o = -1; o <= 1; ++o)
-            u_t += stencils_->t[extent.t_begin + t][o + 1] * here[o * tile.width()];
-          for (int o = -2; o <= 2; ++o) u_xx += stencils_->xx[extent.x_begin + x][o + 2] * here[o];
+            u_t += stencils_->t[extent.begin[0] + t][o + 1] * here[o * tile.width()];
+          for (int o = -2; o <= 2; ++o) u_xx += stencils_->xx[extent.begin[1] + x][o + 2] * here[o];
           row[x] = {here[0], u_t, u_xx};
         }
         const std::span<PointwiseResidual> found =
@@ -667,19 +668,19 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
         pde_.pointwise(row, found);
         for (const PointwiseResidual& f : found) sum[s] += f.value * f.value;
       }
-      if (extent.x_begin == 0)
+      if (extent.begin[1] == 0)
         for (long t = 0; t < tile.nt; ++t) {
           const double off = field[tile.at(t, 0)] - pde_.left_wall().target;
           sum[size + s] += off * off;
         }
-      if (extent.x_end == grid.nx())
+      if (extent.end[1] == grid.nx())
         for (long t = 0; t < tile.nt; ++t) {
           const double off = right_row(field + tile.at(t, tile.nx - 1), tile.nx - 1, s, t, extent);
           sum[2 * size + s] += off * off;
         }
-      if (extent.t_begin == 0 && sample_weight[s] > 0)
+      if (extent.begin[0] == 0 && sample_weight[s] > 0)
         for (long x = 0; x < tile.nx; ++x) {
-          const double start = batch.initial[s * grid.nx() + extent.x_begin + x],
+          const double start = batch.initial[s * grid.nx() + extent.begin[1] + x],
                        off = field[tile.at(0, x)] - start;
           sum[3 * size] += off * off;
           sum[3 * size + 1] += start * start;
@@ -716,15 +717,15 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
           double* here = bar + tile.at(t, x);
           here[0] += r * f.gradient[0];
           for (int o = -1; o <= 1; ++o)
-            here[o * tile.width()] += r * f.gradient[1] * stencils_->t[extent.t_begin + t][o + 1];
+            here[o * tile.width()] += r * f.gradient[1] * stencils_->t[extent.begin[0] + t][o + 1];
           for (int o = -2; o <= 2; ++o)
-            here[o] += r * f.gradient[2] * stencils_->xx[extent.x_begin + x][o + 2];
+            here[o] += r * f.gradient[2] * stencils_->xx[extent.begin[1] + x][o + 2];
         }
-      if (extent.x_begin == 0)
+      if (extent.begin[1] == 0)
         for (long t = 0; t < tile.nt; ++t)
           bar[tile.at(t, 0)] +=
               share * inverse(norms[size + s]) * (field[tile.at(t, 0)] - pde_.left_wall().target);
-      if (extent.x_end == grid.nx())
+      if (extent.end[1] == grid.nx())
         for (long t = 0; t < tile.nt; ++t) {
           const long x = tile.nx - 1;
           const double r =
@@ -737,12 +738,12 @@ CollocatedLoss CollocatedProblem::loss(const CollocatedBatch& batch, std::span<c
           const WallRow wall = pde_.right_wall();
           here[0] += r * wall.value_factor;
           for (int o = -1; o <= 1; ++o)
-            here[o] += r * wall.slope_factor * x_scale_ * stencils_->x[extent.x_begin + x][o + 1];
+            here[o] += r * wall.slope_factor * x_scale_ * stencils_->x[extent.begin[1] + x][o + 1];
         }
-      if (extent.t_begin == 0)
+      if (extent.begin[0] == 0)
         for (long x = 0; x < tile.nx; ++x)
           bar[tile.at(0, x)] += inverse(initial_norm) * inverse(state_norm) *
-                                (field[tile.at(0, x)] - batch.initial[s * grid.nx() + extent.x_begin + x]);
+                                (field[tile.at(0, x)] - batch.initial[s * grid.nx() + extent.begin[1] + x]);
     }
   }
   halo_->exchange_adjoint(std::span<const double>(wide_bar), u_bar, size);

@@ -82,6 +82,43 @@ Tensor scattered(const Tensor& all, std::int64_t batch, const SampleTranspose& t
   return fields;
 }
 
+/// One axis of the grid while tiles become whole fields: [before][tiles][between][points][after], where the
+/// axes before it are still cut into tiles and those after it are whole.
+struct AxisCut {
+  std::int64_t before, tiles, between, points, after;
+};
+std::vector<AxisCut> cuts_of(const TileGrid& grid, std::int64_t planes) {
+  std::vector<AxisCut> cuts;
+  std::int64_t before = grid.tiles(), between = planes * grid.tile_points(), after = 1;
+  for (int axis = grid.axes() - 1; axis >= 0; --axis) {
+    const std::int64_t tiles = grid.tiling()[axis], points = grid.tile_shape()[axis];
+    before /= tiles;
+    between /= points;
+    cuts.push_back({before, tiles, between, points, after});
+    after *= tiles * points;
+  }
+  return cuts;
+}
+
+/// [tile][sample][channel][point of the tile] to [sample][point of the grid][channel].
+Tensor whole_fields(const Tensor& tiles, const TileGrid& grid, std::int64_t samples, std::int64_t channels) {
+  Tensor fields = tiles;
+  for (const AxisCut& c : cuts_of(grid, samples * channels))
+    if (c.tiles > 1)
+      fields = contiguous(permute(reshape(fields, {c.before, c.tiles, c.between, c.points, c.after}), {0, 2, 1, 3, 4}));
+  return permute(reshape(fields, {samples, channels, grid.tiles() * grid.tile_points()}), {0, 2, 1});
+}
+
+/// The inverse of whole_fields().
+Tensor cut_fields(const Tensor& whole, const TileGrid& grid, std::int64_t samples, std::int64_t channels) {
+  Tensor fields = contiguous(permute(reshape(whole, {samples, grid.tiles() * grid.tile_points(), channels}), {0, 2, 1}));
+  const std::vector<AxisCut> cuts = cuts_of(grid, samples * channels);
+  for (auto c = cuts.rbegin(); c != cuts.rend(); ++c)
+    if (c->tiles > 1)
+      fields = contiguous(permute(reshape(fields, {c->before, c->between, c->tiles, c->points, c->after}), {0, 2, 1, 3, 4}));
+  return fields;
+}
+
 }  // namespace
 
 Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose) {
@@ -89,23 +126,20 @@ Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose) 
   const TileGrid& grid = transpose.partition().grid();
   const std::int64_t batch = fields.extent(1), channels = fields.extent(2),
                      local = transpose.local_samples(batch);
-  const Shape split{grid.t_tiles(), grid.x_tiles(), local, channels, grid.tile_nt(), grid.tile_nx()};
-  const Shape whole{local, grid.nt(), grid.nx(), channels};
+  const Shape whole{local, grid.points()[0], grid.tiles() * grid.tile_points() / grid.points()[0], channels};
   Tensor out;
   {
     const NoGrad off;
-    const Tensor tiles = reshape(gathered(dense(fields), transpose), split);
-    out = cast(reshape(permute(tiles, {2, 0, 4, 1, 5, 3}), whole), DType::f64);
+    const Tensor tiles = gathered(dense(fields), transpose);
+    out = cast(reshape(whole_fields(tiles, grid, local, channels), whole), DType::f64);
   }
   return apply_op("tiles_to_samples", {fields}, out,
-                  [&transpose, grid, batch, split, shape = fields.shape(), type = fields.dtype()](
+                  [&transpose, grid, batch, local, channels, shape = fields.shape(), type = fields.dtype()](
                       const std::vector<Tensor>& bar, const VjpContext&) {
-                    const Tensor from = reshape(cast(dense(bar[0]), type),
-                                                {split[2], split[0], split[4], split[1], split[5], split[3]});
-                    const Tensor tiles = contiguous(permute(from, {1, 3, 0, 5, 2, 4}));
+                    const Tensor tiles = cut_fields(cast(dense(bar[0]), type), grid, local, channels);
                     Shape all = shape;
                     all[0] = grid.tiles();
-                    all[1] = split[2];
+                    all[1] = local;
                     return std::vector<Tensor>{scattered(reshape(tiles, all), batch, transpose)};
                   },
                   {.first_order_only = true});

@@ -26,7 +26,7 @@ void TileSpectrum::prepare(const TilePartition& partition, std::int64_t modes_t,
   std::vector<typename kernels::PartialDft<T>::Origin> origins;
   for (std::int64_t tile = partition.begin(); tile < partition.end(); ++tile) {
     const TileExtent extent = partition.grid().extent(tile);
-    origins.push_back({extent.t_begin, extent.x_begin});
+    origins.push_back({extent.begin[0], extent.begin[1]});
   }
   const std::vector<T> values = dft.tables(origins, tile_nt, tile_nx);
   const Uncounted scope;

@@ -27,8 +27,8 @@ std::vector<double> fields_on(const TilePartition& tiles) {
     const TileExtent e = grid.extent(tile);
     for (int s = 0; s < batch_size; ++s)
       for (int i = 0; i < basis; ++i)
-        for (long t = e.t_begin; t < e.t_end; ++t)
-          for (long x = e.x_begin; x < e.x_end; ++x) {
+        for (long t = e.begin[0]; t < e.end[0]; ++t)
+          for (long x = e.begin[1]; x < e.end[1]; ++x) {
             const double time = static_cast<double>(t) / (nt - 1), y = (static_cast<double>(x) + 0.5) / nx;
             const double width = (0.05 + 0.03 * i) * std::sqrt(time + 0.002);
             out.push_back(0.05 + 0.1 * s + std::erfc(y / (2 * width)) + 0.02 * std::cos((i + 1) * y));
@@ -63,10 +63,10 @@ struct Bench {
     for (int s = 0; s < batch_size; ++s)
       for (long k = 0; k < experts; ++k) {
         const TileExtent box = grid.extent(k);
-        const long width = box.x_end - box.x_begin;
+        const long width = box.end[1] - box.begin[1];
         std::vector<long> chosen;
         for (long p : stream.choose(total_points / experts, grid.tile_points(), s, k))
-          chosen.push_back(p / width * nx + box.x_begin + p % width);
+          chosen.push_back(p / width * nx + box.begin[1] + p % width);
         std::sort(chosen.begin(), chosen.end());
         points[s].push_back(chosen);
       }

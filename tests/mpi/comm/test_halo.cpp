@@ -13,35 +13,64 @@ namespace {
 constexpr std::int64_t channels = 3, nt = 12, nx = 24;
 
 struct Case {
-  std::int64_t t_tiles, x_tiles;
+  TileGrid grid;
   HaloShape shape;
 };
 
 std::string name(const Case& c) {
-  return std::to_string(c.t_tiles) + " x " + std::to_string(c.x_tiles) + " tiles, halo " +
-         std::to_string(c.shape.t) + " x " + std::to_string(c.shape.x) +
-         (c.shape.corners ? ", corners" : "") + (c.shape.periodic_x ? ", periodic" : "");
+  std::string text = c.grid.describe() + ", halo";
+  for (std::size_t a = 0; a < c.shape.width.size(); ++a)
+    text += " " + std::to_string(c.shape.width[a]) + (c.shape.periodic[a] ? " periodic" : "");
+  return text + ", along " + std::to_string(c.shape.diagonal) + " axes at once";
 }
 
-/// Tile counts 1, 2, 3, 4, 6, 8, 12, all widths; thin tiles too, whose points go to both sides.
+/// In t and x, tile counts 1, 2, 3, 4, 6, 8, 12, all widths; thin tiles too, whose points go to both sides.
+/// In t, x and y, and in t, x, y and z, faces, edges and corners.
 std::vector<Case> cases(int ranks) {
   std::vector<Case> all;
+  const auto add = [&](const TileGrid& grid, const HaloShape& shape) {
+    if (grid.tiles() >= ranks) all.push_back({grid, shape});
+  };
   for (const auto& [t_tiles, x_tiles] : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {1, 1}, {1, 2}, {2, 1}, {1, 3}, {2, 2}, {1, 4}, {3, 2}, {6, 1}, {2, 4}, {1, 8}, {3, 4}, {1, 12}}) {
-    if (t_tiles * x_tiles < ranks) continue;
     for (int t = 0; t <= 2; ++t) {
       for (int x = 0; x <= 2; ++x) {
-        for (const bool corners : {false, true}) {
+        for (const int diagonal : {1, 2}) {
           for (const bool periodic_x : {false, true})
-            all.push_back({t_tiles, x_tiles, {t, x, corners, periodic_x}});
+            add({nt, nx, t_tiles, x_tiles}, {{t, x}, {false, periodic_x}, diagonal});
         }
       }
     }
   }
+  for (const PerAxis& tiles : {PerAxis{1, 1, 1}, {1, 2, 2}, {2, 1, 3}, {2, 2, 3}})
+    for (const int diagonal : {1, 2, 3})
+      for (const bool periodic : {false, true}) {
+        add({{4, 6, 6}, tiles}, {{1, 1, 2}, {false, periodic, periodic}, diagonal});
+        add({{4, 6, 6}, tiles}, {{0, 2, 1}, {false, periodic, !periodic}, diagonal});
+      }
+  for (const PerAxis& tiles : {PerAxis{1, 1, 1, 1}, {1, 2, 1, 2}, {2, 2, 2, 3}})
+    for (const int diagonal : {1, 2, 3, 4})
+      for (const bool periodic : {false, true})
+        add({{2, 4, 4, 6}, tiles}, {{1, 1, 1, 2}, {periodic, false, periodic, periodic}, diagonal});
   return all;
 }
 
-double value(std::int64_t c, std::int64_t t, std::int64_t x) { return double(1 + x + 100 * t + 10000 * c); }
+/// Calls point(at) for all points from begin to end, the last axis fastest.
+template <class Point>
+void over_points(const PerAxis& begin, const PerAxis& end, const Point& point) {
+  PerAxis at(begin);
+  const auto descend = [&](const auto& self, std::size_t axis) -> void {
+    if (axis == at.size()) return point(at);
+    for (at[axis] = begin[axis]; at[axis] < end[axis]; ++at[axis]) self(self, axis + 1);
+  };
+  descend(descend, 0);
+}
+
+double value(std::int64_t c, const PerAxis& at) {
+  double sum = 1 + 10000 * double(c), scale = 1;
+  for (std::size_t a = at.size(); a-- > 0; scale *= at.size() == 2 ? 100 : 10) sum += scale * double(at[a]);
+  return sum;
+}
 
 template <class T>
 std::vector<T> random_values(std::size_t n, std::uint32_t seed, bool integers) {
@@ -61,25 +90,32 @@ TYPED_TEST(HaloTest, TilesGetTheirNeighboursPoints) {
   using T = TypeParam;
   const Communicator world = Communicator::world();
   for (const Case& test : cases(world.size())) {
-    const TileGrid grid(nt, nx, test.t_tiles, test.x_tiles);
+    const TileGrid& grid = test.grid;
     const TilePartition partition(grid, world.size(), world.rank());
     const HaloShape& shape = test.shape;
     const HaloExchange halo(world, partition, shape);
     std::vector<T> tiles, expected;
     for (std::int64_t tile = partition.begin(); tile < partition.end(); ++tile) {
       const TileExtent e = grid.extent(tile);
+      TileExtent wide = e;
+      for (std::size_t a = 0; a < e.begin.size(); ++a) {
+        wide.begin[a] -= shape.width[a];
+        wide.end[a] += shape.width[a];
+      }
       for (std::int64_t c = 0; c < channels; ++c) {
-        for (std::int64_t t = e.t_begin; t < e.t_end; ++t) {
-          for (std::int64_t x = e.x_begin; x < e.x_end; ++x) tiles.push_back(static_cast<T>(value(c, t, x)));
-        }
-        for (std::int64_t t = e.t_begin - shape.t; t < e.t_end + shape.t; ++t) {
-          for (std::int64_t x = e.x_begin - shape.x; x < e.x_end + shape.x; ++x) {
-            const bool corner = (t < e.t_begin || t >= e.t_end) && (x < e.x_begin || x >= e.x_end);
-            const bool outside = t < 0 || t >= nt || (!shape.periodic_x && (x < 0 || x >= nx));
-            const bool zero = outside || (corner && !shape.corners);
-            expected.push_back(zero ? T(0) : static_cast<T>(value(c, t, (x + nx) % nx)));
+        over_points(e.begin, e.end,
+                    [&](const PerAxis& at) { tiles.push_back(static_cast<T>(value(c, at))); });
+        over_points(wide.begin, wide.end, [&](PerAxis at) {
+          int along = 0;
+          bool outside = false;
+          for (std::size_t a = 0; a < at.size(); ++a) {
+            const std::int64_t n = grid.points()[a];
+            along += at[a] < e.begin[a] || at[a] >= e.end[a];
+            outside = outside || (!shape.periodic[a] && (at[a] < 0 || at[a] >= n));
+            at[a] = (at[a] + n) % n;
           }
-        }
+          expected.push_back(outside || along > shape.diagonal ? T(0) : static_cast<T>(value(c, at)));
+        });
       }
     }
     ASSERT_EQ(halo.tile_size(channels), tiles.size());
@@ -95,7 +131,7 @@ TYPED_TEST(HaloTest,
   using T = TypeParam;
   const Communicator world = Communicator::world();
   for (const Case& test : cases(world.size())) {
-    const TilePartition partition(TileGrid(nt, nx, test.t_tiles, test.x_tiles), world.size(), world.rank());
+    const TilePartition partition(test.grid, world.size(), world.rank());
     const HaloExchange halo(world, partition, test.shape);
     const auto seed = static_cast<std::uint32_t>(7 + world.rank());
     const auto x = random_values<T>(halo.tile_size(channels), seed, true);
@@ -115,7 +151,7 @@ TYPED_TEST(HaloTest, BitsDoNotDependOnTheRanks) {  // against one rank that has 
   const Communicator world = Communicator::world();
   const Communicator self = Communicator::self();
   for (const Case& test : cases(world.size())) {
-    const TileGrid grid(nt, nx, test.t_tiles, test.x_tiles);
+    const TileGrid& grid = test.grid;
     const TilePartition partition(grid, world.size(), world.rank());
     const HaloExchange halo(world, partition, test.shape),
         serial(self, TilePartition(grid, 1, 0), test.shape);
@@ -135,7 +171,7 @@ TEST(Halo, AStencilWiderThanATileIsAnInputError) {
   const Communicator self = Communicator::self();
   const TilePartition partition(TileGrid(4, 24, 4, 1), 1, 0);
   try {
-    const HaloExchange halo(self, partition, {.t = 2, .x = 1});
+    const HaloExchange halo(self, partition, {.width = {2, 1}});
     FAIL() << "accepted";
   } catch (const InputError& error) {
     EXPECT_STREQ(error.what(),
@@ -148,7 +184,7 @@ TEST(Halo, AStencilWiderThanATileIsAnInputError) {
 TEST(Halo, SendsOneMessageToEachNeighbour) {
   const Communicator world = Communicator::world();
   const TilePartition partition(TileGrid(nt, nx, 1, 12), world.size(), world.rank());
-  const HaloExchange halo(world, partition, {.t = 0, .x = 2});
+  const HaloExchange halo(world, partition, {.width = {0, 2}});
   const std::vector<float> x(halo.tile_size(channels));
   std::vector<float> padded(halo.padded_size(channels));
   reset_traffic();
@@ -156,6 +192,21 @@ TEST(Halo, SendsOneMessageToEachNeighbour) {
   const int neighbours = (world.rank() > 0) + (world.rank() < world.size() - 1);
   EXPECT_EQ(traffic().messages, neighbours);
   EXPECT_EQ(traffic().bytes, neighbours * channels * nt * 2 * 4);
+}
+
+// Four tiles along x in rows of two along y: ranks of two and four own whole rows, which have two faces each.
+TEST(Halo, SendsTheFacesOfASlabInOneMessageEach) {
+  const Communicator world = Communicator::world();
+  if (world.size() == 3) return;  // its tiles make no slabs
+  const TilePartition partition(TileGrid({3, 8, 10}, {1, 4, 2}), world.size(), world.rank());
+  const HaloExchange halo(world, partition, {.width = {0, 1, 1}});
+  const std::vector<double> x(halo.tile_size(channels));
+  std::vector<double> padded(halo.padded_size(channels));
+  reset_traffic();
+  halo.exchange(std::span<const double>(x), std::span<double>(padded), channels);
+  const int neighbours = (world.rank() > 0) + (world.rank() < world.size() - 1);
+  EXPECT_EQ(traffic().messages, neighbours);
+  EXPECT_EQ(traffic().bytes, neighbours * channels * 3 * 10 * 8);
 }
 
 }  // namespace

@@ -8,12 +8,12 @@
 namespace rankine {
 namespace {
 
-constexpr std::int64_t channels = 2, nt = 6, nx = 8;
+constexpr std::int64_t channels = 2;
 
 /// Needs more digits than a float has where From is double.
 template <class T>
-T value(std::int64_t b, std::int64_t c, std::int64_t t, std::int64_t x) {
-  return static_cast<T>(1.0 / 3.0 + double(x + 10 * t + 100 * c + 1000 * b));
+T value(std::int64_t b, std::int64_t c, std::int64_t point) {
+  return static_cast<T>(1.0 / 3.0 + double(point + 1000 * c + 10000 * b));
 }
 
 template <class Pair>
@@ -27,10 +27,15 @@ TYPED_TEST(TransposeTest, MovesEveryValueAndBack) {
   using SampleType = typename TypeParam::second_type;
   using Shorter = std::conditional_t<(sizeof(TileType) < sizeof(SampleType)), TileType, SampleType>;
   const Communicator world = Communicator::world();
-  for (const auto& [t_tiles, x_tiles] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-           {1, 1}, {1, 2}, {3, 1}, {1, 4}, {3, 2}, {2, 4}, {3, 4}}) {
-    if (t_tiles * x_tiles < world.size()) continue;
-    const TileGrid grid(nt, nx, t_tiles, x_tiles);
+  std::vector<TileGrid> grids;
+  for (const PerAxis& tiles : {PerAxis{1, 1}, {1, 2}, {3, 1}, {1, 4}, {3, 2}, {2, 4}, {3, 4}})
+    grids.emplace_back(PerAxis{6, 8}, tiles);
+  for (const PerAxis& tiles : {PerAxis{1, 1, 1}, {1, 2, 3}, {3, 1, 2}})
+    grids.emplace_back(PerAxis{3, 4, 6}, tiles);
+  grids.push_back({{2, 4, 3, 6}, {2, 2, 1, 3}});
+  for (const TileGrid& grid : grids) {
+    if (grid.tiles() < world.size()) continue;
+    const std::int64_t points = grid.tiles() * grid.tile_points();
     const TilePartition partition(grid, world.size(), world.rank());
     const SampleTranspose transpose(world, partition);
     for (const std::int64_t batch : {0, 1, 3, 4, 7}) {  // fewer samples than ranks as well
@@ -39,9 +44,10 @@ TYPED_TEST(TransposeTest, MovesEveryValueAndBack) {
         const TileExtent e = grid.extent(tile);
         for (std::int64_t b = 0; b < batch; ++b) {
           for (std::int64_t c = 0; c < channels; ++c) {
-            for (std::int64_t t = e.t_begin; t < e.t_end; ++t) {
-              for (std::int64_t x = e.x_begin; x < e.x_end; ++x) tiles.push_back(value<TileType>(b, c, t, x));
-            }
+            over_rows(0, grid.points(), e.begin, grid.tile_shape(), [&](std::int64_t row) {
+              for (std::int64_t i = 0; i < grid.tile_shape().back(); ++i)
+                tiles.push_back(value<TileType>(b, c, row + i));
+            });
           }
         }
       }
@@ -49,11 +55,8 @@ TYPED_TEST(TransposeTest, MovesEveryValueAndBack) {
       const BlockPartition samples = transpose.samples(batch);
       for (std::int64_t b = samples.begin(world.rank()); b < samples.end(world.rank()); ++b) {
         for (std::int64_t c = 0; c < channels; ++c) {
-          for (std::int64_t t = 0; t < nt; ++t) {
-            for (std::int64_t x = 0; x < nx; ++x) {
-              expected.push_back(static_cast<SampleType>(static_cast<Shorter>(value<TileType>(b, c, t, x))));
-            }
-          }
+          for (std::int64_t p = 0; p < points; ++p)
+            expected.push_back(static_cast<SampleType>(static_cast<Shorter>(value<TileType>(b, c, p))));
         }
       }
       ASSERT_EQ(tiles.size(), transpose.tiles_size(batch, channels));

@@ -33,8 +33,8 @@ TEST(SampleFields, MovesEveryValueAndBack) {
             const TileExtent e = grid.extent(tile);
             for (std::int64_t b = 0; b < batch; ++b)
               for (std::int64_t c = 0; c < channels; ++c)
-                for (std::int64_t t = e.t_begin; t < e.t_end; ++t)
-                  for (std::int64_t x = e.x_begin; x < e.x_end; ++x) of_tiles.push_back(value(b, c, t, x));
+                for (std::int64_t t = e.begin[0]; t < e.end[0]; ++t)
+                  for (std::int64_t x = e.begin[1]; x < e.end[1]; ++x) of_tiles.push_back(value(b, c, t, x));
           }
           const BlockPartition samples = transpose.samples(batch);
           for (std::int64_t b = samples.begin(world.rank()); b < samples.end(world.rank()); ++b)

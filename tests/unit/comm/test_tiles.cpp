@@ -38,15 +38,38 @@ TEST(TileGrid, NumbersTilesAlongXFirst) {
   const TileGrid grid(6, 20, 3, 4);
   EXPECT_EQ(grid.tiles(), 12);
   EXPECT_EQ(grid.tile_points(), 10);
-  EXPECT_EQ(grid.number(2, 1), 9);
-  EXPECT_EQ(grid.t_index(9), 2);
-  EXPECT_EQ(grid.x_index(9), 1);
-  EXPECT_EQ(grid.extent(9), (TileExtent{4, 6, 5, 10}));
+  EXPECT_EQ(grid.number({2, 1}), 9);
+  EXPECT_EQ(grid.index(9), (PerAxis{2, 1}));
+  EXPECT_EQ(grid.extent(9), (TileExtent{{4, 5}, {6, 10}}));
   EXPECT_EQ(grid.describe(), "3 x 4 tiles of 2 x 5 points");
-  EXPECT_EQ(grid.neighbour(9, -1, 1), 6);
-  EXPECT_EQ(grid.neighbour(9, 1, 0), std::nullopt);
-  EXPECT_EQ(grid.neighbour(8, 0, -1), std::nullopt);
-  EXPECT_EQ(grid.neighbour(8, 0, -1, true), 11);
+  EXPECT_EQ(grid.neighbour(9, {-1, 1}), 6);
+  EXPECT_EQ(grid.neighbour(9, {1, 0}), std::nullopt);
+  EXPECT_EQ(grid.neighbour(8, {0, -1}), std::nullopt);
+  EXPECT_EQ(grid.neighbour(8, {0, -1}, {false, true}), 11);
+}
+
+// Every tile of t and three space axes: its number, its points, which no other tile has, and its neighbours.
+TEST(TileGrid, CutsUpToThreeSpaceAxes) {
+  const TileGrid grid({6, 4, 10, 3}, {3, 2, 5, 1});
+  EXPECT_EQ(grid.axes(), 4);
+  EXPECT_EQ(grid.tiles(), 30);
+  EXPECT_EQ(grid.tile_points(), 24);
+  EXPECT_EQ(grid.describe(), "3 x 2 x 5 x 1 tiles of 2 x 2 x 2 x 3 points");
+  std::vector<int> owners(720);
+  for (std::int64_t tile = 0; tile < grid.tiles(); ++tile) {
+    const PerAxis at = grid.index(tile);
+    EXPECT_EQ(grid.number(at), tile);
+    EXPECT_EQ(tile, (at[0] * 2 + at[1]) * 5 + at[2]);
+    over_rows(0, grid.points(), grid.extent(tile).begin, grid.tile_shape(), [&](std::int64_t row) {
+      for (std::int64_t i = 0; i < 3; ++i) ++owners[static_cast<std::size_t>(row + i)];
+    });
+  }
+  EXPECT_EQ(owners, std::vector<int>(720, 1));
+  const std::int64_t tile = grid.number({1, 1, 4, 0});
+  EXPECT_EQ(grid.extent(tile), (TileExtent{{2, 2, 8, 0}, {4, 4, 10, 3}}));
+  EXPECT_EQ(grid.neighbour(tile, {1, -1, -2, 0}), grid.number({2, 0, 2, 0}));
+  EXPECT_EQ(grid.neighbour(tile, {0, 0, 1, 0}), std::nullopt);
+  EXPECT_EQ(grid.neighbour(tile, {0, 0, 1, 1}, {false, false, true, true}), grid.number({1, 1, 0, 0}));
 }
 
 TEST(TileGrid, SaysWhichTilesAreAllowed) {
@@ -65,6 +88,11 @@ TEST(TileGrid, SaysWhichTilesAreAllowed) {
             "tiles along x: 7 does not divide the grid's 720 points along x into equal tiles; allowed: 1, 2, "
             "3, 4, 5, "
             "6, 8, 9, 10, 12, 15, 16 (the nearest)");
+  EXPECT_EQ(
+      input_error([] {
+        TileGrid({4, 8, 8, 9}, {1, 2, 4, 2});
+      }),
+      "tiles along z: 2 does not divide the grid's 9 points along z into equal tiles; allowed: 1, 3, 9");
   EXPECT_EQ(input_error([] { TileGrid(0, 8, 1, 1); }), "grid along t: 0 points; it needs at least 1");
 }
 
@@ -74,6 +102,12 @@ TEST(TilePartition, NeedsATileForEachRank) {
             "6 ranks for 4 tiles (1 along t, 4 along x): every rank needs a tile; start 4 ranks at most "
             "(mpirun -n 4), "
             "or divide the grid into more tiles");
+  EXPECT_EQ(
+      input_error([&] {
+        TilePartition(TileGrid({2, 4, 4}, {1, 2, 2}), 5, 0);
+      }),
+      "5 ranks for 4 tiles (1 along t, 2 along x, 2 along y): every rank needs a tile; start 4 ranks at most "
+      "(mpirun -n 4), or divide the grid into more tiles");
   const TilePartition partition(grid, 3, 1);
   EXPECT_EQ(partition.begin(), 2);
   EXPECT_EQ(partition.end(), 3);

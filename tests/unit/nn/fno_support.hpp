@@ -10,31 +10,37 @@ inline ModelContext serial_context(const TileGrid& grid, std::int64_t inputs, st
   return {TilePartition(grid, 1, 0), local_tile_sum(grid.tiles()), inputs, outputs, final_gelu};
 }
 
-/// [B, C, nt, nx] to this rank's tiles [L, B, C, Tt, Tx].
+/// [B, C, points of the grid] to this rank's tiles [L, B, C, points of a tile].
 inline Tensor cut_tiles(const Tensor& whole, const TilePartition& partition) {
   const TileGrid& grid = partition.grid();
   std::vector<Tensor> tiles;
   for (std::int64_t tile = partition.begin(); tile < partition.end(); ++tile) {
     const TileExtent e = grid.extent(tile);
-    const Tensor part = slice(slice(whole, 2, e.t_begin, e.t_end), 3, e.x_begin, e.x_end);
-    tiles.push_back(reshape(part, {1, whole.shape()[0], whole.shape()[1], grid.tile_nt(), grid.tile_nx()}));
+    Tensor part = whole;
+    for (int axis = 0; axis < grid.axes(); ++axis) part = slice(part, 2 + axis, e.begin[axis], e.end[axis]);
+    Shape shape = part.shape();
+    shape.insert(0, 1);
+    tiles.push_back(reshape(part, shape));
   }
   return concat(tiles, 0);
 }
 
 /// The inverse, where all tiles are here.
 inline Tensor join_tiles(const Tensor& tiles, const TileGrid& grid) {
-  std::vector<Tensor> rows;
-  for (std::int64_t i = 0; i < grid.t_tiles(); ++i) {
-    std::vector<Tensor> row;
-    for (std::int64_t j = 0; j < grid.x_tiles(); ++j) {
-      const std::int64_t l = grid.number(i, j);
-      const Tensor one = slice(tiles, 0, l, l + 1);
-      row.push_back(reshape(one, {one.shape()[1], one.shape()[2], one.shape()[3], one.shape()[4]}));
-    }
-    rows.push_back(concat(row, 3));
+  std::vector<Tensor> parts;
+  Shape shape = tiles.shape();
+  shape.erase(0);
+  for (std::int64_t tile = 0; tile < grid.tiles(); ++tile)
+    parts.push_back(reshape(slice(tiles, 0, tile, tile + 1), shape));
+  for (int axis = grid.axes() - 1; axis >= 0; --axis) {
+    const auto n = static_cast<std::size_t>(grid.tiling()[axis]);
+    std::vector<Tensor> longer;
+    for (std::size_t i = 0; i < parts.size(); i += n)
+      longer.push_back(
+          concat({parts.begin() + std::ptrdiff_t(i), parts.begin() + std::ptrdiff_t(i + n)}, 2 + axis));
+    parts = longer;
   }
-  return concat(rows, 2);
+  return parts.front();
 }
 
 }  // namespace rankine::testing
