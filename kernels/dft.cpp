@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/error.hpp"
 #include "kernels/product.hpp"
@@ -23,48 +25,68 @@ Wave wave(std::int64_t k, std::int64_t i, std::int64_t n) {
 }  // namespace
 
 template <class T>
-PartialDft<T>::PartialDft(std::int64_t nt, std::int64_t nx, std::int64_t modes_t, std::int64_t modes_x)
-    : nt_(nt), nx_(nx), modes_t_(modes_t), modes_x_(modes_x) {
-  if (modes_t < 1 || 2 * modes_t > nt)
-    throw InputError(std::to_string(modes_t) + " modes of both signs in t on " + std::to_string(nt) +
-                     " points; allowed are 1 to " + std::to_string(nt / 2));
-  if (modes_x < 1 || modes_x > nx / 2 + 1)
-    throw InputError(std::to_string(modes_x) + " modes in x on " + std::to_string(nx) +
-                     " points; allowed are 1 to " + std::to_string(nx / 2 + 1));
+PartialDft<T>::PartialDft(PerAxis points, PerAxis modes)
+    : points_(std::move(points)), modes_(std::move(modes)) {
+  RANKINE_ASSERT(
+      !points_.empty() && points_.size() <= kGridAxes && modes_.size() == points_.size(),
+      "modes along " + std::to_string(modes_.size()) + " of " + std::to_string(points_.size()) + " axes");
+  for (std::size_t a = 0; a < points_.size(); ++a) {
+    const std::int64_t most = a + 1 < points_.size() ? points_[a] / 2 : points_[a] / 2 + 1;
+    RANKINE_ASSERT(modes_[a] >= 1 && modes_[a] <= most, std::to_string(modes_[a]) + " modes along axis " +
+                                                            std::to_string(a) + " of " +
+                                                            std::to_string(points_[a]) + " points");
+  }
 }
 
 template <class T>
-std::vector<T> PartialDft<T>::tables(const std::vector<Origin>& origins, std::int64_t nt,
-                                     std::int64_t nx) const {
+std::vector<T> PartialDft<T>::tables(const std::vector<PerAxis>& origins, const PerAxis& tile) const {
   std::vector<T> out;
   const auto add = [&out](double value) { out.push_back(static_cast<T>(value)); };
-  for (const Origin& origin : origins)
-    for (std::int64_t row = 0; row < rows(); ++row)
-      for (std::int64_t t = origin.t0; t < origin.t0 + nt; ++t)
-        add(row <= modes_t_ ? wave(row, t, nt_).cosine : wave(row - modes_t_, t, nt_).sine);
-  const auto along_x = [this](std::int64_t column, std::int64_t x) {
-    return column < modes_x_ ? wave(column, x, nx_).cosine : wave(column - modes_x_, x, nx_).sine;
+  const std::size_t last = points_.size() - 1;
+  for (std::size_t a = 0; a < last; ++a)
+    for (const PerAxis& origin : origins)
+      for (std::int64_t row = 0; row < 2 * modes_[a] + 1; ++row)
+        for (std::int64_t t = origin[a]; t < origin[a] + tile[a]; ++t)
+          add(row <= modes_[a] ? wave(row, t, points_[a]).cosine : wave(row - modes_[a], t, points_[a]).sine);
+  const std::int64_t m = modes_[last], n = points_[last], columns = 2 * m;
+  const auto along_last = [m, n](std::int64_t column, std::int64_t x) {
+    return column < m ? wave(column, x, n).cosine : wave(column - m, x, n).sine;
   };
-  for (const Origin& origin : origins)
-    for (std::int64_t x = origin.x0; x < origin.x0 + nx; ++x)
-      for (std::int64_t column = 0; column < columns(); ++column) add(along_x(column, x));
-  for (const Origin& origin : origins)
-    for (std::int64_t column = 0; column < columns(); ++column)
-      for (std::int64_t x = origin.x0; x < origin.x0 + nx; ++x) add(along_x(column, x));
-  for (std::int64_t k = 0; k < modes_x_; ++k) {
-    const bool alone = k == 0 || 2 * k == nx_;  // its own mirror image
-    add((alone ? 1.0 : 2.0) / (static_cast<double>(nt_) * static_cast<double>(nx_)));
+  for (const PerAxis& origin : origins)
+    for (std::int64_t x = origin[last]; x < origin[last] + tile[last]; ++x)
+      for (std::int64_t column = 0; column < columns; ++column) add(along_last(column, x));
+  for (const PerAxis& origin : origins)
+    for (std::int64_t column = 0; column < columns; ++column)
+      for (std::int64_t x = origin[last]; x < origin[last] + tile[last]; ++x) add(along_last(column, x));
+  double all = 1;
+  for (const std::int64_t points : points_) all *= static_cast<double>(points);
+  for (std::int64_t k = 0; k < m; ++k) {
+    const bool alone = k == 0 || 2 * k == n;  // its own mirror image
+    add((alone ? 1.0 : 2.0) / all);
   }
   return out;
 }
 
 template <class T>
-TileWaves<T> PartialDft<T>::tables_at(DevicePtr<const T> tables, std::int64_t tiles, std::int64_t nt,
-                                      std::int64_t nx) const {
-  const DevicePtr<const T> along_x = tables + tiles * rows() * nt,
-                           along_x_row = along_x + tiles * nx * columns();
-  return {
-      modes_t_, modes_x_, tiles, nt, nx, tables, along_x, along_x_row, along_x_row + tiles * columns() * nx};
+TileWaves<T> PartialDft<T>::tables_at(DevicePtr<const T> tables, std::int64_t tiles,
+                                      const PerAxis& tile) const {
+  TileWaves<T> waves{};
+  waves.axes = static_cast<int>(points_.size());
+  waves.tiles = tiles;
+  for (std::size_t a = 0; a < points_.size(); ++a) {
+    waves.m[a] = modes_[a];
+    waves.n[a] = tile[a];
+  }
+  const int last = waves.axes - 1;
+  for (int a = 0; a < last; ++a) {
+    waves.along[a] = tables;
+    tables = tables + tiles * waves.rows(a) * waves.n[a];
+  }
+  const std::int64_t of_last = tiles * waves.columns() * waves.n[last];
+  waves.last = tables;
+  waves.last_row = tables + of_last;
+  waves.weight = waves.last_row + of_last;
+  return waves;
 }
 
 template class PartialDft<float>;
@@ -72,173 +94,285 @@ template class PartialDft<double>;
 
 namespace {
 #if !RANKINE_ON_DEVICE
-/// The two products of one tile and sample, so that what is between them stays in the caches.
+/// The products of one tile and sample, so that what is between them stays in the caches.
 template <class T>
 struct AnalyseUnit {
-  std::int64_t batch, channels, rows, columns, nt, nx;
-  View<const T> along_t, along_x, u;
+  std::int64_t batch, channels;
+  WaveShape shape;
+  View<const T> along[kGridAxes - 1], last, u;
   View<T> s, work;
+
+  AnalyseUnit(const TileWaves<T>& waves, std::int64_t samples, std::int64_t width, DevicePtr<const T> from,
+              DevicePtr<T> to, DevicePtr<T> memory)
+      : batch(samples), channels(width), shape(waves), last(waves.last), u(from), s(to), work(memory) {
+    for (int a = 0; a < shape.axes - 1; ++a) along[a] = waves.along[a];
+  }
   inline void operator()(std::int64_t worker, std::int64_t unit) const {
-    const std::int64_t l = unit / batch;
-    const T* const from = u.at(unit * channels * nt * nx);
-    T* const half = work.at(worker * channels * rows * nx);
-    for (std::int64_t c = 0; c < channels; ++c)
-      blas::gemm(blas::Op::none, blas::Op::none, rows, nx, nt, T(1), along_t.at(l * rows * nt), nt,
-                 from + c * nt * nx, nx, T(0), half + c * rows * nx, nx);
-    blas::gemm(blas::Op::none, blas::Op::none, channels * rows, columns, nx, T(1), half, nx,
-               along_x.at(l * nx * columns), columns, T(0), s.at(unit * channels * rows * columns), columns);
+    const std::int64_t l = unit / batch, columns = shape.columns(), nx = shape.n[shape.axes - 1];
+    const T* from = u.at(unit * channels * shape.points());
+    T* to = work.at(worker * channels * shape.all_between());
+    for (int a = 0; a < shape.axes - 1; ++a) {
+      const std::int64_t rows = shape.rows(a), n = shape.n[a], behind = shape.points_behind(a);
+      for (std::int64_t c = 0; c < channels * shape.rows_before(a); ++c)
+        blas::gemm(blas::Op::none, blas::Op::none, rows, behind, n, T(1), along[a].at(l * rows * n), n,
+                   from + c * n * behind, behind, T(0), to + c * rows * behind, behind);
+      from = to;
+      to += channels * shape.between(a);
+    }
+    blas::gemm(blas::Op::none, blas::Op::none, channels * shape.rows(), columns, nx, T(1), from, nx,
+               last.at(l * nx * columns), columns, T(0), s.at(unit * channels * shape.rows() * columns),
+               columns);
   }
 };
 #endif
+
+constexpr const char* kAnalyse[] = {"fourier.analyse_0", "fourier.analyse_1", "fourier.analyse_2"};
+constexpr const char* kSynthesise[] = {"fourier.synthesise_0", "fourier.synthesise_1",
+                                       "fourier.synthesise_2"};
 }  // namespace
 
 template <class T>
 void analyse(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> u,
              DevicePtr<T> s, DevicePtr<T> work) {
-  const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
+  const int last = waves.axes - 1;
+  const std::int64_t columns = waves.columns(), units = waves.tiles * batch;
 #if !RANKINE_ON_DEVICE
-  const std::int64_t units = waves.tiles * batch;
   if (units >= backend_concurrency() && !runs_portable(Tuned::analyse)) {
-    const AnalyseUnit<T> body{batch,         channels,      rows, columns, nt,  nx,
-                              waves.along_t, waves.along_x, u,    s,       work};
     count_work("fourier.analyse",
-               {waves.flops(batch, channels), in_bytes<T>(units * channels * (nt * nx + rows * columns))});
-    worker_units("fourier.analyse", units, worker_count(units), body);
+               {waves.flops(batch, channels),
+                in_bytes<T>(units * channels * (waves.points() + waves.rows() * columns))});
+    worker_units("fourier.analyse", units, worker_count(units),
+                 AnalyseUnit<T>(waves, batch, channels, u, s, work));
     return;
   }
 #endif
-  product(Product{.name = "fourier.analyse_t",
+  for (int a = 0; a < last; ++a) {
+    const std::int64_t rows = waves.rows(a), n = waves.n[a], behind = waves.points_behind(a),
+                       blocks = channels * waves.rows_before(a);
+    product(Product{.name = kAnalyse[a],
+                    .m = rows,
+                    .n = behind,
+                    .k = n,
+                    .lda = n,
+                    .ldb = behind,
+                    .ldc = behind,
+                    .batch = {waves.tiles, batch, blocks},
+                    .a_step = {rows * n, 0, 0},
+                    .b_step = {batch * blocks * n * behind, blocks * n * behind, n * behind},
+                    .c_step = {batch * blocks * rows * behind, blocks * rows * behind, rows * behind}},
+            T(1), waves.along[a], u, T(0), work);
+    u = work;
+    work = work + units * channels * waves.between(a);
+  }
+  const std::int64_t rows = channels * waves.rows(), nx = waves.n[last];
+  product(Product{.name = "fourier.analyse_last",
                   .m = rows,
-                  .n = nx,
-                  .k = nt,
-                  .lda = nt,
-                  .ldb = nx,
-                  .ldc = nx,
-                  .batch = {waves.tiles, batch, channels},
-                  .a_step = {rows * nt, 0, 0},
-                  .b_step = {batch * channels * nt * nx, channels * nt * nx, nt * nx},
-                  .c_step = {batch * channels * rows * nx, channels * rows * nx, rows * nx}},
-          T(1), waves.along_t, u, T(0), work);
-  product(Product{.name = "fourier.analyse_x",
-                  .m = channels * rows,
                   .n = columns,
                   .k = nx,
                   .lda = nx,
                   .ldb = columns,
                   .ldc = columns,
                   .batch = {waves.tiles, batch, 1},
-                  .a_step = {batch * channels * rows * nx, channels * rows * nx, 0},
+                  .a_step = {batch * rows * nx, rows * nx, 0},
                   .b_step = {nx * columns, 0, 0},
-                  .c_step = {batch * channels * rows * columns, channels * rows * columns, 0}},
-          T(1), DevicePtr<const T>(work), waves.along_x, T(0), s);
+                  .c_step = {batch * rows * columns, rows * columns, 0}},
+          T(1), u, waves.last, T(0), s);
 }
 
 template <class T>
 void synthesise(const TileWaves<T>& waves, std::int64_t batch, std::int64_t channels, DevicePtr<const T> s,
                 std::int64_t tile_step, T beta, DevicePtr<T> u, DevicePtr<T> work) {
-  const std::int64_t rows = waves.rows(), columns = waves.columns(), nt = waves.nt, nx = waves.nx;
-  product(Product{.name = "fourier.synthesise_x",
-                  .m = channels * rows,
+  const int last = waves.axes - 1;
+  const std::int64_t columns = waves.columns(), all_rows = channels * waves.rows(), nx = waves.n[last];
+  product(Product{.name = "fourier.synthesise_last",
+                  .m = all_rows,
                   .n = nx,
                   .k = columns,
                   .lda = columns,
                   .ldb = nx,
                   .ldc = nx,
                   .batch = {waves.tiles, batch, 1},
-                  .a_step = {tile_step, channels * rows * columns, 0},
+                  .a_step = {tile_step, all_rows * columns, 0},
                   .b_step = {columns * nx, 0, 0},
-                  .c_step = {batch * channels * rows * nx, channels * rows * nx, 0}},
-          T(1), s, waves.along_x_row, T(0), work);
-  product(Product{.name = "fourier.synthesise_t",
-                  .op_a = blas::Op::transpose,
-                  .m = nt,
-                  .n = nx,
-                  .k = rows,
-                  .lda = nt,
-                  .ldb = nx,
-                  .ldc = nx,
-                  .batch = {waves.tiles, batch, channels},
-                  .a_step = {rows * nt, 0, 0},
-                  .b_step = {batch * channels * rows * nx, channels * rows * nx, rows * nx},
-                  .c_step = {batch * channels * nt * nx, channels * nt * nx, nt * nx}},
-          T(1), waves.along_t, DevicePtr<const T>(work), beta, u);
+                  .c_step = {batch * all_rows * nx, all_rows * nx, 0}},
+          T(1), s, waves.last_row, last == 0 ? beta : T(0), last == 0 ? u : work);
+  for (int a = last - 1; a >= 0; --a) {
+    const DevicePtr<const T> from = work;
+    work = work + waves.tiles * batch * channels * waves.between(a);
+    const std::int64_t rows = waves.rows(a), n = waves.n[a], behind = waves.points_behind(a),
+                       blocks = channels * waves.rows_before(a);
+    product(Product{.name = kSynthesise[a],
+                    .op_a = blas::Op::transpose,
+                    .m = n,
+                    .n = behind,
+                    .k = rows,
+                    .lda = n,
+                    .ldb = behind,
+                    .ldc = behind,
+                    .batch = {waves.tiles, batch, blocks},
+                    .a_step = {rows * n, 0, 0},
+                    .b_step = {batch * blocks * rows * behind, blocks * rows * behind, rows * behind},
+                    .c_step = {batch * blocks * n * behind, blocks * n * behind, n * behind}},
+            T(1), waves.along[a], from, a == 0 ? beta : T(0), a == 0 ? u : work);
+  }
 }
 
 namespace {
 
-/// Rows k of cosines that a worker of the next two kernels takes: all of a channel on the host.
-KOKKOS_FORCEINLINE_FUNCTION std::int64_t rows_together(std::int64_t modes_t) {
-  return RANKINE_ON_DEVICE ? 1 : modes_t + 1;
-}
+/// Frequencies 0 .. m of D axes together: their waves, a cosine or a sine along each axis, and their modes, of
+/// one sign or the other. Bit d of an index says which along axis d. There is no sine of 0, no mode -0 and no
+/// mode m; their rows are those of something else, so that they can be read.
+template <int D>
+struct Frequencies {
+  static constexpr int kCount = 1 << D;
+  std::int64_t wave[kCount], mode[kCount];
+  bool has_wave[kCount], has_mode[kCount];
+  KOKKOS_FORCEINLINE_FUNCTION Frequencies(const List<std::int64_t, kGridAxes>& m, std::int64_t at) {
+    for (int b = 0; b < kCount; ++b) {
+      wave[b] = mode[b] = 0;
+      has_wave[b] = has_mode[b] = true;
+    }
+    std::int64_t wave_step = 1, mode_step = 1;
+    for (int d = D - 1; d >= 0; --d) {
+      const std::int64_t k = at % (m[d] + 1);
+      at /= m[d] + 1;
+      for (int b = 0; b < kCount; ++b) {
+        const bool second = ((b >> d) & 1) != 0;
+        wave[b] += wave_step * (second && k > 0 ? m[d] + k : k);
+        has_wave[b] = has_wave[b] && (!second || k > 0);
+        mode[b] += mode_step * (second && k > 0 ? 2 * m[d] - k : k < m[d] ? k : 0);
+        has_mode[b] = has_mode[b] && (second ? k > 0 : k < m[d]);
+      }
+      wave_step *= 2 * m[d] + 1;
+      mode_step *= 2 * m[d];
+    }
+  }
+};
 
-template <class T>
+/// Of the frequencies of all axes before the last; a worker on the host takes all of a channel.
+struct ModeMap {
+  List<std::int64_t, kGridAxes> m;
+  std::int64_t rows, width, mode_rows, frequencies;  // width: modes of the last axis
+
+  explicit ModeMap(const WaveShape& shape)
+      : m{},
+        rows(shape.rows()),
+        width(shape.columns() / 2),
+        mode_rows(shape.modes() / width),
+        frequencies(1) {
+    for (int a = 0; a < shape.axes - 1; ++a) {
+      m[a] = shape.m[a];
+      frequencies *= m[a] + 1;
+    }
+  }
+  KOKKOS_FORCEINLINE_FUNCTION std::int64_t together() const { return RANKINE_ON_DEVICE ? 1 : frequencies; }
+  KOKKOS_FORCEINLINE_FUNCTION std::int64_t groups() const { return RANKINE_ON_DEVICE ? frequencies : 1; }
+};
+
+/// z: what cosines and sines give, becomes modes, an axis after the other.
+template <class T, int D>
 struct ToModes {
-  std::int64_t m, width;  // modes_t, modes_x
+  ModeMap map;
   bool weighted;
   View<const T> weight, s;
   View<T> modes;
   RANKINE_KERNEL void operator()(std::int64_t unit, const Columns& all) const {
-    const std::int64_t together = rows_together(m), groups = (m + together) / together;
-    const std::int64_t c = unit / groups, begin = unit % groups * together;
-    const T* const in = s.at(c * (2 * m + 1) * 2 * width);
-    T* const re = modes.at(c * 4 * m * width);
-    T* const im = re + 2 * m * width;
-    for (std::int64_t k = begin; k < begin + together; ++k) {
-      const T* const cosines = in + k * 2 * width;
-      const T* const sines = in + (m + k) * 2 * width;  // not read for k = 0: its row does not exist
+    constexpr int kCount = 1 << D;
+    const std::int64_t c = unit / map.groups(), begin = unit % map.groups(), width = map.width;
+    const T* const in = s.at(c * map.rows * 2 * width);
+    T* const out = modes.at(c * map.mode_rows * 2 * width);
+    for (std::int64_t at = begin; at < begin + map.together(); ++at) {
+      const Frequencies<D> f(map.m, at);
       all.each([&](std::int64_t l) {
-        const T p = cosines[l], q = cosines[width + l];
-        const T u = k > 0 ? sines[l] : T(0), v = k > 0 ? sines[width + l] : T(0);
-        const T w = weighted ? weight[l] : T(1);
-        if (k < m) {
-          re[k * width + l] = w * (p - v);
-          im[k * width + l] = w * -(q + u);
+        T re[kCount], im[kCount];
+        for (int b = 0; b < kCount; ++b) {
+          const T* const row = in + f.wave[b] * 2 * width;
+          re[b] = f.has_wave[b] ? row[l] : T(0);
+          im[b] = f.has_wave[b] ? -row[width + l] : T(0);
         }
-        if (k > 0) {
-          re[(2 * m - k) * width + l] = w * (p + v);
-          im[(2 * m - k) * width + l] = w * (u - q);
+        for (int axis = 1; axis < kCount; axis *= 2)
+          for (int b = 0; b < kCount; ++b) {
+            if ((b & axis) != 0) continue;
+            const T p = re[b], q = im[b], u = re[b + axis], v = im[b + axis];
+            re[b] = p + v;
+            im[b] = q - u;
+            re[b + axis] = p - v;
+            im[b + axis] = q + u;
+          }
+        const T w = weighted ? weight[l] : T(1);
+        for (int b = 0; b < kCount; ++b) {
+          if (!f.has_mode[b]) continue;
+          T* const row = out + f.mode[b] * width;
+          row[l] = w * re[b];
+          row[map.mode_rows * width + l] = w * im[b];
         }
       });
     }
   }
 };
 
-template <class T>
+/// The adjoint.
+template <class T, int D>
 struct FromModes {
-  std::int64_t m, width;
+  ModeMap map;
   bool weighted;
   View<const T> weight, modes;
   View<T> s;
   RANKINE_KERNEL void operator()(std::int64_t unit, const Columns& all) const {
-    const std::int64_t together = rows_together(m), groups = (m + together) / together;
-    const std::int64_t c = unit / groups, begin = unit % groups * together;
-    T* const out = s.at(c * (2 * m + 1) * 2 * width);
-    const T* const re = modes.at(c * 4 * m * width);
-    const T* const im = re + 2 * m * width;
-    for (std::int64_t k = begin; k < begin + together; ++k) {
-      T* const cosines = out + k * 2 * width;
-      T* const sines = out + (m + k) * 2 * width;
+    constexpr int kCount = 1 << D;
+    const std::int64_t c = unit / map.groups(), begin = unit % map.groups(), width = map.width;
+    T* const out = s.at(c * map.rows * 2 * width);
+    const T* const in = modes.at(c * map.mode_rows * 2 * width);
+    for (std::int64_t at = begin; at < begin + map.together(); ++at) {
+      const Frequencies<D> f(map.m, at);
       all.each([&](std::int64_t l) {
+        T re[kCount], im[kCount];
+        for (int b = 0; b < kCount; ++b) {
+          const T* const row = in + f.mode[b] * width;
+          re[b] = f.has_mode[b] ? row[l] : T(0);
+          im[b] = f.has_mode[b] ? row[map.mode_rows * width + l] : T(0);
+        }
+        for (int axis = 1; axis < kCount; axis *= 2)
+          for (int b = 0; b < kCount; ++b) {
+            if ((b & axis) != 0) continue;
+            const T p = re[b], q = im[b], u = re[b + axis], v = im[b + axis];
+            re[b] = p + u;
+            im[b] = q + v;
+            re[b + axis] = v - q;
+            im[b + axis] = p - u;
+          }
         const T w = weighted ? weight[l] : T(1);
-        const T a = k < m ? re[k * width + l] : T(0), b = k < m ? im[k * width + l] : T(0);
-        const T e = k > 0 ? re[(2 * m - k) * width + l] : T(0);
-        const T f = k > 0 ? im[(2 * m - k) * width + l] : T(0);
-        cosines[l] = w * (a + e);
-        cosines[width + l] = w * -(b + f);
-        if (k > 0) {
-          sines[l] = w * (f - b);
-          sines[width + l] = w * (e - a);
+        for (int b = 0; b < kCount; ++b) {
+          if (!f.has_wave[b]) continue;
+          T* const row = out + f.wave[b] * 2 * width;
+          row[l] = w * re[b];
+          row[width + l] = w * -im[b];
         }
       });
     }
   }
 };
 
-/// Two additions and a weight for each number.
+/// start(D), D as a type, with D the number of axes before the last.
+template <class Start>
+void by_axes(const WaveShape& shape, const Start& start) {
+  switch (shape.axes) {
+    case 1:
+      return start(std::integral_constant<int, 0>());
+    case 2:
+      return start(std::integral_constant<int, 1>());
+    case 3:
+      return start(std::integral_constant<int, 2>());
+    default:
+      return start(std::integral_constant<int, 3>());
+  }
+}
+
+/// Additions for each axis and a weight for each number.
 template <class T>
 Cost mode_work(const TileWaves<T>& waves, std::int64_t channels) {
   const std::int64_t numbers = channels * 2 * waves.modes();
-  return {2.0 * static_cast<double>(numbers),
+  return {static_cast<double>(waves.axes * numbers),
           in_bytes<T>(numbers + channels * waves.rows() * waves.columns())};
 }
 
@@ -247,19 +381,23 @@ Cost mode_work(const TileWaves<T>& waves, std::int64_t channels) {
 template <class T>
 void to_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> s, DevicePtr<T> modes,
               bool weighted) {
-  const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  const ModeMap map(waves);
   count_work("fourier.to_modes", mode_work(waves, channels));
-  columns("fourier.to_modes", channels * groups, waves.modes_x,
-          ToModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, s, modes});
+  by_axes(waves, [&](auto axes) {
+    columns("fourier.to_modes", channels * map.groups(), map.width,
+            ToModes<T, decltype(axes)::value>{map, weighted, waves.weight, s, modes});
+  });
 }
 
 template <class T>
 void from_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> modes, DevicePtr<T> s,
                 bool weighted) {
-  const std::int64_t together = rows_together(waves.modes_t), groups = (waves.modes_t + together) / together;
+  const ModeMap map(waves);
   count_work("fourier.from_modes", mode_work(waves, channels));
-  columns("fourier.from_modes", channels * groups, waves.modes_x,
-          FromModes<T>{waves.modes_t, waves.modes_x, weighted, waves.weight, modes, s});
+  by_axes(waves, [&](auto axes) {
+    columns("fourier.from_modes", channels * map.groups(), map.width,
+            FromModes<T, decltype(axes)::value>{map, weighted, waves.weight, modes, s});
+  });
 }
 
 #define RANKINE_TRANSFORM(T)                                                                               \

@@ -154,29 +154,34 @@ struct MixChannel {
 /// Waves added at the points of one tile and sample.
 template <class T>
 struct SynthesisUnit {
-  View<const T> waves, along_t, along_x_row;
-  std::int64_t batch, channels, rows, columns, nt, nx;
+  View<const T> waves, along[kGridAxes - 1], last_row;
+  std::int64_t batch, channels;
+  WaveShape shape{};
 
   SynthesisUnit(DevicePtr<const T> of, const TileWaves<T>& transform, std::int64_t samples,
                 std::int64_t width)
-      : waves(of), batch(samples), channels(width), rows(0), columns(0), nt(0), nx(0) {
+      : waves(of), batch(samples), channels(width) {
     if (!of) return;
-    along_t = transform.along_t;
-    along_x_row = transform.along_x_row;
-    rows = transform.rows();
-    columns = transform.columns();
-    nt = transform.nt;
-    nx = transform.nx;
+    shape = transform;
+    last_row = transform.last_row;
+    for (int a = 0; a < shape.axes - 1; ++a) along[a] = transform.along[a];
   }
-  std::int64_t scratch() const { return channels * rows * nx; }
-  inline void add(std::int64_t unit, T* to, T* memory) const {
-    const std::int64_t l = unit / batch, b = unit % batch;
-    blas::gemm(Op::none, Op::none, channels * rows, nx, columns, T(1),
-               waves.at(b * channels * rows * columns), columns, along_x_row.at(l * columns * nx), nx, T(0),
-               memory, nx);
-    for (std::int64_t c = 0; c < channels; ++c)
-      blas::gemm(Op::transpose, Op::none, nt, nx, rows, T(1), along_t.at(l * rows * nt), nt,
-                 memory + c * rows * nx, nx, T(1), to + c * nt * nx, nx);
+  std::int64_t scratch() const { return channels * shape.all_between(); }
+  inline void add(std::int64_t unit, T* points, T* memory) const {
+    const int last = shape.axes - 1;
+    const std::int64_t l = unit / batch, b = unit % batch, columns = shape.columns(), nx = shape.n[last],
+                       all_rows = channels * shape.rows();
+    blas::gemm(Op::none, Op::none, all_rows, nx, columns, T(1), waves.at(b * all_rows * columns), columns,
+               last_row.at(l * columns * nx), nx, T(last == 0 ? 1 : 0), last == 0 ? points : memory, nx);
+    for (int a = last - 1; a >= 0; --a) {
+      const std::int64_t rows = shape.rows(a), n = shape.n[a], behind = shape.points_behind(a);
+      const T* const from = memory;
+      memory += channels * shape.between(a);
+      T* const to = a == 0 ? points : memory;
+      for (std::int64_t c = 0; c < channels * shape.rows_before(a); ++c)
+        blas::gemm(Op::transpose, Op::none, n, behind, rows, T(1), along[a].at(l * rows * n), n,
+                   from + c * rows * behind, behind, T(a == 0 ? 1 : 0), to + c * n * behind, behind);
+    }
   }
 };
 

@@ -34,7 +34,7 @@
 #include "src/io/hdf5.hpp"
 #include "src/io/provenance.hpp"
 #include "src/io/safe_file.hpp"
-#include "src/nn/fno2d.hpp"
+#include "src/nn/fno.hpp"
 #include "src/pde/diffusion_sorption.hpp"
 #include "src/run/driver.hpp"
 #include "src/tensor/host_array.hpp"

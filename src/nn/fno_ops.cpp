@@ -9,29 +9,45 @@
 
 namespace rankine {
 
-TileSpectrum::TileSpectrum(const TilePartition& partition, SharedTileSum tile_sum, std::int64_t modes_t,
-                           std::int64_t modes_x)
-    : tiles(partition.local_tiles()),
-      tile_nt(partition.grid().tile_nt()),
-      tile_nx(partition.grid().tile_nx()),
-      sum(std::move(tile_sum)) {
-  prepare(partition, modes_t, modes_x, single_tables_, single_);
-  prepare(partition, modes_t, modes_x, double_tables_, double_);
+TileSpectrum::TileSpectrum(const TilePartition& partition, SharedTileSum tile_sum, const PerAxis& wanted)
+    : tiles(partition.local_tiles()), tile(partition.grid().tile_shape()), sum(std::move(tile_sum)) {
+  const TileGrid& grid = partition.grid();
+  RANKINE_ASSERT(
+      static_cast<int>(wanted.size()) == grid.axes(),
+      "modes along " + std::to_string(wanted.size()) + " of " + std::to_string(grid.axes()) + " axes");
+  // The transform leaves axes of one point out: what lies along them is its own mean.
+  std::vector<PerAxis> origins(static_cast<std::size_t>(tiles));
+  PerAxis points, kept, tile_points;
+  for (int axis = 0; axis < grid.axes(); ++axis) {
+    const std::int64_t n = grid.points()[axis], m = wanted[axis];
+    const bool last = axis + 1 == grid.axes(), alone = n == 1 && !last;
+    const std::int64_t most = alone ? 1 : last ? n / 2 + 1 : n / 2;
+    if (m < 1 || m > most)
+      throw InputError("modes along " + std::string(axis_name(axis)) + ": " + std::to_string(m) + " on " +
+                       std::to_string(n) + " points; allowed are 1 to " + std::to_string(most) +
+                       (alone  ? ""
+                        : last ? ", half the points and the mean"
+                               : ", half the points, because both signs are kept") +
+                       ": take fewer modes, or more points along " + axis_name(axis));
+    modes.push_back(last || alone ? m : 2 * m);
+    if (alone) continue;
+    points.push_back(n);
+    kept.push_back(m);
+    tile_points.push_back(grid.tile_shape()[axis]);
+    for (std::int64_t l = 0; l < tiles; ++l)
+      origins[static_cast<std::size_t>(l)].push_back(grid.extent(partition.begin() + l).begin[axis]);
+  }
+  prepare(kernels::PartialDft<float>(points, kept), origins, tile_points, single_tables_, single_);
+  prepare(kernels::PartialDft<double>(points, kept), origins, tile_points, double_tables_, double_);
 }
 
 template <class T>
-void TileSpectrum::prepare(const TilePartition& partition, std::int64_t modes_t, std::int64_t modes_x,
-                           Tensor& tables, kernels::TileWaves<T>& waves) {
-  const kernels::PartialDft<T> dft(partition.grid().nt(), partition.grid().nx(), modes_t, modes_x);
-  std::vector<typename kernels::PartialDft<T>::Origin> origins;
-  for (std::int64_t tile = partition.begin(); tile < partition.end(); ++tile) {
-    const TileExtent extent = partition.grid().extent(tile);
-    origins.push_back({extent.begin[0], extent.begin[1]});
-  }
-  const std::vector<T> values = dft.tables(origins, tile_nt, tile_nx);
+void TileSpectrum::prepare(const kernels::PartialDft<T>& dft, const std::vector<PerAxis>& origins,
+                           const PerAxis& points, Tensor& tables, kernels::TileWaves<T>& waves) {
+  const std::vector<T> values = dft.tables(origins, points);
   const Uncounted scope;
   tables = Tensor::from(values, {static_cast<std::int64_t>(values.size())});
-  waves = dft.tables_at(tables.data<T>(), tiles, tile_nt, tile_nx);
+  waves = dft.tables_at(tables.data<T>(), tiles, points);
 }
 
 template <>
@@ -47,14 +63,15 @@ namespace {
 
 using List = std::vector<Tensor>;
 
-// [L, B, C, Tt, Tx] as numbers.
+// [L, B, C, ...] as numbers.
 struct Extents {
   std::int64_t tiles, batch, channels, points;
 };
 Extents extents_of(const Tensor& u, const char* what) {
-  RANKINE_ASSERT(u.rank() == 5, std::string(what) + ": activations are [tile, batch, channel, t, x], not " +
-                                    u.shape().text());
-  return {u.shape()[0], u.shape()[1], u.shape()[2], u.shape()[3] * u.shape()[4]};
+  RANKINE_ASSERT(
+      u.rank() >= 4,
+      std::string(what) + ": activations are [tile, batch, channel, points ...], not " + u.shape().text());
+  return {u.shape()[0], u.shape()[1], u.shape()[2], extents(u.shape(), 3)};
 }
 
 Shape with_channels(const Tensor& u, std::int64_t channels) {
@@ -108,7 +125,7 @@ Tensor sum_of_tiles(const TileSpectrum& spectrum, const Tensor& x) {
   return sum;
 }
 
-// The waves of u [L, B, C, Tt, Tx], row-major, over all tiles: [B, C, rows, columns].
+// The waves of u [L, B, C, ...], row-major, over all tiles: [B, C, rows, columns].
 template <class T>
 Tensor waves_of(const TileSpectrum& spectrum, const Extents& e, const Tensor& u) {
   const auto& waves = spectrum.waves<T>();
@@ -121,10 +138,16 @@ Tensor waves_of(const TileSpectrum& spectrum, const Extents& e, const Tensor& u)
   return sum_of_tiles<T>(spectrum, of_tiles);
 }
 
+/// [L, B, C, ...] on the tiles of a spectrum.
+Shape on_tiles(const TileSpectrum& spectrum, std::int64_t batch, std::int64_t channels) {
+  Shape shape{spectrum.tiles, batch, channels};
+  for (const std::int64_t n : spectrum.tile) shape.push_back(n);
+  return shape;
+}
+
 void check_spectrum(const Tensor& u, const TileSpectrum& spectrum, const char* what) {
-  RANKINE_ASSERT(
-      u.shape()[0] == spectrum.tiles && u.shape()[3] == spectrum.tile_nt && u.shape()[4] == spectrum.tile_nx,
-      std::string(what) + ": activations " + u.shape().text() + " do not fit the tiles");
+  RANKINE_ASSERT(u.shape() == on_tiles(spectrum, u.shape()[1], u.shape()[2]),
+                 std::string(what) + ": activations " + u.shape().text() + " do not fit the tiles");
 }
 
 }  // namespace
@@ -151,8 +174,7 @@ Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum) {
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum) {
   const Region<"synthesise_tiles"> region;
   const Tensor in = dense(s);
-  const Tensor u = Tensor::empty(
-      {s.shape()[0], s.shape()[1], s.shape()[2], spectrum->tile_nt, spectrum->tile_nx}, s.dtype());
+  const Tensor u = Tensor::empty(on_tiles(*spectrum, s.shape()[1], s.shape()[2]), s.dtype());
   const Extents e = extents_of(u, "synthesise_tiles");
   check_spectrum(u, *spectrum, "synthesise_tiles");
   dispatch_real(s.dtype(), "synthesise_tiles", [&](auto zero) {

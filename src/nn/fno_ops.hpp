@@ -1,5 +1,5 @@
-// The ops of the Fourier neural operator on tiles. Activations are [L, B, C, Tt, Tx]: local tiles, batch,
-// channels, the tile's points. Products are formed tile by tile and sample by sample, so no result depends on
+// The ops of the Fourier neural operator on tiles. Activations are [L, B, C, ...]: local tiles, batch,
+// channels, the tile's points along t and up to three axes of space. Products are formed tile by tile and sample by sample, so no result depends on
 // how tiles are dealt to ranks. Parameters that act on tiles come as [L, ...] (ParameterSet::bind).
 //
 // The fused ops below are the fast first-order path: they keep one tensor a layer for the backward pass and
@@ -17,18 +17,22 @@ namespace rankine {
 
 /// The transform of all layers with these modes, for one rank's tiles.
 struct TileSpectrum {
-  /// Throws InputError if there are more modes than points.
-  TileSpectrum(const TilePartition& partition, SharedTileSum sum, std::int64_t modes_t, std::int64_t modes_x);
+  /// One number of modes for each axis. Along the last one these are k = 0 .. m-1, along each other
+  /// k = 0 .. m-1, -m .. -1, or k = 0 alone on an axis of one point. Throws InputError if there are more modes
+  /// than points.
+  TileSpectrum(const TilePartition& partition, SharedTileSum sum, const PerAxis& modes);
   /// The waves at the points of the local tiles.
   template <class T>
   const kernels::TileWaves<T>& waves() const;
-  std::int64_t tiles, tile_nt, tile_nx;  // local tiles, and the points of each
+  std::int64_t tiles;  // local ones
+  Shape tile;          // the points of each
+  Shape modes;         // along each axis, of both signs
   SharedTileSum sum;
 
  private:
   template <class T>
-  void prepare(const TilePartition& partition, std::int64_t modes_t, std::int64_t modes_x, Tensor& tables,
-               kernels::TileWaves<T>& waves);
+  void prepare(const kernels::PartialDft<T>& dft, const std::vector<PerAxis>& origins, const PerAxis& points,
+               Tensor& tables, kernels::TileWaves<T>& waves);
   Tensor single_tables_, double_tables_;
   kernels::TileWaves<float> single_;
   kernels::TileWaves<double> double_;
@@ -36,7 +40,7 @@ struct TileSpectrum {
 using SharedSpectrum = std::shared_ptr<const TileSpectrum>;
 
 // Elementary, each the adjoint of its neighbour, and differentiable as often as asked.
-/// u [L, B, C, Tt, Tx] to each tile's share of the wave coefficients [L, B, C, rows, columns]
+/// u [L, B, C, ...] to each tile's share of the wave coefficients [L, B, C, rows, columns]
 /// (kernels/dft.hpp).
 Tensor analyse_tiles(const Tensor& u, const SharedSpectrum& spectrum);
 Tensor synthesise_tiles(const Tensor& s, const SharedSpectrum& spectrum);
@@ -46,12 +50,12 @@ Tensor waves_of_modes(const Tensor& modes, const SharedSpectrum& spectrum, bool 
 /// y[b,o,k] = sum_i w[i,o,k] x[b,i,k], complex, real and imaginary parts along the last axis but one.
 Tensor mix_modes(const Tensor& w, const Tensor& x);
 
-/// W u + b at each point: u [L, B, Ci, Tt, Tx], weight [L, Co, Ci], bias [L, Co].
+/// W u + b at each point: u [L, B, Ci, ...], weight [L, Co, Ci], bias [L, Co].
 Tensor pointwise_linear(const Tensor& u, const Tensor& weight, const Tensor& bias);
 
 /// One layer from pre-activation to pre-activation: with a = gelu(z) (or z, if not `activate`),
 ///   IDFT(spectral * DFT(a)) + weight a + bias.
-/// z [L, B, Ci, Tt, Tx], spectral [Ci, Co, 2, modes], weight [L, Co, Ci], bias [L, Co]. One message forward,
+/// z [L, B, Ci, ...], spectral [Ci, Co, 2, modes], weight [L, Co, Ci], bias [L, Co]. One message forward,
 /// one backward. Keeps z and the modes of a.
 Tensor fourier_layer(const Tensor& z, const Tensor& spectral, const Tensor& weight, const Tensor& bias,
                      bool activate, const SharedSpectrum& spectrum);

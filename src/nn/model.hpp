@@ -14,7 +14,7 @@ namespace rankine {
 
 /// What the rest of the run fixes for a model.
 struct ModelContext {
-  TilePartition partition;
+  TilePartition partition;  ///< and the grid
   SharedTileSum tiles;
   std::int64_t inputs, outputs;  ///< channels
   bool final_gelu = false;       ///< gelu on the outputs
@@ -27,7 +27,7 @@ class Model {
   virtual DType dtype() const = 0;
   /// Fresh parameters; they depend on the seed alone, not on ranks or tiles.
   virtual ParameterSet initial_parameters(std::uint64_t seed) const = 0;
-  /// x [L, B, inputs, Tt, Tx] to [L, B, outputs, Tt, Tx]. Collective.
+  /// x [L, B, inputs, points of a tile] to [L, B, outputs, points of a tile]. Collective.
   virtual Tensor forward(const BoundParameters& parameters, const Tensor& x) const = 0;
 
   /// Called with the name and value of each intermediate activation; what it returns takes its place, unless

@@ -360,11 +360,11 @@ struct Waves {
   DeviceArray<T> memory;
   TileWaves<T> waves;
   Waves(std::int64_t nt, std::int64_t nx, std::int64_t modes_t, std::int64_t modes_x)
-      : Waves(PartialDft<T>(nt, 2 * nx, modes_t, modes_x), nt, nx) {}
+      : Waves(PartialDft<T>({nt, 2 * nx}, {modes_t, modes_x}), nt, nx) {}
   Waves(const PartialDft<T>& dft, std::int64_t nt, std::int64_t nx)
-      : values(dft.tables({{0, 0}, {0, nx}}, nt, nx)),
+      : values(dft.tables({{0, 0}, {0, nx}}, {nt, nx})),
         memory(values),
-        waves(dft.tables_at(memory.ptr(), 2, nt, nx)) {}
+        waves(dft.tables_at(memory.ptr(), 2, {nt, nx})) {}
 };
 
 // Along t, then along x, each sum one chain.

@@ -1,7 +1,7 @@
 // A model on a grid of tiles, all on this rank, and the whole grid as one array.
 #pragma once
 
-#include "src/nn/fno2d.hpp"
+#include "src/nn/fno.hpp"
 
 namespace rankine::testing {
 

@@ -71,9 +71,15 @@ class Dispatch : public ::testing::TestWithParam<DType> {
     const Tensor labels = Tensor::from(std::vector<std::int32_t>{1, 0, 9, 3, 3, 7}, {2, 3});
     op({{2, 3, 10}}, [&](const List& x) { return cross_entropy(x[0], labels, 0.1); });
     const TileGrid grid(6, 8, 2, 2);
-    const auto spectrum = std::make_shared<TileSpectrum>(TilePartition(grid, 1, 0), local_tile_sum(4), 2, 3);
+    const auto spectrum =
+        std::make_shared<TileSpectrum>(TilePartition(grid, 1, 0), local_tile_sum(4), PerAxis{2, 3});
     op({{4, 3, 2, 3, 4}, {2, 5, 2, 12}, {4, 5, 2}, {4, 5}},
        [&](const List& x) { return fourier_layer(x[0], x[1], x[2], x[3], true, spectrum); });
+    const TileGrid in_space({4, 4, 6}, {2, 1, 2});
+    const auto plane =
+        std::make_shared<TileSpectrum>(TilePartition(in_space, 1, 0), local_tile_sum(4), PerAxis{2, 1, 3});
+    op({{4, 3, 2, 2, 4, 3}, {2, 5, 2, 24}, {4, 5, 2}, {4, 5}},
+       [&](const List& x) { return fourier_layer(x[0], x[1], x[2], x[3], true, plane); });
     op({{4, 3, 2, 3, 4}, {4, 9, 2}, {4, 9}, {4, 3, 9}, {4, 3}},
        [](const List& x) { return projection_head(x[0], x[1], x[2], x[3], x[4]); });
     const Tensor flat = draw({9000});
