@@ -24,7 +24,7 @@ constexpr int few_registers = 32, max_registers = 256;
 /// Operands: registers from 0 on, ~u for uniform value u.
 struct Instruction {
   Op op = Op::constant;
-  int index = 0;  // of an argument; shift of power_shift; order of the derivative that `store` writes
+  int index = 0;  // of an argument or axis; shift of power_shift; order of the derivative that `store` writes
   int out = 0;    // register; for `store` the row of the output
   int a = 0, b = 0, c = 0;
 };
@@ -64,7 +64,7 @@ struct EvaluateBlock {
           load(batch.arguments + now.index * batch.size, begin, count, out);
           break;
         case Op::load_position:
-          load(batch.x, begin, count, out);
+          load(batch.x + now.index * batch.size, begin, count, out);
           break;
         case Op::load_time:
           load(batch.t, begin, count, out);
@@ -164,10 +164,11 @@ struct Program::State {
     for (const int p : learned) result.push_back(graph.parameter(p));
     return result;
   }
+  /// Whether a result reads the leaf; index -1: one of its kind.
   bool reads(Op op, int index) const {
     const std::vector<char> mark = graph.reached(results);
     for (int i = 0; i < static_cast<int>(mark.size()); ++i) {
-      if (mark[i] && graph[i].op == op && graph[i].index == index) return true;
+      if (mark[i] && graph[i].op == op && (index < 0 || graph[i].index == index)) return true;
     }
     return false;
   }
@@ -333,7 +334,7 @@ int Program::arguments() const { return state_->arguments(); }
 
 bool Program::reads_argument(int index) const { return state_->reads(Op::argument, index); }
 bool Program::reads_parameter(int index) const { return state_->reads(Op::parameter, index); }
-bool Program::reads_position() const { return state_->reads(Op::position, 0); }
+bool Program::reads_position() const { return state_->reads(Op::position, -1); }
 bool Program::reads_time() const { return state_->reads(Op::time, 0); }
 
 Program Program::time_events() const {
@@ -425,9 +426,10 @@ void Program::evaluate(const TermPoints& points, int order, TermValues& out) con
                {&uniform[now.c], true});
   }
   for (const Instruction& now : plan.code) {
-    const bool has_x = now.op != Op::load_position || points.x.size() >= static_cast<size_t>(points.size);
+    const bool has_x =
+        now.op != Op::load_position || points.x.size() >= static_cast<size_t>((now.index + 1) * points.size);
     const bool has_t = now.op != Op::load_time || points.t.size() >= static_cast<size_t>(points.size);
-    RANKINE_ASSERT(has_x && has_t, "a program reads x or t, which the points lack");
+    RANKINE_ASSERT(has_x && has_t, "a program reads a position or t, which the points lack");
   }
 
   const int length = static_cast<int>(plan.code.size());
@@ -535,7 +537,7 @@ class PointEvaluation {
         out = points_.parameters[node.index];
         return;
       case Op::position:
-        out = points_.x[point_];
+        out = points_.x[node.index * points_.size + point_];
         return;
       case Op::time:
         out = points_.t[point_];
@@ -603,8 +605,8 @@ std::string Program::explain(const TermPoints& points, long point) const {
     if (node.op == Op::argument) return state_->names.arguments[node.index] + " itself is " + value;
     if (node.op == Op::parameter)
       return "the parameter " + state_->names.parameters[node.index] + " is " + value;
-    if (node.op == Op::position || node.op == Op::time)
-      return std::string(node.op == Op::time ? "t" : "x") + " itself is " + value;
+    if (node.op == Op::position) return std::string(1, "xyz"[node.index]) + " itself is " + value;
+    if (node.op == Op::time) return "t itself is " + value;
     const double a = node.a >= 0 ? evaluation.known(node.a) : 0,
                  b = node.b >= 0 ? evaluation.known(node.b) : 0;
     const auto [what, sum] = fault(node.op, a, b);

@@ -39,7 +39,7 @@ class Program {
 
   bool reads_argument(int index) const;
   bool reads_parameter(int index) const;
-  bool reads_position() const;
+  bool reads_position() const;  ///< along any axis
   bool reads_time() const;
   /// A program of t and the parameters alone (no arguments) whose results vanish or have an extremum where
   /// this program may jump, kink or turn sharply in time: what comparisons compare, and the operands of

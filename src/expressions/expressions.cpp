@@ -48,6 +48,10 @@ const Builtin* builtin(std::string_view name) {
   return nullptr;
 }
 
+constexpr const char* divergence =
+    "the equation takes the divergence of the flux itself: what paper writes as div(D*grad(u)), or as "
+    "D*laplacian(u), on the right is flux: -D*grad(u)";
+
 /// Functions that other languages have, and what stands for them here.
 constexpr std::pair<std::string_view, const char*> foreign_functions[] = {
     {"ln", "the natural logarithm is 'log'"},
@@ -57,7 +61,10 @@ constexpr std::pair<std::string_view, const char*> foreign_functions[] = {
     {"power", "a power is 'a^b'"},
     {"sqr", "a square is 'a^2'"},
     {"diff", "a derivative is 'd(u,x)'"},
-    {"grad", "a derivative is 'd(u,x)'"},
+    {"laplacian", divergence},
+    {"laplace", divergence},
+    {"div", divergence},
+    {"divergence", divergence},
     {"dx", "a derivative is 'd(u,x)'"},
     {"ddx", "a derivative is 'd(u,x)'"},
     {"D", "a derivative is 'd(u,x)'"},
@@ -102,22 +109,44 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-/// The value of an expression: a node, and whether it is a condition.
+char axis_letter(int axis) { return "xyz"[axis]; }
+
+/// The axis that a word names, or -1.
+int axis_of(const std::string& word, int axes) {
+  for (int axis = 0; axis < axes; ++axis)
+    if (word.size() == 1 && word[0] == axis_letter(axis)) return axis;
+  return -1;
+}
+
+/// The value of an expression: a node, and whether it is a condition; or the nodes of a vector.
 struct Value {
   int node = -1;
   bool condition = false;
+  std::vector<int> vector = {};  ///< a component for each axis; empty for numbers and conditions
+
+  bool is_vector() const { return !vector.empty(); }
+  const char* kind() const { return is_vector() ? "a vector" : condition ? "a condition" : "a number"; }
+  int component(std::size_t axis) const { return is_vector() ? vector[axis] : node; }
 };
+
+/// What a formula has to be.
+enum class Shape { number, vector, any };
 
 /// Reads formulas into one graph.
 class Reader {
  public:
   Reader(const ExpressionNames& names, ExpressionUse use) : names_(names), use_(std::move(use)) {
     unknowns_ = static_cast<int>(names.unknowns.size());
+    for (int axis = 0; axis < names.axes; ++axis) axis_letters_.emplace_back(1, axis_letter(axis));
   }
 
   ExpressionGraph graph;
 
-  int formula(const ExpressionText& text) { return whole(text, use_.what, {}); }
+  int formula(const ExpressionText& text) {
+    const bool vector = text.component >= 0;
+    const Value value = read(text, use_.what, {}, false, vector ? Shape::vector : Shape::number);
+    return vector ? value.component(text.component) : value.node;
+  }
 
   /// Reads what was defined, with placeholders for the arguments of functions.
   void check_definitions() {
@@ -155,14 +184,8 @@ class Reader {
                           at);
   }
 
-  int whole(const ExpressionText& source, const std::string& label,
-            std::vector<std::pair<std::string, int>> locals, bool only_parameters = false) {
-    const Value value = read(source, label, std::move(locals), only_parameters);
-    return value.node;
-  }
-
   Value read(const ExpressionText& source, const std::string& label,
-             std::vector<std::pair<std::string, int>> locals, bool only_parameters) {
+             std::vector<std::pair<std::string, int>> locals, bool only_parameters, Shape shape) {
     Scope scope(source, label, text_index(source, label));
     scope.locals = std::move(locals);
     scope.only_parameters = only_parameters;
@@ -178,6 +201,13 @@ class Reader {
     if (value.condition)
       fail(0, "this is a condition; a number is needed, for example if(" + printable(source.text, 20) +
                   ", 1, 0)");
+    if (value.is_vector() && shape == Shape::number)
+      fail(0, "this is a vector; a number is needed, for example one component, d(u,x)");
+    const bool is_zero = !value.is_vector() && graph.is_constant(value.node, 0);
+    if (!value.is_vector() && shape == Shape::vector && names_.axes > 1 && !is_zero)
+      fail(0, "this is a number, but the " + label + " has " + std::to_string(names_.axes) +
+                  " components; write a vector such as -D*grad(u) or \"[" + components("c*u") +
+                  "]\", or a formula for each axis: {x: ..., y: ...}");
     scope_ = outer;
     return value;
   }
@@ -232,10 +262,23 @@ class Reader {
   }
 
   void need_condition(const Value& value, std::size_t at, const std::string& who) const {
-    if (!value.condition) fail(at, who + " needs a condition such as u > 0; this is a number");
+    if (!value.condition) fail(at, who + " needs a condition such as u > 0; this is " + value.kind());
   }
   void need_number(const Value& value, std::size_t at, const std::string& who) const {
+    if (value.is_vector()) fail(at, who + " needs a number; this is a vector, whose components are numbers");
     if (value.condition) fail(at, who + " needs a number; this is a condition, see if(condition, a, b)");
+  }
+  void need_number_or_vector(const Value& value, std::size_t at, const std::string& who) const {
+    if (!value.is_vector()) need_number(value, at, who);
+  }
+
+  /// "a, b": the text once for each axis.
+  std::string components(const std::string& text) const {
+    return join(std::vector<std::string>(axis_letters_.size(), text));
+  }
+  /// The equation, for messages.
+  std::string equation() const {
+    return names_.axes == 1 ? "d/dt storage + d/dx flux = source" : "d/dt storage + div flux = source";
   }
 
   /// Start of what comes next.
@@ -364,12 +407,22 @@ class Reader {
 
   Value arithmetic(char op, std::size_t start, const Value& left, Value (Reader::*next)()) {
     const std::string who = std::string("'") + op + "'";
-    need_number(left, start, who);
+    need_number_or_vector(left, start, who);
     const std::size_t second = begin();
     const Value right = (this->*next)();
-    need_number(right, second, who);
+    need_number_or_vector(right, second, who);
     const Op code = op == '+' ? Op::add : op == '-' ? Op::subtract : op == '*' ? Op::multiply : Op::divide;
-    return {make(start, code, left.node, right.node), false};
+    if (!left.is_vector() && !right.is_vector()) return {make(start, code, left.node, right.node), false};
+    if (code == Op::divide && right.is_vector()) fail(second, "nothing can be divided by a vector");
+    if (code == Op::multiply && left.is_vector() && right.is_vector())
+      fail(second, "vectors have no product; write the components out, for example a*d(u,x) + b*d(u,y)");
+    if ((op == '+' || op == '-') && left.is_vector() != right.is_vector())
+      fail(second, who + " stands between " + left.kind() + " and " + right.kind() +
+                       "; a vector with equal components is \"[" + components("a") + "]\"");
+    Value result;
+    for (std::size_t axis = 0; axis < axis_letters_.size(); ++axis)
+      result.vector.push_back(make(start, code, left.component(axis), right.component(axis)));
+    return result;
   }
 
   Value signed_power() {
@@ -385,8 +438,12 @@ class Reader {
     }
     const std::size_t second = begin();
     const Value value = power();
-    if (any_sign) need_number(value, second, "a sign");
-    return negative ? Value{make(start, Op::negate, value.node), false} : value;
+    if (any_sign) need_number_or_vector(value, second, "a sign");
+    if (!negative) return value;
+    if (!value.is_vector()) return {make(start, Op::negate, value.node), false};
+    Value result;
+    for (const int component : value.vector) result.vector.push_back(make(start, Op::negate, component));
+    return result;
   }
 
   Value power() {
@@ -411,6 +468,7 @@ class Reader {
       expect(")", "what stands in parentheses");
       return inner;
     }
+    if (cursor().take("[")) return vector(start);
     if (TextCursor::is_digit(cursor().peek()) || cursor().peek() == '.') return number();
     const std::string word = cursor().peek_word();
     if (word.empty()) fail(start, "a value was expected here, not " + shown());
@@ -418,6 +476,22 @@ class Reader {
     if (static_cast<unsigned char>(cursor().peek()) >= 0x80U && foreign_operator() == nullptr)
       fail(cursor().at(), "a name cannot hold " + shown());
     return cursor().take("(") ? call(word, start) : Value{name(word, start), false};
+  }
+
+  /// [a, b]: what follows the opening bracket.
+  Value vector(std::size_t start) {
+    Value result;
+    do {
+      const std::size_t at = begin();
+      const Value component = any();
+      need_number(component, at, "a component of a vector");
+      result.vector.push_back(component.node);
+    } while (cursor().take(","));
+    expect("]", "the components of a vector");
+    if (result.vector.size() != axis_letters_.size())
+      fail(start, "a vector of " + std::to_string(result.vector.size()) + "; the equation has the axes " +
+                      join(axis_letters_) + ": [" + components("a") + "]");
+    return result;
   }
 
   Value number() {
@@ -447,7 +521,8 @@ class Reader {
     result.insert(result.end(), names_.parameters.begin(), names_.parameters.end());
     for (const auto& definition : names_.definitions) result.push_back(definition.first);
     for (const auto& constant : names_.constants) result.push_back(constant.first);
-    if (use_.position && !scope_->only_parameters) result.emplace_back("x");
+    for (int axis = 0; axis < names_.axes; ++axis)
+      if (has_position(axis) && !scope_->only_parameters) result.push_back(axis_letters_[axis]);
     if (use_.time && !scope_->only_parameters) result.emplace_back("t");
     result.emplace_back("pi");
     return result;
@@ -455,9 +530,12 @@ class Reader {
   std::vector<std::string> known_functions() const {
     std::vector<std::string> result;
     for (const Builtin& entry : builtins) result.emplace_back(entry.name);
+    if (use_.derivatives) result.emplace_back("grad");
     for (const ExpressionFunction& function : names_.functions) result.push_back(function.name);
     return result;
   }
+
+  bool has_position(int axis) const { return use_.position && axis != use_.fixed_axis; }
 
   int name(const std::string& word, std::size_t start) {
     graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
@@ -491,9 +569,9 @@ class Reader {
       if (word == constant) return graph.constant(value);
     }
     if (word == "pi") return graph.constant(std::numbers::pi);
-    if (word == "x") {
-      allowed(use_.position, "the position");
-      return graph.position();
+    if (const int axis = axis_of(word, names_.axes); axis >= 0) {
+      allowed(has_position(axis), "the position");
+      return graph.position(axis);
     }
     if (word == "t") {
       allowed(use_.time, "the time");
@@ -502,9 +580,20 @@ class Reader {
     if (contains(known_functions(), word)) {
       fail(start + word.size(), "'(' was expected after the function '" + word + "'");
     }
-    std::string hint = derivative_hint(word);
+    std::string hint = derivative_hint(word) + axis_hint(word);
     if (hint.empty()) hint = did_you_mean(word, known_names());
     fail(start, "unknown name '" + printable(word) + "'" + hint + " (names: " + join(known_names()) + ")");
+  }
+
+  /// What "y" and "z" need where the equation has fewer axes.
+  std::string axis_hint(const std::string& word) const {
+    const int axis = axis_of(word, 3);
+    if (!use_.position || axis < names_.axes) return {};
+    std::string lengths = "1";
+    for (int i = 1; i <= axis; ++i) lengths += ", 1";
+    return "; the equation has the " + std::string(names_.axes == 1 ? "axis " : "axes ") +
+           join(axis_letters_) + ", and " + word + " with " + std::to_string(axis + 1) +
+           " numbers in its length, for example length: [" + lengths + "]";
   }
 
   /// What to write for "u_x", "u_xx", "u_t"; empty for other words.
@@ -513,13 +602,13 @@ class Reader {
       if (word.size() <= unknown.size() + 1 || word.compare(0, unknown.size() + 1, unknown + "_") != 0)
         continue;
       const std::string by = word.substr(unknown.size() + 1);
-      const bool space = by.find_first_not_of('x') == std::string::npos;
+      const bool space = by.find_first_not_of(join(axis_letters_, "")) == std::string::npos;
       if (by == "t" || by == "tt")
-        return "; derivatives in time stand in the storage: the equation is d/dt storage + d/dx flux = "
-               "source";
+        return "; derivatives in time stand in the storage: the equation is " + equation();
       if (!space) continue;
+      if (by.size() > 1 && names_.axes > 1) return std::string("; ") + divergence;
       std::string written = "d(" + unknown;
-      for (std::size_t i = 0; i < by.size(); ++i) written += ",x";
+      for (const char letter : by) written += std::string(",") + letter;
       const bool may = use_.derivatives && !scope_->only_parameters;
       return "; a derivative is written '" + written + ")'" + (may ? "" : ", and stands in a flux only");
     }
@@ -531,7 +620,7 @@ class Reader {
       return known->second;
     const auto& [name, text] = names_.definitions[index];
     defining_.push_back(name);
-    const int node = whole(text, "parameter '" + name + "'", {}, true);
+    const int node = read(text, "parameter '" + name + "'", {}, true, Shape::number).node;
     defining_.pop_back();
     definition_nodes_[index] = node;
     return node;
@@ -555,6 +644,7 @@ class Reader {
     std::size_t function = 0;
     while (function < names_.functions.size() && names_.functions[function].name != word) ++function;
     if (known == nullptr && function == names_.functions.size()) {
+      if (word == "grad") return gradient(start);
       if (contains(known_names(), word))
         fail(start, "'" + word + "' is no function; a product is " + word + "*(...)");
       std::string hint;
@@ -588,7 +678,7 @@ class Reader {
         fail(start, "'" + word + "' calls itself (" + join(active_, " -> ") + " -> " + word +
                         "); functions are inserted where they are called, so they cannot");
       const Nesting nesting(*this, start);
-      return {inserted(function, nodes), false};
+      return inserted(function, nodes);
     }
     if (known->op == Op::select) {
       if (arguments.size() != 3) wrong_count(known->arguments);
@@ -608,33 +698,57 @@ class Reader {
   }
 
   /// The body of a function with nodes for its arguments.
-  int inserted(std::size_t index, const std::vector<int>& nodes) {
+  Value inserted(std::size_t index, const std::vector<int>& nodes) {
     const auto key = std::make_pair(index, nodes);
     if (const auto known = inserted_.find(key); known != inserted_.end()) return known->second;
     const ExpressionFunction& function = names_.functions[index];
     std::vector<std::pair<std::string, int>> locals;
     for (std::size_t i = 0; i < nodes.size(); ++i) locals.emplace_back(function.arguments[i], nodes[i]);
     active_.push_back(function.name);
-    const int node = whole(function.body, "function '" + function.name + "'", std::move(locals));
+    const Value value =
+        read(function.body, "function '" + function.name + "'", std::move(locals), false, Shape::any);
     active_.pop_back();
-    inserted_[key] = node;
-    return node;
+    inserted_[key] = value;
+    return value;
   }
 
-  /// d(e, x), d(e, x, x): what follows the opening parenthesis.
-  int derivative(std::size_t start) {
+  /// What stands behind the opening parenthesis of `word`, to be differentiated in space: node and text.
+  std::pair<int, std::string> differentiated(const std::string& word, std::size_t start) {
     if (!use_.derivatives || scope_->only_parameters) {
       fail(start,
            "derivatives can stand in a flux only, not in " +
                (scope_->only_parameters ? std::string("the value of a parameter") : "the " + use_.what) +
-               "; the equation is d/dt storage + d/dx flux = source");
+               "; the equation is " + equation());
     }
     const std::size_t inner = begin();
     const Value value = any();
-    need_number(value, inner, "'d'");
-    int node = value.node;
-    std::string differentiated(cursor().text().substr(inner, cursor().at() - inner));
-    while (!differentiated.empty() && differentiated.back() == ' ') differentiated.pop_back();
+    need_number(value, inner, "'" + word + "'");
+    std::string text(cursor().text().substr(inner, cursor().at() - inner));
+    while (!text.empty() && text.back() == ' ') text.pop_back();
+    return {value.node, text};
+  }
+  void need_variation(int node, const std::string& text, std::size_t at, const std::string& by,
+                      const std::string& usage) const {
+    if (!varies_in_space(node))
+      fail(at, "the derivative of a constant: '" + printable(text, 20) + "' holds neither an unknown nor " +
+                   by + "; " + usage + " differentiates what does");
+  }
+
+  /// grad(e): what follows the opening parenthesis.
+  Value gradient(std::size_t start) {
+    const std::size_t inner = begin();
+    const auto [node, text] = differentiated("grad", start);
+    expect(")", "the argument of grad");
+    need_variation(node, text, inner, join(axis_letters_, " or "), "grad(u)");
+    Value result;
+    for (int axis = 0; axis < names_.axes; ++axis) result.vector.push_back(in_space(node, start, axis));
+    return result;
+  }
+
+  /// d(e, x), d(e, x, x): what follows the opening parenthesis.
+  int derivative(std::size_t start) {
+    const std::size_t inner = begin();
+    auto [node, text] = differentiated("d", start);
     if (!cursor().take(",")) {
       cursor().skip_spaces();
       fail(cursor().at(), "',' was expected in d(u, x), not " + shown());
@@ -644,19 +758,20 @@ class Reader {
       const std::size_t at = begin();
       const std::string by = cursor().peek_word();
       cursor().advance(by.size());
+      std::string allowed = "; allowed: d(u, x)";
+      for (int axis = 1; axis < names_.axes; ++axis) allowed += ", d(u, " + axis_letters_[axis] + ")";
+      if (names_.axes == 1) allowed += ", d(u, x, x)";
       if (by == "t")
-        fail(at,
-             "there is no derivative in time in a flux: the equation itself is d/dt storage + d/dx flux = "
-             "source; allowed: d(u, x), d(u, x, x)");
-      if (by != "x") {
+        fail(at, "there is no derivative in time in a flux: the equation itself is " + equation() + allowed);
+      const int axis = axis_of(by, names_.axes);
+      if (axis < 0) {
         cursor().move_to(at);
-        fail(at, "the variable of a derivative is x, not " + shown() + "; allowed: d(u, x), d(u, x, x)");
+        fail(at, "the variable of a derivative is " + join(axis_letters_, " or ") + ", not " + shown() +
+                     allowed + axis_hint(by));
       }
-      if (first && !varies_in_space(node))
-        fail(inner, "the derivative of a constant: '" + printable(differentiated, 20) +
-                        "' holds neither an unknown nor x; d(u, x) differentiates what does");
+      if (first) need_variation(node, text, inner, by, "d(u, " + by + ")");
       first = false;
-      node = in_space(node, start);
+      node = in_space(node, start, axis);
     } while (cursor().take(","));
     expect(")", "the variables of d");
     return node;
@@ -670,8 +785,8 @@ class Reader {
     return false;
   }
 
-  /// d/dx by the chain rule: of x itself, of unknowns, of their derivatives.
-  int in_space(int node, std::size_t start) {
+  /// The derivative along an axis by the chain rule: of the position itself, of unknowns, of their derivatives.
+  int in_space(int node, std::size_t start, int axis) {
     graph.origin = {scope_->text, static_cast<int>(start), static_cast<int>(cursor().at()), false};
     const std::vector<char> mark = graph.reached({node});
     std::vector<int> leaves;
@@ -680,6 +795,7 @@ class Reader {
     }
     int result = graph.constant(0);
     for (const int leaf : leaves) {
+      if (graph[leaf].op == Op::position && graph[leaf].index != axis) continue;
       const int slope = graph.derivative(node, leaf);
       if (graph.is_constant(slope, 0)) continue;
       if (graph[leaf].op == Op::position) {
@@ -688,6 +804,11 @@ class Reader {
       }
       const int index = graph[leaf].index;
       const bool placeholder = index >= first_placeholder;
+      if (!placeholder && index >= unknowns_ && names_.axes > 1)
+        fail(start,
+             "this is a second derivative of '" + names_.unknowns[index % unknowns_] +
+                 "'; with several axes a flux holds first derivatives only, of which the equation takes "
+                 "the divergence");
       if (!placeholder && index >= 2 * unknowns_) {
         const std::string& unknown = names_.unknowns[index % unknowns_];
         fail(start, "this is the third derivative of '" + unknown +
@@ -695,7 +816,7 @@ class Reader {
                         "differentiates once more: d(" +
                         unknown + ", x), d(" + unknown + ", x, x)");
       }
-      const int next = graph.argument(placeholder ? index : index + unknowns_);
+      const int next = graph.argument(placeholder ? index : index + (1 + axis) * unknowns_);
       result = graph.add(result, graph.multiply(slope, next));
     }
     need_room(start);
@@ -709,19 +830,21 @@ class Reader {
   int nesting_ = 0, steps_ = 0;
   std::vector<std::string> active_, defining_;
   std::map<std::size_t, int> definition_nodes_;
-  std::map<std::pair<std::size_t, std::vector<int>>, int> inserted_;
+  std::map<std::pair<std::size_t, std::vector<int>>, Value> inserted_;
+  std::vector<std::string> axis_letters_;
 };
 
 }  // namespace
 
-std::string Expressions::name_fault(const std::string& name) {
+std::string Expressions::name_fault(const std::string& name, int axes) {
   const bool is_word = !name.empty() && !TextCursor::is_digit(name.front()) &&
                        std::all_of(name.begin(), name.end(), &TextCursor::in_word);
   if (!is_word)
     return "'" + printable(name) +
            "' is no name: ASCII letters, digits and '_', no digit first (decimals have a point: 0.5)";
-  const bool is_taken =
-      builtin(name) != nullptr || std::find(std::begin(words), std::end(words), name) != std::end(words);
+  const bool is_taken = builtin(name) != nullptr ||
+                        std::find(std::begin(words), std::end(words), name) != std::end(words) ||
+                        axis_of(name, axes) >= 0;
   if (is_taken) return "'" + name + "' is a word of the language; choose another name";
   return {};
 }
@@ -760,7 +883,7 @@ Expressions::Expressions(ExpressionNames names) : names_(std::move(names)) {
   std::vector<std::pair<std::string, std::string>> seen;  // name, what it is
   const auto add = [&](const std::string& name, const std::string& what, const std::string& where) {
     const std::string place = where.empty() ? "" : where + ": ";
-    const std::string fault = name_fault(name);
+    const std::string fault = name_fault(name, names_.axes);
     if (!fault.empty()) throw InputError(place + what + " " + fault);
     for (const auto& [other, other_what] : seen) {
       if (other == name)
@@ -774,8 +897,13 @@ Expressions::Expressions(ExpressionNames names) : names_(std::move(names)) {
   for (const std::string& name : names_.unknowns) add(name, "unknown", "");
   for (const std::string& name : names_.parameters) add(name, "parameter", "");
   for (const auto& [name, text] : names_.definitions) add(name, "parameter", text.where);
-  for (const ExpressionFunction& function : names_.functions)
+  for (const ExpressionFunction& function : names_.functions) {
     add(function.name, "function", function.body.where);
+    for (const std::string& argument : function.arguments)
+      if (axis_of(argument, names_.axes) >= 0)
+        throw InputError(function.body.where + ": the argument '" + argument + "' of the function '" +
+                         function.name + "' has the name of an axis; choose another name");
+  }
 }
 
 void Expressions::check() const {
@@ -789,7 +917,8 @@ kernels::Program Expressions::compile(const std::vector<ExpressionText>& formula
   kernels::ProgramNames names;
   if (use.unknowns) names.arguments = names_.unknowns;
   if (use.derivatives) {
-    for (const char* suffix : {"_x", "_xx"}) {
+    for (const std::string suffix : {"_x", names_.axes > 1 ? "_y" : "_xx", names_.axes > 2 ? "_z" : ""}) {
+      if (suffix.empty()) break;
       for (const std::string& unknown : names_.unknowns) names.arguments.push_back(unknown + suffix);
     }
   }

@@ -5,9 +5,12 @@
 //   sum        := + - * / ^ of numbers, names, function calls and parentheses, as usual: -u^2 is -(u^2),
 //                 2^3^2 is 2^(3^2)
 //   if(condition, a, b)            a where the condition holds, b elsewhere; the other branch does not count
-//   d(e, x), d(e, x, x)            derivatives in space of what contains unknowns; in a flux only
+//   d(e, x), d(e, x, x)            derivatives in space of what contains unknowns; in a flux only. With several
+//                                  axes d(e, x), d(e, y), d(e, z), and no second derivatives
+//   grad(e), [a, b]                vectors with a component for each axis of space, where a formula may be one;
+//                                  sums of vectors, products with numbers
 //   sin cos tan exp log sqrt abs tanh sinh cosh erf sign min max, and functions of the deck
-//   names: unknowns, parameters, x, t, pi, and constants that the caller defines
+//   names: unknowns, parameters, x (y, z), t, pi, and constants that the caller defines
 #pragma once
 
 #include <cstddef>
@@ -23,6 +26,8 @@ namespace rankine {
 /// A formula and the place it was written at ("deck.yaml:3:9").
 struct ExpressionText {
   std::string text, where;
+  /// The formula may be a vector, of which this component counts. -1: it is a number.
+  int component = -1;
 };
 
 /// A formula that cannot be read: what() has the place in the deck, the formula and the character.
@@ -47,14 +52,18 @@ struct ExpressionNames {
   /// circles.
   std::vector<std::pair<std::string, ExpressionText>> definitions = {};
   std::vector<ExpressionFunction> functions = {};
+  int axes = 1;  ///< of space: x; x, y; or x, y, z
 };
 
 /// What formulas of one kind may read, besides parameters, constants and definitions.
 struct ExpressionUse {
   std::string what;  ///< "flux": for messages
   bool unknowns = true;
-  bool derivatives = false;  ///< d(u, x); the program's arguments are then all u, all u_x, all u_xx
+  /// d(u, x); the program's arguments are then all u, all u_x, all u_xx, with several axes all u, all u_x, all
+  /// u_y, ...
+  bool derivatives = false;
   bool position = true, time = true;
+  int fixed_axis = -1;  ///< the position along this axis cannot be read, though others can
 };
 
 class Expressions {
@@ -76,7 +85,7 @@ class Expressions {
   /// "R(u, v)" taken apart.
   static ExpressionFunction function(const ExpressionText& signature, ExpressionText body);
   /// Why the word cannot be the name of an unknown, parameter, ...; empty if it can.
-  static std::string name_fault(const std::string& name);
+  static std::string name_fault(const std::string& name, int axes = 1);
 
  private:
   ExpressionNames names_;

@@ -12,9 +12,8 @@
 namespace rankine {
 namespace {
 
-constexpr int trial_states_count = 16, trial_points = 64;
-
-const char* side_name(Side side) { return side == Side::left ? "left" : "right"; }
+constexpr int trial_states_count = 16;
+constexpr double pi = std::numbers::pi;
 
 /// Throws at the value of `key` if it is given, else at the mapping.
 [[noreturn]] void error_of(const DeckNode& node, const char* key, const std::string& message) {
@@ -131,13 +130,31 @@ double determinant(std::span<const double> a, int m) {
 
 void EquationOptions::options(OptionVisitor& o) {
   o("title", title, {.help = "what messages call the equation"});
-  o("length", length, {.help = "extent of the domain, 0 <= x <= length", .min = 0, .exclusive_min = true});
+  OptionMeta extent{
+      .help =
+          "extent of the domain, 0 <= x <= length; a list of two or three numbers gives it as many "
+          "axes: x, y, z",
+      .min = 0,
+      .exclusive_min = true};
+  OptionMeta cells{.help = "cells of the reference solution along each axis; a number for all, or a list",
+                   .min = 4};
+  if (length_is_list) {
+    extent.min_size = 1;
+    extent.max_size = max_space_axes;
+    o("length", length, extent);
+  } else {
+    o("length", length.front(), extent);
+  }
   o("length_unit", length_unit, {.help = "unit of x"});
   o("duration", duration, {.help = "final time, 0 <= t <= duration", .min = 0, .exclusive_min = true});
   o("time_unit", time_unit, {.help = "unit of t"});
   o("unknowns", unknowns,
     {.help = "names of the unknowns", .min_size = 1, .max_size = EquationPde::max_unknowns});
-  o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
+  if (data_cells_is_list) {
+    o("data_cells", data_cells, cells);
+  } else {
+    o("data_cells", data_cells.front(), cells);
+  }
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
   o("reference_steps", reference_steps,
@@ -155,12 +172,16 @@ void EquationPde::describe(OptionVisitor& o) {
   o("functions", none, {.help = "by signature: {\"R(u)\": 1 + u^2}"});
   std::string storage = "the unknown", zero = "0";
   o("storage", storage, {.help = "M in d/dt M + d/dx F = S; a formula, or one by unknown"});
-  o("flux", zero, {.help = "F, may hold d(u,x) and, on a periodic domain, d(u,x,x)"});
+  o("flux", zero,
+    {.help =
+         "F, may hold d(u,x) and, on a periodic domain of one axis, d(u,x,x); with several axes a vector such "
+         "as -D*grad(u), or {x: F along x, y: F along y}"});
   o("source", zero, {.help = "S"});
   o("walls", none,
     {.help =
          "periodic, or {left, right} with {value: e}, {slope: e} or {u: a, u_x: b, value: e} (a u + b u_x "
-         "= e) and outside: distance beyond the edge where it holds",
+         "= e) and outside: distance beyond the edge where it holds; bottom and top along y, back and front "
+         "along z, {x: periodic} for one axis",
      .required = true});
   o("initial", none,
     {.help =
@@ -180,7 +201,7 @@ bool EquationPde::is_unknown(const std::string& name) const {
 }
 
 EquationPde::EquationPde(const DeckNode& node) {
-  options_.options(*node.reader());
+  read_options(node);
   for (const char* key : {"name", "labels", "parameters", "functions", "storage", "flux", "source", "walls",
                           "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
@@ -197,50 +218,107 @@ EquationPde::EquationPde(const DeckNode& node) {
         expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
   }
   const std::vector<Trial> trials = trial_states(node);
+  const auto points = static_cast<size_t>(trial_grid().cells());
   typical_state_.assign(options_.unknowns.size(), 0.0);
   for (size_t k = 0; k < typical_state_.size(); ++k) {
     double sum = 0, largest = 0;
     for (const Trial& trial : trials) {
-      for (int i = 0; i < trial_points; ++i) {
-        const double u = trial.arguments[k * trial_points + static_cast<size_t>(i)];
+      for (size_t i = 0; i < points; ++i) {
+        const double u = trial.arguments[k * points + i];
         sum += u;
         largest = std::max(largest, std::abs(u));
       }
     }
     // Rounded, so that the rounding errors of states around 0 do not count.
     const double unit = largest / 1000;
-    if (unit > 0) typical_state_[k] = std::round(sum / (trial_states_count * trial_points) / unit) * unit;
+    if (unit > 0)
+      typical_state_[k] = std::round(sum / static_cast<double>(trial_states_count * points) / unit) * unit;
   }
   read_typical(node);
   check_terms(node, trials);
   measure_sizes(trials);
-  std::vector<kernels::Program> terms{flux_, source_};
+  check_edges(node, trials);
+  std::vector<kernels::Program> terms = flux_;
+  terms.push_back(source_);
   terms.insert(terms.end(), walls_.begin(), walls_.end());
   for (const kernels::Program& term : terms)
     if (term.reads_time()) time_events_.push_back(term.time_events());
 }
 
+void EquationPde::read_options(const DeckNode& node) {
+  const auto is_list = [&](const char* key) { return node.has(key) && node.child(key).is_sequence(); };
+  options_.length_is_list = is_list("length");
+  options_.data_cells_is_list = is_list("data_cells");
+  if (options_.length_is_list) {
+    constexpr int usual_cells[] = {1024, 128, 64};
+    const size_t count = node.child("length").items().size();
+    options_.data_cells = {usual_cells[std::clamp<size_t>(count, 1, max_space_axes) - 1]};
+  }
+  options_.options(*node.reader());
+  if (!options_.data_cells_is_list)
+    options_.data_cells.resize(options_.length.size(), options_.data_cells.front());
+  if (options_.data_cells.size() != options_.length.size())
+    node.error_at("data_cells", "data_cells has " + std::to_string(options_.data_cells.size()) +
+                                    (options_.data_cells.size() == 1 ? " number" : " numbers") +
+                                    " and length " + std::to_string(options_.length.size()) +
+                                    "; give one for each axis, or a single number for all");
+}
+
 void EquationPde::measure_sizes(const std::vector<Trial>& trials) {
   sizes_.assign(options_.unknowns.size(), 0.0);
+  const int points = trial_grid().cells();
   for (int k = 0; k < unknowns(); ++k) {
     double sum = 0;
     for (const Trial& trial : trials)
-      for (int i = 0; i < trial_points; ++i) {
-        const double u = trial.arguments[static_cast<size_t>(k * trial_points + i)];
+      for (int i = 0; i < points; ++i) {
+        const double u = trial.arguments[static_cast<size_t>(k * points + i)];
         sum += u * u;
       }
     double& size = sizes_[static_cast<size_t>(k)];
-    size = std::sqrt(sum / (trial_states_count * trial_points));
-    if (periodic(0)) continue;
+    size = std::sqrt(sum / (trial_states_count * points));
     constexpr int wall_times = 65;
-    for (const Side side : {Side::left, Side::right})
-      for (int j = 0; j < wall_times; ++j) {
-        const WallCondition c =
-            wall({0, side}, k, {}, duration() * j / (wall_times - 1), trials.front().parameters, {});
-        const double value = std::abs(c.target / c.value_factor);
-        if (c.value_factor != 0 && std::isfinite(value)) size = std::max(size, value);
-      }
+    for (const Face& face : faces())
+      for (const Place& at : wall_places(*this, face))
+        for (int j = 0; j < (walls_read_time_ ? wall_times : 1); ++j) {
+          const WallCondition c =
+              wall(face, k, at, duration() * j / (wall_times - 1), trials.front().parameters, {});
+          const double value = std::abs(c.target / c.value_factor);
+          if (c.value_factor != 0 && std::isfinite(value)) size = std::max(size, value);
+        }
   }
+}
+
+void EquationPde::check_edges(const DeckNode& node, const std::vector<Trial>& trials) const {
+  constexpr int times = 17;
+  constexpr size_t states = 4;
+  const auto check = [&](const Trial& trial, int k, const Face& one, const Face& other, const Place& at,
+                         double t) {
+    const WallCondition a = wall(one, k, at, t, trial.parameters, {}),
+                        b = wall(other, k, at, t, trial.parameters, {});
+    if (a.slope_factor != 0 || b.slope_factor != 0) return;
+    const double first = a.target / a.value_factor, second = b.target / b.value_factor;
+    if (!(std::abs(first - second) > 1e-6 * sizes_[static_cast<size_t>(k)])) return;
+    const std::string edge = axes() == 2 ? "corner" : "edge";
+    node.child("walls").error_at(
+        face_name(other), "the " + face_name(other) + " wall holds " + symbol(k) + " = " + shortest(second) +
+                              " at the " + edge + " " + place_text(at, 1, 0) + " (t = " + shortest(t) +
+                              "), where the " + face_name(one) + " wall holds " + symbol(k) + " = " +
+                              shortest(first) + "; both are one " +
+                              "place, so write values that agree there, or give one of the walls a slope");
+  };
+  const std::vector<Face> all = faces();
+  for (const Face& one : all)
+    for (const Face& other : all) {
+      if (one.axis >= other.axis) continue;
+      for (Place at : wall_places(*this, other)) {
+        if (at[one.axis] != 0) continue;  // once, whatever varies
+        at[one.axis] = one.side == Side::left ? 0 : length(one.axis);
+        for (size_t s = 0; s < std::min(states, trials.size()); ++s)
+          for (int k = 0; k < unknowns(); ++k)
+            for (int j = 0; j < (walls_read_time_ ? times : 1); ++j)
+              check(trials[s], k, one, other, at, duration() * j / (times - 1));
+      }
+    }
 }
 
 std::vector<double> EquationPde::time_events(std::span<const double> parameters) const {
@@ -249,12 +327,17 @@ std::vector<double> EquationPde::time_events(std::span<const double> parameters)
 
 ExpressionNames EquationPde::read_names(const DeckNode& node) {
   ExpressionNames names;
-  names.constants = {{"length", options_.length}, {"duration", options_.duration}};
-  std::vector<std::pair<std::string, std::string>> taken{{"length", "length of the domain"},
-                                                         {"duration", "duration"}};
+  names.axes = axes();
+  names.constants = {{"duration", options_.duration}};
+  std::vector<std::pair<std::string, std::string>> taken{{"duration", "duration"}};
+  for (int axis = 0; axis < axes(); ++axis) {
+    const std::string name = axes() == 1 ? "length" : std::string("length_") + space_name(axis);
+    names.constants.insert(names.constants.begin() + axis, {name, length(axis)});
+    taken.emplace_back(name, "length of the domain");
+  }
   const auto claim = [&](const DeckNode& at, const std::string& key, const std::string& name,
                          const char* what) {
-    const std::string fault = Expressions::name_fault(name);
+    const std::string fault = Expressions::name_fault(name, axes());
     if (!fault.empty()) at.error_at(key, fault);
     for (const auto& [other, meaning] : taken) {
       if (other == name)
@@ -328,19 +411,9 @@ void EquationPde::check_definitions(const Expressions& expressions) const {
   }
 }
 
-std::vector<ExpressionText> EquationPde::read_formulas(const DeckNode& node, const std::string& key,
-                                                       const std::string& fallback,
-                                                       std::vector<char>* given) const {
+void EquationPde::for_unknowns(const DeckNode& value, const std::string& key,
+                               const std::function<void(size_t, const DeckNode&)>& set) const {
   const std::vector<std::string>& names = options_.unknowns;
-  std::vector<ExpressionText> result;
-  for (const std::string& name : names) result.push_back({fallback.empty() ? name : fallback, node.where()});
-  if (!node.has(key)) return result;
-  const DeckNode value = node.child(key);
-  if (given != nullptr) given->assign(names.size(), 0);
-  const auto set = [&](size_t unknown, const DeckNode& text) {
-    result[unknown] = text_of(text);
-    if (given != nullptr) (*given)[unknown] = 1;
-  };
   const std::string several = "; the unknowns are " + join(names) + ", write {" + names.front() + ": ...}";
   if (value.is_scalar()) {
     if (names.size() > 1)
@@ -364,14 +437,75 @@ std::vector<ExpressionText> EquationPde::read_formulas(const DeckNode& node, con
   } else {
     value.error(key + " is empty; allowed: a formula, or formulas by unknown");
   }
+}
+
+std::vector<ExpressionText> EquationPde::read_formulas(const DeckNode& node, const std::string& key,
+                                                       const std::string& fallback,
+                                                       std::vector<char>* given) const {
+  std::vector<ExpressionText> result;
+  for (const std::string& name : options_.unknowns)
+    result.push_back({fallback.empty() ? name : fallback, node.where()});
+  if (!node.has(key)) return result;
+  if (given != nullptr) given->assign(result.size(), 0);
+  for_unknowns(node.child(key), key, [&](size_t unknown, const DeckNode& text) {
+    result[unknown] = text_of(text);
+    if (given != nullptr) (*given)[unknown] = 1;
+  });
   return result;
+}
+
+std::vector<std::vector<ExpressionText>> EquationPde::read_flux(const DeckNode& node,
+                                                                std::vector<char>& given) const {
+  const size_t m = options_.unknowns.size(), d = options_.length.size();
+  std::vector<std::vector<ExpressionText>> flux(d, std::vector<ExpressionText>(m, {"0", node.where()}));
+  if (!node.has("flux")) return flux;
+  std::vector<std::string> letters;
+  for (int axis = 0; axis < axes(); ++axis) letters.emplace_back(1, space_name(axis));
+  const auto along = [&](const DeckNode& mapping) {  // whether the mapping is one of axes
+    return d > 1 && mapping.is_mapping() &&
+           std::any_of(letters.begin(), letters.end(), [&](const std::string& x) { return mapping.has(x); });
+  };
+  const auto set = [&](size_t unknown, const DeckNode& value) {
+    given[unknown] = 1;
+    if (d > 1 && value.is_mapping()) {
+      for (const std::string& key : value.keys()) {
+        const auto at = std::find(letters.begin(), letters.end(), key);
+        if (at == letters.end())
+          value.error_at(key, "flux of '" + options_.unknowns[unknown] + "' along '" + printable(key) +
+                                  "', which is no axis (axes: " + join(letters) +
+                                  "); inside { } a formula that holds a comma needs quotes");
+        flux[static_cast<size_t>(at - letters.begin())][unknown] = text_of(value.child(key));
+      }
+    } else if (d > 1 && value.is_sequence()) {
+      const std::vector<DeckNode> items = value.items();
+      if (items.size() != d)
+        value.error("flux of '" + options_.unknowns[unknown] + "': " + std::to_string(items.size()) +
+                    (items.size() == 1 ? " formula" : " formulas") + " for " + std::to_string(d) + " axes (" +
+                    join(letters) + ")");
+      for (size_t axis = 0; axis < d; ++axis) flux[axis][unknown] = text_of(items[axis]);
+    } else {
+      const ExpressionText text = text_of(value);
+      for (size_t axis = 0; axis < d; ++axis)
+        flux[axis][unknown] = {text.text, text.where, static_cast<int>(axis)};
+    }
+  };
+  const DeckNode value = node.child("flux");
+  if (m > 1 && along(value))
+    value.error("flux by axis for " + std::to_string(m) + " unknowns; each has its own: {" +
+                options_.unknowns.front() + ": {x: ..., y: ...}, ...}");
+  if (along(value) || (m == 1 && d > 1 && value.is_sequence())) {
+    set(0, value);
+  } else {
+    for_unknowns(value, "flux", set);
+  }
+  return flux;
 }
 
 void EquationPde::read_terms(const DeckNode& node, const Expressions& expressions) {
   const size_t m = options_.unknowns.size();
   std::vector<char> has_storage(m, 0), has_flux(m, 0), has_source(m, 0);
   const auto storage = read_formulas(node, "storage", "", &has_storage);
-  const auto flux = read_formulas(node, "flux", "0", &has_flux);
+  const auto flux = read_flux(node, has_flux);
   const auto source = read_formulas(node, "source", "0", &has_source);
   for (size_t k = 0; k < m; ++k) {
     const std::string& name = options_.unknowns[k];
@@ -386,44 +520,71 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
                    "; give it a storage, flux or source");
   }
   storage_ = expressions.compile(storage, {.what = "storage", .position = false, .time = false});
-  flux_ = expressions.compile(flux, {.what = "flux", .derivatives = true});
   source_ = expressions.compile(source, {.what = "source"});
-  const int count = unknowns();
-  for (int k = 0; k < count; ++k) {
-    if (flux_.reads_argument(count + k)) flux_derivatives_ = std::max(flux_derivatives_, 1);
-    if (flux_.reads_argument(2 * count + k)) flux_derivatives_ = 2;
-  }
-  for (const ExpressionText& one : flux) {
-    const kernels::Program alone = expressions.compile({one}, {.what = "flux", .derivatives = true});
-    bool reads = false;
-    for (int k = count; k < 3 * count; ++k) reads = reads || alone.reads_argument(k);
-    convective_.push_back(reads ? 0 : 1);
+  const ExpressionUse of_flux{.what = "flux", .derivatives = true};
+  const int count = unknowns(), arguments = kernels::flux_arguments(axes(), count);
+  convective_.assign(m, 1);
+  for (int axis = 0; axis < axes(); ++axis) {
+    const std::vector<ExpressionText>& texts = flux[static_cast<size_t>(axis)];
+    flux_.push_back(expressions.compile(texts, of_flux));
+    for (int a = count; a < arguments; ++a) {
+      if (!flux_.back().reads_argument(a)) continue;
+      flux_derivatives_ = std::max(flux_derivatives_, axes() == 1 && a >= 2 * count ? 2 : 1);
+      mixed_derivatives_ = mixed_derivatives_ || (axes() > 1 && a / count != 1 + axis);
+    }
+    for (size_t k = 0; k < m; ++k) {
+      const kernels::Program alone = expressions.compile({texts[k]}, of_flux);
+      for (int a = count; a < arguments; ++a)
+        if (alone.reads_argument(a)) convective_[k] = 0;
+    }
   }
   has_source_ = source_.size(0).instructions > 0;
-  autonomous_ = !flux_.reads_time() && !source_.reads_time();
+  autonomous_ = !source_.reads_time() &&
+                std::none_of(flux_.begin(), flux_.end(), [](const auto& f) { return f.reads_time(); });
 }
 
 void EquationPde::read_walls(const DeckNode& node, const Expressions& expressions) {
-  const std::string allowed = "allowed: walls: periodic, or walls: {left: {value: 1}, right: {slope: 0}}";
+  const std::string allowed =
+      axes() == 1
+          ? "allowed: walls: periodic, or walls: {left: {value: 1}, right: {slope: 0}}"
+          : "allowed: walls: periodic, or a condition for each face and {x: periodic} for an axis: walls: "
+            "{x: periodic, bottom: {value: 1}, top: {slope: 0}}; faces: left, right, bottom, top" +
+                std::string(axes() == 3 ? ", back, front" : "");
   if (!node.has("walls")) node.error("key 'walls' is missing in '" + node.path() + "'; " + allowed);
+  walls_.resize(static_cast<size_t>(2 * axes() * unknowns()));
   const DeckNode walls = node.child("walls");
   if (walls.is_scalar()) {
     if (walls.as_text() != "periodic")
       walls.error("walls: '" + printable(walls.as_text()) + "' is unknown; " + allowed);
+    periodic_.fill(true);
     return;
   }
   if (!walls.is_mapping()) walls.error("walls is neither a word nor a mapping; " + allowed);
   if (walls.has("periodic"))
     walls.error_at("periodic",
                    "a periodic domain has no walls; write walls: periodic, and nothing of left and right");
-  for (const Side side : {Side::left, Side::right}) {
-    const std::string name = side_name(side);
+  for (int axis = 0; axis < axes(); ++axis) {
+    const std::string letter(1, space_name(axis));
+    if (!walls.has(letter)) continue;
+    const DeckNode word = walls.child(letter);
+    if (!word.is_scalar() || word.as_text() != "periodic")
+      word.error("the walls of the axis " + letter + " are neither periodic nor conditions; write " + letter +
+                 ": periodic, or conditions for " + face_name({axis, Side::left}) + " and " +
+                 face_name({axis, Side::right}));
+    periodic_[static_cast<size_t>(axis)] = true;
+    for (const Side side : {Side::left, Side::right})
+      if (walls.has(face_name({axis, side})))
+        walls.error_at(face_name({axis, side}), "the axis " + letter + " is periodic, so that it has no " +
+                                                    face_name({axis, side}) + " wall; leave one of both out");
+  }
+  for (const Face& face : faces()) {
+    const std::string name = face_name(face);
     if (!walls.has(name))
       walls.error(std::string("the ") + name + " wall is missing: each side needs a condition; " + allowed);
     const DeckNode wall = walls.child(name);
     if (wall.is_scalar() && wall.as_text() == "periodic")
-      wall.error("the " + name +
-                 " wall is periodic: a domain is periodic on both sides or on none; write walls: "
+      wall.error("the " + name + " wall is periodic: a domain is periodic on both sides or on none; write " +
+                 (axes() == 1 ? std::string("walls: ") : std::string(1, space_name(face.axis)) + ": ") +
                  "periodic");
     if (!wall.is_mapping()) wall.error("walls." + name + " is no condition; " + allowed);
     bool by_unknown = unknowns() > 1;
@@ -443,12 +604,12 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
       const std::string& unknown = options_.unknowns[static_cast<size_t>(k)];
       if (by_unknown && !wall.has(unknown))
         wall.error("the " + name + " wall of '" + unknown + "' is missing; each unknown needs a condition");
-      read_wall(by_unknown ? wall.child(unknown) : wall, expressions, side, k);
+      read_wall(by_unknown ? wall.child(unknown) : wall, expressions, face, k);
     }
     if (by_unknown) wall.reject_unread_keys();
   }
   walls.reject_unread_keys();
-  if (flux_derivatives_ == 2)
+  if (flux_derivatives_ == 2 && !periodic(0))
     error_of(node, "flux",
              "the flux holds a second derivative, which needs walls: periodic; between walls the "
              "stencils have d(u,x) only");
@@ -456,21 +617,47 @@ void EquationPde::read_walls(const DeckNode& node, const Expressions& expression
   autonomous_ = autonomous_ && !walls_read_time_;
 }
 
-void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown) {
+std::vector<Face> EquationPde::faces() const {
+  std::vector<Face> result;
+  for (int axis = 0; axis < axes(); ++axis)
+    for (const Side side : {Side::left, Side::right})
+      if (!periodic(axis)) result.push_back({axis, side});
+  return result;
+}
+
+size_t EquationPde::wall_index(const Face& face, int unknown) const {
+  return static_cast<size_t>((2 * face.axis + (face.side == Side::left ? 0 : 1)) * unknowns() + unknown);
+}
+
+std::vector<double> EquationPde::middle_parameters() const {
+  std::vector<double> parameters;
+  for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
+  return parameters;
+}
+
+std::string EquationPde::place_text(std::span<const double> x, size_t points, size_t point) const {
+  std::string text;
+  for (int axis = 0; axis < axes(); ++axis)
+    text += (axis > 0 ? ", " : "") + std::string(1, space_name(axis)) + " = " +
+            shortest(x[static_cast<size_t>(axis) * points + point]);
+  return text;
+}
+
+void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions, const Face& face,
+                            int unknown) {
   const std::string& name = options_.unknowns[static_cast<size_t>(unknown)];
-  const std::string what = std::string(side_name(side)) + " wall";
-  const std::string kinds =
-      "allowed: {value: e}, {slope: e}, or {" + name + ": a, " + name + "_x: b, value: e}";
+  const std::string what = face_name(face) + " wall", u_x = name + "_" + space_name(face.axis);
+  const std::string kinds = "allowed: {value: e}, {slope: e}, or {" + name + ": a, " + u_x + ": b, value: e}";
   if (!node.is_mapping()) node.error("the " + what + " is no mapping; " + kinds);
   const bool value = node.has("value"), slope = node.has("slope"), has_u = node.has(name),
-             has_u_x = node.has(name + "_x");
+             has_u_x = node.has(u_x);
   const bool robin = has_u || has_u_x;
   if (slope && (value || robin))
     node.error_at("slope", "the " + what + " has 'slope' beside another condition; one is enough: " + kinds);
   if (!slope && !value && !robin) {
     for (const std::string& key : node.keys()) {
       if (key != "outside" && key.find_first_of("()") == std::string::npos) {
-        const std::string hint = did_you_mean(key, {"value", "slope", name, name + "_x", "outside"});
+        const std::string hint = did_you_mean(key, {"value", "slope", name, u_x, "outside"});
         node.error_at(key, "the " + what + " has no '" + printable(key) + "'" + hint + "; " + kinds);
       }
     }
@@ -481,30 +668,33 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
   };
   const ExpressionText factor = robin ? formula(name, "0") : ExpressionText{slope ? "0" : "1", node.where()};
   const ExpressionText slope_factor =
-      robin ? formula(name + "_x", "0") : ExpressionText{slope ? "1" : "0", node.where()};
+      robin ? formula(u_x, "0") : ExpressionText{slope ? "1" : "0", node.where()};
   const ExpressionText target = formula(slope ? "slope" : "value", "0"), outside = formula("outside", "0");
   reject_other_keys(node);
   static_cast<void>(expressions.compile(
       {outside}, {.what = what + "'s place outside", .unknowns = false, .position = false, .time = false}));
-  walls_.push_back(expressions.compile({factor, slope_factor, target, outside},
-                                       {.what = what, .unknowns = false, .position = false}));
-  std::vector<double> parameters;
-  for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
-  const WallCondition at_start = wall({0, side}, unknown, {}, 0, parameters, {});
-  if (at_start.value_factor == 0 && at_start.slope_factor == 0)
-    node.error("the " + what + " is 0 = value: the factors of " + name + " and " + name + "_x are both 0; " +
-               kinds);
-  const double numbers[] = {at_start.value_factor, at_start.slope_factor, at_start.target, at_start.outside};
-  for (const double number : numbers) {
-    if (!std::isfinite(number)) {
-      const std::vector<double> t{0};
-      node.error("the " + what +
-                 " is not finite at t = 0: " + walls_.back().explain({1, {}, {}, t, parameters, {}}, 0));
+  kernels::Program& program = walls_[wall_index(face, unknown)];
+  program =
+      expressions.compile({factor, slope_factor, target, outside},
+                          {.what = what, .unknowns = false, .position = axes() > 1, .fixed_axis = face.axis});
+  walls_vary_ = walls_vary_ || program.reads_position();
+  const std::vector<double> parameters = middle_parameters(), t{0};
+  for (const Place& at : wall_places(*this, face)) {
+    const std::string place = program.reads_position() ? " at " + place_text(at, 1, 0) : "";
+    const WallCondition at_start = wall(face, unknown, at, 0, parameters, {});
+    if (at_start.value_factor == 0 && at_start.slope_factor == 0)
+      node.error("the " + what + " is 0 = value" + place + ": the factors of " + name + " and " + u_x +
+                 " are both 0; " + kinds);
+    for (const double number :
+         {at_start.value_factor, at_start.slope_factor, at_start.target, at_start.outside}) {
+      if (!std::isfinite(number))
+        node.error("the " + what + " is not finite at t = 0" + (place.empty() ? "" : "," + place) + ": " +
+                   program.explain({1, {}, at, t, parameters, {}}, 0));
     }
+    if (at_start.outside < 0 || at_start.outside > length(face.axis))
+      node.error_at("outside", "outside is " + shortest(at_start.outside) +
+                                   "; allowed: from 0 to the length " + shortest(length(face.axis)));
   }
-  if (at_start.outside < 0 || at_start.outside > length(0))
-    node.error_at("outside", "outside is " + shortest(at_start.outside) + "; allowed: from 0 to the length " +
-                                 shortest(length(0)));
 }
 
 void EquationPde::read_initial(const DeckNode& node, const Expressions& expressions) {
@@ -571,14 +761,9 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.kind = Initial::Kind::fourier;
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
-    if (both_walls_have_values(unknown) && options.mean != 0)
-      node.child("fourier").error_at("mean",
-                                     "between two walls with values the waves are added to the straight "
-                                     "line that joins the values; leave mean out");
-    initial.weights.push_back(0);
-    for (int k = 1; k <= options.modes; ++k) initial.weights.push_back(std::pow(k, -options.decay));
-    // A wave between walls has one number, on a periodic domain two.
-    initial.numbers = static_cast<size_t>(options.modes) * (periodic(0) ? 2 : 1);
+    initial.modes = options.modes;
+    initial.decay = options.decay;
+    read_fourier(node.child("fourier"), initial, unknown);
   }
   if (field) {
     FieldOptions options;
@@ -586,62 +771,138 @@ void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionT
     initial.kind = Initial::Kind::gaussian_random_field;
     initial.amplitude = options.amplitude;
     initial.mean = options.mean;
-    // Waves with the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of its root's largest value: the
-    // sum of that function's images at distances of the waves' period. On a periodic domain this is the
-    // length. Between walls it is twice the length where the next image is below 1e-5 (l up to a fifth of the
-    // length), or else so long that it is below 1e-8. Beyond 1e8 lengths it is constant to rounding.
-    const double pi = std::numbers::pi, l = std::min(options.length_scale, 1e8 * length(0));
-    initial.wave = periodic(0) ? 2 * pi : pi;
-    if (!periodic(0) && l > 0.2 * length(0))
-      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length(0));
-    const double wave = initial.wave / length(0);
-    const double last = std::sqrt(4 * std::log(1e8)) / (wave * l);
-    if (last > 4096)
-      node.child("gaussian_random_field")
-          .error_at("length_scale", "length_scale " + shortest(options.length_scale) +
-                                        " is too short for the length " + shortest(length(0)) +
-                                        "; allowed: from about length/600 on");
-    for (int k = 0; k == 0 || k <= last; ++k) {
-      const double w = wave * k * l;
-      initial.weights.push_back(std::exp(-w * w / 4) * (k == 0 ? std::numbers::sqrt2 / 2 : 1));
-    }
-    initial.numbers = 2 * initial.weights.size() - 1;
+    initial.length_scale = options.length_scale;
+    read_field(node.child("gaussian_random_field"), initial);
   }
   double sum = 0;
   for (const double w : initial.weights) sum += w * w;
   for (double& w : initial.weights) w *= initial.amplitude / std::sqrt(sum);
 }
 
-bool EquationPde::both_walls_have_values(int unknown) const {
-  if (periodic(0)) return false;
-  std::vector<double> parameters;
-  for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
-  return wall({0, Side::left}, unknown, {}, 0, parameters, {}).slope_factor == 0 &&
-         wall({0, Side::right}, unknown, {}, 0, parameters, {}).slope_factor == 0;
+void EquationPde::read_fourier(const DeckNode& node, Initial& initial, int unknown) {
+  bool tied = false;
+  std::vector<RandomWaves::Axis> waves;
+  for (int axis = 0; axis < axes(); ++axis) {
+    const bool values = both_walls_have_values(unknown, axis);
+    initial.tied[static_cast<size_t>(axis)] = values;
+    tied = tied || values;
+    waves.push_back({.kind = periodic(axis) ? RandomWaves::Kind::pairs
+                             : values       ? RandomWaves::Kind::sines
+                                            : RandomWaves::Kind::cosines,
+                     .wave = (periodic(axis) ? 2 * pi : pi) / length(axis),
+                     .waves = initial.modes});
+  }
+  if (tied && initial.mean != 0)
+    node.error_at("mean", axes() == 1
+                              ? "between two walls with values the waves are added to the straight "
+                                "line that joins the values; leave mean out"
+                              : "between two walls with values the waves are added to what joins the values; "
+                                "leave mean out");
+  if (axes() > 1) {
+    set_waves(node, "modes", initial, waves, [&](const RandomWaves::Waves& k) {
+      const int square = k[0] * k[0] + k[1] * k[1] + k[2] * k[2];
+      return square == 0 ? 0 : std::pow(std::sqrt(square), -initial.decay);
+    });
+    return;
+  }
+  initial.weights.push_back(0);
+  for (int k = 1; k <= initial.modes; ++k) initial.weights.push_back(std::pow(k, -initial.decay));
+  // A wave between walls has one number, on a periodic domain two.
+  initial.numbers = static_cast<size_t>(initial.modes) * (periodic(0) ? 2 : 1);
+}
+
+void EquationPde::read_field(const DeckNode& node, Initial& initial) {
+  std::vector<RandomWaves::Axis> waves;
+  std::vector<std::vector<double>> weights;
+  for (int axis = 0; axis < axes(); ++axis) {
+    // Waves with the spectral density of exp(-r^2 / (2 l^2)), down to 1e-8 of its root's largest value: the
+    // sum of that function's images at distances of the waves' period. On a periodic domain this is the
+    // length. Between walls it is twice the length where the next image is below 1e-5 (l up to a fifth of the
+    // length), or else so long that it is below 1e-8. Beyond 1e8 lengths it is constant to rounding.
+    const double l = std::min(initial.length_scale, 1e8 * length(axis));
+    initial.wave = periodic(axis) ? 2 * pi : pi;
+    if (!periodic(axis) && l > 0.2 * length(axis))
+      initial.wave = 2 * pi / (1 + std::sqrt(2 * std::log(1e8)) * l / length(axis));
+    const double wave = initial.wave / length(axis);
+    const double last = std::sqrt(4 * std::log(1e8)) / (wave * l);
+    if (last > 4096)
+      node.error_at("length_scale", "length_scale " + shortest(initial.length_scale) +
+                                        " is too short for the length " + shortest(length(axis)) +
+                                        "; allowed: from about length/600 on");
+    weights.emplace_back();
+    for (int k = 0; k == 0 || k <= last; ++k) {
+      const double w = wave * k * l;
+      weights.back().push_back(std::exp(-w * w / 4) * (k == 0 ? std::numbers::sqrt2 / 2 : 1));
+    }
+    waves.push_back({.wave = wave, .waves = static_cast<int>(weights.back().size()) - 1});
+  }
+  // The covariance is a product over the axes, and so are its weights.
+  if (axes() > 1) {
+    set_waves(node, "length_scale", initial, waves, [&](const RandomWaves::Waves& k) {
+      double product = 1;
+      for (size_t axis = 0; axis < weights.size(); ++axis)
+        product *= weights[axis][static_cast<size_t>(k[axis])];
+      return product;
+    });
+    return;
+  }
+  initial.weights = weights.front();
+  initial.numbers = 2 * initial.weights.size() - 1;
+}
+
+void EquationPde::set_waves(const DeckNode& node, const char* key, Initial& initial,
+                            const std::vector<RandomWaves::Axis>& waves,
+                            const std::function<double(const RandomWaves::Waves&)>& weight) const {
+  const double numbers = RandomWaves::numbers(waves);
+  if (numbers > RandomWaves::max_numbers)
+    node.error_at(key, std::string(key) + " gives a state of " + std::to_string(axes()) + " axes " +
+                           shortest(numbers) +
+                           " random numbers; allowed: " + shortest(RandomWaves::max_numbers) + ", so give " +
+                           (std::string(key) == "modes" ? "fewer modes" : "a longer length_scale"));
+  initial.waves.emplace(waves, weight, initial.amplitude);
+  initial.numbers = initial.waves->numbers();
+}
+
+bool EquationPde::both_walls_have_values(int unknown, int axis) const {
+  if (periodic(axis)) return false;
+  const std::vector<double> parameters = middle_parameters();
+  for (const Side side : {Side::left, Side::right})
+    for (const Place& at : wall_places(*this, {axis, side}))
+      if (wall({axis, side}, unknown, at, 0, parameters, {}).slope_factor != 0) return false;
+  return true;
 }
 
 void EquationPde::storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   storage_.evaluate(at, order, out);
 }
-void EquationPde::flux(int, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
-  flux_.evaluate(at, order, out);
+void EquationPde::flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
+  flux_[static_cast<size_t>(axis)].evaluate(at, order, out);
 }
 void EquationPde::source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const {
   source_.evaluate(at, order, out);
 }
 
 std::string EquationPde::explain(const std::string& term, const kernels::TermPoints& at, long point) const {
-  const kernels::Program& program = term == "storage" ? storage_ : term == "flux" ? flux_ : source_;
-  const std::string why = program.explain(at, point);
+  std::string why;
+  if (term == "flux") {
+    for (const kernels::Program& along : flux_)
+      if (why.empty()) why = along.explain(at, point);
+  } else {
+    why = (term == "storage" ? storage_ : source_).explain(at, point);
+  }
   return why.empty() || options_.title.empty() ? why : why + " (" + options_.title + ")";
 }
 
-WallCondition EquationPde::wall(const Face& face, int unknown, const Place&, double t,
+bool EquationPde::linear_flux() const {
+  return !walls_read_time_ &&
+         std::all_of(flux_.begin(), flux_.end(), [](const auto& f) { return f.is_linear(); });
+}
+
+WallCondition EquationPde::wall(const Face& face, int unknown, const Place& at, double t,
                                 std::span<const double> parameters, std::span<const int> learned) const {
-  const kernels::Program& program =
-      walls_[static_cast<size_t>((face.side == Side::left ? 0 : unknowns()) + unknown)];
   kernels::TermValues out;
-  program.evaluate({1, {}, {}, std::span(&t, 1), parameters, learned}, learned.empty() ? 0 : 1, out);
+  walls_[wall_index(face, unknown)].evaluate({1, {}, at, std::span(&t, 1), parameters, learned},
+                                             learned.empty() ? 0 : 1, out);
   WallCondition result{out.value[0], out.value[1], out.value[2], out.value[3]};
   for (int l = 0; l < static_cast<int>(learned.size()); ++l) {
     result.value_factor_by.push_back(out.by(0, l)[0]);
@@ -678,7 +939,7 @@ std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long i
 
 double EquationPde::wave_field(const Initial& initial, int unknown, const double* numbers, double x,
                                std::span<const double> parameters) const {
-  const double pi = std::numbers::pi, s = x / length(0);
+  const double s = x / length(0);
   const int waves = static_cast<int>(initial.weights.size()) - 1;
   const bool field = initial.kind == Initial::Kind::gaussian_random_field;
   if (periodic(0) || field) {
@@ -707,19 +968,61 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
   return sum;
 }
 
+void EquationPde::add_wall_values(const Initial& initial, int unknown, std::span<const double> parameters,
+                                  std::span<const double> x, std::span<double> out) const {
+  // Transfinite interpolation (Gordon and Hall 1973), 1 - product of (1 - P_i): P_i is linear along the axis i
+  // between the values of its walls.
+  const size_t count = out.size(), d = options_.length.size();
+  std::vector<size_t> tied;
+  for (size_t axis = 0; axis < d; ++axis)
+    if (initial.tied[axis]) tied.push_back(axis);
+  const std::vector<double> t(count, 0.0);
+  std::vector<double> place, weight;
+  // Each choice of none, left or right for all tied axes.
+  size_t choices = 1;
+  for (size_t i = 0; i < tied.size(); ++i) choices *= 3;
+  for (size_t choice = 1; choice < choices; ++choice) {
+    place.assign(x.begin(), x.end());
+    weight.assign(count, -1.0);
+    std::optional<Face> face;
+    for (size_t i = 0, rest = choice; i < tied.size(); ++i, rest /= 3) {
+      if (rest % 3 == 0) continue;
+      const bool left = rest % 3 == 1;
+      const size_t axis = tied[i];
+      const double end = options_.length[axis];
+      if (!face) face = Face{static_cast<int>(axis), left ? Side::left : Side::right};
+      for (size_t p = 0; p < count; ++p) {
+        const double share = x[axis * count + p] / end;
+        weight[p] *= left ? share - 1 : -share;
+        place[axis * count + p] = left ? 0 : end;
+      }
+    }
+    kernels::TermValues values;
+    walls_[wall_index(*face, unknown)].evaluate({static_cast<long>(count), {}, place, t, parameters, {}}, 0,
+                                                values);
+    for (size_t p = 0; p < count; ++p) out[p] += weight[p] * (values.at(2)[p] / values.at(0)[p]);
+  }
+}
+
 std::vector<double> EquationPde::random_state(std::span<const double> numbers,
                                               std::span<const double> parameters,
                                               std::span<const double> x) const {
-  const size_t m = options_.unknowns.size(), count = x.size();
+  const size_t m = options_.unknowns.size(), count = x.size() / options_.length.size();
   std::vector<double> drawn(m * count, 0.0);  // [unknown][point]
   size_t first = 0;
   for (size_t k = 0; k < m; ++k) {
     const Initial& initial = initials_[k];
-    for (size_t i = 0; i < count && initial.kind != Initial::Kind::none; ++i) {
-      drawn[k * count + i] =
-          initial.kind == Initial::Kind::constant
-              ? numbers[first]
-              : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
+    const std::span<double> own = std::span(drawn).subspan(k * count, count);
+    if (initial.waves) {
+      std::fill(own.begin(), own.end(), initial.mean);
+      if (initial.kind == Initial::Kind::fourier)
+        add_wall_values(initial, static_cast<int>(k), parameters, x, own);
+      initial.waves->add(numbers.subspan(first, initial.numbers), x, own);
+    } else if (initial.kind != Initial::Kind::none) {
+      for (size_t i = 0; i < count; ++i)
+        own[i] = initial.kind == Initial::Kind::constant
+                     ? numbers[first]
+                     : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
     }
     first += initial.numbers;
   }
@@ -728,7 +1031,7 @@ std::vector<double> EquationPde::random_state(std::span<const double> numbers,
 
 void EquationPde::initial_state(std::span<const double> numbers, std::span<const double> parameters,
                                 std::span<const double> x, std::span<double> out) const {
-  const size_t m = options_.unknowns.size(), count = x.size();
+  const size_t m = options_.unknowns.size(), count = x.size() / options_.length.size();
   const std::vector<double> drawn = random_state(numbers, parameters, x);
   kernels::TermValues values;
   initial_.evaluate({static_cast<long>(count), drawn, x, {}, parameters, {}}, 0, values);
@@ -738,7 +1041,7 @@ void EquationPde::initial_state(std::span<const double> numbers, std::span<const
 
 void EquationPde::exact(double t, std::span<const double> parameters, std::span<const double> x,
                         std::span<double> out) const {
-  const size_t m = options_.unknowns.size(), count = x.size();
+  const size_t m = options_.unknowns.size(), count = x.size() / options_.length.size();
   const std::vector<double> times(count, t);
   kernels::TermValues values;
   exact_->evaluate({static_cast<long>(count), {}, x, times, parameters, {}}, 0, values);
@@ -746,13 +1049,19 @@ void EquationPde::exact(double t, std::span<const double> parameters, std::span<
     for (size_t i = 0; i < count; ++i) out[i * m + k] = values.value[k * count + i];
 }
 
+Grid EquationPde::trial_grid() const {
+  constexpr int cells[] = {64, 16, 8};
+  return grid(std::vector<int>(options_.length.size(), cells[axes() - 1]));
+}
+
 std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) const {
   const RandomStream stream(0, "trial states");
   const int m = unknowns();
+  const Grid cells = trial_grid();
+  const int points = cells.cells();
   std::vector<Trial> trials(trial_states_count);
-  std::vector<double> x(trial_points), u(static_cast<size_t>(m * trial_points));
-  const double dx = length(0) / trial_points;
-  for (int i = 0; i < trial_points; ++i) x[static_cast<size_t>(i)] = (i + 0.5) * dx;
+  const std::vector<double> x = cells.centres();
+  std::vector<double> u(static_cast<size_t>(m * points));
   for (int s = 0; s < trial_states_count; ++s) {
     Trial& trial = trials[static_cast<size_t>(s)];
     for (size_t p = 0; p < parameters_.size(); ++p) {
@@ -763,28 +1072,32 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     long redrawn = 0;
     const std::vector<double> numbers = draw_initial(stream, s, redrawn);
     initial_state(numbers, trial.parameters, x, u);
-    trial.arguments.assign(static_cast<size_t>(3 * m * trial_points), 0.0);
+    trial.arguments.assign(static_cast<size_t>(kernels::flux_arguments(axes(), m) * points), 0.0);
     for (int k = 0; k < m; ++k) {
-      const auto at = [&](int i) {
-        const int n = trial_points;
-        return u[static_cast<size_t>((periodic(0) ? (i + n) % n : std::clamp(i, 0, n - 1)) * m + k)];
-      };
-      for (int i = 0; i < trial_points; ++i) {
-        const double value = at(i), before = at(i - 1), after = at(i + 1);
+      for (int i = 0; i < points; ++i) {
+        const double value = u[static_cast<size_t>(i * m + k)];
         if (!std::isfinite(value)) {
           DeckNode place = node.child("initial");
           if (place.has(symbol(k))) place = place.child(symbol(k));
           if (place.has("expression")) place = place.child("expression");
           const std::vector<double> drawn = random_state(numbers, trial.parameters, x);
-          place.error("the initial state of '" + symbol(k) + "' is " + shortest(value) +
-                      " at x = " + shortest(x[static_cast<size_t>(i)]) + ": " +
-                      initial_.explain({trial_points, drawn, x, {}, trial.parameters, {}}, i) +
+          place.error("the initial state of '" + symbol(k) + "' is " + shortest(value) + " at " +
+                      place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) + ": " +
+                      initial_.explain({points, drawn, x, {}, trial.parameters, {}}, i) +
                       "; choose an expression that is finite from 0 to the length");
         }
-        double* to = &trial.arguments[static_cast<size_t>(k * trial_points + i)];
+        double* to = &trial.arguments[static_cast<size_t>(k * points + i)];
         to[0] = value;
-        to[m * trial_points] = (after - before) / (2 * dx);
-        to[2 * m * trial_points] = (after - 2 * value + before) / (dx * dx);
+        for (int axis = 0; axis < axes(); ++axis) {
+          const int n = cells.cells(axis), stride = cells.stride(axis), index = cells.index(i, axis);
+          const auto at = [&](int shift) {  // a neighbour, at walls the cell itself
+            const int other = periodic(axis) ? (index + shift + n) % n : std::clamp(index + shift, 0, n - 1);
+            return u[static_cast<size_t>((i + (other - index) * stride) * m + k)];
+          };
+          const double before = at(-1), after = at(1), dx = cells.spacing(axis);
+          to[(1 + axis) * m * points] = (after - before) / (2 * dx);
+          if (axes() == 1) to[2 * m * points] = (after - 2 * value + before) / (dx * dx);
+        }
       }
     }
   }
@@ -817,8 +1130,7 @@ void EquationPde::read_typical(const DeckNode& node) {
       typical_state_[0] = state.as_number();
     }
   }
-  std::vector<double> parameters;
-  for (const PdeParameter& p : parameters_) parameters.push_back(middle(p));
+  const std::vector<double> parameters = middle_parameters();
   check_storage(node, typical_state_, 1, parameters, "the typical state");
   if (node.has("typical_slope")) {
     typical_slope_ = node.child("typical_slope").as_number({.min = 0, .exclusive_min = true});
@@ -862,31 +1174,31 @@ void EquationPde::check_storage(const DeckNode& node, std::span<const double> u,
   }
 }
 
-void EquationPde::check_diffusion(const DeckNode& node, const kernels::TermValues& flux,
+void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
                                   std::span<const double> u, const std::vector<double>& parameters,
                                   std::span<const double> x) const {
   if (flux_derivatives_ != 1) return;  // none, or a second derivative that may outweigh it
-  const int m = unknowns();
-  const auto points = static_cast<long>(x.size());
+  const int m = unknowns(), first = (1 + axis) * m;
+  const long points = flux.size;
   kernels::TermValues slopes;
   storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
   for (int k = 0; k < m; ++k) {
     double largest = 0;
-    for (long i = 0; i < points; ++i) largest = std::max(largest, std::abs(flux.by(k, m + k)[i]));
+    for (long i = 0; i < points; ++i) largest = std::max(largest, std::abs(flux.by(k, first + k)[i]));
     for (long i = 0; i < points; ++i) {
       // Where other unknowns join in, their diffusion may outweigh this one's.
       bool alone = true;
       for (int other = 0; other < m; ++other)
-        alone = alone && (other == k || (flux.by(k, m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
-      const double slope = flux.by(k, m + k)[i];
+        alone = alone && (other == k || (flux.by(k, first + other)[i] == 0 && slopes.by(k, other)[i] == 0));
+      const double slope = flux.by(k, first + k)[i];
       if (!alone || !(slope * slopes.by(k, k)[i] > 0) || std::abs(slope) < 1e-12 * largest) continue;
-      const std::string derivative = "d(" + symbol(k) + ",x)";
+      const std::string derivative = "d(" + symbol(k) + "," + space_name(axis) + ")";
       std::string state;
       for (int j = 0; j < m; ++j) state += symbol(j) + " = " + shortest(u[j * points + i]) + ", ";
       error_of(node, "flux",
                "the flux of '" + symbol(k) + "' is anti-diffusion: its derivative by " + derivative + " is " +
                    shortest(slope) + " at an initial state (" + state +
-                   "x = " + shortest(x[static_cast<size_t>(i)]) +
+                   place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) +
                    ", t = 0), and the shortest waves grow without bound; diffusion is -D*" + derivative +
                    " with D >= 0");
     }
@@ -895,47 +1207,52 @@ void EquationPde::check_diffusion(const DeckNode& node, const kernels::TermValue
 
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
-  const double dx = length(0) / trial_points;
-  std::vector<double> x(trial_points), t(trial_points, 0.0);
-  for (int i = 0; i < trial_points; ++i) x[static_cast<size_t>(i)] = (i + 0.5) * dx;
+  const Grid cells = trial_grid();
+  const int points = cells.cells();
+  const std::vector<double> x = cells.centres(), t(static_cast<size_t>(points), 0.0);
   for (const Trial& trial : trials) {
-    const std::span<const double> u(trial.arguments.data(), static_cast<size_t>(m * trial_points));
-    check_storage(node, u, trial_points, trial.parameters, "an initial state");
-    for (const bool is_flux : {true, false}) {
+    const std::span<const double> u(trial.arguments.data(), static_cast<size_t>(m * points));
+    check_storage(node, u, points, trial.parameters, "an initial state");
+    for (int axis = 0; axis <= axes(); ++axis) {  // the flux along each, then the source
+      const bool is_flux = axis < axes();
       const char* term = is_flux ? "flux" : "source";
-      const kernels::Program& program = is_flux ? flux_ : source_;
-      const kernels::TermPoints at{trial_points, trial.arguments, x, t, trial.parameters, {}};
+      const kernels::Program& program = is_flux ? flux_[static_cast<size_t>(axis)] : source_;
+      const kernels::TermPoints at{points, trial.arguments, x, t, trial.parameters, {}};
       kernels::TermValues values;
       program.evaluate(at, 2, values);
       const auto finite = [](const std::vector<double>& list) {
         return std::all_of(list.begin(), list.end(), [](double v) { return std::isfinite(v); });
       };
       if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) {
-        if (is_flux) check_diffusion(node, values, u, trial.parameters, x);
+        if (is_flux) check_diffusion(node, axis, values, u, trial.parameters, x);
         continue;
       }
-      for (int i = 0; i < trial_points; ++i) {
+      for (int i = 0; i < points; ++i) {
         const std::string fault = program.explain(at, i);
         if (fault.empty()) continue;
         std::string state;
         for (int k = 0; k < m; ++k)
-          state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * trial_points + i]);
+          state += (k > 0 ? ", " : "") + symbol(k) + " = " + shortest(u[k * points + i]);
+        const std::string along =
+            is_flux && axes() > 1 ? std::string(" along ") + space_name(axis) : std::string();
         error_of(node, term,
-                 std::string("the ") + term + " is not finite with its derivatives at an initial state (" +
-                     state + ", x = " + shortest(x[static_cast<size_t>(i)]) + ", t = 0): " + fault +
+                 std::string("the ") + term + along +
+                     " is not finite with its derivatives at an initial state (" + state + ", " +
+                     place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) +
+                     ", t = 0): " + fault +
                      "; choose other initial states, or another formula there, see if(condition, a, b)");
       }
     }
   }
+  if (m > 1) return;
   // The values that Dirichlet walls hold.
-  for (const Side side : {Side::left, Side::right}) {
-    if (periodic(0) || m > 1) continue;
-    const WallCondition condition = wall({0, side}, 0, {}, 0, trials.front().parameters, {});
-    if (condition.slope_factor != 0) continue;
-    const double u = condition.target / condition.value_factor;
-    check_storage(node, std::span(&u, 1), 1, trials.front().parameters,
-                  std::string("the ") + side_name(side) + " wall");
-  }
+  for (const Face& face : faces())
+    for (const Place& at : wall_places(*this, face)) {
+      const WallCondition condition = wall(face, 0, at, 0, trials.front().parameters, {});
+      if (condition.slope_factor != 0) continue;
+      const double u = condition.target / condition.value_factor;
+      check_storage(node, std::span(&u, 1), 1, trials.front().parameters, "the " + face_name(face) + " wall");
+    }
 }
 
 }  // namespace rankine

@@ -2,26 +2,31 @@
 // bytecode with exact derivatives. inputs/EQUATIONS.md says how to write one.
 #pragma once
 
+#include <array>
+#include <functional>
 #include <optional>
 
 #include "src/deck/node.hpp"
 #include "src/deck/options.hpp"
 #include "src/expressions/expressions.hpp"
 #include "src/pde/pde.hpp"
+#include "src/pde/random_waves.hpp"
 
 namespace rankine {
 
 /// The keys of an equation that are plain values.
 struct EquationOptions {
   std::string title;
-  double length = 1;
+  std::vector<double> length{1};  ///< along each axis
   std::string length_unit = "1";
   double duration = 1;
   std::string time_unit = "1";
   std::vector<std::string> unknowns{"u"};
-  int data_cells = 1024;
+  std::vector<int> data_cells{1024};  ///< along each axis
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
+  /// Whether the deck gives lists, and no numbers.
+  bool length_is_list = false, data_cells_is_list = false;
   void options(OptionVisitor& o);
 };
 
@@ -37,7 +42,8 @@ class EquationPde final : public Pde {
   static void describe(OptionVisitor& o);
 
   const std::string& title() const { return options_.title; }
-  double length(int) const override { return options_.length; }
+  int axes() const override { return static_cast<int>(options_.length.size()); }
+  double length(int axis) const override { return options_.length[static_cast<size_t>(axis)]; }
   double duration() const override { return options_.duration; }
   const char* length_unit() const override { return options_.length_unit.c_str(); }
   const char* time_unit() const override { return options_.time_unit.c_str(); }
@@ -51,13 +57,15 @@ class EquationPde final : public Pde {
   void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
+  bool mixed_derivatives() const override { return mixed_derivatives_; }
   bool convective(int unknown) const override { return convective_[static_cast<size_t>(unknown)] != 0; }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
-  bool linear_flux() const override { return flux_.is_linear() && !walls_read_time_; }
+  bool linear_flux() const override;
   bool autonomous() const override { return autonomous_; }
   std::vector<double> time_events(std::span<const double> parameters) const override;
 
-  bool periodic(int) const override { return walls_.empty(); }
+  bool periodic(int axis) const override { return periodic_[static_cast<size_t>(axis)]; }
+  bool walls_vary() const override { return walls_vary_; }
   WallCondition wall(const Face& face, int unknown, const Place& at, double t,
                      std::span<const double> parameters, std::span<const int> learned) const override;
   double typical_storage_slope() const override { return typical_slope_; }
@@ -67,13 +75,13 @@ class EquationPde final : public Pde {
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
-  int data_cells(int) const override { return options_.data_cells; }
+  int data_cells(int axis) const override { return options_.data_cells[static_cast<size_t>(axis)]; }
   double reference_rtol() const override { return options_.reference_rtol; }
   long reference_steps() const override { return options_.reference_steps; }
 
   /// Whether the deck gives the exact solution.
   bool has_exact() const { return exact_.has_value(); }
-  /// out[point][unknown] = exact solution at points x and time t.
+  /// out[point][unknown] = exact solution at points x [axis][point] and time t.
   void exact(double t, std::span<const double> parameters, std::span<const double> x,
              std::span<double> out) const;
 
@@ -85,42 +93,71 @@ class EquationPde final : public Pde {
     double minimum = 0, maximum = 1;            // constant
     int modes = 4;                              // fourier
     double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
+    double length_scale = 0.1;                  // gaussian_random_field
     double wave = 0;  // gaussian_random_field: phase of the first wave along the domain
     bool formula = false;
     size_t numbers = 0;  // how many are drawn
     /// Weights of the waves, so that the sum has variance amplitude^2. The first is the constant's.
     std::vector<double> weights;
+    std::optional<RandomWaves> waves;         // with several axes, in place of the weights
+    std::array<bool, max_space_axes> tied{};  // axes between walls that hold values at t = 0
   };
 
+  void read_options(const DeckNode& node);
   ExpressionNames read_names(const DeckNode& node);
+  /// Calls `set` for each unknown that a key's value speaks of: a scalar, a list or a mapping of unknowns.
+  void for_unknowns(const DeckNode& value, const std::string& key,
+                    const std::function<void(size_t, const DeckNode&)>& set) const;
   /// One formula for each unknown, of a key that may be a scalar, a list or a mapping of unknowns. Left out:
   /// `fallback`, or the unknown itself if that is empty.
   std::vector<ExpressionText> read_formulas(const DeckNode& node, const std::string& key,
                                             const std::string& fallback,
                                             std::vector<char>* given = nullptr) const;
+  /// The flux along each axis, [axis][unknown].
+  std::vector<std::vector<ExpressionText>> read_flux(const DeckNode& node, std::vector<char>& given) const;
   /// Throws if a parameter that is a formula is not finite.
   void check_definitions(const Expressions& expressions) const;
   void read_terms(const DeckNode& node, const Expressions& expressions);
   void read_walls(const DeckNode& node, const Expressions& expressions);
-  void read_wall(const DeckNode& node, const Expressions& expressions, Side side, int unknown);
+  void read_wall(const DeckNode& node, const Expressions& expressions, const Face& face, int unknown);
   void read_initial(const DeckNode& node, const Expressions& expressions);
   void read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula);
+  void read_fourier(const DeckNode& node, Initial& initial, int unknown);
+  void read_field(const DeckNode& node, Initial& initial);
+  /// Waves of several axes. Throws for too many numbers; `key` of the mapping says how many.
+  void set_waves(const DeckNode& node, const char* key, Initial& initial,
+                 const std::vector<RandomWaves::Axis>& waves,
+                 const std::function<double(const RandomWaves::Waves&)>& weight) const;
   void read_typical(const DeckNode& node);
   struct Trial;
   /// Sets size(), from trial states and from the values that walls hold over time.
   void measure_sizes(const std::vector<Trial>& trials);
   struct Trial {
-    std::vector<double> parameters, arguments;  // arguments: u, u_x, u_xx, each [unknown][trial_points]
+    std::vector<double> parameters, arguments;  // arguments: those of a flux, each [unknown][trial point]
   };
+  Grid trial_grid() const;
   std::vector<Trial> trial_states(const DeckNode& node) const;
-  /// Throws if an unknown's flux rises with its own slope (flux: its values at the points u, x at t = 0).
-  void check_diffusion(const DeckNode& node, const kernels::TermValues& flux, std::span<const double> u,
-                       const std::vector<double>& parameters, std::span<const double> x) const;
+  /// Throws if an unknown's flux along an axis rises with its own slope (flux: its values at the points u, x at
+  /// t = 0).
+  void check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
+                       std::span<const double> u, const std::vector<double>& parameters,
+                       std::span<const double> x) const;
   void check_terms(const DeckNode& node, const std::vector<Trial>& trials) const;
   /// Throws if the storage does not rise at the points (u: [unknown][point]); `where` says which they are.
   void check_storage(const DeckNode& node, std::span<const double> u, long points,
                      const std::vector<double>& parameters, const std::string& where) const;
-  bool both_walls_have_values(int unknown) const;
+  /// Throws if two faces hold different values where they meet.
+  void check_edges(const DeckNode& node, const std::vector<Trial>& trials) const;
+  bool both_walls_have_values(int unknown, int axis) const;
+  /// The parameters in the middle of their ranges.
+  std::vector<double> middle_parameters() const;
+  size_t wall_index(const Face& face, int unknown) const;
+  std::vector<Face> faces() const;  ///< those that are walls
+  /// Adds what joins the values that walls hold at t = 0, along the axes that are tied.
+  void add_wall_values(const Initial& initial, int unknown, std::span<const double> parameters,
+                       std::span<const double> x, std::span<double> out) const;
+  /// "x = 0.5, y = 1": a point of x [axis][point].
+  std::string place_text(std::span<const double> x, size_t points, size_t point) const;
   /// The random states before their expressions: [unknown][point].
   std::vector<double> random_state(std::span<const double> numbers, std::span<const double> parameters,
                                    std::span<const double> x) const;
@@ -131,17 +168,20 @@ class EquationPde final : public Pde {
   EquationOptions options_;
   std::vector<std::string> labels_;
   std::vector<PdeParameter> parameters_;
-  kernels::Program storage_, flux_, source_, initial_;
+  kernels::Program storage_, source_, initial_;
+  std::vector<kernels::Program> flux_;  // [axis]
   std::optional<kernels::Program> exact_;
   std::vector<kernels::Program>
-      walls_;  // [side][unknown], results: value factor, slope factor, target, outside
+      walls_;  // [axis][side][unknown], results: value factor, slope factor, target, outside
+  std::array<bool, max_space_axes> periodic_{};
   std::vector<Initial> initials_;
   std::vector<kernels::Program> time_events_;  // of flux, source and walls
   std::vector<double> typical_state_, sizes_;
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
   std::vector<char> convective_;  // [unknown]
-  bool has_source_ = false, walls_read_time_ = false, autonomous_ = true;
+  bool has_source_ = false, walls_read_time_ = false, walls_vary_ = false, autonomous_ = true,
+       mixed_derivatives_ = false;
 };
 
 }  // namespace rankine

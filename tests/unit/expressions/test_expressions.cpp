@@ -309,5 +309,136 @@ TEST(Expressions, FaultsAtRunTimeAreExplained) {
   EXPECT_EQ(compile("2*u").explain({1, broken, x, t, parameters, {}}, 0), "u itself is nan");
 }
 
+/// Three axes, one of u = 0.5, v = 2; u_x = 3, v_x = -1; u_y = 5, v_y = 7; u_z = -2, v_z = 11; D = 0.25 at x = 0.3,
+/// y = 0.7, z = 0.9, t = 1.5, the second of two points.
+class SeveralAxes : public testing::Test {
+ protected:
+  static Expressions language(int axes) {
+    return Expressions({.unknowns = {"u", "v"},
+                        .parameters = {"D"},
+                        .functions = {Expressions::function({"J(w)", ""}, {"-D*grad(w)", "deck.yaml:5:10"}),
+                                      Expressions::function({"slope(w)", ""}, {"d(w, y)", "deck.yaml:6:10"})},
+                        .axes = axes});
+  }
+  static Program compile(const std::string& text, int component = -1, int axes = 3,
+                         ExpressionUse use = {.what = "flux", .derivatives = true}) {
+    return language(axes).compile({{text, "deck.yaml:9:12", component}}, use);
+  }
+  static constexpr double state[8] = {0.5, 2, 3, -1, 5, 7, -2, 11}, place[3] = {0.3, 0.7, 0.9};
+
+  /// The result at the second of two points.
+  static TermValues evaluate(const Program& program) {
+    std::vector<double> arguments, x;
+    for (const double number : state) arguments.insert(arguments.end(), {number + 1, number});
+    for (const double number : place) x.insert(x.end(), {number + 1, number});
+    const std::vector<double> t{0, 1.5}, parameters{0.25};
+    TermValues out;
+    program.evaluate({2, arguments, x, t, parameters, {}}, 2, out);
+    EXPECT_EQ(program.explain({2, arguments, x, t, parameters, {}}, 1), "");
+    return out;
+  }
+  static double value(const std::string& text, int component = -1) {
+    return evaluate(compile(text, component)).at(0)[1];
+  }
+  static void fails(const std::string& text, int component, int axes, const std::string& message,
+                    const ExpressionUse& use = {.what = "flux", .derivatives = true}) {
+    try {
+      compile(text, component, axes, use);
+      ADD_FAILURE() << "'" << text << "' was taken";
+    } catch (const ExpressionError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("deck.yaml:"), HasSubstr(message))) << text;
+    }
+  }
+};
+
+TEST_F(SeveralAxes, PositionsAndDerivatives) {
+  EXPECT_EQ(value("x + 10*y + 100*z + t"), 0.3 + 10 * 0.7 + 100 * 0.9 + 1.5);
+  EXPECT_EQ(value("d(u, x) + 10*d(u, y) + 100*d(v, z)"), 3 + 50 + 1100);
+  EXPECT_EQ(value("d(u*v, z)"), 0.5 * 11 + 2 * -2);
+  EXPECT_EQ(value("d(u*y + x*z, y)"), 5 * 0.7 + 0.5);
+  EXPECT_EQ(value("d(x, y)"), 0);
+  EXPECT_EQ(value("slope(u^2)"), 2 * 0.5 * 5);
+  const TermValues out = evaluate(compile("d(u, y)^2*y*d(v, z) + u"));
+  ASSERT_EQ(out.arguments, 8);  // u, v, u_x, v_x, u_y, v_y, u_z, v_z
+  EXPECT_EQ(out.by(0, 0)[1], 1);
+  EXPECT_EQ(out.by(0, 2)[1], 0);
+  EXPECT_DOUBLE_EQ(out.by(0, 4)[1], 2 * 5 * 0.7 * 11);
+  EXPECT_DOUBLE_EQ(out.by(0, 7)[1], 25 * 0.7);
+  EXPECT_DOUBLE_EQ(out.by(0, 4, 7)[1], 2 * 5 * 0.7);
+  EXPECT_DOUBLE_EQ(out.by(0, 4, 4)[1], 2 * 0.7 * 11);
+  EXPECT_TRUE(compile("z*u").reads_position());
+  EXPECT_FALSE(compile("z*u").is_linear());
+  EXPECT_TRUE(compile("-D*d(u, z)").is_linear());
+  EXPECT_FALSE(compile("t*u").reads_position());
+}
+
+TEST_F(SeveralAxes, Vectors) {
+  EXPECT_EQ(value("-D*grad(u)", 0), -0.25 * 3);
+  EXPECT_EQ(value("-D*grad(u)", 2), -0.25 * -2);
+  EXPECT_EQ(value("[1, x, 3]*u - (grad(u) + 2*grad(v))/2", 1), 0.3 * 0.5 - (5 + 2 * 7) / 2.0);
+  EXPECT_EQ(value("J(u*v)", 2), -0.25 * (0.5 * 11 + 2 * -2));
+  EXPECT_EQ(value("0", 1), 0);
+  EXPECT_EQ(value("+[1, 2, 3]", 1), 2);
+  const std::vector<double> arguments{0.5, 2, 3, -1, 7, 11}, x{0.3}, parameters{0.25};
+  TermValues out;
+  compile("-D*grad(u)", 0, 1).evaluate({1, arguments, x, {}, parameters, {}}, 0, out);
+  EXPECT_EQ(out.at(0)[0], -0.25 * 3);
+  compile("-D*d(u, x, x)", 0, 1).evaluate({1, arguments, x, {}, parameters, {}}, 0, out);
+  EXPECT_EQ(out.at(0)[0], -0.25 * 7);
+}
+
+TEST_F(SeveralAxes, MistakesAreNamedWithTheirPlace) {
+  fails("d(u, z)", -1, 2,
+        "the variable of a derivative is x or y, not 'z'; allowed: d(u, x), d(u, y); the equation has "
+        "the axes x, y, and z with 3 numbers in its length, for example length: [1, 1, 1]");
+  fails("y*u", -1, 1,
+        "unknown name 'y'; the equation has the axis x, and y with 2 numbers in its length, for example "
+        "length: [1, 1] (names: u, v, D, x, t, pi)");
+  fails("u_y", -1, 2, "a derivative is written 'd(u,y)'");
+  fails("u_xy", -1, 2, "the equation takes the divergence of the flux itself");
+  fails("d(u, x, y)", -1, 2,
+        "this is a second derivative of 'u'; with several axes a flux holds first derivatives only");
+  fails("d(u, t)", -1, 2,
+        "the equation itself is d/dt storage + div flux = source; allowed: d(u, x), d(u, y)");
+  fails("D*laplacian(u)", -1, 2,
+        "unknown function 'laplacian'; the equation takes the divergence of the flux itself: "
+        "what paper writes as div(D*grad(u)), or as D*laplacian(u), on the right is flux: "
+        "-D*grad(u)",
+        {.what = "source"});
+  fails("div(u)", -1, 2, "unknown function 'div'; the equation takes the divergence", {.what = "source"});
+  fails("grad(u)", -1, 2, "derivatives can stand in a flux only, not in the source", {.what = "source"});
+  fails("grad(u)", -1, 2, "this is a vector; a number is needed");
+  fails(
+      "u", 0, 2,
+      "this is a number, but the flux has 2 components; write a vector such as -D*grad(u) or \"[c*u, c*u]\"");
+  fails("[1, 2, 3]", 0, 2, "a vector of 3; the equation has the axes x, y: [a, a]");
+  fails("[1, 2", 0, 2, "']' was expected after the components of a vector, not the end");
+  fails("grad(u)*grad(v)", 0, 2, "vectors have no product; write the components out");
+  fails("1/grad(u)", 0, 2, "nothing can be divided by a vector");
+  fails("u + grad(u)", 0, 2,
+        "'+' stands between a number and a vector; a vector with equal components is \"[a, a]\"");
+  fails("sin(grad(u))", 0, 2, "'sin' needs a number; this is a vector");
+  fails("if(grad(u), 1, 2)", 0, 2, "needs a condition such as u > 0; this is a vector");
+  fails("grad(D)", 0, 2,
+        "the derivative of a constant: 'D' holds neither an unknown nor x or y; grad(u) differentiates");
+  fails("y", -1, 2, "the position 'y' cannot be used in the bottom wall; names: D, x, t, pi",
+        {.what = "bottom wall", .unknowns = false, .fixed_axis = 1});
+  for (const char* name : {"y", "z"}) {
+    EXPECT_NO_THROW(Expressions({.unknowns = {name}}));
+    EXPECT_NO_THROW(Expressions({.unknowns = {"z"}, .axes = 2}));
+    EXPECT_THROW(Expressions({.unknowns = {name}, .axes = 3}), InputError);
+    EXPECT_THROW(
+        Expressions({.functions = {Expressions::function({std::string("f(") + name + ")", ""}, {"1", ""})},
+                     .axes = 3}),
+        InputError);
+  }
+}
+
+TEST_F(SeveralAxes, FaultsNameTheAxis) {
+  const std::vector<double> arguments(6, 1.0), x{0.3, std::numeric_limits<double>::infinity()}, t{1.5},
+      parameters{0.25};
+  EXPECT_EQ(compile("y*u", -1, 2).explain({1, arguments, x, t, parameters, {}}, 0), "y itself is inf");
+}
+
 }  // namespace
 }  // namespace rankine
