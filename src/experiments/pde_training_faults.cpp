@@ -48,8 +48,8 @@ void PdeTraining::place_point(long frame, long cell, FaultReport& report) const 
   const Grid cells = space();
   for (int axis = 0; axis < cells.axes(); ++axis) {
     const int parts = formulation_.experts[1 + axis];
-    report.expert = report.expert * parts +
-                    cells.index(static_cast<int>(cell), axis) / (cells.cells(axis) / parts);
+    report.expert =
+        report.expert * parts + cells.index(static_cast<int>(cell), axis) / (cells.cells(axis) / parts);
   }
 }
 

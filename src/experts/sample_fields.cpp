@@ -105,17 +105,20 @@ Tensor whole_fields(const Tensor& tiles, const TileGrid& grid, std::int64_t samp
   Tensor fields = tiles;
   for (const AxisCut& c : cuts_of(grid, samples * channels))
     if (c.tiles > 1)
-      fields = contiguous(permute(reshape(fields, {c.before, c.tiles, c.between, c.points, c.after}), {0, 2, 1, 3, 4}));
+      fields = contiguous(
+          permute(reshape(fields, {c.before, c.tiles, c.between, c.points, c.after}), {0, 2, 1, 3, 4}));
   return permute(reshape(fields, {samples, channels, grid.tiles() * grid.tile_points()}), {0, 2, 1});
 }
 
 /// The inverse of whole_fields().
 Tensor cut_fields(const Tensor& whole, const TileGrid& grid, std::int64_t samples, std::int64_t channels) {
-  Tensor fields = contiguous(permute(reshape(whole, {samples, grid.tiles() * grid.tile_points(), channels}), {0, 2, 1}));
+  Tensor fields =
+      contiguous(permute(reshape(whole, {samples, grid.tiles() * grid.tile_points(), channels}), {0, 2, 1}));
   const std::vector<AxisCut> cuts = cuts_of(grid, samples * channels);
   for (auto c = cuts.rbegin(); c != cuts.rend(); ++c)
     if (c->tiles > 1)
-      fields = contiguous(permute(reshape(fields, {c->before, c->between, c->tiles, c->points, c->after}), {0, 2, 1, 3, 4}));
+      fields = contiguous(
+          permute(reshape(fields, {c->before, c->between, c->tiles, c->points, c->after}), {0, 2, 1, 3, 4}));
   return fields;
 }
 
