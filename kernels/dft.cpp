@@ -3,7 +3,6 @@
 #include <cmath>
 #include <numbers>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/error.hpp"
@@ -353,21 +352,6 @@ struct FromModes {
   }
 };
 
-/// start(D), D as a type, with D the number of axes before the last.
-template <class Start>
-void by_axes(const WaveShape& shape, const Start& start) {
-  switch (shape.axes) {
-    case 1:
-      return start(std::integral_constant<int, 0>());
-    case 2:
-      return start(std::integral_constant<int, 1>());
-    case 3:
-      return start(std::integral_constant<int, 2>());
-    default:
-      return start(std::integral_constant<int, 3>());
-  }
-}
-
 /// Additions for each axis and a weight for each number.
 template <class T>
 Cost mode_work(const TileWaves<T>& waves, std::int64_t channels) {
@@ -376,28 +360,37 @@ Cost mode_work(const TileWaves<T>& waves, std::int64_t channels) {
           in_bytes<T>(numbers + channels * waves.rows() * waves.columns())};
 }
 
+/// A body for the number of axes before the last, on all channels.
+template <template <class, int> class Body, class T>
+void over_frequencies(const char* name, const TileWaves<T>& waves, std::int64_t channels, bool weighted,
+                      DevicePtr<const T> from, DevicePtr<T> to) {
+  const ModeMap map(waves);
+  count_work(name, mode_work(waves, channels));
+  const auto start = [&](const auto& body) { columns(name, channels * map.groups(), map.width, body); };
+  switch (waves.axes) {
+    case 1:
+      return start(Body<T, 0>{map, weighted, waves.weight, from, to});
+    case 2:
+      return start(Body<T, 1>{map, weighted, waves.weight, from, to});
+    case 3:
+      return start(Body<T, 2>{map, weighted, waves.weight, from, to});
+    default:
+      return start(Body<T, 3>{map, weighted, waves.weight, from, to});
+  }
+}
+
 }  // namespace
 
 template <class T>
 void to_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> s, DevicePtr<T> modes,
               bool weighted) {
-  const ModeMap map(waves);
-  count_work("fourier.to_modes", mode_work(waves, channels));
-  by_axes(waves, [&](auto axes) {
-    columns("fourier.to_modes", channels * map.groups(), map.width,
-            ToModes<T, decltype(axes)::value>{map, weighted, waves.weight, s, modes});
-  });
+  over_frequencies<ToModes>("fourier.to_modes", waves, channels, weighted, s, modes);
 }
 
 template <class T>
 void from_modes(const TileWaves<T>& waves, std::int64_t channels, DevicePtr<const T> modes, DevicePtr<T> s,
                 bool weighted) {
-  const ModeMap map(waves);
-  count_work("fourier.from_modes", mode_work(waves, channels));
-  by_axes(waves, [&](auto axes) {
-    columns("fourier.from_modes", channels * map.groups(), map.width,
-            FromModes<T, decltype(axes)::value>{map, weighted, waves.weight, modes, s});
-  });
+  over_frequencies<FromModes>("fourier.from_modes", waves, channels, weighted, modes, s);
 }
 
 #define RANKINE_TRANSFORM(T)                                                                               \

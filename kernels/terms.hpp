@@ -15,8 +15,9 @@ constexpr int flux_arguments(int axes, int unknowns) { return (axes == 1 ? 3 : 1
 /// for the flux flux_arguments(): all u, then all u_x, then all u_y, ...
 struct TermPoints {
   long size = 0;
-  std::span<const double> arguments;   ///< [argument][point]
-  std::span<const double> x;           ///< [axis][point]
+  std::span<const double> arguments;  ///< [argument][point]
+  /// Position and coefficient fields: [row][point], a row for each space axis, then one for each field.
+  std::span<const double> x;
   std::span<const double> t;           ///< [point]
   std::span<const double> parameters;  ///< values of the PDE's parameters, the same at all points
   std::span<const int> learned;        ///< indices of the parameters that are learned along

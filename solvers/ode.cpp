@@ -101,26 +101,31 @@ PetscErrorCode implicit_function(TS, PetscReal t, Vec u, Vec u_t, Vec f, void* c
   });
 }
 
+/// matrix = shift I - sign df/du at a state.
+void set_jacobian(Integration& run, double t, std::span<const double> state, double shift, double sign,
+                  Mat matrix) {
+  std::fill(run.jacobian.values.begin(), run.jacobian.values.end(), 0.0);
+  run.system.jacobian(t, state, run.jacobian);
+  // The pattern is full (make_matrix), so the entries may be written in place.
+  double* value = nullptr;
+  RANKINE_PETSC(MatSeqAIJGetArray(matrix, &value));
+  std::fill_n(value, run.columns.size(), 0.0);
+  for (const long at : run.diagonal) value[at] = shift;
+  for (size_t k = 0; k < run.entry.size(); ++k)
+    if (run.entry[k] >= 0) value[run.entry[k]] -= sign * run.jacobian.values[k];
+  RANKINE_PETSC(MatSeqAIJRestoreArray(matrix, &value));
+  RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
+  RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
+}
+
 // dF/du + shift dF/du' = shift I - df/du
 PetscErrorCode implicit_jacobian(TS, PetscReal t, Vec u, Vec, PetscReal shift, Mat, Mat matrix,
                                  void* context) {
   auto& run = *static_cast<Integration*>(context);
   return run.guard.run([&] {
-    const int n = run.system.size();
-    const auto state = read(u, n);
-    std::fill(run.jacobian.values.begin(), run.jacobian.values.end(), 0.0);
-    run.system.jacobian(run.inside(t), state, run.jacobian);
+    const auto state = read(u, run.system.size());
+    set_jacobian(run, run.inside(t), state, shift, 1, matrix);
     release(u, state);
-    // The pattern is full (make_matrix), so the entries may be written in place.
-    double* value = nullptr;
-    RANKINE_PETSC(MatSeqAIJGetArray(matrix, &value));
-    std::fill_n(value, run.columns.size(), 0.0);
-    for (const long at : run.diagonal) value[at] = shift;
-    for (size_t k = 0; k < run.entry.size(); ++k)
-      if (run.entry[k] >= 0) value[run.entry[k]] -= run.jacobian.values[k];
-    RANKINE_PETSC(MatSeqAIJRestoreArray(matrix, &value));
-    RANKINE_PETSC(MatAssemblyBegin(matrix, MAT_FINAL_ASSEMBLY));
-    RANKINE_PETSC(MatAssemblyEnd(matrix, MAT_FINAL_ASSEMBLY));
   });
 }
 
@@ -392,6 +397,74 @@ OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, s
     }
   }
   return result;
+}
+
+namespace {
+
+using Newton = petsc::Handle<SNES, SNESDestroy>;
+
+PetscErrorCode stationary_function(SNES, Vec u, Vec f, void* context) {
+  auto& run = *static_cast<Integration*>(context);
+  return run.guard.run([&] {
+    const int n = run.system.size();
+    const auto state = read(u, n);
+    double* result = nullptr;
+    RANKINE_PETSC(VecGetArray(f, &result));
+    run.system.rhs(0, state, {result, static_cast<size_t>(n)});
+    RANKINE_PETSC(VecRestoreArray(f, &result));
+    release(u, state);
+  });
+}
+
+PetscErrorCode stationary_jacobian(SNES, Vec u, Mat, Mat matrix, void* context) {
+  auto& run = *static_cast<Integration*>(context);
+  return run.guard.run([&] {
+    const auto state = read(u, run.system.size());
+    set_jacobian(run, 0, state, 0, -1, matrix);
+    release(u, state);
+  });
+}
+
+}  // namespace
+
+std::vector<double> stationary_state(const OdeSystem& system, std::span<const double> u0, double rtol) {
+  petsc::require_session();
+  Integration run(system);
+  const int n = system.size();
+  const Matrix matrix = make_matrix(run);
+  Vector state, residual;
+  RANKINE_PETSC(VecCreateSeq(PETSC_COMM_SELF, n, state.out()));
+  RANKINE_PETSC(VecDuplicate(state, residual.out()));
+  double* values = nullptr;
+  RANKINE_PETSC(VecGetArray(state, &values));
+  std::copy(u0.begin(), u0.end(), values);
+  RANKINE_PETSC(VecRestoreArray(state, &values));
+  Newton newton;
+  RANKINE_PETSC(SNESCreate(PETSC_COMM_SELF, newton.out()));
+  RANKINE_PETSC(SNESSetOptionsPrefix(newton, "steady_"));
+  RANKINE_PETSC(SNESSetFunction(newton, residual, stationary_function, &run));
+  RANKINE_PETSC(SNESSetJacobian(newton, matrix, matrix, stationary_jacobian, &run));
+  RANKINE_PETSC(SNESSetTolerances(newton, PETSC_DEFAULT, rtol, rtol, 100, PETSC_DEFAULT));
+  KSP solver = nullptr;
+  PC preconditioner = nullptr;
+  RANKINE_PETSC(SNESGetKSP(newton, &solver));
+  RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
+  RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
+  RANKINE_PETSC(PCSetType(preconditioner, PCLU));
+  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, MATORDERINGND));
+  RANKINE_PETSC(SNESSetFromOptions(newton));
+  run.guard.check(SNESSolve(newton, nullptr, state), "SNESSolve");
+  SNESConvergedReason reason = SNES_CONVERGED_ITERATING;
+  RANKINE_PETSC(SNESGetConvergedReason(newton, &reason));
+  const auto solution = read(state, n);
+  const std::vector<double> out(solution.begin(), solution.end());
+  release(state, solution);
+  if (reason <= 0 || !std::all_of(out.begin(), out.end(), [](double u) { return std::isfinite(u); }))
+    throw NumericalError(
+        std::string("the steady state was not reached: Newton's method ended with ") +
+        SNESConvergedReasons[reason] +
+        "; a problem whose walls all hold slopes has no single solution: give a value somewhere");
+  return out;
 }
 
 }  // namespace rankine

@@ -83,4 +83,9 @@ std::vector<double> largest_values(std::span<const double> u, int unknowns);
 OdeResult integrate_stiff(const OdeSystem& system, std::span<const double> u0, std::span<const double> times,
                           const OdeOptions& options = {});
 
+/// The state with f(0, u) = 0 that Newton's method with a line search reaches from u0: PETSc SNES on this process
+/// alone, options prefix `steady_`, until |f| falls below rtol |f(u0)| or steps below rtol |u|. Throws
+/// NumericalError where it does not converge or the Jacobian is singular. Needs a PetscSession.
+std::vector<double> stationary_state(const OdeSystem& system, std::span<const double> u0, double rtol);
+
 }  // namespace rankine

@@ -130,7 +130,7 @@ std::string test_reference() {
                              {2, 10, 0.909504676459}, {2, 100, 0.289990559587}, {2, 200, 0.0297923005779}};
   const DiffusionSorption pde({.data_cells = 256});
   const std::vector<double> times{0, 50, 500}, start(256, 0.01), parameters{pde.parameters()[0].value};
-  const std::vector<double> u = pde.reference(start, parameters, pde.data_grid(), times);
+  const std::vector<double> u = pde.reference(start, {parameters}, pde.data_grid(), times);
   double worst = 0;
   for (const Known& k : known)
     worst = std::max(worst, std::abs(u[static_cast<std::size_t>(k.frame * 256 + k.cell)] - k.value));

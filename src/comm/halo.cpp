@@ -41,42 +41,50 @@ HaloExchange::HaloExchange(const Communicator& communicator, const TilePartition
       shape_.width.size() == axes && shape_.periodic.size() == axes,
       "a halo along " + std::to_string(shape_.width.size()) + " of " + std::to_string(axes) + " axes");
   padded_shape_ = grid.tile_shape();
-  std::int64_t directions = 1;
+  std::int64_t all_directions = 1;
   for (std::size_t a = 0; a < axes; ++a) {
     if (grid.tiling()[a] > 1 || shape_.periodic[a])
       check_width(axis_name(static_cast<int>(a)), shape_.width[a], grid.tile_shape()[a]);
     padded_shape_[a] += 2 * shape_.width[a];
-    directions *= 3;
+    all_directions *= 3;
+  }
+
+  // Where neighbours lie, -1, 0 or 1 tiles along each axis, and what comes from there. The last axis is the
+  // fastest.
+  struct Direction {
+    PerAxis step;
+    Strip strip;
+    std::int64_t points = 1;
+  };
+  std::vector<Direction> directions;
+  for (std::int64_t number = 0; number < all_directions; ++number) {
+    const PerAxis none(axes);
+    Direction direction{none, {0, 0, none, none, none, 0}};
+    std::int64_t rest = number;
+    int along = 0;
+    for (std::size_t a = axes; a-- > 0; rest /= 3) {
+      const std::int64_t d = rest % 3 - 1, width = shape_.width[a], n = grid.tile_shape()[a];
+      direction.step[a] = d;
+      direction.strip.in_padded[a] = d < 0 ? 0 : d == 0 ? width : width + n;
+      direction.strip.in_tile[a] = d < 0 ? n - width : 0;
+      direction.strip.size[a] = d == 0 ? n : width;
+      direction.points *= direction.strip.size[a];
+      along += d != 0;
+    }
+    if (along > 0 && along <= shape_.diagonal && direction.points > 0) directions.push_back(direction);
   }
 
   std::map<int, Partner> partners;
   for (std::int64_t to = 0; to < grid.tiles(); ++to) {
-    for (std::int64_t direction = 0; direction < directions; ++direction) {
-      // -1, 0 or 1 along each axis, in the order of the last axis first.
-      Strip strip{.to = to,
-                  .from = 0,
-                  .in_padded = PerAxis(axes),
-                  .in_tile = PerAxis(axes),
-                  .size = PerAxis(axes),
-                  .offset = 0};
-      PerAxis step(axes);
-      std::int64_t points = 1, rest = direction;
-      int along = 0;
-      for (std::size_t a = axes; a-- > 0; rest /= 3) {
-        const std::int64_t d = step[a] = rest % 3 - 1, width = shape_.width[a], n = grid.tile_shape()[a];
-        strip.in_padded[a] = d < 0 ? 0 : d == 0 ? width : width + n;
-        strip.in_tile[a] = d < 0 ? n - width : 0;
-        points *= strip.size[a] = d == 0 ? n : width;
-        along += d != 0;
-      }
-      if (along == 0 || along > shape_.diagonal || points == 0) continue;
-      const auto from = grid.neighbour(to, step, shape_.periodic);
+    for (const Direction& direction : directions) {
+      const auto from = grid.neighbour(to, direction.step, shape_.periodic);
       if (!from) continue;
-      strip.from = *from;
-      const auto add = [&strip, points](std::int64_t& total, std::vector<Strip>& strips) {
-        strip.offset = total;
-        total += points;
-        strips.push_back(strip);
+      const auto add = [&](std::int64_t& points, std::vector<Strip>& strips) {
+        Strip& strip = strips.emplace_back(direction.strip);
+        strip.to = to;
+        strip.from = *from;
+        strip.offset = points;
+        points += direction.points;
       };
       if (partition_.is_local(to)) {
         Partner& partner = partners[partition_.owner(*from)];

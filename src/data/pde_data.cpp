@@ -35,16 +35,30 @@ void draw_samples(const Pde& pde, long seed, long first, int count, const Grid& 
     split.ids.push_back(id);
     split.initial.insert(split.initial.end(), initial.begin(), initial.end());
     split.parameters.insert(split.parameters.end(), parameters.begin(), parameters.end());
+    const std::vector<double> fields = field_cells(pde, numbers.back(), parameters, grid);
+    split.fields.insert(split.fields.end(), fields.begin(), fields.end());
   }
+}
+
+/// The parameters of sample `s` of all [sample][count], and its fields on data_grid().
+SchemeParameters sample_parameters(const Pde& pde, std::span<const double> numbers,
+                                   const std::vector<double>& all, long s, size_t count) {
+  SchemeParameters out;
+  out.values.assign(all.begin() + s * static_cast<long>(count),
+                    all.begin() + (s + 1) * static_cast<long>(count));
+  out.fields = field_cells(pde, numbers, out.values, pde.data_grid());
+  return out;
 }
 
 /// How much convection outweighs diffusion on a cell of the reference, at the initial state of a sample
 /// [cell][unknown] on `grid`: the largest |dF/du| dx / |dF/du_x| along any axis; 0 without convection.
-double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<const double> parameters) {
+double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<const double> parameters,
+                   std::span<const double> fields) {
   const int m = pde.unknowns(), axes = grid.axes();
   const long cells = grid.cells();
   std::vector<double> arguments(kernels::flux_arguments(axes, m) * cells, 0.0), x = grid.centres(),
                                                                                 t(cells, 0.0);
+  x.insert(x.end(), fields.begin(), fields.end());
   for (long i = 0; i < cells; ++i)
     for (int a = 0; a < m; ++a) arguments[a * cells + i] = u[i * m + a];
   double largest = 0;
@@ -65,7 +79,8 @@ double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<
 /// The sample that is hardest for a reference: of the largest value and variation of the initial state, times
 /// the largest cell Peclet number.
 long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
-  const size_t each = split.initial.size() / split.size(), count = split.parameters.size() / split.size();
+  const size_t each = split.initial.size() / split.size(), count = split.parameters.size() / split.size(),
+               each_fields = split.fields.size() / split.size();
   double most = -1;
   long which = 0;
   for (int s = 0; s < split.size(); ++s) {
@@ -75,7 +90,8 @@ long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
       demand = std::max(demand, std::abs(u[i]));
       if (i > 0) variation += std::abs(u[i] - u[i - 1]);
     }
-    const double peclet = cell_peclet(pde, u, grid, std::span(split.parameters).subspan(s * count, count));
+    const double peclet = cell_peclet(pde, u, grid, std::span(split.parameters).subspan(s * count, count),
+                                      std::span(split.fields).subspan(s * each_fields, each_fields));
     demand = (demand + variation) * (1 + (std::isfinite(peclet) ? peclet : 0));
     if (demand > most) {
       most = demand;
@@ -139,8 +155,8 @@ void solve_references(const Pde& pde, const Communicator& communicator, const Gr
       if (turn >= blocks.size(communicator.rank())) return;
       const auto s = blocks.begin(communicator.rank()) + turn;
       const size_t count = split.parameters.size() / split.size();
-      const std::span<const double> parameters = std::span(split.parameters).subspan(s * count, count);
-      const std::vector<double> initial = initial_cells(pde, numbers[s], parameters, pde.data_grid());
+      const SchemeParameters parameters = sample_parameters(pde, numbers[s], split.parameters, s, count);
+      const std::vector<double> initial = initial_cells(pde, numbers[s], parameters.values, pde.data_grid());
       const std::vector<double> solution =
           s == known.sample
               ? average_cells(known.solution, pde.data_grid(), grid, pde.unknowns())
@@ -180,8 +196,9 @@ void write_samples(const PdeDataOptions& options, const Pde& pde, const Communic
     communicator.together([&] {
       const long s = first + communicator.rank();
       if (s >= all.size()) return;
-      const std::span<const double> own = std::span(all.parameters).subspan(s * count, count);
-      mine = pde.reference(initial_cells(pde, numbers[s], own, pde.data_grid()), own, pde.data_grid(), times);
+      const SchemeParameters own = sample_parameters(pde, numbers[s], all.parameters, s, count);
+      mine = pde.reference(initial_cells(pde, numbers[s], own.values, pde.data_grid()), own, pde.data_grid(),
+                           times);
     });
     const std::vector<double> values = communicator.all_gather_varying(std::span<const double>(mine));
     const size_t each = times.size() * cells;
@@ -414,8 +431,9 @@ std::vector<double> training_reference(const PdeDataOptions& options, const Pde&
   std::vector<double> from_start(times.begin(), times.end());
   const bool starts_later = from_start.empty() || from_start.front() > 0;
   if (starts_later) from_start.insert(from_start.begin(), 0.0);
-  std::vector<double> u = of_sample(
-      0, sample, [&] { return pde.reference(split.initial, split.parameters, pde.data_grid(), from_start); });
+  std::vector<double> u = of_sample(0, sample, [&] {
+    return pde.reference(split.initial, {split.parameters, {}, split.fields}, pde.data_grid(), from_start);
+  });
   if (starts_later) u.erase(u.begin(), u.begin() + static_cast<long>(split.initial.size()));
   return u;
 }

@@ -38,6 +38,7 @@ struct PdeSplit {
   std::vector<long> ids;              ///< global sample ids, disjoint between splits
   std::vector<double> initial;        ///< [sample][cell][unknown]
   std::vector<double> parameters;     ///< [sample][parameter of the PDE]
+  std::vector<double> fields;         ///< [sample][coefficient field][cell]
   std::vector<double> reference;      ///< [sample][frame][cell][unknown] at PdeData::times
   std::vector<double> own_reference;  ///< the same at the method's own times; empty if not known
   std::vector<double>

@@ -32,12 +32,13 @@ std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Rep
   // looked for is large, so that they need not be accurate.
   constexpr double limited_rtol = 1e-4;
   const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, grid);
-  if (kind == reference) return pde.reference(initial, sample.parameters, grid, times);
+  const SchemeParameters parameters = sample.on(pde, grid);
+  if (kind == reference) return pde.reference(initial, parameters, grid, times);
   if (kind == half_tolerance)
-    return pde.reference_to(0.5 * pde.reference_rtol(), initial, sample.parameters, grid, times);
+    return pde.reference_to(0.5 * pde.reference_rtol(), initial, parameters, grid, times);
   const double rtol =
       kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol()) : pde.reference_rtol();
-  return method_of_lines(pde, initial, sample.parameters, grid, grid, times,
+  return method_of_lines(pde, initial, parameters, grid, grid, times,
                          {.rtol = rtol, .limited = kind == limited_flux});
 }
 
@@ -128,6 +129,7 @@ std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
     }
   }
   pde.initial_state(sample.numbers, sample.parameters, x, u);
+  x = with_fields(pde, sample.numbers, sample.parameters, std::move(x));
   const auto fault = [&](const char* what, int unknown, const auto& value) -> std::string {
     double all = 0, missed = 0, most = 0, largest = 0;
     int where = 0;
@@ -196,6 +198,10 @@ constexpr Rule in_limit{
     "pde.data_cells"};
 
 }  // namespace
+
+SchemeParameters CheckedSample::on(const Pde& pde, const Grid& grid) const {
+  return {parameters, {}, field_cells(pde, numbers, parameters, grid)};
+}
 
 bool flux_is_checked_on_two_grids(const Grid& grid) {
   const std::vector<int>& cells = grid.cells_by_axis();
@@ -292,7 +298,8 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     if (!pde.autonomous() && m == 1) {
       const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, grid);
       for (const double t : times)
-        if (const std::string fault = anti_diffusion(pde, grid, sample.parameters, t, start); !fault.empty())
+        if (const std::string fault = anti_diffusion(pde, grid, sample.on(pde, grid), t, start);
+            !fault.empty())
           throw NumericalError(sample.name + ": " + fault);
     }
     std::vector<Repetition> ways{
@@ -360,7 +367,8 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
       continue;
     }
     for (size_t j = 0; j < times.size(); ++j)
-      if (std::string why = anti_diffusion(pde, grid, sample.parameters, times[j], frame(j)); !why.empty()) {
+      if (std::string why = anti_diffusion(pde, grid, sample.on(pde, grid), times[j], frame(j));
+          !why.empty()) {
         remedy = std::move(why);
         break;
       }

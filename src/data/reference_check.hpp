@@ -41,6 +41,7 @@ struct CheckedSample {
   std::string name;  ///< "training sample 12", for messages
   std::vector<double> numbers, parameters;
   std::vector<double> times;  ///< of its reference, rising from 0
+  SchemeParameters on(const Pde& pde, const Grid& grid) const;
 };
 
 /// Repeats the references of these samples: with half of pde.reference_rtol; on half of

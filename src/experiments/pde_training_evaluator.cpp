@@ -179,8 +179,9 @@ StorageProblem PdeTraining::Evaluator::problem_of(const PdeSplit& split, long sa
   const auto first = split.initial.begin() + sample * model_.width();
   const std::vector<double> truth = parameters_of(split, sample);
   return model_.sample({first, first + model_.width()},
-                       learned.empty() ? SchemeParameters{truth, {}}
-                                       : SchemeParameters{owner_.learned_.insert(truth, learned).values, {}});
+                       {learned.empty() ? truth : owner_.learned_.insert(truth, learned).values,
+                        {},
+                        fields_of(split, sample)});
 }
 
 double PdeTraining::Evaluator::residual_of(const StorageProblem& problem, const PdeSplit& split,

@@ -99,6 +99,11 @@ class PdeTraining::Evaluator {
     return {split.parameters.begin() + sample * count, split.parameters.begin() + (sample + 1) * count};
   }
 
+  static std::vector<double> fields_of(const PdeSplit& split, long sample) {
+    const size_t count = split.fields.size() / split.size();
+    return {split.fields.begin() + sample * count, split.fields.begin() + (sample + 1) * count};
+  }
+
   /// With the true values of the parameters, or with `learned` in their places.
   StorageProblem problem_of(const PdeSplit& split, long sample, std::span<const double> learned) const;
 

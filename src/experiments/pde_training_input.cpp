@@ -20,6 +20,7 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
     batch.ids.push_back(split.ids[s]);
     append(split.initial, s, batch.initial);
     append(split.parameters, s, batch.parameters);
+    append(split.fields, s, batch.fields);
     append(split.right_wall, s, batch.right_reference);
     if (training && observations)
       batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
@@ -27,9 +28,10 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
   return batch;
 }
 
-/// Time, the place along each axis with walls, one channel an initial field, one a sampled parameter.
+/// Time, the place along each axis with walls, one channel an initial state, a coefficient field, a sampled
+/// parameter. A steady problem has neither time nor initial state.
 int PdeTraining::input_channels() const {
-  int channels = 1 + pde_->unknowns();
+  int channels = (pde_->steady() ? 0 : 1 + pde_->unknowns()) + static_cast<int>(pde_->fields().size());
   for (int axis = 0; axis < pde_->axes(); ++axis) channels += pde_->periodic(axis) ? 0 : 1;
   for (const PdeParameter& p : pde_->parameters()) channels += p.sampled ? 1 : 0;
   return channels;
@@ -73,20 +75,24 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
             for (int i = 0; i < row; ++i) *out++ = static_cast<T>(value(t, cell + i));
           });
         };
-        channel([&](long t, int) {
-          const double time = times_[first_time + t] / pde_->duration();
-          return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
-        });
+        if (!pde_->steady())
+          channel([&](long t, int) {
+            const double time = times_[first_time + t] / pde_->duration();
+            return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
+          });
         for (int axis = 0; axis < grid.axes(); ++axis)
           if (!pde_->periodic(axis))
             channel([&](long, int cell) {
               return (static_cast<double>(grid.index(cell, axis)) + 0.5) / (grid.cells(axis) - beyond);
             });
-        for (int a = 0; a < m; ++a)
+        for (int a = 0; a < m && !pde_->steady(); ++a)
           channel([&](long, int cell) {
             return formulation_.initial_input_scale *
                    batch.initial[(static_cast<size_t>(s) * grid.cells() + cell) * m + a];
           });
+        const size_t fields = pde_->fields().size();
+        for (size_t k = 0; k < fields; ++k)
+          channel([&](long, int cell) { return batch.fields[(s * fields + k) * grid.cells() + cell]; });
         for (double value : sampled(s)) channel([&](long, int) { return value; });
       }
     }

@@ -21,6 +21,7 @@ struct PdeBatch {
   std::vector<long> ids;           ///< global sample ids: they key the sampled points
   std::vector<double> initial;     ///< [sample][cell][unknown]
   std::vector<double> parameters;  ///< [sample][parameter of the PDE]
+  std::vector<double> fields;      ///< [sample][coefficient field][cell]
   Tensor learned = {};             ///< values of the learned parameters, f64; undefined if there are none
   /// [sample]; nullptr, or nothing at all, where a sample was not observed.
   std::vector<std::shared_ptr<const ObservationRows>> observations = {};

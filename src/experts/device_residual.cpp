@@ -15,8 +15,8 @@ Tensor on_device(const std::vector<T>& values) {
 bool DeviceResidual::fits(const StorageProblem& problem, Weighting weighting) {
   const ConservativeScheme& scheme = problem.scheme();
   const LinearMarch* march = problem.weight(weighting);
-  return scheme.linear_flux() != nullptr && scheme.unknowns() == 1 && !scheme.pde().periodic(0) &&
-         scheme.pde().has_device_storage() &&
+  return scheme.linear_flux() != nullptr && scheme.unknowns() == 1 && scheme.space().grid().axes() == 1 &&
+         !scheme.pde().periodic(0) && scheme.pde().has_device_storage() &&
          (march == nullptr || (problem.march_options().frozen() && march->tridiagonal() != nullptr));
 }
 

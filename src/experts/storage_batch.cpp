@@ -57,6 +57,9 @@ StorageProblem StorageBatch::make_problem(std::span<const double> learned, std::
   parameters.values.assign(batch_.parameters.begin() + sample * count,
                            batch_.parameters.begin() + (sample + 1) * count);
   parameters.learned = setup_->learned;
+  const size_t fields = batch_.fields.size() / batch_.size();
+  parameters.fields.assign(batch_.fields.begin() + sample * fields,
+                           batch_.fields.begin() + (sample + 1) * fields);
   for (size_t l = 0; l < learned.size(); ++l) parameters.values[setup_->learned[l]] = learned[l];
   return model.sample(
       {batch_.initial.begin() + sample * width, batch_.initial.begin() + (sample + 1) * width},

@@ -101,7 +101,8 @@ StorageProblem StorageModel::sample(std::vector<double> initial, SchemeParameter
   if (parameters.values.empty())
     for (const PdeParameter& p : pde_.parameters()) parameters.values.push_back(p.value);
   if (!used_ || latest_.scheme_->space().parameters().values != parameters.values ||
-      latest_.scheme_->space().parameters().learned != parameters.learned) {
+      latest_.scheme_->space().parameters().learned != parameters.learned ||
+      latest_.scheme_->space().parameters().fields != parameters.fields) {
     latest_.scheme_ = std::make_shared<ConservativeScheme>(pde_, grid_, times_, theta_, implicit_steps_,
                                                            std::move(parameters));
     latest_.options_ = march_;

@@ -9,6 +9,8 @@
 
 namespace rankine {
 
+static_assert(max_axes == kernels::kGridAxes);
+
 TileSpectrum::TileSpectrum(const TilePartition& partition, SharedTileSum tile_sum, const PerAxis& wanted)
     : tiles(partition.local_tiles()), tile(partition.grid().tile_shape()), sum(std::move(tile_sum)) {
   const TileGrid& grid = partition.grid();

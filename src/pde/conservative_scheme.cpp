@@ -58,7 +58,7 @@ MarchMatrices ConservativeScheme::frozen_march() const {
   for (int j = 0; j < frames(); ++j) {
     for (int i = 0; i < cells(); ++i)
       for (int a = 0; a < m; ++a)
-        out.implicit.at(j, i, 0)[a * m + a] = out.previous.at(j, i, 0)[a * m + a] = 1;
+        out.implicit.at(j, i, 0)[a * m + a] = out.previous.at(j, i, 0)[a * m + a] = pde().steady() ? 0 : 1;
     space_.add_jacobian(terms, ghosts_, j + 1, -now(j) / scale_, out.implicit, j);
     space_.add_jacobian(terms, ghosts_, j, before(j) / scale_, out.previous, j);
   }
@@ -73,7 +73,7 @@ std::vector<double> ConservativeScheme::frozen_residual(std::span<const double> 
   for (int j = 0; j < frames(); ++j) {
     space_.value(terms, j + 1, now_g);
     for (long p = j * static_cast<long>(n), i = 0; i < n; ++p, ++i)
-      r[p] = u[p + n] - u[p] - (now(j) * now_g[i] + before(j) * before_g[i]) / scale_;
+      r[p] = (pde().steady() ? 0 : u[p + n] - u[p]) - (now(j) * now_g[i] + before(j) * before_g[i]) / scale_;
     std::swap(before_g, now_g);
   }
   return r;

@@ -19,16 +19,10 @@
 
 namespace rankine {
 
-/// What the discretisation reads of a sample, beside its fields.
-struct SchemeParameters {
-  std::vector<double> values = {};  ///< of Pde::parameters()
-  std::vector<int> learned = {};    ///< indices of those that derivatives are wanted by
-};
-
 /// G(u) of one PDE, grid and set of parameters, at any number of frames.
 class SpatialOperator {
  public:
-  /// The grid must have the PDE's axes and lengths.
+  /// The grid must have the PDE's axes and lengths; `parameters` hold its coefficient fields on it.
   SpatialOperator(const Pde& pde, Grid grid, SchemeParameters parameters);
 
   const Pde& pde() const { return pde_; }
@@ -43,6 +37,8 @@ class SpatialOperator {
   int lower_cell(int axis, int face) const { return faces_[axis].lower[face]; }
   int upper_cell(int axis, int face) const { return faces_[axis].upper[face]; }
   Place face_centre(int axis, int face) const;
+  /// Position and coefficient fields at all faces across an axis, [row][face].
+  std::span<const double> face_places(int axis) const { return faces_[axis].x; }
   /// An empty stencil of the operator's shape.
   kernels::StencilFrames stencil(int frames) const;
   /// The cells that it reads; null with one axis.
@@ -110,7 +106,7 @@ class SpatialOperator {
     std::vector<FaceRead> reads;
     std::vector<FaceCell> cells;    // [face][read]
     std::vector<int> lower, upper;  // [face]: the cells beside it, -1 beyond a wall
-    std::vector<double> x;          // [axis][face]
+    std::vector<double> x;          // as in TermPoints: [row][face]
   };
   AxisFaces make_faces(int axis) const;
   std::vector<FaceRead> make_reads(int axis) const;
@@ -136,7 +132,7 @@ class SpatialOperator {
   std::shared_ptr<const kernels::StencilLayout> layout_;
   int ghost_slots_ = 0;
   std::array<std::array<int, 2>, max_space_axes> first_slot_{};  // [axis][side]
-  std::vector<double> centres_;                                  // [axis][cell]
+  std::vector<double> places_;                                   // of cells, as in TermPoints: [row][cell]
   std::vector<AxisFaces> faces_;                                 // [axis]
 };
 

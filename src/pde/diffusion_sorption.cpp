@@ -147,11 +147,11 @@ void DiffusionSorption::pointwise(std::span<const PointTerms> at, std::span<Poin
 }
 
 std::vector<double> DiffusionSorption::reference_to(double rtol, std::span<const double> initial,
-                                                    std::span<const double> parameters, const Grid& grid,
+                                                    const SchemeParameters& parameters, const Grid& grid,
                                                     std::span<const double> times) const {
   ReferenceOptions options;
   options.coefficients = o_.coefficients;
-  options.coefficients.diffusion = parameters[0];
+  options.coefficients.diffusion = parameters.values[0];
   options.length = o_.length;
   options.fine_cells = o_.data_cells;
   options.rtol = rtol;

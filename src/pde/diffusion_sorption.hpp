@@ -62,7 +62,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   double reference_rtol() const override { return o_.reference_rtol; }
   long reference_steps() const override { return o_.reference_steps; }
   std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                   std::span<const double> parameters, const Grid& grid,
+                                   const SchemeParameters& parameters, const Grid& grid,
                                    std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return this; }

@@ -69,6 +69,8 @@ bool has_convection(const Pde& pde) {
       arguments[a * points + i] =
           pde.typical_state(a) + (pde.size(a) > 0 ? pde.size(a) : 1) * stream.uniform(-1, 1, 1, i, a);
   }
+  long redrawn = 0;
+  x = with_fields(pde, pde.draw_initial(stream, 0, redrawn), parameters, std::move(x));
   for (int axis = 0; axis < axes; ++axis) {
     TermValues flux;
     pde.flux(axis, {points, arguments, x, t, parameters, {}}, 1, flux);
@@ -96,16 +98,13 @@ LimitedFlux::Faces LimitedFlux::faces(int axis, double t, const SpatialOperator:
     return space_.lower_cell(axis, face) >= 0 && space_.upper_cell(axis, face) >= 0;
   };
   const long points = static_cast<long>(count) * states;
-  std::vector<double> arguments(kernels::flux_arguments(grid.axes(), m) * points, 0.0),
-      x(grid.axes() * points), times(points, t);
+  std::vector<double> arguments(kernels::flux_arguments(grid.axes(), m) * points, 0.0), x, times(points, t);
   const auto at = [&](int a, int face, int state) -> double& {
     return arguments[a * points + static_cast<long>(face) * states + state];
   };
+  for (const double place : space_.face_places(axis)) x.insert(x.end(), states, place);
   for (int f = 0; f < count; ++f) {
     const int left = space_.lower_cell(axis, f), right = space_.upper_cell(axis, f);
-    const Place place = space_.face_centre(axis, f);
-    for (int other = 0; other < grid.axes(); ++other)
-      for (int s = 0; s < states; ++s) x[other * points + static_cast<long>(f) * states + s] = place[other];
     for (int a = 0; a < m; ++a) {
       if (!inner(f)) {
         // Any state at which the flux is known to be defined: this face keeps its central flux.

@@ -11,9 +11,8 @@
 #include "src/pde/time_events.hpp"
 
 namespace rankine {
-OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<double>& parameters,
-                        bool limited) {
-  const auto space = std::make_shared<const SpatialOperator>(pde, fine, SchemeParameters{parameters, {}});
+OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const SchemeParameters& parameters, bool limited) {
+  const auto space = std::make_shared<const SpatialOperator>(pde, fine, parameters);
   const auto flux = limited ? std::make_shared<const LimitedFlux>(*space) : nullptr;
   const int m = pde.unknowns(), width = space->width();
   OdeSystem system;
@@ -29,6 +28,7 @@ OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<doub
     const SpatialOperator::Ghosts ghosts = space->ghosts(times);
     space->value(space->terms(times, ghosts, u, 0), 0, f);
     if (flux) flux->add_difference(t, ghosts, u, f);
+    if (space->pde().steady()) return;
     const kernels::TermValues storage = space->storage(times, u, 1);
     std::vector<double> slope(m * m);
     for (int i = 0; i < space->cells(); ++i) {
@@ -46,6 +46,7 @@ OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<doub
     std::fill(out.values.begin(), out.values.end(), 0.0);
     space->add_jacobian(terms, ghosts, 0, 1, out, 0);
     if (flux) flux->add_jacobian(t, ghosts, u, out);
+    if (space->pde().steady()) return;
     std::vector<double> f(width), slope(m * m), row;
     space->value(terms, 0, f);
     const kernels::TermValues storage = space->storage(times, u, 2);
@@ -71,10 +72,10 @@ OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<doub
   return system;
 }
 
-std::string anti_diffusion(const Pde& pde, const Grid& grid, const std::vector<double>& parameters, double t,
+std::string anti_diffusion(const Pde& pde, const Grid& grid, const SchemeParameters& parameters, double t,
                            std::span<const double> u) {
   if (pde.flux_derivatives() != 1) return {};
-  const SpatialOperator space(pde, grid, {parameters, {}});
+  const SpatialOperator space(pde, grid, parameters);
   const double times[1] = {t};
   const int m = pde.unknowns();
   const SpatialOperator::Terms terms = space.terms(times, space.ghosts(times), u, 1);
@@ -95,12 +96,12 @@ std::string anti_diffusion(const Pde& pde, const Grid& grid, const std::vector<d
 namespace {
 
 /// Why an integration stopped, as far as its last state tells, and what can be done: "; ...".
-std::string diagnosis(const Pde& pde, const Grid& grid, const std::vector<double>& parameters,
+std::string diagnosis(const Pde& pde, const Grid& grid, const SchemeParameters& parameters,
                       const OdeOptions& options, const OdeResult& result) {
   if (result.last_state.empty()) return "; change the initial states or the terms that are not finite there";
   const std::vector<double>& u = result.last_state;
   const double t = result.last_time;
-  const SpatialOperator space(pde, grid, {parameters, {}});
+  const SpatialOperator space(pde, grid, parameters);
   const double times[1] = {t};
   const int m = pde.unknowns();
   const auto place = [&](int cell, double value) {
@@ -192,9 +193,8 @@ std::vector<double> scales_of(const Pde& pde, std::span<const double> initial,
 }  // namespace
 
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
-                                    const std::vector<double>& parameters, const Grid& fine,
-                                    const Grid& coarse, std::span<const double> times,
-                                    const LinesOptions& lines) {
+                                    const SchemeParameters& parameters, const Grid& fine, const Grid& coarse,
+                                    std::span<const double> times, const LinesOptions& lines) {
   const int m = pde.unknowns(), fine_cells = fine.cells(), width = fine_cells * m;
   const bool starts_later = times.empty() || times.front() > 0;
   std::vector<double> moments(times.begin(), times.end());
@@ -207,18 +207,29 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
   if (!pde.autonomous()) {
     constexpr int places = 32;
     std::vector<double> x, u;
-    x.resize(places * fine.axes());
+    const auto fields = static_cast<int>(parameters.fields.size()) / fine.cells();
+    x.resize(places * (fine.axes() + fields));
     for (int i = 0; i < places; ++i) {
       const long cell = static_cast<long>(i) * fine_cells / places;
       const Place at = fine.centre(static_cast<int>(cell));
       for (int axis = 0; axis < fine.axes(); ++axis) x[axis * places + i] = at[axis];
+      for (int k = 0; k < fields; ++k)
+        x[(fine.axes() + k) * places + i] = parameters.fields[k * static_cast<long>(fine_cells) + cell];
       if (fine.axes() == 1) x[i] = pde.length(0) * (i + 0.5) / places;
       u.insert(u.end(), initial.begin() + cell * m, initial.begin() + (cell + 1) * m);
     }
-    options.stops = time_stops(pde, parameters, x, u);
+    options.stops = time_stops(pde, parameters.values, x, u);
   }
   const OdeSystem system = semi_discrete(pde, fine, parameters, lines.limited);
-  std::vector<double> scales = scales_of(pde, initial, parameters, moments);
+  if (pde.steady()) {
+    std::vector<double> states(initial.begin(), initial.end());
+    const std::vector<double> state = stationary_state(system, initial, options.rtol);
+    if (starts_later) states.clear();
+    for (size_t j = states.empty() ? 0 : 1; j < times.size(); ++j)
+      states.insert(states.end(), state.begin(), state.end());
+    return average_cells(states, fine, coarse, m);
+  }
+  std::vector<double> scales = scales_of(pde, initial, parameters.values, moments);
   // A solution that stays much smaller than expected is computed again, with the tolerance that it needs.
   for (;;) {
     options.scale = scales;
@@ -285,32 +296,47 @@ namespace {
 /// Cell averages of what `evaluate` gives at points [axis][point], from the PDE's data_grid() where `grid`
 /// divides it.
 template <class Evaluate>
-std::vector<double> cell_averages(const Pde& pde, const Grid& grid, const Evaluate& evaluate) {
+std::vector<double> cell_averages(const Pde& pde, const Grid& grid, int numbers, const Evaluate& evaluate) {
   bool divides = true;
   for (int axis = 0; axis < grid.axes(); ++axis)
     divides = divides && pde.data_cells(axis) % grid.cells(axis) == 0;
   const Grid fine = divides ? pde.data_grid() : grid;
-  std::vector<double> x = fine.centres(), values(static_cast<size_t>(fine.cells()) * pde.unknowns());
+  std::vector<double> x = fine.centres(), values(static_cast<size_t>(fine.cells()) * numbers);
   if (fine.axes() == 1)
     for (int i = 0; i < fine.cells(); ++i) x[i] = pde.length(0) * (i + 0.5) / fine.cells();
   evaluate(x, values);
-  return fine == grid ? values : average_cells(values, fine, grid, pde.unknowns());
+  return fine == grid ? values : average_cells(values, fine, grid, numbers);
 }
 
 }  // namespace
 
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
                                   std::span<const double> parameters, const Grid& grid) {
-  return cell_averages(pde, grid, [&](const std::vector<double>& x, std::vector<double>& values) {
-    pde.initial_state(numbers, parameters, x, values);
-  });
+  return cell_averages(pde, grid, pde.unknowns(),
+                       [&](const std::vector<double>& x, std::vector<double>& values) {
+                         pde.initial_state(numbers, parameters, x, values);
+                       });
+}
+
+std::vector<double> field_cells(const Pde& pde, std::span<const double> numbers,
+                                std::span<const double> parameters, const Grid& grid) {
+  const int count = static_cast<int>(pde.fields().size());
+  if (count == 0) return {};
+  const std::vector<double> by_cell =
+      cell_averages(pde, grid, count, [&](const std::vector<double>& x, std::vector<double>& values) {
+        pde.field_values(numbers, parameters, x, values);
+      });
+  std::vector<double> out(by_cell.size());
+  for (size_t i = 0; i < by_cell.size(); ++i) out[i % count * grid.cells() + i / count] = by_cell[i];
+  return out;
 }
 
 std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters,
                                 const Grid& grid) {
-  return cell_averages(pde, grid, [&](const std::vector<double>& x, std::vector<double>& values) {
-    pde.exact(t, parameters, x, values);
-  });
+  return cell_averages(pde, grid, pde.unknowns(),
+                       [&](const std::vector<double>& x, std::vector<double>& values) {
+                         pde.exact(t, parameters, x, values);
+                       });
 }
 
 }  // namespace rankine

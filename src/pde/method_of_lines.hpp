@@ -11,9 +11,9 @@
 
 namespace rankine {
 
-/// du/dt = M'(u)^-1 G(u) on a grid. Walls that depend on t make it non-autonomous. `limited`: G with
+/// du/dt = M'(u)^-1 G(u) on a grid, or G(u) of a steady problem. Walls that depend on t make it non-autonomous. `limited`: G with
 /// LimitedFlux, and a Jacobian that leaves out how its slopes and wave speeds change.
-OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const std::vector<double>& parameters,
+OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const SchemeParameters& parameters,
                         bool limited = false);
 
 /// The power of ten that an unknown of this size is measured in: 1 for sizes from 0.15 to 1.5, and for 0.
@@ -28,15 +28,15 @@ struct LinesOptions {
 /// From `initial` [fine cell][unknown] at t = 0 to `times` (rising, >= 0), averaged to the cells of `coarse`:
 /// [time][cell][unknown]. A step's absolute tolerance is a hundredth of rtol times the unknown's size, which
 /// is that of initial states and walls, or of the solution where it stays much smaller. Throws NumericalError
-/// where the integrator fails, InputError where `coarse` does not divide `fine`. Needs a PetscSession.
+/// where the integrator fails, InputError where `coarse` does not divide `fine`. Of a steady
+/// problem, the steady state at all times after 0. Needs a PetscSession.
 std::vector<double> method_of_lines(const Pde& pde, std::span<const double> initial,
-                                    const std::vector<double>& parameters, const Grid& fine,
-                                    const Grid& coarse, std::span<const double> times,
-                                    const LinesOptions& options = {});
+                                    const SchemeParameters& parameters, const Grid& fine, const Grid& coarse,
+                                    std::span<const double> times, const LinesOptions& options = {});
 
 /// A sentence that names place and remedy where a flux grows with its own unknown's derivative at the state u
 /// [cell][unknown]; empty where none does. Other unknowns' diffusion may outweigh it.
-std::string anti_diffusion(const Pde& pde, const Grid& grid, const std::vector<double>& parameters, double t,
+std::string anti_diffusion(const Pde& pde, const Grid& grid, const SchemeParameters& parameters, double t,
                            std::span<const double> u);
 
 /// Means over `fine / coarse` neighbouring cells of `unknowns` numbers each: [row][fine] -> [row][coarse].
@@ -51,6 +51,10 @@ std::vector<double> average_cells(std::span<const double> values, const Grid& fi
 /// grid divides it, else taken at cell centres.
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
                                   std::span<const double> parameters, const Grid& grid);
+
+/// The coefficient fields of a sample on a grid in the same way, [field][cell].
+std::vector<double> field_cells(const Pde& pde, std::span<const double> numbers,
+                                std::span<const double> parameters, const Grid& grid);
 
 /// The same of the exact solution at time t.
 std::vector<double> exact_cells(const Pde& pde, double t, std::span<const double> parameters,

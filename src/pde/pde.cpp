@@ -18,6 +18,17 @@ double PdeParameter::at(double share) const {
   return logarithmic ? minimum * std::pow(maximum / minimum, share) : minimum + (maximum - minimum) * share;
 }
 
+std::vector<double> with_fields(const Pde& pde, std::span<const double> numbers,
+                                std::span<const double> parameters, std::vector<double> x) {
+  const size_t count = pde.fields().size(), points = x.size() / pde.axes();
+  if (count == 0) return x;
+  std::vector<double> values(points * count);
+  pde.field_values(numbers, parameters, x, values);
+  for (size_t k = 0; k < count; ++k)
+    for (size_t p = 0; p < points; ++p) x.push_back(values[p * count + k]);
+  return x;
+}
+
 std::vector<Place> wall_places(const Pde& pde, const Face& face) {
   constexpr int along = 9;
   Place first{};
@@ -63,16 +74,21 @@ void Pde::device_storage(std::int64_t, DevicePtr<const double>, DevicePtr<double
   RANKINE_ASSERT(!has_device_storage(), "a PDE whose storage the device computes must say how");
 }
 
+void Pde::field_values(std::span<const double>, std::span<const double>, std::span<const double>,
+                       std::span<double>) const {
+  RANKINE_ASSERT(fields().empty(), "a PDE with coefficient fields must say their values");
+}
+
 void Pde::exact(double, std::span<const double>, std::span<const double>, std::span<double>) const {
   RANKINE_ASSERT(false, "the exact solution of a PDE that has none");
 }
 
 std::vector<double> Pde::reference_to(double rtol, std::span<const double> initial,
-                                      std::span<const double> parameters, const Grid& grid,
+                                      const SchemeParameters& parameters, const Grid& grid,
                                       std::span<const double> times) const {
-  std::vector<double> solution = method_of_lines(*this, initial, {parameters.begin(), parameters.end()},
-                                                 data_grid(), grid, times, {.rtol = rtol});
-  check_outflow(*this, parameters, solution, grid, times);
+  std::vector<double> solution =
+      method_of_lines(*this, initial, parameters, data_grid(), grid, times, {.rtol = rtol});
+  check_outflow(*this, parameters.values, solution, grid, times);
   return solution;
 }
 

@@ -75,6 +75,13 @@ struct PdeParameter {
   double at(double share) const;
 };
 
+/// What the discretisation reads of a sample, beside its state.
+struct SchemeParameters {
+  std::vector<double> values = {};  ///< of Pde::parameters()
+  std::vector<int> learned = {};    ///< indices of those that derivatives are wanted by
+  std::vector<double> fields = {};  ///< the means of Pde::fields() over the cells of the grid: [field][cell]
+};
+
 /// A number of the equation that data files state, too.
 struct PdeConstant {
   std::string key;                 ///< in the deck's `pde`; empty: fixed by the equation
@@ -99,6 +106,12 @@ class Pde {
   /// Its symbol, under which its field is stored: "u" where there is one unknown.
   virtual std::string symbol(int /*unknown*/) const { return "u"; }
   virtual std::vector<PdeParameter> parameters() const { return {}; }
+  /// Names of the coefficient fields, such as a permeability, that differ from sample to sample. Terms read
+  /// them as rows of TermPoints::x after the axes; at a face they are the mean of the two cells beside it.
+  virtual std::vector<std::string> fields() const { return {}; }
+  /// No storage: the solution does not depend on time. Then t runs from 0 to 1 in one step, and the state
+  /// before it does not matter.
+  virtual bool steady() const { return false; }
   /// Numbers that a file of solutions may state, and must then agree with.
   virtual std::vector<PdeConstant> constants() const { return {}; }
 
@@ -152,12 +165,16 @@ class Pde {
   /// What an unknown is measured in, in the units of the deck (src/pde/scaled_pde.hpp).
   virtual double scale(int /*unknown*/) const { return 1; }
 
-  /// The random numbers that make the initial state of sample `id`: its u0 for example, or amplitudes and
+  /// The random numbers that make initial state and fields of sample `id`: its u0 for example, or amplitudes and
   /// phases. `redrawn` counts draws that were refused.
   virtual std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const = 0;
   /// The initial state of those numbers at points x [axis][point]: out[point][unknown].
   virtual void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                              std::span<const double> x, std::span<double> out) const = 0;
+
+  /// The coefficient fields of those numbers at points x [axis][point]: out[point][field].
+  virtual void field_values(std::span<const double> numbers, std::span<const double> parameters,
+                            std::span<const double> x, std::span<double> out) const;
 
   /// The exact solution at points x [axis][point] and time t, out[point][unknown], where has_exact().
   virtual bool has_exact() const { return false; }
@@ -174,21 +191,25 @@ class Pde {
   /// Steps in time that a reference solution may take, over its whole duration.
   virtual long reference_steps() const { return default_reference_steps; }
   static constexpr long default_reference_steps = 20000;  ///< hundreds are usual
-  /// The reference solution for `initial` [cell of data_grid()][unknown] at `times` (rising, from 0 on),
+  /// The reference solution for `initial` [cell of data_grid()][unknown] and fields on data_grid() at `times` (rising, from 0 on),
   /// averaged to the cells of `grid`: [time][cell][unknown]. Throws NumericalError where the integrator fails.
   /// By default the method of lines on data_grid() with PETSc's adaptive implicit integrator.
-  std::vector<double> reference(std::span<const double> initial, std::span<const double> parameters,
+  std::vector<double> reference(std::span<const double> initial, const SchemeParameters& parameters,
                                 const Grid& grid, std::span<const double> times) const {
     return reference_to(reference_rtol(), initial, parameters, grid, times);
   }
   /// The same with another tolerance in time.
   virtual std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                           std::span<const double> parameters, const Grid& grid,
+                                           const SchemeParameters& parameters, const Grid& grid,
                                            std::span<const double> times) const;
 
   /// nullptr where the PDE has no pointwise form.
   virtual const CollocatedPde* collocated() const { return nullptr; }
 };
+
+/// Points x [axis][point] with the rows of the coefficient fields after those of the axes, as terms read them.
+std::vector<double> with_fields(const Pde& pde, std::span<const double> numbers,
+                                std::span<const double> parameters, std::vector<double> x);
 
 /// Places at which the conditions of a face are looked at: one where they do not vary along it, else a grid
 /// of 9 along each other axis, edges included.

@@ -92,7 +92,7 @@ void ScaledPde::exact(double t, std::span<const double> parameters, std::span<co
 }
 
 std::vector<double> ScaledPde::reference_to(double rtol, std::span<const double> initial,
-                                            std::span<const double> parameters, const Grid& grid,
+                                            const SchemeParameters& parameters, const Grid& grid,
                                             std::span<const double> times) const {
   std::vector<double> out = pde_.reference_to(rtol, multiplied(initial, scales_), parameters, grid, times);
   divide(out, scales_);

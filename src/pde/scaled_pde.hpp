@@ -20,6 +20,12 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::string field_name(int unknown) const override { return pde_.field_name(unknown); }
   std::string symbol(int unknown) const override { return pde_.symbol(unknown); }
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
+  std::vector<std::string> fields() const override { return pde_.fields(); }
+  bool steady() const override { return pde_.steady(); }
+  void field_values(std::span<const double> numbers, std::span<const double> parameters,
+                    std::span<const double> x, std::span<double> out) const override {
+    pde_.field_values(numbers, parameters, x, out);
+  }
   std::vector<PdeConstant> constants() const override { return pde_.constants(); }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -58,7 +64,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   double reference_rtol() const override { return pde_.reference_rtol(); }
   long reference_steps() const override { return pde_.reference_steps(); }
   std::vector<double> reference_to(double rtol, std::span<const double> initial,
-                                   std::span<const double> parameters, const Grid& grid,
+                                   const SchemeParameters& parameters, const Grid& grid,
                                    std::span<const double> times) const override;
 
   const CollocatedPde* collocated() const override { return pde_.collocated() ? this : nullptr; }

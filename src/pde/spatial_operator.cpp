@@ -30,13 +30,16 @@ SpatialOperator::SpatialOperator(const Pde& pde, Grid grid, SchemeParameters par
                    : pde.flux_derivatives() > 0 ? grid_.axes()
                                                 : 0)),
       parameters_(std::move(parameters)),
-      centres_(grid_.centres()) {
+      places_(grid_.centres()) {
   const int axes = grid_.axes();
   RANKINE_ASSERT(axes == pde.axes(), "a grid of the PDE's axes");
   RANKINE_ASSERT(pde.flux_derivatives() < 2 || (axes == 1 && pde.periodic(0)),
                  "a flux with u_xx needs one axis, and that periodic");
   RANKINE_ASSERT(parameters_.values.size() == pde.parameters().size(),
                  "a value for each parameter of the PDE");
+  RANKINE_ASSERT(parameters_.fields.size() == pde.fields().size() * cells(),
+                 "the coefficient fields of the PDE on all cells");
+  places_.insert(places_.end(), parameters_.fields.begin(), parameters_.fields.end());
   if (axes > 1) {
     std::vector<bool> periodic;
     for (int axis = 0; axis < axes; ++axis) periodic.push_back(pde.periodic(axis));
@@ -133,6 +136,13 @@ SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis) const {
       }
   for (int other = 0; other < axes; ++other)
     for (const Place& at : places) out.x.push_back(at[other]);
+  for (size_t first = 0; first < parameters_.fields.size(); first += cells())
+    for (int f = 0; f < out.count; ++f) {
+      const double* field = &parameters_.fields[first];
+      const int below = out.lower[f] >= 0 ? out.lower[f] : out.upper[f],
+                above = out.upper[f] >= 0 ? out.upper[f] : out.lower[f];
+      out.x.push_back(0.5 * (field[below] + field[above]));
+    }
   return out;
 }
 
@@ -255,13 +265,13 @@ void SpatialOperator::check_finite(const char* term, const TermValues& values,
 
 namespace {
 
-/// `x` of one frame [axis][point] for all frames, and the times, [frame][point].
-void repeat_places(std::span<const double> x, int axes, std::span<const double> times, Points& points) {
-  const size_t n = x.size() / axes, frames = times.size();
+/// `x` of one frame [row][point] for all frames, and the times, [frame][point].
+void repeat_places(std::span<const double> x, size_t n, std::span<const double> times, Points& points) {
+  const size_t rows = x.size() / n, frames = times.size();
   points.x.resize(x.size() * frames);
   points.t.resize(n * frames);
   for (size_t j = 0; j < frames; ++j) {
-    for (int axis = 0; axis < axes; ++axis) std::copy_n(&x[axis * n], n, &points.x[(axis * frames + j) * n]);
+    for (size_t row = 0; row < rows; ++row) std::copy_n(&x[row * n], n, &points.x[(row * frames + j) * n]);
     std::fill_n(&points.t[j * n], n, times[j]);
   }
 }
@@ -281,7 +291,7 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
     const long size = frames * faces.count;
     Points points;
     points.arguments.assign(flux_arguments() * size, 0.0);
-    repeat_places(faces.x, grid_.axes(), times, points);
+    repeat_places(faces.x, faces.count, times, points);
     for (long j = 0; j < frames; ++j) {
       const Ghost* outside = frame_ghosts(ghosts, static_cast<int>(j));
       for (int f = 0; f < faces.count; ++f)
@@ -303,7 +313,7 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
   const long n = cells(), size = frames * n;
   Points points;
   points.arguments.resize(m * size);
-  repeat_places(centres_, grid_.axes(), times, points);
+  repeat_places(places_, cells(), times, points);
   for (long p = 0; p < size; ++p)
     for (int a = 0; a < m; ++a) points.arguments[a * size + p] = u[p * m + a];
   points.view = {size, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
@@ -317,7 +327,7 @@ TermValues SpatialOperator::storage(std::span<const double> times, std::span<con
   const int m = unknowns_;
   const long size = static_cast<long>(times.size()) * cells();
   Points points;
-  repeat_places(centres_, grid_.axes(), times, points);
+  repeat_places(places_, cells(), times, points);
   if (m > 1) {
     points.arguments.resize(m * size);
     for (long p = 0; p < size; ++p)

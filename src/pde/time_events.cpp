@@ -78,9 +78,11 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
                                                  const std::vector<double>& t) {
   const int m = pde.unknowns();
   const int axes = pde.axes();
-  const auto places = static_cast<long>(x.size()) / axes, points = places * static_cast<long>(t.size());
+  const auto rows_of_x = axes + static_cast<int>(pde.fields().size());
+  const auto places = static_cast<long>(x.size()) / rows_of_x, points = places * static_cast<long>(t.size());
   // Values and slopes apart from zero, so that a coefficient that varies shows.
-  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points), at_x(axes * points), at_t(points);
+  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points), at_x(rows_of_x * points),
+      at_t(points);
   for (int a = 0; a < m; ++a) {
     const double size = pde.size(a) > 0 ? pde.size(a) : 1;
     for (long p = 0; p < points; ++p) {
@@ -91,7 +93,7 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
     }
   }
   for (long p = 0; p < points; ++p) {
-    for (int axis = 0; axis < axes; ++axis) at_x[axis * points + p] = x[axis * places + p % places];
+    for (int row = 0; row < rows_of_x; ++row) at_x[row * points + p] = x[row * places + p % places];
     at_t[p] = t[p / places];
   }
   std::vector<std::vector<double>> rows;

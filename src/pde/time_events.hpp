@@ -17,7 +17,7 @@ std::vector<double> event_times(std::span<const kernels::Program> programs,
 
 /// Times that an integration of the PDE should end a step at: its events, and as many others as its terms and
 /// walls need where they vary, at the given state, within less than a 64th of the duration. Rising, in
-/// (0, duration). Empty for an autonomous PDE. `u` [point][unknown] at `x` [axis][point]: the initial state at some points.
+/// (0, duration). Empty for an autonomous PDE. `u` [point][unknown] at `x` (rows as in TermPoints): the initial state at some points.
 std::vector<double> time_stops(const Pde& pde, std::span<const double> parameters, std::span<const double> x,
                                std::span<const double> u);
 

@@ -221,6 +221,8 @@ inline const std::map<std::string, Fragment>& fragments() {
                 "initial: {gaussian_random_field: {length_scale: 0.2}, expression: u*sin(pi*x)}, data_cells: "
                 "64}"}}},
       {"model fno2d", {.base = "pde"}},
+      {"model fno",
+       {.base = "pde", .set = {"model={name: fno, widths: [4, 4], modes: [3, 2], projection: 8}"}}},
 
       {"dataset fashion_mnist",
        {.base = "vectors",

@@ -1,7 +1,7 @@
 // An equation without physics that has everything the discretisation must carry: two coupled unknowns,
 // nonlinear storage, flux and source, a parameter in all of them and in the walls, on a ring with u_xx in the
 // flux or between walls without. With several axes its fluxes read derivatives along other axes, too, and its
-// walls vary along their faces; `periodic` then closes the second axis to a ring.
+// walls vary along their faces, and a coefficient field multiplies the flux of u; `periodic` then closes the second axis to a ring.
 #pragma once
 
 #include <cmath>
@@ -72,6 +72,14 @@ class ExercisePde final : public Pde {
     }
     return c;
   }
+  std::vector<std::string> fields() const override {
+    return axes_ > 1 ? std::vector<std::string>{"k"} : std::vector<std::string>();
+  }
+  void field_values(std::span<const double>, std::span<const double>, std::span<const double> x,
+                    std::span<double> out) const override {
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = 1 + 0.4 * std::sin(5 * x[i]) * std::cos(4 * x[out.size() + i]);
+  }
   std::vector<double> draw_initial(const RandomStream& stream, long id, long&) const override {
     return {stream.uniform(0, id, 0)};
   }
@@ -100,6 +108,11 @@ class ExercisePde final : public Pde {
               {term(0.3, 1, {0, 1}), term(-0.2, 0, {own + 1}), term(-0.02, 0, {0, own + 1}),
                term(0.015, 0, {0, other + 1})}},
              count, at, order, out);
+    for (long p = 0; p < at.size; ++p) {
+      const double field = at.x[axes_ * at.size + p];
+      for (std::vector<double>* values : {&out.value, &out.gradient, &out.hessian})
+        for (size_t row = 0; row < values->size() / 2 / at.size; ++row) (*values)[row * at.size + p] *= field;
+    }
   }
 
   static void evaluate(const std::vector<std::vector<Monomial>>& terms, int arguments,

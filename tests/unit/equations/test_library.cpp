@@ -42,7 +42,7 @@ class Library : public ::testing::TestWithParam<LibraryEquation> {
   std::vector<double> method_of_lines_at_end(int cells) const {
     const std::vector<double> times{0, pde.duration()};
     const std::vector<double> u =
-        method_of_lines(pde, initial(cells), values, pde.grid({cells}), pde.grid({cells}), times);
+        method_of_lines(pde, initial(cells), {values}, pde.grid({cells}), pde.grid({cells}), times);
     return {u.end() - cells * pde.unknowns(), u.end()};
   }
   static double distance(const std::vector<double>& a, const std::vector<double>& b) {

@@ -398,6 +398,68 @@ TYPED_TEST(Reals, AnalysisIsTwoProductsForEachTileAndSample) {
   }
 }
 
+// One to four axes, in two tiles along the last: the modes by their definition, and the way back as the
+// adjoint.
+TYPED_TEST(Reals, ModesAreThoseOfTheDefinition) {
+  using T = TypeParam;
+  using PerAxis = typename PartialDft<T>::PerAxis;
+  std::mt19937 rng(12);
+  const std::int64_t batch = 2, channels = 3, each = batch * channels;
+  for (const auto& [points, modes] : std::vector<std::pair<PerAxis, PerAxis>>{
+           {{8}, {3}}, {{4, 6}, {2, 4}}, {{4, 3, 6}, {2, 1, 3}}, {{2, 4, 3, 4}, {1, 2, 1, 3}}}) {
+    PerAxis tile = points, second(points.size());
+    second.back() = tile.back() /= 2;
+    const PartialDft<T> dft(points, modes);
+    const DeviceArray<T> tables(dft.tables({PerAxis(points.size()), second}, tile));
+    const TileWaves<T> waves = dft.tables_at(tables.ptr(), 2, tile);
+    const std::int64_t n = waves.points(), nx = tile.back(), coefficients = waves.rows() * waves.columns();
+    const std::vector<T> u = numbers<T>(2 * each * n, rng), y = numbers<T>(2 * each * waves.modes(), rng);
+    const DeviceArray<T> from(u), of_tiles(2 * each * coefficients),
+        work(transform_work(waves, batch, channels)), found(2 * each * waves.modes()), cotangent(y),
+        back(each * coefficients), adjoint(2 * each * n);
+    analyse<T>(waves, batch, channels, from.ptr(), of_tiles.ptr(), work.ptr());
+    std::vector<T> sum = of_tiles.host();
+    for (std::int64_t i = 0; i < each * coefficients; ++i)
+      sum[static_cast<std::size_t>(i)] += sum[static_cast<std::size_t>(each * coefficients + i)];
+    const DeviceArray<T> all(sum);
+    to_modes<T>(waves, each, all.ptr(), found.ptr(), false);
+    const std::vector<T> got = found.host();
+    const double tolerance = 16 * std::numeric_limits<T>::epsilon() * static_cast<double>(2 * n);
+    for (std::int64_t c = 0; c < each; ++c)
+      for (std::int64_t mode = 0; mode < waves.modes(); ++mode) {
+        std::complex<double> expected = 0;
+        for (std::int64_t i = 0; i < 2 * n; ++i) {
+          const std::int64_t l = i / n;
+          double turns = 0;
+          std::int64_t k = mode, at = i % n;
+          for (std::size_t a = points.size(); a-- > 0;) {
+            const bool last = a + 1 == points.size();
+            const std::int64_t kept = last ? modes[a] : 2 * modes[a], j = k % kept;
+            const std::int64_t x = at % tile[a] + (last ? l * nx : 0);
+            turns += static_cast<double>((last || j < modes[a] ? j : j - kept) * x) /
+                     static_cast<double>(points[a]);
+            k /= kept;
+            at /= tile[a];
+          }
+          expected += static_cast<double>(u[static_cast<std::size_t>((l * each + c) * n + i % n)]) *
+                      std::polar(1.0, -2 * std::acos(-1.0) * turns);
+        }
+        const auto re = static_cast<std::size_t>(2 * c * waves.modes() + mode);
+        ASSERT_NEAR(got[re], expected.real(), tolerance) << points.size() << " axes, mode " << mode;
+        ASSERT_NEAR(got[re + static_cast<std::size_t>(waves.modes())], expected.imag(), tolerance);
+      }
+    from_modes<T>(waves, each, cotangent.ptr(), back.ptr(), false);
+    synthesise<T>(waves, batch, channels, back.ptr(), 0, T(0), adjoint.ptr(), work.ptr());
+    double left = 0, right = 0;
+    for (std::size_t i = 0; i < y.size(); ++i)
+      left += static_cast<double>(got[i]) * static_cast<double>(y[i]);
+    const std::vector<T> u_bar = adjoint.host();
+    for (std::size_t i = 0; i < u.size(); ++i)
+      right += static_cast<double>(u[i]) * static_cast<double>(u_bar[i]);
+    EXPECT_NEAR(left, right, tolerance * static_cast<double>(y.size())) << points.size() << " axes";
+  }
+}
+
 // All that the host does at once against one launch after the other.
 TYPED_TEST(Reals, TheFusedForwardPassIsThatOfItsParts) {
   using T = TypeParam;

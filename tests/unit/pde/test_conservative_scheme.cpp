@@ -68,8 +68,9 @@ class SchemeTest : public ::testing::TestWithParam<Case> {
     for (const PdeParameter& p : pde.parameters()) v.push_back(p.value);
     return v;
   }();
+  std::vector<double> fields = field_cells(pde, {}, values, small_grid(pde));
   ConservativeScheme scheme_for(std::vector<double> parameters) const {
-    return ConservativeScheme(pde, small_grid(pde), times, 0.5, 2, {std::move(parameters), {0}});
+    return ConservativeScheme(pde, small_grid(pde), times, 0.5, 2, {std::move(parameters), {0}, fields});
   }
   ConservativeScheme scheme = scheme_for(values);
   const size_t points = scheme.points(), width = scheme.width();
@@ -128,7 +129,8 @@ TEST_P(SchemeTest, CorrectionsEndAtTheExactDiscreteSolution) {
   const StorageModel model(pde, small_grid(pde), times, 0.5, 2, {.state = "prediction"});
   long redrawn = 0;
   const std::vector<double> numbers = pde.draw_initial(RandomStream(3, "initial"), 5, redrawn);
-  const StorageProblem problem = model.sample(initial_cells(pde, numbers, values, small_grid(pde)));
+  const StorageProblem problem =
+      model.sample(initial_cells(pde, numbers, values, small_grid(pde)), {values, {}, fields});
   const Field exact = problem.solve_exactly();
   EXPECT_LE(norm(problem.evaluate(exact)), 1e-12 * norm(exact));
   Field start(exact);
@@ -153,13 +155,13 @@ TEST_P(SchemeTest, TrainedThroughCorrectionsAgreeWithDifferences) {
     const StorageModel model(pde, small_grid(pde), times, 0.5, 2, {.state = "prediction"});
     const Field initial(u.begin(), u.begin() + static_cast<long>(width));
     const auto value = [&](double step, double parameter) {
-      const StorageProblem problem = model.sample(initial, {{values[0] * (1 + parameter)}, {0}});
+      const StorageProblem problem = model.sample(initial, {{values[0] * (1 + parameter)}, {0}, fields});
       std::vector<Field> states;
       Field state_of = moved(step, v);
       problem.correct_steps(state_of, options, states);
       return dot(std::span(state_of).subspan(width), s);
     };
-    const StorageProblem problem = model.sample(initial, {values, {0}});
+    const StorageProblem problem = model.sample(initial, {values, {0}, fields});
     std::vector<Field> states;
     Field corrected(u), u_bar(s), learned_bar(1);
     problem.correct_steps(corrected, options, states);
@@ -209,7 +211,7 @@ TEST(Scheme, SecondOrderInTimeAgainstTheMethodOfLines) {
   const Burgers pde{options};
   const Field initial = initial_cells(pde, std::vector<double>{0.3, 1.1}, {}, pde.grid({32}));
   const std::vector<double> end{0.0, 0.5};
-  const Field reference = pde.reference(initial, std::vector<double>{0.05}, pde.grid({32}), end);
+  const Field reference = pde.reference(initial, {{0.05}}, pde.grid({32}), end);
   double errors[2];
   for (int i = 0; i < 2; ++i) {
     const int steps = 20 << i;
@@ -229,7 +231,7 @@ TEST(ScaledPde, SolvesTheSameEquation) {
   for (const ExercisePde* pde : {&ring, &walled, &box}) {
     const ScaledPde scaled(*pde, scales);
     const std::vector<double> times{0, 0.1, 0.25};
-    const SchemeParameters parameters{{0.7}, {0}};
+    const SchemeParameters parameters{{0.7}, {0}, field_cells(*pde, {}, {}, small_grid(*pde))};
     const ConservativeScheme plain_scheme(*pde, small_grid(*pde), times, 0.5, 1, parameters),
         scaled_scheme(scaled, small_grid(scaled), times, 0.5, 1, parameters);
     const Field u = random_field(3 * plain_scheme.width(), 0.2, 0.7, 5);
@@ -291,7 +293,7 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
       exact[i] = u;
     }
     const std::vector<double> times{0.0, 0.1};
-    const Field u = method_of_lines(smooth, start, {options.viscosity}, smooth.grid({n}), smooth.grid({n}),
+    const Field u = method_of_lines(smooth, start, {{options.viscosity}}, smooth.grid({n}), smooth.grid({n}),
                                     times, {.rtol = 1e-7, .limited = true});
     double sum = 0;
     for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - exact[i]) / n;
@@ -307,7 +309,7 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
   Field start(n);
   for (int i = 0; i < n; ++i) start[i] = (i + 0.5) / n < 0.3 ? 1 : 0;
   const std::vector<double> times{0.0, 0.4};
-  const Field u = method_of_lines(shock, start, {walls.viscosity}, shock.grid({n}), shock.grid({n}), times,
+  const Field u = method_of_lines(shock, start, {{walls.viscosity}}, shock.grid({n}), shock.grid({n}), times,
                                   {.rtol = 1e-4, .limited = true});
   double sum = 0;
   for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - ((i + 0.5) / n < 0.5 ? 1 : 0)) / n;
