@@ -219,7 +219,7 @@ def colour_bar(figure, mesh, row, label: str = "") -> None:
 
 
 def map_grid(fields, rows: int, columns: int):
-    height = 2.7 * min(max(_height(fields), 0.4), 2.0) + 0.6
+    height = 2.7 * min(max(_height(fields), 0.4), 2.0) + 0.4
     return plt.subplots(rows, columns, figsize=(2.9 * columns + 1.6, height * rows + 1.0), sharex=True, sharey=True,
                         squeeze=False)
 

@@ -75,10 +75,15 @@ def write_box(path, cells, times=5, samples=2):
 
 
 @pytest.fixture(params=[(16, 12), (16, 12, 6)], ids=["2-D", "3-D"])
-def box_file(request, tmp_path):
-    path = tmp_path / "box.h5"
-    write_box(path, request.param)
-    return path
+def any_box(request, tmp_path):
+    write_box(tmp_path / "box.h5", request.param)
+    return tmp_path / "box.h5"
+
+
+@pytest.fixture
+def box(tmp_path):
+    write_box(tmp_path / "box.h5", (16, 12, 6))
+    return tmp_path / "box.h5"
 
 
 @pytest.fixture(scope="session")
