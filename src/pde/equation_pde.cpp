@@ -1205,6 +1205,53 @@ void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels:
   }
 }
 
+void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
+                                        std::span<const double> u, const std::vector<double>& parameters,
+                                        std::span<const double> x) const {
+  const int m = unknowns(), d = axes();
+  const long points = flux.front().size;
+  kernels::TermValues slopes;
+  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  for (int k = 0; k < m; ++k)
+    for (long i = 0; i < points; ++i) {
+      bool alone = true;
+      std::vector<double> tensor(static_cast<size_t>(d * d));  // -dF/d(grad u), its symmetric part
+      double largest = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < d; ++b) {
+          for (int other = 0; other < m; ++other)
+            alone = alone && (other == k ||
+                              (flux[a].by(k, (1 + b) * m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
+          const double entry = -0.5 * (flux[a].by(k, (1 + b) * m + k)[i] + flux[b].by(k, (1 + a) * m + k)[i]);
+          tensor[static_cast<size_t>(a * d + b)] = slopes.by(k, k)[i] > 0 ? entry : -entry;
+          largest = std::max(largest, std::abs(entry));
+        }
+      // It has no negative eigenvalue if no principal minor is negative; single entries have been looked at.
+      double worst = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < a; ++b) {
+          const double cross = tensor[a * d + b];
+          worst = std::min(worst, (tensor[a * d + a] * tensor[b * d + b] - cross * cross) / largest);
+        }
+      if (d == 3) worst = std::min(worst, determinant(tensor, d) / (largest * largest));
+      if (!alone || !(worst < -1e-12 * largest)) continue;
+      std::string rows, state;
+      for (int a = 0; a < d; ++a) {
+        rows += a > 0 ? "], [" : "";
+        for (int b = 0; b < d; ++b) rows += (b > 0 ? ", " : "") + shortest(tensor[a * d + b]);
+      }
+      for (int j = 0; j < m; ++j) state += symbol(j) + " = " + shortest(u[j * points + i]) + ", ";
+      error_of(
+          node, "flux",
+          "the flux of '" + symbol(k) +
+              "' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(" + symbol(k) +
+              ") has the symmetric part [[" + rows + "]] with a negative eigenvalue at an initial state (" +
+              state + place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) +
+              ", t = 0), and the shortest waves grow without bound; make what stands beside the diagonal smaller "
+              "(D_xy^2 <= D_xx D_yy)");
+    }
+}
+
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
   const Grid cells = trial_grid();
@@ -1213,6 +1260,7 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
   for (const Trial& trial : trials) {
     const std::span<const double> u(trial.arguments.data(), static_cast<size_t>(m * points));
     check_storage(node, u, points, trial.parameters, "an initial state");
+    std::vector<kernels::TermValues> fluxes;
     for (int axis = 0; axis <= axes(); ++axis) {  // the flux along each, then the source
       const bool is_flux = axis < axes();
       const char* term = is_flux ? "flux" : "source";
@@ -1224,7 +1272,9 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
         return std::all_of(list.begin(), list.end(), [](double v) { return std::isfinite(v); });
       };
       if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) {
-        if (is_flux) check_diffusion(node, axis, values, u, trial.parameters, x);
+        if (!is_flux) continue;
+        check_diffusion(node, axis, values, u, trial.parameters, x);
+        fluxes.push_back(std::move(values));
         continue;
       }
       for (int i = 0; i < points; ++i) {
@@ -1243,6 +1293,7 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
                      "; choose other initial states, or another formula there, see if(condition, a, b)");
       }
     }
+    if (mixed_derivatives_) check_mixed_diffusion(node, fluxes, u, trial.parameters, x);
   }
   if (m > 1) return;
   // The values that Dirichlet walls hold.

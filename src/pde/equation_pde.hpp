@@ -142,6 +142,10 @@ class EquationPde final : public Pde {
   void check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
                        std::span<const double> u, const std::vector<double>& parameters,
                        std::span<const double> x) const;
+  /// The same of directions between the axes (flux: that along each axis).
+  void check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
+                             std::span<const double> u, const std::vector<double>& parameters,
+                             std::span<const double> x) const;
   void check_terms(const DeckNode& node, const std::vector<Trial>& trials) const;
   /// Throws if the storage does not rise at the points (u: [unknown][point]); `where` says which they are.
   void check_storage(const DeckNode& node, std::span<const double> u, long points,

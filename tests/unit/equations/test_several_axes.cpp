@@ -327,6 +327,9 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"flux: [1, 2, 3]", "deck.yaml:4:7: flux of 'u': 3 formulas for 2 axes (x, y)"},
       {"flux: {y: \"d(u,y)\"}",
        "deck.yaml:4:7: the flux of 'u' is anti-diffusion: its derivative by d(u,y) is 1 at an initial state (u = "},
+      {"flux: {x: \"-d(u,x) - 3*d(u,y)\", y: \"-4*d(u,y) - 2*d(u,x)\"}",
+       "the flux of 'u' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(u) has the symmetric "
+       "part [[1, 2.5], [2.5, 4]] with a negative eigenvalue at an initial state (u = "},
       {"flux: {y: u/(y - 0.0625)}",
        "the flux along y is not finite with its derivatives at an initial state (u = "},
       {"source: log(y - 1)",
@@ -396,6 +399,22 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
   fails(
       "length: [1, 1, 1]\nflux: -grad(u)\nwalls: periodic\ninitial: {fourier: {modes: 64}}",
       "deck.yaml:4:21: modes gives a state of 3 axes 2146689 random numbers; allowed: 1048576, so give fewer modes");
+}
+
+// Of the matrices -dF/d(grad u) those are taken whose symmetric part has no negative eigenvalue.
+TEST(SeveralAxes, DiffusionMayBeAMatrix) {
+  const auto box = [](const std::string& xy, const std::string& xz, const std::string& yz) {
+    return "{length: [1, 1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - " + xy +
+           "*d(u,y) - " + xz + "*d(u,z)\", y: \"-" + xy + "*d(u,x) - d(u,y) - " + yz + "*d(u,z)\", z: \"-" +
+           xz + "*d(u,x) - " + yz + "*d(u,y) - d(u,z)\"}}";
+  };
+  EXPECT_NO_THROW(equation(box("0.9", "0.9", "0.9")));
+  EXPECT_NO_THROW(equation(box("1", "1", "1")));  // singular
+  // What is not symmetric turns, and does not grow.
+  EXPECT_NO_THROW(equation(
+      "{length: [1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - 5*d(u,y)\", "
+      "y: \"-d(u,y) + 5*d(u,x)\"}}"));
+  EXPECT_THROW(equation(box("0.9", "0.9", "-0.9")), InputError);  // each two axes alone are well
 }
 
 TEST(SeveralAxes, FaultsAreExplained) {
