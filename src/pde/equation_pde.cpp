@@ -169,6 +169,9 @@ void EquationPde::describe(OptionVisitor& o) {
   o("parameters", none,
     {.help = "by name: a number, a formula of other parameters, or {minimum, maximum, logarithmic} "
              "drawn for each sample"});
+  o("fields", none,
+    {.help = "coefficient fields, such as a permeability, by name, each like an initial state: {K: "
+             "{gaussian_random_field: {length_scale: 0.1}, expression: exp(K)}}; flux and source read them"});
   o("functions", none, {.help = "by signature: {\"R(u)\": 1 + u^2}"});
   std::string storage = "the unknown", zero = "0";
   o("storage", storage, {.help = "M in d/dt M + d/dx F = S; a formula, or one by unknown"});
@@ -202,8 +205,8 @@ bool EquationPde::is_unknown(const std::string& name) const {
 
 EquationPde::EquationPde(const DeckNode& node) {
   read_options(node);
-  for (const char* key : {"name", "labels", "parameters", "functions", "storage", "flux", "source", "walls",
-                          "initial", "typical_state", "typical_slope", "exact"}) {
+  for (const char* key : {"name", "labels", "parameters", "fields", "functions", "storage", "flux", "source",
+                          "walls", "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
   }
   node.reject_unread_keys();
@@ -213,6 +216,7 @@ EquationPde::EquationPde(const DeckNode& node) {
   read_terms(node, expressions);
   read_walls(node, expressions);
   read_initial(node, expressions);
+  read_fields(node, expressions);
   if (node.has("exact")) {
     exact_ =
         expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
@@ -301,7 +305,7 @@ void EquationPde::check_edges(const DeckNode& node, const std::vector<Trial>& tr
     const std::string edge = axes() == 2 ? "corner" : "edge";
     node.child("walls").error_at(
         face_name(other), "the " + face_name(other) + " wall holds " + symbol(k) + " = " + shortest(second) +
-                              " at the " + edge + " " + place_text(at, 1, 0) + " (t = " + shortest(t) +
+                              " at the " + edge + " " + place_text(at) + " (t = " + shortest(t) +
                               "), where the " + face_name(one) + " wall holds " + symbol(k) + " = " +
                               shortest(first) + "; both are one " +
                               "place, so write values that agree there, or give one of the walls a slope");
@@ -384,6 +388,13 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
     }
   }
   for (const PdeParameter& p : parameters_) names.parameters.push_back(p.name);
+  const DeckNode fields = node.section("fields");
+  need_mapping(fields, "{K: {gaussian_random_field: {length_scale: 0.1}, expression: exp(K)}}");
+  for (const std::string& key : fields.keys()) {
+    claim(fields, key, key, "field");
+    names.fields.push_back(key);
+  }
+  field_names_ = names.fields;
   const DeckNode functions = node.section("functions");
   need_mapping(functions, "{\"R(u)\": 1 + u^2}");
   for (const std::string& key : functions.keys()) {
@@ -520,8 +531,8 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
                    "; give it a storage, flux or source");
   }
   storage_ = expressions.compile(storage, {.what = "storage", .position = false, .time = false});
-  source_ = expressions.compile(source, {.what = "source"});
-  const ExpressionUse of_flux{.what = "flux", .derivatives = true};
+  source_ = expressions.compile(source, {.what = "source", .fields = true});
+  const ExpressionUse of_flux{.what = "flux", .derivatives = true, .fields = true};
   const int count = unknowns(), arguments = kernels::flux_arguments(axes(), count);
   convective_.assign(m, 1);
   for (int axis = 0; axis < axes(); ++axis) {
@@ -637,9 +648,12 @@ std::vector<double> EquationPde::middle_parameters() const {
 
 std::string EquationPde::place_text(std::span<const double> x, size_t points, size_t point) const {
   std::string text;
-  for (int axis = 0; axis < axes(); ++axis)
-    text += (axis > 0 ? ", " : "") + std::string(1, space_name(axis)) + " = " +
-            shortest(x[static_cast<size_t>(axis) * points + point]);
+  const int rows = static_cast<int>(x.size() / points);
+  for (int row = 0; row < rows; ++row)
+    text +=
+        (row > 0 ? ", " : "") +
+        (row < axes() ? std::string(1, space_name(row)) : field_names_[static_cast<size_t>(row - axes())]) +
+        " = " + shortest(x[static_cast<size_t>(row) * points + point]);
   return text;
 }
 
@@ -680,7 +694,7 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
   walls_vary_ = walls_vary_ || program.reads_position();
   const std::vector<double> parameters = middle_parameters(), t{0};
   for (const Place& at : wall_places(*this, face)) {
-    const std::string place = program.reads_position() ? " at " + place_text(at, 1, 0) : "";
+    const std::string place = program.reads_position() ? " at " + place_text(at) : "";
     const WallCondition at_start = wall(face, unknown, at, 0, parameters, {});
     if (at_start.value_factor == 0 && at_start.slope_factor == 0)
       node.error("the " + what + " is 0 = value" + place + ": the factors of " + name + " and " + u_x +
@@ -713,33 +727,61 @@ void EquationPde::read_initial(const DeckNode& node, const Expressions& expressi
       initial.error("the initial state of '" + name + "' is missing; each unknown needs one");
     const DeckNode own = by_unknown ? initial.child(name) : initial;
     if (!own.is_mapping()) own.error("the initial state of '" + name + "' is no mapping; " + kinds);
-    read_initial_of(own, k, formulas[static_cast<size_t>(k)]);
+    read_initial_of(own, "initial state", k, initials_[static_cast<size_t>(k)],
+                    formulas[static_cast<size_t>(k)]);
   }
   if (by_unknown) initial.reject_unread_keys();
-  initial_ = expressions.compile(formulas, {.what = "initial state", .time = false});
+  initial_ = compile_states(expressions, "initial state", formulas, initials_);
+}
+
+void EquationPde::read_fields(const DeckNode& node, const Expressions& expressions) {
+  if (field_names_.empty()) return;
+  const DeckNode fields = node.child("fields");
+  ExpressionNames names = expressions.names();
+  names.unknowns = field_names_;  // in its own expression a field's name means its random state
+  names.fields.clear();
+  fields_.resize(field_names_.size());
+  std::vector<ExpressionText> formulas;
+  for (size_t k = 0; k < fields_.size(); ++k) {
+    const DeckNode own = fields.child(field_names_[k]);
+    const std::string what = "field '" + field_names_[k] + "'";
+    if (!own.is_mapping())
+      own.error("the " + what +
+                " is no mapping; allowed: constant, fourier, gaussian_random_field, expression");
+    formulas.push_back({field_names_[k], own.where()});
+    read_initial_of(own, what, -1, fields_[k], formulas.back());
+  }
+  field_formulas_ = compile_states(Expressions(names), "field", formulas, fields_);
+}
+
+kernels::Program EquationPde::compile_states(const Expressions& expressions, const std::string& what,
+                                             const std::vector<ExpressionText>& formulas,
+                                             const std::vector<Initial>& states) {
+  const ExpressionUse use{.what = what, .time = false};
   for (size_t k = 0; k < formulas.size(); ++k) {
-    const auto alone = expressions.compile({formulas[k]}, {.what = "initial state", .time = false});
-    for (size_t other = 0; other < initials_.size(); ++other) {
-      if (initials_[k].formula && initials_[other].kind == Initial::Kind::none &&
+    const auto alone = expressions.compile({formulas[k]}, use);
+    for (size_t other = 0; other < states.size(); ++other) {
+      if (states[k].formula && states[other].kind == Initial::Kind::none &&
           alone.reads_argument(static_cast<int>(other)))
-        throw InputError(formulas[k].where + ": initial state '" + printable(formulas[k].text) + "' reads '" +
-                         options_.unknowns[other] +
+        throw InputError(formulas[k].where + ": " + what + " '" + printable(formulas[k].text) + "' reads '" +
+                         expressions.names().unknowns[other] +
                          "', which stands for a random state; give it one (constant, fourier or "
                          "gaussian_random_field) beside the expression");
     }
   }
+  return expressions.compile(formulas, use);
 }
 
-void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula) {
-  Initial& initial = initials_[static_cast<size_t>(unknown)];
+void EquationPde::read_initial_of(const DeckNode& node, const std::string& what, int unknown,
+                                  Initial& initial, ExpressionText& formula) {
   const bool constant = node.has("constant"), fourier = node.has("fourier"),
              field = node.has("gaussian_random_field");
   initial.formula = node.has("expression");
   reject_other_keys(node);
   if (constant + fourier + field > 1)
-    node.error("the initial state has more than one of constant, fourier, gaussian_random_field; choose one");
+    node.error("the " + what + " has more than one of constant, fourier, gaussian_random_field; choose one");
   if (constant + fourier + field == 0 && !initial.formula)
-    node.error("the initial state is empty; allowed: constant, fourier, gaussian_random_field, expression");
+    node.error("the " + what + " is empty; allowed: constant, fourier, gaussian_random_field, expression");
   if (initial.formula) formula = text_of(node.child("expression"));
   const auto read = [&](const char* key, auto& options) {
     const DeckNode own = node.child(key);
@@ -783,7 +825,7 @@ void EquationPde::read_fourier(const DeckNode& node, Initial& initial, int unkno
   bool tied = false;
   std::vector<RandomWaves::Axis> waves;
   for (int axis = 0; axis < axes(); ++axis) {
-    const bool values = both_walls_have_values(unknown, axis);
+    const bool values = unknown >= 0 && both_walls_have_values(unknown, axis);
     initial.tied[static_cast<size_t>(axis)] = values;
     tied = tied || values;
     waves.push_back({.kind = periodic(axis) ? RandomWaves::Kind::pairs
@@ -914,9 +956,7 @@ WallCondition EquationPde::wall(const Face& face, int unknown, const Place& at, 
 
 std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long id, long& redrawn) const {
   std::vector<double> numbers;
-  for (size_t k = 0; k < initials_.size(); ++k) {
-    const Initial& initial = initials_[k];
-    const auto step = static_cast<std::int64_t>(k);
+  const auto draw = [&](const Initial& initial, std::int64_t step) {
     if (initial.kind == Initial::Kind::constant) {
       // In (0, maximum) and again below the minimum, like the built-in equation; where few draws would pass,
       // straight between the bounds.
@@ -933,7 +973,11 @@ std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long i
       stream.fill_normal(std::span(normal), step, id);
       numbers.insert(numbers.end(), normal.begin(), normal.end());
     }
-  }
+  };
+  for (size_t k = 0; k < initials_.size(); ++k) draw(initials_[k], static_cast<std::int64_t>(k));
+  // A step beyond those of the unknowns and of the trial states' parameters.
+  for (size_t k = 0; k < fields_.size(); ++k)
+    draw(fields_[k], static_cast<std::int64_t>(max_unknowns + 1 + k));
   return numbers;
 }
 
@@ -952,9 +996,12 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
     }
     return sum;
   }
-  const WallCondition left = wall({0, Side::left}, unknown, {}, 0, parameters, {}),
-                      right = wall({0, Side::right}, unknown, {}, 0, parameters, {});
-  const bool tied = left.slope_factor == 0 && right.slope_factor == 0;
+  WallCondition left, right;
+  if (unknown >= 0) {
+    left = wall({0, Side::left}, unknown, {}, 0, parameters, {});
+    right = wall({0, Side::right}, unknown, {}, 0, parameters, {});
+  }
+  const bool tied = unknown >= 0 && left.slope_factor == 0 && right.slope_factor == 0;
   double sum = initial.mean;
   if (tied) {
     const double a = left.target / left.value_factor, b = right.target / right.value_factor;
@@ -1004,29 +1051,47 @@ void EquationPde::add_wall_values(const Initial& initial, int unknown, std::span
   }
 }
 
-std::vector<double> EquationPde::random_state(std::span<const double> numbers,
+std::vector<double> EquationPde::random_state(const std::vector<Initial>& states, bool between_walls,
+                                              std::span<const double> numbers,
                                               std::span<const double> parameters,
                                               std::span<const double> x) const {
-  const size_t m = options_.unknowns.size(), count = x.size() / options_.length.size();
-  std::vector<double> drawn(m * count, 0.0);  // [unknown][point]
+  const size_t count = x.size() / options_.length.size();
+  std::vector<double> drawn(states.size() * count, 0.0);  // [state][point]
   size_t first = 0;
-  for (size_t k = 0; k < m; ++k) {
-    const Initial& initial = initials_[k];
+  for (size_t k = 0; k < states.size(); ++k) {
+    const Initial& initial = states[k];
     const std::span<double> own = std::span(drawn).subspan(k * count, count);
+    const int unknown = between_walls ? static_cast<int>(k) : -1;
     if (initial.waves) {
       std::fill(own.begin(), own.end(), initial.mean);
-      if (initial.kind == Initial::Kind::fourier)
-        add_wall_values(initial, static_cast<int>(k), parameters, x, own);
+      add_wall_values(initial, unknown, parameters, x, own);
       initial.waves->add(numbers.subspan(first, initial.numbers), x, own);
     } else if (initial.kind != Initial::Kind::none) {
       for (size_t i = 0; i < count; ++i)
         own[i] = initial.kind == Initial::Kind::constant
                      ? numbers[first]
-                     : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
+                     : wave_field(initial, unknown, &numbers[first], x[i], parameters);
     }
     first += initial.numbers;
   }
   return drawn;
+}
+
+size_t EquationPde::initial_numbers() const {
+  size_t sum = 0;
+  for (const Initial& initial : initials_) sum += initial.numbers;
+  return sum;
+}
+
+void EquationPde::field_values(std::span<const double> numbers, std::span<const double> parameters,
+                               std::span<const double> x, std::span<double> out) const {
+  const size_t fields = fields_.size(), count = x.size() / options_.length.size();
+  const std::vector<double> drawn =
+      random_state(fields_, false, numbers.subspan(initial_numbers()), parameters, x);
+  kernels::TermValues values;
+  field_formulas_.evaluate({static_cast<long>(count), drawn, x, {}, parameters, {}}, 0, values);
+  for (size_t k = 0; k < fields; ++k)
+    for (size_t i = 0; i < count; ++i) out[i * fields + k] = values.value[k * count + i];
 }
 
 void EquationPde::initial_state(std::span<const double> numbers, std::span<const double> parameters,
@@ -1072,6 +1137,20 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     long redrawn = 0;
     const std::vector<double> numbers = draw_initial(stream, s, redrawn);
     initial_state(numbers, trial.parameters, x, u);
+    trial.x = with_fields(*this, numbers, trial.parameters, x);
+    for (size_t i = x.size(); i < trial.x.size(); ++i) {
+      if (std::isfinite(trial.x[i])) continue;
+      const size_t point = i % static_cast<size_t>(points),
+                   field = i / static_cast<size_t>(points) - options_.length.size();
+      const std::vector<double> drawn =
+          random_state(fields_, false, std::span(numbers).subspan(initial_numbers()), trial.parameters, x);
+      node.child("fields").error_at(
+          field_names_[field], "the field '" + field_names_[field] + "' is " + shortest(trial.x[i]) + " at " +
+                                   place_text(x, static_cast<size_t>(points), point) + ": " +
+                                   field_formulas_.explain({points, drawn, x, {}, trial.parameters, {}},
+                                                           static_cast<long>(point)) +
+                                   "; choose an expression that is finite from 0 to the length");
+    }
     trial.arguments.assign(static_cast<size_t>(kernels::flux_arguments(axes(), m) * points), 0.0);
     for (int k = 0; k < m; ++k) {
       for (int i = 0; i < points; ++i) {
@@ -1205,14 +1284,63 @@ void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels:
   }
 }
 
+void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
+                                        std::span<const double> u, const std::vector<double>& parameters,
+                                        std::span<const double> x) const {
+  const int m = unknowns(), d = axes();
+  const long points = flux.front().size;
+  kernels::TermValues slopes;
+  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  for (int k = 0; k < m; ++k)
+    for (long i = 0; i < points; ++i) {
+      bool alone = true;
+      std::vector<double> tensor(static_cast<size_t>(d * d));  // -dF/d(grad u), its symmetric part
+      double largest = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < d; ++b) {
+          for (int other = 0; other < m; ++other)
+            alone = alone && (other == k ||
+                              (flux[a].by(k, (1 + b) * m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
+          const double entry = -0.5 * (flux[a].by(k, (1 + b) * m + k)[i] + flux[b].by(k, (1 + a) * m + k)[i]);
+          tensor[static_cast<size_t>(a * d + b)] = slopes.by(k, k)[i] > 0 ? entry : -entry;
+          largest = std::max(largest, std::abs(entry));
+        }
+      // It has no negative eigenvalue if no principal minor is negative; single entries have been looked at.
+      double worst = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < a; ++b) {
+          const double cross = tensor[a * d + b];
+          worst = std::min(worst, (tensor[a * d + a] * tensor[b * d + b] - cross * cross) / largest);
+        }
+      if (d == 3) worst = std::min(worst, determinant(tensor, d) / (largest * largest));
+      if (!alone || !(worst < -1e-12 * largest)) continue;
+      std::string rows, state;
+      for (int a = 0; a < d; ++a) {
+        rows += a > 0 ? "], [" : "";
+        for (int b = 0; b < d; ++b) rows += (b > 0 ? ", " : "") + shortest(tensor[a * d + b]);
+      }
+      for (int j = 0; j < m; ++j) state += symbol(j) + " = " + shortest(u[j * points + i]) + ", ";
+      error_of(
+          node, "flux",
+          "the flux of '" + symbol(k) +
+              "' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(" + symbol(k) +
+              ") has the symmetric part [[" + rows + "]] with a negative eigenvalue at an initial state (" +
+              state + place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) +
+              ", t = 0), and the shortest waves grow without bound; make what stands beside the diagonal smaller "
+              "(D_xy^2 <= D_xx D_yy)");
+    }
+}
+
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
   const Grid cells = trial_grid();
   const int points = cells.cells();
-  const std::vector<double> x = cells.centres(), t(static_cast<size_t>(points), 0.0);
+  const std::vector<double> t(static_cast<size_t>(points), 0.0);
   for (const Trial& trial : trials) {
+    const std::vector<double>& x = trial.x;
     const std::span<const double> u(trial.arguments.data(), static_cast<size_t>(m * points));
     check_storage(node, u, points, trial.parameters, "an initial state");
+    std::vector<kernels::TermValues> fluxes;
     for (int axis = 0; axis <= axes(); ++axis) {  // the flux along each, then the source
       const bool is_flux = axis < axes();
       const char* term = is_flux ? "flux" : "source";
@@ -1224,7 +1352,9 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
         return std::all_of(list.begin(), list.end(), [](double v) { return std::isfinite(v); });
       };
       if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) {
-        if (is_flux) check_diffusion(node, axis, values, u, trial.parameters, x);
+        if (!is_flux) continue;
+        check_diffusion(node, axis, values, u, trial.parameters, x);
+        fluxes.push_back(std::move(values));
         continue;
       }
       for (int i = 0; i < points; ++i) {
@@ -1243,6 +1373,7 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
                      "; choose other initial states, or another formula there, see if(condition, a, b)");
       }
     }
+    if (mixed_derivatives_) check_mixed_diffusion(node, fluxes, u, trial.parameters, x);
   }
   if (m > 1) return;
   // The values that Dirichlet walls hold.

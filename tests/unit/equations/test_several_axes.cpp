@@ -327,6 +327,9 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"flux: [1, 2, 3]", "deck.yaml:4:7: flux of 'u': 3 formulas for 2 axes (x, y)"},
       {"flux: {y: \"d(u,y)\"}",
        "deck.yaml:4:7: the flux of 'u' is anti-diffusion: its derivative by d(u,y) is 1 at an initial state (u = "},
+      {"flux: {x: \"-d(u,x) - 3*d(u,y)\", y: \"-4*d(u,y) - 2*d(u,x)\"}",
+       "the flux of 'u' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(u) has the symmetric "
+       "part [[1, 2.5], [2.5, 4]] with a negative eigenvalue at an initial state (u = "},
       {"flux: {y: u/(y - 0.0625)}",
        "the flux along y is not finite with its derivatives at an initial state (u = "},
       {"source: log(y - 1)",
@@ -396,6 +399,117 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
   fails(
       "length: [1, 1, 1]\nflux: -grad(u)\nwalls: periodic\ninitial: {fourier: {modes: 64}}",
       "deck.yaml:4:21: modes gives a state of 3 axes 2146689 random numbers; allowed: 1048576, so give fewer modes");
+}
+
+// Of the matrices -dF/d(grad u) those are taken whose symmetric part has no negative eigenvalue.
+TEST(SeveralAxes, DiffusionMayBeAMatrix) {
+  const auto box = [](const std::string& xy, const std::string& xz, const std::string& yz) {
+    return "{length: [1, 1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - " + xy +
+           "*d(u,y) - " + xz + "*d(u,z)\", y: \"-" + xy + "*d(u,x) - d(u,y) - " + yz + "*d(u,z)\", z: \"-" +
+           xz + "*d(u,x) - " + yz + "*d(u,y) - d(u,z)\"}}";
+  };
+  EXPECT_NO_THROW(equation(box("0.9", "0.9", "0.9")));
+  EXPECT_NO_THROW(equation(box("1", "1", "1")));  // singular
+  // What is not symmetric turns, and does not grow.
+  EXPECT_NO_THROW(equation(
+      "{length: [1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - 5*d(u,y)\", "
+      "y: \"-d(u,y) + 5*d(u,x)\"}}"));
+  EXPECT_THROW(equation(box("0.9", "0.9", "-0.9")), InputError);  // each two axes alone are well
+}
+
+// A permeability: flux and source read it as a row behind the positions; its numbers come after those of the state.
+TEST(CoefficientFields, AreReadByFluxAndSource) {
+  const std::string rest =
+      "length: [1, 2]\nwalls: {x: periodic, bottom: {slope: 0}, top: {slope: 0}}\n"
+      "initial: {gaussian_random_field: {length_scale: 0.5}}\nparameters: {b: 3}\n";
+  const EquationPde plain = equation(rest + "flux: -grad(u)"), pde = equation(rest + R"yaml(
+fields:
+  K: {gaussian_random_field: {length_scale: 0.4, amplitude: 0.5, mean: 0.25}, expression: b*exp(K) + y}
+  f: {constant: {minimum: 1, maximum: 2}, expression: f*K + x}
+flux: -K*grad(u)
+source: f*u
+)yaml");
+  ASSERT_EQ(pde.fields(), (std::vector<std::string>{"K", "f"}));
+  EXPECT_FALSE(pde.linear_flux());
+  const std::vector<double> arguments{2, 3, 5}, x{0.1, 0.2, 7, 11}, t{0}, parameters{3};
+  TermValues out;
+  pde.flux(1, {1, arguments, x, t, parameters, {}}, 1, out);
+  EXPECT_EQ(out.value[0], -35);
+  EXPECT_EQ(out.by(0, 2)[0], -7);
+  pde.source({1, std::span(arguments).first(1), x, t, parameters, {}}, 0, out);
+  EXPECT_EQ(out.value[0], 22);
+
+  const RandomStream stream(1, "states");
+  long redrawn = 0;
+  const std::vector<double> of_state = plain.draw_initial(stream, 4, redrawn),
+                            all = pde.draw_initial(stream, 4, redrawn);
+  ASSERT_GT(all.size(), of_state.size());
+  EXPECT_TRUE(std::equal(of_state.begin(), of_state.end(), all.begin()));
+  const std::vector<double> points{0.1, 0.6, 0.2, 1.7};
+  std::vector<double> u(2), u_plain(2), values(4), field(2);
+  pde.initial_state(all, parameters, points, u);
+  plain.initial_state(of_state, parameters, points, u_plain);
+  EXPECT_EQ(u, u_plain);
+  pde.field_values(all, parameters, points, values);
+  // The random part alone, as an initial state with the same numbers.
+  const EquationPde alone = equation(
+      "length: [1, 2]\nwalls: {x: periodic, bottom: {slope: 0}, top: {slope: 0}}\nflux: "
+      "-grad(u)\ninitial: {gaussian_random_field: {length_scale: 0.4, amplitude: 0.5, "
+      "mean: 0.25}}\n");
+  const std::span<const double> numbers = std::span(all).subspan(of_state.size());
+  alone.initial_state(numbers.first(numbers.size() - 1), {}, points, field);
+  for (int p = 0; p < 2; ++p) {
+    EXPECT_DOUBLE_EQ(values[2 * p], 3 * std::exp(field[p]) + points[2 + p]);
+    EXPECT_DOUBLE_EQ(values[2 * p + 1], numbers.back() * field[p] + points[p]);
+  }
+  EXPECT_NE(field[0], field[1]);
+}
+
+TEST(CoefficientFields, OfOneAxis) {
+  const EquationPde pde = equation(
+      "fields: {K: {fourier: {modes: 2}, expression: exp(K)}}\nflux: -K*d(u,x)\nwalls: {left: {value: 1}, right: {value: "
+      "0}}\ninitial: {expression: 1 - x}");
+  const std::vector<double> x{0, 0.25};
+  std::vector<double> values(2);
+  pde.field_values(std::vector<double>{0.5, -1}, {}, x, values);
+  const double first = 1 / std::sqrt(1.25), second = 0.5 * first;  // weights 1/k, of root mean square 1
+  for (int p = 0; p < 2; ++p)
+    EXPECT_NEAR(values[p], std::exp(first * 0.5 * cosine(1, pi * x[p]) - second * cosine(2, pi * x[p])),
+                1e-14);
+}
+
+TEST(CoefficientFields, MistakesAreNamedWithPlaceRuleAndRemedy) {
+  const Mistake mistakes[] = {
+      {"fields: {K: {gaussian_random_field: {}}}\nflux: -K*grad(u)",
+       "deck.yaml:5:7: the flux of 'u' is anti-diffusion: its derivative by d(u,x) is "},
+      {"fields: {K: {expression: x - 0.7}}\nflux: -K*grad(u)", ", K = -0.66875, t = 0)"},
+      {"fields: {K: {expression: 1/(y - 0.03125)}}\nflux: -K*grad(u)",
+       "the field 'K' is inf at x = 0.03125, y = 0.03125: division by zero in '1/(y - 0.03125)' (field, character 1)"},
+      {"fields: {K: {expression: 1}}\nflux: \"[d(K*u,x), 0]\"",
+       "the derivative of the field 'K' in space is not known; the flux is differentiated as a whole, so write the field "
+       "before the derivative, as in K*d(u,x)"},
+      {"fields: {K: {expression: 1}}\nflux: -grad(u)\nstorage: K*u",
+       "the field 'K' cannot be used in the storage"},
+      {"fields: {K: {expression: u}}\nflux: -grad(u)",
+       "deck.yaml:4:26: field 'u', character 1: unknown name 'u'"},
+      {"fields: {K: {expression: 1 + K}}\nflux: -grad(u)",
+       "field '1 + K' reads 'K', which stands for a random state"},
+      {"fields: {K: {expression: t}}\nflux: -grad(u)", "the time 't' cannot be used in the field"},
+      {"fields: {K: {}}\nflux: -grad(u)", "the field 'K' is empty; allowed: constant, fourier"},
+      {"fields: {K: 1}\nflux: -grad(u)", "the field 'K' is no mapping"},
+      {"fields: {u: {expression: 1}}\nflux: -grad(u)", "field 'u': this is already the unknown"},
+      {"fields: {y: {expression: 1}}\nflux: -grad(u)", "'y' is a word of the language"},
+      {"fields: 1\nflux: -grad(u)", "'fields' is no mapping; write {K: "},
+  };
+  for (const Mistake& mistake : mistakes) {
+    try {
+      equation("length: [1, 1]\nwalls: periodic\ninitial: {constant: {minimum: 0, maximum: 1}}\n" +
+               std::string(mistake.change));
+      ADD_FAILURE() << "taken: " << mistake.change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("deck.yaml:"), HasSubstr(mistake.message)));
+    }
+  }
 }
 
 TEST(SeveralAxes, FaultsAreExplained) {
