@@ -15,7 +15,8 @@ ConservativeScheme::ConservativeScheme(const Pde& pde, const Grid& grid, std::ve
       times_(std::move(times)),
       scale_(pde.typical_storage_slope()) {
   RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
-  for (int step = 0; step < frames(); ++step) theta_.push_back(step < implicit_steps ? 1.0 : theta);
+  for (int step = 0; step < frames(); ++step)
+    theta_.push_back(step < implicit_steps || pde.steady() ? 1.0 : theta);
   ghosts_ = space_.ghosts(times_);
   if (!pde.linear_flux() || pde.has_source() || learned() > 0) return;
   LinearFlux linear{space_.stencil(1), std::vector<double>(width())};

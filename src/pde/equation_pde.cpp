@@ -146,6 +146,9 @@ void EquationOptions::options(OptionVisitor& o) {
     o("length", length.front(), extent);
   }
   o("length_unit", length_unit, {.help = "unit of x"});
+  o("steady", steady,
+    {.help =
+         "no storage, no time: 0 = source - d/dx flux; without storage, initial, duration and time_unit"});
   o("duration", duration, {.help = "final time, 0 <= t <= duration", .min = 0, .exclusive_min = true});
   o("time_unit", time_unit, {.help = "unit of t"});
   o("unknowns", unknowns,
@@ -242,6 +245,7 @@ EquationPde::EquationPde(const DeckNode& node) {
   check_terms(node, trials);
   measure_sizes(trials);
   check_edges(node, trials);
+  check_steady(node);
   std::vector<kernels::Program> terms = flux_;
   terms.push_back(source_);
   terms.insert(terms.end(), walls_.begin(), walls_.end());
@@ -259,6 +263,9 @@ void EquationPde::read_options(const DeckNode& node) {
     options_.data_cells = {usual_cells[std::clamp<size_t>(count, 1, max_space_axes) - 1]};
   }
   options_.options(*node.reader());
+  for (const char* key : {"storage", "initial", "duration", "time_unit", "typical_slope"})
+    if (options_.steady && node.has(key))
+      node.error_at(key, std::string(key) + ": a steady problem has none; leave it out, or leave out steady");
   if (!options_.data_cells_is_list)
     options_.data_cells.resize(options_.length.size(), options_.data_cells.front());
   if (options_.data_cells.size() != options_.length.size())
@@ -512,10 +519,32 @@ std::vector<std::vector<ExpressionText>> EquationPde::read_flux(const DeckNode& 
   return flux;
 }
 
+void EquationPde::check_steady(const DeckNode& node) const {
+  if (!options_.steady) return;
+  if (!autonomous_)
+    node.error_at("steady",
+                  "a term or a wall reads t, which a steady problem does not have; write it without t");
+  for (int k = 0; k < unknowns(); ++k) {
+    bool held = false;
+    for (int argument = 0; argument < unknowns(); ++argument) held = held || source_.reads_argument(argument);
+    for (int axis = 0; axis < axes(); ++axis)
+      for (const Side side : {Side::left, Side::right})
+        if (!periodic(axis))
+          for (const Place& at : wall_places(*this, {axis, side}))
+            held = held || wall({axis, side}, k, at, 0, middle_parameters(), {}).value_factor != 0;
+    if (!held)
+      error_of(
+          node, "walls",
+          "no wall holds a value of '" + symbol(k) +
+              "' and no source reads an unknown, so that a constant can be added to any solution; give one "
+              "wall a value");
+  }
+}
+
 void EquationPde::read_terms(const DeckNode& node, const Expressions& expressions) {
   const size_t m = options_.unknowns.size();
   std::vector<char> has_storage(m, 0), has_flux(m, 0), has_source(m, 0);
-  const auto storage = read_formulas(node, "storage", "", &has_storage);
+  const auto storage = read_formulas(node, "storage", options_.steady ? "0" : "", &has_storage);
   const auto flux = read_flux(node, has_flux);
   const auto source = read_formulas(node, "source", "0", &has_source);
   for (size_t k = 0; k < m; ++k) {
@@ -713,6 +742,12 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
 
 void EquationPde::read_initial(const DeckNode& node, const Expressions& expressions) {
   const std::string kinds = "allowed: constant, fourier, gaussian_random_field, expression";
+  if (options_.steady) {
+    initials_.resize(options_.unknowns.size());
+    initial_ = expressions.compile(std::vector<ExpressionText>(initials_.size(), {"0", node.where()}),
+                                   {.what = "initial state", .time = false});
+    return;
+  }
   if (!node.has("initial")) node.error("key 'initial' is missing in '" + node.path() + "'; " + kinds);
   const DeckNode initial = node.child("initial");
   if (!initial.is_mapping()) initial.error("initial is no mapping; " + kinds);
@@ -1210,6 +1245,7 @@ void EquationPde::read_typical(const DeckNode& node) {
     }
   }
   const std::vector<double> parameters = middle_parameters();
+  if (options_.steady) return;
   check_storage(node, typical_state_, 1, parameters, "the typical state");
   if (node.has("typical_slope")) {
     typical_slope_ = node.child("typical_slope").as_number({.min = 0, .exclusive_min = true});
@@ -1226,6 +1262,7 @@ void EquationPde::read_typical(const DeckNode& node) {
 
 void EquationPde::check_storage(const DeckNode& node, std::span<const double> u, long points,
                                 const std::vector<double>& parameters, const std::string& where) const {
+  if (options_.steady) return;
   const int m = unknowns();
   kernels::TermValues values;
   const kernels::TermPoints at{points, u, {}, {}, parameters, {}};

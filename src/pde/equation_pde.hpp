@@ -19,6 +19,7 @@ struct EquationOptions {
   std::string title;
   std::vector<double> length{1};  ///< along each axis
   std::string length_unit = "1";
+  bool steady = false;
   double duration = 1;
   std::string time_unit = "1";
   std::vector<std::string> unknowns{"u"};
@@ -52,6 +53,7 @@ class EquationPde final : public Pde {
   std::string symbol(int unknown) const override { return options_.unknowns[static_cast<size_t>(unknown)]; }
   std::vector<PdeParameter> parameters() const override { return parameters_; }
   std::vector<std::string> fields() const override { return field_names_; }
+  bool steady() const override { return options_.steady; }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -107,6 +109,8 @@ class EquationPde final : public Pde {
   };
 
   void read_options(const DeckNode& node);
+  /// Throws if a steady problem reads time, or has no single solution because its walls hold slopes only.
+  void check_steady(const DeckNode& node) const;
   ExpressionNames read_names(const DeckNode& node);
   /// Calls `set` for each unknown that a key's value speaks of: a scalar, a list or a mapping of unknowns.
   void for_unknowns(const DeckNode& value, const std::string& key,
