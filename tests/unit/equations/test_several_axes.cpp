@@ -10,6 +10,7 @@
 #include "kernels/error.hpp"
 #include "src/pde/equation_pde.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/wall_checks.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
@@ -510,6 +511,40 @@ TEST(CoefficientFields, MistakesAreNamedWithPlaceRuleAndRemedy) {
       EXPECT_THAT(error.what(), AllOf(HasSubstr("deck.yaml:"), HasSubstr(mistake.message)));
     }
   }
+}
+
+// Both ends of a periodic axis are one place.
+TEST(SeveralAxes, PeriodicAxesClose) {
+  const auto check = [](const std::string& text) {
+    const DeckNode deck = parse_deck_text(
+        "pde:\n  length: [1, 2]\n  walls: {left: {slope: 0}, right: {slope: 0}, y: periodic}\n" + text,
+        "deck.yaml");
+    const EquationPde pde(deck.child("pde"));
+    const std::vector<Grid> grids{pde.data_grid()};
+    check_walls(pde, deck.child("pde"), grids);
+  };
+  const Mistake mistakes[] = {
+      {"  flux: -grad(u)\n  initial: {expression: x*y}",
+       "deck.yaml:5:3: the initial state of 'u' is 0 at y = 0 and 0.58 at y = 2 (x = 0.29, t = 0), but the axis y is "
+       "periodic, so that these are one point; write it so that both ends agree, for example with "
+       "sin(2*pi*y/length_y), move a jump inside, or give walls bottom and top"},
+      {"  flux: -(1 + y)*grad(u)\n  initial: {expression: x}", "deck.yaml:4:3: the flux along x is "},
+      {"  flux: -grad(u)\n  source: y*u\n  initial: {expression: 1}",
+       "the source is 0 at y = 0 and 2.74 at y = 2"},
+      {"  fields: {K: {expression: exp(y)}}\n  flux: -K*grad(u)\n  initial: {expression: 1}",
+       "the field 'K' is 1 at y = 0"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    try {
+      check(mistake.change);
+      ADD_FAILURE() << "taken: " << mistake.change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(mistake.message));
+    }
+  }
+  EXPECT_NO_THROW(
+      check("  fields: {K: {fourier: {}, expression: exp(K)}}\n  flux: -K*(1 + x)*grad(u)\n  source: "
+            "if(y > 0.5 and y < 1, u, 0)\n  initial: {gaussian_random_field: {length_scale: 0.3}}"));
 }
 
 TEST(SeveralAxes, FaultsAreExplained) {
