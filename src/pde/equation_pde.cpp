@@ -146,9 +146,6 @@ void EquationOptions::options(OptionVisitor& o) {
     o("length", length.front(), extent);
   }
   o("length_unit", length_unit, {.help = "unit of x"});
-  o("steady", steady,
-    {.help =
-         "no storage, no time: 0 = source - d/dx flux; without storage, initial, duration and time_unit"});
   o("duration", duration, {.help = "final time, 0 <= t <= duration", .min = 0, .exclusive_min = true});
   o("time_unit", time_unit, {.help = "unit of t"});
   o("unknowns", unknowns,
@@ -183,6 +180,11 @@ void EquationPde::describe(OptionVisitor& o) {
          "F, may hold d(u,x) and, on a periodic domain of one axis, d(u,x,x); with several axes a vector such "
          "as -D*grad(u), or {x: F along x, y: F along y}"});
   o("source", zero, {.help = "S"});
+  bool steady = false;
+  o("steady", steady,
+    {.help =
+         "no storage: the equation is div F = S, without time and initial state; Newton's method begins at "
+         "typical_state"});
   o("walls", none,
     {.help =
          "periodic, or {left, right} with {value: e}, {slope: e} or {u: a, u_x: b, value: e} (a u + b u_x "
@@ -208,6 +210,12 @@ bool EquationPde::is_unknown(const std::string& name) const {
 
 EquationPde::EquationPde(const DeckNode& node) {
   read_options(node);
+  steady_ = node.has("steady") && node.child("steady").as_bool();
+  for (const char* key : {"storage", "initial", "duration", "time_unit"})
+    if (steady_ && node.has(key))
+      node.error_at(key,
+                    std::string("a steady problem has no ") + key +
+                        ": it has neither storage nor time, and begins nowhere; leave it out, or steady");
   for (const char* key : {"name", "labels", "parameters", "fields", "functions", "storage", "flux", "source",
                           "walls", "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
@@ -218,11 +226,13 @@ EquationPde::EquationPde(const DeckNode& node) {
   check_definitions(expressions);
   read_terms(node, expressions);
   read_walls(node, expressions);
+  typical_state_.assign(options_.unknowns.size(), 0.0);
+  if (steady_) read_typical_state(node);
   read_initial(node, expressions);
   read_fields(node, expressions);
   if (node.has("exact")) {
-    exact_ =
-        expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
+    exact_ = expressions.compile(read_formulas(node, "exact", "0"),
+                                 {.what = "exact solution", .unknowns = false, .time = !steady_});
   }
   const std::vector<Trial> trials = trial_states(node);
   const auto points = static_cast<size_t>(trial_grid().cells());
@@ -243,9 +253,9 @@ EquationPde::EquationPde(const DeckNode& node) {
   }
   read_typical(node);
   check_terms(node, trials);
+  if (steady_) check_singular(node);
   measure_sizes(trials);
   check_edges(node, trials);
-  check_steady(node);
   std::vector<kernels::Program> terms = flux_;
   terms.push_back(source_);
   terms.insert(terms.end(), walls_.begin(), walls_.end());
@@ -263,9 +273,6 @@ void EquationPde::read_options(const DeckNode& node) {
     options_.data_cells = {usual_cells[std::clamp<size_t>(count, 1, max_space_axes) - 1]};
   }
   options_.options(*node.reader());
-  for (const char* key : {"storage", "initial", "duration", "time_unit", "typical_slope"})
-    if (options_.steady && node.has(key))
-      node.error_at(key, std::string(key) + ": a steady problem has none; leave it out, or leave out steady");
   if (!options_.data_cells_is_list)
     options_.data_cells.resize(options_.length.size(), options_.data_cells.front());
   if (options_.data_cells.size() != options_.length.size())
@@ -519,32 +526,10 @@ std::vector<std::vector<ExpressionText>> EquationPde::read_flux(const DeckNode& 
   return flux;
 }
 
-void EquationPde::check_steady(const DeckNode& node) const {
-  if (!options_.steady) return;
-  if (!autonomous_)
-    node.error_at("steady",
-                  "a term or a wall reads t, which a steady problem does not have; write it without t");
-  for (int k = 0; k < unknowns(); ++k) {
-    bool held = false;
-    for (int argument = 0; argument < unknowns(); ++argument) held = held || source_.reads_argument(argument);
-    for (int axis = 0; axis < axes(); ++axis)
-      for (const Side side : {Side::left, Side::right})
-        if (!periodic(axis))
-          for (const Place& at : wall_places(*this, {axis, side}))
-            held = held || wall({axis, side}, k, at, 0, middle_parameters(), {}).value_factor != 0;
-    if (!held)
-      error_of(
-          node, "walls",
-          "no wall holds a value of '" + symbol(k) +
-              "' and no source reads an unknown, so that a constant can be added to any solution; give one "
-              "wall a value");
-  }
-}
-
 void EquationPde::read_terms(const DeckNode& node, const Expressions& expressions) {
   const size_t m = options_.unknowns.size();
   std::vector<char> has_storage(m, 0), has_flux(m, 0), has_source(m, 0);
-  const auto storage = read_formulas(node, "storage", options_.steady ? "0" : "", &has_storage);
+  const auto storage = read_formulas(node, "storage", steady_ ? "0" : "", &has_storage);
   const auto flux = read_flux(node, has_flux);
   const auto source = read_formulas(node, "source", "0", &has_source);
   for (size_t k = 0; k < m; ++k) {
@@ -560,8 +545,8 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
                    "; give it a storage, flux or source");
   }
   storage_ = expressions.compile(storage, {.what = "storage", .position = false, .time = false});
-  source_ = expressions.compile(source, {.what = "source", .fields = true});
-  const ExpressionUse of_flux{.what = "flux", .derivatives = true, .fields = true};
+  source_ = expressions.compile(source, {.what = "source", .time = !steady_, .fields = true});
+  const ExpressionUse of_flux{.what = "flux", .derivatives = true, .time = !steady_, .fields = true};
   const int count = unknowns(), arguments = kernels::flux_arguments(axes(), count);
   convective_.assign(m, 1);
   for (int axis = 0; axis < axes(); ++axis) {
@@ -717,9 +702,9 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
   static_cast<void>(expressions.compile(
       {outside}, {.what = what + "'s place outside", .unknowns = false, .position = false, .time = false}));
   kernels::Program& program = walls_[wall_index(face, unknown)];
-  program =
-      expressions.compile({factor, slope_factor, target, outside},
-                          {.what = what, .unknowns = false, .position = axes() > 1, .fixed_axis = face.axis});
+  program = expressions.compile(
+      {factor, slope_factor, target, outside},
+      {.what = what, .unknowns = false, .position = axes() > 1, .time = !steady_, .fixed_axis = face.axis});
   walls_vary_ = walls_vary_ || program.reads_position();
   const std::vector<double> parameters = middle_parameters(), t{0};
   for (const Place& at : wall_places(*this, face)) {
@@ -742,10 +727,11 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
 
 void EquationPde::read_initial(const DeckNode& node, const Expressions& expressions) {
   const std::string kinds = "allowed: constant, fourier, gaussian_random_field, expression";
-  if (options_.steady) {
+  if (steady_) {
     initials_.resize(options_.unknowns.size());
-    initial_ = expressions.compile(std::vector<ExpressionText>(initials_.size(), {"0", node.where()}),
-                                   {.what = "initial state", .time = false});
+    std::vector<ExpressionText> states;
+    for (const double state : typical_state_) states.push_back({shortest(state), node.where()});
+    initial_ = expressions.compile(states, {.what = "typical state", .time = false});
     return;
   }
   if (!node.has("initial")) node.error("key 'initial' is missing in '" + node.path() + "'; " + kinds);
@@ -1218,7 +1204,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
   return trials;
 }
 
-void EquationPde::read_typical(const DeckNode& node) {
+void EquationPde::read_typical_state(const DeckNode& node) {
   if (node.has("typical_state")) {
     const DeckNode state = node.child("typical_state");
     if (state.is_mapping()) {
@@ -1244,15 +1230,17 @@ void EquationPde::read_typical(const DeckNode& node) {
       typical_state_[0] = state.as_number();
     }
   }
+}
+
+void EquationPde::read_typical(const DeckNode& node) {
+  read_typical_state(node);
   const std::vector<double> parameters = middle_parameters();
-  if (options_.steady) return;
   check_storage(node, typical_state_, 1, parameters, "the typical state");
   if (node.has("typical_slope")) {
     typical_slope_ = node.child("typical_slope").as_number({.min = 0, .exclusive_min = true});
     return;
   }
-  kernels::TermValues values;
-  storage_.evaluate({1, typical_state_, {}, {}, parameters, {}}, 1, values);
+  const kernels::TermValues values = storage_slopes(typical_state_, 1, parameters);
   typical_slope_ = 0;
   for (int k = 0; k < unknowns(); ++k) typical_slope_ += values.by(k, k)[0] / unknowns();
   if (!(typical_slope_ > 0))
@@ -1262,7 +1250,7 @@ void EquationPde::read_typical(const DeckNode& node) {
 
 void EquationPde::check_storage(const DeckNode& node, std::span<const double> u, long points,
                                 const std::vector<double>& parameters, const std::string& where) const {
-  if (options_.steady) return;
+  if (steady_) return;
   const int m = unknowns();
   kernels::TermValues values;
   const kernels::TermPoints at{points, u, {}, {}, parameters, {}};
@@ -1290,14 +1278,39 @@ void EquationPde::check_storage(const DeckNode& node, std::span<const double> u,
   }
 }
 
+kernels::TermValues EquationPde::storage_slopes(std::span<const double> u, long points,
+                                                const std::vector<double>& parameters) const {
+  kernels::TermValues slopes;
+  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  for (int k = 0; k < unknowns() && steady_; ++k) std::fill_n(slopes.by(k, k), points, 1.0);
+  return slopes;
+}
+
+void EquationPde::check_singular(const DeckNode& node) const {
+  const std::vector<double> parameters = middle_parameters();
+  for (int k = 0; k < unknowns(); ++k) {
+    bool held = source_.reads_argument(k);
+    for (const kernels::Program& flux : flux_) held = held || flux.reads_argument(k);
+    for (const Face& face : faces())
+      for (const Place& at : wall_places(*this, face))
+        held = held || wall(face, k, at, 0, parameters, {}).value_factor != 0;
+    if (!held)
+      error_of(
+          node, "walls",
+          "the steady problem is singular: no wall holds '" + symbol(k) +
+              "' and neither flux nor source reads it, so that any constant can be added to a solution; give one "
+              "wall a value or a Robin condition, or add a term in " +
+              symbol(k) + " to the source");
+  }
+}
+
 void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
                                   std::span<const double> u, const std::vector<double>& parameters,
                                   std::span<const double> x) const {
   if (flux_derivatives_ != 1) return;  // none, or a second derivative that may outweigh it
   const int m = unknowns(), first = (1 + axis) * m;
   const long points = flux.size;
-  kernels::TermValues slopes;
-  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  const kernels::TermValues slopes = storage_slopes(u, points, parameters);
   for (int k = 0; k < m; ++k) {
     double largest = 0;
     for (long i = 0; i < points; ++i) largest = std::max(largest, std::abs(flux.by(k, first + k)[i]));
@@ -1326,8 +1339,7 @@ void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const ke
                                         std::span<const double> x) const {
   const int m = unknowns(), d = axes();
   const long points = flux.front().size;
-  kernels::TermValues slopes;
-  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  const kernels::TermValues slopes = storage_slopes(u, points, parameters);
   for (int k = 0; k < m; ++k)
     for (long i = 0; i < points; ++i) {
       bool alone = true;

@@ -19,7 +19,6 @@ struct EquationOptions {
   std::string title;
   std::vector<double> length{1};  ///< along each axis
   std::string length_unit = "1";
-  bool steady = false;
   double duration = 1;
   std::string time_unit = "1";
   std::vector<std::string> unknowns{"u"};
@@ -53,7 +52,7 @@ class EquationPde final : public Pde {
   std::string symbol(int unknown) const override { return options_.unknowns[static_cast<size_t>(unknown)]; }
   std::vector<PdeParameter> parameters() const override { return parameters_; }
   std::vector<std::string> fields() const override { return field_names_; }
-  bool steady() const override { return options_.steady; }
+  bool steady() const override { return steady_; }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -109,8 +108,6 @@ class EquationPde final : public Pde {
   };
 
   void read_options(const DeckNode& node);
-  /// Throws if a steady problem reads time, or has no single solution because its walls hold slopes only.
-  void check_steady(const DeckNode& node) const;
   ExpressionNames read_names(const DeckNode& node);
   /// Calls `set` for each unknown that a key's value speaks of: a scalar, a list or a mapping of unknowns.
   void for_unknowns(const DeckNode& value, const std::string& key,
@@ -142,6 +139,7 @@ class EquationPde final : public Pde {
   void set_waves(const DeckNode& node, const char* key, Initial& initial,
                  const std::vector<RandomWaves::Axis>& waves,
                  const std::function<double(const RandomWaves::Waves&)>& weight) const;
+  void read_typical_state(const DeckNode& node);
   void read_typical(const DeckNode& node);
   struct Trial;
   /// Sets size(), from trial states and from the values that walls hold over time.
@@ -152,6 +150,11 @@ class EquationPde final : public Pde {
   };
   Grid trial_grid() const;
   std::vector<Trial> trial_states(const DeckNode& node) const;
+  /// Throws if a constant can be added to an unknown of a steady problem.
+  void check_singular(const DeckNode& node) const;
+  /// dM/du at points, as of order 1; the identity for a steady problem, so that signs of fluxes mean the same.
+  kernels::TermValues storage_slopes(std::span<const double> u, long points,
+                                     const std::vector<double>& parameters) const;
   /// Throws if an unknown's flux along an axis rises with its own slope (flux: its values at the points u, x at
   /// t = 0).
   void check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
@@ -209,8 +212,8 @@ class EquationPde final : public Pde {
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
   std::vector<char> convective_;  // [unknown]
-  bool has_source_ = false, walls_read_time_ = false, walls_vary_ = false, autonomous_ = true,
-       mixed_derivatives_ = false;
+  bool steady_ = false, has_source_ = false, walls_read_time_ = false, walls_vary_ = false,
+       autonomous_ = true, mixed_derivatives_ = false;
 };
 
 }  // namespace rankine

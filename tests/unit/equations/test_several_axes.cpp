@@ -547,6 +547,75 @@ TEST(SeveralAxes, PeriodicAxesClose) {
             "if(y > 0.5 and y < 1, u, 0)\n  initial: {gaussian_random_field: {length_scale: 0.3}}"));
 }
 
+TEST(SteadyProblems, HaveNoStorageAndNoTime) {
+  const std::string start = "length: [1, 1]\nsteady: true\n",
+                    held = "walls: {x: periodic, bottom: {value: x}, top: {slope: 0}}\n";
+  const EquationPde pde = equation(start + held + "typical_state: 0.5\nflux: -(1 + u^2)*grad(u)\nsource: x");
+  EXPECT_TRUE(pde.steady());
+  EXPECT_TRUE(pde.autonomous());
+  EXPECT_EQ(pde.typical_storage_slope(), 1);
+  const std::vector<double> u{2}, points{0.1, 0.2};
+  TermValues out;
+  pde.storage({1, u, {}, {}, {}, {}}, 1, out);
+  EXPECT_EQ(out.value[0], 0);
+  EXPECT_EQ(out.by(0, 0)[0], 0);
+  long redrawn = 0;
+  EXPECT_TRUE(pde.draw_initial(RandomStream(1, "states"), 0, redrawn).empty());
+  std::vector<double> state(1);
+  pde.initial_state({}, {}, points, state);
+  EXPECT_EQ(state[0], 0.5);
+
+  const Mistake mistakes[] = {
+      {"initial: {expression: 1}\nflux: -grad(u)", "deck.yaml:3:1: a steady problem has no initial"},
+      {"storage: u\nflux: -grad(u)", "a steady problem has no storage"},
+      {"duration: 2\nflux: -grad(u)", "a steady problem has no duration"},
+      {"flux: -grad(u)\nsource: t", "the time 't' cannot be used in the source"},
+      {"flux: grad(u)", "the flux of 'u' is anti-diffusion"},
+      {"fields: {K: {expression: x - 0.5}}\nflux: -K*grad(u)", "the flux of 'u' is anti-diffusion"},
+      {"walls: periodic\nflux: -grad(u)\nsource: sin(2*pi*x)",
+       "deck.yaml:3:8: the steady problem is singular: no wall holds 'u' and neither flux nor source reads it"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    const std::string change = mistake.change;
+    try {
+      equation(start + change + (change.find("walls") == std::string::npos ? "\n" + held : ""));
+      ADD_FAILURE() << "taken: " << change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(mistake.message));
+    }
+  }
+  EXPECT_NO_THROW(equation(start + "walls: periodic\nflux: -grad(u)\nsource: sin(2*pi*x) - u"));
+}
+
+// div(-(2 + x + u/10) grad u) = S with the S that makes u = exp(x) (2 + sin(pi y)) the solution: second order.
+TEST(SteadyProblems, ReferenceHasSecondOrder) {
+  const auto error = [](int cells) {
+    const EquationPde pde = equation("data_cells: " + std::to_string(cells) + R"yaml(
+length: [1, 2]
+steady: true
+typical_state: 2
+functions:
+  "w(a, b)": exp(a)*(2 + sin(pi*b))
+  "wy(a, b)": pi*exp(a)*cos(pi*b)
+flux: -(2 + x + 0.1*u)*grad(u)
+source: -((1 + 0.1*w(x, y))*w(x, y) + 0.1*wy(x, y)^2 + (2 + x + 0.1*w(x, y))*(w(x, y) - pi^2*exp(x)*sin(pi*y)))
+walls: {left: {value: 2 + sin(pi*y)}, right: {u: 1, u_x: 1, value: "2*w(1, y)"}, y: periodic}
+exact: w(x, y)
+)yaml");
+    const Grid grid = pde.data_grid();
+    const std::vector<double> x = grid.centres(), times{0, 1};
+    std::vector<double> start(grid.cells()), exact(grid.cells());
+    pde.initial_state({}, {}, x, start);
+    pde.exact(1, {}, x, exact);
+    const std::vector<double> u = pde.reference(start, {}, grid, times);
+    double sum = 0;
+    for (int i = 0; i < grid.cells(); ++i) sum += std::pow(u[grid.cells() + i] - exact[i], 2);
+    return std::sqrt(sum / grid.cells());
+  };
+  const double coarse = error(12), fine = error(24);
+  EXPECT_NEAR(std::log2(coarse / fine), 2, 0.1) << coarse << " and " << fine;
+}
+
 TEST(SeveralAxes, FaultsAreExplained) {
   const EquationPde pde = equation(
       "{length: [1, 1], title: Mine, flux: \"[u, u/(1 - y)]\", walls: periodic, initial: {expression: 1}}");
