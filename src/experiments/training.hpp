@@ -24,6 +24,7 @@
 #include "src/rules/penalties.hpp"
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
+#include "src/train/critic.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/initial_weights.hpp"
@@ -76,9 +77,12 @@ class Training final : public Experiment {
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   void read_teacher(const DeckNode& train, const LearningRule& rule);
+  void read_critic(const DeckNode& given, const LearningRule& rule);
   /// Counts of each block and of the whole network, with the masks that training ends with.
   std::vector<Counts> planned_counts(const ParameterSet& parameters) const;
   const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
+  /// The network's own, or i32 for tokens.
+  DType input_type(std::uint64_t seed) const;
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
@@ -104,6 +108,7 @@ class Training final : public Experiment {
   std::unique_ptr<DistilledLoss> taught_;  // null: there is no teacher
   std::unique_ptr<Network> teacher_;       // null: it is a network as this one
   std::string teacher_from_;
+  std::unique_ptr<Critic> critic_;  // null: there is none
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay
