@@ -21,6 +21,7 @@
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/loop.hpp"
+#include "src/train/weight_evidence.hpp"
 
 namespace rankine {
 namespace {
@@ -243,12 +244,18 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.initial.given() && !start_.empty())
     train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
   train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
-  if (sparsifier_ && sparsifier_->needs_flow() && rule_setup(setup.communicator, 0).inputs == DType::i32)
+  if (sparsifier_ && sparsifier_->needs(Evidence::flow) &&
+      rule_setup(setup.communicator, 0).inputs == DType::i32)
     variant.child("sparsity")
         .error_at("criterion",
                   "synflow: the network takes tokens, and not the ones that the flow begins "
                   "with; use another criterion, such as magnitude");
-  if (sparsifier_ && sparsifier_->needs_inputs()) {
+  if (sparsifier_ && sparsifier_->needs(Evidence::movement) && !learning_rule->evaluates_loss())
+    variant.child("sparsity")
+        .error_at("criterion",
+                  "movement: this learning rule does not form the gradient of the whole network's loss; use "
+                  "backprop, or another criterion, such as magnitude");
+  if (sparsifier_ && sparsifier_->needs(Evidence::inputs)) {
     InputStatistics seen;
     collect_inputs(*learning_rule, network_->initial_parameters(0), 0, std::vector<std::int64_t>{0}, seen);
     sparsifier_->check_inputs(variant.child("sparsity"), seen);
@@ -618,6 +625,19 @@ Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
   return out;
 }
 
+Tensor Training::example_gradient(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                                  std::int64_t example) const {
+  const std::int64_t which[] = {example};
+  const Examples one = data_->examples(Split::training, which, network_->dtype(), seed);
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.samples = one.ids;
+  pass.graph = data_->graph(seed, network_->dtype());
+  const BoundParameters bound = parameters.bind(pass.shards);
+  const Tensor outputs = rule.predict(*network_, bound, in_shards(one.inputs, 1), pass);
+  const Tensor loss = sum(loss_->per_sample(outputs, in_shards(one.targets, 1), 2));
+  return grad({loss}, {Tensor()}, {bound.flat()}).front();
+}
+
 void Training::collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
                               std::span<const std::int64_t> which, InputStatistics& to) const {
   const NoGrad off;
@@ -648,8 +668,8 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); },
-                 .flow = [this] { return synaptic_flow(*owner_.network_, parameters_, setup_.graph); },
+                 .evidence = [this](Evidence needs, int batches,
+                                    std::int64_t first) { return evidence(needs, batches, first); },
                  .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
@@ -691,8 +711,8 @@ class Training::Run final : public TrainingTask {
     std::unique_ptr<RuleContext> context;
     SideOutputs side = {};
   };
-  /// The gradient of the loss, summed over so many batches from the one of step `first` on.
-  Tensor gradient(int batches, std::int64_t first);
+  /// What a sparsifier judges weights by, over so many batches from the one of step `first` on.
+  Tensor evidence(Evidence needs, int batches, std::int64_t first);
   /// Statistics of the first `batches` batches. Each rank takes all of them, for the same bits on any number.
   InputStatistics inputs(int batches);
   /// A batch for the critic, from an order of its own, and the network's outputs for it, off the tape.
@@ -733,17 +753,27 @@ const BatchOrder& Training::Run::order_of(int data_seed) {
       .first->second;
 }
 
-Tensor Training::Run::gradient(int batches, std::int64_t first) {
-  Tensor sum;
-  for (int b = 0; b < batches; ++b) {
-    const std::shared_ptr<RuleContext> made = prepare(first + b, 0);
-    made->pass->update_statistics = false;
-    const BoundParameters bound = parameters_.bind(owner_.shards_);
-    const TapeLoss loss = made->loss(bound);
-    const Tensor of_batch = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
-    sum = sum.defined() ? add(sum, of_batch) : of_batch.clone();
+Tensor Training::Run::evidence(Evidence needs, int batches, std::int64_t first) {
+  if (needs == Evidence::flow) return synaptic_flow(*owner_.network_, parameters_, setup_.graph);
+  if (needs == Evidence::squares) {
+    std::vector<std::int64_t> examples;  // each rank takes all, for the same bits on any number
+    for (std::int64_t step = first; step < first + batches; ++step) {
+      const Phase& phase = owner_.phases_->at(step);
+      const std::vector<std::int64_t> batch = order_of(phase.options.data_seed).batch(phase.key(step));
+      examples.insert(examples.end(), batch.begin(), batch.end());
+    }
+    return mean_square(static_cast<std::int64_t>(examples.size()), [&](std::int64_t i) {
+      return owner_.example_gradient(*rule_, parameters_, seed_, examples[static_cast<std::size_t>(i)]);
+    });
   }
-  return sum;
+  std::shared_ptr<RuleContext> made;
+  const NumberedLoss loss = [&](std::int64_t batch, const BoundParameters& bound) {
+    made = prepare(first + batch, 0);
+    made->pass->update_statistics = false;
+    return made->loss(bound);
+  };
+  return needs == Evidence::gradient_rise ? gradient_rise(parameters_, owner_.shards_, batches, loss)
+                                          : summed_gradient(parameters_, owner_.shards_, batches, loss);
 }
 
 InputStatistics Training::Run::inputs(int batches) {

@@ -91,6 +91,9 @@ class Training final : public Experiment {
   Evaluation evaluate(LearningRule& rule, std::uint64_t seed, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between,
                       ProbeList* probes = nullptr) const;
+  /// The gradient [count] of the loss of one training example as an evaluation sees it.
+  Tensor example_gradient(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                          std::int64_t example) const;
   /// What the weights multiply in an evaluation of training examples, on this rank alone.
   void collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
                       std::span<const std::int64_t> which, InputStatistics& to) const;
