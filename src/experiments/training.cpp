@@ -183,6 +183,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   } catch (const InputError& error) {
     train.error_at("rule", error.what());
   }
+  model_ = variant.child("model").copy();
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
   const bool on_graph = data_->graph(0, network_->dtype()) != nullptr;
   for (int b = 0; b < network_->size(); ++b) {
@@ -367,7 +368,6 @@ void Training::read_after(const DeckNode& variant) {
   const DeckNode list = variant.child("after");
   if (!list.is_sequence()) list.error("'after' must be a list, such as [fold_norm, compact]");
   for (const DeckNode& item : list.items()) after_.push_back(network_transforms().make(item));
-  model_ = variant.child("model").copy();
   try {
     static_cast<void>(transformed(network_->initial_parameters(0), 0).network());
   } catch (const InputError& error) {
@@ -379,6 +379,29 @@ FinishedNetwork Training::transformed(const ParameterSet& parameters, std::uint6
   FinishedNetwork out(model_, network_->input(), parameters);
   for (const auto& transform : after_) transform->apply(out, seed);
   return out;
+}
+
+CompactNetwork Training::compacted(const std::string& file, const std::string& group,
+                                   std::int64_t done) const {
+  std::vector<std::int64_t> changes;
+  if (sparsifier_) {
+    for (const auto& [step, density] : sparsifier_->events()) changes.push_back(step);
+    const std::vector<std::int64_t> moves = sparsifier_->regrowth_steps(steps());
+    changes.insert(changes.end(), moves.begin(), moves.end());
+  }
+  for (const Phase& phase : phases_->all())
+    if (phase.sparsify) changes.push_back(phase.begin);
+  for (const std::int64_t step : changes)
+    if (step >= done && done < steps())
+      throw InputError(
+          fmt::format("{}: is the state after {} of {} steps, and its masks change before step {}; take the "
+                      "results of the run, or a checkpoint after that step",
+                      file, done, steps(), step));
+  ParameterSet parameters = network_->initial_parameters(0);
+  load_weights(Communicator::alone(), file, group, 0, parameters);
+  FinishedNetwork network(model_, network_->input(), parameters);
+  Compact().apply(network, 0);
+  return {"model:\n" + network.model(2), network.parameters(network.network())};
 }
 
 void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {

@@ -59,6 +59,8 @@ class Training final : public Experiment {
   std::vector<std::string> snapshots() const override;
   std::vector<SnapshotEntry> snapshot_layout() const override;
   std::vector<SnapshotEntry> wanted_layout(const std::string& key) const override;
+  CompactNetwork compacted(const std::string& file, const std::string& group,
+                           std::int64_t done) const override;
   Metrics run(RunContext& context) override;
 
  private:
