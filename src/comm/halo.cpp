@@ -33,7 +33,8 @@ HaloExchange::HaloExchange(const Communicator& communicator, const TilePartition
   if (grid.x_tiles() > 1 || shape.periodic_x) check_width("x", shape.x, grid.tile_nx());
 
   std::map<int, Partner> partners;
-  // Where a strip begins in the padded tile and in its source, and how long it is, along one axis.
+  // Along one axis: where a strip begins in the padded tile and in the tile that it comes from, and its
+  // length.
   const auto along = [](int d, std::int64_t width, std::int64_t n, std::int64_t& to, std::int64_t& from,
                         std::int64_t& length) {
     to = d < 0 ? 0 : d == 0 ? width : width + n;
@@ -74,7 +75,7 @@ HaloExchange::HaloExchange(const Communicator& communicator, const TilePartition
   for (std::size_t p = 0; p < partners_.size(); ++p) {
     for (std::size_t s = 0; s < partners_[p].outgoing.size(); ++s) adjoint_order_.push_back({p, s});
   }
-  // Stable: strips between the same two tiles stay in the order of their directions.
+  // A stable sort, so that strips between the same two tiles stay in the order of their directions.
   std::stable_sort(adjoint_order_.begin(), adjoint_order_.end(),
                    [&](const AdjointStep& a, const AdjointStep& b) {
                      const Strip& left = partners_[a.partner].outgoing[a.strip];
@@ -133,7 +134,7 @@ void HaloExchange::exchange(std::span<const T> tiles, std::span<T> padded, std::
     messages.send(std::span<const T>(out[p]), partner.rank, halo_tag);
   }
 
-  // The interior and the grid's edges, while the messages travel.
+  // Copies the interior and fills the edges of the grid while the messages are in progress.
   const std::int64_t nt = grid.tile_nt(), nx = grid.tile_nx(), row = nx + 2 * shape_.x;
   for (std::int64_t plane = 0; plane < partition_.local_tiles() * channels; ++plane) {
     const T* source = tiles.data() + plane * nt * nx;
@@ -164,7 +165,7 @@ void HaloExchange::exchange_adjoint(std::span<const T> padded_bar, std::span<T> 
   RANKINE_ASSERT(tiles_bar.size() == tile_size(channels) && padded_bar.size() == padded_size(channels),
                  "halo exchange of arrays of another size than its partition's");
   const TileGrid& grid = partition_.grid();
-  // What came in goes back out, and the other way round.
+  // The adjoint sends what the forward direction receives, and the other way round.
   std::vector<std::vector<T>> back(partners_.size()), arrived(partners_.size());
   Exchange messages(communicator_);
   for (std::size_t p = 0; p < partners_.size(); ++p) {

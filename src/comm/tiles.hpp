@@ -1,6 +1,6 @@
-// The tile grid divides the global grid in equal tiles, the partition deals the tiles to ranks. The deck
-// fixes the tiles; only the partition knows how many ranks there are, so results can be the same on any
-// number of them.
+// The tile grid divides the global grid into equal tiles; the partition distributes the tiles over ranks. The
+// deck fixes the tiles, and only the partition depends on the number of ranks. Therefore results can be the
+// same on any number of ranks.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace rankine {
 
-/// Deals `count` things to `parts` owners in contiguous blocks whose sizes differ by one at most, larger ones
-/// first. Owners without a thing are allowed, and come last.
+/// Distributes `count` items over `parts` owners in contiguous blocks, whose sizes differ by at most one.
+/// Larger blocks come first. There may be more owners than items; the last owners have none then.
 class BlockPartition {
  public:
   BlockPartition(std::int64_t count, int parts);
@@ -28,14 +28,14 @@ class BlockPartition {
   int parts_ = 1;
 };
 
-/// The points [t_begin, t_end) x [x_begin, x_end) of the global grid.
+/// The extent of a tile: the points [t_begin, t_end) x [x_begin, x_end) of the global grid.
 struct TileExtent {
   std::int64_t t_begin = 0, t_end = 0, x_begin = 0, x_end = 0;
   bool operator==(const TileExtent&) const = default;
 };
 
-/// A grid of nt x nx points (t slow, x fast) in t_tiles x x_tiles equal tiles, numbered along x first:
-/// tile = t_index * x_tiles + x_index.
+/// A grid of nt x nx points (x varies fastest), divided into t_tiles x x_tiles equal tiles. The number of a
+/// tile is t_index * x_tiles + x_index.
 class TileGrid {
  public:
   /// Throws InputError if a number of tiles is below 1 or does not divide the points.
@@ -46,7 +46,7 @@ class TileGrid {
   std::int64_t t_tiles() const { return t_tiles_; }
   std::int64_t x_tiles() const { return x_tiles_; }
   std::int64_t tiles() const { return t_tiles_ * x_tiles_; }
-  /// Points of a tile.
+  /// Numbers of points of a tile.
   std::int64_t tile_nt() const { return nt_ / t_tiles_; }
   std::int64_t tile_nx() const { return nx_ / x_tiles_; }
   std::int64_t tile_points() const { return tile_nt() * tile_nx(); }
@@ -57,11 +57,12 @@ class TileGrid {
   std::int64_t t_index(std::int64_t tile) const { return tile / x_tiles_; }
   std::int64_t x_index(std::int64_t tile) const { return tile % x_tiles_; }
   TileExtent extent(std::int64_t tile) const;
-  /// The tile dt tiles later and dx tiles to the right (negative: earlier, left), or none beyond the grid's
-  /// edge. With periodic_x the left and right edges of the grid are joined.
+  /// The tile that is dt tiles later and dx tiles to the right; negative numbers mean earlier and to the
+  /// left. Nothing if it lies beyond the edge of the grid. With periodic_x the left and right edges are
+  /// joined.
   std::optional<std::int64_t> neighbour(std::int64_t tile, int dt, int dx, bool periodic_x = false) const;
 
-  /// Such as "2 x 4 tiles of 51 x 256 points".
+  /// The grid as text, such as "2 x 4 tiles of 51 x 256 points".
   std::string describe() const;
   bool operator==(const TileGrid&) const = default;
 
@@ -69,7 +70,7 @@ class TileGrid {
   std::int64_t nt_, nx_, t_tiles_, x_tiles_;
 };
 
-/// A contiguous range of tile numbers for each rank; every rank has one tile at least.
+/// A contiguous range of tile numbers for each rank. Every rank has at least one tile.
 class TilePartition {
  public:
   /// Throws InputError if there are more ranks than tiles.

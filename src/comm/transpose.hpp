@@ -1,4 +1,4 @@
-// Tiles of all samples <-> whole fields of some samples.
+// Redistribution between tiles of all samples and whole fields of some samples.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,15 @@
 
 namespace rankine {
 
-/// Every rank has its tiles of all B samples, or all of the grid for its block of samples:
+/// Two distributions of fields over ranks: a rank has its own tiles of all B samples, or the whole grid of
+/// its own samples:
 ///   tiles    [local_tile][B][channels][tile_nt][tile_nx]
 ///   samples  [local_sample][channels][nt][nx]
-/// Samples are dealt to the ranks as BlockPartition(B, ranks) says; a rank may get none. The two directions
-/// are inverse and, as permutations of the values, adjoint to one another. All methods are collective.
+/// BlockPartition(B, ranks) distributes the samples over the ranks; a rank may have none. The two directions
+/// permute the values; each is the inverse and the adjoint of the other. All methods are collective.
 class SampleTranspose {
  public:
-  /// The communicator must outlive the transpose; not collective.
+  /// The communicator must outlive the transpose. Not collective.
   SampleTranspose(const Communicator& communicator, const TilePartition& partition);
 
   const Communicator& communicator() const { return communicator_; }
@@ -27,12 +28,13 @@ class SampleTranspose {
   std::size_t tiles_size(std::int64_t batch, std::int64_t channels) const;
   std::size_t samples_size(std::int64_t batch, std::int64_t channels) const;
 
-  /// Overwrites `samples`. From and To: float or double; messages have the shorter of the two.
+  /// From tiles to samples; overwrites `samples`. From and To are float or double; messages use the shorter
+  /// type.
   template <class From, class To>
   void to_samples(std::span<const From> tiles, std::span<To> samples, std::int64_t batch,
                   std::int64_t channels) const;
 
-  /// Overwrites `tiles`.
+  /// From samples to tiles; overwrites `tiles`.
   template <class From, class To>
   void to_tiles(std::span<const From> samples, std::span<To> tiles, std::int64_t batch,
                 std::int64_t channels) const;

@@ -17,11 +17,11 @@
 namespace rankine {
 namespace {
 
-/// Ids of a split start at a multiple of a large number, so that no size of one split reaches another.
+/// The first id of each split is a multiple of a large number, so that the ids of splits never overlap.
 constexpr long split_stride = 1'000'000;
 
-/// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
-/// that another size of a split does not change the samples of the others.
+/// Initial states and parameters of `count` samples from id `first` on. Each sample has its own random
+/// numbers, so that the size of a split does not change the samples of the others.
 void draw_samples(const Pde& pde, long seed, long first, int count, int cells, PdeSplit& split, long& redrawn,
                   std::vector<std::vector<double>>& numbers) {
   const RandomStream states(static_cast<std::uint64_t>(seed), "initial-states");
@@ -38,8 +38,8 @@ void draw_samples(const Pde& pde, long seed, long first, int count, int cells, P
   }
 }
 
-/// How much convection outweighs diffusion on a cell, at the initial state of a sample [cell][unknown]: the
-/// largest |dF/du| dx / |dF/du_x|; 0 without convection.
+/// The cell Peclet number at the initial state [cell][unknown] of a sample: the largest |dF/du| dx /
+/// |dF/du_x|; 0 without convection.
 double cell_peclet(const Pde& pde, const double* u, long cells, std::span<const double> parameters) {
   const int m = pde.unknowns();
   std::vector<double> arguments(3 * m * cells, 0.0), x(cells), t(cells, 0.0);
@@ -59,8 +59,8 @@ double cell_peclet(const Pde& pde, const double* u, long cells, std::span<const 
   return largest;
 }
 
-/// The sample that is hardest for a reference: of the largest value and variation of the initial state, times
-/// the largest cell Peclet number.
+/// The most demanding sample for a reference: by the size and variation of the initial state, times the
+/// largest cell Peclet number.
 long most_demanding(const Pde& pde, const PdeSplit& split) {
   const size_t each = split.initial.size() / split.size(), count = split.parameters.size() / split.size();
   double most = -1;
@@ -85,7 +85,7 @@ long most_demanding(const Pde& pde, const PdeSplit& split) {
 
 constexpr const char* split_names[3] = {"training", "validation", "test"};
 
-/// What `solve` gives; a failure of it names the sample.
+/// The result of `solve`; the message of a failure names the sample.
 template <class Solve>
 auto of_sample(int split, long sample, const Solve& solve) {
   try {
@@ -95,10 +95,10 @@ auto of_sample(int split, long sample, const Solve& solve) {
   }
 }
 
-/// Which parts of the solutions a split keeps.
+/// The parts of the solutions that a split keeps.
 enum class Keep { fields, right_wall };
 
-/// Both lists of times, rising.
+/// Both lists of times, merged in ascending order.
 std::vector<double> merged(const std::vector<double>& a, const std::vector<double>& b) {
   std::vector<double> all(a);
   all.insert(all.end(), b.begin(), b.end());
@@ -107,14 +107,14 @@ std::vector<double> merged(const std::vector<double>& a, const std::vector<doubl
   return all;
 }
 
-/// A reference that is known already, on pde.data_cells().
+/// A reference that has been computed already, on pde.data_cells() cells.
 struct Known {
   long sample = -1;
   std::span<const double> solution;
 };
 
-/// Solves all samples of a split (`which`) but the known one, dealt over the ranks, at the union of both
-/// lists of times.
+/// Solves all samples of a split (`which`) but the known one, at the union of both lists of times. The ranks
+/// share the work.
 void solve_references(const Pde& pde, const Communicator& communicator, int cells,
                       const std::vector<double>& times, const std::vector<double>& own_times, Keep keep,
                       const std::vector<std::vector<double>>& numbers, const Known& known,
@@ -130,7 +130,7 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
   };
   const BlockPartition blocks(split.size(), communicator.size());
   std::vector<double> mine, mine_own;
-  // The first rank has most.
+  // No rank has more samples than the first one.
   for (long turn = 0; turn < blocks.size(0); ++turn) {
     if (between) between();
     communicator.together([&] {
@@ -152,7 +152,8 @@ void solve_references(const Pde& pde, const Communicator& communicator, int cell
       communicator.all_gather_varying(std::span<const double>(mine_own));
 }
 
-/// Solves all samples of the splits in turn and writes them at the resolution of their references.
+/// Solves all samples of all splits, one split after the other, and writes them at the resolution of the
+/// references.
 void write_samples(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                    const std::vector<double>& times, const std::function<void()>& between) {
   PdeSplit all;
@@ -270,7 +271,7 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
   communicator.on_root([&] {
     const long needed = options.train + options.validation + options.test;
     const std::optional<int> frames = node.has("frames") ? std::optional(options.frames) : std::nullopt;
-    // The variants of a deck that use the file alike read it once.
+    // Variants of a deck that use the file in the same way read it once.
     static std::string checked;
     std::string use = fmt::format("{} {} {} {} {} {}", options.path, needed, frames.value_or(0), pde.length(),
                                   pde.duration(), file_stamp(options.path));
@@ -311,7 +312,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   data.cells = cells;
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
   if (options.source == "pdebench") {
-    // Samples are read by the root and sent to all: the order in the file is the split.
+    // The root reads the samples and sends them to all ranks. Their order in the file decides the split.
     std::vector<double> values;
     communicator.on_root([&] {
       const long needed = options.train + options.validation + options.test;
@@ -418,7 +419,7 @@ std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const Pde
                                                const Pde& pde, const Communicator& communicator, int cells,
                                                const std::vector<double>& own_times, bool train_right_wall,
                                                const std::function<void()>& between) {
-  // One entry: variants that differ in their data follow one another in a deck.
+  // A cache of one entry, because variants with other data follow one another in a deck.
   static std::string kept_key;
   static std::shared_ptr<const PdeData> kept;
   std::string full_key = key + "\n" + std::to_string(cells) + (train_right_wall ? " wall" : "");

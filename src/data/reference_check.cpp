@@ -13,12 +13,13 @@
 namespace rankine {
 namespace {
 
-/// Cells of the fine grid whose means are compared for flux_limit: whole cells of the coarse one, too.
+/// For flux_limit, means over this many cells of the fine grid are compared. They are whole cells of the
+/// coarse grid, too.
 constexpr int mean_cells = 8;
 
 enum Kind { reference, half_tolerance, limited_flux, other_cells };
 
-/// One way to solve a sample: [time][cell][unknown].
+/// A way to solve a sample, with the solution [time][cell][unknown].
 struct Repetition {
   Kind kind;
   int cells;
@@ -28,8 +29,8 @@ struct Repetition {
 
 std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Repetition& how) {
   const auto& [kind, cells, times] = how;
-  // A front that the limited flux keeps sharp makes the integrator take many small steps. The gap that is
-  // looked for is large, so that they need not be accurate.
+  // At a front that the limited flux keeps sharp, the integrator takes many small steps. They need not be
+  // accurate, because the difference that the check looks for is large.
   constexpr double limited_rtol = 1e-4;
   const std::vector<double> initial = initial_cells(pde, sample.numbers, sample.parameters, cells);
   if (kind == reference) return pde.reference(initial, sample.parameters, cells, times);
@@ -41,20 +42,21 @@ std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Rep
                          {.rtol = rtol, .limited = kind == limited_flux});
 }
 
-/// The relative L2 distance of two solutions [time][cell][unknown] on `cells` cells, and where they differ
-/// most. Relative to the norm of the solution, or to 3.5 times that of its variation about the mean where
-/// this is smaller: a constant that is added to the solution hides nothing. All unknowns have one norm, but
-/// for those that are a thousand times smaller than the largest; of the norms the largest distance counts.
+/// The relative L2 distance of two solutions [time][cell][unknown] on `cells` cells, and the place of the
+/// largest difference. It is relative to the norm of the solution, or to 3.5 times the norm of its deviation
+/// from the mean if that is smaller, so that adding a constant to a solution does not hide a difference.
+/// Unknowns share one norm, apart from those that are a thousand times smaller than the largest, which have
+/// norms of their own. The largest of these distances counts.
 struct Distance {
   double relative = 0;
-  std::string place;  // "x = .., t = .., where u is .. and .."
+  std::string place;  // such as "x = .., t = .., where u is .. and .."
 };
 
 Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const double> b, int cells,
                      std::span<const double> times) {
-  constexpr double comparable = 1e-6;  // of the largest mean square
+  constexpr double comparable = 1e-6;  // share of the largest mean square
   constexpr double variations = 3.5,
-                   constant = 1e-3;  // a solution that hardly varies counts as one that does
+                   constant = 1e-3;  // smallest deviation from the mean that is counted
   const int m = pde.unknowns();
   std::vector<double> size(m, 0.0), sum(m, 0.0), difference(m, 0.0);
   for (size_t p = 0; p < a.size(); ++p) {
@@ -104,15 +106,15 @@ Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const 
   return out;
 }
 
-/// What a cell's centre does not show of an initial state or a source: names the place and the remedy where
-/// the means over the cells, from `fine` points each, differ from the values at their centres by more than a
-/// quarter of all.
+/// Finds features of an initial state or a source that values at cell centres miss. If the means over cells,
+/// of `fine` points each, differ from the values at the centres by more than a quarter of the whole, the text
+/// names place and remedy.
 std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
   constexpr int fine = 32;
   constexpr double share = 0.25;
   const int cells = pde.data_cells(), m = pde.unknowns();
   const double dx = pde.length() / cells;
-  const long points = static_cast<long>(cells) * (fine + 1);  // the last of a cell is its centre
+  const long points = static_cast<long>(cells) * (fine + 1);  // the last point of a cell is its centre
   std::vector<double> x(points), u(points * m);
   for (long i = 0; i < cells; ++i) {
     for (int k = 0; k < fine; ++k) x[i * (fine + 1) + k] = (static_cast<double>(i) + (k + 0.5) / fine) * dx;
@@ -213,7 +215,7 @@ void ReferenceCheckOptions::options(OptionVisitor& o) {
 
 namespace {
 
-/// Solutions of one sample in all these ways, each solved by one of the ranks; all ranks get all of them.
+/// The solutions of one sample in all these ways. Each is computed by one rank, and all ranks receive it.
 std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& sample,
                                            const std::vector<Repetition>& ways,
                                            const Communicator& communicator,
@@ -237,7 +239,7 @@ std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& 
       }
     });
   }
-  // What is gathered stands rank by rank.
+  // The gathered values are ordered by rank.
   const std::vector<double> all = communicator.all_gather_varying(std::span<const double>(mine));
   std::vector<std::vector<double>> solutions(ways.size());
   auto at = all.begin();
@@ -259,13 +261,13 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   const bool halves = cells % 2 == 0 && cells >= 8, convects = has_convection(pde);
   const int others = halves ? cells / 2 : 2 * cells, coarse = std::min(cells, others);
   const bool compares_grids = convects && flux_is_checked_on_two_grids(cells);
-  const bool judged = std::isfinite(options.space_error);  // smoke sizes are not
-  // The tolerance holds for a step; what the steps of a solution add up to may be ten times that.
+  const bool judged = std::isfinite(options.space_error);  // false at smoke sizes
+  // The tolerance is that of a step. The accumulated error of a solution may be ten times as large.
   const double allowed_in_time = std::max(options.time_error, 10 * pde.reference_rtol());
   ReferenceCheck out;
   for (const CheckedSample& sample : samples) {
     const std::vector<double>& times = sample.times;
-    // Diffusion whose sign depends on time: at the initial state, which no undershoot has touched.
+    // For diffusion whose sign depends on time, the initial state is used, because it has no undershoots.
     if (!pde.autonomous() && m == 1) {
       const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, cells);
       for (const double t : times)
@@ -274,7 +276,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     }
     std::vector<Repetition> ways{
         {reference, cells, times}, {half_tolerance, cells, times}, {other_cells, others, times}};
-    // The limited flux takes large steps, which many frames would cut short.
+    // Few frames, because the limited flux takes large steps, which many frames would shorten.
     constexpr size_t few_frames = 25;
     const size_t stride = (times.size() + few_frames - 1) / few_frames;
     std::vector<double> few_times;
@@ -290,7 +292,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     };
     std::vector<std::string> faults;
     std::string remedy;
-    // The later checks say more of what is wrong, so that the last remedy is given.
+    // Later checks are more specific, so that the remedy of the last one that fails is given.
     const auto take = [&](const Rule& rule, const std::string& done, double allowed, const Distance& distance,
                           double& worst) {
       worst = std::isnan(worst) ? distance.relative : std::max(worst, distance.relative);
@@ -319,7 +321,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
       take(in_flux, in_flux.done, options.flux_gap, distance_of(pde, few, solutions[3], cells, few_times),
            out.flux_gap);
       if (compares_grids) {
-        // What is left of the gap on infinitely fine grids, if it falls with the first order.
+        // Extrapolates the gap to infinitely fine grids, on the assumption of first-order convergence.
         const int means = cells / mean_cells;
         const auto averaged = [&](const std::vector<double>& u, int on) {
           return average_cells(u, on, means, m);
