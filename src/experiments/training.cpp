@@ -892,7 +892,9 @@ void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metri
 
 void Training::Run::place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
                                   const StepOutcome& outcome, FaultReport& to) const {
+  if (found.layer.starts_with("critic")) return;  // it is no parameter of the network
   if (place_parameter(found, parameters_, -1, to)) return;
+  if (critic_) return;  // the sample may be one of the critic's batch
   // [shards, samples, ...], unless it might be a parameter.
   const Shape& shape = found.value.shape();
   const std::int64_t shards = outcome.fault ? outcome.fault->shards : owner_.shards_->local_tiles(),

@@ -106,8 +106,8 @@ class Party {
   virtual void register_state(StateRegistry& registry) = 0;
   /// Called where its state was set from outside, as by a restart.
   virtual void state_changed() = 0;
-  /// Its steps before a step of the parameters. Not updated: one of them failed, and none was made; the outcome
-  /// is that of the failed one. Collective.
+  /// Its steps before a step of the parameters. Not updated: one of them failed, and none was made; the
+  /// outcome is that of the failed one, without its gradient. Collective.
   virtual StepOutcome turn(const RuleContext& context) = 0;
   /// Undoes the latest turn.
   virtual void take_back() = 0;

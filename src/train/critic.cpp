@@ -195,6 +195,7 @@ StepOutcome CriticTurns::turn(const RuleContext& context) {
     loss_ += (outcome.loss - loss_) / (i + 1);
     if (outcome.updated) continue;
     take_back();
+    outcome.gradient = {};  // it is none of the parameters
     return outcome;
   }
   return {};

@@ -103,6 +103,10 @@ def main() -> int:
         expect("a critic's failed step leaves the network as it was", fault["summary/steps_skipped"] == 6 and all(
             np.array_equal(none[part], fault[part]) for part in none if part.startswith("weights/")))
 
+        stop = run(1, "run", deck, "--only", "judged", "--set", "variants.judged.train.critic={learning_rate: 1e37, clip: 0}",
+                   *wild[2:], "--output", "stop.h5")
+        expect("a fault in the critic names its layer", stop.returncode == 2 and " of layer critic" in stop.stdout, stop.stdout)
+
         mistakes = {
             "variants.judged.train.rule=pipeline": "no rank has the whole network between steps",
             "variants.no_critic.train.rule=pipeline": "does not form the loss of the whole network",

@@ -154,7 +154,9 @@ TEST(Critic, ATurnIsUndoneWhereOneOfItsStepsFails) {
   problem.turns.take_back();
   EXPECT_TRUE(same());
 
-  EXPECT_FALSE(problem.turn(0, 1e308 * 10).updated);
+  const StepOutcome failed = problem.turn(0, 1e308 * 10);
+  EXPECT_FALSE(failed.updated);
+  EXPECT_FALSE(failed.gradient.defined()) << "it would be taken for the network's";
   EXPECT_TRUE(same());
   ASSERT_TRUE(problem.turns.complaint());
   EXPECT_EQ(problem.turns.complaint()->tensor, "weights/critic0.weight");
