@@ -62,7 +62,7 @@ class IsingProblem final : public ChainProblem {
       neighbours_[static_cast<std::size_t>(i)].push_back(j);
       neighbours_[static_cast<std::size_t>(j)].push_back(i);
     };
-    // Around two there is no way that is not there already.
+    // With two rows or columns, the periodic neighbour is the direct neighbour already.
     for (int r = 0; r < o_.rows; ++r)
       for (int c = 0; c < o_.columns; ++c) {
         const int here = r * o_.columns + c;
@@ -181,9 +181,9 @@ class GaussianRbmProblem final : public ChainProblem {
   }
 
  private:
-  /// Whether hidden unit j is 1; its mean, of the mean of its site.
+  /// The value of hidden unit j, 0 or 1; for a mean field, its mean.
   double on(std::span<const double> x, std::size_t j) const { return 0.5 * (1 + x[visible_ + j]); }
-  /// Log odds of hidden unit j.
+  /// The log odds of hidden unit j.
   double input(std::span<const double> x, std::size_t j) const {
     double sum = 0;
     for (std::size_t i = 0; i < visible_; ++i) sum += weights_[i * hidden_ + j] * x[i];

@@ -1,4 +1,4 @@
-// Spins that vectors couple, as those of associative memories.
+// Spins that are coupled by vectors, such as those of associative memories.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,9 @@ inline std::vector<double> column_sums(const std::vector<double>& matrix, std::s
   return out;
 }
 
-/// A problem whose energy and fields are multiples of those below, for vectors [spins][count]. It keeps the sums
-/// over the spins, so that a changed spin costs as many operations as there are vectors.
+/// A problem whose energy is a multiple of pairs(), and whose fields are multiples of field(), for vectors
+/// [spins][count]. It keeps the sums over the spins, so that a changed spin costs as many operations as there
+/// are vectors.
 class VectorSpins : public ChainProblem {
  public:
   void begin(std::span<const double> x) override { sums_ = column_sums(vectors_, x); }
