@@ -193,6 +193,10 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
+  if (pde_->steady() && formulation_.march.method == "imex")
+    formulation.section("march").error_at(
+        "method",
+        "method: imex steps in time, which a steady problem does not have; use direct, petsc or gmres");
   // The reference is repeated on half the cells.
   std::vector<Grid> in_use{pde_->data_grid(), space()};
   for (const Grid& whole : std::vector<Grid>(in_use)) {
@@ -284,6 +288,18 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
   return out;
 }
 
+double PdeTraining::march_bytes() const {
+  const Grid cells = space();
+  if (cells.axes() == 1 || formulation_.march.method == "petsc") return 0;
+  // Neighbours along the longest axis are as far apart as all other axes together have cells, on a ring twice.
+  int longest = 0;
+  for (int axis = 1; axis < cells.axes(); ++axis)
+    if (cells.cells(axis) > cells.cells(longest)) longest = axis;
+  const double m = pde_->unknowns(), rows = cells.cells() * m,
+               reach = (pde_->periodic(longest) ? 2.0 : 1.0) * cells.cells() / cells.cells(longest) * m;
+  return 2 * sizeof(double) * grid_.frames * rows * (3 * reach + 1);
+}
+
 RunEstimate PdeTraining::estimate() const {
   RunEstimate e;
   const TileGrid& grid = tiles_->grid();
@@ -296,8 +312,8 @@ RunEstimate PdeTraining::estimate() const {
       static_cast<double>(grid.tile_points() * tiles_->end(0));  // no rank has more than rank 0
   const double channels =
       200;  // activations kept per point, of which the widths of the usual models are the bulk
-  e.bytes_per_rank =
-      64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) + 40 * count;
+  e.bytes_per_rank = 64e6 + local * train_.batch * channels * static_cast<double>(size_of(model_->dtype())) +
+                     40 * count + march_bytes();
   // Two flops a multiply-add, three passes, at a cautious 5 Gflop/s a rank.
   e.seconds_per_seed = train_.steps * local * train_.batch * 8000 * 2 * 3 / 5e9;
   const double frame_bytes = 8.0 * static_cast<double>(data_.frames) * space().cells();
