@@ -7,7 +7,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
-#include "src/pde/limited_flux.hpp"
+#include "src/pde/convective_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {

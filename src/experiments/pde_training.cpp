@@ -12,7 +12,7 @@
 #include "src/core/statistics.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/pde_training_steps.hpp"
-#include "src/pde/limited_flux.hpp"
+#include "src/pde/convective_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"

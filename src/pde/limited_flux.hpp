@@ -13,9 +13,6 @@
 
 namespace rankine {
 
-/// Whether the flux of a PDE has a convective part: F(u, 0, 0, x, t) depends on u.
-bool has_convection(const Pde& pde);
-
 /// What the limited flux adds to the central one, for one SpatialOperator. The faces at walls keep the
 /// central flux, which is that of the wall's own value.
 class LimitedFlux {

@@ -42,8 +42,14 @@ Field random_field(size_t size, double low, double high, unsigned seed) {
   return out;
 }
 
-BurgersOptions between_walls() {
+BurgersOptions with_flux(const char* convection) {
   BurgersOptions o;
+  o.convection = convection;
+  return o;
+}
+
+BurgersOptions between_walls(const char* convection = "central") {
+  BurgersOptions o = with_flux(convection);
   o.walls = "values";
   o.left = 0.4;
   return o;
@@ -188,6 +194,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"DiffusionSorption", std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
         Case{"PeriodicBurgers", std::make_shared<Burgers>(BurgersOptions{})},
         Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
+        Case{"UpwindBurgers", std::make_shared<Burgers>(with_flux("upwind"))},
+        Case{"LimitedBurgers", std::make_shared<Burgers>(with_flux("limited"))},
+        Case{"UpwindBurgersBetweenWalls", std::make_shared<Burgers>(between_walls("upwind"))},
+        Case{"LimitedBurgersBetweenWalls", std::make_shared<Burgers>(between_walls("limited"))},
+        Case{"UpwindSystemOnARing", std::make_shared<ExercisePde>(true, 1, Convection::upwind)},
+        Case{"LimitedSystemOnARing", std::make_shared<ExercisePde>(true, 1, Convection::limited)},
+        Case{"UpwindSystemBetweenWalls", std::make_shared<ExercisePde>(false, 1, Convection::upwind)},
+        Case{"LimitedSystemBetweenWalls", std::make_shared<ExercisePde>(false, 1, Convection::limited)},
+        Case{"UpwindSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::upwind)},
+        Case{"LimitedSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::limited)},
+        Case{"LimitedSystemOfTwoAxesWithARing", std::make_shared<ExercisePde>(true, 2, Convection::limited)},
+        Case{"LimitedSystemOfThreeAxes", std::make_shared<ExercisePde>(false, 3, Convection::limited)},
         Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
         Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)},
         Case{"SystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2)},
