@@ -28,13 +28,15 @@ struct ReferenceCheckOptions {
 struct ReferenceCheck {
   double time_error = std::numeric_limits<double>::quiet_NaN();   ///< half the tolerance in time
   double space_error = std::numeric_limits<double>::quiet_NaN();  ///< half the cells
-  double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where the flux convects
+  double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where flux_is_checked()
   double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< the gap as cells shrink to nothing
   /// The references themselves, of each checked sample on all of pde.data_cells: [time][cell][unknown].
   std::vector<std::vector<double>> references = {};
 };
 
-/// Whether a convective flux is checked on two grids, which `flux_limit` needs.
+/// Whether references have a central convective flux, which is checked by a limited one.
+bool flux_is_checked(const Pde& pde);
+/// Whether it is checked on two grids, which `flux_limit` needs.
 bool flux_is_checked_on_two_grids(const Grid& grid);
 
 struct CheckedSample {
@@ -46,7 +48,7 @@ struct CheckedSample {
 
 /// Repeats the references of these samples: with half of pde.reference_rtol; on half of
 /// pde.data_cells (where these are odd or fewer than 8: on twice as many); and, where the flux has a
-/// convective part, with the limited flux, on both grids. The solutions are dealt over the ranks; all ranks
+/// convective part that is central, with the limited flux, on both grids. The solutions are dealt over the ranks; all ranks
 /// have the result. Throws NumericalError on all ranks where a solution fails or differs by more than
 /// `options` allow; it names the check, place, time and remedy. `between` is called on all ranks between
 /// solutions. Collective.

@@ -5,9 +5,9 @@
 // At a face of axis i u is the mean of the two cells beside it, its derivative along i their difference over
 // dx_i, u_xx the mean of the two second differences, a derivative along another axis the mean of the central
 // differences of the two cells: all of second order. Walls enter through ghost cells, affine in the outermost
-// cell; beyond an edge the ghost of a ghost is read. Where Pde::convection() asks for it, the convective part of
-// F_i is upwinded instead (src/pde/convective_flux.hpp) at faces between two cells; a wall's face keeps the flux of
-// the wall's own value.
+// cell; beyond an edge the ghost of a ghost is read. Where Pde::convection() asks for it, the convective part
+// of F_i is upwinded instead (src/pde/convective_flux.hpp) at faces between two cells; a wall's face keeps the
+// flux of the wall's own value.
 // States are [frames + 1][cell][unknown], residuals [frames][cell][unknown].
 #pragma once
 
@@ -107,8 +107,8 @@ class SpatialOperator {
     int in_lower, in_upper;  // the stencil's point that couples the face's lower, upper cell with it
     bool leaves() const { return ghosts[0] >= 0; }
   };
-  /// Faces across one axis, in the order of their lower cells, and what their flux reads: `blocks` of arguments,
-  /// of which the first `gentle` are no derivatives; learned parameters are those from `learned` on.
+  /// Faces across one axis, in the order of their lower cells, and what their flux reads: `blocks` of
+  /// arguments, of which the first `gentle` are no derivatives; learned parameters are those from `learned` on.
   struct AxisFaces {
     int axis = 0, blocks = 0, gentle = 0, learned = 0;
     int count = 0;

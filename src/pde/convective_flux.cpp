@@ -19,8 +19,8 @@ namespace {
 
 double size_of(const Pde& pde, int unknown) { return pde.size(unknown) > 0 ? pde.size(unknown) : 1; }
 
-/// How inputs are told apart: derivatives by two inputs are kept where the first is a state. Learned parameters
-/// stand after the states.
+/// How inputs are told apart: derivatives by two inputs are kept where the first is a state. Learned
+/// parameters stand after the states.
 struct Inputs {
   int states, all, order;
   int pairs() const { return order < 2 ? 0 : states * all - states * (states - 1) / 2; }
@@ -117,8 +117,8 @@ State operator*(double factor, const State& a) {
   return out;
 }
 
-/// A term of a state: `values` by its own arguments, of which the first are the unknowns and those from `learned`
-/// on the learned parameters.
+/// A term of a state: `values` by its own arguments, of which the first are the unknowns and those from
+/// `learned` on the learned parameters.
 State composed(const TermValues& values, const State& u, int learned) {
   const Inputs& inputs = u.front().inputs();
   const int m = static_cast<int>(u.size()), states = inputs.states;
@@ -185,6 +185,17 @@ Jet wave_speed(std::vector<State> storage, std::vector<State> flux, double s) {
 
 }  // namespace
 
+namespace {
+
+/// What nine of ten numbers do not exceed: some of the random states may be far from those of solutions.
+double usual(std::vector<double> values) {
+  const auto at = values.begin() + static_cast<long>(values.size() * 9 / 10);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
+}  // namespace
+
 ConvectionMeasure measure_convection(const Pde& pde) {
   constexpr int points = 64;
   const int m = pde.unknowns(), axes = pde.axes();
@@ -209,21 +220,25 @@ ConvectionMeasure measure_convection(const Pde& pde) {
     std::copy(states.begin(), states.end(), arguments.begin());
     TermValues flux, storage;
     pde.storage({points, states, places, t, values, {}}, 1, storage);
+    std::vector<double> speed(points);
     for (int axis = 0; axis < axes; ++axis) {
       pde.flux(axis, {points, arguments, places, t, values, {}}, 1, flux);
-      for (int a = 0; a < m; ++a)
-        for (int b = 0; b < m; ++b)
-          for (int i = 0; i < points; ++i) {
+      std::vector<double> per_length(points);
+      for (int i = 0; i < points; ++i)
+        for (int a = 0; a < m; ++a)
+          for (int b = 0; b < m; ++b) {
             const double by = std::abs(flux.by(a, b)[i]);
             if (!std::isfinite(by) || by == 0) continue;
             out.convects = true;
-            const double speed = by / std::abs(storage.by(a, a)[i]);
-            if (std::isfinite(speed)) out.speed = std::max(out.speed, speed);
-            // 0 / 0 would be no number, but the dividend is above 0.
-            const double diffusion = std::abs(flux.by(a, (1 + axis) * m + a)[i]);
-            out.per_length[axis] = std::max(out.per_length[axis], by / diffusion);
+            const double carried = by * size_of(pde, b) / size_of(pde, a),
+                         own = carried / std::abs(storage.by(a, a)[i]);
+            if (std::isfinite(own)) speed[i] = std::max(speed[i], own);
+            const double diffusion = std::abs(flux.by(a, (1 + axis) * m + a)[i]);  // 0: infinite
+            per_length[i] = std::max(per_length[i], carried / diffusion);
           }
+      out.per_length[axis] = std::max(out.per_length[axis], usual(per_length));
     }
+    out.speed = std::max(out.speed, usual(speed));
     if (std::none_of(parameters.begin(), parameters.end(), [](const PdeParameter& p) { return p.sampled; }))
       break;
   }
@@ -281,7 +296,7 @@ ConvectiveFlux::ConvectiveFlux(const Pde& pde, const Grid& grid)
   if (pde.convection() == Convection::central) return;
   const ConvectionMeasure measure = measure_convection(pde);
   kind_ = decided(pde, measure, grid);
-  rounding_ = 1e-2 * measure.speed;
+  rounding_ = 1e-2 * (measure.speed > 0 ? measure.speed : pde.length(0) / pde.duration());
   for (int a = 0; a < pde.unknowns(); ++a) widths_.push_back(1e-4 * size_of(pde, a));
 }
 
@@ -360,7 +375,8 @@ TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, int order)
           place += fmt::format("{} = {}, ", space_name(other), shortest(x[other * size + p]));
         throw NumericalError(fmt::format(
             "the convective flux of {} at {}t = {} is not finite between u = {} and {} without slope; write "
-            "storage and flux so that they are smooth there and {} to each side, or write convection: central",
+            "storage and flux so that they are smooth there and {} to each side, or take pde.convection: "
+            "central",
             pde_.field_name(a), place, shortest(t[p]), shortest(left[a].value()[p] * pde_.scale(a)),
             shortest(right[a].value()[p] * pde_.scale(a)), shortest(widths_[a] * pde_.scale(a))));
       }

@@ -205,7 +205,6 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"UpwindSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::upwind)},
         Case{"LimitedSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::limited)},
         Case{"LimitedSystemOfTwoAxesWithARing", std::make_shared<ExercisePde>(true, 2, Convection::limited)},
-        Case{"LimitedSystemOfThreeAxes", std::make_shared<ExercisePde>(false, 3, Convection::limited)},
         Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
         Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)},
         Case{"SystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2)},
@@ -332,12 +331,6 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
   double sum = 0;
   for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - ((i + 0.5) / n < 0.5 ? 1 : 0)) / n;
   EXPECT_LT(sum, 0.01);
-}
-
-TEST(LimitedFlux, KnowsWhatConvects) {
-  EXPECT_TRUE(has_convection(Burgers{BurgersOptions{}}));
-  EXPECT_TRUE(has_convection(ring));
-  EXPECT_FALSE(has_convection(DiffusionSorption{DiffusionSorptionOptions{}}));
 }
 
 TEST(DecadeOf, IsAPowerOfTen) {
