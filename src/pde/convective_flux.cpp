@@ -76,13 +76,13 @@ class Jet {
     });
     return out;
   }
-  /// (x + shift)^power.
+  /// (x + shift)^power of power -1, 1/2 or 1/4.
   friend Jet power(const Jet& x, double shift, double power) {
     Jet out(*x.inputs_, x.size_);
     std::vector<double> first(x.size_), second(x.size_);
     for (long p = 0; p < x.size_; ++p) {
       const double base = x.value()[p] + shift;
-      out.value()[p] = std::pow(base, power);
+      out.value()[p] = power < 0 ? 1 / base : power == 0.5 ? std::sqrt(base) : std::sqrt(std::sqrt(base));
       first[p] = power * out.value()[p] / base;
       second[p] = (power - 1) * first[p] / base;
     }

@@ -3,7 +3,8 @@
 // Lax-Friedrichs flux
 //   F* = ( F(L) + F(R) - c ( M(R) - M(L) ) ) / 2,   c = the largest |eigenvalue of M'^-1 F'| between L and R.
 // Central fluxes need no such care where the grid resolves all fronts, and converge to wrong solutions or not
-// at all where it does not.
+// at all where it does not: references with a central flux are checked by this one. It is independent of the
+// smooth fluxes that a PDE may choose (src/pde/convective_flux.hpp), and evaluates F between L and R only.
 #pragma once
 
 #include <span>

@@ -192,6 +192,35 @@ TEST(ConvectiveFlux, AutomaticTakesTheCentralOneWhereCellsResolveFronts) {
   }
 }
 
+TEST(ConvectiveFlux, IsGentleInAnImexMarch) {
+  // The stiff part is that of the central flux, and both parts add up to the whole.
+  const ExercisePde pde(true, 2, Convection::limited), central(true, 2);
+  const Grid grid = pde.grid({6, 7});
+  const SchemeParameters parameters{{0.7}, {}, field_cells(pde, {}, {}, grid)};
+  Field u(grid.cells() * 2);
+  for (size_t p = 0; p < u.size(); ++p) u[p] = 0.5 + 0.2 * std::sin(static_cast<double>(p));
+  const std::vector<double> times{0.1};
+  using Part = SpatialOperator::Part;
+  const auto product = [&](const Pde& of, Part part) {
+    const SpatialOperator space(of, grid, parameters);
+    const SpatialOperator::Ghosts ghosts = space.ghosts(times);
+    kernels::StencilFrames jacobian = space.stencil(1);
+    space.add_jacobian(space.terms(times, ghosts, u, 1), ghosts, 0, 1, jacobian, 0, part);
+    Field out(u.size());
+    jacobian.add_product(0, 1, u.data(), 1, out.data());
+    return out;
+  };
+  const Field all = product(pde, Part::all), stiff = product(pde, Part::stiff),
+              gentle = product(pde, Part::gentle), of_central = product(central, Part::stiff);
+  double upwinded = 0;
+  for (size_t p = 0; p < u.size(); ++p) {
+    EXPECT_NEAR(stiff[p] + gentle[p], all[p], 1e-12);
+    EXPECT_NEAR(stiff[p], of_central[p], 1e-12);
+    upwinded = std::max(upwinded, std::abs(all[p] - product(central, Part::all)[p]));
+  }
+  EXPECT_GT(upwinded, 1e-2);
+}
+
 TEST(ConvectionMeasure, KnowsWhatConvects) {
   EXPECT_TRUE(has_convection(Burgers{BurgersOptions{}}));
   EXPECT_TRUE(has_convection(ExercisePde(true)));
