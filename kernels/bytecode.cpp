@@ -24,8 +24,9 @@ constexpr int few_registers = 32, max_registers = 256;
 /// Operands: registers from 0 on, ~u for uniform value u.
 struct Instruction {
   Op op = Op::constant;
-  int index = 0;  // of an argument or axis; shift of power_shift; order of the derivative that `store` writes
-  int out = 0;    // register; for `store` the row of the output
+  int index =
+      0;  // of an argument or position; shift of power_shift; order of the derivative that `store` writes
+  int out = 0;  // register; for `store` the row of the output
   int a = 0, b = 0, c = 0;
 };
 
@@ -605,7 +606,7 @@ std::string Program::explain(const TermPoints& points, long point) const {
     if (node.op == Op::argument) return state_->names.arguments[node.index] + " itself is " + value;
     if (node.op == Op::parameter)
       return "the parameter " + state_->names.parameters[node.index] + " is " + value;
-    if (node.op == Op::position) return std::string(1, "xyz"[node.index]) + " itself is " + value;
+    if (node.op == Op::position) return state_->names.positions[node.index] + " itself is " + value;
     if (node.op == Op::time) return "t itself is " + value;
     const double a = node.a >= 0 ? evaluation.known(node.a) : 0,
                  b = node.b >= 0 ? evaluation.known(node.b) : 0;

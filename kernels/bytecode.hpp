@@ -16,6 +16,7 @@ namespace rankine::kernels {
 /// What messages call the arguments and parameters of a program.
 struct ProgramNames {
   std::vector<std::string> arguments, parameters;
+  std::vector<std::string> positions = {"x", "y", "z"};  ///< the rows of TermPoints::x
 };
 
 class Program {
@@ -39,7 +40,7 @@ class Program {
 
   bool reads_argument(int index) const;
   bool reads_parameter(int index) const;
-  bool reads_position() const;  ///< along any axis
+  bool reads_position() const;  ///< any row of TermPoints::x
   bool reads_time() const;
   /// A program of t and the parameters alone (no arguments) whose results vanish or have an extremum where
   /// this program may jump, kink or turn sharply in time: what comparisons compare, and the operands of

@@ -20,7 +20,7 @@ struct ExpressionOrigin {
 struct ExpressionNode {
   Op op = Op::constant;
   int a = -1, b = -1, c = -1;  ///< operands
-  int index = 0;               ///< of an argument, parameter or axis; shift of power_shift
+  int index = 0;               ///< of an argument, parameter or position; shift of power_shift
   double number = 0;           ///< of a constant
   bool uniform = true;         ///< the same at all points: reads no argument, position or time
   ExpressionOrigin origin = {};
@@ -45,7 +45,7 @@ class ExpressionGraph {
   int constant(double value);
   int argument(int index) { return leaf(Op::argument, index); }
   int parameter(int index) { return leaf(Op::parameter, index); }
-  int position(int axis = 0) { return leaf(Op::position, axis); }
+  int position(int row = 0) { return leaf(Op::position, row); }
   int time() { return leaf(Op::time, 0); }
   /// The operation on nodes, simplified where that is exact for finite operands.
   int make(Op op, int a, int b = -1, int c = -1, int index = 0);

@@ -10,7 +10,7 @@
 namespace rankine::kernels {
 
 enum class Op : std::uint8_t {
-  // Leaves. `index` of a node says which argument, parameter or axis of space.
+  // Leaves. `index` of a node says which argument, parameter or row of positions.
   constant,
   argument,
   parameter,

@@ -89,10 +89,22 @@ RANKINE_ONE_COPY void run_block(const Body& body, std::int64_t block) {
   body(block);
 }
 
+/// Threads of the host that share n pieces of work.
+inline std::int64_t worker_count(std::int64_t n) {
+  const std::int64_t threads = backend_concurrency();
+  return n < threads ? n : threads;
+}
+
+/// A thread's share of the blocks: neighbours, and in two kernels over the same data the same part of it. The
+/// last block is often a short one, so the last thread has no fewer than the others.
 template <class Body>
-struct BlockLoop {
+struct ThreadShare {
   Body body;
-  inline void operator()(std::int64_t block) const { run_block(body, block); }
+  std::int64_t blocks, threads;
+  inline void operator()(std::int64_t thread) const {
+    for (std::int64_t b = thread * blocks / threads; b < (thread + 1) * blocks / threads; ++b)
+      run_block(body, b);
+  }
 };
 
 /// All blocks, in the order of `order`, on this thread.
@@ -116,7 +128,8 @@ void blocks_on_threads(const char* name, std::int64_t blocks, const Body& body) 
   using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::Schedule<Kokkos::Static>,
                                      Kokkos::IndexType<std::int64_t>>;
   ensure_kokkos();
-  Kokkos::parallel_for(name, Policy(0, blocks), BlockLoop<Body>{body});
+  const std::int64_t threads = worker_count(blocks);
+  Kokkos::parallel_for(name, Policy(0, threads), ThreadShare<Body>{body, blocks, threads});
 }
 
 template <class Body>
@@ -222,12 +235,6 @@ void device_teams(const char* name, std::int64_t league, int size, int vector, s
 #endif
 
 #if !RANKINE_ON_DEVICE
-/// Workers that share n pieces of work on the host: scratch memory is needed once for each.
-inline std::int64_t worker_count(std::int64_t n) {
-  const std::int64_t threads = backend_concurrency();
-  return n < threads ? n : threads;
-}
-
 template <class Body>
 struct WorkerLoop {
   Body body;

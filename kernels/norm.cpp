@@ -400,11 +400,12 @@ template <int most, class T>
 void row_norm_backward(Index rows, Index groups, Index channels, Index space, bool centred, const T* x,
                        const T* dy, const T* gamma, const T* mean, const T* inverse, T* dx, T* dgamma,
                        T* dbeta) {
-  const Index n = channels * space, block = space == 1 ? rows_of_block<T>(n, 2) : 1;
+  const Index n = channels * space, near = space == 1 ? rows_of_block<T>(n, 2) : 1;
+  const Index block = near > 1 && groups > 1 ? std::max(near, most * groups) : near;
   const auto from = [](auto* numbers, Index first) { return numbers == nullptr ? nullptr : numbers + first; };
   for (Index begin = 0; begin < rows; begin += block) {
     const Index end = std::min(begin + block, rows);
-    // Of a block the rows of one group after those of another.
+    // Of a block the rows of one group after those of another, so many at least as go together.
     for (Index r = begin; r < std::min(begin + groups, end); ++r) {
       const Index first = r % groups * channels, at = r * n;
       const T* const g = from(gamma, first);

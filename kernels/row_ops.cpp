@@ -52,7 +52,8 @@ struct SoftmaxBackward {
   RANKINE_KERNEL void operator()(std::int64_t r, const Group& group) const {
     const T *p = y.at(r * n), *d = dy.at(r * n);
     T* to = dx.at(r * n);
-    const T inner = group.template sum<T>(n, [=](std::int64_t i) { return p[i] * d[i]; });
+    const T inner =
+        group.template fold<T>(n, [=](std::int64_t i, T sum) { return multiply_add(p[i], d[i], sum); });
     group.each(n, [=](std::int64_t i) { to[i] = p[i] * (d[i] - inner); });
   }
 #if !RANKINE_ON_DEVICE

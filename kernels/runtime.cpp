@@ -4,6 +4,7 @@
 #include <bit>
 #include <charconv>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -56,7 +57,7 @@ Blocks& blocks() {
 // Memory of the host needs no Kokkos, which would take longer to start than a deck takes to be checked.
 void give_memory(void* memory) {
   if constexpr (kHostAccess)
-    std::free(memory);
+    std::free(static_cast<void**>(memory)[-1]);  // see take_memory()
   else if (!launch_state.lost)
     Kokkos::kokkos_free<MemorySpace>(memory);
 }
@@ -303,9 +304,14 @@ namespace {
 
 void* take_memory(std::size_t bytes) {
   if constexpr (kHostAccess) {
+    // Begins at a line of the cache, before which it says where its block does. (What aligned_alloc() of glibc
+    // cuts off a block keeps freed neighbours apart: their memory serves no larger block.)
     constexpr std::size_t line = 64;
-    void* const memory = std::aligned_alloc(line, (std::max<std::size_t>(bytes, 1) + line - 1) / line * line);
-    if (memory == nullptr) throw std::bad_alloc();
+    auto* const block = static_cast<std::byte*>(std::malloc(bytes + line));
+    if (block == nullptr) throw std::bad_alloc();
+    static_assert(alignof(std::max_align_t) >= sizeof(void*));
+    std::byte* const memory = block + (line - reinterpret_cast<std::uintptr_t>(block) % line);
+    reinterpret_cast<void**>(memory)[-1] = block;
     return memory;
   } else {
     ensure_kokkos();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/multiply_add.hpp"
@@ -206,6 +207,20 @@ inline void add_segments(SimdOf<T>* v) {
     add_segments<T, 1, s / 2>(v);
   }
 }
+// In blocks of 2 s by 2 s lanes, the upper right and the lower left quarter change places.
+template <class T, int s, int... p>
+inline void swap_quarters(SimdOf<T>& a, SimdOf<T>& b, std::integer_sequence<int, p...> /*places*/) {
+  const SimdOf<T> upper = __builtin_shufflevector(a, b, (p & s ? Simd<T>::width + p - s : p)...);
+  b = __builtin_shufflevector(a, b, (p & s ? Simd<T>::width + p : p + s)...);
+  a = upper;
+}
+template <class T, int s, int... k>
+inline void swap_blocks(SimdOf<T>* v, std::integer_sequence<int, k...> places) {
+  if constexpr (s > 0) {
+    (((k & s) == 0 ? swap_quarters<T, s>(v[k], v[k | s], places) : void()), ...);
+    swap_blocks<T, s / 2>(v, places);
+  }
+}
 #endif
 }  // namespace internal
 
@@ -233,6 +248,36 @@ inline T lane_sum(SimdOf<T> v) {
   T sum;
   lane_sums<T, 1>(&v, &sum);
   return sum;
+}
+
+/// Lane j of v[i] and lane i of v[j] change places, in as many vectors as one has lanes.
+template <class T>
+inline void transpose(SimdOf<T>* v) {
+  constexpr int W = Simd<T>::width;
+#ifdef RANKINE_SHUFFLES_VECTORS
+  internal::swap_blocks<T, W / 2>(v, std::make_integer_sequence<int, W>());
+#else
+  T lanes[W][W];
+  for (int i = 0; i < W; ++i) store(lanes[i], v[i]);
+  for (int i = 0; i < W; ++i)
+    for (int j = 0; j < W; ++j) v[i][j] = lanes[j][i];
+#endif
+}
+
+/// An integer for each lane of a vector of T, of the size of T.
+template <class T>
+using SimdPlaces = SimdOf<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+/// Lane i of the result is lane from[i] of v.
+template <class T>
+inline SimdOf<T> lanes_of(SimdOf<T> v, SimdPlaces<T> from) {
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+  return __builtin_shuffle(v, from);
+#else
+  T lanes[Simd<T>::width];
+  store(lanes, v);
+  for (int i = 0; i < Simd<T>::width; ++i) v[i] = lanes[from[i]];
+  return v;
+#endif
 }
 
 /// The sum of `lanes` numbers, by halves.

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/pointwise.hpp"
 #include "kernels/simd.hpp"
@@ -52,77 +55,181 @@ template <class T>
   std::memcpy(y + n - block, last, sizeof last);
 }
 
-/// y[i] = f(chunk) or g(i) for all of a row: by elements where the row is so short that single elements of it
-/// are read soon after, for which a processor waits when they were written by part of a vector.
-template <class T, class F, class G>
-void fill_row(std::int64_t n, T* y, F f, G g) {
-  if (n < kSumLanes && n % Simd<T>::width != 0) {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = g(i);
-  } else {
-    for_chunks<T>(n, [&](const auto& at) { at.to(y, f(at)); });
-  }
-}
-
 /// y *= factor.
 template <class T>
 void scale_row(std::int64_t n, T factor, T* y) {
   const SimdOf<T> factors = broadcast(factor);
-  fill_row(
-      n, y, [&](const auto& at) { return at.of(y) * factors; },
-      [&](std::int64_t i) { return y[i] * factor; });
+  for_chunks<T>(n, [&](const auto& at) { at.to(y, at.of(y) * factors); });
+}
+
+/// sum + a b, rounded once, of numbers or of lanes.
+template <class T>
+struct AddProduct {
+  T operator()(T sum, T a, T b) const { return multiply_add(a, b, sum); }
+  SimdOf<T> operator()(SimdOf<T> sum, SimdOf<T> a, SimdOf<T> b) const {
+    return multiply_add_lanes<T>(a, b, sum);
+  }
+};
+
+/// As many rows of n < kSumLanes elements as a vector has lanes. What goes through a row in order does so in
+/// all of them at once, a row a lane. Where each element stands for itself, the rows are n vectors as they
+/// lie in memory.
+template <class T>
+class RowsInLanes {
+ public:
+  static constexpr int W = Simd<T>::width;
+
+  explicit RowsInLanes(std::int64_t n) : n_(n) {
+    for (int r = 0; r < W; ++r)
+      for (std::int64_t i = 0; i < n; i += W) store(row_of_ + r * n + i, broadcast(static_cast<Place>(r)));
+  }
+
+  /// f(... f(f(start, x[r,0] ...), x[r,1] ...), x[r,n-1] ...) for each row r; f takes vectors and numbers.
+  template <class F, class... X>
+  SimdOf<T> fold(SimdOf<T> start, F f, const X*... x) const {
+    std::int64_t i = 0;
+    for (; i + W <= n_; i += W) start = fold_columns<true>(W, start, f, Columns<true>(n_, W, x + i)...);
+    const std::int64_t left = n_ - i;
+    if (left > W / 4) return fold_columns<false>(left, start, f, Columns<false>(n_, left, x + i)...);
+    T values[W];  // a few columns by elements
+    store(values, start);
+    for (; i < n_; ++i)
+      for (int r = 0; r < W; ++r) values[r] = in_register(f(values[r], x[r * n_ + i]...));
+    return load(values);
+  }
+  SimdOf<T> largest(const T* x) const {
+    const SimdOf<T> none = broadcast(-std::numeric_limits<T>::infinity());
+    return fold(
+        none, [](auto top, auto v) { return top < v ? v : top; }, x);
+  }
+  SimdOf<T> sum(const T* x) const {
+    return fold(
+        SimdOf<T>{}, [](auto total, auto v) { return total + v; }, x);
+  }
+
+  /// y = f(chunk, values of the chunk's rows).
+  template <class F>
+  void fill(T* y, SimdOf<T> values, F f) const {
+    for (std::int64_t i = 0; i < n_; ++i) {
+      const Chunk<T, true> at{i * W, W};
+      at.to(y, f(at, lanes_of<T>(values, load(row_of_ + i * W))));
+    }
+  }
+  /// y = exp(x - shift), in place allowed.
+  void exp(const T* x, SimdOf<T> shift, T* y) const {
+    fill(y, shift, [x](const auto& at, SimdOf<T> shifts) {
+      T out[W];
+      store(out, at.of(x) - shifts);
+      for (int j = 0; j < W; ++j) out[j] = Exp{}(out[j]);
+      return load(out);
+    });
+  }
+
+ private:
+  template <bool kAll>
+  struct Columns {
+    SimdOf<T> of[W];
+    Columns(std::int64_t n, std::int64_t count, const T* x) {
+      for_lanes([&](auto r) { of[r] = Chunk<T, kAll>{r * n, count}.of(x); });
+      transpose<T>(of);
+    }
+  };
+  // A loop that the first pass of a compiler undoes, so that columns stay in registers.
+  template <class F>
+  static void for_lanes(F f) {
+    [f]<int... k>(std::integer_sequence<int, k...>) { (f(std::integral_constant<int, k>()), ...); }
+    (std::make_integer_sequence<int, W>());
+  }
+  template <bool kAll, class F, class... C>
+  static SimdOf<T> fold_columns(std::int64_t count, SimdOf<T> value, F f, const C&... columns) {
+    for_lanes([&](auto i) { value = kAll || i < count ? f(value, columns.of[i]...) : value; });
+    return value;
+  }
+
+  using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  std::int64_t n_;
+  Place row_of_[(kSumLanes + 1) * W];
+};
+
+/// Rows 0, 1, ... of n elements: many(lanes, r) does the rows from r on that go into lanes, one(r) a row.
+template <class T, class Many, class One>
+void for_rows(std::int64_t rows, std::int64_t n, Many many, One one) {
+  constexpr int W = Simd<T>::width;
+  std::int64_t r = 0;
+  if (n < kSumLanes && rows >= W) {
+    const RowsInLanes<T> lanes(n);
+    for (; r + W <= rows; r += W) many(lanes, r);
+  }
+  for (; r < rows; ++r) one(r);
 }
 
 /// y[r,:] = exp(x[r,:]) / sum exp(x[r,:]), in place allowed.
 template <class T>
 void softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
-  for (std::int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    exp_row(n, x, largest(n, x), y);
-    scale_row(n, 1 / row_sum(n, y), y);
-  }
+  for_rows<T>(
+      rows, n,
+      [=](const auto& lanes, std::int64_t r) {
+        T* to = y + r * n;
+        lanes.exp(x + r * n, lanes.largest(x + r * n), to);
+        lanes.fill(to, T(1) / lanes.sum(to),
+                   [to](const auto& at, auto factors) { return at.of(to) * factors; });
+      },
+      [=](std::int64_t r) {
+        T* to = y + r * n;
+        exp_row(n, x + r * n, largest(n, x + r * n), to);
+        scale_row(n, 1 / row_sum(n, to), to);
+      });
 }
 
 /// dx = y (dy - y . dy).
 template <class T>
 void softmax_backward(std::int64_t rows, std::int64_t n, const T* y, const T* dy, T* dx) {
-  // Short rows are sums in order: those of four rows at a time, so that none waits for itself, and each in a
-  // register of its own, because GCC would gather the four rows' numbers into vectors, at twice the time.
-  constexpr int four = 4;
-  for (int together = 0; rows > 0;
-       rows -= together, y += together * n, dy += together * n, dx += together * n) {
-    T inner[four] = {};
-    together = n < kSumLanes && rows >= four ? four : 1;
-    if (together == four) {
-      for (std::int64_t i = 0; i < n; ++i)
-        for (int j = 0; j < four; ++j)
-          inner[j] = in_register(multiply_add(y[i + j * n], dy[i + j * n], inner[j]));
-    } else {
-      row_sums<T, 1>(
-          n,
-          [&](const auto& at, SimdOf<T>* acc) {
-            acc[0] = multiply_add_lanes<T>(at.of(y), at.of(dy), acc[0]);
-          },
-          [&](std::int64_t i, T* acc) { acc[0] = multiply_add(y[i], dy[i], acc[0]); }, inner);
-    }
-    for (int j = 0; j < together; ++j) {
-      const SimdOf<T> inners = broadcast(inner[j]);
-      for_chunks<T>(
-          n, [&](const auto& at) { at.to(dx + j * n, at.of(y + j * n) * (at.of(dy + j * n) - inners)); });
-    }
-  }
+  const auto slope = [](const T* of, const T* by) {
+    return [of, by](const auto& at, SimdOf<T> inners) { return at.of(of) * (at.of(by) - inners); };
+  };
+  for_rows<T>(
+      rows, n,
+      [=](const auto& lanes, std::int64_t r) {
+        const T *of = y + r * n, *by = dy + r * n;
+        lanes.fill(dx + r * n, lanes.fold(SimdOf<T>{}, AddProduct<T>{}, of, by), slope(of, by));
+      },
+      [=](std::int64_t r) {
+        const T *of = y + r * n, *by = dy + r * n;
+        T inner;
+        row_sums<T, 1>(
+            n,
+            [=](const auto& at, SimdOf<T>* acc) {
+              acc[0] = multiply_add_lanes<T>(at.of(of), at.of(by), acc[0]);
+            },
+            [=](std::int64_t i, T* acc) { acc[0] = multiply_add(of[i], by[i], acc[0]); }, &inner);
+        const auto element = slope(of, by);
+        for_chunks<T>(n, [=](const auto& at) { at.to(dx + r * n, element(at, broadcast(inner))); });
+      });
 }
 
 /// y = x - log sum exp(x) for each row.
 template <class T>
 void log_softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
-  for (std::int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    const T top = largest(n, x);
-    exp_row(n, x, top, y);
-    const T log_sum = std::log(row_sum(n, y)) + top;
-    const SimdOf<T> log_sums = broadcast(log_sum);
-    fill_row(
-        n, y, [&](const auto& at) { return at.of(x) - log_sums; },
-        [&](std::int64_t i) { return x[i] - log_sum; });
-  }
+  for_rows<T>(
+      rows, n,
+      [=](const auto& lanes, std::int64_t r) {
+        const T* from = x + r * n;
+        T *to = y + r * n, log_sums[RowsInLanes<T>::W];
+        const SimdOf<T> top = lanes.largest(from);
+        lanes.exp(from, top, to);
+        store(log_sums, lanes.sum(to));
+        for (T& s : log_sums) s = std::log(s);
+        lanes.fill(to, load(log_sums) + top,
+                   [from](const auto& at, auto sums) { return at.of(from) - sums; });
+      },
+      [=](std::int64_t r) {
+        const T* from = x + r * n;
+        T* to = y + r * n;
+        const T top = largest(n, from);
+        exp_row(n, from, top, to);
+        const SimdOf<T> log_sum = broadcast(std::log(row_sum(n, to)) + top);
+        for_chunks<T>(n, [=](const auto& at) { at.to(to, at.of(from) - log_sum); });
+      });
 }
 
 /// loss[r] = (1 - s) (log sum exp(x[r,:]) - x[r, label]) + s (log sum exp(x[r,:]) - mean x[r,:]);
@@ -130,14 +237,31 @@ void log_softmax_forward(std::int64_t rows, std::int64_t n, const T* x, T* y) {
 template <class T>
 void cross_entropy_forward(std::int64_t rows, std::int64_t n, const T* x, const std::int32_t* label, T s,
                            T* loss, T* probabilities) {
-  for (std::int64_t r = 0; r < rows; ++r, x += n, probabilities += n) {
-    const T top = largest(n, x);
-    exp_row(n, x, top, probabilities);
-    const T sum = row_sum(n, probabilities), log_sum = std::log(sum) + top;
-    scale_row(n, 1 / sum, probabilities);
-    loss[r] = log_sum - (1 - s) * x[label[r]];
-    if (s != 0) loss[r] -= s * row_sum(n, x) / static_cast<T>(n);
-  }
+  const auto set_loss = [=](std::int64_t r, T top, T sum, T total) {
+    const T log_sum = std::log(sum) + top;
+    loss[r] = log_sum - (1 - s) * x[r * n + label[r]];
+    if (s != 0) loss[r] -= s * total / static_cast<T>(n);
+  };
+  for_rows<T>(
+      rows, n,
+      [=](const auto& lanes, std::int64_t r) {
+        const T* from = x + r * n;
+        T* to = probabilities + r * n;
+        const SimdOf<T> top = lanes.largest(from);
+        lanes.exp(from, top, to);
+        const SimdOf<T> sum = lanes.sum(to), total = s == 0 ? sum : lanes.sum(from);
+        lanes.fill(to, T(1) / sum, [to](const auto& at, auto factors) { return at.of(to) * factors; });
+        for (int j = 0; j < RowsInLanes<T>::W; ++j) set_loss(r + j, top[j], sum[j], total[j]);
+      },
+      [=](std::int64_t r) {
+        const T* from = x + r * n;
+        T* to = probabilities + r * n;
+        const T top = largest(n, from);
+        exp_row(n, from, top, to);
+        const T sum = row_sum(n, to);
+        scale_row(n, 1 / sum, to);
+        set_loss(r, top, sum, s == 0 ? sum : row_sum(n, from));
+      });
 }
 
 /// dx[r,:] = dloss[r] (probabilities[r,:] - (1 - s) onehot(label[r]) - s / n).

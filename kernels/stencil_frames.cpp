@@ -80,8 +80,8 @@ Cost march_cost(const StencilFrames& implicit, const StencilFrames* previous, in
 }  // namespace
 
 StencilLayout::StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals, int along)
-    : periodic_(std::move(periodic)) {
-  const int axes = static_cast<int>(cells.size());
+    : axes_(static_cast<int>(cells.size())), periodic_(std::move(periodic)) {
+  const int axes = axes_;
   RANKINE_ASSERT(axes >= 1 && axes <= 3 && periodic_.size() == cells.size(),
                  "a stencil's grid has one to three axes");
   cells.resize(3, 1);

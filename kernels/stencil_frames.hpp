@@ -20,6 +20,7 @@ class StencilLayout {
   /// Cells up to `along` steps away along each axis and, with `diagonals`, those one cell off along two axes.
   StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals, int along = 1);
 
+  int axes() const { return axes_; }
   int cells() const { return static_cast<int>(place_.size()); }
   /// Points are numbered s = -reach .. reach, so that -s is the opposite of s and 0 the cell itself.
   int reach() const { return (static_cast<int>(offsets_.size()) - 1) / 2; }
@@ -34,6 +35,7 @@ class StencilLayout {
   const std::vector<int>& place() const { return place_; }
 
  private:
+  int axes_;
   std::vector<bool> periodic_;
   std::vector<Offset> offsets_;
   std::vector<int> neighbours_, place_;

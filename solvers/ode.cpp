@@ -219,6 +219,21 @@ double first_step(const OdeSystem& system, std::span<const double> u0, double t0
   return std::min(step, interval);
 }
 
+/// Direct factors, or with three axes, whose factors fill up, GMRES with incomplete ones.
+void choose_solver(const OdeSystem& system, KSP solver, PC preconditioner) {
+  if (system.layout && system.layout->axes() == 3) {
+    RANKINE_PETSC(KSPSetType(solver, KSPGMRES));
+    RANKINE_PETSC(KSPSetTolerances(solver, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 1000));
+    RANKINE_PETSC(PCSetType(preconditioner, PCILU));
+    return;
+  }
+  RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
+  RANKINE_PETSC(PCSetType(preconditioner, PCLU));
+  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, system.layout     ? MATORDERINGND
+                                                           : system.periodic ? MATORDERINGRCM
+                                                                             : MATORDERINGNATURAL));
+}
+
 Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& options) {
   Stepper stepper;
   RANKINE_PETSC(TSCreate(PETSC_COMM_SELF, stepper.out()));
@@ -250,12 +265,8 @@ Stepper make_stepper(Integration& run, const Matrix& matrix, const OdeOptions& o
   PC preconditioner = nullptr;
   RANKINE_PETSC(TSGetSNES(stepper, &newton));
   RANKINE_PETSC(SNESGetKSP(newton, &solver));
-  RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
   RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
-  RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, run.system.layout     ? MATORDERINGND
-                                                           : run.system.periodic ? MATORDERINGRCM
-                                                                                 : MATORDERINGNATURAL));
+  choose_solver(run.system, solver, preconditioner);
   RANKINE_PETSC(TSSetFromOptions(stepper));
   return stepper;
 }
@@ -448,10 +459,8 @@ std::vector<double> stationary_state(const OdeSystem& system, std::span<const do
   KSP solver = nullptr;
   PC preconditioner = nullptr;
   RANKINE_PETSC(SNESGetKSP(newton, &solver));
-  RANKINE_PETSC(KSPSetType(solver, KSPPREONLY));
   RANKINE_PETSC(KSPGetPC(solver, &preconditioner));
-  RANKINE_PETSC(PCSetType(preconditioner, PCLU));
-  RANKINE_PETSC(PCFactorSetMatOrderingType(preconditioner, MATORDERINGND));
+  choose_solver(system, solver, preconditioner);
   RANKINE_PETSC(SNESSetFromOptions(newton));
   run.guard.check(SNESSolve(newton, nullptr, state), "SNESSolve");
   SNESConvergedReason reason = SNES_CONVERGED_ITERATING;

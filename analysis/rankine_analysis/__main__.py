@@ -72,8 +72,28 @@ def compare(arguments) -> int:
     return 0
 
 
+def video(arguments) -> int:
+    from .video import write_video
+
+    path = Path(arguments.results)
+    output = Path(arguments.output) if arguments.output else path.with_name(f"{path.stem}_video.gif")
+    if output.suffix.lower() != ".gif":
+        raise ResultsError(f"{output}: a video is a GIF; choose a name that ends in .gif with -o")
+    with Results(path) as results:
+        frames = write_video(results, output, arguments.sample, arguments.unknown, arguments.rate)
+    print(f"{output}: {frames} frames")
+    return 0
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="rankine-analysis", description="Tables and plots of Rankine's results.")
+    parser = argparse.ArgumentParser(prog="rankine-analysis", description="Tables, plots and videos of Rankine's results.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("report", help="a page for each results.h5: its table, verdicts and plots")
     command.add_argument("results", nargs="+", help="what 'rankine run' has written")
@@ -84,6 +104,13 @@ def main(argv=None) -> int:
     command.add_argument("a")
     command.add_argument("b")
     command.set_defaults(run=compare)
+    command = commands.add_parser("video", help="an animated GIF of fields of two or three space axes over time")
+    command.add_argument("results", help="what 'rankine run' has written")
+    command.add_argument("-o", "--output", metavar="FILE", help="default: <results>_video.gif beside the results")
+    command.add_argument("--sample", type=int, default=0, metavar="N", help="of the stored test samples, from 0 on; default: 0")
+    command.add_argument("--unknown", default="", metavar="NAME", help="default: the first")
+    command.add_argument("--rate", type=positive, default=10, metavar="N", help="frames a second; default: 10")
+    command.set_defaults(run=video)
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)

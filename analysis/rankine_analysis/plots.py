@@ -91,30 +91,87 @@ def unknowns(results: Results) -> List[str]:
     return []
 
 
-def _first_with_fields(results: Results, unknown: str) -> List[Run]:
+def first_with_fields(results: Results, unknown: str) -> List[Run]:
     chosen = []
     for variant in results.variants:
         run = next((r for r in results.of(variant) if r.fields and unknown in r.fields.unknowns), None)
-        if run:
+        # Columns of pictures of one kind.
+        if run and (not chosen or len(run.fields.space) == len(chosen[0].fields.space)):
             chosen.append(run)
     return chosen
 
 
+def _scales(pairs):
+    """Range of predictions and references, and the limit of the errors between them."""
+    values = [a[np.isfinite(a)] for pair in pairs for a in pair]
+    # One scale for all errors, so that variants compare; cut where one variant would hide all others.
+    # Of each variant the 99.5th percentile: one value beside the wall at t = 0 must not bleach all others.
+    errors = [e[np.isfinite(e)] for e in (np.abs(u - reference) for u, reference in pairs)]
+    limits = [np.percentile(e, 99.5) for e in errors if e.size] or [0.0]
+    return (min((a.min() for a in values if a.size), default=0.0), max((a.max() for a in values if a.size), default=1.0),
+            min(max(limits), 5 * float(np.median(limits))) or 1.0)
+
+
+def map_limits(pairs) -> dict:
+    low, high, limit = _scales(pairs)
+    return {"reference": (low, high), "prediction": (low, high), "error": (-limit, limit)}
+
+
+def _relative(error: np.ndarray, reference: np.ndarray) -> str:
+    return f"relative L2 {100 * np.linalg.norm(error) / max(np.linalg.norm(reference), 1e-300):.2g} %"
+
+
+def _times(fields) -> List[int]:
+    """Indices of a few times, the early ones closer together."""
+    return sorted({fields.nearest(f * fields.t[-1]) for f in (0.05, 0.2, 0.5, 1.0)})
+
+
+def _edge_words(runs) -> str:
+    axes = [axis for run in runs for axis in run.fields.space[:2]]
+    return "".join([", tile edges dashed" if any(axis.tile_edges.size > 2 for axis in axes) else "",
+                    ", expert edges solid" if any(axis.expert_edges.size > 2 for axis in axes) else ""])
+
+
+def draw_map(axes, fields, values: np.ndarray, kind: str, limits):
+    """Values [x, y] with x to the right and y upwards; over a prediction or an error the edges of tiles and experts.
+    `limits` of the colours by kind."""
+    x, y = (_edges_of(axis.centres) for axis in fields.space[:2])
+    low, high = limits[kind]
+    axes.grid(False)
+    mesh = axes.pcolormesh(x, y, values.T, vmin=low, vmax=high, cmap="RdBu_r" if kind == "error" else "viridis",
+                           rasterized=True)
+    colour = "black" if kind == "error" else "white"
+    for axis, line in zip(fields.space, (axes.axvline, axes.axhline) if kind != "reference" else ()):
+        for edge in axis.tile_edges[1:-1]:
+            line(edge, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.8)
+        for edge in axis.expert_edges[1:-1]:
+            line(edge, color=colour, linewidth=1.4, alpha=0.8)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+    if 0.25 <= _height(fields) <= 4:
+        axes.set_aspect("equal")
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    return mesh
+
+
+def _height(fields) -> float:
+    """Of the x, y plane for a width of one."""
+    x, y = (_edges_of(axis.centres) for axis in fields.space[:2])
+    return (y[-1] - y[0]) / (x[-1] - x[0])
+
+
 def plot_fields(results: Results, sample: int = 0, unknown: str = "u"):
     """Reference, prediction and error of one test sample; a column a variant."""
-    runs = _first_with_fields(results, unknown)
+    runs = first_with_fields(results, unknown)
     if not runs:
         return None
     sample = min(sample, min(run.fields.samples for run in runs) - 1)
+    if len(runs[0].fields.space) > 1:
+        return _plot_maps(results, runs, sample, unknown)
     shown = [(run, run.fields.sample(unknown, sample), run.fields.sample(unknown + "_reference", sample))
              for run in runs]
-    low = min(min(u.min(), r.min()) for _, u, r in shown)
-    high = max(max(u.max(), r.max()) for _, u, r in shown)
-    # One scale for all errors, so that variants compare; cut where one variant would hide all others.
-    # Of each variant the 99.5th percentile: one value beside the wall at t = 0 must not bleach all others.
-    limits = [np.percentile(np.abs(u - r), 99.5) for _, u, r in shown]
-    limit = min(max(limits), 5 * float(np.median(limits))) or 1.0
-
+    low, high, limit = _scales([(u, reference) for _, u, reference in shown])
     figure, rows = plt.subplots(2, len(shown) + 1, figsize=(2.9 * (len(shown) + 1) + 1.2, 6.2), sharex=True, sharey=True,
                                 squeeze=False)
     for column, (run, u, reference) in enumerate([(None, None, shown[0][2])] + shown):
@@ -136,8 +193,7 @@ def plot_fields(results: Results, sample: int = 0, unknown: str = "u"):
         above.set_title(run.variant)
         error = u - reference
         deviation = below.pcolormesh(x, t, error, vmin=-limit, vmax=limit, cmap="RdBu_r", rasterized=True)
-        relative = np.linalg.norm(error) / max(np.linalg.norm(reference), 1e-300)
-        below.set_title(f"error, relative L2 {100 * relative:.2g} %", fontsize=11)
+        below.set_title(f"error, {_relative(error, reference)}", fontsize=11)
         below.set_xlabel(fields.x_label)
         for edge in fields.tile_edges[1:-1]:
             for axes, colour in ((above, "white"), (below, "black")):
@@ -149,35 +205,86 @@ def plot_fields(results: Results, sample: int = 0, unknown: str = "u"):
     rows[0, 0].set_ylabel(runs[0].fields.t_label)
     rows[1, 1].set_ylabel(runs[0].fields.t_label)
     rows[1, 1].tick_params(labelleft=True)
-    figure.colorbar(solution, ax=rows[0, :].tolist(), label=runs[0].fields.labels[unknown], aspect=18, pad=0.01)
-    figure.colorbar(deviation, ax=rows[1, :].tolist(), label="prediction - reference", aspect=18, pad=0.01,
-                    extend="both")
+    colour_bar(figure, solution, rows[0, :], runs[0].fields.labels[unknown])
+    colour_bar(figure, deviation, rows[1, :])
     tiles = ", tile edges dashed" if any(run.fields.tile_edges.size > 2 for run in runs) else ""
     figure.suptitle(f"{results.title}\ntest sample {sample}, seed {runs[0].seed}{tiles}", fontsize=14)
     return figure
 
 
+def colour_bar(figure, mesh, row, label: str = "") -> None:
+    """Of a row of axes; without a label: of errors."""
+    figure.colorbar(mesh, ax=row.tolist(), label=label or "prediction - reference", aspect=18, pad=0.01,
+                    extend="neither" if label else "both")
+
+
+def map_grid(fields, rows: int, columns: int):
+    height = 2.7 * min(max(_height(fields), 0.4), 2.0) + 0.4
+    return plt.subplots(rows, columns, figsize=(2.9 * columns + 1.6, height * rows + 1.0), sharex=True, sharey=True,
+                        squeeze=False)
+
+
+def planes(run: Run, unknown: str, sample: int):
+    """Prediction and reference [t, x, y], of three axes in the middle of the last."""
+    return run.fields.sample(unknown, sample, 2), run.fields.sample(unknown + "_reference", sample, 2)
+
+
+def place(results: Results, runs: List[Run], sample: int) -> str:
+    middle = runs[0].fields.middle(2)
+    return (f"{results.title}\ntest sample {sample}, seed {runs[0].seed}{', ' + middle if middle else ''}"
+            f"{_edge_words(runs)}")
+
+
+def _plot_maps(results: Results, runs: List[Run], sample: int, unknown: str):
+    """Maps over x and y, a column a time: the reference, then prediction and error of each variant."""
+    first = runs[0].fields
+    times = _times(first)
+    rows = [("reference", "reference", first, planes(runs[0], unknown, sample)[1][times], None)]
+    pairs = []
+    for run in runs:
+        # The variants of a sweep may have times of their own.
+        near = [run.fields.nearest(first.t[k]) for k in times]
+        u, reference = (values[near] for values in planes(run, unknown, sample))
+        pairs.append((u, reference))
+        rows += [(run.variant, "prediction", run.fields, u, None),
+                 (f"{run.variant}: error", "error", run.fields, u - reference, reference)]
+    limits = map_limits(pairs)
+    figure, axes = map_grid(first, len(rows), len(times))
+    for line, (name, kind, fields, values, reference) in zip(axes, rows):
+        for k, axis in enumerate(line):
+            mesh = draw_map(axis, fields, values[k], kind, limits)
+            if kind == "error":
+                axis.set_title(_relative(values[k], reference[k]), fontsize=11)
+        line[0].set_ylabel(f"{name}\n{fields.space[1].label}")
+        colour_bar(figure, mesh, line, "" if kind == "error" else fields.labels[unknown])
+    for k, axis in zip(times, axes[0]):
+        axis.set_title(first.time(k))
+    for axis in axes[-1]:
+        axis.set_xlabel(first.x_label)
+    figure.suptitle(place(results, runs, sample), fontsize=14)
+    return figure
+
+
 def plot_profiles(results: Results, sample: int = 0, unknown: str = "u"):
-    """Solution against x at a few times, all variants over the reference."""
-    runs = _first_with_fields(results, unknown)
+    """Solution against x at a few times, in the middle of the other axes, all variants over the reference."""
+    runs = first_with_fields(results, unknown)
     if not runs:
         return None
     fields = runs[0].fields
     sample = min(sample, min(run.fields.samples for run in runs) - 1)
-    times = sorted({int(np.argmin(np.abs(fields.t - f * fields.t[-1]))) for f in (0.05, 0.2, 0.5, 1.0)})
+    times = _times(fields)
     figure, axes = plt.subplots(1, len(times), figsize=(3.4 * len(times), 3.8), sharey=True, squeeze=False)
     for axis, k in zip(axes[0], times):
-        axis.plot(fields.x, fields.sample(unknown + "_reference", sample)[k], color="black", linewidth=3, alpha=0.35,
+        axis.plot(fields.x, fields.sample(unknown + "_reference", sample, 1)[k], color="black", linewidth=3, alpha=0.35,
                   label="reference")
         for i, run in enumerate(runs):
             if k < run.fields.t.size:
-                axis.plot(run.fields.x, run.fields.sample(unknown, sample)[k], linewidth=1.6, label=run.variant,
+                axis.plot(run.fields.x, run.fields.sample(unknown, sample, 1)[k], linewidth=1.6, label=run.variant,
                           **_style(i))
         for edge in fields.tile_edges[1:-1]:
             axis.axvline(edge, color="grey", linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
-        unit = fields.t_label.partition("[")[2].rstrip("]")
-        axis.set_title(f"t = {fields.t[k]:.4g} {unit}".rstrip())
-        axis.set_xlabel(fields.x_label)
+        axis.set_title(fields.time(k))
+        axis.set_xlabel("\n".join(filter(None, [fields.x_label, fields.middle(1)])))
     axes[0, 0].set_ylabel(fields.labels[unknown])
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center" if _has_outside() else "lower center",
                   ncol=len(runs) + 1, frameon=False, **({} if _has_outside() else {"bbox_to_anchor": (0.5, -0.1)}))

@@ -72,28 +72,71 @@ class Metric:
 
 
 @dataclass
+class Axis:
+    """An axis of space: centres of cells, and the edges of tiles and of experts, both ends included."""
+
+    name: str
+    centres: np.ndarray
+    label: str
+    tile_edges: np.ndarray
+    expert_edges: np.ndarray
+
+
+@dataclass
 class Fields:
-    """Fields [sample, t, x] on common coordinates. Values are read when asked for."""
+    """Fields [sample, t, x], [sample, t, x, y] or [sample, t, x, y, z] on common coordinates. Values are read when
+    asked for."""
 
     path: str
     names: List[str]
     t: np.ndarray
-    x: np.ndarray
     t_label: str
-    x_label: str
-    tile_edges: np.ndarray
+    space: List[Axis]
     samples: int
     labels: Dict[str, str]
     _file: h5py.File = field(repr=False)
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.space[0].centres
+
+    @property
+    def x_label(self) -> str:
+        return self.space[0].label
+
+    @property
+    def tile_edges(self) -> np.ndarray:
+        """Along x."""
+        return self.space[0].tile_edges
 
     @property
     def unknowns(self) -> List[str]:
         """Names of the fields that have a reference."""
         return [name for name in self.names if name + "_reference" in self.names]
 
-    def sample(self, name: str, index: int) -> np.ndarray:
-        """The field of one sample, shape [t, x]."""
-        return np.asarray(self._file[self.path][name][index], dtype=float)
+    def sample(self, name: str, index: int, axes: Optional[int] = None) -> np.ndarray:
+        """The field of one sample, shape [t, x, ...]; on the first `axes` axes of space, in the middle of the others."""
+        middle = [axis.centres.size // 2 for axis in self.space[axes:]] if axes else []
+        chosen = (index, *[slice(None)] * (1 + len(self.space) - len(middle)), *middle)
+        return np.asarray(self._file[self.path][name][chosen], dtype=float)
+
+    def middle(self, axes: int) -> str:
+        """Where sample(.., axes) lies on the axes that it leaves out: "z = 0.5 m"."""
+        return ", ".join(_position(axis.name, axis.centres[axis.centres.size // 2], axis.label)
+                         for axis in self.space[axes:])
+
+    def nearest(self, t: float) -> int:
+        """The index of the time nearest to `t`."""
+        return int(np.argmin(np.abs(self.t - t)))
+
+    def time(self, index: int) -> str:
+        """"t = 0.1 s"."""
+        return _position("t", self.t[index], self.t_label)
+
+
+def _position(name: str, value: float, label: str) -> str:
+    unit = label.partition("[")[2].rstrip("]")
+    return f"{name} = {value:.4g} {unit}".rstrip()
 
 
 class Run:
@@ -201,25 +244,38 @@ class Run:
         path = f"{self.path}/fields"
         group = _group(self._file, path)
         items = {name: item for name, item in _datasets(group).items() if _numeric(item)}
-        t, x = items.get("t"), items.get("x")
-        if t is None or x is None or t.ndim != 1 or x.ndim != 1:
-            return None
-        names = [name for name, item in items.items() if item.ndim == 3 and item.shape[1:] == (t.size, x.size)]
-        # Fields of one run have the same samples.
-        ids = items.get("sample_id")
-        samples = ids.size if ids is not None and ids.ndim == 1 else items[names[0]].shape[0] if names else 0
-        names = [name for name in names if items[name].shape[0] == samples]
+        coordinates = {}
+        for name in ("t", "x", "y", "z"):
+            if name not in items or items[name].ndim != 1:
+                break
+            coordinates[name] = items[name]
+        # An array y of somebody's beside fields [sample, t, x] is no axis of theirs.
+        names = []
+        while len(coordinates) >= 2 and not names:
+            shape = tuple(item.size for item in coordinates.values())
+            names = [name for name, item in items.items() if item.ndim > 1 and item.shape[1:] == shape]
+            # Fields of one run have the same samples.
+            ids = items.get("sample_id")
+            samples = ids.size if ids is not None and ids.ndim == 1 else items[names[0]].shape[0] if names else 0
+            names = [name for name in names if items[name].shape[0] == samples]
+            if not names:
+                coordinates.popitem()
         if not names:
             return None
 
-        def axis(item, name):
+        def label(name):
+            item = coordinates[name]
             unit = _attribute(item, "units", "1")
-            label = _attribute(item, "long_name") or name
-            return f"{label} {name}" + ("" if unit in ("1", "") else f" [{unit}]")
+            return f"{_attribute(item, 'long_name') or name} {name}" + ("" if unit in ("1", "") else f" [{unit}]")
 
-        edges = np.asarray(group.attrs.get("tile_edges_x", []), dtype=float)
-        return Fields(path, names, t[()], x[()], axis(t, "t"), axis(x, "x"), edges, samples,
-                      {name: _attribute(items[name], "long_name") or name for name in names}, self._file)
+        def edges(kind, name):
+            return np.asarray(group.attrs.get(f"{kind}_edges_{name}", []), dtype=float)
+
+        t, *space = coordinates
+        return Fields(path, names, coordinates[t][()], label(t),
+                      [Axis(name, coordinates[name][()], label(name), edges("tile", name), edges("expert", name))
+                       for name in space],
+                      samples, {name: _attribute(items[name], "long_name") or name for name in names}, self._file)
 
 
 class Results:

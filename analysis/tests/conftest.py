@@ -50,6 +50,42 @@ def write_with_h5py(path):
         file["provenance/softwareVersion"] = "0"
 
 
+LENGTHS = {"x": 2.0, "y": 1.0, "z": 0.5}
+
+
+def write_box(path, cells, times=5, samples=2):
+    """Fields of two or three space axes: 10 sample + t + x + 3 y + 9 z, and in the second half of y an error."""
+    axes = {name: LENGTHS[name] * (np.arange(n) + 0.5) / n for name, n in zip("xyz", cells)}
+    t = np.linspace(0, 1, times)
+    grid = np.meshgrid(10.0 * np.arange(samples), t, *axes.values(), indexing="ij")
+    reference = sum(slope * part for slope, part in zip((1, 1, 1, 3, 9), grid))
+    with h5py.File(path, "w", track_order=True) as file:
+        file.attrs.update({"format": "rankine-results", "format_version": 1, "title": "a box"})
+        for variant, error in (("pi-sc", 0.1), ("pi-hc-moe", 0.05)):
+            fields = file.create_group(f"runs/{variant}/seed_1/fields", track_order=True)
+            fields["u"], fields["u_reference"] = reference + error * (grid[3] > 0.5), reference
+            fields["sample_id"], fields["t"] = np.arange(samples), t
+            fields["t"].attrs["units"] = "s"
+            for name, centres in axes.items():
+                fields[name] = centres
+                fields[name].attrs["units"] = "m"
+                fields.attrs[f"tile_edges_{name}"] = LENGTHS[name] * np.arange(5) / 4
+                fields.attrs[f"expert_edges_{name}"] = LENGTHS[name] * np.arange(3 if variant == "pi-hc-moe" else 2) / \
+                    (2 if variant == "pi-hc-moe" else 1)
+
+
+@pytest.fixture(params=[(16, 12), (16, 12, 6)], ids=["2-D", "3-D"])
+def any_box(request, tmp_path):
+    write_box(tmp_path / "box.h5", request.param)
+    return tmp_path / "box.h5"
+
+
+@pytest.fixture
+def box(tmp_path):
+    write_box(tmp_path / "box.h5", (16, 12, 6))
+    return tmp_path / "box.h5"
+
+
 @pytest.fixture(scope="session")
 def h5py_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("h5py") / "sample.h5"

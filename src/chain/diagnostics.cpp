@@ -25,7 +25,7 @@ Halves halves(std::span<const double> draws, std::size_t chains) {
   return out;
 }
 
-/// Variance within the parts, and that of a draw by eq. 3.
+/// The variance within the parts, and the variance of a draw by eq. 3.
 struct Variances {
   double within = 0, total = 0;
 };
@@ -45,7 +45,7 @@ double r_hat(const Halves& parts) {
   return std::sqrt(v.total / v.within);
 }
 
-/// Normal quantiles of the ranks; equal values share their mean rank (eq. 14).
+/// The normal quantiles of the ranks (eq. 14). Equal values get the mean of their ranks.
 std::vector<double> normal_scores(std::span<const double> values) {
   const std::size_t n = values.size();
   std::vector<std::size_t> order(n);
@@ -101,8 +101,8 @@ ChainDiagnosis diagnose(std::span<const double> draws, std::int64_t chains) {
   for (const double x : draws) folded.push_back(std::abs(x - middle));
   const double bulk = r_hat(halves(normal_scores(draws), count)),
                tails = r_hat(halves(normal_scores(folded), count));
-  out.r_hat =
-      std::isfinite(tails) ? std::max(bulk, tails) : bulk;  // of two values the folded one is constant
+  out.r_hat = std::isfinite(tails) ? std::max(bulk, tails)
+                                   : bulk;  // if draws have two values only, folded ones are constant
   return out;
 }
 

@@ -1,5 +1,6 @@
-// Whether chains have mixed, and what their means are worth (Vehtari, Gelman, Simpson, Carpenter and Buerkner,
-// "Rank-normalization, folding, and localization: an improved R-hat", Bayesian Analysis 16, 2021).
+// Convergence diagnostics of chains, and standard errors of their means (Vehtari, Gelman, Simpson, Carpenter
+// and Buerkner, "Rank-normalization, folding, and localization: an improved R-hat", Bayesian Analysis 16,
+// 2021).
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,11 @@ struct ChainDiagnosis {
   double mean = 0;
   double standard_error = 0;  ///< of the mean: deviation / sqrt(ess)
   double ess = 0;    ///< effective number of draws for the mean (eqs. 10 to 13, Geyer's monotone sums)
-  double r_hat = 0;  ///< the larger of the rank-normalised and the folded one, of split chains
+  double r_hat = 0;  ///< larger one of the rank-normalised and the folded R-hat, of split chains
 };
 
-/// `draws` [chains][draws of a chain]. All but the mean are NaN for fewer than four draws a chain, or where
-/// the draws are all equal.
+/// Diagnoses `draws` [chains][draws of a chain]. All results but the mean are NaN for fewer than four draws a
+/// chain, or if all draws are equal.
 ChainDiagnosis diagnose(std::span<const double> draws, std::int64_t chains);
 
 }  // namespace rankine

@@ -1,4 +1,4 @@
-// How a chain moves: the table of a deck's `chain.kernel`.
+// Kernels, which move chains: the table of a deck's `chain.kernel`.
 #pragma once
 
 #include "src/chain/target.hpp"
@@ -7,34 +7,35 @@
 namespace rankine {
 
 struct ChainSweep {
-  std::int64_t number = 0, of = 1;  ///< from 0; sweeps that the deck asks for
+  std::int64_t number = 0, of = 1;  ///< number of the sweep, from 0, and of all sweeps that the deck asks for
   std::int64_t chain = 0;
   const RandomStream& random;
-  std::span<double> values;  ///< observables, where the kernel measures them itself
-  double log_weight = 0;     ///< of these
+  std::span<double> values;  ///< observables, if the kernel measures them itself
+  double log_weight = 0;     ///< logarithm of the weight of `values`
 };
 
 class ChainKernel {
  public:
-  /// What comes of a chain: a sample a sweep, the state in which it settles, or one weighted part of an exact
-  /// mean a sweep.
+  /// The result of a chain: a sample for each sweep; the state to which it converges; or, for each sweep, one
+  /// weighted part of an exact mean.
   enum class Yields { samples, state, parts };
 
   virtual ~ChainKernel() = default;
-  /// InputError where the target lacks what the kernel needs.
+  /// Throws InputError if the target lacks what the kernel needs.
   virtual void check(const ChainTarget& target) const = 0;
   virtual Yields yields() const { return Yields::samples; }
-  /// One sweep; returns the part of its moves that were accepted.
+  /// Makes one sweep. Returns the share of its moves that were accepted.
   virtual double sweep(ChainProblem& problem, std::span<double> x, ChainSweep& sweep) const = 0;
-  /// For kernels that settle: the number that no longer changes then; and the metric that its largest value
-  /// over the chains becomes, if it has a name.
+  /// For kernels that converge: a number that no longer changes once the chain has converged. Its largest
+  /// value over all chains is the metric progress_metric(), if that has a name.
   virtual double progress(ChainProblem& problem, std::span<const double> x) const;
   virtual MetricInfo progress_metric() const { return {}; }
 };
 
 const Registry<ChainKernel>& chain_kernels();
 
-/// One site after the other draws itself given the others (Geman and Geman, 1984).
+/// Gibbs sampling: draws one site after the other from its distribution given all others (Geman and Geman,
+/// 1984).
 class GibbsKernel : public ChainKernel {
  public:
   void options(OptionVisitor& o);
@@ -42,7 +43,7 @@ class GibbsKernel : public ChainKernel {
   double sweep(ChainProblem& problem, std::span<double> x, ChainSweep& sweep) const override;
 
  protected:
-  /// Moves one site; `draw` counts the sweep's draws. Returns whether it has moved as proposed.
+  /// Moves one site; `draw` counts the draws of the sweep. Returns whether the proposal was accepted.
   virtual bool move(ChainProblem& problem, std::span<double> x, std::size_t site, const ChainSweep& sweep,
                     std::int64_t draw) const;
 
@@ -50,7 +51,7 @@ class GibbsKernel : public ChainKernel {
   std::string order_ = "sequential";
 };
 
-/// The same by proposals: the other spin, or a normal step (Metropolis et al., 1953).
+/// The Metropolis algorithm: proposes the opposite spin, or a normal step (Metropolis et al., 1953).
 class MetropolisKernel final : public GibbsKernel {
  public:
   void options(OptionVisitor& o);
@@ -61,8 +62,8 @@ class MetropolisKernel final : public GibbsKernel {
   double step_ = 1;
 };
 
-/// x - step grad E + sqrt(2 step) noise, accepted or refused as Metropolis and Hastings have it (MALA,
-/// Roberts and Tweedie, Bernoulli 2, 1996), or taken as it is (ULA), which is off by order `step`.
+/// Langevin steps x - step grad E + sqrt(2 step) noise. They are accepted by the rule of Metropolis and
+/// Hastings (MALA, Roberts and Tweedie, Bernoulli 2, 1996), or always (ULA), with an error of order `step`.
 class LangevinKernel final : public ChainKernel {
  public:
   void options(OptionVisitor& o);
@@ -74,7 +75,8 @@ class LangevinKernel final : public ChainKernel {
   bool adjust_ = true;
 };
 
-/// Each site's mean given the means of the others, q_i = tanh(field_i(q)), until it holds of all at once.
+/// Mean-field equations: iterates the mean of each site given the means of the others, q_i =
+/// tanh(field_i(q)), until all equations hold at once.
 class MeanFieldKernel final : public ChainKernel {
  public:
   void options(OptionVisitor& o);
@@ -89,7 +91,8 @@ class MeanFieldKernel final : public ChainKernel {
   bool parallel_ = false;
 };
 
-/// All states of the spins, in the order of Gray's code, in as many parts as there are sweeps.
+/// Exact enumeration of all states of the spins, in the order of the Gray code. Each sweep takes an equal
+/// part of them.
 class EnumerateKernel final : public ChainKernel {
  public:
   void options(OptionVisitor&) {}
@@ -98,7 +101,7 @@ class EnumerateKernel final : public ChainKernel {
   double sweep(ChainProblem& problem, std::span<double> x, ChainSweep& sweep) const override;
 };
 
-/// The sweeps of the target's own: expectation and maximisation.
+/// Expectation and maximisation: the sweeps that the target itself defines.
 class EmKernel final : public ChainKernel {
  public:
   void options(OptionVisitor&) {}

@@ -111,7 +111,7 @@ double LangevinKernel::sweep(ChainProblem& problem, std::span<double> x, ChainSw
   problem.gradient(x, slope);
   for (std::size_t i = 0; i < n; ++i) to[i] += std::sqrt(2 * step_) * noise[i] - step_ * slope[i];
   if (adjust_) {
-    // log q(to | x) - log q(x | to), whose first part is minus half the square of the noise.
+    // log q(to | x) - log q(x | to); the first term is minus half the square of the noise.
     std::vector<double> back(n);
     problem.gradient(to, back);
     double rise = problem.energy(to) - problem.energy(x);
@@ -119,7 +119,7 @@ double LangevinKernel::sweep(ChainProblem& problem, std::span<double> x, ChainSw
       const double d = x[i] - to[i] + step_ * back[i];
       rise += d * d / (4 * step_) - 0.5 * noise[i] * noise[i];
     }
-    // A proposal whose energy is not a number is refused.
+    // A proposal whose energy is NaN is rejected.
     if (!(rise <= 0) && !(sweep.random.uniform(sweep.number, sweep.chain, 0) < std::exp(-rise))) return 0;
   }
   std::copy(to.begin(), to.end(), x.begin());

@@ -1,10 +1,12 @@
 #include "src/chain/targets.hpp"
 
 #include <cmath>
+#include <numeric>
 
 #include <fmt/format.h>
 
 #include "kernels/lapack.hpp"
+#include "src/chain/vector_spins.hpp"
 #include "src/core/random.hpp"
 
 namespace rankine {
@@ -60,7 +62,7 @@ class IsingProblem final : public ChainProblem {
       neighbours_[static_cast<std::size_t>(i)].push_back(j);
       neighbours_[static_cast<std::size_t>(j)].push_back(i);
     };
-    // Around two there is no way that is not there already.
+    // With two rows or columns, the periodic neighbour is the direct neighbour already.
     for (int r = 0; r < o_.rows; ++r)
       for (int c = 0; c < o_.columns; ++c) {
         const int here = r * o_.columns + c;
@@ -108,56 +110,36 @@ class IsingProblem final : public ChainProblem {
   double sum_ = 0;
 };
 
-class HopfieldProblem final : public ChainProblem {
+class HopfieldProblem final : public VectorSpins {
  public:
   HopfieldProblem(const HopfieldTarget::Options& options, std::uint64_t seed, std::int64_t chain)
-      : o_(options), n_(static_cast<std::size_t>(o_.spins)), start_(n_) {
-    const RandomStream patterns(seed, "chain/patterns"), start(seed, "chain/start");
-    for (std::int64_t p = 0; p < o_.patterns; ++p)
-      for (std::int64_t i = 0; i < o_.spins; ++i)
-        patterns_.push_back(patterns.uniform(0, p, i) < 0.5 ? 1 : -1);
-    for (std::size_t i = 0; i < n_; ++i)
-      start_[i] =
-          start.uniform(0, chain, static_cast<std::int64_t>(i)) < o_.turned ? -patterns_[i] : patterns_[i];
+      : o_(options), start_(static_cast<std::size_t>(o_.spins)) {
+    const RandomStream random(seed, "chain/patterns"), start(seed, "chain/start");
+    std::vector<double> patterns;
+    for (std::int64_t i = 0; i < o_.spins; ++i) {
+      for (std::int64_t p = 0; p < o_.patterns; ++p)
+        patterns.push_back(random.uniform(0, p, i) < 0.5 ? 1 : -1);
+      const auto at = static_cast<std::size_t>(i);
+      first_.push_back(patterns[at * static_cast<std::size_t>(o_.patterns)]);
+      start_[at] = start.uniform(0, chain, i) < o_.turned ? -first_[at] : first_[at];
+    }
+    couple(std::move(patterns), start_.size());
   }
   std::vector<double> start() const override { return start_; }
   void measure(std::span<const double> x, std::span<double> values) const override {
-    const auto n = static_cast<double>(n_);
+    const auto n = static_cast<double>(x.size());
     values[0] = energy(x) * o_.temperature / n;
-    values[1] = overlap(x, 0) / n;
+    values[1] = std::inner_product(first_.begin(), first_.end(), x.begin(), 0.0) / n;
   }
-  double energy(std::span<const double> x) const override {
-    double sum = 0, own = 0;
-    for (const double v : x) own += v * v;
-    for (std::size_t p = 0; p < pattern_count(); ++p) {
-      const double m = overlap(x, p);
-      sum += m * m - own;
-    }
-    return -sum / (2 * static_cast<double>(n_) * o_.temperature);
-  }
+  double energy(std::span<const double> x) const override { return -pairs(x) / (2 * scale()); }
   SiteConditional conditional(std::span<const double> x, std::size_t i) const override {
-    double field = 0;
-    for (std::size_t p = 0; p < pattern_count(); ++p) field += patterns_[p * n_ + i] * overlaps_[p] - x[i];
-    return {field / (static_cast<double>(n_) * o_.temperature), 0};
-  }
-  void begin(std::span<const double> x) override {
-    overlaps_.clear();
-    for (std::size_t p = 0; p < pattern_count(); ++p) overlaps_.push_back(overlap(x, p));
-  }
-  void changed(std::span<const double> x, std::size_t i, double before) override {
-    for (std::size_t p = 0; p < pattern_count(); ++p) overlaps_[p] += patterns_[p * n_ + i] * (x[i] - before);
+    return {field(x, i) / scale(), 0};
   }
 
  private:
-  std::size_t pattern_count() const { return static_cast<std::size_t>(o_.patterns); }
-  double overlap(std::span<const double> x, std::size_t p) const {
-    double sum = 0;
-    for (std::size_t i = 0; i < n_; ++i) sum += patterns_[p * n_ + i] * x[i];
-    return sum;
-  }
+  double scale() const { return o_.spins * o_.temperature; }
   HopfieldTarget::Options o_;
-  std::size_t n_;
-  std::vector<double> start_, patterns_, overlaps_;
+  std::vector<double> first_, start_;
 };
 
 class GaussianRbmProblem final : public ChainProblem {
@@ -199,9 +181,9 @@ class GaussianRbmProblem final : public ChainProblem {
   }
 
  private:
-  /// Whether hidden unit j is 1; its mean, of the mean of its site.
+  /// The value of hidden unit j, 0 or 1; for a mean field, its mean.
   double on(std::span<const double> x, std::size_t j) const { return 0.5 * (1 + x[visible_ + j]); }
-  /// Log odds of hidden unit j.
+  /// The log odds of hidden unit j.
   double input(std::span<const double> x, std::size_t j) const {
     double sum = 0;
     for (std::size_t i = 0; i < visible_; ++i) sum += weights_[i * hidden_ + j] * x[i];

@@ -1,4 +1,4 @@
-// Targets that many methods share.
+// Targets that several methods use.
 #pragma once
 
 #include "src/chain/target.hpp"
@@ -6,7 +6,7 @@
 
 namespace rankine {
 
-/// A normal density; observables are the coordinates, their squares and the energy, whose mean is half the
+/// A normal density. Observables are the coordinates, their squares, and the energy, whose mean is half the
 /// dimension.
 class GaussianTarget final : public ChainTarget {
  public:
@@ -27,8 +27,8 @@ class GaussianTarget final : public ChainTarget {
   std::vector<double> mean_, precision_;
 };
 
-/// Spins with the energy -(J sum_<ij> x_i x_j + H sum_i x_i) / T over the neighbours of a grid, or over all
-/// pairs with J / N.
+/// Ising spins with the energy -(J sum_<ij> x_i x_j + H sum_i x_i) / T. The pairs are neighbours on a grid,
+/// or all pairs with J / N in place of J.
 class IsingTarget final : public ChainTarget {
  public:
   struct Options {
@@ -52,8 +52,8 @@ class IsingTarget final : public ChainTarget {
   Options options_;
 };
 
-/// Spins with random patterns of the seed, energy -sum_mu ((sum_i p_i^mu x_i)^2 - N) / (2 N T) (Hopfield, PNAS
-/// 79, 1982). Chains begin at the first pattern, of which a part is turned.
+/// Spins with random patterns of the seed, energy -sum_mu ((sum_i p_i^mu x_i)^2 - N) / (2 N T) (Hopfield,
+/// PNAS 79, 1982). Chains begin at the first pattern with a part of its spins flipped.
 class HopfieldTarget final : public ChainTarget {
  public:
   struct Options {
@@ -75,10 +75,11 @@ class HopfieldTarget final : public ChainTarget {
   Options options_;
 };
 
-/// Real numbers v and hidden units h in {0, 1}, which are sites 2 h - 1 behind those of v (Cho, Ilin and
-/// Raiko, "Improved learning of Gaussian-Bernoulli restricted Boltzmann machines", ICANN 2011):
+/// A restricted Boltzmann machine of real numbers v and hidden units h in {0, 1}. Its sites are v, followed
+/// by the spins 2 h - 1 (Cho, Ilin and Raiko, "Improved learning of Gaussian-Bernoulli restricted Boltzmann
+/// machines", ICANN 2011):
 ///   E = sum_i (v_i - a)^2 / (2 s^2) - sum_j c h_j - sum_ij v_i W_ij h_j / s^2
-/// with normal weights of the seed.
+/// The weights W are normal numbers that the seed draws.
 class GaussianRbmTarget final : public ChainTarget {
  public:
   struct Options {

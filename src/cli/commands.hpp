@@ -31,6 +31,12 @@ int run_deck(const Communicator& world, const Rendezvous& rendezvous, const Prog
 int run_info_deck(const Communicator& world, const Rendezvous& rendezvous, const ProgramTables& tables,
                   const RunArguments& arguments, const std::string& checkpoint, bool json);
 
+/// `convert FROM TO --compact`: writes the weights of a run, which FROM holds, without the units that are held at zero,
+/// and prints the section `model` of a deck for them. By this rank alone. InputError where FROM holds no deck, or its
+/// masks change later.
+void compact_weights(const ProgramTables& tables, const std::string& from, const std::string& to,
+                     const std::string& group);
+
 /// `doctor`. Returns the exit code.
 int run_doctor(const Communicator& world, const Rendezvous& rendezvous, const std::string& program,
                bool json);

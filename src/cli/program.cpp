@@ -98,7 +98,10 @@ class CommandLine {
       }
       if (info_command_->parsed()) say(json_ ? info_json(first_) + "\n" : info_text(first_));
       if (compare_command_->parsed()) exit_code = compare();
-      if (convert_command_->parsed()) convert_weights(first_, second_, group_);
+      if (convert_command_->parsed() && compact_)
+        cli::compact_weights(tables_, first_, second_, group_);
+      else if (convert_command_->parsed())
+        convert_weights(first_, second_, group_);
     });
     world.broadcast(exit_code);
     return exit_code;
@@ -209,6 +212,10 @@ class CommandLine {
     convert_command_->add_option("to", second_, "File to write; its ending tells the format")->required();
     convert_command_->add_option("--group", group_,
                                  "Group of an HDF5 file, for example runs/pi-hc/seed_1/weights");
+    convert_command_->add_flag(
+        "--compact", compact_,
+        "Leave out the units that masks hold at zero, of results or a checkpoint of `training`; prints the "
+        "smaller network's section `model`, to be used by decks that take these weights");
   }
 
   void add_deck_options(CLI::App& command) {
@@ -311,7 +318,7 @@ class CommandLine {
   std::string name_, first_, second_, group_, weights_, task_, finished_, folder_ = "inputs";
   std::vector<std::string> files_;
   std::string merged_;
-  bool markdown_ = false, json_ = false, merge_ = false;
+  bool markdown_ = false, json_ = false, merge_ = false, compact_ = false;
 };
 
 }  // namespace

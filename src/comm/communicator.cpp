@@ -1,6 +1,6 @@
 #include "src/comm/communicator.hpp"
 
-// The C interface only: the C++ one has left the standard.
+// Without the C++ interface, which is no longer part of the standard.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <algorithm>
@@ -31,7 +31,8 @@ namespace {
 
 Traffic traffic_so_far;
 std::size_t piece_limit = std::size_t{1} << 30;
-// Tags above those of Exchange's callers, for the operations of this file that are made of messages.
+// Tags of collective operations that this file implements by messages. They lie above those of Exchange's
+// callers.
 constexpr int gather_tag = 30001;
 constexpr int all_to_all_tag = 30002;
 
@@ -44,7 +45,7 @@ void check(int error, const char* call) {
                            " failed: " + std::string(text, static_cast<std::size_t>(length)));
 }
 
-/// Adds the time of its life to that spent in MPI.
+/// A scope whose duration is added to the time spent in MPI.
 class MpiClock {
  public:
   MpiClock() = default;
@@ -117,13 +118,13 @@ MpiSession::~MpiSession() {
 
 bool MpiSession::launched() {
   const auto given = [](const char* name) { return std::getenv(name) != nullptr; };
-  // Open MPI; PMI and PMIx (MPICH, Intel MPI, srun); MVAPICH; Cray; Flux; IBM's jsrun.
+  // Variables of Open MPI; PMI and PMIx (MPICH, Intel MPI, srun); MVAPICH; Cray; Flux; IBM's jsrun.
   for (const char* name :
        {"OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE",
         "PALS_RANKID", "ALPS_APP_PE", "FLUX_TASK_RANK", "JSM_NAMESPACE_SIZE"}) {
     if (given(name)) return true;
   }
-  // A batch script has Slurm's variables too; only the steps that srun starts have several tasks.
+  // Slurm sets its variables for batch scripts, too; but only job steps that srun starts have several tasks.
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
   return given("SLURM_PROCID") && tasks != nullptr && std::atol(tasks) > 1;
 }
@@ -307,7 +308,7 @@ void Communicator::gather_bytes(const void* send, void* receive, const std::vect
 void Communicator::all_gather_bytes_varying(const void* send, void* receive,
                                             const std::vector<std::size_t>& lengths) const {
   const std::size_t total = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
-  if (total > piece_limit) {  // the same decision on every rank, as all know all lengths
+  if (total > piece_limit) {  // all ranks know all lengths, and so decide alike
     gather_bytes(send, receive, lengths, 0);
     broadcast_bytes(receive, total, 0);
     return;
@@ -348,7 +349,8 @@ void Communicator::all_to_all_bytes(const void* send, std::span<const std::size_
                  "all_to_all needs a count per rank");
   RANKINE_ASSERT(total(send_counts) == send_total && total(receive_counts) == receive_total,
                  "all_to_all's counts do not add up to its buffers");
-  // Messages instead of MPI_Alltoallv: its int offsets end at 2 GiB, and pairs without data need no message.
+  // By messages, because the int offsets of MPI_Alltoallv end at 2 GiB, and ranks without data for each other
+  // need none.
   Exchange exchange(*this);
   std::size_t send_offset = 0, receive_offset = 0, own_send = 0, own_receive = 0;
   for (int other = 0; other < size_; ++other) {
@@ -379,7 +381,7 @@ namespace {
 std::int64_t reduce(std::int64_t value, MPI_Op operation, MPI_Comm comm) {
   std::int64_t result = 0;
   count_collective(sizeof(value));
-  if (comm == MPI_COMM_NULL) return value;  // alone
+  if (comm == MPI_COMM_NULL) return value;  // Communicator::alone()
   RANKINE_MPI(MPI_Allreduce(&value, &result, 1, MPI_INT64_T, operation, comm));
   return result;
 }
@@ -390,7 +392,7 @@ std::int64_t Communicator::max(std::int64_t value) const { return reduce(value, 
 std::int64_t Communicator::min(std::int64_t value) const { return reduce(value, MPI_MIN, handle_->comm); }
 
 double Communicator::max(double value) const {
-  double result = value;  // MPI_MAX leaves NaN to the implementation
+  double result = value;  // the result of MPI_MAX for NaN depends on the implementation
   for (const double other : all_gather(value)) {
     if (std::isnan(other)) return other;
     if (other > result) result = other;
@@ -413,7 +415,7 @@ void Communicator::sum(std::span<std::int64_t> values) const {
 
 namespace {
 
-// The kinds of failure that ranks can tell one another. 0 is success.
+// Kinds of exceptions, as the numbers that ranks exchange. 0 is success.
 enum FailureKind : int { success, input_failure, numerical_failure, io_failure, other_failure };
 
 int run_and_catch(const std::function<void()>& work, std::string& message) {
@@ -481,19 +483,20 @@ std::vector<std::string> Communicator::host_names() const {
 
 struct Exchange::Pending {
   std::vector<MPI_Request> requests;
-  std::vector<int> expected;  // bytes of each receive, -1 for a send
+  std::vector<int> expected;  // number of bytes of each receive, -1 for a send
   std::vector<int> partners;
-  /// What lies in device memory, on its way through the host's.
+  /// A message from or to device memory that goes through host memory.
   struct Staged {
     Pinned host;
-    DevicePtr<std::byte> target;  // of what is received
+    DevicePtr<std::byte> target;  // where received values go
     std::size_t bytes;
   };
   std::vector<Staged> staged;
 };
 
 namespace {
-/// Whether MPI gets addresses of device memory. Those of RANKINE_MEMORY=separate are nobody's.
+/// Whether MPI gets addresses of device memory. With RANKINE_MEMORY=separate it does not, because such
+/// addresses only imitate a device.
 bool passes_device_memory() {
   if (!kDeviceBuild) return !separate_memory();
   static const bool takes = MpiSession::takes_device_pointers();
@@ -505,7 +508,7 @@ Exchange::Exchange(const Communicator& communicator)
     : communicator_(communicator), pending_(std::make_unique<Pending>()) {}
 
 Exchange::~Exchange() {
-  // Reached with messages under way only by an exception: the buffers must outlive them all the same.
+  // Messages are still in progress here only after an exception. The buffers must outlive them, too.
   if (!pending_->requests.empty() && MpiSession::running()) {
     MPI_Waitall(static_cast<int>(pending_->requests.size()), pending_->requests.data(), MPI_STATUSES_IGNORE);
   }

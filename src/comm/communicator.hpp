@@ -1,6 +1,6 @@
-// MPI, and nothing else of the program sees it. A Communicator is an owning handle with typed, checked
-// operations. No operation here sums floating-point numbers: that is TileTree's (src/comm/tile_tree.hpp),
-// whose sums have the same bits on any number of ranks.
+// Access to MPI; only src/comm and solvers call it. A Communicator is an owning handle with typed, checked
+// operations. No operation here sums floating-point numbers. TileTree (src/comm/tile_tree.hpp) does that,
+// with the same bits on any number of ranks.
 #pragma once
 
 #include <cstddef>
@@ -18,38 +18,38 @@
 
 namespace rankine {
 
-/// An MPI call failed, or ranks disagree about a message's length. Ends the run like an I/O failure (exit
-/// code 3).
+/// An MPI call failed, or ranks disagree about the length of a message. The program ends as after an I/O
+/// failure, with exit code 3.
 struct CommunicationError : IoError {
   using IoError::IoError;
 };
 
-/// A numerical failure that all ranks know of, and throw alike: they may take a decision about it together.
+/// A numerical failure that all ranks throw together, so that they can decide together how to go on.
 struct SharedNumericalError : NumericalError {
   SharedNumericalError(const std::string& message, int rank, std::string own)
       : NumericalError(message), rank(rank), own(std::move(own)) {}
-  int rank;         ///< the lowest on which it arose
+  int rank;         ///< the lowest rank with the failure
   std::string own;  ///< the message without "rank r: "
 };
 
 template <class T>
 concept Sendable = std::is_trivially_copyable_v<T>;
 
-/// What this process has sent since its start or the last reset_traffic(). Depends on the number of ranks.
+/// What this process has sent since its start, or since the last reset_traffic().
 struct Traffic {
   std::int64_t messages = 0;          ///< point-to-point messages
-  std::int64_t bytes = 0;             ///< in these messages
-  std::int64_t collectives = 0;       ///< collective calls
-  std::int64_t collective_bytes = 0;  ///< what this process put into them
-  double seconds = 0;                 ///< within calls of MPI
+  std::int64_t bytes = 0;             ///< sent in these messages
+  std::int64_t collectives = 0;       ///< number of collective calls
+  std::int64_t collective_bytes = 0;  ///< sent by this process in them
+  double seconds = 0;                 ///< spent in calls of MPI
 };
 
 const Traffic& traffic();
 void reset_traffic();
 
-/// MPI from its start to its end: the first local variable of main(). If MPI runs already, does nothing.
-/// Where a session is left by an exception, every rank is ended with `exit_code_on_exception`: the other
-/// ranks could wait for this one for ever.
+/// Initialises MPI and finalises it; to be the first local variable of main(). Does nothing if MPI runs
+/// already. If an exception leaves the scope of the session, all ranks are ended with
+/// `exit_code_on_exception`, because the other ranks could wait for this one for ever.
 class MpiSession {
  public:
   MpiSession(int& argc, char**& argv);
@@ -60,29 +60,29 @@ class MpiSession {
   static constexpr int exit_code_on_exception = 70;
 
   /// Whether a launcher of MPI programs (mpirun, srun, ...) has started this process, so that there may be
-  /// other ranks. Looks at the environment only.
+  /// other ranks. Told by environment variables alone.
   static bool launched();
   /// Ends all ranks at once, from any rank. Output streams are flushed first.
   [[noreturn]] static void abort(int exit_code);
-  /// Between MPI's start and its end.
+  /// Whether MPI is initialised and not yet finalised.
   static bool running();
-  /// Such as "Open MPI v4.1.4, package: ...", one line.
+  /// The MPI library in one line, such as "Open MPI v4.1.4, package: ...".
   static std::string library_version();
   /// Version of the MPI standard, such as "3.1".
   static std::string standard_version();
-  /// What the library allows a process's threads: "single", "funneled", "serialized", "multiple".
+  /// The library's thread support: "single", "funneled", "serialized" or "multiple".
   static std::string thread_level();
-  /// Whether the library says that messages may lie in the memory of a GPU.
+  /// Whether the library says that it sends from and receives into the memory of a GPU.
   static bool takes_device_pointers();
 };
 
 class Communicator {
  public:
-  /// All ranks. A handle, which costs nothing; not a collective call.
+  /// All ranks. Not collective, and without cost.
   static Communicator world();
-  /// This rank alone.
+  /// This rank alone. MPI must run.
   static Communicator self();
-  /// The same without MPI, which need not run: for commands that no launcher has started.
+  /// This rank alone, without any use of MPI, which need not run.
   static Communicator alone();
 
   ~Communicator();
@@ -91,9 +91,9 @@ class Communicator {
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
-  /// The ranks of one colour (>= 0), ordered by key, then by rank here. Collective.
+  /// The ranks that give the same colour (>= 0), ordered by key and then by their rank here. Collective.
   Communicator split(int color, int key) const;
-  /// The same ranks, whose messages cannot be mistaken for those of this communicator. Collective.
+  /// A communicator of the same ranks, whose messages are separate from those of this one. Collective.
   Communicator duplicate() const;
 
   int rank() const { return rank_; }
@@ -102,7 +102,7 @@ class Communicator {
 
   void barrier() const;
 
-  // Broadcast from `root`. Vectors and strings take the root's length.
+  // Broadcasts from `root`. Vectors and strings get the length that they have there.
   template <Sendable T>
   void broadcast(std::span<T> values, int root = 0) const {
     broadcast_bytes(values.data(), values.size_bytes(), root);
@@ -118,19 +118,19 @@ class Communicator {
   }
   void broadcast(std::string& text, int root = 0) const;
 
-  /// One value of each rank in rank order, on the root; empty elsewhere.
+  /// On the root: one value from each rank, in rank order. Empty on other ranks.
   template <Sendable T>
   std::vector<T> gather(const T& value, int root = 0) const {
     return gather_varying(std::span<const T>(&value, 1), root);
   }
-  /// One value of each rank in rank order, everywhere.
+  /// On all ranks: one value from each rank, in rank order.
   template <Sendable T>
   std::vector<T> all_gather(const T& value) const {
     std::vector<T> all(static_cast<std::size_t>(size_));
     all_gather_bytes(&value, all.data(), sizeof(T));
     return all;
   }
-  /// The values of all ranks end to end, on the root; empty elsewhere. Lengths may differ.
+  /// On the root: the values of all ranks end to end. Empty on other ranks. Lengths may differ.
   template <Sendable T>
   std::vector<T> gather_varying(std::span<const T> values, int root = 0) const {
     const auto lengths = all_gather(values.size_bytes());
@@ -140,8 +140,8 @@ class Communicator {
     gather_bytes(values.data(), all.data(), lengths, root);
     return all;
   }
-  /// The values of all ranks end to end, everywhere. Lengths may differ; `lengths` (optional) takes them by
-  /// rank.
+  /// On all ranks: the values of all ranks end to end. Lengths may differ; `lengths`, if given, receives the
+  /// number of values of each rank.
   template <Sendable T>
   std::vector<T> all_gather_varying(std::span<const T> values,
                                     std::vector<std::size_t>* lengths = nullptr) const {
@@ -154,7 +154,7 @@ class Communicator {
     }
     return all;
   }
-  /// One text of each rank, everywhere.
+  /// On all ranks: one text from each rank.
   std::vector<std::string> all_gather_text(const std::string& text) const;
 
   /// Sends `send_counts[r]` values to each rank r and receives `receive_counts[r]` from it, both end to end
@@ -166,7 +166,7 @@ class Communicator {
                      sizeof(T));
   }
 
-  // Exact reductions: their results do not depend on the order of the ranks.
+  // Reductions that are exact, so that results do not depend on the order of the ranks.
   std::int64_t sum(std::int64_t value) const;
   std::int64_t max(std::int64_t value) const;
   std::int64_t min(std::int64_t value) const;
@@ -178,25 +178,26 @@ class Communicator {
   double min(double value) const;
   /// Element by element, in place.
   void sum(std::span<std::int64_t> values) const;
-  /// True on every rank if it is true on every rank.
+  /// On all ranks: whether `value` is true on every rank.
   bool all_agree(bool value) const { return min(value ? 1 : 0) == 1; }
   bool any(bool value) const { return max(value ? 1 : 0) == 1; }
 
-  /// Runs `work` on every rank; if it throws on some, all ranks throw what the lowest of them threw: the same
-  /// kind (InputError, SharedNumericalError, IoError, or std::runtime_error) and message, preceded by "rank
-  /// r: " unless r is 0. `work` must not communicate after a rank may have failed.
+  /// Runs `work` on every rank. If it throws on some ranks, all ranks throw the exception of the lowest of
+  /// them: the same kind (InputError, SharedNumericalError, IoError or std::runtime_error) and the same
+  /// message, which begins with "rank r: " unless r is 0. `work` must not communicate once a rank may have
+  /// failed.
   void together(const std::function<void()>& work) const;
-  /// Runs `work` on the root only; if it throws, all ranks throw it.
+  /// Runs `work` on the root alone. If it throws, all ranks throw the same.
   void on_root(const std::function<void()>& work) const;
 
-  /// The machine's name of each rank.
+  /// For each rank the name of the machine that it runs on.
   std::vector<std::string> host_names() const;
 
-  /// Points to the MPI_Comm: `*static_cast<const MPI_Comm*>(native())`, for those who hand it to
-  /// PETSc.
+  /// A pointer to the MPI_Comm, for PETSc: `*static_cast<const MPI_Comm*>(native())`.
   const void* native() const;
 
-  /// Longer messages travel in pieces of at most this many bytes (MPI counts are int). For tests.
+  /// Sets the size in bytes above which messages are sent in pieces, because counts of MPI are int. For
+  /// tests.
   static void set_piece_bytes(std::size_t bytes);
   static std::size_t piece_bytes();
 
@@ -222,7 +223,7 @@ class Communicator {
   int size_ = 1;
 };
 
-/// Messages under way. Buffers must live until wait() or the destructor returns.
+/// Non-blocking messages. Buffers must live until wait() or the destructor returns.
 class Exchange {
  public:
   explicit Exchange(const Communicator& communicator);
@@ -230,18 +231,18 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
-  /// Starts to send. Empty spans send nothing. `tag` is in [0, 30000].
+  /// Starts a send; an empty span sends nothing. `tag` is in [0, 30000].
   template <Sendable T>
   void send(std::span<const T> values, int to, int tag = 0) {
     send_bytes(values.data(), values.size_bytes(), to, tag);
   }
-  /// Starts to receive exactly as many values as the span has.
+  /// Starts a receive of exactly as many values as the span has.
   template <Sendable T>
   void receive(std::span<T> values, int from, int tag = 0) {
     receive_bytes(values.data(), values.size_bytes(), from, tag);
   }
-  /// The same from and to device memory, of whose launches all before count. The library gets its addresses
-  /// where it takes them; elsewhere messages go through pinned host memory.
+  /// The same for device memory; kernels that were launched before have finished by then. An MPI library that
+  /// knows device memory gets its addresses; otherwise messages go through pinned host memory.
   template <Sendable T>
   void send(DevicePtr<const T> values, std::int64_t count, int to, int tag = 0) {
     send_device_bytes(values.template as<const std::byte>(), static_cast<std::size_t>(count) * sizeof(T), to,
@@ -252,7 +253,7 @@ class Exchange {
     receive_device_bytes(values.template as<std::byte>(), static_cast<std::size_t>(count) * sizeof(T), from,
                          tag);
   }
-  /// Ends all messages started here; throws CommunicationError if one had another length.
+  /// Waits for all messages. Throws CommunicationError if one has another length than expected.
   void wait();
 
  private:

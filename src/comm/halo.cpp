@@ -103,7 +103,7 @@ HaloExchange::HaloExchange(const Communicator& communicator, const TilePartition
   for (std::size_t p = 0; p < partners_.size(); ++p) {
     for (std::size_t s = 0; s < partners_[p].outgoing.size(); ++s) adjoint_order_.push_back({p, s});
   }
-  // Stable: strips between the same two tiles stay in the order of their directions.
+  // A stable sort, so that strips between the same two tiles stay in the order of their directions.
   std::stable_sort(adjoint_order_.begin(), adjoint_order_.end(),
                    [&](const AdjointStep& a, const AdjointStep& b) {
                      const Strip& left = partners_[a.partner].outgoing[a.strip];

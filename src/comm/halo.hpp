@@ -1,4 +1,4 @@
-// Halo exchange between tiles, and its exact adjoint.
+// The halo exchange between tiles, and its exact adjoint.
 #pragma once
 
 #include <cstddef>
@@ -27,21 +27,20 @@ struct HaloShape {
 /// collective.
 class HaloExchange {
  public:
-  /// Throws InputError if the halo is wider than a tile. The communicator must outlive the exchange; not
+  /// Throws InputError if the halo is wider than a tile. The communicator must outlive the exchange. Not
   /// collective.
   HaloExchange(const Communicator& communicator, const TilePartition& partition, HaloShape shape);
 
   std::size_t tile_size(std::int64_t channels) const;
   std::size_t padded_size(std::int64_t channels) const;
 
-  /// Overwrites all of `padded`: the tile, its neighbours' points around it, and zeros where it has no
-  /// neighbour. T: float, double.
+  /// Overwrites all of `padded` by the tile, the points of its neighbours around it, and zeros beyond the
+  /// grid. T: float, double.
   template <class T>
   void exchange(std::span<const T> tiles, std::span<T> padded, std::int64_t channels) const;
 
-  /// The adjoint: overwrites `tiles_bar` by the gradients of the tiles' points, wherever `padded_bar` has
-  /// copies of them. A point's contributions are added in the order of tile numbers, so that bits do not
-  /// depend on the ranks.
+  /// The adjoint. Overwrites `tiles_bar`: the gradient of a point is the sum over all its copies in
+  /// `padded_bar`. The sum runs in the order of tile numbers, so that its bits do not depend on the ranks.
   template <class T>
   void exchange_adjoint(std::span<const T> padded_bar, std::span<T> tiles_bar, std::int64_t channels) const;
 
@@ -53,8 +52,8 @@ class HaloExchange {
     PerAxis size;
     std::int64_t offset;  // points before it in its message
   };
-  /// What goes to and comes from one rank (this one included) in the forward direction, each in one message.
-  /// Both sides order the strips by `to`, then by direction.
+  /// The strips that one rank (which may be this one) receives and sends in the forward direction, in one
+  /// message each. Both sides order the strips by `to`, then by direction.
   struct Partner {
     int rank;
     std::vector<Strip> incoming, outgoing;
@@ -64,8 +63,8 @@ class HaloExchange {
     std::size_t partner, strip;
   };
 
-  /// Calls row(in_array, in_message, n) with the offsets of each row of a strip, where the array holds padded
-  /// tiles (its `to` side) or plain ones (its `from` side).
+  /// Calls row(in_array, in_message, n) for each row of n points of a strip. `in_array` is the row's offset
+  /// in an array of padded tiles (for the side `to`) or of plain tiles (for the side `from`).
   template <class Row>
   void rows(const Strip& strip, std::int64_t channels, bool in_padded, const Row& row) const;
 

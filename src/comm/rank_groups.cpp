@@ -88,7 +88,7 @@ std::int64_t RankGroups::meet(const std::function<void()>& meanwhile) {
     meanwhile();
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  // No message must be left when the communicator ends.
+  // All messages must have been received before the communicator is freed.
   const std::int64_t tellers = channel_.sum(std::int64_t{own_ != 0 ? 1 : 0});
   if (group_.is_root()) {
     const std::int64_t expected = tellers - (own_ != 0 ? 1 : 0);

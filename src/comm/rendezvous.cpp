@@ -31,7 +31,7 @@ bool Rendezvous::all_meet() const {
     works = MPI_Test(&barrier, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS;
     if (!done) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  return done != 0;  // a barrier still open is left to the abort that follows
+  return done != 0;  // if false, the caller aborts, which ends the unfinished barrier
 }
 
 void Rendezvous::guard(const std::function<void()>& work) const {

@@ -1,5 +1,5 @@
-// Telling a failure of all ranks from a failure of one. What every rank finds alike is reported once and ends
-// the program in good order; a rank that fails alone must end the others, which may wait for it in a
+// Distinguishes a failure of all ranks from a failure of some. A failure of all ranks is reported once, and
+// the program ends in the usual way. A rank that fails alone must end the others, which may wait for it in a
 // collective call.
 #pragma once
 
@@ -12,25 +12,26 @@ namespace rankine {
 
 class Rendezvous {
  public:
-  /// How long a rank waits for the others before it takes its failure for its own.
+  /// Seconds that a rank with a failure waits for the others before it concludes that they did not fail.
   static constexpr double default_patience = 5;
 
   /// Collective. `report(exception, rank)` prints a failure of one rank and returns the exit code.
   using Report = std::function<int(const std::exception&, int rank)>;
   Rendezvous(const Communicator& communicator, Report report, double patience = default_patience);
 
-  /// The same for some of the ranks: who fails among them alone ends all ranks. Collective over `part`.
+  /// A rendezvous of the ranks of `part`. A failure of some of them ends all ranks. Collective over `part`.
   Rendezvous within(const Communicator& part) const;
 
-  /// Runs `work`. If it throws on all ranks, all throw what the lowest rank threw (see
-  /// Communicator::together). If it throws on some, these report it and end all ranks with the exit code.
+  /// Runs `work`. If it throws on all ranks, they all throw the exception of the lowest rank, as in
+  /// Communicator::together. If it throws on some, these report their failures and end all ranks with the
+  /// exit code.
   void guard(const std::function<void()>& work) const;
 
  private:
-  /// Whether all ranks call this at about the same time.
+  /// Whether all ranks call this within the time that a rank waits.
   bool all_meet() const;
 
-  Communicator channel_;  // its own, so that nothing here meets a call of the work
+  Communicator channel_;  // separate, so that its calls never match those of the work
   Report report_;
   double patience_;
 };

@@ -15,12 +15,12 @@ namespace rankine {
 
 namespace {
 
-/// Where the tree divides [lo, hi), hi - lo >= 2.
+/// The number at which the tree divides [lo, hi), hi - lo >= 2.
 std::int64_t middle(std::int64_t lo, std::int64_t hi) {
   return lo + static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(hi - lo - 1)));
 }
 
-/// Height of the sub-tree over `length` numbers. Both children are lower than their parent.
+/// The height of the sub-tree over `length` numbers. Both children have smaller heights.
 int height(std::int64_t length) {
   return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(length - 1)));
 }
@@ -34,7 +34,7 @@ void add(const T* left, const T* right, T* into, std::size_t m) {
 constexpr std::size_t strip = 512;
 constexpr int max_height = 63;
 
-/// Sum over [0, count) of the buffers `stride` values apart, for the first `m` (<= strip) values.
+/// Sums the first `m` (<= strip) values of `count` buffers that lie `stride` values apart.
 template <class T>
 void sum_strip(const T* values, std::size_t stride, std::int64_t count, T* into, std::size_t m,
                T (*scratch)[strip]) {
@@ -63,7 +63,7 @@ void tree_sum_local(std::span<const T> values, std::int64_t count, std::span<T> 
     std::fill(sum.begin(), sum.end(), T(0));
     return;
   }
-  // One strip of partial sums for each height above the pairs.
+  // One strip of partial sums for each height above that of pairs.
   T scratch[max_height][strip];
   for (std::size_t first = 0; first < m; first += strip) {
     sum_strip(values.data() + first, m, count, sum.data() + first, std::min(strip, m - first), scratch);
@@ -120,7 +120,7 @@ void TileTree::plan(const BlockPartition& blocks) {
   };
   const int rank = communicator_.rank();
 
-  // The nodes above the leaves that this rank has a part in: at most two of each height.
+  // The nodes above the leaves that this rank takes part in: at most two of each height.
   std::map<Range, int> slot_of;
   std::vector<Node> shared;
   const std::function<void(std::int64_t, std::int64_t)> descend = [&](std::int64_t lo, std::int64_t hi) {
@@ -139,8 +139,8 @@ void TileTree::plan(const BlockPartition& blocks) {
     return a.height != b.height ? a.height < b.height : a.lo < b.lo;
   });
 
-  // Rounds in the order of (height, step). All ranks go through them in this order and post both nodes of a
-  // height at once, so no chain of ranks waits for one another along the row.
+  // Rounds are ordered by height, then by step. All ranks follow this order and post the messages of both
+  // nodes of a height at once, so that ranks do not wait for each other in a chain.
   std::map<std::pair<int, int>, Round> rounds;
   std::vector<int> free_slots;
   const auto take_slot = [&] {
@@ -150,7 +150,8 @@ void TileTree::plan(const BlockPartition& blocks) {
     return slot;
   };
 
-  // The first `have` ranks of the list hold the value; all others get it, doubling `have` in each step.
+  // The first `have` ranks of the list hold the value. Each step sends it to as many others, which doubles
+  // `have`.
   const auto relay = [&](const std::vector<int>& ranks, std::size_t have, int at_height, int step, int slot) {
     for (; have < ranks.size(); have *= 2, ++step) {
       for (std::size_t i = have; i < std::min(2 * have, ranks.size()); ++i) {
@@ -162,7 +163,7 @@ void TileTree::plan(const BlockPartition& blocks) {
   };
 
   for (std::size_t first = 0; first < shared.size();) {
-    std::vector<int> released;  // after this height, because both of its nodes use the same rounds
+    std::vector<int> released;  // released after this height, because its two nodes use the same rounds
     std::size_t next = first;
     for (; next < shared.size() && shared[next].height == shared[first].height; ++next) {
       const auto [level, lo, hi] = shared[next];
@@ -175,7 +176,7 @@ void TileTree::plan(const BlockPartition& blocks) {
         return ranks;
       };
       std::vector<int> left = ranks_of(lo, mid), right = ranks_of(mid, hi), order;
-      if (left.back() == right.front()) {  // this one has both halves
+      if (left.back() == right.front()) {  // this rank has both halves
         order.push_back(left.back());
         left.pop_back();
         right.erase(right.begin());
@@ -212,7 +213,7 @@ void TileTree::plan(const BlockPartition& blocks) {
     first = next;
   }
 
-  // Ranks without a number get the result from those that have one.
+  // Ranks without numbers receive the result from ranks that have some.
   std::vector<int> order;
   std::size_t active = 0;
   for (const bool with_numbers : {true, false}) {
@@ -287,7 +288,7 @@ template <class Pointer, class LeafSum, class Add>
 void TileTree::combine(std::int64_t m, Pointer sum, Pointer partial, const LeafSum& leaf_sum,
                        const Add& add) const {
   if (m == 0) return;
-  // The result takes shape where it is wanted, and all other partial sums beside it.
+  // The root's partial sum is computed in `sum` itself, and all others in `partial`.
   const auto slot = [&](int index) {
     return index == result_slot_ ? sum : partial + (index < result_slot_ ? index : index - 1) * m;
   };

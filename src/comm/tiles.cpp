@@ -29,7 +29,7 @@ int BlockPartition::owner(std::int64_t index) const {
 
 namespace {
 
-/// Up to a dozen divisors of n, those nearest to `wanted`.
+/// The divisors of n that are nearest to `wanted`, at most twelve.
 std::string divisors_near(std::int64_t n, std::int64_t wanted) {
   std::vector<std::int64_t> divisors;
   for (std::int64_t d = 1; d * d <= n; ++d) {

@@ -1,6 +1,6 @@
-// The tile grid divides the global grid in equal tiles, the partition deals the tiles to ranks. The deck
-// fixes the tiles; only the partition knows how many ranks there are, so results can be the same on any
-// number of them.
+// The tile grid divides the global grid into equal tiles; the partition distributes the tiles over ranks. The
+// deck fixes the tiles, and only the partition depends on the number of ranks. Therefore results can be the
+// same on any number of ranks.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace rankine {
 
-/// Deals `count` things to `parts` owners in contiguous blocks whose sizes differ by one at most, larger ones
-/// first. Owners without a thing are allowed, and come last.
+/// Distributes `count` items over `parts` owners in contiguous blocks, whose sizes differ by at most one.
+/// Larger blocks come first. There may be more owners than items; the last owners have none then.
 class BlockPartition {
  public:
   BlockPartition(std::int64_t count, int parts);
@@ -89,7 +89,7 @@ class TileGrid {
   std::optional<std::int64_t> neighbour(std::int64_t tile, const PerAxis& offset,
                                         const std::vector<bool>& periodic = {}) const;
 
-  /// Such as "2 x 4 tiles of 51 x 256 points".
+  /// The grid as text, such as "2 x 4 tiles of 51 x 256 points".
   std::string describe() const;
   bool operator==(const TileGrid&) const = default;
 
@@ -98,7 +98,7 @@ class TileGrid {
   std::int64_t tiles_ = 1, tile_points_ = 1;
 };
 
-/// A contiguous range of tile numbers for each rank; every rank has one tile at least.
+/// A contiguous range of tile numbers for each rank. Every rank has at least one tile.
 class TilePartition {
  public:
   /// Throws InputError if there are more ranks than tiles.

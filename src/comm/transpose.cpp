@@ -20,8 +20,8 @@ void convert(const From* from, std::int64_t n, To* to) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<To>(from[i]);
 }
 
-/// Values that go to (tiles -> samples) or come from each rank: its samples, on this rank's tiles; and the
-/// other way round: this rank's samples on its tiles.
+/// For each rank the number of values of its samples on this rank's tiles, and of this rank's samples on its
+/// tiles. From tiles to samples, the first are sent and the second received.
 struct Counts {
   std::vector<std::size_t> of_my_tiles, of_my_samples;
   std::size_t tiles_total = 0, samples_total = 0;
@@ -38,8 +38,8 @@ struct Counts {
   }
 };
 
-/// Calls block(in_message, in_tiles, n) for each run of values that is contiguous in both: one tile's samples
-/// of one rank. Messages are ordered by rank, then tile.
+/// Calls block(in_message, in_tiles, n) for each run of values that is contiguous in messages and tiles: the
+/// samples of one rank on one tile. Messages are ordered by rank, then by tile.
 template <class Block>
 void over_tile_blocks(const TilePartition& partition, const BlockPartition& samples, std::int64_t channels,
                       const Block& block) {
@@ -53,7 +53,7 @@ void over_tile_blocks(const TilePartition& partition, const BlockPartition& samp
   }
 }
 
-/// Calls row(in_message, in_samples, n) for each row of each tile in this rank's samples.
+/// Calls row(in_message, in_samples, n) for each row of n points of each tile, for each sample of this rank.
 template <class Row>
 void over_sample_rows(const TilePartition& partition, const BlockPartition& samples, std::int64_t channels,
                       const Row& row) {

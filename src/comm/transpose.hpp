@@ -1,4 +1,4 @@
-// Tiles of all samples <-> whole fields of some samples.
+// Redistribution between tiles of all samples and whole fields of some samples.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace rankine {
 /// are inverse and, as permutations of the values, adjoint to one another. All methods are collective.
 class SampleTranspose {
  public:
-  /// The communicator must outlive the transpose; not collective.
+  /// The communicator must outlive the transpose. Not collective.
   SampleTranspose(const Communicator& communicator, const TilePartition& partition);
 
   const Communicator& communicator() const { return communicator_; }
@@ -27,12 +27,13 @@ class SampleTranspose {
   std::size_t tiles_size(std::int64_t batch, std::int64_t channels) const;
   std::size_t samples_size(std::int64_t batch, std::int64_t channels) const;
 
-  /// Overwrites `samples`. From and To: float or double; messages have the shorter of the two.
+  /// From tiles to samples; overwrites `samples`. From and To are float or double; messages use the shorter
+  /// type.
   template <class From, class To>
   void to_samples(std::span<const From> tiles, std::span<To> samples, std::int64_t batch,
                   std::int64_t channels) const;
 
-  /// Overwrites `tiles`.
+  /// From samples to tiles; overwrites `tiles`.
   template <class From, class To>
   void to_tiles(std::span<const From> samples, std::span<To> tiles, std::int64_t batch,
                 std::int64_t channels) const;

@@ -1,4 +1,4 @@
-// Which examples a step sees.
+// The examples of each training step.
 #pragma once
 
 #include <cstdint>
@@ -6,16 +6,17 @@
 
 namespace rankine {
 
-/// The order of the training examples: in each epoch another permutation, keyed by the seed and the epoch.
-/// It has no state: a step's batch follows from the step's number, on any rank and after any restart. A batch
-/// is the same on any number of ranks; each asks for the part that its shards hold.
+/// The order of the training examples: a permutation for each epoch, keyed by the seed and the epoch. There
+/// is no state: the batch of a step follows from the step's number, on any number of ranks and after any
+/// restart. A rank asks for the part of a batch that its shards hold.
 class BatchOrder {
  public:
-  /// drop_last: what does not fill a batch is left out at the end of each epoch, other examples each time;
-  /// otherwise the next epoch's fill it up. Throws InputError where the examples fill no batch.
+  /// With drop_last, the examples at the end of an epoch that do not fill a batch are left out; these are
+  /// others in each epoch. Without it, examples of the next epoch fill the batch. Throws InputError if there
+  /// are fewer examples than a batch has.
   BatchOrder(std::int64_t examples, std::int64_t batch, std::uint64_t seed, bool drop_last = true);
 
-  /// Without drop_last, the last of them may end in the next epoch.
+  /// The number of steps in an epoch. Without drop_last, the last of them may end in the next epoch.
   std::int64_t steps_per_epoch() const { return steps_per_epoch(examples_, batch_, drop_last_); }
   static std::int64_t steps_per_epoch(std::int64_t examples, std::int64_t batch, bool drop_last) {
     return (examples + (drop_last ? 0 : batch - 1)) / batch;
@@ -30,7 +31,7 @@ class BatchOrder {
   std::int64_t examples_, batch_;
   std::uint64_t seed_;
   bool drop_last_;
-  // The permutation that was asked for last.
+  // A cache of the permutation of the latest epoch.
   mutable std::int64_t kept_epoch_ = -1;
   mutable std::vector<std::int64_t> kept_;
 };

@@ -1,4 +1,4 @@
-// Pictures in which the place of what they show is known.
+// Images in which the place of the object is known.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@ struct CanvasOptions {
   void options(OptionVisitor& o);
 };
 
-/// Images [C, h, w] of another data set, each in one quadrant of a canvas [C, 2 h, 2 w] with stripes behind
-/// it. Quadrant and stripes are keyed by the image's id.
+/// Images [C, h, w] of another data set, each of which is put into one quadrant of a canvas [C, 2 h, 2 w]
+/// with a striped background. Quadrant and stripes are keyed by the id of the image.
 class Canvas final : public Dataset {
  public:
   Canvas(const DeckNode& node, const DatasetContext& context);

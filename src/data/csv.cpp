@@ -22,7 +22,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-/// The fields of one line; `separator` ' ' stands for any number of blanks.
+/// Splits one line into fields. The separator ' ' stands for any number of blanks.
 std::vector<std::string> split(std::string_view line, char separator, const std::string& where) {
   std::vector<std::string> fields;
   std::size_t at = 0;
@@ -59,11 +59,11 @@ std::vector<std::string> split(std::string_view line, char separator, const std:
     if (separator == ' ')
       while (at < line.size() && is_blank(line[at])) ++at;
     if (at >= line.size()) return fields;
-    if (separator != ' ') ++at;  // an empty field may follow, at the end of the line too
+    if (separator != ' ') ++at;  // an empty field may follow, also at the end of the line
   }
 }
 
-/// How messages call a separator.
+/// The name of a separator in messages.
 std::string separator_name(char separator) {
   if (separator == ' ') return "blanks";
   return separator == '\t' ? "tabs" : fmt::format("'{}'", separator);
@@ -71,7 +71,7 @@ std::string separator_name(char separator) {
 
 constexpr char separators[] = {'\t', ';', ','};
 
-/// How many fields the separator makes of a line; 0 where a quote does not end.
+/// The number of fields that a separator makes of a line; 0 if a quote does not end.
 std::size_t count_fields(std::string_view line, char separator) {
   try {
     return split(line, separator, "").size();
@@ -85,9 +85,9 @@ struct Line {
   std::string_view text;
 };
 
-/// What separates the fields of these lines.
+/// The separator of these lines, by the rule of parse_csv().
 char find_separator(const std::vector<Line>& lines) {
-  constexpr std::size_t most = 100;  // lines that are asked
+  constexpr std::size_t most = 100;  // lines that are looked at
   char best = ' ';
   std::size_t votes = 0;
   for (char candidate : separators) {
@@ -101,7 +101,7 @@ char find_separator(const std::vector<Line>& lines) {
       votes = agree;
     }
   }
-  // Where a quote does not end, splitting by what is there says so.
+  // If a quote does not end, the error message comes from splitting the line by a separator that it has.
   for (char candidate : separators)
     if (votes == 0 && lines.front().text.find(candidate) != std::string_view::npos &&
         count_fields(lines.front().text, candidate) == 0)
@@ -109,7 +109,7 @@ char find_separator(const std::vector<Line>& lines) {
   return best;
 }
 
-/// 1,5 or -2,25e3: a number with a comma for its point.
+/// Whether the text is a number with a decimal comma, such as 1,5 or -2,25e3.
 bool has_decimal_comma(const std::string& field) {
   const std::size_t comma = field.find(',');
   if (comma == std::string::npos) return false;
@@ -118,7 +118,7 @@ bool has_decimal_comma(const std::string& field) {
   return finite_number(other).has_value();
 }
 
-/// The field as a number, whatever number. False where it is none.
+/// Reads the field as a number, which need not be finite. False if it is no number.
 bool parse(std::string_view field, double& value, std::errc& status) {
   if (field.size() > 1 && field[0] == '+' && field[1] != '-') field.remove_prefix(1);
   const auto result = std::from_chars(field.data(), field.data() + field.size(), value);
@@ -185,7 +185,7 @@ void Csv::make_rectangular() {
       rows.size() > header && std::all_of(rows.begin() + static_cast<long>(header), rows.end(), ends_empty);
   const std::size_t width = rows.size() > header ? rows[header].fields.size() : 0;
   const bool header_too = header == 1 && ends_empty(first);
-  // A header without the separator at its end has one field less than the rows.
+  // If only the rows end in a separator, the header has one field less than they have.
   if (all && (header == 0 || header_too || first.fields.size() + 1 == width)) {
     for (std::size_t i = header; i < rows.size(); ++i) rows[i].fields.pop_back();
     if (header_too) first.fields.pop_back();

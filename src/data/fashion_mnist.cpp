@@ -181,7 +181,7 @@ void FashionMnist::scale_pixels() {
   const int squares = options_.pool * options_.pool, brightest = 255 * squares;
   double mean = 0, deviation = 1;
   if (options_.normalise == "standard") {
-    // Whole numbers: exact in any order.
+    // Sums of integers are exact in any order.
     std::int64_t count = 0, sum = 0, squared = 0;
     const auto add = [&](const auto& pixels) {
       for (const std::int64_t pixel : pixels) sum += pixel, squared += pixel * pixel;

@@ -1,5 +1,5 @@
 // Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747): 60,000 + 10,000 grey images of clothes,
-// 28 x 28, in ten classes; or any other set of images in the same four files.
+// 28 x 28, in ten classes; or another set of images in files of the same format.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,10 @@ struct FashionMnistOptions {
   void options(OptionVisitor& o);
 };
 
-/// Training and validation examples are the first `train` and the next `validation` of a keyed permutation
-/// of the training file, test examples the first `test` of the test file. Ids are numbers in the training
-/// file, and those of the test file go on from there. Images are [1, H, W].
+/// Training examples are the first `train`, and validation examples the next `validation`, of a keyed
+/// permutation of the training file. Test examples are the first `test` of the test file. The id of an
+/// example is its number in the training file; ids of the test file continue behind these. Images are [1, H,
+/// W].
 class FashionMnist final : public Dataset {
  public:
   FashionMnist(const DeckNode& node, const DatasetContext& context);
@@ -52,7 +53,7 @@ class FashionMnist final : public Dataset {
  private:
   struct Part {
     std::vector<std::uint8_t> pixels;  ///< [n, height, width]
-    std::vector<std::uint16_t> sums;   ///< the same, sums over 2 x 2 pixels; one of the two is in use
+    std::vector<std::uint16_t> sums;   ///< with pooling, instead of pixels: sums over 2 x 2 pixels
     std::vector<std::uint8_t> labels;
     std::vector<std::int64_t> ids;
   };
@@ -66,7 +67,7 @@ class FashionMnist final : public Dataset {
   FashionMnistOptions options_;
   std::int64_t height_ = 0, width_ = 0;
   PerSplit<Part> parts_;
-  std::vector<double> values_;  ///< of the network's input, by pixel or sum
+  std::vector<double> values_;  ///< the value of the network's input for each value of a pixel or sum
   std::vector<std::pair<std::string, std::string>> sources_;
 };
 

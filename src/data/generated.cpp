@@ -313,7 +313,7 @@ ModularAddition::ModularAddition(const Options& options, const DatasetContext&)
                            : options.operation == "multiply" ? a * b
                                                              : a - b + p) %
                           p;
-    // The order is random already: the first of the training pairs are a random choice.
+    // The order is random already, so that the first training pairs are a random choice.
     if (i < noisy) result = (result + 1 + noise.integer(p - 1, 0, id, 0)) % p;
     part.tokens.push_back(static_cast<std::int32_t>(a));
     part.tokens.push_back(static_cast<std::int32_t>(b));
@@ -389,7 +389,7 @@ Examples LatencySpikes::examples(Split split, std::span<const std::int64_t> whic
         const std::int64_t at = std::clamp<std::int64_t>(std::llround(time), 0, steps - 1);
         spikes[at * channels + c] = 1;
       }
-      // From one spike to the next by the number of empty places between them, which is geometric.
+      // The number of places without a spike between two spikes has a geometric distribution.
       const double log_empty = std::log1p(-options_.background);
       const std::int64_t places = steps * channels;
       for (std::int64_t place = -1, draw = 0; options_.background > 0; ++draw) {

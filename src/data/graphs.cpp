@@ -64,7 +64,8 @@ const BlockModel::Draw& BlockModel::draw(std::uint64_t seed) const {
   const std::uint64_t key = static_cast<std::uint64_t>(options_.seed) * 0x9E3779B97F4A7C15U + seed;
   const int n = options_.nodes, classes = options_.classes, width = static_cast<int>(input_shape()[1]);
   auto made = std::make_unique<Draw>();
-  // In a random order: the classes in turn; the first of each class are for training, then validation, test.
+  // Nodes get classes in turn, in a random order. Of each class the first are for training, the next for
+  // validation, and the rest for testing.
   const std::vector<std::int64_t> order = RandomStream(key, "data/nodes").permutation(n, 0);
   made->label.resize(static_cast<std::size_t>(n));
   for (int i = 0; i < n; ++i) {

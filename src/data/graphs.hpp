@@ -1,4 +1,4 @@
-// Data sets whose examples are the nodes of one graph: a network sees all of them, and labels of some.
+// Data sets on graphs: a network sees all nodes of one graph, and learns from the labels of some of them.
 #pragma once
 
 #include <map>
@@ -12,14 +12,15 @@
 
 namespace rankine {
 
-/// The contextual stochastic block model (Deshpande et al., arXiv 1807.09596): nodes of `classes` equal
-/// classes, an edge between two of them with probability p within a class and p / ratio across, such that a
-/// node has `degree` edges in the mean; features separation * mean of the class + normal. The run's seed
-/// draws another graph each, together with `seed`.
+/// The contextual stochastic block model (Deshpande et al., arXiv 1807.09596). The nodes belong to `classes`
+/// classes of equal size. Two nodes are joined by an edge with probability p if they are of one class, else p
+/// / ratio; p is such that a node has `degree` edges on average. The features of a node are separation * mean
+/// of its class + a normal number. Each seed of a run has a graph of its own, which the run's seed and `seed`
+/// draw together.
 ///
-/// An example is the whole graph [nodes, features] with the labels of a split's nodes: targets [nodes,
-/// classes] are nodes / labelled at a labelled node's class, else 0, so that a mean over the nodes is the
-/// mean over the labelled ones. `parts` examples share the training nodes evenly.
+/// An example is the whole graph [nodes, features] with the labels of the nodes of a split. Targets [nodes,
+/// classes] are nodes / labelled for the class of a labelled node, and 0 elsewhere, so that a mean over all
+/// nodes is the mean over the labelled ones. The training nodes are divided evenly among `parts` examples.
 class BlockModel final : public Dataset {
  public:
   struct Options {
@@ -28,7 +29,7 @@ class BlockModel final : public Dataset {
     int train_per_class = 20, validation = 200, parts = 1;
     bool virtual_nodes = false, label_columns = false;
     long seed = 0;
-    /// Of an edge within a class.
+    /// The probability p of an edge within a class.
     double probability() const;
     void options(OptionVisitor& o);
     void validate(const DeckNode& node) const;
@@ -58,7 +59,7 @@ class BlockModel final : public Dataset {
   const Draw& draw(std::uint64_t seed) const;
 
   Options options_;
-  // The newest, which all steps of a run ask for.
+  // A cache of the latest graph, which all steps of a run use.
   mutable std::uint64_t seed_ = 0;
   mutable std::unique_ptr<const Draw> draw_;
   mutable std::map<DType, std::shared_ptr<const Graph>> graphs_;

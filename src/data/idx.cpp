@@ -33,7 +33,7 @@ IdxArray parse_idx(std::string bytes, int rank, const std::string& name) {
     const std::uint64_t extent = number(4 + 4 * static_cast<std::size_t>(i));
     sizes += (i > 0 ? " x " : "") + std::to_string(extent);
     array.extents.push_back(static_cast<std::int64_t>(extent));
-    // More than any file holds: the product of the rest must not wrap around.
+    // Larger extents than any file holds are refused, because the product of extents must not overflow.
     constexpr std::uint64_t most = std::uint64_t{1} << 40;
     if (extent == 0 || count > most / extent)
       throw InputError(

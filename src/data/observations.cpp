@@ -22,7 +22,7 @@ const char* layout_hint =
     "observations are datasets 't', 'x' and 'value' of one length, or 'value' [t, x] of a whole field, with "
     "optional 'sigma' and 'unknown'";
 
-/// Cell centres about x, those beyond the ends included where they wrap.
+/// The cell centres, continued beyond both ends if the domain is periodic.
 LagrangeRow cell_row(double x, double dx, int cells, bool periodic) {
   std::vector<double> centres;
   if (!periodic) {
@@ -73,7 +73,7 @@ void ObservationOptions::validate(const DeckNode& node) const {
 
 namespace {
 
-/// A coordinate that float32 has rounded out of [0, size] is put back.
+/// Moves a coordinate that the rounding of float32 has put outside of [0, size] back to the end.
 double within_rounding(double value, double size) {
   const double slack = 2 * std::numeric_limits<float>::epsilon() * size;
   if (value < 0 && value >= -slack) return 0;
@@ -81,7 +81,7 @@ double within_rounding(double value, double size) {
   return value;
 }
 
-/// Throws where the file and the deck both name the unit of a coordinate, and differently.
+/// Throws InputError if file and deck give different units for a coordinate.
 void check_unit(const hdf5::Group& root, const std::string& name, const std::string& unit,
                 const std::string& path) {
   const hdf5::Dataset coordinate = root.open_dataset(name);

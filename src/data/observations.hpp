@@ -1,5 +1,6 @@
-// Measured values of a sample's field at points (t, x): read from HDF5 or drawn from a reference solution
-// with noise, and the sparse linear map H from a field on frames and cells to its values at those points.
+// Observations: measured values of a sample's field at points (t, x), which are read from HDF5 or drawn from
+// a reference solution with noise. The sparse linear map H takes a field on frames and cells to its values at
+// these points.
 #pragma once
 
 #include <cstdint>
@@ -27,29 +28,35 @@ struct ObservationOptions {
   bool none() const { return source == "none"; }
 };
 
-/// One entry an observation; `sigma` is the standard deviation of its error, in the units of the value.
+/// Each vector has one entry for each observation. `sigma` is the standard deviation of its error, in the
+/// units of the value.
 struct Observations {
   std::vector<double> t, x, value, sigma;
   std::vector<int> unknown;
   int size() const { return static_cast<int>(t.size()); }
 };
 
-/// Datasets `t`, `x`, `value` of one length, or `value` [t][x] of a whole field; optional `sigma` of value's
-/// shape or a scalar (else `noise` times the values' root mean square) and `unknown` (index, else 0). Throws
-/// InputError for anything that is missing, not finite, outside the PDE's domain, or a sigma <= 0.
+/// Reads observations. The file has datasets `t`, `x` and `value` of the same length, or `value` [t][x] of a
+/// whole field. Optional datasets are `sigma`, of the shape of `value` or a scalar (by default `noise` times
+/// the root mean square of the values), and `unknown`, the index of the unknown (by default 0). Throws
+/// InputError if a dataset is missing, if a value is not finite or a point outside of the PDE's domain, or if
+/// a sigma is not positive.
 Observations read_observations(const std::string& path, const Pde& pde, double noise);
-/// The same layout, one entry an observation. InputError or IoError where it cannot be written.
+/// Writes observations in that layout, with one entry for each. InputError or IoError if the file cannot be
+/// written.
 void write_observations(const std::string& path, const Observations& observations, const Pde& pde);
 
-/// Draws points uniformly in (t, x), and the unknown if there are several; `field(times)` gives the reference
-/// [time][cell][unknown] on `cells` cells at rising times. Noise is Gaussian, its standard deviation `noise`
-/// times the root mean square of the unknown's field at the observed times.
+/// Draws observations of a reference solution: points are uniform in (t, x), and the unknown is drawn if
+/// there are several. `field(times)` gives the reference [time][cell][unknown] on `cells` cells at ascending
+/// times. The noise is normal; its standard deviation is `noise` times the root mean square of the unknown's
+/// field at the observed times.
 using ReferenceField = std::function<std::vector<double>(std::span<const double> times)>;
 Observations draw_observations(const Pde& pde, int points, double noise, std::uint64_t seed, int cells,
                                const ReferenceField& field);
 
-/// H: u [frames + 1][cell][unknown] to its values at points, by cubic Lagrange interpolation in x (one-sided
-/// at walls, wrapped where periodic) and in sqrt(t) (t where periodic). Rows have at most 16 entries.
+/// The map H from a field u [frames + 1][cell][unknown] to its values at points, by cubic Lagrange
+/// interpolation in x and in sqrt(t). In x it is one-sided at walls, and periodic on a periodic domain, where
+/// it takes t instead of sqrt(t). A row has at most 16 entries.
 class ObservationOperator {
  public:
   struct Entry {
@@ -64,12 +71,12 @@ class ObservationOperator {
   std::span<const Entry> row(int i) const {
     return std::span(entries_).subspan(first_[i], first_[i + 1] - first_[i]);
   }
-  /// Cell and time step (0: the first) that point i lies in.
+  /// The cell and the time step, from 0, that contain point i.
   int cell(int i) const { return cells_[i]; }
   int step(int i) const { return steps_[i]; }
-  /// H u.
+  /// Computes H u.
   std::vector<double> apply(std::span<const double> u) const;
-  /// u += H^T r.
+  /// Computes u += H^T r.
   void add_transpose(std::span<const double> r, std::span<double> u) const;
 
  private:
@@ -85,14 +92,14 @@ class ObservationRows {
 
   int size() const { return h_.rows(); }
   const ObservationOperator& h() const { return h_; }
-  /// (H u - d) / sigma, u [frames + 1][width].
+  /// The residuals (H u - d) / sigma, for u [frames + 1][width].
   std::vector<double> misfit(std::span<const double> u) const;
-  /// H v / sigma for `columns` fields that vanish initially, v [frames][width][columns]: [row][column].
+  /// H v / sigma [row][column] for `columns` fields v [frames][width][columns] that are 0 initially.
   std::vector<double> along(std::span<const double> v, int columns = 1) const;
-  /// out [frames][width] += H^T (r / sigma), without the initial frame.
+  /// Computes out [frames][width] += H^T (r / sigma), without the initial frame.
   void add_transpose(std::span<const double> r, std::span<double> out) const;
-  /// sqrt(mean(misfit^2)), about 1 where u explains the data to within their noise. `u_bar` [frames][width],
-  /// where not empty, is overwritten with the gradient.
+  /// sqrt(mean(misfit^2)), which is about 1 if u explains the data to within their noise. If `u_bar`
+  /// [frames][width] is not empty, it is overwritten by the gradient.
   double root_mean_square(std::span<const double> u, std::span<double> u_bar) const;
 
  private:

@@ -17,7 +17,7 @@
 namespace rankine {
 namespace {
 
-/// Ids of a split start at a multiple of a large number, so that no size of one split reaches another.
+/// The first id of each split is a multiple of a large number, so that the ids of splits never overlap.
 constexpr long split_stride = 1'000'000;
 
 /// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
@@ -103,7 +103,7 @@ long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
 
 constexpr const char* split_names[3] = {"training", "validation", "test"};
 
-/// What `solve` gives; a failure of it names the sample.
+/// The result of `solve`; the message of a failure names the sample.
 template <class Solve>
 auto of_sample(int split, long sample, const Solve& solve) {
   try {
@@ -113,10 +113,10 @@ auto of_sample(int split, long sample, const Solve& solve) {
   }
 }
 
-/// Which parts of the solutions a split keeps.
+/// The parts of the solutions that a split keeps.
 enum class Keep { fields, right_wall };
 
-/// Both lists of times, rising.
+/// Both lists of times, merged in ascending order.
 std::vector<double> merged(const std::vector<double>& a, const std::vector<double>& b) {
   std::vector<double> all(a);
   all.insert(all.end(), b.begin(), b.end());
@@ -148,7 +148,7 @@ void solve_references(const Pde& pde, const Communicator& communicator, const Gr
   };
   const BlockPartition blocks(split.size(), communicator.size());
   std::vector<double> mine, mine_own;
-  // The first rank has most.
+  // No rank has more samples than the first one.
   for (long turn = 0; turn < blocks.size(0); ++turn) {
     if (between) between();
     communicator.together([&] {
@@ -170,7 +170,8 @@ void solve_references(const Pde& pde, const Communicator& communicator, const Gr
       communicator.all_gather_varying(std::span<const double>(mine_own));
 }
 
-/// Solves all samples of the splits in turn and writes them at the resolution of their references.
+/// Solves all samples of all splits, one split after the other, and writes them at the resolution of the
+/// references.
 void write_samples(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                    const std::vector<double>& times, const std::function<void()>& between) {
   PdeSplit all;
@@ -293,7 +294,7 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
   communicator.on_root([&] {
     const long needed = options.train + options.validation + options.test;
     const std::optional<int> frames = node.has("frames") ? std::optional(options.frames) : std::nullopt;
-    // The variants of a deck that use the file alike read it once.
+    // Variants of a deck that use the file in the same way read it once.
     static std::string checked;
     std::string use = fmt::format("{} {} {} {} {} {}", options.path, needed, frames.value_or(0),
                                   pde.length(0), pde.duration(), file_stamp(options.path));
@@ -335,7 +336,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   const int cells = grid.cells();
   PdeSplit* splits[] = {&data.train, &data.validation, &data.test};
   if (options.source == "pdebench") {
-    // Samples are read by the root and sent to all: the order in the file is the split.
+    // The root reads the samples and sends them to all ranks. Their order in the file decides the split.
     std::vector<double> values;
     communicator.on_root([&] {
       const long needed = options.train + options.validation + options.test;

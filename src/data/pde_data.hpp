@@ -1,4 +1,4 @@
-// Initial states and reference solutions of one experiment, in three splits that share no sample.
+// Initial states and reference solutions of an experiment, in three splits without common samples.
 #pragma once
 
 #include <functional>
@@ -28,12 +28,12 @@ struct PdeDataOptions {
   ReferenceCheckOptions reference_check;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
-  /// Samples of split 0 (training), 1 (validation) or 2 (test).
+  /// The number of samples of split 0 (training), 1 (validation) or 2 (test).
   int size(int split) const;
 };
 
-/// One split. Validation and test have references; training has values at the right wall, where they were
-/// asked for.
+/// One split. Validation and test splits have references. The training split has values at the right wall, if
+/// they were requested.
 struct PdeSplit {
   std::vector<long> ids;              ///< global sample ids, disjoint between splits
   std::vector<double> initial;        ///< [sample][cell][unknown]
@@ -41,8 +41,8 @@ struct PdeSplit {
   std::vector<double> fields;         ///< [sample][coefficient field][cell]
   std::vector<double> reference;      ///< [sample][frame][cell][unknown] at PdeData::times
   std::vector<double> own_reference;  ///< the same at the method's own times; empty if not known
-  std::vector<double>
-      right_wall;  ///< [sample][frame] at the method's own times, last cell; empty if not asked for
+  /// [sample][frame] in the last cell, at the method's own times; empty if not requested.
+  std::vector<double> right_wall;
   int size() const { return static_cast<int>(ids.size()); }
 };
 
@@ -50,9 +50,9 @@ struct PdeData {
   std::vector<double> times;  ///< frames of the reference
   std::vector<int> cells;     ///< of the methods' grid, by axis
   PdeSplit train, validation, test;
-  long redrawn = 0;          ///< random initial states that the PDE refused and drew again
+  long redrawn = 0;          ///< number of random initial states that the PDE rejected and drew again
   ReferenceCheck check;      ///< of generated references
-  double check_seconds = 0;  ///< that it took
+  double check_seconds = 0;  ///< that the check took
 };
 
 /// Checks what can be checked before work: that a file exists, has the layout of PDEBench, enough samples,
@@ -63,21 +63,21 @@ void check_pde_data(const PdeDataOptions& options, const Pde& pde, const DeckNod
                     const Communicator& communicator, const Grid& grid,
                     const std::vector<double>& wall_times);
 
-/// Generates or reads the data; samples are dealt over the ranks, every rank ends with all of it.
-/// `own_times`: where the methods have frames (the initial time included). `between` is called on all ranks
-/// between samples, and may end it by an exception of all ranks. Generated references are checked first
-/// (src/data/reference_check.hpp): of each split the most demanding sample, of the training split the
-/// observed one where observations are generated. With options.write, the samples are written
-/// first, training samples before validation and test, so that `source: pdebench` reads the same splits.
-/// Collective.
+/// Generates or reads the data. The ranks share the work, and each of them ends with all data. `own_times`
+/// are the times of the methods' frames, including the initial time. `between` is called on all ranks between
+/// samples; it may throw, on all ranks alike. Generated references are checked first
+/// (src/data/reference_check.hpp): in each split the most demanding sample, and in the training split the
+/// observed one if observations are generated. With options.write, the samples are written to a file before,
+/// training samples first, then validation and test, so that `source: pdebench` reads the same splits from
+/// it. Collective.
 PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Communicator& communicator,
                       const Grid& grid, const std::vector<double>& own_times, bool train_right_wall,
                       const std::function<void()>& between = {});
 
-/// What each unknown is measured in inside a run: the power of ten near its size, from initial states, walls
-/// and the references of validation and test split.
+/// The scale of each unknown within a run: a power of ten near its size, which follows from initial states,
+/// walls, and the references of the validation and test splits.
 std::vector<double> unknown_scales(const Pde& pde, const PdeData& data);
-/// The data in unknowns that are divided by `scales`.
+/// The data with all unknowns divided by `scales`.
 PdeData scaled(PdeData data, const std::vector<double>& scales);
 
 /// The reference of generated training sample `sample` on pde.data_grid() at rising `times`:
@@ -85,8 +85,8 @@ PdeData scaled(PdeData data, const std::vector<double>& scales);
 std::vector<double> training_reference(const PdeDataOptions& options, const Pde& pde, int sample,
                                        std::span<const double> times);
 
-/// The same as make_pde_data(), kept: the variants and seeds of a deck that agree in everything share one
-/// copy. `key` is a text that tells all that the data depend on besides the other arguments.
+/// The same as make_pde_data(), with a cache: variants and seeds of a deck whose data agree share one copy.
+/// `key` is a text of all that the data depend on beside the other arguments.
 std::shared_ptr<const PdeData> shared_pde_data(const std::string& key, const PdeDataOptions& options,
                                                const Pde& pde, const Communicator& communicator,
                                                const Grid& grid, const std::vector<double>& own_times,

@@ -18,7 +18,7 @@
 namespace rankine {
 namespace {
 
-/// Twice what float32 rounds a number of that size by.
+/// Twice the rounding error of float32 for a number of this size.
 double rounding(double size) { return 2 * std::numeric_limits<float>::epsilon() * std::abs(size); }
 
 bool is_near(double a, double b) { return std::abs(a - b) <= rounding(std::max(std::abs(a), std::abs(b))); }
@@ -67,7 +67,7 @@ void check_times(const PdebenchFile& file, const Pde& pde, std::optional<int> fr
                                  t.size(), *frames, t.size()));
 }
 
-/// What a text states: numbers by name, and what it calls the equation.
+/// The content of a configuration: numbers by name, and the name of the equation.
 struct Stated {
   std::vector<std::pair<std::string, double>> numbers;
   std::string equation;
@@ -88,8 +88,8 @@ void add(const std::string& name, const std::string& text, Stated& out) {
   if (end != begin && *end == '\0') out.numbers.emplace_back(name, value);
 }
 
-/// The numbers of a configuration: those at its top and in the sections that describe the simulation. A text
-/// that is no YAML (and so no JSON) is taken line by line.
+/// Reads the numbers of a configuration at its top level, and in the sections that describe the simulation. A
+/// text that is no YAML, and therefore no JSON, is read line by line.
 Stated numbers_of(const std::string& config) {
   Stated out;
   try {
@@ -156,7 +156,7 @@ void check_values(const PdebenchFile& file, const Pde& pde, long sample) {
   const std::size_t cells = file.x().size();
   const auto [least, greatest] = std::minmax_element(u.begin(), u.begin() + static_cast<long>(cells));
   const auto [low, high] = equation->bounds(*least, *greatest);
-  const double slack = 0.1 * (high - low);  // noise, and what a scheme overshoots by
+  const double slack = 0.1 * (high - low);  // for noise, and for overshoots of a scheme
   for (std::size_t i = 0; i < u.size(); ++i)
     if (u[i] < low - slack || u[i] > high + slack)
       throw InputError(

@@ -13,12 +13,13 @@
 namespace rankine {
 namespace {
 
-/// Cells of the fine grid whose means are compared for flux_limit: whole cells of the coarse one, too.
+/// For flux_limit, means over this many cells of the fine grid are compared. They are whole cells of the
+/// coarse grid, too.
 constexpr int mean_cells = 8;
 
 enum Kind { reference, half_tolerance, limited_flux, other_cells };
 
-/// One way to solve a sample: [time][cell][unknown].
+/// A way to solve a sample, with the solution [time][cell][unknown].
 struct Repetition {
   Kind kind;
   Grid grid;
@@ -52,9 +53,9 @@ struct Distance {
 
 Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const double> b, const Grid& grid,
                      std::span<const double> times) {
-  constexpr double comparable = 1e-6;  // of the largest mean square
+  constexpr double comparable = 1e-6;  // share of the largest mean square
   constexpr double variations = 3.5,
-                   constant = 1e-3;  // a solution that hardly varies counts as one that does
+                   constant = 1e-3;  // smallest deviation from the mean that is counted
   const int m = pde.unknowns();
   std::vector<double> size(m, 0.0), sum(m, 0.0), difference(m, 0.0);
   for (size_t p = 0; p < a.size(); ++p) {
@@ -104,9 +105,9 @@ Distance distance_of(const Pde& pde, std::span<const double> a, std::span<const 
   return out;
 }
 
-/// What a cell's centre does not show of an initial state or a source: names the place and the remedy where
-/// the means over the cells, from `fine` points each, differ from the values at their centres by more than a
-/// quarter of all.
+/// Finds features of an initial state or a source that values at cell centres miss. If the means over cells,
+/// of `fine` points each, differ from the values at the centres by more than a quarter of the whole, the text
+/// names place and remedy.
 std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
   constexpr double share = 0.25;
   const Grid grid = pde.data_grid();
@@ -238,7 +239,7 @@ void ReferenceCheckOptions::options(OptionVisitor& o) {
 
 namespace {
 
-/// Solutions of one sample in all these ways, each solved by one of the ranks; all ranks get all of them.
+/// The solutions of one sample in all these ways. Each is computed by one rank, and all ranks receive it.
 std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& sample,
                                            const std::vector<Repetition>& ways,
                                            const Communicator& communicator,
@@ -262,7 +263,7 @@ std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& 
       }
     });
   }
-  // What is gathered stands rank by rank.
+  // The gathered values are ordered by rank.
   const std::vector<double> all = communicator.all_gather_varying(std::span<const double>(mine));
   std::vector<std::vector<double>> solutions(ways.size());
   auto at = all.begin();
@@ -298,7 +299,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   ReferenceCheck out;
   for (const CheckedSample& sample : samples) {
     const std::vector<double>& times = sample.times;
-    // Diffusion whose sign depends on time: at the initial state, which no undershoot has touched.
+    // For diffusion whose sign depends on time, the initial state is used, because it has no undershoots.
     if (!pde.autonomous() && m == 1) {
       const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, grid);
       for (const double t : times)
@@ -324,7 +325,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     };
     std::vector<std::string> faults;
     std::string remedy;
-    // The later checks say more of what is wrong, so that the last remedy is given.
+    // Later checks are more specific, so that the remedy of the last one that fails is given.
     const auto take = [&](const Rule& rule, const std::string& done, double allowed, const Distance& distance,
                           double& worst) {
       worst = std::isnan(worst) ? distance.relative : std::max(worst, distance.relative);

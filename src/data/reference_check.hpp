@@ -1,5 +1,5 @@
-// References that check themselves: before a run, the reference solution of one sample of each split is
-// computed again in ways that change it where it is wrong.
+// Checks of generated references. Before a run, the reference solution of one sample of each split is
+// computed again in other ways. A wrong reference differs from these.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@
 
 namespace rankine {
 
-/// How far the repetitions may differ from the reference, as relative L2 distances over all frames. Infinite:
-/// not judged.
+/// The largest allowed differences between repetitions and reference, as relative L2 distances over all
+/// frames. Infinity means that any difference is allowed.
 struct ReferenceCheckOptions {
   double time_error = 1e-3;
   double space_error = 0.1;
@@ -24,13 +24,13 @@ struct ReferenceCheckOptions {
   void options(OptionVisitor& o);
 };
 
-/// The largest distances over the samples that were checked. NaN: not measured.
+/// The largest differences over the samples that were checked; NaN if not measured.
 struct ReferenceCheck {
-  double time_error = std::numeric_limits<double>::quiet_NaN();   ///< half the tolerance in time
-  double space_error = std::numeric_limits<double>::quiet_NaN();  ///< half the cells
-  double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< LimitedFlux; where flux_is_checked()
-  double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< the gap as cells shrink to nothing
-  /// The references themselves, of each checked sample on all of pde.data_cells: [time][cell][unknown].
+  double time_error = std::numeric_limits<double>::quiet_NaN();   ///< with half the tolerance in time
+  double space_error = std::numeric_limits<double>::quiet_NaN();  ///< with half the cells
+  double flux_gap = std::numeric_limits<double>::quiet_NaN();  ///< with LimitedFlux; where flux_is_checked()
+  double flux_limit = std::numeric_limits<double>::quiet_NaN();  ///< flux_gap for infinitely many cells
+  /// The reference [time][cell][unknown] of each sample that was checked, on pde.data_cells cells.
   std::vector<std::vector<double>> references = {};
 };
 
@@ -46,12 +46,11 @@ struct CheckedSample {
   SchemeParameters on(const Pde& pde, const Grid& grid) const;
 };
 
-/// Repeats the references of these samples: with half of pde.reference_rtol; on half of
-/// pde.data_cells (where these are odd or fewer than 8: on twice as many); and, where the flux has a
-/// convective part that is central, with the limited flux, on both grids. The solutions are dealt over the ranks; all ranks
-/// have the result. Throws NumericalError on all ranks where a solution fails or differs by more than
-/// `options` allow; it names the check, place, time and remedy. `between` is called on all ranks between
-/// solutions. Collective.
+/// Computes the references of these samples again: with half of pde.reference_rtol; on half of pde.data_cells
+/// cells, or on twice as many if that number is odd or below 8; and, where flux_is_checked(), with the
+/// limited flux on both grids. The ranks share the work, and all of them have the result. Throws
+/// NumericalError on all ranks if a solution fails, or differs by more than `options` allow; the message
+/// names check, place, time and remedy. `between` is called on all ranks between solutions. Collective.
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,
                                 const std::vector<CheckedSample>& samples, const Communicator& communicator,
                                 const std::function<void()>& between = {});

@@ -1,4 +1,4 @@
-// Which examples belong to which split.
+// The division of examples into training, validation and test splits.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ namespace rankine {
 
 inline constexpr std::array<Split, 3> all_splits{Split::training, Split::validation, Split::test};
 
-/// One thing of each split.
+/// One value for each split.
 template <class T>
 struct PerSplit {
   std::array<T, 3> of;
@@ -22,21 +22,21 @@ struct PerSplit {
   const T& operator[](Split split) const { return of[static_cast<std::size_t>(split)]; }
 };
 
-/// Ids of the examples of each split.
+/// The ids of the examples of each split.
 using SplitIds = PerSplit<std::vector<std::int64_t>>;
 
-/// Throws InputError, at `node`, where an id stands twice: names the splits and the first ids that they
-/// share.
+/// Throws InputError, with the place of `node`, if splits share an id. The message names the splits and the
+/// first ids that they share.
 void check_disjoint(const SplitIds& ids, const DeckNode& node);
 
-/// Rows that a deck deals to the splits by their numbers: begin, end pairs, the end not included.
+/// The rows of each split, as pairs of begin and end; the end is not included.
 struct RowRanges {
   std::vector<int> train, validation, test;
   void options(OptionVisitor& o);
 };
 
-/// The rows of `ranges` out of `count`. Throws InputError, at `node`, for ranges that are no pairs, empty,
-/// beyond the rows, or that overlap.
+/// The rows that `ranges` names, of `count` rows. Throws InputError, with the place of `node`, for ranges
+/// that are no pairs, are empty, lie beyond the rows, or overlap.
 SplitIds rows_of(const RowRanges& ranges, std::int64_t count, const DeckNode& node);
 
 }  // namespace rankine

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::int64_t most_of_a_split = 1'000'000'000;
 
-/// Row i is from[which[i]], of this shape.
+/// A tensor of this shape whose row i is row which[i] of `from`.
 template <class To, class From>
 Tensor gathered(const std::vector<From>& from, std::span<const std::int64_t> which, const Shape& shape) {
   const std::int64_t width = shape.count();

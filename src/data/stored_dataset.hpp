@@ -1,4 +1,4 @@
-// Data sets whose examples lie in memory as the network takes them.
+// Data sets that hold all examples in memory.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace rankine {
 
-/// What derives from it fills the members in its constructor.
+/// The constructors of derived classes fill the members.
 class StoredDataset : public Dataset {
  public:
   Shape input_shape() const override { return input_shape_; }
@@ -27,10 +27,10 @@ class StoredDataset : public Dataset {
 
  protected:
   struct Part {
-    std::vector<double> inputs;        ///< [n, input shape]; or, where that is empty,
-    std::vector<std::int32_t> tokens;  ///< [n, input shape]
-    std::vector<double> targets;       ///< [n, target shape]; or, where there are classes,
-    std::vector<std::int32_t> labels;  ///< [n]
+    std::vector<double> inputs;        ///< [n, input shape]; empty if the inputs are tokens
+    std::vector<std::int32_t> tokens;  ///< [n, input shape]; empty if the inputs are real
+    std::vector<double> targets;       ///< [n, target shape]; empty if there are classes
+    std::vector<std::int32_t> labels;  ///< [n]; empty if the targets are real
     std::vector<std::int64_t> ids;
   };
   Shape input_shape_, target_shape_;
@@ -39,7 +39,7 @@ class StoredDataset : public Dataset {
   std::vector<std::pair<std::string, std::string>> sources_;
 };
 
-/// How many examples each split of a generated set has.
+/// The number of examples of each split of a generated data set.
 struct GeneratedSizes {
   int train = 1000, validation = 200, test = 1000;
   long seed = 0;
@@ -47,8 +47,8 @@ struct GeneratedSizes {
   int of(Split split) const;
 };
 
-/// The id of example `number` of a split of a generated set: splits lie so far apart that no size of one
-/// reaches another.
+/// The id of example `number` of a split of a generated data set. The ids of the splits lie so far apart that
+/// they never overlap.
 std::int64_t generated_id(Split split, std::int64_t number);
 
 }  // namespace rankine

@@ -18,12 +18,12 @@ namespace {
 
 const char* const installed = "/usr/lib/python3/dist-packages/sklearn/datasets/data";
 
-/// How scikit-learn stores a table.
+/// The files of a table of scikit-learn.
 struct KnownTable {
   const char* name;
-  std::vector<const char*> files;  ///< the first of them that is there
-  const char* targets;             ///< file of the targets, or null: they are the last column
-  bool counts_in_first_line;       ///< rows, columns, names of the classes
+  std::vector<const char*> files;  ///< names; the first file that exists is read
+  const char* targets;             ///< the file of the targets; null if they are the last column
+  bool counts_in_first_line;       ///< whether it holds numbers of rows and columns, and names of the classes
   std::int64_t classes;            ///< 0: regression
 };
 
@@ -33,7 +33,7 @@ const std::vector<KnownTable>& known_tables() {
       {"wine", {"wine_data.csv"}, nullptr, true, 3},
       {"iris", {"iris.csv"}, nullptr, true, 3},
       {"digits", {"digits.csv.gz"}, nullptr, false, 10},
-      // Older releases hold the features scaled already, which scaling them again makes the same.
+      // Older releases hold features that are scaled already. Scaling them again gives the same values.
       {"diabetes", {"diabetes_data_raw.csv.gz", "diabetes_data.csv.gz"}, "diabetes_target.csv.gz", false, 0},
   };
   return tables;
@@ -297,7 +297,7 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
   const SplitIds ids = deal(content.rows(), node);
   const std::vector<std::int64_t>& training = ids[Split::training];
 
-  /// value -> (value - shift) / width.
+  /// Maps a value to (value - shift) / width.
   struct Scale {
     double shift = 0, width = 1;
   };
@@ -316,7 +316,7 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
       double squares = 0;
       for (const std::int64_t row : training) squares += std::pow(value(row) - scale.shift, 2);
       scale.width = std::sqrt(squares / n);
-      // Squares of small differences vanish, of large ones overflow.
+      // If squares of differences underflow or overflow, the differences are scaled first.
       const double span = std::max(most - scale.shift, scale.shift - least);
       if (!(scale.width > 0) || !std::isfinite(scale.width)) {
         squares = 0;
@@ -324,7 +324,7 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
         scale.width = span * std::sqrt(squares / n);
       }
     }
-    // A column that is constant in the training rows says nothing; its mean may be off by rounding.
+    // A column that is constant in the training rows carries no information. Its mean may differ by rounding.
     if (most == least) scale = {least, 1};
     if (!std::isfinite(scale.shift) || !std::isfinite(scale.width) || !(scale.width > 0))
       node.error_at("path",

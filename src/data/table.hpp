@@ -1,4 +1,4 @@
-// Small tables: those that scikit-learn brings, or any as text.
+// Small tables: those that come with scikit-learn, or any text table.
 #pragma once
 
 #include <optional>
@@ -23,9 +23,9 @@ struct TableOptions {
   void validate(const DeckNode& node) const;
 };
 
-/// One example a row; its id is the row's number, from 0. Rows are dealt by a keyed permutation, or by
-/// `rows`. Inputs [features], or `shape`; targets classes, or [1] for regression. Scaling uses the training
-/// rows only.
+/// Each row is an example; its id is the number of the row, from 0. A keyed permutation divides the rows into
+/// splits, or `rows` does. Inputs are [features], or of the shape `shape`; targets are classes, or [1] for
+/// regression. Scaling follows from the training rows alone.
 class Table final : public StoredDataset {
  public:
   Table(const DeckNode& node, const DatasetContext& context);
@@ -34,7 +34,7 @@ class Table final : public StoredDataset {
  private:
   struct Content {
     std::vector<double> features;  ///< [row][column]
-    std::vector<double> target;    ///< value, or class
+    std::vector<double> target;    ///< the value, or the number of the class
     std::int64_t columns = 0, classes = 0;
     std::int64_t rows() const { return static_cast<std::int64_t>(target.size()); }
   };

@@ -141,7 +141,7 @@ Text::Text(const DeckNode& node, const DatasetContext& context) {
     Regions& regions = regions_[split];
     const auto bytes = static_cast<std::int64_t>(regions.tokens.size());
     regions.stride = split == Split::training && options_.stride > 0 ? options_.stride : options_.length;
-    // The last byte is predicted only.
+    // The last byte of a split is a target only.
     regions.windows = bytes > options_.length ? (bytes - 1 - options_.length) / regions.stride + 1 : 0;
     if (regions.windows == 0 && wanted[static_cast<std::size_t>(split)] > 0)
       node.error_at("length",

@@ -1,4 +1,4 @@
-// Language modelling on bytes: what comes next, at every place of a window of text.
+// Language modelling on bytes: at every place of a window of text, the target is the next byte.
 #pragma once
 
 #include <array>
@@ -23,10 +23,11 @@ struct TextOptions {
   void validate(const DeckNode& node) const;
 };
 
-/// Each file is cut into three regions, for training, validation and test in this order; a window lies within
-/// the regions of its split, what it predicts included, so that splits share no byte. Windows of a split go
-/// through its regions end to end. Inputs [length] tokens, targets [length], the token after each. A window's
-/// id is the place of its first byte in all files, end to end.
+/// Each file is cut into three regions, for training, validation and test in this order. The regions of a
+/// split follow each other end to end, and its windows cover them. A window, including the last byte that it
+/// predicts, lies within the regions of its split, so that splits share no byte. Inputs are [length] tokens;
+/// targets [length] are the tokens that follow each of them. The id of a window is the position of its first
+/// byte in all files end to end.
 class Text final : public Dataset {
  public:
   Text(const DeckNode& node, const DatasetContext& context);
@@ -44,8 +45,8 @@ class Text final : public Dataset {
   /// The regions of one split, end to end.
   struct Regions {
     std::vector<std::uint8_t> tokens;
-    std::vector<std::int64_t> begin;  ///< of each region in `tokens`
-    std::vector<std::int64_t> place;  ///< of each region in all files
+    std::vector<std::int64_t> begin;  ///< where each region begins in `tokens`
+    std::vector<std::int64_t> place;  ///< where each region begins in all files end to end
     std::int64_t windows = 0, stride = 1;
   };
   std::vector<std::uint8_t> read(const DeckNode& node, std::vector<std::int64_t>& lengths);

@@ -19,7 +19,7 @@ void TraverseOptions::options(OptionVisitor& o) {
 
 GreyImage view_of(const GreyImage& place, const TraverseOptions& options, const RandomStream& stream,
                   std::int64_t traverse, std::int64_t id) {
-  // Ids above 0 are places; 0 belongs to the traverse.
+  // Random numbers of places have keys above 0; key 0 is that of the traverse.
   const double gain = stream.uniform(1 - options.gain, 1 + options.gain, traverse, 0, 0);
   const double offset = stream.uniform(-options.offset, options.offset, traverse, 0, 1);
   const std::int64_t span = 2 * options.shift + 1;
@@ -47,7 +47,7 @@ std::vector<std::uint8_t> patch_normalised(const GreyImage& image, int size) {
     for (int x = 0; x < image.width; ++x) {
       double sum = 0, squares = 0;
       int count = 0;
-      // Whole numbers, whose sums are exact: a flat patch has no deviation at all.
+      // Sums of integers are exact, so that a patch of equal pixels has deviation 0.
       for (int v = std::max(0, y - half); v <= std::min(image.height - 1, y + half); ++v) {
         for (int u = std::max(0, x - half); u <= std::min(image.width - 1, x + half); ++u) {
           const double p = std::round(255 * image.pixels[static_cast<std::size_t>(v * image.width + u)]);

@@ -1,5 +1,6 @@
-// Views of places on several traverses of a route, for place recognition: the same image under another
-// light, displaced, with noise; and the patch normalisation that such images are compared after.
+// For place recognition: views of places on several traverses of a route, which are the same image under
+// another light, displaced, and with noise; and the patch normalisation that precedes a comparison of such
+// images.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +24,16 @@ struct GreyImage {
   std::vector<double> pixels;
 };
 
-/// What a camera sees of a place on a traverse: gain * image + offset, both drawn once a traverse, displaced
-/// by up to `shift` pixels along each axis (the border repeats), with normal noise in each pixel, cut to
-/// [0, 1] and rounded to 8 bits. Keyed by (stream, traverse, id).
+/// The view of a place on a traverse: gain * image + offset, with gain and offset drawn once for each
+/// traverse. The image is displaced by up to `shift` pixels along each axis, where the border repeats. Each
+/// pixel gets normal noise, is clipped to [0, 1] and rounded to 8 bits. Random numbers are keyed by (stream,
+/// traverse, id).
 GreyImage view_of(const GreyImage& place, const TraverseOptions& options, const RandomStream& stream,
                   std::int64_t traverse, std::int64_t id);
 
-/// (pixel - mean) / deviation over the patch of `size` x `size` pixels (odd) about each pixel, as far as it
-/// lies in the image, cut to [-1, 1] and written as 0 to 255. 0 deviation gives 127. As in SeqSLAM (M.
-/// Milford, G. Wyeth, ICRA 2012).
+/// Patch normalisation as in SeqSLAM (M. Milford, G. Wyeth, ICRA 2012): (pixel - mean) / deviation over the
+/// patch of `size` x `size` pixels about each pixel, as far as it lies within the image; `size` is odd. The
+/// result is clipped to [-1, 1] and stored as 0 to 255. A deviation of 0 gives 127.
 std::vector<std::uint8_t> patch_normalised(const GreyImage& image, int size);
 
 }  // namespace rankine

@@ -156,7 +156,7 @@ Deck::Deck(const std::string& text, const std::string& file, const DeckRequest& 
   Tree& root = root_.tree();
   for (const char* key : deck::own_sections) root.ask(key);
 
-  // The deck over its fragments, without smoke sizes and variants, which are laid over the whole.
+  // Merge the deck with its fragments first. Smoke sizes and variants override the result.
   deck::Fragments fragments(read);
   std::vector<std::shared_ptr<Tree>> layers = fragments.take(*own, file);
   layers.push_back(own);
@@ -196,7 +196,7 @@ void Deck::make_variants(const deck::Plan& plan, const deck::LaidOver& over, con
   Tree sections;
   sections.kind = Tree::Kind::mapping;
   sections.mark = root.mark;
-  sections.asked = root.asked;  // for "did you mean 'about'?"
+  sections.asked = root.asked;  // so that "did you mean" can suggest a section such as 'about'
   for (const Tree::Entry& entry : root.entries) {
     if (!deck::is_own_section(entry.key)) sections.entries.push_back(entry);
   }
@@ -208,7 +208,7 @@ void Deck::make_variants(const deck::Plan& plan, const deck::LaidOver& over, con
     const std::shared_ptr<Tree> merged = deck::copy(sections);
     for (const auto& layer : variant.layers) deck::merge_into_variant(*merged, *layer, variant.name);
     check_that_sweeps_differ(variant, *merged, swept);
-    if (!request.smoke) {  // finds the items of lists that smoke sizes name and that are not there
+    if (!request.smoke) {  // a trial merge finds smoke sizes that name list items which do not exist
       const std::shared_ptr<Tree> small = deck::copy(*merged);
       deck::lay(*small, variant, over.sizes, true);
     }

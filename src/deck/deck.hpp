@@ -20,7 +20,7 @@ struct Plan;      // src/deck/variants.hpp
 struct LaidOver;  // src/deck/overrides.hpp
 }  // namespace deck
 
-/// `about:`: for people.
+/// The section `about`, which is for readers: no computation depends on it.
 struct AboutOptions {
   std::string title;
   std::string id, name;
@@ -29,7 +29,7 @@ struct AboutOptions {
   void options(OptionVisitor& o);
 };
 
-/// `run:`
+/// The section `run`.
 struct RunOptions {
   std::string experiment;
   int ranks = 1;
@@ -39,11 +39,11 @@ struct RunOptions {
   std::string walltime;
   void options(OptionVisitor& o);
   void validate(const DeckNode& node) const;
-  /// `walltime` in seconds; none if it is empty. InputError where it is no time.
+  /// `walltime` in seconds, or nothing if it is empty. InputError if it is no duration.
   std::optional<double> walltime_seconds() const;
 };
 
-/// `checkpoint:`
+/// The section `checkpoint`.
 struct CheckpointOptions {
   std::string directory;
   int every_steps = 0;
@@ -53,12 +53,12 @@ struct CheckpointOptions {
   void options(OptionVisitor& o);
 };
 
-/// What the command line asks of a deck.
+/// What the arguments of the command line change in a deck.
 struct DeckRequest {
   bool smoke = false;
-  std::vector<std::string> set = {};   ///< "path.to.key=value", later ones win
-  std::vector<std::string> only = {};  ///< names of variants; empty: all
-  int task = 0, tasks = 0;             ///< which share of the variants and seeds, from 1; 0 of 0: all
+  std::vector<std::string> set = {};   ///< "path.to.key=value"; of two for one key the later one counts
+  std::vector<std::string> only = {};  ///< names of the variants to run; empty: all
+  int task = 0, tasks = 0;             ///< run share `task` (from 1) of `tasks`; 0 of 0: run everything
 };
 
 /// A path that an experiment has read from the deck.
@@ -66,26 +66,26 @@ struct DeckFile {
   std::string key;  ///< "data.path"
   std::string path;
   FileUse use;
-  std::string variant;  ///< that has it
+  std::string variant;  ///< the variant whose section holds the key
   std::string where;    ///< "deck.yaml:7:10"
 };
 
-/// A snapshot of another variant that an experiment has read the name of: VARIANT@SNAPSHOT.
+/// A name VARIANT@SNAPSHOT that an experiment has read from the deck: a snapshot of another variant.
 struct SnapshotReference {
   std::string variant, name;
   std::string key;    ///< "start"
   std::string where;  ///< "deck.yaml:7:10"
 };
 
-/// A part of a deck from a file of its own, as a deck or another fragment has named it.
+/// A fragment: a part of a deck that lies in a file of its own, and that `use` names.
 struct DeckFragment {
-  std::string from;  ///< file that has `use`
-  std::string name;  ///< as it stands there
+  std::string from;  ///< the file whose `use` names the fragment
+  std::string name;  ///< the name as it is written there
   std::string path, text;
 };
-/// Reads the fragment `name`, which the file `from` uses; throws InputError.
+/// Reads the fragment that the file `from` calls `name`. Throws InputError.
 using FragmentReader = std::function<DeckFragment(const std::string& name, const std::string& from)>;
-/// Fragments as one text, by which they are stored with a deck, and a reader that finds them there.
+/// Packs fragments into one text, which results files store, and makes a reader that finds them in that text.
 std::string fragments_text(const std::vector<DeckFragment>& fragments);
 FragmentReader stored_fragments(const std::string& text);
 
@@ -99,14 +99,13 @@ class Deck {
  public:
   struct Variant {
     std::string name;
-    DeckNode
-        node;  ///< the experiment's sections with the variant's overrides, smoke sizes and --set merged in
+    DeckNode node;  ///< the experiment's sections, with all overrides merged into them
   };
 
   /// Resolves the deck in `text`. Order of precedence, highest first: --set, smoke sizes, the variant's
-  /// sweep, the variant, the deck's sweep, the deck; each over the fragments that it uses, of which the later
-  /// ones win. `read`: without one, `use` is refused. The experiments read the variants' nodes. Throws
-  /// InputError.
+  /// sweep, the variant, the deck's sweep, the deck. Each of these overrides the fragments that it uses, and
+  /// a later fragment overrides an earlier one. Without `read`, a deck with `use` is refused. The sections of
+  /// the experiment are not checked here: the experiment reads the node of its variant. Throws InputError.
   Deck(const std::string& text, const std::string& file, const DeckRequest& request = {},
        const FragmentReader& read = {});
 
@@ -117,42 +116,43 @@ class Deck {
   const CheckpointOptions& checkpoint() const { return checkpoint_; }
   /// The value of `run.experiment`, for messages about it.
   const DeckNode& experiment_node() const { return experiment_; }
-  /// Words for PETSc's options database (`petsc_options:`).
+  /// The options that `petsc_options` passes to PETSc, one word each.
   const std::vector<std::string>& petsc_options() const { return petsc_options_; }
-  /// In the deck's order; one named "default" where the deck has none.
+  /// The variants in the order of the deck. A deck without variants has one, called "default".
   const std::vector<Variant>& variants() const { return variants_; }
-  /// Names of all variants, those that --only left out too.
+  /// Names of all variants, including those that --only leaves out.
   const std::vector<std::string>& all_variants() const { return all_variants_; }
   const std::vector<ExpectLine>& expect() const { return expect_; }
-  /// All fragments, those that fragments use too.
+  /// All fragments, including those that other fragments use.
   const std::vector<DeckFragment>& fragments() const { return fragments_; }
 
-  /// The number at a path such as "train.learning_rate" or "model.blocks[lif].tau" of a variant, with
-  /// defaults of what was read so far; none if there is no number, NaN if the variant was left out.
+  /// The number of a variant at a path such as "train.learning_rate" or "model.blocks[lif].tau". Defaults
+  /// count if they have been read by now. Nothing if there is no number at the path, NaN if --only leaves the
+  /// variant out.
   std::optional<double> number_at(const std::string& variant, const std::string& path) const;
 
-  /// Everything that the course of a variant depends on, defaults of what was read so far included: path of
-  /// the key and value, numbers in one way of writing. Sections that any variant may change without another
-  /// course (about, run, checkpoint, expect) are left out. Of the variants whose snapshots it names, theirs
-  /// too, below "VARIANT@".
+  /// All settings that a variant's results depend on, including the defaults that have been read by now:
+  /// value by path of the key, with numbers written in a normal form. The sections about, run, checkpoint and
+  /// expect are left out, because they do not change results. For each variant whose snapshot this one names,
+  /// that variant's settings are included with the prefix "VARIANT@".
   std::map<std::string, std::string> settings(const std::string& variant) const;
 
-  /// The files of a variant that it has read the options of so far, without empty paths.
+  /// The files that a variant names in options that have been read by now. Empty paths are left out.
   std::vector<DeckFile> files(const std::string& variant) const;
 
-  /// Snapshots of other variants that a variant has read the names of so far.
+  /// The snapshots of other variants that a variant names in options that have been read by now.
   std::vector<SnapshotReference> snapshots(const std::string& variant) const;
 
-  /// The deck with all overrides merged and with the defaults of everything that was read so far. It is a
-  /// deck itself.
+  /// The deck as YAML, with all overrides merged and with the defaults of all options that have been read by
+  /// now. It is a deck that can be run.
   std::string resolved() const;
 
-  /// Reads at most 1 MiB + 1 byte of a deck's file; the parser reports what is too long. InputError if it is
-  /// no readable regular file.
+  /// Reads at most 1 MiB + 1 byte of a deck's file, so that the parser can report a file that is too long.
+  /// InputError if the path is no readable regular file.
   static std::string read_file(const std::string& path);
 
-  /// A FragmentReader that looks in the folder of `from`, in the folder `inputs` that holds it, and in the
-  /// `inputs` that were installed with the program.
+  /// A FragmentReader that looks for the fragment in three folders: that of the file `from`, the folder
+  /// `inputs` above it, and the folder `inputs` that was installed with the program.
   static DeckFragment read_fragment(const std::string& name, const std::string& from);
 
  private:

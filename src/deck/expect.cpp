@@ -68,8 +68,8 @@ class Evaluation {
   explicit Evaluation(const MetricLookup& lookup) : lookup_(lookup) {}
 
   std::string note;
-  std::vector<std::string> chosen;  ///< by argmax and argmin
-  bool opposite = false;            ///< p-values of the opposite claims
+  std::vector<std::string> chosen;  ///< the variants that argmax and argmin have chosen
+  bool opposite = false;            ///< whether p-values are those of the opposite claims
 
   double number(const Term& term) {
     switch (term.kind) {
@@ -100,7 +100,7 @@ class Evaluation {
     return nan;
   }
 
-  /// The part, for each text of the star.
+  /// The values of the part, one for each text that * stands for.
   template <class F>
   void over_family(const Term& family, F&& use) {
     const std::size_t count = family.stars.size(), before = star_;
@@ -154,7 +154,7 @@ class Evaluation {
     return best;
   }
 
-  /// `shown`: the statistic, for notes.
+  /// `shown` is the text of the statistic, for notes.
   Values seeds(const Term& term, const std::string& shown) {
     if (term.kind == Term::Kind::metric) {
       const std::string variant = variant_of(term);
@@ -255,7 +255,8 @@ class Evaluation {
     return least;
   }
 
-  /// The probability, were the claim false, of values that speak for it as much as these: Student's t.
+  /// The p-value of a one-sided Student's t-test: the probability, if the claim is false, of values that
+  /// support it at least as strongly as these.
   double test(const Term& claim) {
     const Term& left = *claim.parts[0];
     const double bound = number(*claim.parts[1]);
@@ -285,7 +286,7 @@ class Evaluation {
     return opposite ? 1 - p : p;
   }
 
-  /// Without any spread a difference is infinitely many standard errors, and none at all is no evidence.
+  /// The difference in standard errors. Without spread it is infinite, or 0 if there is no difference.
   static double ratio(double difference, double error) { return difference == 0 ? 0 : difference / error; }
 
   double holm(const Term& term) {
@@ -300,7 +301,7 @@ class Evaluation {
     if (std::any_of(p.begin(), p.end(), [](double v) { return std::isnan(v); })) return nan;
     std::sort(p.begin(), p.end());
     const auto count = static_cast<double>(p.size());
-    if (opposite) return std::min(1.0, count * p.front());  // that one claim at least is false
+    if (opposite) return std::min(1.0, count * p.front());  // the p-value of "at least one claim is false"
     double adjusted = 0;
     for (std::size_t i = 0; i < p.size(); ++i)
       adjusted = std::max(adjusted, std::min(1.0, (count - static_cast<double>(i)) * p[i]));
@@ -312,7 +313,8 @@ class Evaluation {
   std::size_t star_ = 0;
 };
 
-/// sqrt((n - 1) / n sum_i (d_i - mean d)^2), d_i being `difference` without seed i.
+/// The jackknife's standard error sqrt((n - 1) / n sum_i (d_i - mean d)^2), where d_i is `difference` without
+/// seed i.
 template <class F>
 double jackknife(F&& difference, const MetricLookup& lookup) {
   std::size_t seeds = 0;
@@ -341,7 +343,7 @@ struct Judged {
   Verdict verdict;
 };
 
-/// Verdicts of conditions. `star` fixes what the star of an enclosing family stands for.
+/// The verdicts of conditions. `star` is the text that * stands for within a family of variants.
 class Judge {
  public:
   Judge(const MetricLookup& lookup, Expectation::Outcome& outcome) : lookup_(lookup), outcome_(outcome) {}
@@ -354,13 +356,14 @@ class Judge {
       for (star_ = 0; star_ < term.stars.size(); ++star_) parts.push_back(judge(*term.parts[0]));
       family_ = nullptr;
     } else {
-      for (const auto& part : term.parts) parts.push_back(judge(*part));  // all: a NaN anywhere counts
+      for (const auto& part : term.parts)
+        parts.push_back(judge(*part));  // all of them, because a NaN in any part makes it fail
     }
     if (term.name == "not") {
       const Verdict v = parts[0].verdict;
       return {!parts[0].holds, v == Verdict::pass ? Verdict::fail : v == Verdict::fail ? Verdict::pass : v};
     }
-    // One verdict settles the whole: fail where all must hold, pass where one is enough.
+    // One verdict decides: a failure if all parts must hold, a pass if one part is enough.
     const bool any = term.name == "or";
     const Verdict settles = any ? Verdict::pass : Verdict::fail;
     Judged result{!any, any ? Verdict::fail : Verdict::pass};
@@ -417,7 +420,7 @@ class Judge {
           });
         },
         lookup_);
-    const bool close = std::abs(left - right) < standard_error;  // false where there is none
+    const bool close = std::abs(left - right) < standard_error;  // false if there is no standard error
     return {holds, close ? Verdict::undecided : holds ? Verdict::pass : Verdict::fail};
   }
 

@@ -33,31 +33,32 @@
 
 namespace rankine {
 
-/// The metric's value for each seed of the variant; empty if there is none.
+/// Looks up the metric's value for each seed of the variant; empty if the variant has no such metric.
 using MetricLookup =
     std::function<std::vector<double>(const std::string& metric, const std::string& variant)>;
 
-/// The number at a path of keys of the variant's sections; none if there is no number.
+/// Looks up the number at a path of keys in the variant's sections; nothing if there is no number.
 using KeyLookup = std::function<std::optional<double>(const std::string& variant, const std::string& path)>;
 
-/// `undecided`: the sides are closer than their standard error, or a test shows neither the claim nor its
-/// opposite. `nothing`: a condition of the deck (void unless) is not met, so that the run says nothing.
+/// `undecided`: the two sides differ by less than the standard error, or a test supports neither the claim
+/// nor its opposite. `nothing`: a condition `void unless` does not hold, so that the other expectations mean
+/// nothing.
 enum class Verdict { pass, fail, undecided, nothing };
-/// "pass", "fail", "undecided", "void".
+/// The verdict as text: "pass", "fail", "undecided" or "void" (for `nothing`).
 const char* verdict_name(Verdict verdict);
 
-/// The first step at which an evaluation fulfils the comparison.
+/// A metric derived from evaluations: the first step at which an evaluation's metric satisfies a comparison.
 struct TimeTo {
-  std::string metric;      ///< of the evaluations
+  std::string metric;      ///< the metric of the evaluations that is compared
   std::string comparison;  ///< "<", "<=", ">" or ">="
   double value = 0;
-  bool censored = false;  ///< whether it was never reached, 1 or 0, instead of the time
-  std::string name;       ///< of the metric that this makes: "time_to(validation_accuracy >= 0.8)"
+  bool censored = false;  ///< true: the derived metric is 1 if no evaluation satisfied it, else 0
+  std::string name;       ///< of the derived metric, such as "time_to(validation_accuracy >= 0.8)"
 
   std::string name_of_time() const;
   std::string name_of_censored() const;
-  /// `series`: step and value of each evaluation. The time is the last step where it was never reached; NaN
-  /// where there are no evaluations.
+  /// The derived metric for `series`, which holds step and value of each evaluation. If none satisfied the
+  /// comparison, the time is the last step. NaN if there are no evaluations.
   double of(std::span<const std::pair<std::int64_t, double>> series) const;
 };
 
@@ -65,16 +66,17 @@ class Expectation {
  public:
   struct Outcome {
     Verdict verdict = Verdict::fail;
-    bool holds = false;          ///< of the values as they are, whatever their standard error
-    double left = 0, right = 0;  ///< of a single comparison; NaN for expressions with and, or, not, all
-    /// Of left - right, by leaving out one seed at a time (the jackknife); NaN for less than two seeds.
+    bool holds = false;          ///< for the measured values, regardless of their standard error
+    double left = 0, right = 0;  ///< sides of a single comparison; NaN for expressions with and, or, not, all
+    /// Standard error of left - right by the jackknife, which leaves out one seed at a time; NaN for fewer
+    /// than two seeds.
     double standard_error = 0;
-    std::string note;    ///< why it fails where no comparison says so: a value is NaN
+    std::string note;    ///< the reason of a failure that no comparison shows, such as a value that is NaN
     std::string remark;  ///< which variants were chosen, and how many runs are censored
   };
 
-  /// Parses `text`; `where` precedes messages. Variants must be among `variants`, metrics among `metrics`
-  /// (any metric if that is empty). Throws InputError.
+  /// Parses `text`; messages begin with `where`. The variants in it must be among `variants`, and the metrics
+  /// among `metrics`, unless that is empty. Throws InputError.
   Expectation(const std::string& text, const std::string& where, const std::vector<std::string>& variants,
               const std::vector<std::string>& metrics = {}, const KeyLookup& keys = {});
   ~Expectation();
@@ -82,16 +84,17 @@ class Expectation {
   Expectation& operator=(Expectation&&) noexcept;
 
   const std::string& text() const { return text_; }
-  /// Whether this is no claim, but says when the others say nothing.
+  /// Whether this is a condition `void unless`, on which the other expectations depend.
   bool is_void_condition() const { return void_condition_; }
-  /// Variants that it speaks of.
+  /// Names of the variants in the expectation.
   const std::vector<std::string>& variants() const { return used_variants_; }
-  /// Whether it reads this metric of this variant.
+  /// Whether the expectation reads this metric of this variant.
   bool reads(const std::string& metric, const std::string& variant) const;
-  /// Metrics that are made of evaluations, for each comparison the time and whether it is censored.
+  /// The metrics that the expectation derives from evaluations: for each comparison the time, and whether it
+  /// is censored.
   const std::vector<TimeTo>& times() const { return times_; }
 
-  /// A value that is NaN, or missing, makes it fail, whatever stands around it.
+  /// An expectation with a value that is NaN or missing fails, also where `or` or `not` would make it hold.
   Outcome evaluate(const MetricLookup& lookup) const;
 
   struct Term;

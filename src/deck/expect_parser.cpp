@@ -286,7 +286,7 @@ class Parser {
     return term;
   }
 
-  /// "time_to(validation_accuracy >= 0.8)", of which the word and the bracket have been taken.
+  /// Parses the rest of "time_to(validation_accuracy >= 0.8)" behind the opening bracket.
   std::string time_to(const std::string& word) {
     cursor_.skip_spaces();
     const std::size_t start = cursor_.at();
@@ -321,7 +321,7 @@ class Parser {
     if (!metrics_.empty() && !is_among(metrics_, name)) fail_unknown(at, "metric", name, "metrics", metrics_);
   }
 
-  /// The part in brackets behind a metric, which the cursor stands at.
+  /// Parses the variant in brackets behind a metric. The cursor is at the bracket.
   TermPointer metric(std::size_t start, const std::string& name) {
     auto term = std::make_unique<Term>();
     term->kind = Term::Kind::metric;
@@ -364,7 +364,7 @@ class Parser {
     if (!is_among(parsed_.variants, variant)) parsed_.variants.push_back(variant);
   }
 
-  /// What the star of `pattern` stands for, in the order of the deck.
+  /// The texts that * in `pattern` stands for, in the order of the deck's variants.
   std::vector<std::string> stars_of(const std::string& pattern) const {
     const std::size_t at = pattern.find('*');
     const std::string before = pattern.substr(0, at), after = pattern.substr(at + 1);
@@ -410,7 +410,7 @@ class Parser {
                  "', but no variant '" + with_star(pattern, star) + "'");
   }
 
-  /// argmax(metric, a, b): `term.variant` has the text, which begins at `at`.
+  /// Parses argmax(metric, a, b), the text in `term.variant`, which begins at position `at`.
   void choice(Term& term, std::size_t at) {
     const std::string text = std::exchange(term.variant, "");
     if (text.back() != ')') fail(at, "')' is missing after the variants of " + text.substr(0, 6));
@@ -440,7 +440,7 @@ class Parser {
     }
   }
 
-  /// A path of keys that begins at `start`.
+  /// Parses a path of keys that begins at position `start`.
   TermPointer key(std::size_t start) {
     std::size_t end = start;
     while (end < text_.size() &&
@@ -487,9 +487,9 @@ class Parser {
     return join_terms(Term::Kind::test, "p", std::move(inner), nullptr);
   }
 
-  /// slope, r2, pearson, spearman, monotone, all and holm, which bind the star.
+  /// Parses slope, r2, pearson, spearman, monotone, all and holm. They define the family that * runs over.
   TermPointer family(std::size_t start, const std::string& name) {
-    // A correlation within holm has a family of its own.
+    // A correlation within holm() runs over a family of its own.
     const bool within_holm = in_holm_ && family_pattern_.empty() && is_among(fits, name);
     if (in_family_ && !within_holm)
       fail(start, "'" + name + "' cannot stand within another family of variants");
@@ -556,7 +556,7 @@ class Parser {
     in_family_ = within_holm;
     --nesting_;
     if (name != "monotone") return term;
-    // The smallest step in the right direction is above 0.
+    // Monotone means that the smallest step in the right direction is above 0.
     return join_terms(Term::Kind::comparison, ">", std::move(term), std::make_unique<Term>());
   }
 
@@ -568,9 +568,9 @@ class Parser {
   const KeyLookup& keys_;
   ParsedExpectation parsed_;
   int nesting_ = 0;
-  std::string over_seeds_;  // the statistic whose argument this is
+  std::string over_seeds_;  // the statistic whose argument is being parsed; empty: none
   bool in_family_ = false, in_holm_ = false, in_keys_ = false;
-  std::string family_pattern_;  // of the variants of the family, and what its star stands for
+  std::string family_pattern_;  // names of the family's variants, and the texts that * stands for
   std::vector<std::string> family_stars_;
 };
 

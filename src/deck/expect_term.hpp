@@ -1,4 +1,4 @@
-// What an expectation is made of: between its parser and its evaluation. Internal to src/deck.
+// The syntax tree of an expectation, which the parser makes and the evaluation reads. Internal to src/deck.
 #pragma once
 
 #include <cstddef>
@@ -16,25 +16,25 @@ struct Expectation::Term {
     number,
     metric,      // a value for each seed
     key,         // a value for each variant of a family
-    statistic,   // over the seeds of the part
-    function,    // of the part
+    statistic,   // mean, median, ... of the part over the seeds
+    function,    // abs, sqrt, log or exp of the part
     arithmetic,  // + - * / of two parts, "negative" of one
     fit,         // of the first part over the second, or over the order of the variants
     test,        // the p-value of the comparison that is the part
-    holm,        // of p-values
+    holm,        // the largest of p-values after Holm's correction
     comparison,
     logic,
     all
   };
   Kind kind = Kind::number;
   double number = 0;
-  std::string name;                 // statistic, function, operator
-  std::string metric, variant;      // `variant` may hold a star
-  std::string choice, choice_of;    // argmax or argmin, and the metric
-  std::vector<std::string> chosen;  // from these
-  std::vector<double> values;       // of a key, for each text of the star
-  std::vector<std::string> stars;   // of a family: what its star stands for
-  std::string text;                 // as it was written
+  std::string name;                 // of the statistic, function or operator
+  std::string metric, variant;      // `variant` may contain *, which stands for any text
+  std::string choice, choice_of;    // argmax or argmin, and the metric that decides
+  std::vector<std::string> chosen;  // the variants that argmax or argmin chooses from
+  std::vector<double> values;       // of a key, one for each text that * stands for
+  std::vector<std::string> stars;   // of a family of variants: the texts that * stands for
+  std::string text;                 // of the term in the deck
   std::vector<std::unique_ptr<Term>> parts;
   bool per_seed = false;
 
@@ -54,7 +54,7 @@ ParsedExpectation parse_expectation(const std::string& text, const std::string& 
                                     const std::vector<std::string>& variants,
                                     const std::vector<std::string>& metrics, const KeyLookup& keys);
 
-/// `variant` with the text of the star in its place.
+/// `variant` with `star` in place of the *.
 std::string with_star(std::string variant, const std::string& star);
 
 }  // namespace rankine

@@ -18,7 +18,7 @@ namespace {
 
 constexpr int max_uses = 64;
 
-// What a deck says itself.
+// Sections that a fragment cannot have, because each deck says for itself what it is and claims.
 constexpr std::array<const char*, 3> not_in_fragments{"about", "sweep", "expect"};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// `use:`, the parts that decks share. Internal to src/deck.
+// Fragments: parts of decks that several decks share by the key `use`. Internal to src/deck.
 #pragma once
 
 #include <memory>
@@ -14,11 +14,11 @@ class Fragments {
  public:
   explicit Fragments(FragmentReader read) : read_(std::move(read)) {}
 
-  /// Takes `use` out of the mapping `user`, which stands in `file`. The fragments that it names, each behind
-  /// those that it uses itself: what comes later is laid over what comes before. Throws InputError.
+  /// Removes `use` from the mapping `user`, which was read from `file`, and returns the fragments that it
+  /// names, in increasing precedence. A fragment comes after those that it uses itself. Throws InputError.
   std::vector<std::shared_ptr<Tree>> take(Tree& user, const std::string& file);
 
-  /// Everything read so far, each once.
+  /// All fragments that have been read by now, each of them once.
   const std::vector<DeckFragment>& read() const { return taken_; }
 
  private:

@@ -1,5 +1,5 @@
-// Where an input that a deck names lies. A relative path is looked for in the working folder and, where it is
-// not there, in the folder of the deck.
+// Finds the input files that a deck names. A relative path is looked for in the working folder first, and
+// then in the folder of the deck.
 #pragma once
 
 #include <string>
@@ -7,12 +7,12 @@
 namespace rankine::deck {
 
 struct InputPath {
-  std::string path;       ///< as it is to be opened: the one given or, in the deck's folder, an absolute one
-  std::string looked;     ///< "/a/x.h5 and /b/x.h5" where it is in neither place, else empty
-  std::string ambiguous;  ///< what is wrong where both places have one, and these differ; else empty
+  std::string path;       ///< to open: as given, or absolute if the file lies in the deck's folder
+  std::string looked;     ///< if the file is in neither folder: the paths tried, "/a/x.h5 and /b/x.h5"
+  std::string ambiguous;  ///< if both folders have such a file, and the two differ: a message
 };
 
-/// `path` may hold {seed}, which stands for any text within a name. Looks at files.
+/// Accesses the file system. `path` may contain {seed}, which stands for any text within a file's name.
 InputPath find_input(const std::string& path, const std::string& deck_folder);
 
 }  // namespace rankine::deck

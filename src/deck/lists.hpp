@@ -1,4 +1,4 @@
-// Lists of a deck that may be left out, such as train.gradient.
+// Reads lists that a deck may leave out, such as train.gradient.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace rankine {
 
-/// Elements of the list `key`; none where it is not given. InputError, with the `example`, where it is no
-/// list.
+/// The elements of the list `key`, or none if the deck does not give the key. InputError if the value is no
+/// list; the message shows `example`.
 inline std::vector<DeckNode> list_in(const DeckNode& node, const std::string& key,
                                      const std::string& example) {
   if (!node.has(key)) return {};

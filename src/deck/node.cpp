@@ -44,8 +44,8 @@ std::string show(const T& value) {
   }
 }
 
-// Conversions of one scalar: each returns "" or what is wrong with it; what is allowed is added by the
-// caller.
+// Conversions of one scalar. Each returns "", or what is wrong with the text; the caller adds what is
+// allowed.
 std::string convert(const Tree& tree, bool& value, const OptionMeta& /*meta*/) {
   if (tree.scalar != "true" && tree.scalar != "false") return "is not";
   value = tree.scalar == "true";
@@ -92,7 +92,7 @@ std::string convert(const Tree& tree, std::string& value, const OptionMeta& meta
   return fits ? "" : "is unknown";
 }
 
-// Reads one scalar or list; throws at the place that is wrong.
+// Reads one scalar or list. The place in an error message is that of the wrong item.
 class ValueReader {
  public:
   ValueReader(const DeckNode& node, const OptionMeta& meta, std::string allowed)
@@ -149,7 +149,7 @@ void read_target(const DeckNode& node, const OptionTarget& target, const OptionM
   std::visit(ValueReader(node, meta, allowed_text(target, meta)), target);
 }
 
-/// Reads options from a mapping and fills in, as defaults, what the mapping leaves out.
+/// Reads options from a mapping, and adds the default of each option that the mapping leaves out.
 class OptionReader : public OptionVisitor {
  public:
   explicit OptionReader(DeckNode node) { stack_.push_back(std::move(node)); }
@@ -364,7 +364,7 @@ std::string DeckNode::as_text(const OptionMeta& meta) const {
 
 std::vector<long> DeckNode::as_integers(const OptionMeta& meta) const {
   std::vector<long> values;
-  const std::vector<int> shape;  // only its type is used, for the text of what is allowed
+  const std::vector<int> shape;  // the message about allowed values needs a target of this type
   ValueReader(*this, meta, allowed_text(const_cast<std::vector<int>*>(&shape), meta))(&values);
   return values;
 }

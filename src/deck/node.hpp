@@ -1,4 +1,5 @@
-// A place in a deck. What was not read is rejected; every message says file, line and column.
+// Access to a place in a deck. Keys that no reader asks for are rejected, and every message gives file, line
+// and column.
 #pragma once
 
 #include <memory>
@@ -16,11 +17,11 @@ struct Tree;     // src/deck/tree.hpp
 struct Context;  // what all nodes of one deck share
 }  // namespace deck
 
-/// Handle to a value in a deck; copies refer to the same value. Keys that are read are noted, so that
-/// reject_unread_keys() finds the others. All errors are InputError, identical on all ranks.
+/// A handle to a value in a deck; copies refer to the same value. It records which keys were read, so that
+/// reject_unread_keys() finds the others. All errors are InputError, and identical on all ranks.
 class DeckNode {
  public:
-  /// An empty mapping that stands in no file; `where` names it in messages.
+  /// An empty mapping that comes from no file; messages call its place `where`.
   explicit DeckNode(const std::string& where = "defaults");
   DeckNode(std::shared_ptr<deck::Tree> tree, std::shared_ptr<const deck::Context> context, std::string path);
 
@@ -29,22 +30,22 @@ class DeckNode {
   bool is_scalar() const;
   bool is_null() const;
 
-  /// Whether this mapping gives the key (a default that was filled in does not count). Notes the key as
-  /// known.
+  /// Whether the user gave this key; a default that was filled in does not count. Records the key as known.
   bool has(std::string_view key) const;
-  /// The value of a key that must be given.
+  /// The value of a required key. Throws InputError if it is missing.
   DeckNode child(std::string_view key) const;
-  /// The mapping of a key; an empty one, so that all its options keep their defaults, if it is left out.
+  /// The mapping of an optional key. If the key is missing: an empty mapping, so that all options keep their
+  /// defaults.
   DeckNode section(std::string_view key) const;
-  /// Like section(), with the fallback written as a scalar: the value of a key that may be left out.
+  /// The value of an optional key. If the key is missing: the scalar `fallback`.
   DeckNode child_or(std::string_view key, const std::string& fallback) const;
-  /// Keys given in this mapping, in the order of the text.
+  /// The keys of this mapping that the user gave, in the order of the text.
   std::vector<std::string> keys() const;
-  /// Elements of this sequence.
+  /// The elements of this sequence.
   std::vector<DeckNode> items() const;
 
-  /// Reads all options of S from this mapping and rejects keys that are not among them (nor read before).
-  /// Then calls `subject.validate(const DeckNode&)` if there is one: the place for rules between options.
+  /// Reads all options of S from this mapping, and rejects keys that are neither among them nor read before.
+  /// Then calls `subject.validate(const DeckNode&)` if S has it, which checks options against each other.
   template <class S>
   void read(S& subject) const {
     const std::unique_ptr<OptionVisitor> visitor = reader();
@@ -53,7 +54,7 @@ class DeckNode {
     if constexpr (requires { subject.validate(*this); }) subject.validate(*this);
   }
 
-  /// Reads options into the struct passed to `options()`; does not look at other keys.
+  /// A visitor that reads the options of a struct from this mapping, and leaves other keys alone.
   std::unique_ptr<OptionVisitor> reader() const;
 
   bool as_bool() const;
@@ -64,33 +65,35 @@ class DeckNode {
   std::vector<double> as_numbers(const OptionMeta& meta = {}) const;
   std::vector<std::string> as_texts(const OptionMeta& meta = {}) const;
 
-  /// Throws InputError for the first key of this mapping that nobody asked for; lists the keys that exist.
+  /// Throws InputError for the first key of this mapping that no reader asked for; the message lists the
+  /// known keys.
   void reject_unread_keys() const;
 
-  /// "deck.yaml:12:5", or "--set train.steps" for a value from the command line.
+  /// The place of this value: "deck.yaml:12:5", or "--set train.steps" if it comes from the command line.
   std::string where() const;
-  /// "train.optimizer", or "" for the whole deck.
+  /// The path of keys to this value: "train.optimizer", or "" for the whole deck.
   const std::string& path() const { return path_; }
-  /// Throws InputError "where: message", naming the variant if the node is part of one.
+  /// Throws InputError "where: message". The message names the variant that this node belongs to, if any.
   [[noreturn]] void error(const std::string& message) const;
-  /// The same at the value of `key`, if given, else at this mapping.
+  /// Throws the same with the place of the value of `key`, or with that of this mapping if the key is
+  /// missing.
   [[noreturn]] void error_at(std::string_view key, const std::string& message) const;
 
-  /// A copy that shares nothing with this.
+  /// A deep copy.
   DeckNode copy() const;
-  /// The whole number that stands at a path below this mapping, such as "blocks[7].units"; none if there is
-  /// none. A key that names several items of a list means the first.
+  /// The integer at a path below this mapping, such as "blocks[7].units"; nothing if there is no integer. If
+  /// a key of the path names several items of a list, the first one counts.
   std::optional<long> integer_at(const std::string& path) const;
-  /// Puts a number there, in all items that the path names, as an override would.
+  /// Sets the integer at a path, in all list items that the path names.
   void set_integer(const std::string& path, long value) const;
-  /// Takes a key out of this mapping.
+  /// Removes a key from this mapping.
   void drop(std::string_view key) const;
 
-  /// Notes that this text is a path. An input becomes the path under which it was found; InputError where two
-  /// different files could be meant.
+  /// Records that this text is a path. The path of an input is replaced by the one under which the file was
+  /// found. InputError if the path could mean two different files.
   void take_path(std::string* path, FileUse use) const;
 
-  /// This value as YAML, including the defaults of all options read so far.
+  /// This value as YAML, including the defaults of all options that have been read by now.
   std::string yaml(int indent = 0) const;
 
   deck::Tree& tree() const { return *tree_; }
@@ -101,8 +104,8 @@ class DeckNode {
   std::string path_;
 };
 
-/// The deck in `text`, which messages call `file`. Throws InputError for anything that is not one YAML
-/// mapping without anchors, aliases, tags and duplicate keys.
+/// Parses a deck; messages call it `file`. Throws InputError if `text` is not exactly one YAML mapping, or
+/// has anchors, aliases, tags or duplicate keys.
 DeckNode parse_deck_text(const std::string& text, const std::string& file);
 
 }  // namespace rankine

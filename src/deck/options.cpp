@@ -120,7 +120,7 @@ bool is_plain_safe(const std::string& text) {
   }
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    // In lists, yaml-cpp takes a question mark for the mark of a key wherever it stands.
+    // Inside a list, yaml-cpp takes any question mark for the indicator of a complex key.
     if (c < 0x20 || c >= 0x7F || std::string_view(",[]{}?").find(text[i]) != std::string_view::npos)
       return false;
     if (c == '#' && text[i - 1] == ' ') return false;
@@ -221,7 +221,7 @@ std::string OptionDescriber::table() const {
   const std::array<Column, 5> columns{&Row::key, &Row::type, &Row::initial, &Row::allowed, &Row::help};
   std::string out;
   if (style_ == Style::markdown) {
-    const auto escape = [](std::string text) {  // a bar would end the cell
+    const auto escape = [](std::string text) {  // a bar would end the table cell
       for (std::size_t i = 0; (i = text.find('|', i)) != std::string::npos; i += 2) text.insert(i, "\\");
       return text;
     };
@@ -237,7 +237,7 @@ std::string OptionDescriber::table() const {
   std::array<std::size_t, 5> widths{};
   for (std::size_t c = 0; c < columns.size(); ++c) {
     widths[c] = (header.*columns[c]).size();
-    // A long list of choices must not push the meaning off the screen.
+    // A long list of choices must not move the help text out of sight.
     for (const Row& row : rows_)
       widths[c] = std::max(widths[c], std::min<std::size_t>((row.*columns[c]).size(), 44));
   }

@@ -4,12 +4,11 @@
 //   struct AdamOptions {
 //     double learning_rate = 4e-3;
 //     void options(OptionVisitor& o) {
-//       o("learning_rate", learning_rate, {.help = "step size after warm-up", .min = 0, .exclusive_min =
-//       true});
+//       o("learning_rate", learning_rate, {.help = "step size", .min = 0, .exclusive_min = true});
 //     }
 //   };
 //
-// The member's value before the visit is the default.
+// The value that a member has before the visit is its default.
 #pragma once
 
 #include <cstddef>
@@ -25,12 +24,12 @@ namespace rankine {
 
 class OptionVisitor;
 
-/// What a text option names in the file system. Inputs are looked for in the working folder and in that of
-/// the deck (src/deck/input_path.hpp); outputs are relative to the working folder, and their kind says which
-/// file may be replaced by them (src/io/files.hpp).
+/// What kind of file a text option names. Inputs are looked for in the working folder and in the deck's
+/// folder (src/deck/input_path.hpp). Outputs are relative to the working folder, and the kind of an output
+/// decides which existing files it may replace (src/io/files.hpp).
 enum class FileUse { none, input, results_output, samples_output, observations_output };
 
-/// What is known about one option besides its name, type and default.
+/// What an option declares beside its name, type and default.
 struct OptionMeta {
   const char* help = "";
   const char* unit = "";
@@ -39,24 +38,24 @@ struct OptionMeta {
   double max = std::numeric_limits<double>::infinity();
   bool exclusive_min = false;
   bool exclusive_max = false;
-  /// Allowed texts of a string, or of each string of a list. Empty: any.
+  /// The allowed values of a string, or of each string of a list. Empty: any string.
   std::vector<std::string> choices = {};
-  /// The deck must give it; there is no default.
+  /// Whether the deck must give the option; there is no default then.
   bool required = false;
-  /// Allow inf and nan.
+  /// Whether inf and nan are allowed.
   bool allow_not_finite = false;
-  /// Number of entries of a list.
+  /// Bounds of the number of entries of a list.
   std::size_t min_size = 0;
   std::size_t max_size = std::numeric_limits<std::size_t>::max();
   /// A list of one entry may be written without brackets.
   bool or_one = false;
   /// Of a text: whether it is a path, and what for. {seed} in it stands for the seed of each run.
   FileUse file = FileUse::none;
-  /// Of a text: whether it names a snapshot of parameters, SNAPSHOT of the same variant or VARIANT@SNAPSHOT.
+  /// Whether a text names a snapshot of parameters: SNAPSHOT of the same variant, or VARIANT@SNAPSHOT.
   bool snapshot = false;
 };
 
-/// Where a value lives; the alternatives are the types an option may have.
+/// A pointer to an option's value; the alternatives are the types that an option may have.
 using OptionTarget = std::variant<bool*, int*, long*, double*, std::string*, std::vector<int>*,
                                   std::vector<double>*, std::vector<std::string>*>;
 
@@ -70,7 +69,7 @@ class OptionVisitor {
     this->value(name, OptionTarget(&value), meta);
   }
 
-  /// A key that may be left out, or be given as null, to mean "none".
+  /// An optional value. A deck that leaves the key out, or gives null, means "no value".
   template <class T>
   void operator()(const char* name, std::optional<T>& value, const OptionMeta& meta) {
     T held = value.value_or(T{});
@@ -89,7 +88,7 @@ class OptionVisitor {
     end_group();
   }
 
-  /// A nested mapping that may be left out.
+  /// An optional nested mapping.
   template <class S>
   void group(const char* name, std::optional<S>& sub, const char* help) {
     if (!begin_group(name, help, sub.has_value())) return;
@@ -116,19 +115,19 @@ class OptionVisitor {
 
  protected:
   virtual void value(const char* name, OptionTarget target, const OptionMeta& meta) = 0;
-  /// Returns whether there is a value after the visit.
+  /// Returns whether the option has a value after the visit.
   virtual bool optional_value(const char* name, OptionTarget target, bool has_value,
                               const OptionMeta& meta) = 0;
-  /// Returns whether to go on with the group's options, to be followed by end_group(). `present`: it has
-  /// values now.
+  /// Returns whether the group's options are visited next; end_group() follows then. `present`: the group has
+  /// values before the visit.
   virtual bool begin_group(const char* name, const char* help, bool present) = 0;
   virtual void end_group() = 0;
-  /// The number of items to visit, or none to leave the list as it is.
+  /// The number of items to visit, or nothing to leave the list unchanged.
   virtual std::optional<std::size_t> begin_list(const char* name, std::size_t size, const char* help) = 0;
   virtual void begin_item(std::size_t index) = 0;
   virtual void end_item() = 0;
   virtual void end_list() = 0;
-  /// Whether a visited list replaces the struct's own.
+  /// Whether the items that were visited replace those of the struct.
   virtual bool keeps_values() const { return false; }
 };
 
@@ -139,7 +138,7 @@ class OptionDescriber : public OptionVisitor {
   enum class Style { text, markdown };
   explicit OptionDescriber(Style style = Style::text);
   ~OptionDescriber() override;
-  /// The table of everything visited so far; says so if there was nothing.
+  /// The table of the options that have been visited by now, or a line that says that there are none.
   std::string table() const;
 
  protected:
@@ -188,16 +187,16 @@ class OptionDumper : public OptionVisitor {
   std::string text_;
 };
 
-/// The value as it would be written in a deck: text quoted where YAML would misread it, lists as [a, b].
+/// The value as a deck would give it. Text is quoted if YAML would misread it; lists are [a, b].
 std::string deck_text(const OptionTarget& target);
 
-/// The text as a YAML scalar, quoted if needed.
+/// The text as a YAML scalar, quoted if necessary.
 std::string yaml_scalar(const std::string& text);
 
-/// "a whole number of at least 1": what a deck may give for this option.
+/// The values that a deck may give for this option, such as "a whole number of at least 1".
 std::string allowed_text(const OptionTarget& target, const OptionMeta& meta);
 
-/// describe(subject): shorthand for a table of the subject's options.
+/// The table of the subject's options.
 template <class S>
 std::string describe_options(S& subject, OptionDescriber::Style style = OptionDescriber::Style::text) {
   OptionDescriber describer(style);

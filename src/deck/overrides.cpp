@@ -8,7 +8,8 @@
 namespace rankine::deck {
 namespace {
 
-/// Splits `given`, whose keys may be dotted, and checks that the variants exist.
+/// Sorts the overrides in `given`, whose keys may contain dots, by what they change. Checks that the variants
+/// exist.
 Overrides split(const Tree& given, const std::vector<std::string>& variants, bool may_set_expect) {
   const std::shared_ptr<Tree> nested = copy(given);
   expand_dotted_keys(*nested, variants);
@@ -100,7 +101,7 @@ void lay(Tree& sections, const VariantPlan& variant, const std::vector<Overrides
   }
   for (const Overrides& over : all) {
     merge_into_variant(sections, *over.sections, variant.name);
-    // Overrides of all variants of a sweep come before those of one of them.
+    // Overrides of all variants of a sweep come first, so that those of a single variant take precedence.
     for (auto name = variant.names.rbegin(); name != variant.names.rend(); ++name) {
       if (const Tree::Entry* own = over.variants->find(*name))
         merge_into_variant(sections, *own->value, variant.name);

@@ -1,4 +1,4 @@
-// What is laid over a deck and its variants: smoke sizes and --set. Internal to src/deck.
+// Overrides of a deck and its variants: smoke sizes and --set. Internal to src/deck.
 #pragma once
 
 #include <memory>
@@ -9,23 +9,24 @@
 
 namespace rankine::deck {
 
-/// Overrides of the deck's own sections, of single variants, and of the experiment's sections.
+/// Overrides of the deck's own sections (`own`), of single variants, and of the experiment's sections.
 struct Overrides {
   std::shared_ptr<Tree> own, variants, sections;
 };
 
 struct LaidOver {
-  std::vector<Overrides> sizes;  // the smoke sizes, whether they are asked for or not
-  std::vector<Overrides> laid;   // these if they are, and --set, in the order of precedence
+  std::vector<Overrides> sizes;  // the smoke sizes, with --smoke and without it
+  std::vector<Overrides> laid;   // what applies: the smoke sizes with --smoke, and then --set
 };
 
-/// Throws InputError for what no deck can be told, in smoke sizes without --smoke too.
+/// Collects the overrides. Throws InputError for wrong ones; smoke sizes are checked without --smoke, too.
 LaidOver laid_over(const Plan& plan, const DeckRequest& request, const std::string& file);
 
-/// Lays `over` onto the sections of the variant `name`, which a message names.
+/// Merges `over` into the sections of a variant, which error messages call `name`.
 void merge_into_variant(Tree& sections, const Tree& over, const std::string& name);
 
-/// Lays all overrides onto the sections of a variant, behind the smoke sizes of its fragments.
+/// Merges all overrides into the sections of a variant; before them, with `with_smoke_sizes`, the smoke sizes
+/// of the variant's fragments.
 void lay(Tree& sections, const VariantPlan& variant, const std::vector<Overrides>& all,
          bool with_smoke_sizes);
 

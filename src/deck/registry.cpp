@@ -25,7 +25,7 @@ void RegistryBase::add_item(RegistryItem item) {
 }
 
 int RegistryBase::read_name(const DeckNode& node, const std::string& fallback) const {
-  if (node.is_scalar()) {  // the name alone: make it the mapping that it stands for
+  if (node.is_scalar()) {  // a name alone is short for the mapping {name: ...}
     deck::Tree& tree = node.tree();
     auto name = std::make_shared<deck::Tree>(tree);
     tree.kind = deck::Tree::Kind::mapping;

@@ -1,5 +1,5 @@
-// Tables of everything a deck can name. One table per kind, written out in one place: no self-registering
-// statics, which linkers drop from static libraries.
+// Tables of the components that a deck can name. Each kind has one table, which lists its entries explicitly:
+// linkers drop static objects that register themselves from static libraries.
 //
 //   const Registry<Pde, const Grid&>& pdes() {
 //     static const Registry<Pde, const Grid&> table("pde", {
@@ -25,29 +25,30 @@
 
 namespace rankine {
 
-/// One thing a deck can name, as `list` and `describe` see it.
+/// The description of an entry, for `rankine list` and `rankine describe`.
 struct RegistryItem {
   std::string name, help;
   std::function<void(OptionVisitor&)> describe;
 };
 
-/// What `rankine list` and `describe` need of a table.
+/// The part of a table that does not depend on what it makes, for `rankine list` and `rankine describe`.
 class RegistryBase {
  public:
   virtual ~RegistryBase() = default;
-  /// "pde", "optimizer", ...: the key that the deck uses.
+  /// The kind as messages and `rankine list` call it: "pde", "optimizer", ...
   const std::string& kind() const { return kind_; }
   const std::vector<RegistryItem>& items() const { return items_; }
   std::vector<std::string> names() const;
-  /// Index of the item, or -1.
+  /// The index of the entry `name`, or -1.
   int index_of(const std::string& name) const;
 
  protected:
   explicit RegistryBase(std::string kind) : kind_(std::move(kind)) {}
-  /// Reads `name` (or the whole node, if it is a scalar) and returns the item's index. `fallback` is the name
-  /// where the deck gives none; "" makes it a required key.
+  /// Reads the entry's name from the key `name`, or from the node itself if that is a scalar, and returns the
+  /// entry's index. A deck without a name means `fallback`; if that is "", the name is required.
   int read_name(const DeckNode& node, const std::string& fallback) const;
-  /// Index of the item that the scalar `name` names; throws InputError with the names there are.
+  /// The index of the entry that the scalar `name` names. InputError, which lists all names, if there is
+  /// none.
   int find_name(const DeckNode& name) const;
   void add_item(RegistryItem item);
 
@@ -73,15 +74,16 @@ class Registry : public RegistryBase {
     }
   }
 
-  /// Makes what `node` names: a mapping with key `name` and the component's own options, or the name alone.
+  /// Makes the component that `node` names: a mapping with the key `name` and the component's options, or a
+  /// scalar with the name alone.
   std::unique_ptr<Interface> make(const DeckNode& node, Args... args) const {
     return factories_[static_cast<std::size_t>(read_name(node, ""))](node, std::forward<Args>(args)...);
   }
-  /// The same with a name for decks that give none (node from DeckNode::section()).
+  /// The same for an optional section (DeckNode::section()): a deck without a name means `fallback`.
   std::unique_ptr<Interface> make_or(const std::string& fallback, const DeckNode& node, Args... args) const {
     return factories_[static_cast<std::size_t>(read_name(node, fallback))](node, std::forward<Args>(args)...);
   }
-  /// Makes what the scalar `name` names from `node`, which has no key `name` of its own.
+  /// Makes the component that the scalar `name` names. `node` holds its options and has no key `name`.
   std::unique_ptr<Interface> make_named(const DeckNode& name, const DeckNode& node, Args... args) const {
     return factories_[static_cast<std::size_t>(find_name(name))](node, std::forward<Args>(args)...);
   }
@@ -90,7 +92,7 @@ class Registry : public RegistryBase {
   std::vector<Factory> factories_;
 };
 
-/// What `entry<Class>()` returns: becomes an Entry of the registry that it is written into.
+/// The result of `entry<Class>()`, which converts to an Entry of the registry that it is listed in.
 template <class Class>
 struct EntryOf {
   std::string name, help;
@@ -137,9 +139,9 @@ struct EntryOf {
   };
 };
 
-/// A table line for Class. Of the forms a class can have, the first that fits is used:
+/// A table line for Class. Of the forms that a class can have, the first that fits is used:
 /// - a nested `struct Options` with options(OptionVisitor&), and a constructor Class(const Options&,
-/// Args...);
+///   Args...);
 /// - default constructible with a member options(OptionVisitor&), and setup(Args...) if there are arguments;
 /// - a constructor Class(const DeckNode&, Args...) and a static describe(OptionVisitor&).
 template <class Class>

@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::size_t max_points = 1000;
 
-/// What a variant is called after a value: its text, a component's name, or the items of a list.
+/// The part of a variant's name that a value gives: its text, the name of a component, or the items of a
+/// list.
 std::string label_of(const Tree& value) {
   if (value.kind == Tree::Kind::null) return "none";
   std::string text;
@@ -32,7 +33,7 @@ std::string label_of(const Tree& value) {
   return text;
 }
 
-/// The values of one key; "0..19" stands for these whole numbers.
+/// The values of one key; "0..19" stands for the integers from 0 to 19.
 std::vector<std::shared_ptr<Tree>> values_of(const Tree::Entry& axis) {
   const Tree& given = *axis.value;
   std::size_t first = 0, last = 0;

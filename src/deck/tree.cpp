@@ -60,7 +60,7 @@ std::optional<Tree::Entry> take(Tree& mapping, std::string_view key) {
 
 namespace {
 
-// Lists of more items are no lists of components, and choosing among them often would take long.
+// Longer lists are data, not components, and selecting among their items repeatedly would take long.
 constexpr std::size_t max_items = 1000, max_pattern = 64;
 
 const std::string* text_at(const Tree& tree, std::string_view key) {
@@ -77,7 +77,7 @@ const std::string* item_name(const Tree& item) {
   fail(entry.mark, "key '" + printable(entry.key) + "': " + what);
 }
 
-/// Lays the entry's value onto the items of a list in `base` that its key chooses.
+/// Merges the entry's value into the items of a list in `base` that its key selects.
 void merge_items(Tree& base, const ListKey& key, const Tree::Entry& entry) {
   Tree::Entry* list = base.find(key.list);
   if (list == nullptr || list->value->kind != Tree::Kind::sequence) {
@@ -116,7 +116,7 @@ void merge_items(Tree& base, const ListKey& key, const Tree::Entry& entry) {
   }
 }
 
-/// Where the part of a path that begins at `begin` ends: at a dot outside of brackets, or at the end.
+/// The end of the part of a path that begins at `begin`: a dot outside of brackets, or the end of the path.
 std::size_t end_of_part(const std::string& path, std::size_t begin) {
   const std::size_t dot = path.find('.', begin), open = path.find('[', begin);
   if (open > dot) return std::min(dot, path.size());
@@ -244,7 +244,7 @@ void expand_dotted_keys(Tree& tree, const std::vector<std::string>& variants) {
         fail_at(entry, "'" + printable(part) + "' is given at " + present->mark.text() +
                            " as a value, so it has no keys");
       }
-      present->value = std::make_shared<Tree>(*present->value);  // others may share it
+      present->value = std::make_shared<Tree>(*present->value);  // other trees may share the value
       at = present->value.get();
       begin = end + 1;
     }
@@ -282,7 +282,7 @@ std::string flow(const Tree& tree) {
     case Tree::Kind::null:
       return "null";
     case Tree::Kind::scalar:
-      // A text that was quoted stays text: "5" is not 5.
+      // A text in quotes stays a text: "5" is not the number 5.
       return tree.quoted || !is_plain_safe(tree.scalar) ? yaml_scalar(tree.scalar) : tree.scalar;
     case Tree::Kind::sequence: {
       std::vector<std::string> parts;

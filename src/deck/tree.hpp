@@ -1,4 +1,4 @@
-// The deck as our own tree: every key and value knows where it was written. Internal to src/deck.
+// The syntax tree of a deck, in which every key and value knows its place in the text. Internal to src/deck.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,8 @@
 
 namespace rankine::deck {
 
-/// Where something was written. Line and column count from 1; 0 means that `source` alone says it ("--set
-/// a.b").
+/// The place of a key or value. Line and column count from 1; they are 0 if `source` alone is the place, such
+/// as "--set a.b".
 struct Mark {
   std::shared_ptr<const std::string> source;
   int line = 0, column = 0;
@@ -35,74 +35,75 @@ struct Tree {
   Mark mark;
   std::string scalar;
   bool quoted = false;
-  FileUse file = FileUse::none;  // of a text that an option has read as a path
-  bool snapshot = false;         // of a text that an option has read as the name of a snapshot
-  std::string looked;            // where an input was looked for in vain
+  FileUse file = FileUse::none;  // the kind of file, if an option has read this text as a path
+  bool snapshot = false;         // whether an option has read this text as the name of a snapshot
+  std::string looked;            // the paths that were tried, if an input was not found
   std::vector<std::shared_ptr<Tree>> items;
   std::vector<Entry> entries;
-  std::vector<std::string> asked;  // keys that readers know, in the order of asking
+  std::vector<std::string> asked;  // the keys that readers have asked for, in that order
 
   Entry* find(std::string_view key);
   const Entry* find(std::string_view key) const;
   void ask(std::string_view key);
-  /// Adds or replaces a default; never touches what the user gave.
+  /// Adds or replaces a default. A value that the user gave stays.
   void set_default(std::string_view key, std::shared_ptr<Tree> value);
 };
 
-/// Of one text, and of a deck with all its variants written out, which is a deck again.
+/// The largest number of values in one text, and in a resolved deck with all its variants.
 constexpr std::size_t max_values = 100'000;
 
 struct Context {
   std::string variant;       // "" if the deck has no variants
-  std::string folder = ".";  // of the deck's file
+  std::string folder = ".";  // the folder of the deck's file
 };
 
-/// Parses one YAML document (src/deck/yaml.cpp). `mark_source`: what messages call the text; without
-/// positions if `positions` is false. Throws InputError.
+/// Parses one YAML document (src/deck/yaml.cpp). Messages call the text `mark_source`, and give line and
+/// column if `positions`. Throws InputError.
 std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mark_source,
                                  bool positions = true);
 
 std::shared_ptr<Tree> copy(const Tree& tree);
 std::shared_ptr<Tree> empty_mapping(const Mark& mark);
 
-/// The entry of a key, which then is no longer in the mapping.
+/// Removes the entry of a key from the mapping, and returns it; nothing if there is none.
 std::optional<Tree::Entry> take(Tree& mapping, std::string_view key);
 
-/// Lays `over` onto `base`: mappings are merged key by key, everything else is replaced. A mapping whose
-/// `name` differs replaces the whole component, because the options of another component would not fit it.
-/// A key such as `blocks[lif]` is laid onto the items of the list `blocks` that it chooses; InputError where
-/// there are none. Keys are taken in their order.
+/// Overrides `base` by `over`: mappings are merged key by key, all other values are replaced. A mapping with
+/// another `name` replaces the whole component, because the options of another component would not fit. The
+/// value of a key such as `blocks[lif]` is merged into the items of the list `blocks` that the key selects;
+/// InputError if it selects none. Keys are applied in their order.
 void merge(Tree& base, const Tree& over);
 
-/// What a key such as `blocks[lif]` names. The item is a position from 0 (`2`), positions from a first to a
-/// last (`0..2`), or the `name` of items, in which `*` and `?` stand for any text and any character.
+/// The parts of a key such as `blocks[lif]`. `item` selects items by position from 0 (`2`), by a range of
+/// positions (`0..2`), or by their `name`, in which `*` stands for any text and `?` for any character.
 struct ListKey {
   std::string list, item;
 };
-/// None if the key has another form.
+/// Nothing if the key has another form.
 std::optional<ListKey> list_key(const std::string& key);
-/// Positions of the items that `item` of a ListKey chooses.
+/// The positions of the items that ListKey::item selects.
 std::vector<std::size_t> chosen_items(const Tree& list, const std::string& item);
 
-/// Reads "3" as 3..3 and "0..19" as it stands; false if the text is neither.
+/// Reads a range such as "0..19"; "3" is the range 3..3. False if the text is neither.
 bool parse_range(const std::string& text, std::size_t& first, std::size_t& last);
 
-/// The value at a path such as "model.blocks[lif].tau", of several items the first's; null if there is none.
+/// The value at a path such as "model.blocks[lif].tau"; null if there is none. If a key selects several
+/// items, the first one counts.
 const Tree* at_path(const Tree& tree, const std::string& path);
 
-/// Replaces keys with dots ("train.steps": 3) by nested mappings, at the top level of `tree`. Dots within
-/// brackets, and within those `variants` that follow "variants.", are no separators. Throws InputError for an
-/// empty part or a path through something that is no mapping.
+/// Replaces dotted keys ("train.steps": 3) at the top level of `tree` by nested mappings. Dots within
+/// brackets do not separate, nor do dots in the names `variants` behind "variants.". Throws InputError if a
+/// part of a key is empty, or if a value on the path is no mapping.
 void expand_dotted_keys(Tree& tree, const std::vector<std::string>& variants = {});
 
-/// The value of an option as a tree without position.
+/// The value of an option as a tree, without a place.
 std::shared_ptr<Tree> tree_of(const OptionTarget& target);
 
-/// Whether the text can stand without quotes in any place of a YAML document.
+/// Whether the text needs no quotes anywhere in a YAML document.
 bool is_plain_safe(const std::string& text);
 
-/// Whole text as a number: decimal digits, sign, point and exponent only. False if it is no number or out of
-/// range.
+/// Reads the whole text as a number of decimal digits, sign, point and exponent. False if it is no number, or
+/// out of range.
 bool parse_number(const std::string& text, double& value);
 
 /// The tree as YAML text; each line is indented by `indent` spaces.

@@ -32,12 +32,12 @@ void check_experiment_sections(const Tree& overrides) {
   }
 }
 
-/// What the deck says of one entry of `variants`.
+/// One entry of `variants`, from all layers of the deck.
 struct Given {
   std::string name;
   Mark mark;
   std::vector<std::shared_ptr<Tree>> layers, smoke;
-  std::optional<std::vector<SweepPoint>> own_sweep;  // which takes the place of the deck's
+  std::optional<std::vector<SweepPoint>> own_sweep;  // replaces the deck's sweep
 };
 
 void take_smoke_sizes(std::vector<std::shared_ptr<Tree>>& smoke, Tree& layer) {
@@ -65,7 +65,7 @@ std::optional<std::vector<SweepPoint>> take_sweep(Tree& layer) {
   return points;
 }
 
-/// Adds what one layer of the deck says of a variant.
+/// Adds the entry of a variant in one layer of the deck.
 void add_to(Given& given, const Tree::Entry& entry, Fragments& fragments) {
   const std::shared_ptr<Tree> own = entry.value;
   given.mark = entry.mark;
@@ -87,7 +87,7 @@ void add_to(Given& given, const Tree::Entry& entry, Fragments& fragments) {
   given.smoke.insert(given.smoke.end(), smoke.begin(), smoke.end());
 }
 
-/// Takes `variants` out of the layer.
+/// Removes `variants` from the layer.
 void take_variants(std::vector<Given>& all, Tree& layer, Fragments& fragments) {
   const std::optional<Tree::Entry> variants = take(layer, "variants");
   if (!variants) return;
@@ -104,7 +104,7 @@ void take_variants(std::vector<Given>& all, Tree& layer, Fragments& fragments) {
   }
 }
 
-/// The variants that each of `given` stands for.
+/// The variants that the entries `given` stand for: one each, or one for each point of a sweep.
 std::vector<VariantPlan> make_plans(const std::vector<Given>& given, const std::vector<SweepPoint>& sweep) {
   std::vector<VariantPlan> plans;
   const auto add = [&](const Given& base, const std::string& name, std::vector<std::shared_ptr<Tree>> layers,

@@ -1,6 +1,6 @@
-// The only place that knows yaml-cpp. yaml-cpp 0.7 accepts duplicate keys, follows aliases without limit and
-// has a record of inputs that take it all memory; so the text is checked before it, and its events are
-// checked as they come.
+// The only file that uses yaml-cpp. Version 0.7 accepts duplicate keys, follows aliases without limit, and is
+// known to exhaust memory on some inputs. Therefore the text is checked before yaml-cpp parses it, and its
+// events are checked as they arrive.
 #include <algorithm>
 #include <sstream>
 
@@ -60,7 +60,7 @@ class Guard {
     return length;
   }
 
-  /// Whether the blanks up to and with `i` stand before something on their line.
+  /// Whether the blanks up to and including position `i` are followed by something on their line.
   bool indents(std::size_t start, std::size_t i) const {
     if (text_.find_first_not_of(' ', start) != i) return false;
     const std::size_t next = text_.find_first_not_of(" \t", i);
@@ -91,8 +91,8 @@ class Guard {
     }
   }
 
-  // An estimate from the brackets and indicators alone. It may count a bracket within a text, which is why
-  // the limit is far above what a deck needs.
+  // An estimate of the depth from brackets and indicators alone. It may count a bracket within a text; the
+  // limit is therefore far above what a deck needs.
   void check_nesting() const {
     std::size_t line = 1, start = 0;
     int open = 0, on_this_line = 0;
@@ -139,9 +139,9 @@ class Guard {
   const std::string& source_;
 };
 
-// YAML has no plain key `blocks[lif]` between braces. So the signs of such a key, that is, of a word with a
-// bracket right behind it which closes before ':' or '.', are hidden from yaml-cpp behind control characters,
-// which no deck has.
+// Within braces, YAML does not allow a plain key such as `blocks[lif]`: a word with a bracket right behind it
+// that closes before ':' or '.'. The brackets of such keys are replaced by control characters, which no deck
+// contains, before yaml-cpp sees the text.
 constexpr std::string_view key_signs = "[]?", hidden_signs = "\x01\x02\x03";
 
 void exchange(std::string& text, std::string_view these, std::string_view those) {
@@ -264,7 +264,7 @@ class Builder : public YAML::EventHandler {
       return;
     }
     if (value->kind == Tree::Kind::null)
-      value->mark = level.key_mark;  // yaml-cpp puts it where the next thing begins
+      value->mark = level.key_mark;  // yaml-cpp gives the place of the next token instead
     level.tree->entries.push_back({level.key, level.key_mark, std::move(value)});
     level.has_key = false;
   }
@@ -297,7 +297,7 @@ std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mar
   const auto source = std::make_shared<const std::string>(mark_source);
   Builder builder(source, positions);
   try {
-    // The end marker makes yaml-cpp notice a quote that is still open at the end of the text.
+    // With the end marker, yaml-cpp reports a quote that is still open at the end of the text.
     std::istringstream stream(hide_brackets_of_keys(text) + "\n...\n");
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);

@@ -185,8 +185,8 @@ Metrics Chains::run(RunContext& context) {
   for (std::int64_t round = context.checkpoint.resume(); round < rounds; ++round) {
     context.checkpoint.between_steps(round, rounds);
     const std::int64_t until = (round + 1) * options_.sweeps / rounds;
-    for (std::int64_t c = 0; c < dealt.size(0); ++c) {  // the first rank has most
-      // Each chain knows its sweeps: one that is ahead waits for the others after a restart.
+    for (std::int64_t c = 0; c < dealt.size(0); ++c) {  // no rank has more chains than the first
+      // The state of a chain has the number of its sweeps: after a restart, a chain that is ahead waits.
       context.checkpoint.within_step(round, rounds);
       communicator.together([&] {
         const auto mine = static_cast<std::size_t>(c);

@@ -1,6 +1,7 @@
-// Runs chains: a kernel moves the states of a target, sweep by sweep. Samples are averaged after a burn-in,
-// with standard errors that know of their correlation; kernels that settle are run until they have. Chains
-// are dealt to ranks; every draw is keyed by sweep and chain, so that a restart at any sweep goes on alike.
+// Runs Markov chains and similar iterations: a kernel moves the state of a target, sweep by sweep. Samples
+// are averaged after a burn-in, and their standard errors account for autocorrelation. Kernels that converge
+// run until they have converged. Chains are distributed over ranks. Random numbers are keyed by sweep and
+// chain, so that a run continues with the same bits after a restart at any sweep.
 #pragma once
 
 #include <memory>
@@ -31,11 +32,11 @@ class Chains final : public Experiment {
   Metrics run(RunContext& context) override;
 
  private:
-  struct Record;  // of one chain, where the registered state lies
+  struct Record;  // references to the state of one chain
   void advance(ChainProblem& problem, Record chain, std::int64_t number, std::uint64_t seed,
                std::int64_t until) const;
   Metrics summarise(RunContext& context, std::span<const double> draws) const;
-  /// Rows that a chain leaves: observables, then the logarithm of their weight.
+  /// The number of rows that a chain records. A row holds the observables, and the logarithm of their weight.
   std::int64_t rows() const;
   std::size_t row_size() const { return observables_.size() + 1; }
   bool settles() const { return kernel_->yields() == ChainKernel::Yields::state; }

@@ -127,9 +127,15 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                  train = variant.section("train");
   grid.read(grid_);
   const size_t axes = pde_->axes();
+  if (pde_->steady()) {
+    for (const auto& [section, key] : {std::pair(grid, "frames"), std::pair(data, "frames")})
+      if (section.has(key)) section.error_at(key, "frames: a steady problem has none; leave them out");
+    grid_.frames = 1;
+  }
   for_axes(grid, "cells", axes, axes, grid_.cells);
   for_axes(grid, "tiles", axes, 1 + axes, grid_.tiles);
   data.read(data_);
+  if (pde_->steady()) data_.frames = 2;  // the state before the only step, and the solution
   // Smoke sizes are too small to be judged, like what a deck expects.
   if (setup.smoke) {
     constexpr double any = std::numeric_limits<double>::infinity();
@@ -216,7 +222,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   }
   const DeckNode model = variant.section("model");
   try {
-    model_ = models().make_or("fno2d", model, *model_context_);
+    model_ = models().make_or(pde_->axes() == 1 ? "fno2d" : "fno", model, *model_context_);
   } catch (const InputError& error) {
     // A message of the model about the grid names no place in the deck.
     const std::string place = model.where();

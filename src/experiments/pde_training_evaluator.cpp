@@ -286,7 +286,7 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
     for (size_t j = 0; j < frames; ++j)
       for (const int cell : outermost)
         for (int a = 0; a < m; ++a) walls += std::pow(difference[j * width + cell * m + a], 2);
-    values[ic_error] = distance(std::span(u).first(width), initial) / norm(initial);
+    values[ic_error] = pde_.steady() ? 0 : distance(std::span(u).first(width), initial) / norm(initial);
     values[bc_error] =
         std::sqrt(walls / (static_cast<double>(outermost.size()) * m * static_cast<double>(frames)));
     if (correct.steps > 0) u = std::move(final_state);

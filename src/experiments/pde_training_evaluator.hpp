@@ -46,7 +46,10 @@ inline constexpr MeasureInfo measure_info[measures] = {
 };
 
 /// Whether a measure applies to the equation at all.
-inline bool measured(const Pde& pde, int measure) { return measure != reference_error || pde.has_exact(); }
+inline bool measured(const Pde& pde, int measure) {
+  if (measure == ic_error) return !pde.steady();
+  return measure != reference_error || pde.has_exact();
+}
 
 /// Everything that an evaluation of a split gives. All ranks have the same bits, times apart.
 struct PdeTraining::Evaluation {

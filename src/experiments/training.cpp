@@ -21,6 +21,7 @@
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/loop.hpp"
+#include "src/train/weight_evidence.hpp"
 
 namespace rankine {
 namespace {
@@ -120,6 +121,7 @@ void Training::describe(OptionVisitor& o) {
           "distill", distill,
           "a teacher, whose outputs are learned beside the targets; also `model`, the teacher's, where it "
           "is not the same");
+      Critic::describe(v);
     }
     DistillOptions distill;
   } train;
@@ -181,6 +183,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   } catch (const InputError& error) {
     train.error_at("rule", error.what());
   }
+  model_ = variant.child("model").copy();
   network_ = std::make_unique<Network>(read_network(variant.child("model"), input));
   const bool on_graph = data_->graph(0, network_->dtype()) != nullptr;
   for (int b = 0; b < network_->size(); ++b) {
@@ -214,7 +217,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
         "a block adds an entropy to the loss, and this learning rule does not form "
         "the loss of the whole network; use backprop or lbfgs, or entropy: 0");
   std::shared_ptr<const Schedule> schedule = schedules().make_or("constant", train.section("schedule"));
-  const bool has_phases = train.has("phases");
+  const bool has_phases = train.has("phases"), has_critic = train.has("critic");
   mechanisms_ = StepMechanisms(train, *learning_rule, network_->initial_parameters(0));
   read_teacher(train, *learning_rule);
   train.read(train_);
@@ -228,6 +231,7 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.batch % train_.shards != 0)
     train.error_at("shards", fmt::format("shards: {} do not divide the batch of {}; choose a divisor of it",
                                          train_.shards, train_.batch));
+  if (has_critic) read_critic(train.child("critic"), *learning_rule);
   try {
     for (int b = 0; b < network_->size(); ++b) network_->block(b).check_batch(train_.batch, train_.shards);
     loss_->check(learning_rule->prediction(*network_, data_->classes()), data_->classes(),
@@ -241,12 +245,18 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   if (train_.initial.given() && !start_.empty())
     train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
   train_.initial.check(train, setup.communicator, setup.seeds, network_->initial_parameters(0));
-  if (sparsifier_ && sparsifier_->needs_flow() && rule_setup(setup.communicator, 0).inputs == DType::i32)
+  if (sparsifier_ && sparsifier_->needs(Evidence::flow) &&
+      rule_setup(setup.communicator, 0).inputs == DType::i32)
     variant.child("sparsity")
         .error_at("criterion",
                   "synflow: the network takes tokens, and not the ones that the flow begins "
                   "with; use another criterion, such as magnitude");
-  if (sparsifier_ && sparsifier_->needs_inputs()) {
+  if (sparsifier_ && sparsifier_->needs(Evidence::movement) && !learning_rule->evaluates_loss())
+    variant.child("sparsity")
+        .error_at("criterion",
+                  "movement: this learning rule does not form the gradient of the whole network's loss; use "
+                  "backprop, or another criterion, such as magnitude");
+  if (sparsifier_ && sparsifier_->needs(Evidence::inputs)) {
     InputStatistics seen;
     collect_inputs(*learning_rule, network_->initial_parameters(0), 0, std::vector<std::int64_t>{0}, seen);
     sparsifier_->check_inputs(variant.child("sparsity"), seen);
@@ -282,9 +292,12 @@ Training::Training(const DeckNode& variant, const ExperimentSetup& setup) : vari
   variant.reject_unread_keys();
 }
 
+DType Training::input_type(std::uint64_t seed) const {
+  return data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype(), seed)
+      .inputs.dtype();
+}
+
 RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t seed) const {
-  const DType inputs =
-      data_->examples(Split::training, std::vector<std::int64_t>{0}, network_->dtype(), seed).inputs.dtype();
   return {.communicator = communicator,
           .shards = shards_,
           .shard_count = train_.shards,
@@ -292,7 +305,7 @@ RuleSetup Training::rule_setup(const Communicator& communicator, std::uint64_t s
           .seed = seed,
           .steps = steps(),
           .network = network_.get(),
-          .inputs = inputs,
+          .inputs = input_type(seed),
           .loss = taught_ ? static_cast<const Loss*>(taught_.get()) : loss_.get(),
           .graph = data_->graph(seed, network_->dtype()),
           .make_optimizer = make_optimizer_};
@@ -355,7 +368,6 @@ void Training::read_after(const DeckNode& variant) {
   const DeckNode list = variant.child("after");
   if (!list.is_sequence()) list.error("'after' must be a list, such as [fold_norm, compact]");
   for (const DeckNode& item : list.items()) after_.push_back(network_transforms().make(item));
-  model_ = variant.child("model").copy();
   try {
     static_cast<void>(transformed(network_->initial_parameters(0), 0).network());
   } catch (const InputError& error) {
@@ -367,6 +379,29 @@ FinishedNetwork Training::transformed(const ParameterSet& parameters, std::uint6
   FinishedNetwork out(model_, network_->input(), parameters);
   for (const auto& transform : after_) transform->apply(out, seed);
   return out;
+}
+
+CompactNetwork Training::compacted(const std::string& file, const std::string& group,
+                                   std::int64_t done) const {
+  std::vector<std::int64_t> changes;
+  if (sparsifier_) {
+    for (const auto& [step, density] : sparsifier_->events()) changes.push_back(step);
+    const std::vector<std::int64_t> moves = sparsifier_->regrowth_steps(steps());
+    changes.insert(changes.end(), moves.begin(), moves.end());
+  }
+  for (const Phase& phase : phases_->all())
+    if (phase.sparsify) changes.push_back(phase.begin);
+  for (const std::int64_t step : changes)
+    if (step >= done && done < steps())
+      throw InputError(
+          fmt::format("{}: is the state after {} of {} steps, and its masks change before step {}; take the "
+                      "results of the run, or a checkpoint after that step",
+                      file, done, steps(), step));
+  ParameterSet parameters = network_->initial_parameters(0);
+  load_weights(Communicator::alone(), file, group, 0, parameters);
+  FinishedNetwork network(model_, network_->input(), parameters);
+  Compact().apply(network, 0);
+  return {"model:\n" + network.model(2), network.parameters(network.network())};
 }
 
 void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
@@ -404,6 +439,19 @@ void Training::read_teacher(const DeckNode& train, const LearningRule& rule) {
   if (options.weight == 0) return;
   taught_ = std::make_unique<DistilledLoss>(*loss_, options, data_->classes());
   teacher_from_ = options.from;
+}
+
+void Training::read_critic(const DeckNode& given, const LearningRule& rule) {
+  if (!rule.evaluates_loss())
+    given.error(
+        "critic: this learning rule does not form the loss of the whole network; use backprop or lbfgs");
+  if (data_->classes() > 0 || !(data_->target_shape() == network_->output()))
+    given.error(fmt::format(
+        "critic: the network gives outputs {}, and the targets of this data set are {}; a critic "
+        "compares real outputs with real targets of their shape, as those of sine or teacher",
+        network_->output().text(), data_->classes() > 0 ? "classes" : data_->target_shape().text()));
+  auto critic = std::make_unique<Critic>(given, *network_, input_type(0), train_.batch, train_.shards);
+  if (critic->options().weight > 0) critic_ = std::move(critic);
 }
 
 std::vector<std::string> Training::snapshots() const {
@@ -450,6 +498,11 @@ std::vector<MetricInfo> Training::metrics() const {
     for (const auto& [score, help] : loss_->scores())
       out.push_back({"training_" + score, "1", help + ", training examples"});
   out.push_back({"training_loss", "1", "mean loss of the last tenth of the steps", false, true});
+  if (critic_)
+    out.push_back({"critic_loss", "1",
+                   "mean loss of the critic in the last tenth of the steps; of one that cannot tell outputs "
+                   "from targets 2 log 2 (logistic), 1/4 (least_squares), 2 (hinge) or 0 (wasserstein)",
+                   false, true});
   out.push_back({"parameters", "1", "trainable numbers of the network"});
   out.push_back({"nonzeros", "1", "trainable numbers that are not held at zero"});
   out.push_back(
@@ -595,6 +648,19 @@ Training::Evaluation Training::evaluate(LearningRule& rule, std::uint64_t seed,
   return out;
 }
 
+Tensor Training::example_gradient(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                                  std::int64_t example) const {
+  const std::int64_t which[] = {example};
+  const Examples one = data_->examples(Split::training, which, network_->dtype(), seed);
+  Pass pass{.shards = local_tile_sum(1)};
+  pass.samples = one.ids;
+  pass.graph = data_->graph(seed, network_->dtype());
+  const BoundParameters bound = parameters.bind(pass.shards);
+  const Tensor outputs = rule.predict(*network_, bound, in_shards(one.inputs, 1), pass);
+  const Tensor loss = sum(loss_->per_sample(outputs, in_shards(one.targets, 1), 2));
+  return grad({loss}, {Tensor()}, {bound.flat()}).front();
+}
+
 void Training::collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
                               std::span<const std::int64_t> which, InputStatistics& to) const {
   const NoGrad off;
@@ -625,8 +691,8 @@ class Training::Run final : public TrainingTask {
                  .parameters = parameters_,
                  .optimizer = *optimizer_,
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
-                 .gradient = [this](int batches, std::int64_t first) { return gradient(batches, first); },
-                 .flow = [this] { return synaptic_flow(*owner_.network_, parameters_, setup_.graph); },
+                 .evidence = [this](Evidence needs, int batches,
+                                    std::int64_t first) { return evidence(needs, batches, first); },
                  .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
@@ -636,6 +702,12 @@ class Training::Run final : public TrainingTask {
       const StateSnapshot from = course_.snapshot(owner.teacher_from_);
       for (const ParameterInfo& part : teacher_->parts())
         teacher_->view(part).assign_bytes(from.at("weights/" + part.name).bytes);
+    }
+    if (owner.critic_) {
+      critic_.emplace(*owner.critic_, setup_, [this](std::int64_t number, std::int64_t step) {
+        return seen_by_critic(number, step);
+      });
+      context.checkpoint.state().add("metrics/critic_loss", StateKind::replicated, critic_losses_);
     }
     if (!owner.transforms_.need_past()) return;
     past_.emplace(owner.data_->size(Split::training), owner.data_->classes());
@@ -662,12 +734,14 @@ class Training::Run final : public TrainingTask {
     std::unique_ptr<RuleContext> context;
     SideOutputs side = {};
   };
-  /// The gradient of the loss, summed over so many batches from the one of step `first` on.
-  Tensor gradient(int batches, std::int64_t first);
+  /// What a sparsifier judges weights by, over so many batches from the one of step `first` on.
+  Tensor evidence(Evidence needs, int batches, std::int64_t first);
   /// Statistics of the first `batches` batches. Each rank takes all of them, for the same bits on any number.
   InputStatistics inputs(int batches);
-  /// Which examples a phase sees in its steps.
-  const BatchOrder& order_of(const Phase& phase);
+  /// A batch for the critic, from an order of its own, and the network's outputs for it, off the tape.
+  std::pair<NetworkBatch, Tensor> seen_by_critic(std::int64_t number, std::int64_t step);
+  /// Which examples the steps see, by the phase's data_seed; -1: those of the critic.
+  const BatchOrder& order_of(int data_seed);
   /// Shards and samples of a finding.
   void place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
                      const StepOutcome& outcome, FaultReport& to) const;
@@ -681,44 +755,54 @@ class Training::Run final : public TrainingTask {
   std::unique_ptr<LearningRule> rule_;
   std::unique_ptr<Optimizer> optimizer_;
   Course course_;
-  std::map<int, BatchOrder> orders_;  // by the phase's data_seed
+  std::map<int, BatchOrder> orders_;  // by data_seed
   std::optional<PastOutputs> past_;   // where a transform asks for them
   // The latest step's outputs of the local shards and examples of the batch, where something asks for them.
   Tensor outputs_;
   std::vector<std::int64_t> numbers_;
   std::optional<ParameterSet> teacher_;  // of another variant
+  std::optional<CriticTurns> critic_;
+  std::vector<double> critic_losses_;
   const ParameterSet* judged_ = &parameters_;
   ProbeList probes_;
 };
 
-const BatchOrder& Training::Run::order_of(const Phase& phase) {
+const BatchOrder& Training::Run::order_of(int data_seed) {
   const TrainingOptions& train = owner_.train_;
   // Another number, another stream; 0 is the seed's own.
-  const std::uint64_t seed =
-      seed_ + static_cast<std::uint64_t>(phase.options.data_seed) * 0x9E3779B97F4A7C15U;
+  const std::uint64_t seed = seed_ + static_cast<std::uint64_t>(data_seed) * 0x9E3779B97F4A7C15U;
   return orders_
-      .try_emplace(phase.options.data_seed, owner_.data_->size(Split::training), train.batch, seed,
-                   train.drop_last)
+      .try_emplace(data_seed, owner_.data_->size(Split::training), train.batch, seed, train.drop_last)
       .first->second;
 }
 
-Tensor Training::Run::gradient(int batches, std::int64_t first) {
-  Tensor sum;
-  for (int b = 0; b < batches; ++b) {
-    const std::shared_ptr<RuleContext> made = prepare(first + b, 0);
-    made->pass->update_statistics = false;
-    const BoundParameters bound = parameters_.bind(owner_.shards_);
-    const TapeLoss loss = made->loss(bound);
-    const Tensor of_batch = grad(loss.outputs, loss.seeds, {bound.flat()}).front();
-    sum = sum.defined() ? add(sum, of_batch) : of_batch.clone();
+Tensor Training::Run::evidence(Evidence needs, int batches, std::int64_t first) {
+  if (needs == Evidence::flow) return synaptic_flow(*owner_.network_, parameters_, setup_.graph);
+  if (needs == Evidence::squares) {
+    std::vector<std::int64_t> examples;  // each rank takes all, for the same bits on any number
+    for (std::int64_t step = first; step < first + batches; ++step) {
+      const Phase& phase = owner_.phases_->at(step);
+      const std::vector<std::int64_t> batch = order_of(phase.options.data_seed).batch(phase.key(step));
+      examples.insert(examples.end(), batch.begin(), batch.end());
+    }
+    return mean_square(static_cast<std::int64_t>(examples.size()), [&](std::int64_t i) {
+      return owner_.example_gradient(*rule_, parameters_, seed_, examples[static_cast<std::size_t>(i)]);
+    });
   }
-  return sum;
+  std::shared_ptr<RuleContext> made;
+  const NumberedLoss loss = [&](std::int64_t batch, const BoundParameters& bound) {
+    made = prepare(first + batch, 0);
+    made->pass->update_statistics = false;
+    return made->loss(bound);
+  };
+  return needs == Evidence::gradient_rise ? gradient_rise(parameters_, owner_.shards_, batches, loss)
+                                          : summed_gradient(parameters_, owner_.shards_, batches, loss);
 }
 
 InputStatistics Training::Run::inputs(int batches) {
   InputStatistics out;
   for (int b = 0; b < batches; ++b) {
-    const std::vector<std::int64_t> which = order_of(owner_.phases_->at(b)).batch(b);
+    const std::vector<std::int64_t> which = order_of(owner_.phases_->at(b).options.data_seed).batch(b);
     owner_.collect_inputs(*rule_, parameters_, seed_, which, out);
   }
   return out;
@@ -728,7 +812,7 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
   const Phase& phase = course_.turn_to(step);
   const std::int64_t key = phase.key(step);
   StepPart<"batch"> part;
-  const BatchOrder& order = order_of(phase);
+  const BatchOrder& order = order_of(phase.options.data_seed);
   auto made = std::make_shared<Step>(
       Step{owner_.batch(seed_, key, order, past_ ? &*past_ : nullptr), {.shards = owner_.shards_}, nullptr});
   if (past_) numbers_ = order.batch(key);
@@ -759,11 +843,28 @@ std::shared_ptr<RuleContext> Training::Run::prepare(std::int64_t step, double le
         Tensor added = penalties.none() ? Tensor() : penalties.of(bound, data.pass.step, owner_.steps());
         const Tensor& of_blocks = data.side.penalty;
         if (of_blocks.defined()) added = added.defined() ? add(added, of_blocks) : of_blocks;
+        if (critic_) {
+          const Tensor of_critic = critic_->loss_of_network(data.batch.inputs, outputs, data.pass);
+          added = added.defined() ? add(added, of_critic) : of_critic;
+        }
         return mean_loss(setup_, outputs, data.batch, added);
       },
       parameters_, *optimizer_, owner_.shards_, learning_rate, owner_.train_.clip, step, &made->batch,
       &pass});
   return {made, made->context.get()};
+}
+
+std::pair<NetworkBatch, Tensor> Training::Run::seen_by_critic(std::int64_t number, std::int64_t step) {
+  const NoGrad off;
+  NetworkBatch batch = owner_.batch(seed_, number, order_of(-1), nullptr);
+  Pass pass{.shards = owner_.shards_};
+  pass.training = true;
+  pass.update_statistics = false;
+  pass.seed = seed_;
+  pass.step = step;
+  pass.samples = batch.ids;
+  const Tensor outputs = owner_.network_->forward(parameters_.bind(pass.shards), batch.inputs, pass);
+  return {std::move(batch), outputs};
 }
 
 Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& between) {
@@ -775,7 +876,11 @@ Metrics Training::Run::evaluate(std::int64_t, const std::function<void()>& betwe
   return row;
 }
 
-void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metrics&) {
+void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metrics& row) {
+  if (critic_) {
+    critic_losses_.push_back(critic_->loss());
+    row.emplace_back("critic_loss", critic_->loss());
+  }
   if (!past_ || !outcome.updated) return;
   const NoGrad off;
   const std::vector<double> local = softmax(outputs_).to_vector(),
@@ -787,7 +892,9 @@ void Training::Run::record(std::int64_t, const StepOutcome& outcome, bool, Metri
 
 void Training::Run::place_finding(const FaultProbe::Finding& found, bool in_step, const NetworkBatch& batch,
                                   const StepOutcome& outcome, FaultReport& to) const {
+  if (found.layer.starts_with("critic")) return;  // it is no parameter of the network
   if (place_parameter(found, parameters_, -1, to)) return;
+  if (critic_) return;  // the sample may be one of the critic's batch
   // [shards, samples, ...], unless it might be a parameter.
   const Shape& shape = found.value.shape();
   const std::int64_t shards = outcome.fault ? outcome.fault->shards : owner_.shards_->local_tiles(),
@@ -885,7 +992,8 @@ Metrics Training::Run::run() {
                      .evaluate_every = validates ? every : 0,
                      .on_fault = train.on_fault,
                      .faults = train.faults,
-                     .mechanisms = &owner_.mechanisms_},
+                     .mechanisms = &owner_.mechanisms_,
+                     .party = critic_ ? &*critic_ : nullptr},
                     *this, *rule_, *optimizer_, parameters_);
   judged_ = &loop.judged();
   GradientHealth health(train.health, *owner_.network_, parameters_, setup_, *rule_, context_);
@@ -923,10 +1031,11 @@ Metrics Training::Run::run() {
     for (std::size_t s = 0; s < found.scores.size(); ++s)
       out.emplace_back("training_" + owner_.loss_->scores()[s].first, found.scores[s]);
   }
-  const std::size_t tail = std::max<std::size_t>(1, loop.losses().size() / 10);
-  const std::vector<double> last_losses =
-      finite(std::span(loop.losses()).last(std::min(tail, loop.losses().size())));
-  out.emplace_back("training_loss", mean(last_losses));
+  const auto at_the_end = [](std::span<const double> losses) {
+    return mean(finite(losses.last(std::min(std::max<std::size_t>(1, losses.size() / 10), losses.size()))));
+  };
+  out.emplace_back("training_loss", at_the_end(loop.losses()));
+  if (critic_) out.emplace_back("critic_loss", at_the_end(critic_losses_));
   const Sparsifier* sparsifier = owner_.sparsifier_.get();
   // Fresh parameters are counted, because phases freeze those of the run.
   const Counts counts = count_network(*owner_.network_, owner_.network_->initial_parameters(seed_),

@@ -24,6 +24,7 @@
 #include "src/rules/penalties.hpp"
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
+#include "src/train/critic.hpp"
 #include "src/train/faults.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/initial_weights.hpp"
@@ -58,6 +59,8 @@ class Training final : public Experiment {
   std::vector<std::string> snapshots() const override;
   std::vector<SnapshotEntry> snapshot_layout() const override;
   std::vector<SnapshotEntry> wanted_layout(const std::string& key) const override;
+  CompactNetwork compacted(const std::string& file, const std::string& group,
+                           std::int64_t done) const override;
   Metrics run(RunContext& context) override;
 
  private:
@@ -76,9 +79,12 @@ class Training final : public Experiment {
                    const LearningRule& rule);
   void read_sparsity(const DeckNode& variant, const LearningRule& rule);
   void read_teacher(const DeckNode& train, const LearningRule& rule);
+  void read_critic(const DeckNode& given, const LearningRule& rule);
   /// Counts of each block and of the whole network, with the masks that training ends with.
   std::vector<Counts> planned_counts(const ParameterSet& parameters) const;
   const Network& teacher_network() const { return teacher_ ? *teacher_ : *network_; }
+  /// The network's own, or i32 for tokens.
+  DType input_type(std::uint64_t seed) const;
   RuleSetup rule_setup(const Communicator& communicator, std::uint64_t seed) const;
   /// The local shards of a step's batch.
   NetworkBatch batch(std::uint64_t seed, std::int64_t step, const BatchOrder& order,
@@ -87,6 +93,9 @@ class Training final : public Experiment {
   Evaluation evaluate(LearningRule& rule, std::uint64_t seed, const ParameterSet& parameters, Split split,
                       const Communicator& communicator, const std::function<void()>& between,
                       ProbeList* probes = nullptr) const;
+  /// The gradient [count] of the loss of one training example as an evaluation sees it.
+  Tensor example_gradient(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
+                          std::int64_t example) const;
   /// What the weights multiply in an evaluation of training examples, on this rank alone.
   void collect_inputs(LearningRule& rule, const ParameterSet& parameters, std::uint64_t seed,
                       std::span<const std::int64_t> which, InputStatistics& to) const;
@@ -104,6 +113,7 @@ class Training final : public Experiment {
   std::unique_ptr<DistilledLoss> taught_;  // null: there is no teacher
   std::unique_ptr<Network> teacher_;       // null: it is a network as this one
   std::string teacher_from_;
+  std::unique_ptr<Critic> critic_;  // null: there is none
   std::optional<Phases> phases_;
   std::string start_;                       // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<Sparsifier> sparsifier_;  // null: all weights stay

@@ -111,6 +111,12 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
 
 char axis_letter(int axis) { return "xyz"[axis]; }
 
+std::vector<std::string> axis_letters(int axes) {
+  std::vector<std::string> letters;
+  for (int axis = 0; axis < axes; ++axis) letters.emplace_back(1, axis_letter(axis));
+  return letters;
+}
+
 /// The axis that a word names, or -1.
 int axis_of(const std::string& word, int axes) {
   for (int axis = 0; axis < axes; ++axis)
@@ -137,7 +143,7 @@ class Reader {
  public:
   Reader(const ExpressionNames& names, ExpressionUse use) : names_(names), use_(std::move(use)) {
     unknowns_ = static_cast<int>(names.unknowns.size());
-    for (int axis = 0; axis < names.axes; ++axis) axis_letters_.emplace_back(1, axis_letter(axis));
+    axis_letters_ = axis_letters(names.axes);
   }
 
   ExpressionGraph graph;
@@ -518,6 +524,8 @@ class Reader {
     for (const auto& local : scope_->locals) result.push_back(local.first);
     if (use_.unknowns && !scope_->only_parameters)
       result.insert(result.end(), names_.unknowns.begin(), names_.unknowns.end());
+    if (use_.fields && !scope_->only_parameters)
+      result.insert(result.end(), names_.fields.begin(), names_.fields.end());
     result.insert(result.end(), names_.parameters.begin(), names_.parameters.end());
     for (const auto& definition : names_.definitions) result.push_back(definition.first);
     for (const auto& constant : names_.constants) result.push_back(constant.first);
@@ -552,6 +560,11 @@ class Reader {
       if (word != names_.unknowns[k]) continue;
       allowed(use_.unknowns, "the unknown");
       return graph.argument(k);
+    }
+    for (std::size_t k = 0; k < names_.fields.size(); ++k) {
+      if (word != names_.fields[k]) continue;
+      allowed(use_.fields, "the field");
+      return graph.position(names_.axes + static_cast<int>(k));
     }
     for (std::size_t p = 0; p < names_.parameters.size(); ++p) {
       if (word == names_.parameters[p]) return graph.parameter(static_cast<int>(p));
@@ -795,9 +808,15 @@ class Reader {
     }
     int result = graph.constant(0);
     for (const int leaf : leaves) {
-      if (graph[leaf].op == Op::position && graph[leaf].index != axis) continue;
+      if (graph[leaf].op == Op::position && graph[leaf].index < names_.axes && graph[leaf].index != axis)
+        continue;
       const int slope = graph.derivative(node, leaf);
       if (graph.is_constant(slope, 0)) continue;
+      if (graph[leaf].op == Op::position && graph[leaf].index >= names_.axes)
+        fail(start,
+             "the derivative of the field '" + names_.fields[graph[leaf].index - names_.axes] +
+                 "' in space is not known; the flux is differentiated as a whole, so write the field before "
+                 "the derivative, as in K*d(u,x)");
       if (graph[leaf].op == Op::position) {
         result = graph.add(result, slope);
         continue;
@@ -895,6 +914,7 @@ Expressions::Expressions(ExpressionNames names) : names_(std::move(names)) {
   };
   for (const auto& [name, value] : names_.constants) add(name, "constant", "");
   for (const std::string& name : names_.unknowns) add(name, "unknown", "");
+  for (const std::string& name : names_.fields) add(name, "field", "");
   for (const std::string& name : names_.parameters) add(name, "parameter", "");
   for (const auto& [name, text] : names_.definitions) add(name, "parameter", text.where);
   for (const ExpressionFunction& function : names_.functions) {
@@ -907,7 +927,7 @@ Expressions::Expressions(ExpressionNames names) : names_(std::move(names)) {
 }
 
 void Expressions::check() const {
-  Reader reader(names_, {.what = "function", .derivatives = true});
+  Reader reader(names_, {.what = "function", .derivatives = true, .fields = true});
   reader.check_definitions();
 }
 
@@ -923,6 +943,8 @@ kernels::Program Expressions::compile(const std::vector<ExpressionText>& formula
     }
   }
   names.parameters = names_.parameters;
+  names.positions = axis_letters(names_.axes);
+  names.positions.insert(names.positions.end(), names_.fields.begin(), names_.fields.end());
   const ExpressionText* now = nullptr;
   try {
     std::vector<int> results;

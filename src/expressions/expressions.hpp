@@ -10,7 +10,7 @@
 //   grad(e), [a, b]                vectors with a component for each axis of space, where a formula may be one;
 //                                  sums of vectors, products with numbers
 //   sin cos tan exp log sqrt abs tanh sinh cosh erf sign min max, and functions of the deck
-//   names: unknowns, parameters, x (y, z), t, pi, and constants that the caller defines
+//   names: unknowns, parameters, coefficient fields, x (y, z), t, pi, and constants that the caller defines
 #pragma once
 
 #include <cstddef>
@@ -53,6 +53,8 @@ struct ExpressionNames {
   std::vector<std::pair<std::string, ExpressionText>> definitions = {};
   std::vector<ExpressionFunction> functions = {};
   int axes = 1;  ///< of space: x; x, y; or x, y, z
+  /// Coefficient fields: functions of space that the program reads as rows of TermPoints::x after the axes.
+  std::vector<std::string> fields = {};
 };
 
 /// What formulas of one kind may read, besides parameters, constants and definitions.
@@ -63,6 +65,7 @@ struct ExpressionUse {
   /// u_y, ...
   bool derivatives = false;
   bool position = true, time = true;
+  bool fields = false;
   int fixed_axis = -1;  ///< the position along this axis cannot be read, though others can
 };
 

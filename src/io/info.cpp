@@ -109,6 +109,12 @@ Json tables_of(const hdf5::Group& run) {
   return out;
 }
 
+Json fields_of(const hdf5::Group& run) {
+  const StoredFields fields = stored_fields(run);
+  if (fields.names.empty()) return Json::object();
+  return {{"axes", fields.axes}, {"shape", fields.shape}, {"names", fields.names}};
+}
+
 Json provenance_of(const hdf5::Group& group) {
   Json out = Json::object();
   for (const auto& name : group.names()) {
@@ -160,6 +166,7 @@ Json describe(const std::string& path) {
                       {"steps", steps ? run.info("steps/step").shape[0] : 0},
                       {"metrics", metrics},
                       {"tables", tables_of(run)},
+                      {"fields", fields_of(run)},
                       {"timing", root.has_group(timing) ? named_values(root.open_group(timing), false)
                                                         : Json::object()}});
     }
@@ -291,6 +298,18 @@ std::string results_text(const std::string& results_path) {
     if (!dimension.empty()) fmt::format_to(out, " x {} {}s", table["entries"].get<int>(), dimension);
     fmt::format_to(out, ": {}\n", join(table["metrics"].get<std::vector<std::string>>()));
   }
+
+  std::vector<std::string> fields;
+  for (const Json& run : info["runs"]) {
+    if (run["fields"].empty()) continue;
+    std::vector<std::string> axes = run["fields"]["axes"];
+    for (std::size_t i = 0; i < axes.size(); ++i)
+      axes[i] += fmt::format(" {}", run["fields"]["shape"][i].get<std::uint64_t>());
+    const std::string line =
+        fmt::format("  [{}]: {}\n", join(axes), join(run["fields"]["names"].get<std::vector<std::string>>()));
+    if (std::find(fields.begin(), fields.end(), line) == fields.end()) fields.push_back(line);
+  }
+  if (!fields.empty()) text += "\nFields\n" + join(fields, "");
 
   if (!info["others"].empty()) {
     text += "\nLeft aside, since it is not of Rankine's layout:";

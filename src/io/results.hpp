@@ -13,7 +13,11 @@
 //                                        array `step` is one
 //   /runs/<variant>/seed_<s>/summary/    scalars with units: what `expect:` reads
 //   /runs/<variant>/seed_<s>/per_sample/ sample_id, ...: one value a test sample
-//   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x] with their coordinates
+//   /runs/<variant>/seed_<s>/fields/     u, u_reference, ... [sample_id, t, x], with several space axes
+//                                        [sample_id, t, x, y] or [sample_id, t, x, y, z], the last fastest, with
+//                                        their coordinates; x, y, z are centres of cells. Attributes
+//                                        tile_edges_x, expert_edges_x, tile_edges_y, ...: positions of the edges
+//                                        between tiles and between experts along each axis, both ends included
 //   /runs/<variant>/seed_<s>/weights/    parameters by name
 //   /expectations/                       expression, verdict (1: the values are as it says), value_left,
 //                                        value_right, standard_error, outcome (pass, fail, undecided, void)
@@ -41,7 +45,7 @@ using Metrics = std::vector<std::pair<std::string, double>>;
 
 /// A coordinate of a field: one value for each index of its dimension.
 struct Coordinate {
-  std::string name;  ///< "sample_id", "t", "x"
+  std::string name;  ///< "sample_id", "t", "x", "y", "z"
   std::vector<double> values;
   std::string unit, long_name;
 };
@@ -114,8 +118,8 @@ class RunWriter {
               const std::vector<Coordinate>& coordinates, const Label& label = {});
   void fields(const std::string& name, std::span<const float> values,
               const std::vector<Coordinate>& coordinates, const Label& label = {});
-  /// Positions in x (and t) of the edges between tiles and between experts, for plots: attributes
-  /// `tile_edges_x`, ... of the group of fields. `name` is the attribute's name.
+  /// Positions along an axis of the edges between tiles or between experts, for plots: the attribute `name`
+  /// of the group of fields, such as `tile_edges_y`.
   void field_edges(const std::string& name, std::span<const double> edges);
 
   /// A parameter of the trained model. Written to the file at once. `name` may hold '.', not '/'.

@@ -66,6 +66,38 @@ std::vector<std::string> stored_tables(const hdf5::Group& run) {
   return out;
 }
 
+StoredFields stored_fields(const hdf5::Group& run) {
+  StoredFields found;
+  if (!run.has_group("fields")) return found;
+  const hdf5::Group group = run.open_group("fields");
+  const auto shape_of = [&](const std::string& name) -> hdf5::Shape {
+    if (!group.has_dataset(name)) return {};
+    const hdf5::DatasetInfo info = group.info(name);
+    return info.type == hdf5::Type::f32 || info.type == hdf5::Type::f64 ? info.shape : hdf5::Shape();
+  };
+  hdf5::Shape grid;
+  found.axes = {"sample_id"};
+  for (const char* axis : {"t", "x", "y", "z"}) {
+    const hdf5::Shape shape = shape_of(axis);
+    if (shape.size() != 1) break;
+    grid.push_back(shape[0]);
+    found.axes.emplace_back(axis);
+  }
+  // An array y of somebody's beside fields [sample, t, x] is no axis of theirs.
+  for (; grid.size() >= 2; grid.pop_back(), found.axes.pop_back()) {
+    for (const std::string& name : group.names()) {
+      const hdf5::Shape shape = shape_of(name);
+      if (shape.size() != grid.size() + 1 || !std::equal(grid.begin(), grid.end(), shape.begin() + 1))
+        continue;
+      if (!found.names.empty() && shape != found.shape) continue;
+      found.shape = shape;
+      found.names.push_back(name);
+    }
+    if (!found.names.empty()) return found;
+  }
+  return {};
+}
+
 std::vector<StoredRun> stored_runs(const hdf5::Group& root, std::vector<std::string>* others) {
   constexpr std::array<std::string_view, 4> top{"runs", "expectations", "timing", "provenance"};
   const auto note = [&](const std::string& path) {

@@ -5,9 +5,13 @@
 
 namespace rankine {
 
-/// The description of all fields [sample, t, x] below /runs of the results `results_path`: one temporal
-/// collection a run, named <variant>/seed_<s>, whose time is the sample's number and whose grids are
-/// rectilinear in (x, t). The data stay in the HDF5 file, which is named relative to the XDMF file.
+/// The description of all fields below /runs of the results `results_path`. Fields [sample, t, x]: one
+/// temporal collection a run, named <variant>/seed_<s>, whose time is the sample's number and whose grids are
+/// rectilinear in (x, t). Fields [sample, t, x, y] or [sample, t, x, y, z]: one temporal collection a run and
+/// sample, named <variant>/seed_<s> sample <i>, whose time is t and whose grids are curvilinear: x lies along X,
+/// y along Y, z along Z. Their points stand in the description, once for each grid. As z is the fastest index,
+/// the cells of three axes are left-handed: viewers give their volumes, and integrals over them, a minus. The
+/// values stay in the HDF5 file, which is named relative to the XDMF file.
 std::string xdmf_text(const std::string& results_path);
 
 /// "results.xdmf" for "results.h5".

@@ -141,15 +141,13 @@ void NetworkOptions::options(OptionVisitor& o) {
   o("precision", precision, {.help = "type of parameters and activations", .choices = {"float", "double"}});
 }
 
-Network read_network(const DeckNode& model, const Shape& input) {
+Network read_network(const DeckNode& model, const Shape& input, const std::string& prefix) {
   NetworkOptions options;
   const DeckNode blocks = model.child("blocks");
   if (!blocks.is_sequence() || blocks.items().empty())
     blocks.error("'blocks' must be a list of layers, such as [{name: flatten}, {name: dense, units: 10}]");
-  Network network(blocks.items(), input, [&] {
-    options.options(*model.reader());
-    return options.dtype();
-  }());
+  options.options(*model.reader());
+  Network network(blocks.items(), input, options.dtype(), prefix);
   for (const DeckNode& item : list_in(model, "parametrise", "[{on: [\"*.weight\"], as: low_rank, rank: 4}]"))
     network.parametrise(item);
   model.reject_unread_keys();

@@ -65,7 +65,8 @@ struct NetworkOptions {
   void options(OptionVisitor& o);
 };
 
-/// The network that `model` (keys precision, blocks, parametrise) describes, for samples of shape `input`.
-Network read_network(const DeckNode& model, const Shape& input);
+/// The network that `model` (keys precision, blocks, parametrise) describes, for samples of shape `input`, with
+/// blocks called prefix0, prefix1, ...
+Network read_network(const DeckNode& model, const Shape& input, const std::string& prefix = "block");
 
 }  // namespace rankine

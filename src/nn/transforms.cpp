@@ -9,6 +9,7 @@
 
 #include "src/core/random.hpp"
 #include "src/nn/layers/conv.hpp"
+#include "src/nn/layers/dense.hpp"
 #include "src/nn/layers/norm.hpp"
 
 namespace rankine {
@@ -34,7 +35,8 @@ bool is_convolution(const std::string& kind) { return kind == "conv1d" || kind =
 
 /// Whether its outputs are units, each a sum of all inputs.
 bool makes_units(const FinishedNetwork::Block& block, const Layer& layer) {
-  if (block.kind == "dense") return layer.input().rank() == 1 && !block.node.has("parametrisation");
+  if (block.kind == "dense")
+    return layer.input().rank() == 1 && options_of<Dense::Options>(block.node).parametrisation == "standard";
   if (!is_convolution(block.kind)) return false;
   const auto options = options_of<ConvOptions>(block.node);
   return options.groups == 1 && !options.depthwise;
@@ -79,11 +81,18 @@ FinishedNetwork::FinishedNetwork(const DeckNode& model, const Shape& input, cons
   }
 }
 
-Network FinishedNetwork::network() const {
-  std::string text = std::string("precision: ") + (type_ == DType::f64 ? "double" : "float") + "\nblocks:\n";
+std::string FinishedNetwork::model(int indent) const {
+  const std::string in(static_cast<std::size_t>(indent), ' ');
+  std::string text =
+      in + "precision: " + (type_ == DType::f64 ? "double" : "float") + "\n" + in + "blocks:\n";
   for (const Block& block : blocks_)
-    text += block.node.is_scalar() ? "  - " + block.kind + "\n" : "  -\n" + block.node.yaml(4);
-  return read_network(parse_deck_text(text, "the transformed network"), input_);
+    text +=
+        in + (block.node.is_scalar() ? "  - " + block.kind + "\n" : "  -\n" + block.node.yaml(indent + 4));
+  return text;
+}
+
+Network FinishedNetwork::network() const {
+  return read_network(parse_deck_text(model(), "the transformed network"), input_);
 }
 
 ParameterSet FinishedNetwork::parameters(const Network& network) const {

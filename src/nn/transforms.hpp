@@ -37,6 +37,8 @@ class FinishedNetwork {
 
   std::vector<Block>& blocks() { return blocks_; }
   std::vector<Edge> edges() const;
+  /// What a deck's `model` says of it, as YAML.
+  std::string model(int indent = 0) const;
   Network network() const;
   /// Of network().
   ParameterSet parameters(const Network& network) const;

@@ -23,7 +23,7 @@ std::vector<double> weights(size_t times, double theta, int implicit_steps) {
 ConservativeScheme::ConservativeScheme(const Pde& pde, const Grid& grid, std::vector<double> times,
                                        double theta, int implicit_steps, SchemeParameters parameters)
     : ConservativeScheme(SpatialOperator(pde, grid, std::move(parameters)), times,
-                         weights(times.size(), theta, implicit_steps)) {}
+                         weights(times.size(), pde.steady() ? 1 : theta, implicit_steps)) {}
 
 ConservativeScheme::ConservativeScheme(SpatialOperator space, std::vector<double> times,
                                        std::vector<double> theta)

@@ -170,6 +170,9 @@ void EquationPde::describe(OptionVisitor& o) {
   o("parameters", none,
     {.help = "by name: a number, a formula of other parameters, or {minimum, maximum, logarithmic} "
              "drawn for each sample"});
+  o("fields", none,
+    {.help = "coefficient fields, such as a permeability, by name, each like an initial state: {K: "
+             "{gaussian_random_field: {length_scale: 0.1}, expression: exp(K)}}; flux and source read them"});
   o("functions", none, {.help = "by signature: {\"R(u)\": 1 + u^2}"});
   std::string storage = "the unknown", zero = "0";
   o("storage", storage, {.help = "M in d/dt M + d/dx F = S; a formula, or one by unknown"});
@@ -178,6 +181,11 @@ void EquationPde::describe(OptionVisitor& o) {
          "F, may hold d(u,x) and, on a periodic domain of one axis, d(u,x,x); with several axes a vector such "
          "as -D*grad(u), or {x: F along x, y: F along y}"});
   o("source", zero, {.help = "S"});
+  bool steady = false;
+  o("steady", steady,
+    {.help =
+         "no storage: the equation is div F = S, without time and initial state; Newton's method begins at "
+         "typical_state"});
   o("walls", none,
     {.help =
          "periodic, or {left, right} with {value: e}, {slope: e} or {u: a, u_x: b, value: e} (a u + b u_x "
@@ -203,8 +211,14 @@ bool EquationPde::is_unknown(const std::string& name) const {
 
 EquationPde::EquationPde(const DeckNode& node) {
   read_options(node);
-  for (const char* key : {"name", "labels", "parameters", "functions", "storage", "flux", "source", "walls",
-                          "initial", "typical_state", "typical_slope", "exact"}) {
+  steady_ = node.has("steady") && node.child("steady").as_bool();
+  for (const char* key : {"storage", "initial", "duration", "time_unit"})
+    if (steady_ && node.has(key))
+      node.error_at(key,
+                    std::string("a steady problem has no ") + key +
+                        ": it has neither storage nor time, and begins nowhere; leave it out, or steady");
+  for (const char* key : {"name", "labels", "parameters", "fields", "functions", "storage", "flux", "source",
+                          "walls", "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
   }
   node.reject_unread_keys();
@@ -213,10 +227,13 @@ EquationPde::EquationPde(const DeckNode& node) {
   check_definitions(expressions);
   read_terms(node, expressions);
   read_walls(node, expressions);
+  typical_state_.assign(options_.unknowns.size(), 0.0);
+  if (steady_) read_typical_state(node);
   read_initial(node, expressions);
+  read_fields(node, expressions);
   if (node.has("exact")) {
-    exact_ =
-        expressions.compile(read_formulas(node, "exact", "0"), {.what = "exact solution", .unknowns = false});
+    exact_ = expressions.compile(read_formulas(node, "exact", "0"),
+                                 {.what = "exact solution", .unknowns = false, .time = !steady_});
   }
   const std::vector<Trial> trials = trial_states(node);
   const auto points = static_cast<size_t>(trial_grid().cells());
@@ -237,6 +254,7 @@ EquationPde::EquationPde(const DeckNode& node) {
   }
   read_typical(node);
   check_terms(node, trials);
+  if (steady_) check_singular(node);
   measure_sizes(trials);
   check_edges(node, trials);
   if (options_.convection != "central" && !has_convection(*this))
@@ -306,7 +324,7 @@ void EquationPde::check_edges(const DeckNode& node, const std::vector<Trial>& tr
     const std::string edge = axes() == 2 ? "corner" : "edge";
     node.child("walls").error_at(
         face_name(other), "the " + face_name(other) + " wall holds " + symbol(k) + " = " + shortest(second) +
-                              " at the " + edge + " " + place_text(at, 1, 0) + " (t = " + shortest(t) +
+                              " at the " + edge + " " + place_text(at) + " (t = " + shortest(t) +
                               "), where the " + face_name(one) + " wall holds " + symbol(k) + " = " +
                               shortest(first) + "; both are one " +
                               "place, so write values that agree there, or give one of the walls a slope");
@@ -389,6 +407,13 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
     }
   }
   for (const PdeParameter& p : parameters_) names.parameters.push_back(p.name);
+  const DeckNode fields = node.section("fields");
+  need_mapping(fields, "{K: {gaussian_random_field: {length_scale: 0.1}, expression: exp(K)}}");
+  for (const std::string& key : fields.keys()) {
+    claim(fields, key, key, "field");
+    names.fields.push_back(key);
+  }
+  field_names_ = names.fields;
   const DeckNode functions = node.section("functions");
   need_mapping(functions, "{\"R(u)\": 1 + u^2}");
   for (const std::string& key : functions.keys()) {
@@ -509,7 +534,7 @@ std::vector<std::vector<ExpressionText>> EquationPde::read_flux(const DeckNode& 
 void EquationPde::read_terms(const DeckNode& node, const Expressions& expressions) {
   const size_t m = options_.unknowns.size();
   std::vector<char> has_storage(m, 0), has_flux(m, 0), has_source(m, 0);
-  const auto storage = read_formulas(node, "storage", "", &has_storage);
+  const auto storage = read_formulas(node, "storage", steady_ ? "0" : "", &has_storage);
   const auto flux = read_flux(node, has_flux);
   const auto source = read_formulas(node, "source", "0", &has_source);
   for (size_t k = 0; k < m; ++k) {
@@ -525,8 +550,8 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
                    "; give it a storage, flux or source");
   }
   storage_ = expressions.compile(storage, {.what = "storage", .position = false, .time = false});
-  source_ = expressions.compile(source, {.what = "source"});
-  const ExpressionUse of_flux{.what = "flux", .derivatives = true};
+  source_ = expressions.compile(source, {.what = "source", .time = !steady_, .fields = true});
+  const ExpressionUse of_flux{.what = "flux", .derivatives = true, .time = !steady_, .fields = true};
   const int count = unknowns(), arguments = kernels::flux_arguments(axes(), count);
   convective_.assign(m, 1);
   for (int axis = 0; axis < axes(); ++axis) {
@@ -642,9 +667,12 @@ std::vector<double> EquationPde::middle_parameters() const {
 
 std::string EquationPde::place_text(std::span<const double> x, size_t points, size_t point) const {
   std::string text;
-  for (int axis = 0; axis < axes(); ++axis)
-    text += (axis > 0 ? ", " : "") + std::string(1, space_name(axis)) + " = " +
-            shortest(x[static_cast<size_t>(axis) * points + point]);
+  const int rows = static_cast<int>(x.size() / points);
+  for (int row = 0; row < rows; ++row)
+    text +=
+        (row > 0 ? ", " : "") +
+        (row < axes() ? std::string(1, space_name(row)) : field_names_[static_cast<size_t>(row - axes())]) +
+        " = " + shortest(x[static_cast<size_t>(row) * points + point]);
   return text;
 }
 
@@ -679,13 +707,13 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
   static_cast<void>(expressions.compile(
       {outside}, {.what = what + "'s place outside", .unknowns = false, .position = false, .time = false}));
   kernels::Program& program = walls_[wall_index(face, unknown)];
-  program =
-      expressions.compile({factor, slope_factor, target, outside},
-                          {.what = what, .unknowns = false, .position = axes() > 1, .fixed_axis = face.axis});
+  program = expressions.compile(
+      {factor, slope_factor, target, outside},
+      {.what = what, .unknowns = false, .position = axes() > 1, .time = !steady_, .fixed_axis = face.axis});
   walls_vary_ = walls_vary_ || program.reads_position();
   const std::vector<double> parameters = middle_parameters(), t{0};
   for (const Place& at : wall_places(*this, face)) {
-    const std::string place = program.reads_position() ? " at " + place_text(at, 1, 0) : "";
+    const std::string place = program.reads_position() ? " at " + place_text(at) : "";
     const WallCondition at_start = wall(face, unknown, at, 0, parameters, {});
     if (at_start.value_factor == 0 && at_start.slope_factor == 0)
       node.error("the " + what + " is 0 = value" + place + ": the factors of " + name + " and " + u_x +
@@ -704,6 +732,13 @@ void EquationPde::read_wall(const DeckNode& node, const Expressions& expressions
 
 void EquationPde::read_initial(const DeckNode& node, const Expressions& expressions) {
   const std::string kinds = "allowed: constant, fourier, gaussian_random_field, expression";
+  if (steady_) {
+    initials_.resize(options_.unknowns.size());
+    std::vector<ExpressionText> states;
+    for (const double state : typical_state_) states.push_back({shortest(state), node.where()});
+    initial_ = expressions.compile(states, {.what = "typical state", .time = false});
+    return;
+  }
   if (!node.has("initial")) node.error("key 'initial' is missing in '" + node.path() + "'; " + kinds);
   const DeckNode initial = node.child("initial");
   if (!initial.is_mapping()) initial.error("initial is no mapping; " + kinds);
@@ -718,33 +753,61 @@ void EquationPde::read_initial(const DeckNode& node, const Expressions& expressi
       initial.error("the initial state of '" + name + "' is missing; each unknown needs one");
     const DeckNode own = by_unknown ? initial.child(name) : initial;
     if (!own.is_mapping()) own.error("the initial state of '" + name + "' is no mapping; " + kinds);
-    read_initial_of(own, k, formulas[static_cast<size_t>(k)]);
+    read_initial_of(own, "initial state", k, initials_[static_cast<size_t>(k)],
+                    formulas[static_cast<size_t>(k)]);
   }
   if (by_unknown) initial.reject_unread_keys();
-  initial_ = expressions.compile(formulas, {.what = "initial state", .time = false});
+  initial_ = compile_states(expressions, "initial state", formulas, initials_);
+}
+
+void EquationPde::read_fields(const DeckNode& node, const Expressions& expressions) {
+  if (field_names_.empty()) return;
+  const DeckNode fields = node.child("fields");
+  ExpressionNames names = expressions.names();
+  names.unknowns = field_names_;  // in its own expression a field's name means its random state
+  names.fields.clear();
+  fields_.resize(field_names_.size());
+  std::vector<ExpressionText> formulas;
+  for (size_t k = 0; k < fields_.size(); ++k) {
+    const DeckNode own = fields.child(field_names_[k]);
+    const std::string what = "field '" + field_names_[k] + "'";
+    if (!own.is_mapping())
+      own.error("the " + what +
+                " is no mapping; allowed: constant, fourier, gaussian_random_field, expression");
+    formulas.push_back({field_names_[k], own.where()});
+    read_initial_of(own, what, -1, fields_[k], formulas.back());
+  }
+  field_formulas_ = compile_states(Expressions(names), "field", formulas, fields_);
+}
+
+kernels::Program EquationPde::compile_states(const Expressions& expressions, const std::string& what,
+                                             const std::vector<ExpressionText>& formulas,
+                                             const std::vector<Initial>& states) {
+  const ExpressionUse use{.what = what, .time = false};
   for (size_t k = 0; k < formulas.size(); ++k) {
-    const auto alone = expressions.compile({formulas[k]}, {.what = "initial state", .time = false});
-    for (size_t other = 0; other < initials_.size(); ++other) {
-      if (initials_[k].formula && initials_[other].kind == Initial::Kind::none &&
+    const auto alone = expressions.compile({formulas[k]}, use);
+    for (size_t other = 0; other < states.size(); ++other) {
+      if (states[k].formula && states[other].kind == Initial::Kind::none &&
           alone.reads_argument(static_cast<int>(other)))
-        throw InputError(formulas[k].where + ": initial state '" + printable(formulas[k].text) + "' reads '" +
-                         options_.unknowns[other] +
+        throw InputError(formulas[k].where + ": " + what + " '" + printable(formulas[k].text) + "' reads '" +
+                         expressions.names().unknowns[other] +
                          "', which stands for a random state; give it one (constant, fourier or "
                          "gaussian_random_field) beside the expression");
     }
   }
+  return expressions.compile(formulas, use);
 }
 
-void EquationPde::read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula) {
-  Initial& initial = initials_[static_cast<size_t>(unknown)];
+void EquationPde::read_initial_of(const DeckNode& node, const std::string& what, int unknown,
+                                  Initial& initial, ExpressionText& formula) {
   const bool constant = node.has("constant"), fourier = node.has("fourier"),
              field = node.has("gaussian_random_field");
   initial.formula = node.has("expression");
   reject_other_keys(node);
   if (constant + fourier + field > 1)
-    node.error("the initial state has more than one of constant, fourier, gaussian_random_field; choose one");
+    node.error("the " + what + " has more than one of constant, fourier, gaussian_random_field; choose one");
   if (constant + fourier + field == 0 && !initial.formula)
-    node.error("the initial state is empty; allowed: constant, fourier, gaussian_random_field, expression");
+    node.error("the " + what + " is empty; allowed: constant, fourier, gaussian_random_field, expression");
   if (initial.formula) formula = text_of(node.child("expression"));
   const auto read = [&](const char* key, auto& options) {
     const DeckNode own = node.child(key);
@@ -788,7 +851,7 @@ void EquationPde::read_fourier(const DeckNode& node, Initial& initial, int unkno
   bool tied = false;
   std::vector<RandomWaves::Axis> waves;
   for (int axis = 0; axis < axes(); ++axis) {
-    const bool values = both_walls_have_values(unknown, axis);
+    const bool values = unknown >= 0 && both_walls_have_values(unknown, axis);
     initial.tied[static_cast<size_t>(axis)] = values;
     tied = tied || values;
     waves.push_back({.kind = periodic(axis) ? RandomWaves::Kind::pairs
@@ -919,9 +982,7 @@ WallCondition EquationPde::wall(const Face& face, int unknown, const Place& at, 
 
 std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long id, long& redrawn) const {
   std::vector<double> numbers;
-  for (size_t k = 0; k < initials_.size(); ++k) {
-    const Initial& initial = initials_[k];
-    const auto step = static_cast<std::int64_t>(k);
+  const auto draw = [&](const Initial& initial, std::int64_t step) {
     if (initial.kind == Initial::Kind::constant) {
       // In (0, maximum) and again below the minimum, like the built-in equation; where few draws would pass,
       // straight between the bounds.
@@ -938,7 +999,11 @@ std::vector<double> EquationPde::draw_initial(const RandomStream& stream, long i
       stream.fill_normal(std::span(normal), step, id);
       numbers.insert(numbers.end(), normal.begin(), normal.end());
     }
-  }
+  };
+  for (size_t k = 0; k < initials_.size(); ++k) draw(initials_[k], static_cast<std::int64_t>(k));
+  // A step beyond those of the unknowns and of the trial states' parameters.
+  for (size_t k = 0; k < fields_.size(); ++k)
+    draw(fields_[k], static_cast<std::int64_t>(max_unknowns + 1 + k));
   return numbers;
 }
 
@@ -957,9 +1022,12 @@ double EquationPde::wave_field(const Initial& initial, int unknown, const double
     }
     return sum;
   }
-  const WallCondition left = wall({0, Side::left}, unknown, {}, 0, parameters, {}),
-                      right = wall({0, Side::right}, unknown, {}, 0, parameters, {});
-  const bool tied = left.slope_factor == 0 && right.slope_factor == 0;
+  WallCondition left, right;
+  if (unknown >= 0) {
+    left = wall({0, Side::left}, unknown, {}, 0, parameters, {});
+    right = wall({0, Side::right}, unknown, {}, 0, parameters, {});
+  }
+  const bool tied = unknown >= 0 && left.slope_factor == 0 && right.slope_factor == 0;
   double sum = initial.mean;
   if (tied) {
     const double a = left.target / left.value_factor, b = right.target / right.value_factor;
@@ -1009,29 +1077,47 @@ void EquationPde::add_wall_values(const Initial& initial, int unknown, std::span
   }
 }
 
-std::vector<double> EquationPde::random_state(std::span<const double> numbers,
+std::vector<double> EquationPde::random_state(const std::vector<Initial>& states, bool between_walls,
+                                              std::span<const double> numbers,
                                               std::span<const double> parameters,
                                               std::span<const double> x) const {
-  const size_t m = options_.unknowns.size(), count = x.size() / options_.length.size();
-  std::vector<double> drawn(m * count, 0.0);  // [unknown][point]
+  const size_t count = x.size() / options_.length.size();
+  std::vector<double> drawn(states.size() * count, 0.0);  // [state][point]
   size_t first = 0;
-  for (size_t k = 0; k < m; ++k) {
-    const Initial& initial = initials_[k];
+  for (size_t k = 0; k < states.size(); ++k) {
+    const Initial& initial = states[k];
     const std::span<double> own = std::span(drawn).subspan(k * count, count);
+    const int unknown = between_walls ? static_cast<int>(k) : -1;
     if (initial.waves) {
       std::fill(own.begin(), own.end(), initial.mean);
-      if (initial.kind == Initial::Kind::fourier)
-        add_wall_values(initial, static_cast<int>(k), parameters, x, own);
+      add_wall_values(initial, unknown, parameters, x, own);
       initial.waves->add(numbers.subspan(first, initial.numbers), x, own);
     } else if (initial.kind != Initial::Kind::none) {
       for (size_t i = 0; i < count; ++i)
         own[i] = initial.kind == Initial::Kind::constant
                      ? numbers[first]
-                     : wave_field(initial, static_cast<int>(k), &numbers[first], x[i], parameters);
+                     : wave_field(initial, unknown, &numbers[first], x[i], parameters);
     }
     first += initial.numbers;
   }
   return drawn;
+}
+
+size_t EquationPde::initial_numbers() const {
+  size_t sum = 0;
+  for (const Initial& initial : initials_) sum += initial.numbers;
+  return sum;
+}
+
+void EquationPde::field_values(std::span<const double> numbers, std::span<const double> parameters,
+                               std::span<const double> x, std::span<double> out) const {
+  const size_t fields = fields_.size(), count = x.size() / options_.length.size();
+  const std::vector<double> drawn =
+      random_state(fields_, false, numbers.subspan(initial_numbers()), parameters, x);
+  kernels::TermValues values;
+  field_formulas_.evaluate({static_cast<long>(count), drawn, x, {}, parameters, {}}, 0, values);
+  for (size_t k = 0; k < fields; ++k)
+    for (size_t i = 0; i < count; ++i) out[i * fields + k] = values.value[k * count + i];
 }
 
 void EquationPde::initial_state(std::span<const double> numbers, std::span<const double> parameters,
@@ -1077,6 +1163,20 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
     long redrawn = 0;
     const std::vector<double> numbers = draw_initial(stream, s, redrawn);
     initial_state(numbers, trial.parameters, x, u);
+    trial.x = with_fields(*this, numbers, trial.parameters, x);
+    for (size_t i = x.size(); i < trial.x.size(); ++i) {
+      if (std::isfinite(trial.x[i])) continue;
+      const size_t point = i % static_cast<size_t>(points),
+                   field = i / static_cast<size_t>(points) - options_.length.size();
+      const std::vector<double> drawn =
+          random_state(fields_, false, std::span(numbers).subspan(initial_numbers()), trial.parameters, x);
+      node.child("fields").error_at(
+          field_names_[field], "the field '" + field_names_[field] + "' is " + shortest(trial.x[i]) + " at " +
+                                   place_text(x, static_cast<size_t>(points), point) + ": " +
+                                   field_formulas_.explain({points, drawn, x, {}, trial.parameters, {}},
+                                                           static_cast<long>(point)) +
+                                   "; choose an expression that is finite from 0 to the length");
+    }
     trial.arguments.assign(static_cast<size_t>(kernels::flux_arguments(axes(), m) * points), 0.0);
     for (int k = 0; k < m; ++k) {
       for (int i = 0; i < points; ++i) {
@@ -1109,7 +1209,7 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
   return trials;
 }
 
-void EquationPde::read_typical(const DeckNode& node) {
+void EquationPde::read_typical_state(const DeckNode& node) {
   if (node.has("typical_state")) {
     const DeckNode state = node.child("typical_state");
     if (state.is_mapping()) {
@@ -1135,14 +1235,17 @@ void EquationPde::read_typical(const DeckNode& node) {
       typical_state_[0] = state.as_number();
     }
   }
+}
+
+void EquationPde::read_typical(const DeckNode& node) {
+  read_typical_state(node);
   const std::vector<double> parameters = middle_parameters();
   check_storage(node, typical_state_, 1, parameters, "the typical state");
   if (node.has("typical_slope")) {
     typical_slope_ = node.child("typical_slope").as_number({.min = 0, .exclusive_min = true});
     return;
   }
-  kernels::TermValues values;
-  storage_.evaluate({1, typical_state_, {}, {}, parameters, {}}, 1, values);
+  const kernels::TermValues values = storage_slopes(typical_state_, 1, parameters);
   typical_slope_ = 0;
   for (int k = 0; k < unknowns(); ++k) typical_slope_ += values.by(k, k)[0] / unknowns();
   if (!(typical_slope_ > 0))
@@ -1152,6 +1255,7 @@ void EquationPde::read_typical(const DeckNode& node) {
 
 void EquationPde::check_storage(const DeckNode& node, std::span<const double> u, long points,
                                 const std::vector<double>& parameters, const std::string& where) const {
+  if (steady_) return;
   const int m = unknowns();
   kernels::TermValues values;
   const kernels::TermPoints at{points, u, {}, {}, parameters, {}};
@@ -1179,14 +1283,39 @@ void EquationPde::check_storage(const DeckNode& node, std::span<const double> u,
   }
 }
 
+kernels::TermValues EquationPde::storage_slopes(std::span<const double> u, long points,
+                                                const std::vector<double>& parameters) const {
+  kernels::TermValues slopes;
+  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  for (int k = 0; k < unknowns() && steady_; ++k) std::fill_n(slopes.by(k, k), points, 1.0);
+  return slopes;
+}
+
+void EquationPde::check_singular(const DeckNode& node) const {
+  const std::vector<double> parameters = middle_parameters();
+  for (int k = 0; k < unknowns(); ++k) {
+    bool held = source_.reads_argument(k);
+    for (const kernels::Program& flux : flux_) held = held || flux.reads_argument(k);
+    for (const Face& face : faces())
+      for (const Place& at : wall_places(*this, face))
+        held = held || wall(face, k, at, 0, parameters, {}).value_factor != 0;
+    if (!held)
+      error_of(
+          node, "walls",
+          "the steady problem is singular: no wall holds '" + symbol(k) +
+              "' and neither flux nor source reads it, so that any constant can be added to a solution; give one "
+              "wall a value or a Robin condition, or add a term in " +
+              symbol(k) + " to the source");
+  }
+}
+
 void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
                                   std::span<const double> u, const std::vector<double>& parameters,
                                   std::span<const double> x) const {
   if (flux_derivatives_ != 1) return;  // none, or a second derivative that may outweigh it
   const int m = unknowns(), first = (1 + axis) * m;
   const long points = flux.size;
-  kernels::TermValues slopes;
-  storage_.evaluate({points, u, {}, {}, parameters, {}}, 1, slopes);
+  const kernels::TermValues slopes = storage_slopes(u, points, parameters);
   for (int k = 0; k < m; ++k) {
     double largest = 0;
     for (long i = 0; i < points; ++i) largest = std::max(largest, std::abs(flux.by(k, first + k)[i]));
@@ -1210,14 +1339,62 @@ void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels:
   }
 }
 
+void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
+                                        std::span<const double> u, const std::vector<double>& parameters,
+                                        std::span<const double> x) const {
+  const int m = unknowns(), d = axes();
+  const long points = flux.front().size;
+  const kernels::TermValues slopes = storage_slopes(u, points, parameters);
+  for (int k = 0; k < m; ++k)
+    for (long i = 0; i < points; ++i) {
+      bool alone = true;
+      std::vector<double> tensor(static_cast<size_t>(d * d));  // -dF/d(grad u), its symmetric part
+      double largest = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < d; ++b) {
+          for (int other = 0; other < m; ++other)
+            alone = alone && (other == k ||
+                              (flux[a].by(k, (1 + b) * m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
+          const double entry = -0.5 * (flux[a].by(k, (1 + b) * m + k)[i] + flux[b].by(k, (1 + a) * m + k)[i]);
+          tensor[static_cast<size_t>(a * d + b)] = slopes.by(k, k)[i] > 0 ? entry : -entry;
+          largest = std::max(largest, std::abs(entry));
+        }
+      // It has no negative eigenvalue if no principal minor is negative; single entries have been looked at.
+      double worst = 0;
+      for (int a = 0; a < d; ++a)
+        for (int b = 0; b < a; ++b) {
+          const double cross = tensor[a * d + b];
+          worst = std::min(worst, (tensor[a * d + a] * tensor[b * d + b] - cross * cross) / largest);
+        }
+      if (d == 3) worst = std::min(worst, determinant(tensor, d) / (largest * largest));
+      if (!alone || !(worst < -1e-12 * largest)) continue;
+      std::string rows, state;
+      for (int a = 0; a < d; ++a) {
+        rows += a > 0 ? "], [" : "";
+        for (int b = 0; b < d; ++b) rows += (b > 0 ? ", " : "") + shortest(tensor[a * d + b]);
+      }
+      for (int j = 0; j < m; ++j) state += symbol(j) + " = " + shortest(u[j * points + i]) + ", ";
+      error_of(
+          node, "flux",
+          "the flux of '" + symbol(k) +
+              "' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(" + symbol(k) +
+              ") has the symmetric part [[" + rows + "]] with a negative eigenvalue at an initial state (" +
+              state + place_text(x, static_cast<size_t>(points), static_cast<size_t>(i)) +
+              ", t = 0), and the shortest waves grow without bound; make what stands beside the diagonal smaller "
+              "(D_xy^2 <= D_xx D_yy)");
+    }
+}
+
 void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& trials) const {
   const int m = unknowns();
   const Grid cells = trial_grid();
   const int points = cells.cells();
-  const std::vector<double> x = cells.centres(), t(static_cast<size_t>(points), 0.0);
+  const std::vector<double> t(static_cast<size_t>(points), 0.0);
   for (const Trial& trial : trials) {
+    const std::vector<double>& x = trial.x;
     const std::span<const double> u(trial.arguments.data(), static_cast<size_t>(m * points));
     check_storage(node, u, points, trial.parameters, "an initial state");
+    std::vector<kernels::TermValues> fluxes;
     for (int axis = 0; axis <= axes(); ++axis) {  // the flux along each, then the source
       const bool is_flux = axis < axes();
       const char* term = is_flux ? "flux" : "source";
@@ -1229,7 +1406,9 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
         return std::all_of(list.begin(), list.end(), [](double v) { return std::isfinite(v); });
       };
       if (finite(values.value) && finite(values.gradient) && finite(values.hessian)) {
-        if (is_flux) check_diffusion(node, axis, values, u, trial.parameters, x);
+        if (!is_flux) continue;
+        check_diffusion(node, axis, values, u, trial.parameters, x);
+        fluxes.push_back(std::move(values));
         continue;
       }
       for (int i = 0; i < points; ++i) {
@@ -1248,6 +1427,7 @@ void EquationPde::check_terms(const DeckNode& node, const std::vector<Trial>& tr
                      "; choose other initial states, or another formula there, see if(condition, a, b)");
       }
     }
+    if (mixed_derivatives_) check_mixed_diffusion(node, fluxes, u, trial.parameters, x);
   }
   if (m > 1) return;
   // The values that Dirichlet walls hold.

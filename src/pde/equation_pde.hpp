@@ -51,6 +51,8 @@ class EquationPde final : public Pde {
   std::string field_name(int unknown) const override { return labels_[static_cast<size_t>(unknown)]; }
   std::string symbol(int unknown) const override { return options_.unknowns[static_cast<size_t>(unknown)]; }
   std::vector<PdeParameter> parameters() const override { return parameters_; }
+  std::vector<std::string> fields() const override { return field_names_; }
+  bool steady() const override { return steady_; }
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -76,6 +78,8 @@ class EquationPde final : public Pde {
   std::vector<double> draw_initial(const RandomStream& stream, long id, long& redrawn) const override;
   void initial_state(std::span<const double> numbers, std::span<const double> parameters,
                      std::span<const double> x, std::span<double> out) const override;
+  void field_values(std::span<const double> numbers, std::span<const double> parameters,
+                    std::span<const double> x, std::span<double> out) const override;
   int data_cells(int axis) const override { return options_.data_cells[static_cast<size_t>(axis)]; }
   double reference_rtol() const override { return options_.reference_rtol; }
   long reference_steps() const override { return options_.reference_steps; }
@@ -87,7 +91,7 @@ class EquationPde final : public Pde {
              std::span<double> out) const;
 
  private:
-  /// How an unknown starts.
+  /// How an unknown starts, or what a coefficient field is.
   struct Initial {
     enum class Kind { none, constant, fourier, gaussian_random_field };
     Kind kind = Kind::none;
@@ -122,27 +126,45 @@ class EquationPde final : public Pde {
   void read_walls(const DeckNode& node, const Expressions& expressions);
   void read_wall(const DeckNode& node, const Expressions& expressions, const Face& face, int unknown);
   void read_initial(const DeckNode& node, const Expressions& expressions);
-  void read_initial_of(const DeckNode& node, int unknown, ExpressionText& formula);
+  void read_fields(const DeckNode& node, const Expressions& expressions);
+  /// `unknown`: whose walls the state ends at; -1 for a field. `what` names it in messages.
+  void read_initial_of(const DeckNode& node, const std::string& what, int unknown, Initial& initial,
+                       ExpressionText& formula);
+  /// The expressions of states that are named so.
+  static kernels::Program compile_states(const Expressions& expressions, const std::string& what,
+                                         const std::vector<ExpressionText>& formulas,
+                                         const std::vector<Initial>& states);
   void read_fourier(const DeckNode& node, Initial& initial, int unknown);
   void read_field(const DeckNode& node, Initial& initial);
   /// Waves of several axes. Throws for too many numbers; `key` of the mapping says how many.
   void set_waves(const DeckNode& node, const char* key, Initial& initial,
                  const std::vector<RandomWaves::Axis>& waves,
                  const std::function<double(const RandomWaves::Waves&)>& weight) const;
+  void read_typical_state(const DeckNode& node);
   void read_typical(const DeckNode& node);
   struct Trial;
   /// Sets size(), from trial states and from the values that walls hold over time.
   void measure_sizes(const std::vector<Trial>& trials);
   struct Trial {
     std::vector<double> parameters, arguments;  // arguments: those of a flux, each [unknown][trial point]
+    std::vector<double> x;                      // positions and coefficient fields, [row][trial point]
   };
   Grid trial_grid() const;
   std::vector<Trial> trial_states(const DeckNode& node) const;
+  /// Throws if a constant can be added to an unknown of a steady problem.
+  void check_singular(const DeckNode& node) const;
+  /// dM/du at points, as of order 1; the identity for a steady problem, so that signs of fluxes mean the same.
+  kernels::TermValues storage_slopes(std::span<const double> u, long points,
+                                     const std::vector<double>& parameters) const;
   /// Throws if an unknown's flux along an axis rises with its own slope (flux: its values at the points u, x at
   /// t = 0).
   void check_diffusion(const DeckNode& node, int axis, const kernels::TermValues& flux,
                        std::span<const double> u, const std::vector<double>& parameters,
                        std::span<const double> x) const;
+  /// The same of directions between the axes (flux: that along each axis).
+  void check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
+                             std::span<const double> u, const std::vector<double>& parameters,
+                             std::span<const double> x) const;
   void check_terms(const DeckNode& node, const std::vector<Trial>& trials) const;
   /// Throws if the storage does not rise at the points (u: [unknown][point]); `where` says which they are.
   void check_storage(const DeckNode& node, std::span<const double> u, long points,
@@ -159,30 +181,40 @@ class EquationPde final : public Pde {
                        std::span<const double> x, std::span<double> out) const;
   /// "x = 0.5, y = 1": a point of x [axis][point].
   std::string place_text(std::span<const double> x, size_t points, size_t point) const;
+  std::string place_text(const Place& at) const {
+    return place_text(std::span(at).first(options_.length.size()), 1, 0);
+  }
   /// The random states before their expressions: [unknown][point].
   std::vector<double> random_state(std::span<const double> numbers, std::span<const double> parameters,
+                                   std::span<const double> x) const {
+    return random_state(initials_, true, numbers, parameters, x);
+  }
+  std::vector<double> random_state(const std::vector<Initial>& states, bool between_walls,
+                                   std::span<const double> numbers, std::span<const double> parameters,
                                    std::span<const double> x) const;
   double wave_field(const Initial& initial, int unknown, const double* numbers, double x,
                     std::span<const double> parameters) const;
+  size_t initial_numbers() const;  ///< how many numbers the initial states take
   bool is_unknown(const std::string& name) const;
 
   EquationOptions options_;
   std::vector<std::string> labels_;
   std::vector<PdeParameter> parameters_;
-  kernels::Program storage_, source_, initial_;
+  kernels::Program storage_, source_, initial_, field_formulas_;
   std::vector<kernels::Program> flux_;  // [axis]
   std::optional<kernels::Program> exact_;
   std::vector<kernels::Program>
       walls_;  // [axis][side][unknown], results: value factor, slope factor, target, outside
   std::array<bool, max_space_axes> periodic_{};
-  std::vector<Initial> initials_;
+  std::vector<Initial> initials_, fields_;
+  std::vector<std::string> field_names_;
   std::vector<kernels::Program> time_events_;  // of flux, source and walls
   std::vector<double> typical_state_, sizes_;
   double typical_slope_ = 1;
   int flux_derivatives_ = 0;
   std::vector<char> convective_;  // [unknown]
-  bool has_source_ = false, walls_read_time_ = false, walls_vary_ = false, autonomous_ = true,
-       mixed_derivatives_ = false;
+  bool steady_ = false, has_source_ = false, walls_read_time_ = false, walls_vary_ = false,
+       autonomous_ = true, mixed_derivatives_ = false;
 };
 
 }  // namespace rankine

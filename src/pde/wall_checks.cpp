@@ -71,8 +71,12 @@ std::vector<double> state_at(const Pde& pde, const Trial& trial, const std::vect
 
 /// Terms at points that have an x and a t of their own.
 struct Points {
-  std::vector<double> arguments, x, t;  // arguments: [argument][point]
-  long size() const { return static_cast<long>(x.size()); }
+  std::vector<double> arguments, x, t;  // arguments: [argument][point]; x: [row][point]
+  long size() const { return static_cast<long>(t.size()); }
+  /// The coefficient fields of the sample, behind the positions.
+  void add_fields(const Pde& pde, const Trial& trial) {
+    x = with_fields(pde, trial.numbers, trial.parameters, std::move(x));
+  }
   TermPoints view(const Trial& trial) const { return {size(), arguments, x, t, trial.parameters, {}}; }
 };
 
@@ -126,6 +130,7 @@ void check_ends(const Pde& pde, const DeckNode& node, const Trial& trial) {
       at.arguments.push_back(all[a * trial_points + (side == Side::left ? 0 : trial_points - 1)]);
     at.x = {end_of(pde, side)};
     at.t = {0};
+    at.add_fields(pde, trial);
     TermValues flux;
     pde.flux(0, at.view(trial), 1, flux);
     const auto bad = [](double v) { return !std::isfinite(v); };
@@ -166,14 +171,17 @@ void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
     for (const double share : {0.0, -0.7, 0.7})
       for (int i = 0; i < trial_points; ++i)
         arguments.push_back(of_state[a * trial_points + i] + share * shift[a % m]);
+  std::vector<Points> points(places);
+  for (int j = 0; j < places; ++j) {
+    points[j].arguments = arguments;
+    points[j].x.assign(count, pde.length(0) * j / (places - 1));
+    points[j].add_fields(pde, trial);
+  }
   std::vector<TermValues> at(places);
   for (const double t : times) {
     for (int j = 0; j < places; ++j) {
-      Points points;
-      points.arguments = arguments;
-      points.x.assign(count, pde.length(0) * j / (places - 1));
-      points.t.assign(count, t);
-      term(points.view(trial), 1, at[j]);
+      points[j].t.assign(count, t);
+      term(points[j].view(trial), 1, at[j]);
     }
     const auto compare = [&](const auto& value_of, long index, const std::string& what) {
       const double first = value_of(at.front())[index], last = value_of(at.back())[index];
@@ -236,6 +244,79 @@ void check_ring(const Pde& pde, const DeckNode& node, const std::vector<Trial>& 
     check_ring_term(pde, node, trials[s], times, flux, "flux");
     if (pde.has_source()) check_ring_term(pde, node, trials[s], times, source, "source");
   }
+}
+
+/// The same on a box: along each periodic axis, on lines across it, initial state, fields and terms agree at both
+/// ends.
+void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& trial) {
+  constexpr int places = 65;
+  const int m = pde.unknowns(), axes = pde.axes();
+  const std::vector<std::string> fields = pde.fields();
+  const auto compare = [&](int axis, const Place& line, auto&& value, const std::string& key,
+                           const std::string& what) {
+    double least = value(0), most = value(0);
+    for (int j = 0; j < places; ++j) {
+      if (!std::isfinite(value(j))) return;
+      least = std::min(least, value(j));
+      most = std::max(most, value(j));
+    }
+    const double first = value(0), last = value(places - 1);
+    if (!ends_differ(first, last, least, most)) return;
+    const std::string x(1, space_name(axis));
+    std::string others;
+    for (int other = 0; other < axes; ++other)
+      if (other != axis) others += std::string(1, space_name(other)) + " = " + shortest(line[other]) + ", ";
+    node.error_at(
+        key, what + " is " + shortest(first) + " at " + x + " = 0 and " + shortest(last) + " at " + x +
+                 " = " + shortest(pde.length(axis)) + " (" + others + "t = 0), but the axis " + x +
+                 " is periodic, so that these are one point; write it so that both ends agree, for example "
+                 "with sin(2*pi*" +
+                 x + "/length_" + x + "), move a jump inside, or give walls " +
+                 face_name({axis, Side::left}) + " and " + face_name({axis, Side::right}));
+  };
+  for (int axis = 0; axis < axes; ++axis)
+    for (const double share : {0.29, 0.77}) {
+      if (!pde.periodic(axis)) continue;
+      Place line{};
+      Points points;
+      for (int other = 0; other < axes; ++other) {
+        line[other] = share * pde.length(other);
+        for (int j = 0; j < places; ++j)
+          points.x.push_back(other == axis ? pde.length(axis) * j / (places - 1) : line[other]);
+      }
+      points.t.assign(places, 0.0);
+      std::vector<double> u(places * m);
+      pde.initial_state(trial.numbers, trial.parameters, points.x, u);
+      for (int k = 0; k < m; ++k)
+        compare(
+            axis, line, [&](int j) { return u[j * m + k]; }, "initial",
+            "the initial state of '" + pde.symbol(k) + "'");
+      points.add_fields(pde, trial);
+      for (size_t k = 0; k < fields.size(); ++k)
+        compare(
+            axis, line, [&](int j) { return points.x[(axes + k) * places + j]; }, "fields",
+            "the field '" + fields[k] + "'");
+      // One state all along the line, with slopes.
+      points.arguments.resize(static_cast<size_t>(kernels::flux_arguments(axes, m) * places));
+      for (int a = 0; a < kernels::flux_arguments(axes, m); ++a) {
+        const double size = pde.size(a % m) > 0 ? pde.size(a % m) : 1;
+        std::fill_n(&points.arguments[a * places], places,
+                    a < m ? u[places / 2 * m + a] + 0.37 * size : size / pde.length(a / m - 1));
+      }
+      for (int term = 0; term <= axes; ++term) {
+        if (term == axes && !pde.has_source()) continue;
+        TermValues values;
+        if (term < axes) {
+          pde.flux(term, points.view(trial), 0, values);
+        } else {
+          pde.source(points.view(trial), 0, values);
+        }
+        for (int k = 0; k < m; ++k)
+          compare(
+              axis, line, [&](int j) { return values.at(k)[j]; }, term < axes ? "flux" : "source",
+              term < axes ? std::string("the flux along ") + space_name(term) : "the source");
+      }
+    }
 }
 
 // -----------------------------------------------------------------------------------------------------------
@@ -372,6 +453,7 @@ double largest_speed_inside(const Pde& pde, const Trial& trial, const std::vecto
     at.t.push_back(t);
     for (size_t a = 0; a < m; ++a) at.arguments[a * places + static_cast<size_t>(i)] = u[a];
   }
+  at.add_fields(pde, trial);
   TermValues flux;
   pde.flux(0, at.view(trial), 1, flux);
   double largest = 0;
@@ -392,6 +474,7 @@ int leaving(const Pde& pde, const Trial& trial, const std::vector<int>& block, S
   at.arguments.resize(static_cast<size_t>(3 * m), 0.0);
   at.x = {end_of(pde, side)};
   at.t = {t};
+  at.add_fields(pde, trial);
   TermValues flux, storage;
   pde.flux(0, at.view(trial), 2, flux);
   pde.storage({1, u, at.x, at.t, trial.parameters, {}}, 1, storage);
@@ -490,7 +573,10 @@ void check_walls(const Pde& pde, const DeckNode& node, std::span<const Grid> gri
           for (const Place& at : wall_places(pde, {axis, side}))
             check_conditions(pde, node, {axis, side}, k, at, trial, times, grids);
   }
-  if (pde.axes() > 1) return;
+  if (pde.axes() > 1) {
+    for (const Trial& trial : trials) check_periodic_axes(pde, node, trial);
+    return;
+  }
   for (const Trial& trial : trials) check_ends(pde, node, trial);
   if (pde.periodic(0)) {
     check_ring(pde, node, trials);
@@ -508,7 +594,8 @@ void check_walls(const Pde& pde, const DeckNode& node, std::span<const Grid> gri
 
 void check_outflow(const Pde& pde, std::span<const double> parameters, std::span<const double> solution,
                    const Grid& grid, std::span<const double> times) {
-  if (pde.axes() > 1 || pde.periodic(0)) return;
+  // The numbers of the sample's coefficient fields are not known here.
+  if (pde.axes() > 1 || pde.periodic(0) || !pde.fields().empty()) return;
   const int m = pde.unknowns(), cells = grid.cells();
   const Trial trial{{parameters.begin(), parameters.end()}, {}};
   for (const int k : convective_unknowns(pde)) {

@@ -79,7 +79,8 @@ class Perpendicular final : public GradientTransform {
   double share_ = 1;
 };
 
-/// Zero where the parameters are frozen or masked, in place.
+}  // namespace
+
 void keep_trained(const Tensor& gradient, const ParameterSet& parameters) {
   for (const ParameterInfo& part : parameters.parts()) {
     const Tensor of_part = gradient.view(part.shape, row_major_strides(part.shape), part.offset);
@@ -89,8 +90,6 @@ void keep_trained(const Tensor& gradient, const ParameterSet& parameters) {
       of_part.assign(mul(of_part, part.mask));
   }
 }
-
-}  // namespace
 
 const Registry<GradientTransform>& gradient_transforms() {
   static const Registry<GradientTransform> table(

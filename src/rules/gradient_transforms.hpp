@@ -20,6 +20,9 @@ struct GradientStep {
   std::function<Tensor(const Tensor& displacement)> gradient_at;
 };
 
+/// Sets a gradient [count] to zero where the parameters are frozen or masked.
+void keep_trained(const Tensor& gradient, const ParameterSet& parameters);
+
 class GradientTransform {
  public:
   virtual ~GradientTransform() = default;

@@ -79,9 +79,14 @@ StepOutcome apply_gradient(RuleContext& context, StepReport& report, const LossV
 }
 
 StepOutcome take_step(LearningRule& rule, RuleContext& context) {
+  if (context.party != nullptr) {
+    StepOutcome turn = context.party->turn(context);
+    if (!turn.updated) return turn;
+  }
   StepOutcome outcome =
       context.gradient != nullptr ? context.gradient->step(rule, context) : rule.step(context);
   // Where the update is only noted, there was no step.
+  if (context.party != nullptr && (!outcome.updated || context.update)) context.party->take_back();
   if (context.after_step == nullptr || !outcome.updated || context.update) return outcome;
   const CostAccount no_cost;  // every rank does all of it
   const Uncounted no_memory;

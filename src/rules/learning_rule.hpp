@@ -24,6 +24,7 @@ namespace rankine {
 
 class AfterStep;
 class GradientTransforms;
+class Party;
 
 /// A batch of a network: the local shards [L, B, ...].
 struct NetworkBatch {
@@ -68,6 +69,9 @@ struct RuleContext {
   const GradientTransforms* gradient = nullptr;
   const AfterStep* after_step = nullptr;
   std::uint64_t seed = 0;  ///< of their random numbers
+  /// What take_step() trains in turns with the parameters; null: nothing.
+  Party* party = nullptr;
+  double rate_factor = 1;  ///< that rewinds have put on learning_rate, and put on the party's
 };
 
 /// What a rule whose ranks share the blocks found of a step without an update, by looking itself: the others
@@ -94,8 +98,27 @@ struct StepOutcome {
 /// What a step may use, by its number.
 using StepMaker = std::function<std::shared_ptr<RuleContext>(std::int64_t step)>;
 
+/// Another network, with an optimiser of its own, that is trained in turns with the parameters.
+class Party {
+ public:
+  virtual ~Party() = default;
+  /// Registers everything that a restart needs.
+  virtual void register_state(StateRegistry& registry) = 0;
+  /// Called where its state was set from outside, as by a restart.
+  virtual void state_changed() = 0;
+  /// Its steps before a step of the parameters. Not updated: one of them failed, and none was made; the
+  /// outcome is that of the failed one, without its gradient. Collective.
+  virtual StepOutcome turn(const RuleContext& context) = 0;
+  /// Undoes the latest turn.
+  virtual void take_back() = 0;
+  /// What the latest turn's update would not have left finite, and the learning rate of that update.
+  virtual const std::optional<UpdateGuard::Complaint>& complaint() const = 0;
+  virtual double learning_rate(const RuleContext& context) const = 0;
+};
+
 class LearningRule;
-/// A step of the rule with what the context adds to it. Collective.
+/// A step of the rule with what the context adds to it, after the party's turn. The turn is undone where the
+/// parameters are not updated. Collective.
 StepOutcome take_step(LearningRule& rule, RuleContext& context);
 
 class LearningRule {

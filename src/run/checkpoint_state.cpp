@@ -46,7 +46,8 @@ void broadcast(const Communicator& communicator, StateSnapshot& snapshot) {
 }
 
 bool must_be_finite(const std::string& state_name) {
-  return state_name.starts_with("weights/") || state_name.find("optimizer/") != std::string::npos ||
+  return state_name.starts_with("weights/") || state_name.starts_with("critic/") ||
+         state_name.find("optimizer/") != std::string::npos ||
          (state_name.starts_with("rule/") && state_name.ends_with("/auxiliary"));
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/error.hpp"
 #include "src/comm/communicator.hpp"
 #include "src/core/log.hpp"
 #include "src/core/metric_info.hpp"
@@ -17,6 +18,7 @@
 #include "src/io/results.hpp"
 #include "src/run/checkpointing.hpp"
 #include "src/run/snapshots.hpp"
+#include "src/tensor/parameters.hpp"
 
 namespace rankine {
 
@@ -59,6 +61,12 @@ struct RunContext {
   SnapshotStore* snapshots = nullptr;
 };
 
+/// A network without the units that were held at zero.
+struct CompactNetwork {
+  std::string deck;  ///< the section `model` that describes it
+  ParameterSet parameters;
+};
+
 /// The constructor, Class(const DeckNode& variant, const ExperimentSetup& setup), reads its sections of the
 /// deck and ends with variant.reject_unread_keys(). It checks all that can be checked before work starts:
 /// options against each other, tiles against ranks, data files, modes against points. It throws InputError on
@@ -80,6 +88,15 @@ class Experiment {
   virtual std::vector<SnapshotEntry> wanted_layout(const std::string& key) const {
     (void)key;
     return snapshot_layout();
+  }
+
+  /// Of the weights of a run, which load_weights() finds by `file` and `group`. `done`: steps of training that
+  /// were made by then. InputError where the experiment trains no list of blocks, where weights do not fit, or
+  /// where masks change in a later step.
+  virtual CompactNetwork compacted(const std::string& file, const std::string& group,
+                                   std::int64_t done) const {
+    (void)group, (void)done;
+    throw InputError(file + ": its experiment trains no list of blocks, which `training` does");
   }
 
   /// Does the work for one seed; collective. Returns a value for each of metrics(), on all ranks the same.

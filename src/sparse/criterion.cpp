@@ -26,7 +26,19 @@ std::vector<double> Snip::scores(const ScoredPart& part) const {
   std::vector<double> out;
   out.reserve(part.weights.size());
   for (std::size_t i = 0; i < part.weights.size(); ++i)
-    out.push_back(std::abs(part.weights[i] * part.gradient[i]));
+    out.push_back(std::abs(part.weights[i] * part.evidence[i]));
+  return out;
+}
+
+std::vector<double> Grasp::scores(const ScoredPart& part) const {
+  std::vector<double> out(part.weights.begin(), part.weights.end());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] *= part.evidence[i];
+  return out;
+}
+
+std::vector<double> Fisher::scores(const ScoredPart& part) const {
+  std::vector<double> out(part.weights.begin(), part.weights.end());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] *= out[i] * part.evidence[i] / 2;
   return out;
 }
 
@@ -34,7 +46,7 @@ std::vector<double> Wanda::scores(const ScoredPart& part) const {
   std::vector<double> out;
   out.reserve(part.weights.size());
   for (std::size_t i = 0; i < part.weights.size(); ++i)
-    out.push_back(std::abs(part.weights[i]) * part.input_norms[i]);
+    out.push_back(std::abs(part.weights[i]) * part.evidence[i]);
   return out;
 }
 
@@ -58,6 +70,9 @@ const Registry<Criterion>& criteria() {
           entry<Magnitude>("magnitude", "the weight's size"),
           entry<RandomScore>("random", "random numbers"),
           entry<Snip>("snip", "size of weight times gradient, over some batches (SNIP)"),
+          entry<Grasp>("grasp", "what the gradient's norm loses with the weight, over some batches (GraSP)"),
+          entry<Fisher>("fisher", "square of weight times mean square of gradients, over some batches"),
+          entry<MovementScore>("movement", "how far training has moved the weight away from zero"),
           entry<SynFlow>("synflow", "flow through the weight, without data (SynFlow)"),
           entry<Wanda>("wanda", "size of weight times norm of its input, over some batches (Wanda)"),
           entry<SignalToNoise>("snr", "size of the mean over the deviation, of gaussian weights"),

@@ -12,13 +12,23 @@
 
 namespace rankine {
 
+/// What a criterion judges weights by beside themselves: a number for each. L is the sum of the losses of some
+/// batches.
+enum class Evidence {
+  none,
+  gradient,       ///< dL/dw
+  gradient_rise,  ///< H g, with the gradient g and the Hessian H of L by the weights that are trained
+  squares,        ///< mean over the examples of these batches of the squared gradient of one example's loss
+  flow,      ///< gradient of the flow through the network (src/nn/synaptic_flow.hpp), which needs no data
+  movement,  ///< -sum of w dL/dw over the steps of training so far, L being that of a step
+  inputs,    ///< norm of the input that the weight multiplies, over some batches
+};
+
 /// One part of the parameters whose weights are to be scored.
 struct ScoredPart {
   std::string name;
   std::span<const double> weights;
-  std::span<const double> gradient;  ///< of the loss or the flow; empty where the criterion asks for neither
-  /// For each weight the norm of the input that it multiplies, over some batches; likewise.
-  std::span<const double> input_norms;
+  std::span<const double> evidence;  ///< that the criterion needs; empty for none
   std::uint64_t seed = 0;
   std::int64_t event = 0;  ///< number of the pruning within the run: a key for random numbers
   const ParameterSet* parameters = nullptr;  ///< all parts
@@ -27,10 +37,7 @@ struct ScoredPart {
 class Criterion {
  public:
   virtual ~Criterion() = default;
-  virtual bool needs_gradient() const { return false; }
-  /// The gradient is that of the flow through the network (src/nn/synaptic_flow.hpp), and needs no data.
-  virtual bool needs_flow() const { return false; }
-  virtual bool needs_inputs() const { return false; }
+  virtual Evidence needs() const { return Evidence::none; }
   /// InputError where it cannot judge the part `name`; called before any work.
   virtual void check(const ParameterSet& network, const std::string& name) const {
     static_cast<void>(network);
@@ -58,8 +65,37 @@ class RandomScore final : public Criterion {
 class Snip final : public Criterion {
  public:
   void options(OptionVisitor&) {}
-  bool needs_gradient() const override { return true; }
+  Evidence needs() const override { return Evidence::gradient; }
   std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// w (H g): how much of the gradient's squared norm hangs on the weight, to first order; those go first without
+/// which the gradient is largest (GraSP: Wang, Zhang and Grosse, ICLR 2020, eq. 8, with the sign turned).
+class Grasp final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  Evidence needs() const override { return Evidence::gradient_rise; }
+  std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// w^2 F / 2: how much the loss rises without the weight, to second order at a minimum, with the mean F of squared
+/// gradients for the Hessian's diagonal (Fisher pruning: Theis et al., arXiv 1801.05787, section 2).
+class Fisher final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  Evidence needs() const override { return Evidence::squares; }
+  std::vector<double> scores(const ScoredPart& part) const override;
+};
+
+/// Whether training has moved the weight away from zero or towards it, -sum of w dL/dw over the steps so far
+/// (movement pruning: Sanh, Wolf and Rush, arXiv 2005.07683, section 4).
+class MovementScore final : public Criterion {
+ public:
+  void options(OptionVisitor&) {}
+  Evidence needs() const override { return Evidence::movement; }
+  std::vector<double> scores(const ScoredPart& part) const override {
+    return {part.evidence.begin(), part.evidence.end()};
+  }
 };
 
 /// |w| dR/d|w|, the flow through a weight (SynFlow: Tanaka et al., arXiv 2006.05467, eq. 1), for pruning in many
@@ -67,7 +103,7 @@ class Snip final : public Criterion {
 class SynFlow final : public Criterion {
  public:
   void options(OptionVisitor&) {}
-  bool needs_flow() const override { return true; }
+  Evidence needs() const override { return Evidence::flow; }
   std::vector<double> scores(const ScoredPart& part) const override { return Snip().scores(part); }
 };
 
@@ -76,7 +112,7 @@ class SynFlow final : public Criterion {
 class Wanda final : public Criterion {
  public:
   void options(OptionVisitor&) {}
-  bool needs_inputs() const override { return true; }
+  Evidence needs() const override { return Evidence::inputs; }
   std::vector<double> scores(const ScoredPart& part) const override;
 };
 

@@ -31,8 +31,8 @@ double Regrowth::fraction(std::int64_t step, std::int64_t total) const {
 
 std::vector<double> GradientRegrowth::Slope::scores(const ScoredPart& part) const {
   std::vector<double> out;
-  out.reserve(part.gradient.size());
-  for (const double g : part.gradient) out.push_back(std::abs(g));
+  out.reserve(part.evidence.size());
+  for (const double g : part.evidence) out.push_back(std::abs(g));
   return out;
 }
 

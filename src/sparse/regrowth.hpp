@@ -35,7 +35,7 @@ class GradientRegrowth final : public Regrowth {
  private:
   class Slope final : public Criterion {
    public:
-    bool needs_gradient() const override { return true; }
+    Evidence needs() const override { return Evidence::gradient; }
     std::vector<double> scores(const ScoredPart& part) const override;
   } criterion_;
 };

@@ -54,7 +54,9 @@ void SparsityOptions::options(OptionVisitor& o) {
     {.help = "divide the weights that remain by the root of their layer's density at each pruning, so that "
              "the variance of activations stays; for pruning before the first step"});
   o("batches", batches,
-    {.help = "batches that a gradient or inputs for the criterion are taken over", .min = 1});
+    {.help =
+         "batches that gradients or inputs for the criterion are taken over; of one example at a time for fisher",
+     .min = 1});
   o("rounds", rounds,
     {.help =
          "prunings one after the other, each with fresh scores, by which a density is reached; each removes "
@@ -87,7 +89,7 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
         "refine",
         "refine goes through the layers one after the other, so each needs its own density: use scope: "
         "layer or row, and layer_density: uniform or erdos_renyi");
-  if (refinement_ && dynamic_cast<const SingleWeights*>(structure_.get()) == nullptr)
+  if (refinement_ && !structure_->single())
     node.error_at("refine", "refine exchanges single weights; leave `structure` out");
   if (structure_->local() && (options_.scope != "layer" || options_.layer_density != "uniform"))
     node.error_at(
@@ -213,24 +215,24 @@ std::int64_t Sparsifier::remaining(const ParameterSet& parameters) const {
 Sparsifier::Scores Sparsifier::scores(const Criterion& criterion, const ParameterSet& parameters,
                                       const Event& event, const InputStatistics& inputs, std::size_t first,
                                       std::size_t last, bool also_removed) const {
-  Tensor gradient;
-  if (criterion.needs_gradient()) gradient = event.gradient(options_.batches);
-  if (criterion.needs_flow()) gradient = event.flow();
+  const bool by_inputs = criterion.needs() == Evidence::inputs;
+  const Tensor all = criterion.needs() == Evidence::none || by_inputs
+                         ? Tensor()
+                         : event.evidence(criterion.needs(), options_.batches);
   Scores out;
   for (std::size_t l = first; l < std::min(last, parts_.size()); ++l) {
     const std::string& name = parts_[l];
     const ParameterInfo& part = parameters.part(name);
-    const std::vector<double> weights = parameters.view(part).to_vector(), mask = part.mask.to_vector(),
-                              slope =
-                                  gradient.defined()
-                                      ? gradient.view(part.shape, row_major_strides(part.shape), part.offset)
-                                            .to_vector()
-                                      : std::vector<double>();
-    std::vector<double> norms;
-    if (const InputMoments* moments = inputs.find(name))
-      for (const std::size_t feature : moments->features(part.shape)) norms.push_back(moments->norm(feature));
+    const std::vector<double> weights = parameters.view(part).to_vector(), mask = part.mask.to_vector();
+    std::vector<double> evidence;
+    if (all.defined())
+      evidence = all.view(part.shape, row_major_strides(part.shape), part.offset).to_vector();
+    const InputMoments* moments = by_inputs ? inputs.find(name) : nullptr;
+    if (moments != nullptr)
+      for (const std::size_t feature : moments->features(part.shape))
+        evidence.push_back(moments->norm(feature));
     const std::vector<double> each =
-        criterion.scores({name, weights, slope, norms, event.seed, event.number, &parameters});
+        criterion.scores({name, weights, evidence, event.seed, event.number, &parameters});
     const UnitLayout& layout = layouts_[l];
     const auto size = static_cast<std::size_t>(layout.unit);
     std::vector<double>& units = out.emplace_back(each.size() / size, 0.0);
@@ -345,7 +347,7 @@ void Sparsifier::select(ParameterSet& parameters, const std::vector<std::int64_t
   const auto block = [&](std::size_t l) { return parts_[l].substr(0, parts_[l].find('.')); };
   for (std::size_t first = 0, last = parts_.size(); first < parts_.size(); first = last) {
     InputStatistics inputs;
-    if (needs_inputs()) {
+    if (needs(Evidence::inputs)) {
       inputs = event.inputs(options_.batches);
       for (last = first + 1; last < parts_.size() && block(last) == block(first);) ++last;
     }

@@ -61,10 +61,8 @@ class Sparsifier {
   struct Event {
     std::uint64_t seed = 0;
     std::int64_t number = 0;
-    /// The gradient [count] of the loss over `batches` batches. Collective.
-    std::function<Tensor(int batches)> gradient = {};
-    /// The gradient [count] of the flow. The same on all ranks.
-    std::function<Tensor()> flow = {};
+    /// What a criterion needs [count], but for inputs, over `batches` batches. Collective; the same on all ranks.
+    std::function<Tensor(Evidence needs, int batches)> evidence = {};
     /// Of the network as it is, over `batches` batches. The same on all ranks.
     std::function<InputStatistics(int batches)> inputs = {};
   };
@@ -79,10 +77,10 @@ class Sparsifier {
   /// Shuffles each mask: another choice of as many weights. The parameters are masked anew.
   void permute(ParameterSet& parameters, const Event& event) const;
 
-  bool needs_flow() const { return criterion_->needs_flow() || (drop_ != nullptr && drop_->needs_flow()); }
-  bool needs_inputs() const {
-    return refinement_ != nullptr || criterion_->needs_inputs() ||
-           (drop_ != nullptr && drop_->needs_inputs());
+  /// Whether a criterion needs it, or the refinement.
+  bool needs(Evidence what) const {
+    return criterion_->needs() == what || (drop_ != nullptr && drop_->needs() == what) ||
+           (refinement_ != nullptr && what == Evidence::inputs);
   }
   /// InputError where the criterion looks at inputs, and these lack those of a part.
   void check_inputs(const DeckNode& node, const InputStatistics& inputs) const;
@@ -106,7 +104,7 @@ class Sparsifier {
                 bool also_removed = false) const;
   /// The inputs that a criterion asks for.
   InputStatistics inputs_for(const Criterion& criterion, const Event& event) const {
-    return criterion.needs_inputs() ? event.inputs(options_.batches) : InputStatistics();
+    return criterion.needs() == Evidence::inputs ? event.inputs(options_.batches) : InputStatistics();
   }
   void prune_once(ParameterSet& parameters, double density, const Event& event) const;
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of

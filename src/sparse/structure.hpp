@@ -27,6 +27,8 @@ class Structure {
   virtual UnitLayout layout(const Shape& shape) const = 0;
   /// Whether each group keeps its share, so that layers and groups cannot be compared.
   virtual bool local() const { return false; }
+  /// Whether each weight stays or goes alone, and is compared with all of the part.
+  virtual bool single() const { return false; }
   /// Whether the bias of an output goes with its weights.
   virtual bool with_bias() const { return false; }
   /// InputError where no mask has this density.
@@ -38,6 +40,7 @@ class SingleWeights final : public Structure {
  public:
   void options(OptionVisitor&) {}
   UnitLayout layout(const Shape&) const override { return {}; }
+  bool single() const override { return true; }
 };
 
 /// All weights of an output stay or go together.

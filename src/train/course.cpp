@@ -1,6 +1,6 @@
 #include "src/train/course.hpp"
 
-#include <optional>
+#include <algorithm>
 
 #include <fmt/format.h>
 
@@ -57,8 +57,11 @@ void Course::load(const std::string& name, bool masks) {
 Sparsifier::Event Course::pruning(std::int64_t first_batch) {
   return {.seed = seed_,
           .number = pruned_++,
-          .gradient = [this, first_batch](int batches) { return s_.gradient(batches, first_batch); },
-          .flow = s_.flow,
+          .evidence =
+              [this, first_batch](Evidence needs, int batches) {
+                return needs == Evidence::movement ? movement_->sum()
+                                                   : s_.evidence(needs, batches, first_batch);
+              },
           .inputs = s_.inputs};
 }
 
@@ -86,6 +89,10 @@ void Course::plan(TrainingLoop& loop) {
     if (part.mask.defined()) state.add("masks/" + part.name, replicated, part.mask);
   state.add("metrics/pruned", replicated, pruned_);
   state.add("metrics/drawn", replicated, drawn_);
+  if (s_.sparsifier != nullptr && s_.sparsifier->needs(Evidence::movement)) {
+    state.add("sparsity/movement", replicated, movement_.emplace(s_.parameters).sum());
+    loop.observe(*movement_);
+  }
   if (!s_.start.empty()) loop.at(0, [this] { load(s_.start, true); });
   if (s_.sparsifier != nullptr) {
     for (const auto& [step, density] : s_.sparsifier->events())
@@ -133,6 +140,17 @@ void Course::leave_snapshots(const ParameterSet* average) const {
 }
 
 void check_course(const DeckNode& variant, const Phases& phases, const Sparsifier* sparsifier) {
+  if (sparsifier != nullptr && sparsifier->needs(Evidence::movement)) {
+    const auto events = sparsifier->events();
+    const bool by_phase = std::any_of(phases.all().begin(), phases.all().end(),
+                                      [](const Phase& p) { return p.sparsify && p.begin == 0; });
+    if (by_phase || (!events.empty() && events.front().first == 0))
+      variant.child("sparsity")
+          .error_at(
+              "criterion",
+              "movement: the first pruning is before the first step, and nothing has moved by then; prune "
+              "later, for example with schedule: {name: cubic, from: 100, to: 1000}");
+  }
   for (const Phase& phase : phases.all()) {
     if (!phase.sparsify) continue;
     if (sparsifier == nullptr)

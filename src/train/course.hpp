@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "src/run/experiment.hpp"
 #include "src/sparse/sparsifier.hpp"
 #include "src/train/loop.hpp"
+#include "src/train/movement.hpp"
 #include "src/train/phases.hpp"
 
 namespace rankine {
@@ -28,9 +30,9 @@ class Course {
     ParameterSet& parameters;
     Optimizer& optimizer;
     std::function<ParameterSet(std::uint64_t seed)> initial;  ///< fresh parameters
-    /// Of the loss of so many batches from the one of step `first`, summed: [count]; collective.
-    std::function<Tensor(int batches, std::int64_t first)> gradient;
-    std::function<Tensor()> flow = {};                        ///< gradient of the flow, [count]
+    /// What a criterion needs, but for inputs and movement, over so many batches from the one of step `first` on:
+    /// [count]; collective.
+    std::function<Tensor(Evidence needs, int batches, std::int64_t first)> evidence;
     std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
   };
   /// Gives the parameters that the sparsifier names their masks.
@@ -66,6 +68,7 @@ class Course {
   std::vector<bool> frozen_;  // by part, in every phase
   const Phase* phase_ = nullptr;
   std::map<std::string, Snapshot> snapshots_;
+  std::optional<Movement> movement_;     // where the sparsifier asks for it
   std::int64_t pruned_ = 0, drawn_ = 0;  // how often: keys of random numbers
 };
 

@@ -278,6 +278,10 @@ FoundFault find_fault(const Communicator& communicator, const FailedStep& failed
     note_complaint(*failed.guard.complaint(), failed.context.learning_rate, out.report);
     return out;
   }
+  if (const Party* party = again.party; party != nullptr && party->complaint()) {
+    note_complaint(*party->complaint(), party->learning_rate(again), out.report);
+    return out;
+  }
   if (thrown) {
     out.report.phase = "solve";
     out.report.tensor = "the computation of a sample";

@@ -33,6 +33,7 @@ TrainingLoop::TrainingLoop(RunContext& context, const LoopOptions& options, Trai
               [this] {
                 guard_.state_changed();
                 rule_.state_changed();
+                if (options_.party != nullptr) options_.party->state_changed();
               }),
       validation_(nan),
       multiply_adds_(nan) {
@@ -51,6 +52,7 @@ TrainingLoop::TrainingLoop(RunContext& context, const LoopOptions& options, Trai
     }
   }
   rule.register_state(state, "rule");
+  if (options.party != nullptr) options.party->register_state(state);
   context.checkpoint.before_saving([this] { rule_.synchronise(); });
   state.add("metrics/loss", replicated, losses_);
   state.add("metrics/gradient_norm", replicated, gradient_norms_);
@@ -131,6 +133,8 @@ std::shared_ptr<RuleContext> TrainingLoop::prepare(std::int64_t step,
                                                    const std::vector<StepObserver*>& watchers) {
   std::shared_ptr<RuleContext> made = task_.prepare(step, rate(step));
   made->guard = &guard_;
+  made->party = options_.party;
+  made->rate_factor = faults_.rate_factor();
   made->seed = static_cast<std::uint64_t>(context_.seed);
   if (const StepMechanisms* with = options_.mechanisms; with != nullptr) {
     if (!with->gradient.none()) made->gradient = &with->gradient;

@@ -58,14 +58,16 @@ struct LoopOptions {
   std::int64_t evaluate_every = 0;
   std::string on_fault = "stop";  ///< or skip, rewind
   FaultOptions faults = {};
-  const StepMechanisms* mechanisms = nullptr;  ///< outlives the loop; null: none
+  // They outlive the loop; null: there is none.
+  const StepMechanisms* mechanisms = nullptr;
+  Party* party = nullptr;
 };
 
 /// Trains for a number of steps. Constructed before the task registers its own state; run() resumes from
 /// what the state registry then holds.
 class TrainingLoop {
  public:
-  /// Registers weights, optimiser, rule and its own state. All arguments outlive the loop. InputError where
+  /// Registers the state of weights, optimiser, rule and party, and its own. All arguments outlive the loop. InputError where
   /// the fault policy needs checkpoints that the deck does not ask for.
   TrainingLoop(RunContext& context, const LoopOptions& options, TrainingTask& task, LearningRule& rule,
                Optimizer& optimizer, ParameterSet& parameters);

@@ -5,11 +5,11 @@
 
 namespace rankine {
 
-/// Throws InputError where the examples are no images.
+/// Throws InputError if the examples are no images; messages call the transform `what`.
 void check_images(const char* what, const Dataset& data);
 
-/// Each image moved by up to `reach` whole pixels along both axes, each distance equally likely. What moves
-/// in is 0.
+/// Moves each image by up to `reach` whole pixels along both axes, all distances with equal probability.
+/// Pixels that come from outside are 0.
 class Shift final : public Transform {
  public:
   void options(OptionVisitor& o);
@@ -21,8 +21,8 @@ class Shift final : public Transform {
   int reach_ = 2;
 };
 
-/// A square of each image set to 0; its centre is any pixel, and what sticks out is lost (DeVries and Taylor,
-/// arXiv 1708.04552).
+/// Sets a square of each image to 0. Its centre is a random pixel; parts beyond the border have no effect
+/// (DeVries and Taylor, arXiv 1708.04552).
 class Cutout final : public Transform {
  public:
   void options(OptionVisitor& o);

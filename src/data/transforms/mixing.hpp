@@ -17,8 +17,8 @@ class Mixing : public Transform {
   explicit Mixing(double probability) : probability_(probability) {}
 
  private:
-  /// Takes a part of `from`'s example `partner` into example i, which keeps about `lam`; the share that it
-  /// keeps.
+  /// Mixes example `partner` of `from` into example i, which keeps a share of about `lam`. Returns the share
+  /// that it keeps.
   virtual double mix(TransformBatch& batch, const std::vector<double>& from, std::int64_t i,
                      std::int64_t partner, double lam, const RandomStream& random,
                      std::int64_t step) const = 0;
@@ -26,8 +26,9 @@ class Mixing : public Transform {
   double probability_, alpha_ = 1;
 };
 
-/// A box of the partner's image, of a share 1 - lam of the area before it is cut to the image, the same for
-/// the whole batch; targets by the area that is left (Yun et al., arXiv 1905.04899).
+/// Replaces a box of the image by that of the partner. The box has a share 1 - lam of the area before it is
+/// clipped to the image, and is the same for the whole batch. Targets are mixed by the areas that result (Yun
+/// et al., arXiv 1905.04899).
 class CutMix final : public Mixing {
  public:
   CutMix() : Mixing(0.5) {}
@@ -38,7 +39,7 @@ class CutMix final : public Mixing {
              double lam, const RandomStream& random, std::int64_t step) const override;
 };
 
-/// lam x + (1 - lam) x of the partner (Zhang et al., arXiv 1710.09412).
+/// Mixes inputs and targets x to lam x + (1 - lam) x_partner (Zhang et al., arXiv 1710.09412).
 class Mixup final : public Mixing {
  public:
   Mixup() : Mixing(1) {}

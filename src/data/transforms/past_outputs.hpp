@@ -1,4 +1,4 @@
-// What a network last said of each training example.
+// The latest outputs of a network for each training example.
 #pragma once
 
 #include <algorithm>
@@ -11,14 +11,14 @@
 
 namespace rankine {
 
-/// The probabilities of the classes by the number of the example, the same on all ranks and part of
-/// checkpoints.
+/// The latest probabilities of the classes for each training example, by its number. They are the same on all
+/// ranks, and part of checkpoints.
 class PastOutputs {
  public:
   PastOutputs(std::int64_t examples, std::int64_t classes)
       : classes_(classes), values_(static_cast<std::size_t>(examples * classes), unknown) {}
   std::int64_t classes() const { return classes_; }
-  /// [classes]; empty where the network has not seen the example yet.
+  /// The probabilities [classes]; empty if the network has not seen the example yet.
   std::span<const double> of(std::int64_t example) const {
     const auto row = std::span(values_).subspan(at(example), static_cast<std::size_t>(classes_));
     return row[0] == unknown ? std::span<const double>() : row;

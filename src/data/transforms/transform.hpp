@@ -1,7 +1,7 @@
-// What is done to the examples of a training batch between the data set and the network, anew in every step:
-// a deck's `data.transforms`. All draws are keyed by the seed, the step and the place in the list, and by the
-// example's id where each example has its own: a batch is the same on any number of ranks and after any
-// restart.
+// Transforms of the examples of a training batch, which a deck lists as `data.transforms`. They act in every
+// step anew, between the data set and the network. Random numbers are keyed by the seed, the step and the
+// place in the list, and by the id of an example if each example has its own. Therefore a batch is the same
+// on any number of ranks and after any restart.
 #pragma once
 
 #include <cstdint>
@@ -15,35 +15,35 @@
 
 namespace rankine {
 
-/// Examples on their way through the transforms.
+/// The examples that transforms change.
 struct TransformBatch {
-  Shape input;                  ///< of one example
-  std::vector<double> inputs;   ///< where a transform asks for them: [n, input]
+  Shape input;                  ///< shape of one example's input
+  std::vector<double> inputs;   ///< [n, input]; empty if no transform needs them
   std::int64_t classes = 0;     ///< 0: the targets are real
-  std::vector<double> targets;  ///< where a transform asks for them: [n, ..., classes] probabilities, or real
-  std::vector<std::int64_t> ids, numbers;  ///< numbers: in the training split
+  std::vector<double> targets;  ///< [n, ..., classes] probabilities, or real targets; empty likewise
+  std::vector<std::int64_t> ids, numbers;  ///< `numbers` count in the training split
 
   std::int64_t size() const { return static_cast<std::int64_t>(ids.size()); }
 };
 
-/// When a batch is made, and what is known of the examples.
+/// The step that a batch is made for, and what is known by then.
 struct TransformTime {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
-  std::int64_t epoch = 1, epochs = 1;  ///< epoch: from 1
-  const PastOutputs* past = nullptr;   ///< for transforms that ask for them
+  std::int64_t epoch = 1, epochs = 1;  ///< `epoch` counts from 1
+  const PastOutputs* past = nullptr;   ///< for transforms that need them; else null
 };
 
 class Transform {
  public:
   virtual ~Transform() = default;
-  /// Throws InputError where examples of this set cannot be transformed.
+  /// Throws InputError if examples of this data set cannot be transformed.
   virtual void check(const Dataset& data) const { (void)data; }
-  /// Whether it leaves all as it is.
+  /// Whether the transform changes nothing.
   virtual bool off() const { return false; }
-  /// Whether the examples of a batch change each other: then it sees the whole batch on every rank.
+  /// Whether the transform mixes the examples of a batch. Every rank gives it the whole batch then.
   virtual bool mixes() const { return false; }
-  /// Whether it asks for the inputs, which must then be real, and for the targets.
+  /// Whether the transform changes inputs, which must be real then; and whether it changes targets.
   virtual bool changes_inputs() const { return true; }
   virtual bool changes_targets() const { return mixes(); }
   virtual bool needs_past() const { return false; }
@@ -57,23 +57,23 @@ const Registry<Transform>& transforms();
 class Transforms {
  public:
   Transforms() = default;
-  /// `data.transforms`, if it is given, for what `examples` gives.
+  /// Reads the optional list `data.transforms`, for examples of the data set `examples`.
   Transforms(const DeckNode& data, const Dataset& examples);
 
   bool none() const { return list_.empty(); }
-  /// Whether the whole batch is needed where a part of it is asked for.
+  /// Whether a transform mixes examples, so that a part of a batch depends on the whole batch.
   bool mix() const { return any(&Transform::mixes); }
   bool need_past() const { return any(&Transform::needs_past); }
-  /// `numbers`: those of the examples in the training split. Class targets become probabilities
-  /// [n, ..., classes] of type `real` where a transform changes them.
+  /// Applies all transforms. `numbers` are those of the examples in the training split. If a transform
+  /// changes class targets, they become probabilities [n, ..., classes] of type `real`.
   Examples apply(const Examples& examples, const std::vector<std::int64_t>& numbers, std::int64_t classes,
                  DType real, const TransformTime& time) const;
 
  private:
-  /// Whether one of them is or does so.
+  /// Whether `question` holds for one of the transforms.
   bool any(bool (Transform::*question)() const) const;
   struct Item {
-    std::string stream;  ///< of its random numbers
+    std::string stream;  ///< name of the stream of its random numbers
     std::shared_ptr<const Transform> transform;
   };
   std::vector<Item> list_;

@@ -5,7 +5,7 @@
 
 namespace rankine {
 
-/// x + deviation z, z normal.
+/// Adds normal noise: x + deviation z.
 class Noise final : public Transform {
  public:
   void options(OptionVisitor& o);
@@ -16,9 +16,9 @@ class Noise final : public Transform {
   double deviation_ = 0.1;
 };
 
-/// (1 - a) target + a (what the network last said of the example), a = share * epoch / epochs: progressive
-/// self-knowledge distillation (Kim et al., arXiv 2006.12000). Examples that it has not seen keep their
-/// target.
+/// Progressive self-knowledge distillation (Kim et al., arXiv 2006.12000): targets become (1 - a) target + a
+/// (the network's latest output for the example), with a = share * epoch / epochs. An example that the
+/// network has not seen keeps its target.
 class MixPastOutputs final : public Transform {
  public:
   void options(OptionVisitor& o);

@@ -4,7 +4,6 @@
 #include "src/methods/local/forward_losses.hpp"
 #include "src/nn/csr.hpp"
 #include "src/nn/softmax.hpp"
-#include "src/rules/accumulate.hpp"
 #include "src/tensor/host_array.hpp"
 #include "src/tensor/tile_ops.hpp"
 
@@ -52,10 +51,7 @@ class SingleForward : public LayerLoss {
 
  protected:
   /// What a layer hears of those above it, in a step, for samples like `like`.
-  virtual std::vector<Tensor> above(int l, const Tensor& like) const {
-    (void)l, (void)like;
-    return {};
-  }
+  virtual std::vector<Tensor> above(int /*l*/, const Tensor& /*like*/) const { return {}; }
 
  private:
   /// [L, B, nodes, classes] of outputs e.
@@ -108,9 +104,9 @@ class TopDown final : public SingleForward {
     const BoundParameters bound = context.parameters.bind(context.tiles);
     Tensor s = h;
     used_[0] = first_sample(s);
-    for (int l = 0; l < setup.network->size(); ++l) {
-      s = unit_rows(setup.network->forward(bound, s, quiet, l, l + 1));
-      used_[static_cast<std::size_t>(l) + 1] = first_sample(s);
+    for (std::size_t l = 1; l < used_.size(); ++l) {
+      const int block = static_cast<int>(l) - 1;
+      used_[l] = first_sample(s = unit_rows(setup.network->forward(bound, s, quiet, block, block + 1)));
     }
     return h;
   }

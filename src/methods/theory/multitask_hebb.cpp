@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
 
+#include "src/chain/vector_spins.hpp"
 #include "src/core/random.hpp"
 
 namespace rankine {
 namespace {
 
-class MultitaskHebbProblem final : public ChainProblem {
+class MultitaskHebbProblem final : public VectorSpins {
  public:
   MultitaskHebbProblem(const MultitaskHebbTarget::Options& options, std::uint64_t seed, std::int64_t chain)
       : o_(options),
@@ -29,7 +29,7 @@ class MultitaskHebbProblem final : public ChainProblem {
     const double r2 = o_.quality * o_.quality, examples = o_.examples;
     factor_ = plain ? 1 : all ? 1 / (examples * r2) : 1 / (r2 + (1 - r2) / examples);
     factor_ /= static_cast<double>(n_) * o_.temperature;
-    count_ = all ? a * k_ : k_;
+    std::vector<double> learned;
     for (std::size_t at = 0; at < patterns_.size(); ++at) {
       double sum = 0;
       for (std::size_t e = 0; e < a; ++e) {
@@ -37,17 +37,16 @@ class MultitaskHebbProblem final : public ChainProblem {
                                                   static_cast<std::int64_t>(at)) < 0.5 * (1 + o_.quality);
         const double copy = right ? patterns_[at] : -patterns_[at];
         sum += copy;
-        if (all) learned_.push_back(copy);
+        if (all) learned.push_back(copy);
       }
-      if (!all) learned_.push_back(sum / static_cast<double>(a));
+      if (!all) learned.push_back(sum / static_cast<double>(a));
     }
     for (std::size_t i = 0; i < n_; ++i) {
       const double first = patterns_[i * k_];
       const bool up = signs.uniform(0, chain, static_cast<std::int64_t>(i)) < 0.5;
       start_.push_back(first != 0 ? first : up ? 1 : -1);
-      const auto row = learned_.begin() + static_cast<std::ptrdiff_t>(i * count_);
-      own_.push_back(std::inner_product(row, row + static_cast<std::ptrdiff_t>(count_), row, 0.0));
     }
+    couple(std::move(learned), n_);
     theory_ = sizes(diluted_overlaps(overlaps(start_), o_.dilution, o_.temperature));
   }
 
@@ -74,33 +73,14 @@ class MultitaskHebbProblem final : public ChainProblem {
     values[2 * k_] = std::abs(by_losses - by_overlaps);
   }
 
-  double energy(std::span<const double> x) const override {
-    double sum = 0;
-    for (const double m : sums(learned_, x)) sum += m * m;
-    for (std::size_t i = 0; i < n_; ++i) sum -= own_[i] * x[i] * x[i];
-    return -0.5 * factor_ * sum;
-  }
+  double energy(std::span<const double> x) const override { return -0.5 * factor_ * pairs(x); }
   SiteConditional conditional(std::span<const double> x, std::size_t i) const override {
-    double field = -own_[i] * x[i];
-    for (std::size_t v = 0; v < count_; ++v) field += learned_[i * count_ + v] * sums_[v];
-    return {factor_ * field, 0};
-  }
-  void begin(std::span<const double> x) override { sums_ = sums(learned_, x); }
-  void changed(std::span<const double> x, std::size_t i, double before) override {
-    for (std::size_t v = 0; v < count_; ++v) sums_[v] += learned_[i * count_ + v] * (x[i] - before);
+    return {factor_ * field(x, i), 0};
   }
 
  private:
-  /// sum_i matrix[i][v] x_i for each v.
-  std::vector<double> sums(const std::vector<double>& matrix, std::span<const double> x) const {
-    const std::size_t count = matrix.size() / n_;
-    std::vector<double> out(count, 0.0);
-    for (std::size_t i = 0; i < n_; ++i)
-      for (std::size_t v = 0; v < count; ++v) out[v] += matrix[i * count + v] * x[i];
-    return out;
-  }
   std::vector<double> overlaps(std::span<const double> x) const {
-    std::vector<double> m = sums(patterns_, x);
+    std::vector<double> m = column_sums(patterns_, x);
     for (double& v : m) v /= static_cast<double>(n_);
     return m;
   }
@@ -111,19 +91,18 @@ class MultitaskHebbProblem final : public ChainProblem {
   }
 
   MultitaskHebbTarget::Options o_;
-  std::size_t n_, k_, count_ = 0;
+  std::size_t n_, k_;
   double factor_ = 1;
-  std::vector<double> patterns_, learned_;  // [spins][patterns], [spins][learned vectors]
-  std::vector<double> own_, start_, theory_, sums_;
+  std::vector<double> patterns_, start_, theory_;  // patterns: [spins][patterns]
 };
 
 }  // namespace
 
 std::vector<double> diluted_overlaps(std::vector<double> m, double dilution, double temperature) {
   const std::size_t k = m.size();
-  std::size_t all = 1;
-  for (std::size_t i = 0; i < k; ++i) all *= 3;
-  for (int step = 0; step < 10000; ++step) {
+  const auto all = static_cast<std::size_t>(std::lround(std::pow(3, k)));
+  double change = 1;
+  for (int step = 0; step < 10000 && change >= 1e-13; ++step) {
     std::vector<double> next(k, 0.0), entries(k);
     for (std::size_t code = 0; code < all; ++code) {
       double weight = 1, field = 0;
@@ -135,10 +114,9 @@ std::vector<double> diluted_overlaps(std::vector<double> m, double dilution, dou
       }
       for (std::size_t i = 0; i < k; ++i) next[i] += weight * entries[i] * std::tanh(field / temperature);
     }
-    double change = 0;
+    change = 0;
     for (std::size_t i = 0; i < k; ++i) change = std::max(change, std::abs(next[i] - m[i]));
     m = std::move(next);
-    if (change < 1e-13) break;
   }
   return m;
 }

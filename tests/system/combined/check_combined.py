@@ -30,8 +30,8 @@ def main() -> int:
                 if isinstance(item, h5py.Dataset) and not any(word in name for word in left_out) else None)
         return found
 
-    def off_is_plain(file):
-        plain, off = values(file, "plain"), values(file, "off")
+    def off_is_plain(file, plain="plain", off="off"):
+        plain, off = values(file, plain), values(file, off)
         return plain.keys() == off.keys() and len(plain) > 5 and all(
             np.array_equal(plain[name], off[name], equal_nan=plain[name].dtype.kind == "f") for name in plain)
 
@@ -77,6 +77,9 @@ def main() -> int:
             plain, averaged = values(name, "plain"), values(name, "averaged")
             expect(f"and is what is judged: {name}", all(
                 not np.array_equal(plain[part], averaged[part]) for part in plain if part.endswith(".weight")))
+        expect("a critic of weight 0 is not there", off_is_plain(file, "numbers", "no_critic"))
+        critic = values(file, "judged")["steps/critic_loss"]
+        expect("a critic's loss is that of each step", np.isfinite(critic).all() and np.unique(critic).size == 6)
         expect("a teacher changes training",
                not np.array_equal(losses(file, "plain"), losses(file, "taught"))
                and not np.array_equal(losses(file, "taught")[1:], losses(file, "own_teacher")[1:]))
@@ -86,10 +89,32 @@ def main() -> int:
         expect("weights and their average stay within bounds", all(
             np.abs(value).max() <= 0.5 for name, value in bounded.items() if name.startswith("weights/")))
 
-        same_from_all_checkpoints(deck, ["--only", "teacher", "--only", "spikes", "--only", "experts"], 15)
+        same_from_all_checkpoints(deck, ["--only", "teacher", "--only", "spikes", "--only", "experts", "--only", "judged"], 20)
         same_from_all_checkpoints(constraint, ["--only", "all"], 3)
 
+        # A critic whose step fails leaves the network as it was.
+        kept = ["--only", "judged", "--set", "train.on_fault=skip"]
+        wild = ["--set", "variants.judged.train.critic.learning_rate=1e300", "--set", "variants.judged.train.critic.after_step=[]"]
+        none = run(1, "run", deck, *kept, "--set", "train.steps=0", "--set", "train.epochs=0", "--output", "none.h5")
+        fault = run(2, "run", deck, *kept, *wild, "--output", "fault.h5")
+        expect("both run", none.returncode == 0 and fault.returncode == 0, none.stdout + fault.stdout)
+        expect("the critic's weights are named", "the update would make" in fault.stdout and "weights/critic0." in fault.stdout, fault.stdout)
+        none, fault = values("none.h5", "judged"), values("fault.h5", "judged")
+        expect("a critic's failed step leaves the network as it was", fault["summary/steps_skipped"] == 6 and all(
+            np.array_equal(none[part], fault[part]) for part in none if part.startswith("weights/")))
+
+        stop = run(1, "run", deck, "--only", "judged", "--set", "variants.judged.train.critic={learning_rate: 1e37, clip: 0}",
+                   *wild[2:], "--output", "stop.h5")
+        expect("a fault in the critic names its layer", stop.returncode == 2 and " of layer critic" in stop.stdout, stop.stdout)
+
         mistakes = {
+            "variants.judged.train.rule=pipeline": "no rank has the whole network between steps",
+            "variants.no_critic.train.rule=pipeline": "does not form the loss of the whole network",
+            "variants.no_critic.train.critic.weight=-1": "weight",
+            "variants.no_critic.train.critic.objective=squares": "logistic, least_squares, hinge, wasserstein",
+            "variants.no_critic.train.critic.model={blocks: [relu]}": "has parameters; add dense",
+            "variants.no_critic.train.critic.model={precision: double, blocks: [{name: dense, units: 1}]}": "they must be the same",
+            "variants.plain.train.critic={weight: 1, model: {blocks: [{name: dense, units: 1}]}}": "targets of this data set are classes",
             "variants.spikes.train.rule={name: pipeline}": "use a rule whose ranks share the batch",
             "variants.averaged.train.rule=pipeline": "no rank has the whole network between steps",
             "variants.taught.train.rule=pipeline": "whose batches a teacher does not see",

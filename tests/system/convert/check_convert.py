@@ -94,6 +94,62 @@ def test_finished_network():
         check(file[key][()] != first[key][()], "fresh weights measure the same")
 
 
+PRUNED = """
+run: {experiment: training, seeds: [0, 1], output: pruned.h5}
+data: {name: gaussian_mixture, classes: 3, train: 24, validation: 6, test: 30}
+model: {blocks: [{name: dense, units: 12}, batch_norm, relu, {name: dense, units: 3}]}
+train: {steps: 6, batch: 12}
+checkpoint: {every_steps: 1, keep_last: 50}
+variants:
+  dense: {}
+  slim: {sparsity: {on: [block0.weight], density: 0.5, structure: unit, schedule: {name: step, at: 3}}}
+  moving: {sparsity: {on: [block0.weight], density: 0.5, structure: unit, regrow: {name: random, every: 2}}}
+"""
+
+
+def test_compact():
+    """The network of a pruned run without its units of zeros: a deck that takes its weights measures the same."""
+    pathlib.Path("pruned.yaml").write_text(PRUNED)
+    rankine("run", "pruned.yaml")
+    checkpoints = {}
+    for path in pathlib.Path("pruned.h5.checkpoints").glob("checkpoint-*.h5"):
+        info = json.loads(rankine("info", path, "--json"))
+        if info["seed"] == 1:
+            checkpoints[info["variant"], info["step"]] = path
+
+    def judged(source, weights, *group):
+        pathlib.Path("small.yaml").write_text(rankine("convert", source, weights, "--compact", *group))
+        pathlib.Path("judge.yaml").write_text(
+            "use: small.yaml\nrun: {experiment: training, seeds: [1], output: small.h5}\n"
+            f"train: {{steps: 0, epochs: 0, weights: {weights}}}\n"
+            "data: {name: gaussian_mixture, classes: 3, train: 100, validation: 6, test: 30}\n")
+        rankine("run", "judge.yaml")
+        with h5py.File("small.h5") as file:
+            return {name: item[()] for name, item in file["runs/default/seed_1/summary"].items()}
+
+    with h5py.File("pruned.h5") as file:
+        whole = {name: item[()] for name, item in file["runs/slim/seed_1/summary"].items()}
+    small = judged("pruned.h5", "small.npz", "--group", "slim/seed_1")
+    # 6 of 12 units, each with 20 weights, a bias, two numbers of the norm, and 3 weights behind it.
+    check(small["parameters"] == whole["parameters"] - 6 * (20 + 1 + 2 + 3), str(small))
+    # Rounding of the single precision that both compute in.
+    check(abs(small["test_loss"] - whole["test_loss"]) < 1e-6, f"{small} instead of {whole}")
+    same = judged(checkpoints["slim", 6], "small.safetensors")
+    check(same["test_loss"] == small["test_loss"], "the last checkpoint's weights are not those of the results")
+    check(judged("pruned.h5", "dense.h5", "--group", "runs/dense/seed_1/weights")["parameters"] == whole["parameters"],
+          "a network without zeros has become smaller")
+    judged(checkpoints["slim", 4], "later.npz")  # after the pruning before step 3
+    for source, group, said in (
+            (checkpoints["slim", 3], (), "the state after 3 of 6 steps, and its masks change before step 3"),
+            (checkpoints["moving", 3], (), "its masks change before step 4"),
+            ("small.npz", (), "--compact wants results or a checkpoint"),
+            ("pruned.h5", (), "holds several runs; name one with --group: dense/seed_0"),
+            ("pruned.h5", ("--group", "slim/seed_7"), "holds no run 'slim/seed_7'")):
+        text = rankine("convert", source, "x.npz", "--compact", *group, code=1)
+        check(said in text, text)
+    check(not os.path.exists("x.npz"), "a refused conversion has written a file")
+
+
 def test_numpy():
     results(4, "--output", "r.h5")
     trained = weights_of("r.h5")
@@ -145,6 +201,8 @@ def test_numpy():
                         "names.npz": "missing: fc2.bias; unknown: other"}.items():
         text = rankine("run", DECK, "--only", "moe", "--weights", file, "--output", "x.h5", code=1)
         check(words in text and "Traceback" not in text, text)
+    text = rankine("convert", "r.h5", "x.npz", "--compact", "--group", "moe/seed_0", code=1)
+    check("trains no list of blocks" in text, text)
     print("npz, safetensors and HDF5 hold the same bits; runs start from them")
 
 
@@ -195,5 +253,6 @@ with tempfile.TemporaryDirectory() as folder:
         test_torch()
     else:
         test_finished_network()
+        test_compact()
         test_numpy()
         test_endless()

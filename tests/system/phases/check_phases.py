@@ -136,6 +136,7 @@ def main() -> int:
             "variants.ticket.model.precision=double": "does not fit 'ticket'",
             "variants.snip.sparsity.schedule.at=9": "rescale is for pruning before the first step",
             "variants.gradual.sparsity.schedule.to=50": "prunes before step 50, but training has 6 steps",
+            "variants.snip.sparsity.criterion=movement": "nothing has moved by then",
             "variants.ticket.train.steps=5": "train.phases say how long training takes",
             "variants.judged.start=low_rank@end": "parameters that `model.parametrise` does not add here",
             "variants.low_rank_on.model.parametrise=[{on: [block3.weight], as: low_rank, rank: 2}]": "does not fit 'low_rank_on'",

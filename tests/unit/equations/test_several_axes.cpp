@@ -10,6 +10,7 @@
 #include "kernels/error.hpp"
 #include "src/pde/equation_pde.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/wall_checks.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
@@ -327,6 +328,9 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
       {"flux: [1, 2, 3]", "deck.yaml:4:7: flux of 'u': 3 formulas for 2 axes (x, y)"},
       {"flux: {y: \"d(u,y)\"}",
        "deck.yaml:4:7: the flux of 'u' is anti-diffusion: its derivative by d(u,y) is 1 at an initial state (u = "},
+      {"flux: {x: \"-d(u,x) - 3*d(u,y)\", y: \"-4*d(u,y) - 2*d(u,x)\"}",
+       "the flux of 'u' is anti-diffusion in a direction between the axes: its matrix D in -D*grad(u) has the symmetric "
+       "part [[1, 2.5], [2.5, 4]] with a negative eigenvalue at an initial state (u = "},
       {"flux: {y: u/(y - 0.0625)}",
        "the flux along y is not finite with its derivatives at an initial state (u = "},
       {"source: log(y - 1)",
@@ -396,6 +400,220 @@ TEST(SeveralAxes, MistakesAreNamedWithPlaceRuleAndRemedy) {
   fails(
       "length: [1, 1, 1]\nflux: -grad(u)\nwalls: periodic\ninitial: {fourier: {modes: 64}}",
       "deck.yaml:4:21: modes gives a state of 3 axes 2146689 random numbers; allowed: 1048576, so give fewer modes");
+}
+
+// Of the matrices -dF/d(grad u) those are taken whose symmetric part has no negative eigenvalue.
+TEST(SeveralAxes, DiffusionMayBeAMatrix) {
+  const auto box = [](const std::string& xy, const std::string& xz, const std::string& yz) {
+    return "{length: [1, 1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - " + xy +
+           "*d(u,y) - " + xz + "*d(u,z)\", y: \"-" + xy + "*d(u,x) - d(u,y) - " + yz + "*d(u,z)\", z: \"-" +
+           xz + "*d(u,x) - " + yz + "*d(u,y) - d(u,z)\"}}";
+  };
+  EXPECT_NO_THROW(equation(box("0.9", "0.9", "0.9")));
+  EXPECT_NO_THROW(equation(box("1", "1", "1")));  // singular
+  // What is not symmetric turns, and does not grow.
+  EXPECT_NO_THROW(equation(
+      "{length: [1, 1], initial: {expression: 1}, walls: periodic, flux: {x: \"-d(u,x) - 5*d(u,y)\", "
+      "y: \"-d(u,y) + 5*d(u,x)\"}}"));
+  EXPECT_THROW(equation(box("0.9", "0.9", "-0.9")), InputError);  // each two axes alone are well
+}
+
+// A permeability: flux and source read it as a row behind the positions; its numbers come after those of the state.
+TEST(CoefficientFields, AreReadByFluxAndSource) {
+  const std::string rest =
+      "length: [1, 2]\nwalls: {x: periodic, bottom: {slope: 0}, top: {slope: 0}}\n"
+      "initial: {gaussian_random_field: {length_scale: 0.5}}\nparameters: {b: 3}\n";
+  const EquationPde plain = equation(rest + "flux: -grad(u)"), pde = equation(rest + R"yaml(
+fields:
+  K: {gaussian_random_field: {length_scale: 0.4, amplitude: 0.5, mean: 0.25}, expression: b*exp(K) + y}
+  f: {constant: {minimum: 1, maximum: 2}, expression: f*K + x}
+flux: -K*grad(u)
+source: f*u
+)yaml");
+  ASSERT_EQ(pde.fields(), (std::vector<std::string>{"K", "f"}));
+  EXPECT_FALSE(pde.linear_flux());
+  const std::vector<double> arguments{2, 3, 5}, x{0.1, 0.2, 7, 11}, t{0}, parameters{3};
+  TermValues out;
+  pde.flux(1, {1, arguments, x, t, parameters, {}}, 1, out);
+  EXPECT_EQ(out.value[0], -35);
+  EXPECT_EQ(out.by(0, 2)[0], -7);
+  pde.source({1, std::span(arguments).first(1), x, t, parameters, {}}, 0, out);
+  EXPECT_EQ(out.value[0], 22);
+
+  const RandomStream stream(1, "states");
+  long redrawn = 0;
+  const std::vector<double> of_state = plain.draw_initial(stream, 4, redrawn),
+                            all = pde.draw_initial(stream, 4, redrawn);
+  ASSERT_GT(all.size(), of_state.size());
+  EXPECT_TRUE(std::equal(of_state.begin(), of_state.end(), all.begin()));
+  const std::vector<double> points{0.1, 0.6, 0.2, 1.7};
+  std::vector<double> u(2), u_plain(2), values(4), field(2);
+  pde.initial_state(all, parameters, points, u);
+  plain.initial_state(of_state, parameters, points, u_plain);
+  EXPECT_EQ(u, u_plain);
+  pde.field_values(all, parameters, points, values);
+  // The random part alone, as an initial state with the same numbers.
+  const EquationPde alone = equation(
+      "length: [1, 2]\nwalls: {x: periodic, bottom: {slope: 0}, top: {slope: 0}}\nflux: "
+      "-grad(u)\ninitial: {gaussian_random_field: {length_scale: 0.4, amplitude: 0.5, "
+      "mean: 0.25}}\n");
+  const std::span<const double> numbers = std::span(all).subspan(of_state.size());
+  alone.initial_state(numbers.first(numbers.size() - 1), {}, points, field);
+  for (int p = 0; p < 2; ++p) {
+    EXPECT_DOUBLE_EQ(values[2 * p], 3 * std::exp(field[p]) + points[2 + p]);
+    EXPECT_DOUBLE_EQ(values[2 * p + 1], numbers.back() * field[p] + points[p]);
+  }
+  EXPECT_NE(field[0], field[1]);
+}
+
+TEST(CoefficientFields, OfOneAxis) {
+  const EquationPde pde = equation(
+      "fields: {K: {fourier: {modes: 2}, expression: exp(K)}}\nflux: -K*d(u,x)\nwalls: {left: {value: 1}, right: {value: "
+      "0}}\ninitial: {expression: 1 - x}");
+  const std::vector<double> x{0, 0.25};
+  std::vector<double> values(2);
+  pde.field_values(std::vector<double>{0.5, -1}, {}, x, values);
+  const double first = 1 / std::sqrt(1.25), second = 0.5 * first;  // weights 1/k, of root mean square 1
+  for (int p = 0; p < 2; ++p)
+    EXPECT_NEAR(values[p], std::exp(first * 0.5 * cosine(1, pi * x[p]) - second * cosine(2, pi * x[p])),
+                1e-14);
+}
+
+TEST(CoefficientFields, MistakesAreNamedWithPlaceRuleAndRemedy) {
+  const Mistake mistakes[] = {
+      {"fields: {K: {gaussian_random_field: {}}}\nflux: -K*grad(u)",
+       "deck.yaml:5:7: the flux of 'u' is anti-diffusion: its derivative by d(u,x) is "},
+      {"fields: {K: {expression: x - 0.7}}\nflux: -K*grad(u)", ", K = -0.66875, t = 0)"},
+      {"fields: {K: {expression: 1/(y - 0.03125)}}\nflux: -K*grad(u)",
+       "the field 'K' is inf at x = 0.03125, y = 0.03125: division by zero in '1/(y - 0.03125)' (field, character 1)"},
+      {"fields: {K: {expression: 1}}\nflux: \"[d(K*u,x), 0]\"",
+       "the derivative of the field 'K' in space is not known; the flux is differentiated as a whole, so write the field "
+       "before the derivative, as in K*d(u,x)"},
+      {"fields: {K: {expression: 1}}\nflux: -grad(u)\nstorage: K*u",
+       "the field 'K' cannot be used in the storage"},
+      {"fields: {K: {expression: u}}\nflux: -grad(u)",
+       "deck.yaml:4:26: field 'u', character 1: unknown name 'u'"},
+      {"fields: {K: {expression: 1 + K}}\nflux: -grad(u)",
+       "field '1 + K' reads 'K', which stands for a random state"},
+      {"fields: {K: {expression: t}}\nflux: -grad(u)", "the time 't' cannot be used in the field"},
+      {"fields: {K: {}}\nflux: -grad(u)", "the field 'K' is empty; allowed: constant, fourier"},
+      {"fields: {K: 1}\nflux: -grad(u)", "the field 'K' is no mapping"},
+      {"fields: {u: {expression: 1}}\nflux: -grad(u)", "field 'u': this is already the unknown"},
+      {"fields: {y: {expression: 1}}\nflux: -grad(u)", "'y' is a word of the language"},
+      {"fields: 1\nflux: -grad(u)", "'fields' is no mapping; write {K: "},
+  };
+  for (const Mistake& mistake : mistakes) {
+    try {
+      equation("length: [1, 1]\nwalls: periodic\ninitial: {constant: {minimum: 0, maximum: 1}}\n" +
+               std::string(mistake.change));
+      ADD_FAILURE() << "taken: " << mistake.change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("deck.yaml:"), HasSubstr(mistake.message)));
+    }
+  }
+}
+
+// Both ends of a periodic axis are one place.
+TEST(SeveralAxes, PeriodicAxesClose) {
+  const auto check = [](const std::string& text) {
+    const DeckNode deck = parse_deck_text(
+        "pde:\n  length: [1, 2]\n  walls: {left: {slope: 0}, right: {slope: 0}, y: periodic}\n" + text,
+        "deck.yaml");
+    const EquationPde pde(deck.child("pde"));
+    const std::vector<Grid> grids{pde.data_grid()};
+    check_walls(pde, deck.child("pde"), grids);
+  };
+  const Mistake mistakes[] = {
+      {"  flux: -grad(u)\n  initial: {expression: x*y}",
+       "deck.yaml:5:3: the initial state of 'u' is 0 at y = 0 and 0.58 at y = 2 (x = 0.29, t = 0), but the axis y is "
+       "periodic, so that these are one point; write it so that both ends agree, for example with "
+       "sin(2*pi*y/length_y), move a jump inside, or give walls bottom and top"},
+      {"  flux: -(1 + y)*grad(u)\n  initial: {expression: x}", "deck.yaml:4:3: the flux along x is "},
+      {"  flux: -grad(u)\n  source: y*u\n  initial: {expression: 1}",
+       "the source is 0 at y = 0 and 2.74 at y = 2"},
+      {"  fields: {K: {expression: exp(y)}}\n  flux: -K*grad(u)\n  initial: {expression: 1}",
+       "the field 'K' is 1 at y = 0"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    try {
+      check(mistake.change);
+      ADD_FAILURE() << "taken: " << mistake.change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(mistake.message));
+    }
+  }
+  EXPECT_NO_THROW(
+      check("  fields: {K: {fourier: {}, expression: exp(K)}}\n  flux: -K*(1 + x)*grad(u)\n  source: "
+            "if(y > 0.5 and y < 1, u, 0)\n  initial: {gaussian_random_field: {length_scale: 0.3}}"));
+}
+
+TEST(SteadyProblems, HaveNoStorageAndNoTime) {
+  const std::string start = "length: [1, 1]\nsteady: true\n",
+                    held = "walls: {x: periodic, bottom: {value: x}, top: {slope: 0}}\n";
+  const EquationPde pde = equation(start + held + "typical_state: 0.5\nflux: -(1 + u^2)*grad(u)\nsource: x");
+  EXPECT_TRUE(pde.steady());
+  EXPECT_TRUE(pde.autonomous());
+  EXPECT_EQ(pde.typical_storage_slope(), 1);
+  const std::vector<double> u{2}, points{0.1, 0.2};
+  TermValues out;
+  pde.storage({1, u, {}, {}, {}, {}}, 1, out);
+  EXPECT_EQ(out.value[0], 0);
+  EXPECT_EQ(out.by(0, 0)[0], 0);
+  long redrawn = 0;
+  EXPECT_TRUE(pde.draw_initial(RandomStream(1, "states"), 0, redrawn).empty());
+  std::vector<double> state(1);
+  pde.initial_state({}, {}, points, state);
+  EXPECT_EQ(state[0], 0.5);
+
+  const Mistake mistakes[] = {
+      {"initial: {expression: 1}\nflux: -grad(u)", "deck.yaml:3:1: a steady problem has no initial"},
+      {"storage: u\nflux: -grad(u)", "a steady problem has no storage"},
+      {"duration: 2\nflux: -grad(u)", "a steady problem has no duration"},
+      {"flux: -grad(u)\nsource: t", "the time 't' cannot be used in the source"},
+      {"flux: grad(u)", "the flux of 'u' is anti-diffusion"},
+      {"fields: {K: {expression: x - 0.5}}\nflux: -K*grad(u)", "the flux of 'u' is anti-diffusion"},
+      {"walls: periodic\nflux: -grad(u)\nsource: sin(2*pi*x)",
+       "deck.yaml:3:8: the steady problem is singular: no wall holds 'u' and neither flux nor source reads it"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    const std::string change = mistake.change;
+    try {
+      equation(start + change + (change.find("walls") == std::string::npos ? "\n" + held : ""));
+      ADD_FAILURE() << "taken: " << change;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(mistake.message));
+    }
+  }
+  EXPECT_NO_THROW(equation(start + "walls: periodic\nflux: -grad(u)\nsource: sin(2*pi*x) - u"));
+}
+
+// div(-(2 + x + u/10) grad u) = S with the S that makes u = exp(x) (2 + sin(pi y)) the solution: second order.
+TEST(SteadyProblems, ReferenceHasSecondOrder) {
+  const auto error = [](int cells) {
+    const EquationPde pde = equation("data_cells: " + std::to_string(cells) + R"yaml(
+length: [1, 2]
+steady: true
+typical_state: 2
+functions:
+  "w(a, b)": exp(a)*(2 + sin(pi*b))
+  "wy(a, b)": pi*exp(a)*cos(pi*b)
+flux: -(2 + x + 0.1*u)*grad(u)
+source: -((1 + 0.1*w(x, y))*w(x, y) + 0.1*wy(x, y)^2 + (2 + x + 0.1*w(x, y))*(w(x, y) - pi^2*exp(x)*sin(pi*y)))
+walls: {left: {value: 2 + sin(pi*y)}, right: {u: 1, u_x: 1, value: "2*w(1, y)"}, y: periodic}
+exact: w(x, y)
+)yaml");
+    const Grid grid = pde.data_grid();
+    const std::vector<double> x = grid.centres(), times{0, 1};
+    std::vector<double> start(grid.cells()), exact(grid.cells());
+    pde.initial_state({}, {}, x, start);
+    pde.exact(1, {}, x, exact);
+    const std::vector<double> u = pde.reference(start, {}, grid, times);
+    double sum = 0;
+    for (int i = 0; i < grid.cells(); ++i) sum += std::pow(u[grid.cells() + i] - exact[i], 2);
+    return std::sqrt(sum / grid.cells());
+  };
+  const double coarse = error(12), fine = error(24);
+  EXPECT_NEAR(std::log2(coarse / fine), 2, 0.1) << coarse << " and " << fine;
 }
 
 TEST(SeveralAxes, FaultsAreExplained) {

@@ -17,13 +17,14 @@ TEST(ExpressionFuzz, MutatedAndRandomTexts) {
       "sin(2*pi*x/length)*exp(-t) + tanh(u*v)",
       "f(u, R(v)) - d(u, x, x)*(1 - u)",
       "d(u^2*v, x)/sqrt(1 + abs(u)) + erf(v) - log(n)",
+      "[D, x*y]*u - K*grad(u*v)/2 + 2*[d(u, y), v]",
   };
   const std::vector<std::string> pieces{
-      "u",    "v",  "D",     "n",    "x",    "t",     "pi",   "length", "c",    "1",  "2.5",
-      "1e-3", "0",  "+",     "-",    "*",    "/",     "^",    "(",      ")",    ",",  "<",
-      ">=",   "==", " and ", " or ", "not ", "sin(",  "d(",   "if(",    "R(",   "f(", "max(",
-      ", x)", " ",  ".",     "e",    "=",    "sqrt(", "exp(", "\n",     "\xc3", "@",  std::string(1, '\0'),
-      "d(d(", "^-", "((((",  "))))", "1e400"};
+      "u",    "v",  "D",     "n",    "x",     "t",     "pi",   "length", "c",    "1",  "2.5",
+      "1e-3", "0",  "+",     "-",    "*",     "/",     "^",    "(",      ")",    ",",  "<",
+      ">=",   "==", " and ", " or ", "not ",  "sin(",  "d(",   "if(",    "R(",   "f(", "max(",
+      ", x)", " ",  ".",     "e",    "=",     "sqrt(", "exp(", "\n",     "\xc3", "@",  std::string(1, '\0'),
+      "d(d(", "^-", "((((",  "))))", "1e400", "grad(", "[",    "]",      "y",    "K",  ", y)"};
   std::mt19937 random(20261121);
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   const auto start = std::chrono::steady_clock::now();

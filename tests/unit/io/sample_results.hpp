@@ -112,4 +112,36 @@ inline void write_sample_results(const std::string& path,
   writer.finish();
 }
 
+/// Fields of two or three space axes, u = 100 sample + 10 t + x + 3 y + 9 z, as floats and with a reference of
+/// doubles, of two runs on one grid of `cells` in a box of lengths 1, 2 and 0.5.
+inline void write_box_results(const std::string& path, const std::vector<int>& cells) {
+  const std::vector<double> lengths{1, 2, 0.5};
+  std::vector<Coordinate> coordinates{{"sample_id", {7, 9}, "1", "test sample"},
+                                      {"t", {0, 0.1, 0.4}, "s", "time"}};
+  for (std::size_t axis = 0; axis < cells.size(); ++axis) {
+    coordinates.push_back({std::string(1, "xyz"[axis]), {}, "m", "cell centre"});
+    for (int i = 0; i < cells[axis]; ++i)
+      coordinates.back().values.push_back(lengths[axis] * (i + 0.5) / cells[axis]);
+  }
+  std::vector<double> u{0, 100};
+  const double slopes[] = {10, 1, 3, 9};
+  for (std::size_t axis = 1; axis < coordinates.size(); ++axis) {
+    std::vector<double> finer;
+    for (const double value : u)
+      for (const double at : coordinates[axis].values) finer.push_back(value + slopes[axis - 1] * at);
+    u = finer;
+  }
+  ResultsWriter writer(path, "a box");
+  for (const int seed : {1, 2}) {
+    RunWriter run = writer.run("v", seed);
+    run.fields("u", std::vector<float>(u.begin(), u.end()), coordinates, {"1", "concentration"});
+    run.fields("u_reference", u, coordinates, {"1", "concentration, reference"});
+    for (std::size_t axis = 0; axis < cells.size(); ++axis)
+      run.field_edges(
+          std::string("tile_edges_") + "xyz" [axis],
+          std::vector<double> { 0, lengths[axis] / 2, lengths[axis] });
+  }
+  writer.finish();
+}
+
 }  // namespace rankine::testing

@@ -1,7 +1,9 @@
 // What the Python tests need of the C++ side: sample results, XDMF, converted weights, PDEBench files.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "src/io/info.hpp"
 #include "src/io/pdebench.hpp"
@@ -15,6 +17,11 @@ int main(int argc, char** argv) {
     if (command == "results" && argc == 3) {
       rankine::testing::write_sample_results(argv[2]);
       rankine::write_xdmf(argv[2]);
+    } else if (command == "box" && argc > 3) {
+      std::vector<int> cells;
+      for (int i = 3; i < argc; ++i) cells.push_back(std::atoi(argv[i]));
+      rankine::testing::write_box_results(argv[2], cells);
+      rankine::write_xdmf(argv[2]);
     } else if (command == "convert" && (argc == 4 || argc == 5)) {
       rankine::convert_weights(argv[2], argv[3], argc == 5 ? argv[4] : "");
     } else if (command == "json" && argc == 3) {
@@ -24,7 +31,9 @@ int main(int argc, char** argv) {
       writer.append(std::vector<double>{1, 2, 3, 4, 5, 6}, "seed: 1\n");
       writer.finish();
     } else {
-      std::fputs("usage: results FILE | convert FROM TO [RUN] | json FILE | pdebench FILE\n", stderr);
+      std::fputs(
+          "usage: results FILE | box FILE CELLS CELLS [CELLS] | convert FROM TO [RUN] | json FILE | pdebench FILE\n",
+          stderr);
       return 1;
     }
   } catch (const std::exception& error) {

@@ -51,6 +51,14 @@ TEST(Info, NamesTheTablesWithTheirDimensions) {
   EXPECT_EQ(file.root().open_group("runs/a/seed_0/layers").text_attribute("names"), "first second third");
 }
 
+TEST(Info, NamesTheFieldsWithTheirAxes) {
+  const Scratch scratch;
+  testing::write_box_results(scratch / "r.h5", {4, 6, 3});
+  const char* line = "Fields\n  [sample_id 2, t 3, x 4, y 6, z 3]: u, u_reference\n";
+  EXPECT_THAT(info_text(scratch / "r.h5"), HasSubstr(line));
+  EXPECT_THAT(info_json(scratch / "r.h5"), HasSubstr("\"fields\": {\n        \"axes\": ["));
+}
+
 TEST(Info, OtherHdf5FilesAreRefused) {
   const Scratch scratch;
   hdf5::File::create(scratch / "other.h5").close();

@@ -91,6 +91,75 @@ def test_xdmf_refers_to_data_that_exist(results):
     assert list(map(int, slab)) == [1, 0, 0, 1, 1, 1, 1, 41, 64]
 
 
+def data_of(item, root, folder):
+    """The values of a DataItem by the rules of XDMF: written out, in HDF5, a part of that, or a reference."""
+    if item.get("Reference") == "XML":
+        assert item.text.startswith("/Xdmf/")
+        return data_of(root.find("." + item.text.removeprefix("/Xdmf")), root, folder)
+    shape = tuple(map(int, item.get("Dimensions").split()))
+    if item.get("ItemType") == "HyperSlab":
+        start, stride, count = np.array(item[0].text.split(), int).reshape(3, -1)
+        whole = data_of(item[1], root, folder)
+        return whole[tuple(slice(a, a + s * n, s) for a, s, n in zip(start, stride, count))].reshape(shape)
+    if item.get("Format") == "HDF":
+        name, path = item.text.split(":")
+        with h5py.File(folder / name) as file:
+            assert file[path].shape == shape and file[path].dtype.itemsize == int(item.get("Precision"))
+            return file[path][()]
+    return np.array(item.text.split(), float).reshape(shape)
+
+
+def value_at(sample, t, points):
+    """What the program puts into its box."""
+    return 100 * sample + 10 * t + points @ [1, 3, 9][:points.shape[-1]]
+
+
+@pytest.fixture(params=[(4, 6), (5, 4, 3)], ids=["2-D", "3-D"])
+def box(request, tmp_path):
+    program("box", tmp_path / "box.h5", *request.param)
+    return tmp_path / "box.xdmf", request.param
+
+
+def test_points_and_values_of_several_space_axes_belong_together(box):
+    path, cells = box
+    root = ElementTree.parse(path).getroot()
+    collections = root.findall("./Domain/Grid")
+    assert [c.get("Name") for c in collections] == [f"v/seed_{seed} sample {i}" for seed in (1, 2) for i in (0, 1)]
+    for index, collection in enumerate(collections):
+        grids = collection.findall("Grid")
+        assert [float(g.find("Time").get("Value")) for g in grids] == [0, 0.1, 0.4]
+        for grid in grids:
+            assert grid.find("Topology").get("Dimensions") == " ".join(map(str, cells))
+            points = data_of(grid.find("Geometry/DataItem"), root, path.parent)
+            centres = [length * (np.arange(n) + 0.5) / n for length, n in zip((1, 2, 0.5), cells)]
+            assert np.array_equal(points, np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1))
+            for name in ("u", "u_reference"):
+                values = data_of(grid.find(f"Attribute[@Name='{name}']/DataItem"), root, path.parent)
+                expected = value_at(index % 2, float(grid.find("Time").get("Value")), points)
+                assert np.allclose(values, expected, rtol=1e-6 if name == "u" else 1e-13)
+
+
+def test_vtk_has_x_along_x(box):
+    reader_of = pytest.importorskip("vtkmodules.vtkIOXdmf2")
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    path, cells = box
+    reader = reader_of.vtkXdmfReader()
+    reader.SetFileName(str(path))
+    reader.UpdateInformation()
+    for t in (0, 0.1, 0.4):
+        reader.UpdateTimeStep(t)
+        blocks = reader.GetOutputDataObject(0)
+        assert blocks.GetNumberOfBlocks() == 4
+        for number in range(4):
+            grid = blocks.GetBlock(number)
+            assert grid.GetClassName() == "vtkStructuredGrid" and grid.GetNumberOfPoints() == np.prod(cells)
+            points = vtk_to_numpy(grid.GetPoints().GetData())
+            assert len(np.unique(points[:, 0])) == cells[0] and len(np.unique(points[:, 1])) == cells[1]
+            values = vtk_to_numpy(grid.GetPointData().GetArray("u_reference"))
+            assert np.allclose(values, value_at(number % 2, t, points[:, :len(cells)]), rtol=1e-13)
+
+
 def test_h5diff_finds_two_writes_equal(results, tmp_path):
     if not shutil.which("h5diff"):
         pytest.skip("h5diff is not installed")

@@ -60,7 +60,7 @@ class Probe {
 
   void rows() {
     for (const std::int64_t n : {1, 7, 16, 31, 32, 33, 47, 64, 100, 257}) {
-      const std::int64_t rows = 6;
+      const std::int64_t rows = 21;
       const auto x = numbers(rows * n), dy = numbers(rows * n), gamma = numbers(n), beta = numbers(n);
       auto y = x, dx = x, loss = numbers(rows);
       const std::string at = " of " + std::to_string(n);

@@ -67,9 +67,12 @@ class Dispatch : public ::testing::TestWithParam<DType> {
       });
     }
     op({{2, 3, 70}}, [](const List& x) { return softmax(x[0]); });
-    op({{2, 3, 10}}, [](const List& x) { return log_softmax(x[0]); });
-    const Tensor labels = Tensor::from(std::vector<std::int32_t>{1, 0, 9, 3, 3, 7}, {2, 3});
-    op({{2, 3, 10}}, [&](const List& x) { return cross_entropy(x[0], labels, 0.1); });
+    op({{2, 19, 10}}, [](const List& x) { return softmax(x[0]); });
+    op({{2, 19, 10}}, [](const List& x) { return log_softmax(x[0]); });
+    std::vector<std::int32_t> classes(38);
+    for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = static_cast<std::int32_t>(i * 7 % 10);
+    const Tensor labels = Tensor::from(classes, {2, 19});
+    op({{2, 19, 10}}, [&](const List& x) { return cross_entropy(x[0], labels, 0.1); });
     const TileGrid grid(6, 8, 2, 2);
     const auto spectrum =
         std::make_shared<TileSpectrum>(TilePartition(grid, 1, 0), local_tile_sum(4), PerAxis{2, 3});

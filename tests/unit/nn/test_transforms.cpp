@@ -136,7 +136,8 @@ TEST(Transforms, CompactKeepsConstantsThatAZeroBorderCuts) {
 }
 
 TEST(Transforms, CompactLeavesOneUnit) {
-  Case c("[{name: dense, units: 4}, {name: relu}, {name: dense, units: 2}]", {3});
+  // With a default that resolved decks spell out.
+  Case c("[{name: dense, units: 4, parametrisation: standard}, {name: relu}, {name: dense, units: 2}]", {3});
   c.set("block0.weight", [](std::int64_t, double) { return 0; });
   const Compact compact;
   EXPECT_EQ(expect_same_outputs(c, {&compact}).parameters, 3 + 1 + 2 + 2);

@@ -105,7 +105,7 @@ TEST(Sparsifier, SnipScoresWeightTimesGradient) {
   slope[2] = -100;  // weight 3
   slope[27] = 5;    // of b, weight -28
   int asked = 0;
-  s.prune(set, 2.0 / 30, {.gradient = [&](int batches) {
+  s.prune(set, 2.0 / 30, {.evidence = [&](Evidence, int batches) {
             asked = batches;
             return Tensor::from(slope, {set.count()});
           }});
@@ -194,7 +194,7 @@ TEST(Sparsifier, RoundsScoreAnew) {
   const Sparsifier s = sparsifier("{criterion: synflow, scope: global, rounds: 3}", set);
   s.attach(set);
   std::vector<std::int64_t> left;
-  s.prune(set, 0.1, {.flow = [&] {
+  s.prune(set, 0.1, {.evidence = [&](Evidence, int) {
             left.push_back(s.remaining(set));
             return Tensor::full({set.count()}, DType::f64, 1);
           }});
@@ -354,7 +354,7 @@ TEST(Regrowth, ExchangesTheWorstForTheSteepest) {
   slope[19] = 9;  // there already
   slope[0] = slope[7] = 4;
   const Tensor keep =
-      s.regrow(set, 10, 50, {.gradient = [&](int) { return Tensor::from(slope, {set.count()}); }});
+      s.regrow(set, 10, 50, {.evidence = [&](Evidence, int) { return Tensor::from(slope, {set.count()}); }});
   const std::vector<double> now = mask(set, "a.weight"), same = keep.to_vector();
   for (std::size_t i = 0; i < 20; ++i) {
     const bool grown = i == 0 || i == 3 || i == 5 || i == 7 || i == 12;
