@@ -6,8 +6,7 @@
 // dx_i, u_xx the mean of the two second differences, a derivative along another axis the mean of the central
 // differences of the two cells: all of second order. Walls enter through ghost cells, affine in the outermost
 // cell; beyond an edge the ghost of a ghost is read. Where Pde::convection() asks for it, the convective part
-// of F_i is upwinded instead (src/pde/convective_flux.hpp) at faces between two cells; a wall's face keeps the
-// flux of the wall's own value.
+// of F_i is upwinded instead (src/pde/convective_flux.hpp).
 // States are [frames + 1][cell][unknown], residuals [frames][cell][unknown].
 #pragma once
 
@@ -53,6 +52,7 @@ class SpatialOperator {
   /// Ghost cell = slope * outermost cell + offset, with derivatives by the learned parameters.
   struct Ghost {
     double slope = 0, offset = 0;
+    bool holds_value = false;  ///< the wall gives the value itself
     std::vector<double> slope_by, offset_by;
   };
   /// The stencil's point of the next cell along an axis; its negative is that of the cell before.
@@ -69,7 +69,7 @@ class SpatialOperator {
   /// Flux, source and storage of some frames. `order` is that of the derivatives.
   struct Terms {
     int order = -1;
-    /// [axis], at [frame][face]; then in the same way what is added between two cells, by their states.
+    /// [axis], at [frame][face]; then in the same way what is added where it is upwinded.
     std::vector<kernels::TermValues> flux;
     kernels::TermValues source;
   };
@@ -108,7 +108,7 @@ class SpatialOperator {
     bool leaves() const { return ghosts[0] >= 0; }
   };
   /// Faces across one axis, in the order of their lower cells, and what their flux reads: `blocks` of
-  /// arguments, of which the first `gentle` are no derivatives; learned parameters are those from `learned` on.
+  /// arguments, of which the first `gentle` are no derivatives; learned parameters stand from `learned` on.
   struct AxisFaces {
     int axis = 0, blocks = 0, gentle = 0, learned = 0;
     int count = 0;
@@ -120,6 +120,8 @@ class SpatialOperator {
   AxisFaces make_faces(int axis, bool convective) const;
   std::vector<FaceRead> make_reads(int axis) const;
   std::vector<FaceRead> make_convective_reads(int axis) const;
+  /// Of all faces of some frames, [frame][face].
+  std::vector<FaceKind> face_kinds(const AxisFaces& faces, long frames, const Ghosts& ghosts) const;
   /// Index of a ghost in its frame, without unknowns, beside a cell that touches the wall.
   int ghost_slot(int axis, Side side, int cell) const;
   const Ghost* frame_ghosts(const Ghosts& ghosts, int frame) const {
@@ -144,7 +146,7 @@ class SpatialOperator {
   int ghost_slots_ = 0;
   std::array<std::array<int, 2>, max_space_axes> first_slot_{};  // [axis][side]
   std::vector<double> places_;                                   // of cells, as in TermPoints: [row][cell]
-  std::vector<AxisFaces> faces_;  // [axis], then those between two cells in the same way if they are upwinded
+  std::vector<AxisFaces> faces_;  // [axis], then in the same way what upwinding reads
 };
 
 class SchemePoint;

@@ -48,6 +48,9 @@ class Jet {
   double* by_pair(int pair) { return &rows_[(1 + inputs_->all + pair) * size_]; }
   const double* by_pair(int pair) const { return &rows_[(1 + inputs_->all + pair) * size_]; }
 
+  void copy(const Jet& other, long point) {
+    for (size_t k = point; k < rows_.size(); k += size_) rows_[k] = other.rows_[k];
+  }
   Jet& add(double factor, const Jet& other) {
     for (size_t k = 0; k < rows_.size(); ++k) rows_[k] += factor * other.rows_[k];
     return *this;
@@ -231,7 +234,7 @@ ConvectionMeasure measure_convection(const Pde& pde) {
             if (!std::isfinite(by) || by == 0) continue;
             out.convects = true;
             const double carried = by * size_of(pde, b) / size_of(pde, a),
-                         own = carried / std::abs(storage.by(a, a)[i]);
+                         own = pde.steady() ? carried : carried / std::abs(storage.by(a, a)[i]);
             if (std::isfinite(own)) speed[i] = std::max(speed[i], own);
             const double diffusion = std::abs(flux.by(a, (1 + axis) * m + a)[i]);  // 0: infinite
             per_length[i] = std::max(per_length[i], carried / diffusion);
@@ -300,7 +303,8 @@ ConvectiveFlux::ConvectiveFlux(const Pde& pde, const Grid& grid)
   for (int a = 0; a < pde.unknowns(); ++a) widths_.push_back(1e-4 * size_of(pde, a));
 }
 
-TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, int order) const {
+TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, std::span<const FaceKind> kinds,
+                                      int order) const {
   constexpr long block = 256;  // so that the intermediate numbers of a block stay in the cache
   const int m = pde_.unknowns(), states = cells() * m, learned = static_cast<int>(at.learned.size()),
             flux_learned = kernels::flux_arguments(pde_.axes(), m);
@@ -321,6 +325,7 @@ TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, int order)
       return composed(values, u, flux_learned);
     };
     const auto storage = [&](const State& u) {
+      if (pde_.steady()) return u;
       for (int a = 0; a < m; ++a) std::copy_n(u[a].value(), size, &arguments[a * size]);
       pde_.storage({size, std::span(arguments).first(m * size), x, t, at.parameters, at.learned}, order,
                    values);
@@ -340,6 +345,12 @@ TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, int order)
       left[a].add(0.5, van_albada(cell[1][a] - cell[0][a], across, e));
       right[a].add(-0.5, van_albada(across, cell[3][a] - cell[2][a], e));
     }
+    const State mean = 0.5 * (cell[lower] + cell[upper]);
+    for (int a = 0; a < m; ++a)
+      for (long p = 0; p < size; ++p) {
+        if (kinds[first + p] == FaceKind::lower_wall) left[a].copy(mean[a], p);
+        if (kinds[first + p] == FaceKind::upper_wall) right[a].copy(mean[a], p);
+      }
     const auto speed = [&](const State& u) {
       std::vector<State> by_storage, by_flux;  // [column]
       for (int b = 0; b < m; ++b) {
@@ -355,10 +366,12 @@ TermValues ConvectiveFlux::difference(int axis, const TermPoints& at, int order)
     };
     const Jet c =
         larger(larger(speed(left), speed(right), rounding_), speed(0.5 * (left + right)), rounding_);
-    const State jump = storage(right) - storage(left),
-                sum = 0.5 * (flux(left) + flux(right)) - flux(0.5 * (cell[lower] + cell[upper]));
+    const State jump = storage(right) - storage(left), sum = 0.5 * (flux(left) + flux(right)) - flux(mean);
     for (int a = 0; a < m; ++a) {
-      const Jet result = sum[a] - 0.5 * (c * jump[a]);
+      Jet result = sum[a] - 0.5 * (c * jump[a]);
+      const Jet none(inputs, size);
+      for (long p = 0; p < size; ++p)
+        if (kinds[first + p] == FaceKind::central) result.copy(none, p);
       std::copy_n(result.value(), size, out.at(a) + first);
       for (int i = 0; order >= 1 && i < inputs.all; ++i)
         std::copy_n(result.by(i), size, out.by(a, i) + first);

@@ -14,6 +14,9 @@
 //   bounds the largest one where all are real.
 // - f' and M' in it are central differences over 1e-4 of an unknown's size, so that second derivatives of
 //   c need no third ones of f.
+// At a wall that holds the values of all unknowns these are one of the two states, so that waves leave
+// through it; at any other wall the flux stays that of the wall's own value, which conserves where nothing
+// may pass. Steady problems have M(u) = u here.
 #pragma once
 
 #include <array>
@@ -52,6 +55,9 @@ std::string describe_convection(const Pde& pde, const Grid& grid);
 void convection_option(OptionVisitor& o, std::string& name);
 Convection convection_named(const std::string& name);
 
+/// Between two cells; at a wall that holds values, on the lower or upper side of the box; or to stay central.
+enum class FaceKind : char { inside, lower_wall, upper_wall, central };
+
 class ConvectiveFlux {
  public:
   /// `pde` must outlive this.
@@ -63,7 +69,8 @@ class ConvectiveFlux {
   /// F* - f(mean of both cells) at faces across an axis, and its derivatives. The arguments are those of the
   /// cells in the order of their numbers, [cell][unknown][point]. Throws NumericalError where it is not
   /// finite.
-  kernels::TermValues difference(int axis, const kernels::TermPoints& at, int order) const;
+  kernels::TermValues difference(int axis, const kernels::TermPoints& at, std::span<const FaceKind> kinds,
+                                 int order) const;
 
  private:
   const Pde& pde_;

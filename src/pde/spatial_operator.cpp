@@ -103,11 +103,10 @@ SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis, bool convective
   out.gentle = convective ? out.blocks : 1;
   out.learned = convective ? out.blocks * unknowns_ : flux_arguments();
   out.reads = convective ? make_convective_reads(axis) : make_reads(axis);
-  const int begin = convective && !ring ? 1 : 0, end = ring || convective ? n : n + 1;
-  out.count = cells() / n * (end - begin);
+  out.count = cells() / n * (ring ? n : n + 1);
   std::vector<Place> places;
   for (int outer = 0; outer < cells() / (n * stride); ++outer)
-    for (int k = begin; k < end; ++k)
+    for (int k = 0; k < (ring ? n : n + 1); ++k)
       for (int inner = 0; inner < stride; ++inner) {
         const auto along = [&](int i) { return (outer * n + i) * stride + inner; };
         out.lower.push_back(k > 0 ? along(k - 1) : ring ? along(n - 1) : -1);
@@ -228,7 +227,9 @@ SpatialOperator::Ghost SpatialOperator::ghost(const Face& face, int a, const Pla
                          " u + " + shortest(c.slope_factor) + " u_" + space_name(face.axis) + " = " +
                          shortest(c.target) + "; write pde.walls so that it is finite from 0 to " +
                          shortest(pde_.duration()));
-  Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
+  Ghost g{.slope = 1 + (k / denominator - 1) * stretch,
+          .offset = c.target / denominator * stretch,
+          .holds_value = c.slope_factor == 0};
   for (int l = 0; l < learned(); ++l) {
     const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
     g.slope_by.push_back((k_by - k / denominator * denominator_by) / denominator * stretch);
@@ -296,6 +297,26 @@ void repeat_places(std::span<const double> x, size_t n, std::span<const double> 
 
 }  // namespace
 
+std::vector<FaceKind> SpatialOperator::face_kinds(const AxisFaces& faces, long frames,
+                                                  const Ghosts& ghosts) const {
+  std::vector<FaceKind> out;
+  const size_t reads = faces.reads.size();
+  for (long j = 0; j < frames; ++j)
+    for (int f = 0; f < faces.count; ++f) {
+      const bool below = faces.lower[f] < 0, above = faces.upper[f] < 0;
+      // The ghost beside the face.
+      const int slot = faces.cells[f * reads + reads / 2 - (below ? 1 : 0)].ghosts[0];
+      const auto holds = [&](const Ghost& g) { return g.holds_value; };
+      const Ghost* first =
+          below || above ? frame_ghosts(ghosts, static_cast<int>(j)) + slot * unknowns_ : nullptr;
+      out.push_back(!below && !above                                ? FaceKind::inside
+                    : !std::all_of(first, first + unknowns_, holds) ? FaceKind::central
+                    : below                                         ? FaceKind::lower_wall
+                                                                    : FaceKind::upper_wall);
+    }
+  return out;
+}
+
 SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, const Ghosts& ghosts,
                                               std::span<const double> u, int order) const {
   Terms out;
@@ -325,7 +346,7 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
     }
     points.view = {size, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
     if (k >= static_cast<size_t>(grid_.axes())) {
-      out.flux[k] = convective_.difference(faces.axis, points.view, order);
+      out.flux[k] = convective_.difference(faces.axis, points.view, face_kinds(faces, frames, ghosts), order);
       continue;
     }
     pde_.flux(faces.axis, points.view, order, out.flux[k]);
@@ -393,8 +414,8 @@ void SpatialOperator::value(const Terms& terms, int frame, std::span<double> out
     for (int a = 0; a < m; ++a) {
       const double* f = terms.flux[k].at(a) + static_cast<long>(frame) * faces.count;
       for (int face = 0; face < faces.count; ++face) {
-        out[faces.lower[face] * m + a] -= f[face] * inverse;
-        out[faces.upper[face] * m + a] += f[face] * inverse;
+        if (faces.lower[face] >= 0) out[faces.lower[face] * m + a] -= f[face] * inverse;
+        if (faces.upper[face] >= 0) out[faces.upper[face] * m + a] += f[face] * inverse;
       }
     }
   }
@@ -438,7 +459,7 @@ void SpatialOperator::add_jacobian(const Terms& terms, const Ghosts& ghosts, int
 
 SpatialOperator::Ghost SpatialOperator::composed(const Ghost* ghosts, const FaceCell& from,
                                                  int unknown) const {
-  Ghost out{1, 0, std::vector<double>(learned(), 0.0), std::vector<double>(learned(), 0.0)};
+  Ghost out{1, 0, false, std::vector<double>(learned(), 0.0), std::vector<double>(learned(), 0.0)};
   for (const int slot : from.ghosts) {
     if (slot < 0) continue;
     const Ghost& g = ghosts[slot * unknowns_ + unknown];

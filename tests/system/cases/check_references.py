@@ -205,6 +205,14 @@ def shocks(cases):
         exact = numpy.where(s < speed - math.sqrt(depth), numpy.where(s < -math.sqrt(2), 2, fan), exact)
         error = abs(h - exact).sum() / exact.sum()
         cases.expect("dam break, limited", error < 0.01, f"relative L1 error {error}")
+    # A steady boundary layer much thinner than a cell, at a wall that the flow meets.
+    layer = equation("steady: true", "convection: limited", "flux: 'u - 0.001*d(u,x)'", "source: 0*x",
+                     "walls: {left: {value: 0}, right: {value: 1}}")
+    done = cases.run("run", deck(cases, "layer", layer, grid="{cells: 32, tiles: [1, 2]}", model="{name: fno, widths: [4], modes: [1, 4], projection: 4}",
+                                 data="{train: 1, validation: 1, test: 1, reference_check: {space_error: 9}}"))
+    if cases.says("layer", done, 0, never=("reference_flux_gap",)):
+        u = read(cases, "layer")[0][-1]
+        cases.expect("layer", abs(u[:-1]).max() < 0.02 and 0 < u[-1] < 1, str(u))
     # A second unknown whose shock is small beside the first; parameters that make a shock of some samples.
     small = equation("unknowns: [u, v]", "duration: 0.4", "flux: {u: 0.1*u, v: 10*v^2}",
                      "walls: {left: {u: {slope: 0}, v: {slope: 0}}, right: {u: {slope: 0}, v: {slope: 0}}}",

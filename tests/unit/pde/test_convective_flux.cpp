@@ -152,6 +152,20 @@ TEST(ConvectiveFlux, FollowsAMovingShockInReferenceAndConstraint) {
   EXPECT_GT(error, 0.2);
 }
 
+TEST(ConvectiveFlux, LetsAShockLeaveThroughAWallThatHoldsAnotherValue) {
+  // The shock meets the wall at x = 1, where u = 0, at t = 1.4. Then u = 1 but for the cell at the wall.
+  Shock shock("limited");
+  shock.options.duration = 2;
+  const std::vector<double> times{0.0, 2.0};
+  const int n = Shock::cells;
+  const Burgers pde{shock.options};
+  const Field u = last_frame(
+      method_of_lines(pde, shock.start, {{inviscid}}, pde.grid({n}), pde.grid({n}), times, {.rtol = 1e-4}),
+      n);
+  for (int i = 0; i + 1 < n; ++i) EXPECT_NEAR(u[i], 1, 0.02) << i;
+  EXPECT_NEAR(u[n - 1], 0.85, 0.1);
+}
+
 TEST(ConvectiveFlux, KeepsTheMassOnARing) {
   const int n = 64;
   for (const char* convection : {"upwind", "limited"}) {
