@@ -79,19 +79,21 @@ Cost march_cost(const StencilFrames& implicit, const StencilFrames* previous, in
 
 }  // namespace
 
-StencilLayout::StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals)
+StencilLayout::StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals, int along)
     : axes_(static_cast<int>(cells.size())), periodic_(std::move(periodic)) {
   const int axes = axes_;
   RANKINE_ASSERT(axes >= 1 && axes <= 3 && periodic_.size() == cells.size(),
                  "a stencil's grid has one to three axes");
   cells.resize(3, 1);
   periodic_.resize(3, false);
-  for (int x = -1; x <= 1; ++x)
-    for (int y = -1; y <= 1; ++y)
-      for (int z = -1; z <= 1; ++z) {
-        const int steps = std::abs(x) + std::abs(y) + std::abs(z);
+  for (int x = -along; x <= along; ++x)
+    for (int y = -along; y <= along; ++y)
+      for (int z = -along; z <= along; ++z) {
+        const int steps = std::abs(x) + std::abs(y) + std::abs(z),
+                  longest = std::max({std::abs(x), std::abs(y), std::abs(z)});
         const bool inside = (axes > 1 || y == 0) && (axes > 2 || z == 0);
-        if (inside && steps <= (diagonals ? 2 : 1)) offsets_.push_back({x, y, z});
+        const bool diagonal = longest == 1 && steps == 2;
+        if (inside && (steps == longest || (diagonals && diagonal))) offsets_.push_back({x, y, z});
       }
   const int total = cells[0] * cells[1] * cells[2];
   for (int cell = 0; cell < total; ++cell) {
@@ -100,7 +102,7 @@ StencilLayout::StencilLayout(std::vector<int> cells, std::vector<bool> periodic,
       int to = 0;
       for (int axis = 0; axis < 3 && to >= 0; ++axis) {
         int at = index[axis] + offset[axis];
-        if (periodic_[axis]) at = (at + cells[axis]) % cells[axis];
+        if (periodic_[axis]) at = (at % cells[axis] + cells[axis]) % cells[axis];
         to = at < 0 || at >= cells[axis] ? -1 : to * cells[axis] + at;
       }
       neighbours_.push_back(to);

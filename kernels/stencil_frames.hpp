@@ -17,8 +17,8 @@ class StencilLayout {
   /// Offsets in cells along each axis; those beyond the axes are 0.
   using Offset = std::array<int, 3>;
 
-  /// Nearest neighbours along each axis and, with `diagonals`, those one cell off along two axes.
-  StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals);
+  /// Cells up to `along` steps away along each axis and, with `diagonals`, those one cell off along two axes.
+  StencilLayout(std::vector<int> cells, std::vector<bool> periodic, bool diagonals, int along = 1);
 
   int axes() const { return axes_; }
   int cells() const { return static_cast<int>(place_.size()); }

@@ -7,7 +7,7 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
-#include "src/pde/limited_flux.hpp"
+#include "src/pde/convective_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
@@ -188,20 +188,24 @@ constexpr Rule in_space{"on {} cells instead of {}", "space_error",
                         "(-D*d(u,x) in the flux) or smoother initial states"};
 constexpr Rule in_flux{
     "with a flux that satisfies the entropy condition", "flux_gap",
-    "the central flux of reference and constraint is wrong where the solution has shocks: add diffusion "
-    "(-D*d(u,x) in the flux) until fronts are wider than some cells, or take more pde.data_cells; problems "
-    "with shocks thinner than a cell are not solved"};
+    "the central flux of reference and constraint is wrong where the solution has shocks: write "
+    "pde.convection: limited, or add diffusion (-D*d(u,x) in the flux) until fronts are wider than some "
+    "cells, or take more pde.data_cells"};
 
 constexpr Rule in_limit{
     "with such a flux, on infinitely fine grids as far as two grids tell,", "flux_limit",
     "the central flux of reference and constraint converges to something else than the solution with the "
-    "right shocks: add diffusion (-D*d(u,x) in the flux) until fronts are wider than some of the "
-    "pde.data_cells"};
+    "right shocks: write pde.convection: limited, or add diffusion (-D*d(u,x) in the flux) until fronts are "
+    "wider than some of the pde.data_cells"};
 
 }  // namespace
 
 SchemeParameters CheckedSample::on(const Pde& pde, const Grid& grid) const {
   return {parameters, {}, field_cells(pde, numbers, parameters, grid)};
+}
+
+bool flux_is_checked(const Pde& pde) {
+  return has_convection(pde) && convection_on(pde, pde.data_grid()) == Convection::central;
 }
 
 bool flux_is_checked_on_two_grids(const Grid& grid) {
@@ -221,8 +225,8 @@ void ReferenceCheckOptions::options(OptionVisitor& o) {
      .min = 0,
      .exclusive_min = true});
   o("flux_gap", flux_gap,
-    {.help = "allowed difference from the reference with a limited, entropy-satisfying convective flux (row "
-             "reference_flux_gap)",
+    {.help = "allowed difference of a central convective flux's reference from that with a limited, "
+             "entropy-satisfying one (row reference_flux_gap)",
      .min = 0,
      .exclusive_min = true});
   o("flux_limit", flux_limit,
@@ -281,7 +285,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   const int cells = grid.cells(), m = pde.unknowns();
   const std::vector<int>& by_axis = grid.cells_by_axis();
   const bool halves = std::all_of(by_axis.begin(), by_axis.end(), [](int n) { return n % 2 == 0 && n >= 8; }),
-             convects = has_convection(pde);
+             convects = flux_is_checked(pde);
   const auto part = [&](int divisor) {
     std::vector<int> fewer;
     for (const int n : by_axis) fewer.push_back(n / divisor);

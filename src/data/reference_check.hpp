@@ -28,13 +28,15 @@ struct ReferenceCheckOptions {
 struct ReferenceCheck {
   double time_error = std::numeric_limits<double>::quiet_NaN();   ///< with half the tolerance in time
   double space_error = std::numeric_limits<double>::quiet_NaN();  ///< with half the cells
-  double flux_gap = std::numeric_limits<double>::quiet_NaN();     ///< with LimitedFlux, for convection
-  double flux_limit = std::numeric_limits<double>::quiet_NaN();   ///< flux_gap for infinitely many cells
+  double flux_gap = std::numeric_limits<double>::quiet_NaN();  ///< with LimitedFlux; where flux_is_checked()
+  double flux_limit = std::numeric_limits<double>::quiet_NaN();  ///< flux_gap for infinitely many cells
   /// The reference [time][cell][unknown] of each sample that was checked, on pde.data_cells cells.
   std::vector<std::vector<double>> references = {};
 };
 
-/// Whether a convective flux is checked on two grids, which `flux_limit` needs.
+/// Whether references have a central convective flux, which is checked by a limited one.
+bool flux_is_checked(const Pde& pde);
+/// Whether it is checked on two grids, which `flux_limit` needs.
 bool flux_is_checked_on_two_grids(const Grid& grid);
 
 struct CheckedSample {
@@ -45,8 +47,8 @@ struct CheckedSample {
 };
 
 /// Computes the references of these samples again: with half of pde.reference_rtol; on half of pde.data_cells
-/// cells, or on twice as many if that number is odd or below 8; and, if the flux has a convective part, with
-/// the limited flux on both grids. The ranks share the work, and all of them have the result. Throws
+/// cells, or on twice as many if that number is odd or below 8; and, where flux_is_checked(), with the
+/// limited flux on both grids. The ranks share the work, and all of them have the result. Throws
 /// NumericalError on all ranks if a solution fails, or differs by more than `options` allow; the message
 /// names check, place, time and remedy. `between` is called on all ranks between solutions. Collective.
 ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& options,

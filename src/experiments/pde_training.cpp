@@ -12,7 +12,7 @@
 #include "src/core/statistics.hpp"
 #include "src/core/strings.hpp"
 #include "src/experiments/pde_training_steps.hpp"
-#include "src/pde/limited_flux.hpp"
+#include "src/pde/convective_flux.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
@@ -39,11 +39,11 @@ constexpr CheckRow check_rows[] = {
     {"reference_flux_limit", &ReferenceCheck::flux_limit,
      "what is left of reference_flux_gap on infinitely fine grids, as far as two grids tell"},
 };
-/// Whether a row applies: where references are computed, and that of the flux where it convects.
-bool measured(const CheckRow& row, const PdeDataOptions& data, bool convects, const Grid& grid) {
+/// Whether a row applies: where references are computed, and those of the flux where it is checked.
+bool measured(const CheckRow& row, const PdeDataOptions& data, bool flux_checked, const Grid& grid) {
   if (data.source != "generate") return false;
-  if (row.value == &ReferenceCheck::flux_gap) return convects;
-  return row.value != &ReferenceCheck::flux_limit || (convects && flux_is_checked_on_two_grids(grid));
+  if (row.value == &ReferenceCheck::flux_gap) return flux_checked;
+  return row.value != &ReferenceCheck::flux_limit || (flux_checked && flux_is_checked_on_two_grids(grid));
 }
 
 }  // namespace
@@ -122,7 +122,7 @@ void for_axes(const DeckNode& section, const char* key, size_t axes, size_t coun
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
-  convects_ = has_convection(*pde_);
+  flux_checked_ = flux_is_checked(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
   grid.read(grid_);
@@ -250,7 +250,11 @@ std::vector<MetricInfo> PdeTraining::metrics() const {
       out.back().may_be_nan = m == reference_residual && data_.source != "generate";
     }
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_, pde_->data_grid())) out.push_back({row.name, "1", row.help});
+    if (measured(row, data_, flux_checked_, pde_->data_grid())) out.push_back({row.name, "1", row.help});
+  if (pde_->convection() == Convection::automatic)
+    out.push_back(
+        {"limited_flux", "1",
+         "pde.convection: auto took the limited flux for the constraint (1) or the central one (0)"});
   out.push_back({"rel_l2_spread", "1", "standard deviation of rel_l2 over the test samples"});
   out.push_back({"rel_l2_step0", "1", "rel_l2 of the untrained network: what the solve alone gives"});
   out.push_back({"loss", "1", "mean training loss of the last tenth of the steps"});
@@ -300,6 +304,12 @@ double PdeTraining::march_bytes() const {
   return 2 * sizeof(double) * grid_.frames * rows * (3 * reach + 1);
 }
 
+std::string PdeTraining::chosen_flux() const {
+  if (pde_->convection() == Convection::central) return {};
+  return "the constraint: " + describe_convection(*pde_, space()) +
+         "; of references: " + describe_convection(*pde_, pde_->data_grid());
+}
+
 RunEstimate PdeTraining::estimate() const {
   RunEstimate e;
   const TileGrid& grid = tiles_->grid();
@@ -307,6 +317,7 @@ RunEstimate PdeTraining::estimate() const {
   for (int r = 0; r < tiles_->ranks(); ++r)
     e.partition += (r == 0 ? "; rank " : ", rank ") + std::to_string(r) + ": tiles " +
                    std::to_string(tiles_->begin(r)) + "-" + std::to_string(tiles_->end(r) - 1);
+  if (const std::string flux = chosen_flux(); !flux.empty()) e.partition += "\n  convective flux of " + flux;
   const double count = static_cast<double>(model_->initial_parameters(0).count());
   const double local =
       static_cast<double>(grid.tile_points() * tiles_->end(0));  // no rank has more than rank 0
@@ -360,6 +371,8 @@ Metrics PdeTraining::run(RunContext& context) {
   for (int a = 0; a < pde.unknowns() && !plain; ++a)
     context.log.line(variant_ + ": " + pde.symbol(a) + " is measured in " + shortest(scales[a]) + " inside");
 
+  if (const std::string flux = chosen_flux(); !flux.empty())
+    context.log.line(variant_ + ": convective flux of " + flux);
   const StorageModel storage(pde, space(), times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
   const std::unique_ptr<ConstraintLayer> layer =
@@ -424,7 +437,10 @@ Metrics PdeTraining::run(RunContext& context) {
         std::span(shared->test.initial).subspan(static_cast<size_t>(i) * storage.width(), storage.width())));
   context.results.per_sample("u0", initial_means, {.long_name = "mean of the initial state"});
   for (const CheckRow& row : check_rows)
-    if (measured(row, data_, convects_, pde_->data_grid())) out.emplace_back(row.name, data.check.*row.value);
+    if (measured(row, data_, flux_checked_, pde_->data_grid()))
+      out.emplace_back(row.name, data.check.*row.value);
+  if (pde_->convection() == Convection::automatic)
+    out.emplace_back("limited_flux", convection_on(*pde_, space()) == Convection::limited ? 1.0 : 0.0);
   out.emplace_back("rel_l2_spread", standard_deviation(test.measures[rel_l2]));
   out.emplace_back("rel_l2_step0", mean(at_start.measures[rel_l2]));
   const std::vector<double>& losses = steps.loop().losses();

@@ -103,7 +103,9 @@ class PdeTraining final : public Experiment {
   std::unique_ptr<Pde> pde_;
   /// The methods' grid.
   Grid space() const { return pde_->grid(grid_.cells); }
-  bool convects_ = false;  // its flux has a convective part
+  /// What pde.convection comes to on the grids of constraint and references; empty for `central`.
+  std::string chosen_flux() const;
+  bool flux_checked_ = false;  // see flux_is_checked()
   GridOptions grid_;
   TrainOptions train_;
   PdeDataOptions data_;

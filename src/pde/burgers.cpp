@@ -20,6 +20,7 @@ void BurgersOptions::options(OptionVisitor& o) {
   o("modes", modes, {.help = "Fourier modes of the initial states", .min = 1, .max = 64});
   o("amplitude", amplitude, {.help = "root mean square of the initial states' random part", .min = 0});
   o("mean", mean, {.help = "mean of the initial states (walls: periodic)"});
+  convection_option(o, convection);
   o("data_cells", data_cells, {.help = "cells of the reference solution", .min = 4});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "src/deck/node.hpp"
-#include "src/deck/options.hpp"
-#include "src/pde/pde.hpp"
+#include "src/pde/convective_flux.hpp"
 
 namespace rankine {
 
@@ -17,6 +16,7 @@ struct BurgersOptions {
   int modes = 3;
   double amplitude = 1;
   double mean = 0;
+  std::string convection = "central";
   int data_cells = 1024;
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
@@ -40,6 +40,7 @@ class Burgers final : public Pde {
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   int flux_derivatives() const override { return 1; }
+  Convection convection() const override { return convection_named(o_.convection); }
   bool periodic(int) const override { return o_.walls == "periodic"; }
   WallCondition wall(const Face& face, int unknown, const Place& at, double t,
                      std::span<const double> parameters, std::span<const int> learned) const override;

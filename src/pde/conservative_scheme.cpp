@@ -9,16 +9,31 @@ namespace rankine {
 
 using kernels::StencilFrames;
 
+namespace {
+
+std::vector<double> weights(size_t times, double theta, int implicit_steps) {
+  RANKINE_ASSERT(times >= 2, "a march needs at least one step");
+  std::vector<double> out(times - 1, theta);
+  for (int step = 0; step < std::min(implicit_steps, static_cast<int>(out.size())); ++step) out[step] = 1;
+  return out;
+}
+
+}  // namespace
+
 ConservativeScheme::ConservativeScheme(const Pde& pde, const Grid& grid, std::vector<double> times,
                                        double theta, int implicit_steps, SchemeParameters parameters)
-    : space_(pde, grid, std::move(parameters)),
+    : ConservativeScheme(SpatialOperator(pde, grid, std::move(parameters)), times,
+                         weights(times.size(), pde.steady() ? 1 : theta, implicit_steps)) {}
+
+ConservativeScheme::ConservativeScheme(SpatialOperator space, std::vector<double> times,
+                                       std::vector<double> theta)
+    : space_(std::move(space)),
       times_(std::move(times)),
-      scale_(pde.typical_storage_slope()) {
-  RANKINE_ASSERT(times_.size() >= 2, "a march needs at least one step");
-  for (int step = 0; step < frames(); ++step)
-    theta_.push_back(step < implicit_steps || pde.steady() ? 1.0 : theta);
+      theta_(std::move(theta)),
+      scale_(pde().typical_storage_slope()) {
   ghosts_ = space_.ghosts(times_);
-  if (!pde.linear_flux() || pde.has_source() || learned() > 0) return;
+  if (!pde().linear_flux() || pde().has_source() || learned() > 0) return;
+  if (space_.convection() != Convection::central) return;
   LinearFlux linear{space_.stencil(1), std::vector<double>(width())};
   const std::vector<double> zero(width());
   const SpatialOperator::Terms terms = space_.terms(std::span(times_).first(1), ghosts_, zero, 1);
@@ -29,8 +44,7 @@ ConservativeScheme::ConservativeScheme(const Pde& pde, const Grid& grid, std::ve
 
 ConservativeScheme ConservativeScheme::step(int step, double part) const {
   const double begin = times_[step], end = times_[step + 1];
-  return ConservativeScheme(pde(), space_.grid(), {begin, part == 1 ? end : begin + part * (end - begin)},
-                            theta_[step], theta_[step] == 1 ? 1 : 0, space_.parameters());
+  return ConservativeScheme(space_, {begin, part == 1 ? end : begin + part * (end - begin)}, {theta_[step]});
 }
 
 std::vector<double> ConservativeScheme::frozen_march_gradient(std::span<const double> s,

@@ -5,7 +5,8 @@
 // At a face of axis i u is the mean of the two cells beside it, its derivative along i their difference over
 // dx_i, u_xx the mean of the two second differences, a derivative along another axis the mean of the central
 // differences of the two cells: all of second order. Walls enter through ghost cells, affine in the outermost
-// cell; beyond an edge the ghost of a ghost is read.
+// cell; beyond an edge the ghost of a ghost is read. Where Pde::convection() asks for it, the convective part
+// of F_i is upwinded instead (src/pde/convective_flux.hpp).
 // States are [frames + 1][cell][unknown], residuals [frames][cell][unknown].
 #pragma once
 
@@ -15,7 +16,7 @@
 #include <vector>
 
 #include "solvers/linear_march.hpp"
-#include "src/pde/pde.hpp"
+#include "src/pde/convective_flux.hpp"
 
 namespace rankine {
 
@@ -32,6 +33,8 @@ class SpatialOperator {
   int width() const { return cells() * unknowns_; }
   int learned() const { return static_cast<int>(parameters_.learned.size()); }
   const SchemeParameters& parameters() const { return parameters_; }
+  /// How the convective flux is taken: never `automatic`.
+  Convection convection() const { return convective_.kind(); }
   int faces(int axis) const { return faces_[axis].count; }
   /// The cells below and above a face, -1 beyond a wall.
   int lower_cell(int axis, int face) const { return faces_[axis].lower[face]; }
@@ -39,6 +42,8 @@ class SpatialOperator {
   Place face_centre(int axis, int face) const;
   /// Position and coefficient fields at all faces across an axis, [row][face].
   std::span<const double> face_places(int axis) const { return faces_[axis].x; }
+  /// How many cells to each side along an axis G reads.
+  int reach() const;
   /// An empty stencil of the operator's shape.
   kernels::StencilFrames stencil(int frames) const;
   /// The cells that it reads; null with one axis.
@@ -47,6 +52,7 @@ class SpatialOperator {
   /// Ghost cell = slope * outermost cell + offset, with derivatives by the learned parameters.
   struct Ghost {
     double slope = 0, offset = 0;
+    bool holds_value = false;  ///< the wall gives the value itself
     std::vector<double> slope_by, offset_by;
   };
   /// The stencil's point of the next cell along an axis; its negative is that of the cell before.
@@ -63,7 +69,8 @@ class SpatialOperator {
   /// Flux, source and storage of some frames. `order` is that of the derivatives.
   struct Terms {
     int order = -1;
-    std::vector<kernels::TermValues> flux;  ///< [axis], at [frame][face]
+    /// [axis], at [frame][face]; then in the same way what is added where it is upwinded.
+    std::vector<kernels::TermValues> flux;
     kernels::TermValues source;
   };
   /// `u` [frame][cell][unknown] at `times`. Throws NumericalError where a term is not finite.
@@ -88,7 +95,7 @@ class SpatialOperator {
                   std::span<double> g_parameters) const;
 
  private:
-  /// Weights of a cell that a face reads, for each block of the flux's arguments: u, derivatives.
+  /// Weights of a cell that a face reads, for each block of arguments: u, derivatives, or the cells' states.
   struct FaceRead {
     kernels::StencilLayout::Offset offset;  // from the cell above the face
     std::array<double, 4> weight;
@@ -100,16 +107,21 @@ class SpatialOperator {
     int in_lower, in_upper;  // the stencil's point that couples the face's lower, upper cell with it
     bool leaves() const { return ghosts[0] >= 0; }
   };
-  /// Faces across one axis, in the order of their lower cells.
+  /// Faces across one axis, in the order of their lower cells, and what their flux reads: `blocks` of
+  /// arguments, of which the first `gentle` are no derivatives; learned parameters stand from `learned` on.
   struct AxisFaces {
+    int axis = 0, blocks = 0, gentle = 0, learned = 0;
     int count = 0;
     std::vector<FaceRead> reads;
     std::vector<FaceCell> cells;    // [face][read]
     std::vector<int> lower, upper;  // [face]: the cells beside it, -1 beyond a wall
     std::vector<double> x;          // as in TermPoints: [row][face]
   };
-  AxisFaces make_faces(int axis) const;
+  AxisFaces make_faces(int axis, bool convective) const;
   std::vector<FaceRead> make_reads(int axis) const;
+  std::vector<FaceRead> make_convective_reads(int axis) const;
+  /// Of all faces of some frames, [frame][face].
+  std::vector<FaceKind> face_kinds(const AxisFaces& faces, long frames, const Ghosts& ghosts) const;
   /// Index of a ghost in its frame, without unknowns, beside a cell that touches the wall.
   int ghost_slot(int axis, Side side, int cell) const;
   const Ghost* frame_ghosts(const Ghosts& ghosts, int frame) const {
@@ -127,13 +139,14 @@ class SpatialOperator {
 
   const Pde& pde_;
   Grid grid_;
-  int unknowns_, blocks_;
+  ConvectiveFlux convective_;
+  int unknowns_;
   SchemeParameters parameters_;
   std::shared_ptr<const kernels::StencilLayout> layout_;
   int ghost_slots_ = 0;
   std::array<std::array<int, 2>, max_space_axes> first_slot_{};  // [axis][side]
   std::vector<double> places_;                                   // of cells, as in TermPoints: [row][cell]
-  std::vector<AxisFaces> faces_;                                 // [axis]
+  std::vector<AxisFaces> faces_;  // [axis], then in the same way what upwinding reads
 };
 
 class SchemePoint;
@@ -177,6 +190,9 @@ class ConservativeScheme {
 
  private:
   friend class SchemePoint;
+
+  /// `theta`: of each step.
+  ConservativeScheme(SpatialOperator space, std::vector<double> times, std::vector<double> theta);
 
   SpatialOperator space_;
   std::vector<double> times_, theta_;

@@ -155,6 +155,7 @@ void EquationOptions::options(OptionVisitor& o) {
   } else {
     o("data_cells", data_cells.front(), cells);
   }
+  convection_option(o, convection);
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
   o("reference_steps", reference_steps,
@@ -256,6 +257,10 @@ EquationPde::EquationPde(const DeckNode& node) {
   if (steady_) check_singular(node);
   measure_sizes(trials);
   check_edges(node, trials);
+  if (options_.convection != "central" && !has_convection(*this))
+    node.error_at("convection", "convection: " + options_.convection +
+                                    " is for a flux that depends on an unknown itself, and this one does on "
+                                    "derivatives alone; leave convection out");
   std::vector<kernels::Program> terms = flux_;
   terms.push_back(source_);
   terms.insert(terms.end(), walls_.begin(), walls_.end());

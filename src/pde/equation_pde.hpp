@@ -7,9 +7,8 @@
 #include <optional>
 
 #include "src/deck/node.hpp"
-#include "src/deck/options.hpp"
 #include "src/expressions/expressions.hpp"
-#include "src/pde/pde.hpp"
+#include "src/pde/convective_flux.hpp"
 #include "src/pde/random_waves.hpp"
 
 namespace rankine {
@@ -23,6 +22,7 @@ struct EquationOptions {
   std::string time_unit = "1";
   std::vector<std::string> unknowns{"u"};
   std::vector<int> data_cells{1024};  ///< along each axis
+  std::string convection = "central";
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
   /// Whether the deck gives lists, and no numbers.
@@ -60,6 +60,7 @@ class EquationPde final : public Pde {
   bool has_source() const override { return has_source_; }
   int flux_derivatives() const override { return flux_derivatives_; }
   bool mixed_derivatives() const override { return mixed_derivatives_; }
+  Convection convection() const override { return convection_named(options_.convection); }
   bool convective(int unknown) const override { return convective_[static_cast<size_t>(unknown)] != 0; }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override;

@@ -52,36 +52,6 @@ double spectral_radius(std::vector<double> a, int m) {
 
 }  // namespace
 
-bool has_convection(const Pde& pde) {
-  constexpr int points = 64;
-  const int m = pde.unknowns(), axes = pde.axes();
-  const RandomStream stream(0, "states for the flux");
-  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points, 0.0), x(axes * points), t(points),
-      parameters;
-  for (const PdeParameter& p : pde.parameters())
-    parameters.push_back(p.sampled ? 0.5 * (p.minimum + p.maximum) : p.value);
-  for (int i = 0; i < points; ++i) {
-    x[i] = pde.length(0) * stream.uniform(0, i, 0);
-    t[i] = pde.duration() * stream.uniform(0, i, 1);
-    for (int axis = 1; axis < axes; ++axis)
-      x[axis * points + i] = pde.length(axis) * stream.uniform(0, i, 1 + axis);
-    for (int a = 0; a < m; ++a)
-      arguments[a * points + i] =
-          pde.typical_state(a) + (pde.size(a) > 0 ? pde.size(a) : 1) * stream.uniform(-1, 1, 1, i, a);
-  }
-  long redrawn = 0;
-  x = with_fields(pde, pde.draw_initial(stream, 0, redrawn), parameters, std::move(x));
-  for (int axis = 0; axis < axes; ++axis) {
-    TermValues flux;
-    pde.flux(axis, {points, arguments, x, t, parameters, {}}, 1, flux);
-    for (int a = 0; a < m; ++a)
-      for (int b = 0; b < m; ++b)
-        for (int i = 0; i < points; ++i)
-          if (std::isfinite(flux.by(a, b)[i]) && flux.by(a, b)[i] != 0) return true;
-  }
-  return false;
-}
-
 LimitedFlux::Faces LimitedFlux::faces(int axis, double t, const SpatialOperator::Ghosts& ghosts,
                                       std::span<const double> u) const {
   const Pde& pde = space_.pde();

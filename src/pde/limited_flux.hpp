@@ -3,7 +3,8 @@
 // Lax-Friedrichs flux
 //   F* = ( F(L) + F(R) - c ( M(R) - M(L) ) ) / 2,   c = the largest |eigenvalue of M'^-1 F'| between L and R.
 // Central fluxes need no such care where the grid resolves all fronts, and converge to wrong solutions or not
-// at all where it does not.
+// at all where it does not: references with a central flux are checked by this one. It is independent of the
+// smooth fluxes that a PDE may choose (src/pde/convective_flux.hpp), and evaluates F between L and R only.
 #pragma once
 
 #include <span>
@@ -12,9 +13,6 @@
 #include "src/pde/conservative_scheme.hpp"
 
 namespace rankine {
-
-/// Whether the flux of a PDE has a convective part: F(u, 0, 0, x, t) depends on u.
-bool has_convection(const Pde& pde);
 
 /// What the limited flux adds to the central one, for one SpatialOperator. The faces at walls keep the
 /// central flux, which is that of the wall's own value.

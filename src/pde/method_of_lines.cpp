@@ -13,7 +13,9 @@
 namespace rankine {
 OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const SchemeParameters& parameters, bool limited) {
   const auto space = std::make_shared<const SpatialOperator>(pde, fine, parameters);
-  const auto flux = limited ? std::make_shared<const LimitedFlux>(*space) : nullptr;
+  const auto flux = limited && space->convection() == Convection::central
+                        ? std::make_shared<const LimitedFlux>(*space)
+                        : nullptr;
   const int m = pde.unknowns(), width = space->width();
   OdeSystem system;
   const kernels::StencilFrames shape = space->stencil(0);

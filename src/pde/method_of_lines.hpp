@@ -12,7 +12,7 @@
 namespace rankine {
 
 /// du/dt = M'(u)^-1 G(u) on a grid, or G(u) of a steady problem. Walls that depend on t make it non-autonomous. `limited`: G with
-/// LimitedFlux, and a Jacobian that leaves out how its slopes and wave speeds change.
+/// LimitedFlux in place of a central flux, and a Jacobian that leaves out how its slopes and wave speeds change.
 OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const SchemeParameters& parameters,
                         bool limited = false);
 

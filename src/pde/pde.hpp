@@ -48,6 +48,12 @@ class CollocatedPde {
 
 enum class Side { left, right };
 
+/// How the convective part of a flux is taken at the faces of cells (src/pde/convective_flux.hpp). `automatic`:
+/// central where the cell Peclet number allows it, else limited.
+enum class Convection { central, upwind, limited, automatic };
+/// Their names in decks.
+constexpr std::array<const char*, 4> convection_names{"central", "upwind", "limited", "auto"};
+
 /// One side of the box: left or right along x, bottom or top along y, back or front along z.
 struct Face {
   int axis = 0;
@@ -131,6 +137,8 @@ class Pde {
   virtual bool mixed_derivatives() const { return false; }
   /// The flux of this unknown reads no derivative: it is carried along by characteristics.
   virtual bool convective(int /*unknown*/) const { return flux_derivatives() == 0; }
+  /// Chosen for references and constraint alike.
+  virtual Convection convection() const { return Convection::central; }
   /// Why a term ("storage", "flux", "source") is not finite at a point: the operation and its operands. Empty
   /// where nothing more is known than the value.
   virtual std::string explain(const std::string& /*term*/, const kernels::TermPoints& /*at*/,

@@ -34,6 +34,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
   bool has_source() const override { return pde_.has_source(); }
   int flux_derivatives() const override { return pde_.flux_derivatives(); }
   bool convective(int unknown) const override { return pde_.convective(unknown); }
+  Convection convection() const override { return pde_.convection(); }
   std::string explain(const std::string& term, const kernels::TermPoints& at, long point) const override;
   bool linear_flux() const override { return pde_.linear_flux(); }
   bool autonomous() const override { return pde_.autonomous(); }

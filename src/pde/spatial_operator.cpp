@@ -25,10 +25,8 @@ struct Points {
 SpatialOperator::SpatialOperator(const Pde& pde, Grid grid, SchemeParameters parameters)
     : pde_(pde),
       grid_(std::move(grid)),
+      convective_(pde, grid_),
       unknowns_(pde.unknowns()),
-      blocks_(1 + (grid_.axes() == 1            ? pde.flux_derivatives()
-                   : pde.flux_derivatives() > 0 ? grid_.axes()
-                                                : 0)),
       parameters_(std::move(parameters)),
       places_(grid_.centres()) {
   const int axes = grid_.axes();
@@ -44,14 +42,15 @@ SpatialOperator::SpatialOperator(const Pde& pde, Grid grid, SchemeParameters par
     std::vector<bool> periodic;
     for (int axis = 0; axis < axes; ++axis) periodic.push_back(pde.periodic(axis));
     layout_ = std::make_shared<const kernels::StencilLayout>(grid_.cells_by_axis(), periodic,
-                                                             pde.mixed_derivatives());
+                                                             pde.mixed_derivatives(), reach());
   }
   for (int axis = 0; axis < axes; ++axis)
     for (int side = 0; side < 2 && !pde.periodic(axis); ++side) {
       first_slot_[axis][side] = ghost_slots_;
       ghost_slots_ += cells() / grid_.cells(axis);
     }
-  for (int axis = 0; axis < axes; ++axis) faces_.push_back(make_faces(axis));
+  for (int axis = 0; axis < axes; ++axis) faces_.push_back(make_faces(axis, false));
+  for (int axis = 0; axis < axes && convective_.cells() > 0; ++axis) faces_.push_back(make_faces(axis, true));
 }
 
 std::vector<SpatialOperator::FaceRead> SpatialOperator::make_reads(int axis) const {
@@ -79,17 +78,31 @@ std::vector<SpatialOperator::FaceRead> SpatialOperator::make_reads(int axis) con
   return reads;
 }
 
+std::vector<SpatialOperator::FaceRead> SpatialOperator::make_convective_reads(int axis) const {
+  std::vector<FaceRead> reads(convective_.cells());
+  for (int k = 0; k < convective_.cells(); ++k) {
+    reads[k].offset[axis] = k - convective_.cells() / 2;
+    reads[k].weight[k] = 1;
+  }
+  return reads;
+}
+
 int SpatialOperator::ghost_slot(int axis, Side side, int cell) const {
   const int stride = grid_.stride(axis);
   return first_slot_[axis][side == Side::left ? 0 : 1] + cell / (stride * grid_.cells(axis)) * stride +
          cell % stride;
 }
 
-SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis) const {
+SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis, bool convective) const {
   const int axes = grid_.axes(), n = grid_.cells(axis), stride = grid_.stride(axis);
   const bool ring = pde_.periodic(axis);
   AxisFaces out;
-  out.reads = make_reads(axis);
+  const int derivatives = pde_.flux_derivatives();
+  out.axis = axis;
+  out.blocks = convective ? convective_.cells() : 1 + (axes == 1 ? derivatives : derivatives > 0 ? axes : 0);
+  out.gentle = convective ? out.blocks : 1;
+  out.learned = convective ? out.blocks * unknowns_ : flux_arguments();
+  out.reads = convective ? make_convective_reads(axis) : make_reads(axis);
   out.count = cells() / n * (ring ? n : n + 1);
   std::vector<Place> places;
   for (int outer = 0; outer < cells() / (n * stride); ++outer)
@@ -170,9 +183,13 @@ double SpatialOperator::beside(const Ghosts& ghosts, std::span<const double> u, 
   return g.slope * u[cell * unknowns_ + unknown] + g.offset;
 }
 
+int SpatialOperator::reach() const {
+  return convective_.cells() == 4 || pde_.flux_derivatives() == 2 ? 2 : 1;
+}
+
 StencilFrames SpatialOperator::stencil(int frames) const {
   if (layout_) return {frames, layout_, unknowns_};
-  return {frames, cells(), unknowns_, pde_.flux_derivatives() == 2 ? 2 : 1, pde_.periodic(0)};
+  return {frames, cells(), unknowns_, reach(), pde_.periodic(0)};
 }
 
 SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) const {
@@ -210,7 +227,9 @@ SpatialOperator::Ghost SpatialOperator::ghost(const Face& face, int a, const Pla
                          " u + " + shortest(c.slope_factor) + " u_" + space_name(face.axis) + " = " +
                          shortest(c.target) + "; write pde.walls so that it is finite from 0 to " +
                          shortest(pde_.duration()));
-  Ghost g{.slope = 1 + (k / denominator - 1) * stretch, .offset = c.target / denominator * stretch};
+  Ghost g{.slope = 1 + (k / denominator - 1) * stretch,
+          .offset = c.target / denominator * stretch,
+          .holds_value = c.slope_factor == 0};
   for (int l = 0; l < learned(); ++l) {
     const double k_by = sign * c.slope_factor_by[l] / h, denominator_by = c.value_factor_by[l] + k_by;
     g.slope_by.push_back((k_by - k / denominator * denominator_by) / denominator * stretch);
@@ -278,6 +297,26 @@ void repeat_places(std::span<const double> x, size_t n, std::span<const double> 
 
 }  // namespace
 
+std::vector<FaceKind> SpatialOperator::face_kinds(const AxisFaces& faces, long frames,
+                                                  const Ghosts& ghosts) const {
+  std::vector<FaceKind> out;
+  const size_t reads = faces.reads.size();
+  for (long j = 0; j < frames; ++j)
+    for (int f = 0; f < faces.count; ++f) {
+      const bool below = faces.lower[f] < 0, above = faces.upper[f] < 0;
+      // The ghost beside the face.
+      const int slot = faces.cells[f * reads + reads / 2 - (below ? 1 : 0)].ghosts[0];
+      const auto holds = [&](const Ghost& g) { return g.holds_value; };
+      const Ghost* first =
+          below || above ? frame_ghosts(ghosts, static_cast<int>(j)) + slot * unknowns_ : nullptr;
+      out.push_back(!below && !above                                ? FaceKind::inside
+                    : !std::all_of(first, first + unknowns_, holds) ? FaceKind::central
+                    : below                                         ? FaceKind::lower_wall
+                                                                    : FaceKind::upper_wall);
+    }
+  return out;
+}
+
 SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, const Ghosts& ghosts,
                                               std::span<const double> u, int order) const {
   Terms out;
@@ -285,12 +324,12 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
   const int m = unknowns_;
   const long frames = static_cast<long>(times.size());
   out.flux.resize(faces_.size());
-  for (size_t axis = 0; axis < faces_.size(); ++axis) {
-    const AxisFaces& faces = faces_[axis];
+  for (size_t k = 0; k < faces_.size(); ++k) {
+    const AxisFaces& faces = faces_[k];
     const size_t reads = faces.reads.size();
     const long size = frames * faces.count;
     Points points;
-    points.arguments.assign(flux_arguments() * size, 0.0);
+    points.arguments.assign(faces.learned * size, 0.0);
     repeat_places(faces.x, faces.count, times, points);
     for (long j = 0; j < frames; ++j) {
       const Ghost* outside = frame_ghosts(ghosts, static_cast<int>(j));
@@ -299,15 +338,19 @@ SpatialOperator::Terms SpatialOperator::terms(std::span<const double> times, con
           double sums[4] = {0, 0, 0, 0};
           for (size_t r = 0; r < reads; ++r) {
             const double value = read(outside, &u[j * width()], faces.cells[f * reads + r], a);
-            for (int d = 0; d < blocks_; ++d) sums[d] += faces.reads[r].weight[d] * value;
+            for (int d = 0; d < faces.blocks; ++d) sums[d] += faces.reads[r].weight[d] * value;
           }
-          for (int d = 0; d < blocks_; ++d)
+          for (int d = 0; d < faces.blocks; ++d)
             points.arguments[(d * m + a) * size + j * faces.count + f] = sums[d];
         }
     }
     points.view = {size, points.arguments, points.x, points.t, parameters_.values, parameters_.learned};
-    pde_.flux(static_cast<int>(axis), points.view, order, out.flux[axis]);
-    check_finite("flux", out.flux[axis], points.view);
+    if (k >= static_cast<size_t>(grid_.axes())) {
+      out.flux[k] = convective_.difference(faces.axis, points.view, face_kinds(faces, frames, ghosts), order);
+      continue;
+    }
+    pde_.flux(faces.axis, points.view, order, out.flux[k]);
+    check_finite("flux", out.flux[k], points.view);
   }
   if (!pde_.has_source()) return out;
   const long n = cells(), size = frames * n;
@@ -365,18 +408,30 @@ void SpatialOperator::value(const Terms& terms, int frame, std::span<double> out
       }
     }
   }
+  for (size_t k = grid_.axes(); k < faces_.size(); ++k) {
+    const AxisFaces& faces = faces_[k];
+    const double inverse = 1 / grid_.spacing(faces.axis);
+    for (int a = 0; a < m; ++a) {
+      const double* f = terms.flux[k].at(a) + static_cast<long>(frame) * faces.count;
+      for (int face = 0; face < faces.count; ++face) {
+        if (faces.lower[face] >= 0) out[faces.lower[face] * m + a] -= f[face] * inverse;
+        if (faces.upper[face] >= 0) out[faces.upper[face] * m + a] += f[face] * inverse;
+      }
+    }
+  }
 }
 
 void SpatialOperator::add_jacobian(const Terms& terms, const Ghosts& ghosts, int frame, double factor,
                                    StencilFrames& out, int to, Part part) const {
   const int m = unknowns_;
   const Ghost* outside = frame_ghosts(ghosts, frame);
-  const int first = part == Part::stiff ? 1 : 0, last = part == Part::gentle ? 1 : blocks_;
-  for (size_t axis = 0; axis < faces_.size(); ++axis) {
-    const AxisFaces& faces = faces_[axis];
-    const TermValues& flux = terms.flux[axis];
-    const double dx = grid_.spacing(static_cast<int>(axis));
+  for (size_t k = 0; k < faces_.size(); ++k) {
+    const AxisFaces& faces = faces_[k];
+    const TermValues& flux = terms.flux[k];
+    const double dx = grid_.spacing(faces.axis);
     const size_t reads = faces.reads.size();
+    const int first = part == Part::stiff ? faces.gentle : 0,
+              last = part == Part::gentle ? faces.gentle : faces.blocks;
     for (int f = 0; f < faces.count; ++f) {
       const long point = static_cast<long>(frame) * faces.count + f;
       for (size_t r = 0; r < reads; ++r) {
@@ -404,7 +459,7 @@ void SpatialOperator::add_jacobian(const Terms& terms, const Ghosts& ghosts, int
 
 SpatialOperator::Ghost SpatialOperator::composed(const Ghost* ghosts, const FaceCell& from,
                                                  int unknown) const {
-  Ghost out{1, 0, std::vector<double>(learned(), 0.0), std::vector<double>(learned(), 0.0)};
+  Ghost out{1, 0, false, std::vector<double>(learned(), 0.0), std::vector<double>(learned(), 0.0)};
   for (const int slot : from.ghosts) {
     if (slot < 0) continue;
     const Ghost& g = ghosts[slot * unknowns_ + unknown];
@@ -424,24 +479,24 @@ void SpatialOperator::add_parameter_gradient(const Terms& terms, const Ghosts& g
   if (learned() == 0) return;
   const int m = unknowns_;
   const Ghost* outside = frame_ghosts(ghosts, frame);
-  for (size_t axis = 0; axis < faces_.size(); ++axis) {
-    const AxisFaces& faces = faces_[axis];
-    const TermValues& flux = terms.flux[axis];
-    const double dx = grid_.spacing(static_cast<int>(axis));
+  for (size_t k = 0; k < faces_.size(); ++k) {
+    const AxisFaces& faces = faces_[k];
+    const TermValues& flux = terms.flux[k];
+    const double dx = grid_.spacing(faces.axis);
     const size_t reads = faces.reads.size();
     for (int l = 0; l < learned(); ++l)
       for (int a = 0; a < m; ++a) {
         double* to = &out[l * stride];
         for (int f = 0; f < faces.count; ++f) {
           const long point = static_cast<long>(frame) * faces.count + f;
-          double by = flux.by(a, flux_arguments() + l)[point];
+          double by = flux.by(a, faces.learned + l)[point];
           for (size_t r = 0; r < reads; ++r) {
             const FaceCell& from = faces.cells[f * reads + r];
             if (!from.leaves()) continue;
             for (int b = 0; b < m; ++b) {
               const Ghost g = composed(outside, from, b);
               const double inner = u[from.cell * m + b];
-              for (int d = 0; d < blocks_; ++d)
+              for (int d = 0; d < faces.blocks; ++d)
                 by += flux.by(a, d * m + b)[point] * faces.reads[r].weight[d] *
                       (g.slope_by[l] * inner + g.offset_by[l]);
             }
@@ -463,27 +518,28 @@ void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int f
                                  std::span<const double> u, std::span<const double> v,
                                  std::span<const double> q, std::span<double> g,
                                  std::span<double> g_parameters) const {
-  const int m = unknowns_, arguments = blocks_ * m, all = flux_arguments();
+  const int m = unknowns_;
   const Ghost* outside = frame_ghosts(ghosts, frame);
-  std::vector<double> direction(all), h(all + learned()), weight(m);
-  for (size_t axis = 0; axis < faces_.size(); ++axis) {
-    const AxisFaces& faces = faces_[axis];
-    const TermValues& flux = terms.flux[axis];
-    const double dx = grid_.spacing(static_cast<int>(axis));
+  std::vector<double> direction, h, weight(m);
+  for (size_t k = 0; k < faces_.size(); ++k) {
+    const AxisFaces& faces = faces_[k];
+    const TermValues& flux = terms.flux[k];
+    const double dx = grid_.spacing(faces.axis);
     const size_t reads = faces.reads.size();
+    const int arguments = faces.blocks * m, all = faces.learned;
     for (int f = 0; f < faces.count; ++f) {
       const long point = static_cast<long>(frame) * faces.count + f;
       const FaceCell* from = &faces.cells[f * reads];
-      std::fill(direction.begin(), direction.end(), 0.0);
+      direction.assign(all, 0.0);
       for (size_t r = 0; r < reads; ++r)
         for (int b = 0; b < m; ++b) {
           double value = v[from[r].cell * m + b];
           for (const int slot : from[r].ghosts)
             if (slot >= 0) value *= outside[slot * m + b].slope;
-          for (int d = 0; d < blocks_; ++d) direction[d * m + b] += faces.reads[r].weight[d] * value;
+          for (int d = 0; d < faces.blocks; ++d) direction[d * m + b] += faces.reads[r].weight[d] * value;
         }
       // In <q, G> the flux of a face has the weight (q above it - q below it) / dx.
-      std::fill(h.begin(), h.end(), 0.0);
+      h.assign(all + learned(), 0.0);
       for (int a = 0; a < m; ++a) {
         const double below = faces.lower[f] >= 0 ? q[faces.lower[f] * m + a] : 0.0;
         const double above = faces.upper[f] >= 0 ? q[faces.upper[f] * m + a] : 0.0;
@@ -491,14 +547,14 @@ void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int f
         for (int i = 0; i < arguments; ++i) {
           const double scaled = weight[a] * direction[i];
           if (scaled == 0) continue;
-          for (int k = 0; k < arguments; ++k) h[k] += scaled * flux.by(a, i, k)[point];
+          for (int j = 0; j < arguments; ++j) h[j] += scaled * flux.by(a, i, j)[point];
           for (int l = 0; l < learned(); ++l) h[all + l] += scaled * flux.by(a, i, all + l)[point];
         }
       }
       for (size_t r = 0; r < reads; ++r)
         for (int b = 0; b < m; ++b) {
           double value = 0;
-          for (int d = 0; d < blocks_; ++d) value += faces.reads[r].weight[d] * h[d * m + b];
+          for (int d = 0; d < faces.blocks; ++d) value += faces.reads[r].weight[d] * h[d * m + b];
           const long inner = static_cast<long>(from[r].cell) * m + b;
           if (!from[r].leaves()) {
             g[inner] += value;
@@ -510,7 +566,7 @@ void SpatialOperator::add_second(const Terms& terms, const Ghosts& ghosts, int f
             // The ghost itself moves with the parameter, and so does its slope.
             g_parameters[l] += value * (ghost.slope_by[l] * u[inner] + ghost.offset_by[l]);
             for (int a = 0; a < m; ++a)
-              for (int d = 0; d < blocks_; ++d)
+              for (int d = 0; d < faces.blocks; ++d)
                 g_parameters[l] += weight[a] * flux.by(a, d * m + b)[point] * faces.reads[r].weight[d] *
                                    ghost.slope_by[l] * v[inner];
           }

@@ -12,7 +12,8 @@ namespace rankine {
 
 class ExercisePde final : public Pde {
  public:
-  explicit ExercisePde(bool periodic, int axes = 1) : periodic_(periodic), axes_(axes) {}
+  explicit ExercisePde(bool periodic, int axes = 1, Convection convection = Convection::central)
+      : periodic_(periodic), axes_(axes), convection_(convection) {}
   int axes() const override { return axes_; }
   double length(int axis) const override { return 1.3 - 0.2 * axis; }
   double duration() const override { return 0.4; }
@@ -21,6 +22,7 @@ class ExercisePde final : public Pde {
   std::string symbol(int a) const override { return field_name(a); }
   std::vector<PdeParameter> parameters() const override { return {{.name = "k", .value = 0.7}}; }
   int flux_derivatives() const override { return periodic_ && axes_ == 1 ? 2 : 1; }
+  Convection convection() const override { return convection_; }
   bool mixed_derivatives() const override { return axes_ > 1; }
   bool periodic(int axis) const override { return periodic_ && axis == (axes_ > 1 ? 1 : 0); }
   bool walls_vary() const override { return axes_ > 1; }
@@ -147,6 +149,7 @@ class ExercisePde final : public Pde {
 
   bool periodic_;
   int axes_;
+  Convection convection_;
 };
 
 }  // namespace rankine

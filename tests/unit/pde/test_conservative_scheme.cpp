@@ -42,8 +42,14 @@ Field random_field(size_t size, double low, double high, unsigned seed) {
   return out;
 }
 
-BurgersOptions between_walls() {
+BurgersOptions with_flux(const char* convection) {
   BurgersOptions o;
+  o.convection = convection;
+  return o;
+}
+
+BurgersOptions between_walls(const char* convection = "central") {
+  BurgersOptions o = with_flux(convection);
   o.walls = "values";
   o.left = 0.4;
   return o;
@@ -188,6 +194,17 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"DiffusionSorption", std::make_shared<DiffusionSorption>(DiffusionSorptionOptions{})},
         Case{"PeriodicBurgers", std::make_shared<Burgers>(BurgersOptions{})},
         Case{"BurgersBetweenWalls", std::make_shared<Burgers>(between_walls())},
+        Case{"UpwindBurgers", std::make_shared<Burgers>(with_flux("upwind"))},
+        Case{"LimitedBurgers", std::make_shared<Burgers>(with_flux("limited"))},
+        Case{"UpwindBurgersBetweenWalls", std::make_shared<Burgers>(between_walls("upwind"))},
+        Case{"LimitedBurgersBetweenWalls", std::make_shared<Burgers>(between_walls("limited"))},
+        Case{"UpwindSystemOnARing", std::make_shared<ExercisePde>(true, 1, Convection::upwind)},
+        Case{"LimitedSystemOnARing", std::make_shared<ExercisePde>(true, 1, Convection::limited)},
+        Case{"UpwindSystemBetweenWalls", std::make_shared<ExercisePde>(false, 1, Convection::upwind)},
+        Case{"LimitedSystemBetweenWalls", std::make_shared<ExercisePde>(false, 1, Convection::limited)},
+        Case{"UpwindSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::upwind)},
+        Case{"LimitedSystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2, Convection::limited)},
+        Case{"LimitedSystemOfTwoAxesWithARing", std::make_shared<ExercisePde>(true, 2, Convection::limited)},
         Case{"PeriodicSystem", std::make_shared<ExercisePde>(true)},
         Case{"SystemBetweenWalls", std::make_shared<ExercisePde>(false)},
         Case{"SystemOfTwoAxes", std::make_shared<ExercisePde>(false, 2)},
@@ -228,7 +245,10 @@ TEST(Scheme, SecondOrderInTimeAgainstTheMethodOfLines) {
 TEST(ScaledPde, SolvesTheSameEquation) {
   // r(v) of the scaled equation is r(s v) / s of the plain one, whatever the scales.
   const std::vector<double> scales{1e-6, 2e3};
-  for (const ExercisePde* pde : {&ring, &walled, &box}) {
+  const ExercisePde limited(false, 2, Convection::limited);
+  for (const ExercisePde* pde : {&ring, &walled, &box, &limited}) {
+    // Wave speeds are differences over 1e-4 of an unknown's size.
+    const double tolerance = pde == &limited ? 1e-9 : 1e-13;
     const ScaledPde scaled(*pde, scales);
     const std::vector<double> times{0, 0.1, 0.25};
     const SchemeParameters parameters{{0.7}, {0}, field_cells(*pde, {}, {}, small_grid(*pde))};
@@ -241,8 +261,8 @@ TEST(ScaledPde, SolvesTheSameEquation) {
     const Field r = plain.residual(), q = other.residual(), by = plain.parameter_gradient(),
                 by_scaled = other.parameter_gradient();
     for (size_t p = 0; p < r.size(); ++p) {
-      EXPECT_NEAR(q[p] * scales[p % 2], r[p], 1e-13);
-      EXPECT_NEAR(by_scaled[p] * scales[p % 2], by[p], 1e-13);
+      EXPECT_NEAR(q[p] * scales[p % 2], r[p], tolerance);
+      EXPECT_NEAR(by_scaled[p] * scales[p % 2], by[p], tolerance);
     }
   }
 }
@@ -314,12 +334,6 @@ TEST(LimitedFlux, SecondOrderInSmoothRegionsAndRightAtShocks) {
   double sum = 0;
   for (int i = 0; i < n; ++i) sum += std::abs(u[n + i] - ((i + 0.5) / n < 0.5 ? 1 : 0)) / n;
   EXPECT_LT(sum, 0.01);
-}
-
-TEST(LimitedFlux, KnowsWhatConvects) {
-  EXPECT_TRUE(has_convection(Burgers{BurgersOptions{}}));
-  EXPECT_TRUE(has_convection(ring));
-  EXPECT_FALSE(has_convection(DiffusionSorption{DiffusionSorptionOptions{}}));
 }
 
 TEST(DecadeOf, IsAPowerOfTen) {
