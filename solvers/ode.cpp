@@ -472,7 +472,7 @@ std::vector<double> stationary_state(const OdeSystem& system, std::span<const do
     throw NumericalError(
         std::string("the steady state was not reached: Newton's method ended with ") +
         SNESConvergedReasons[reason] +
-        "; a problem whose walls all hold slopes has no single solution: give a value somewhere");
+        "; begin nearer to the solution (pde.typical_state), and where all walls hold slopes give one a value");
   return out;
 }
 

@@ -19,6 +19,7 @@ namespace {
 
 /// The first id of each split is a multiple of a large number, so that the ids of splits never overlap.
 constexpr long split_stride = 1'000'000;
+constexpr const char* split_names[3] = {"training", "validation", "test"};
 
 /// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
 /// that another size of a split does not change the samples of the others.
@@ -37,6 +38,16 @@ void draw_samples(const Pde& pde, long seed, long first, int count, const Grid& 
     split.parameters.insert(split.parameters.end(), parameters.begin(), parameters.end());
     const std::vector<double> fields = field_cells(pde, numbers.back(), parameters, grid);
     split.fields.insert(split.fields.end(), fields.begin(), fields.end());
+    if (fields.empty()) continue;
+    const std::string sample =
+        fmt::format("{} sample {}: ", split_names[id / split_stride], id % split_stride);
+    for (size_t p = 0; p < fields.size(); ++p)
+      if (!std::isfinite(fields[p]))
+        throw NumericalError(sample + "the field '" + pde.fields()[p / grid.cells()] + "' is not finite at " +
+                             grid.place(grid.centre(static_cast<int>(p % grid.cells()))) +
+                             "; write pde.fields so that it is finite everywhere");
+    const std::string fault = anti_diffusion(pde, grid, {parameters, {}, fields}, 0, initial);
+    if (!fault.empty()) throw NumericalError(sample + fault);
   }
 }
 
@@ -92,6 +103,13 @@ long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
     }
     const double peclet = cell_peclet(pde, u, grid, std::span(split.parameters).subspan(s * count, count),
                                       std::span(split.fields).subspan(s * each_fields, each_fields));
+    // A steady problem has no initial state: what differs from sample to sample are the fields.
+    for (size_t k = 0; k * grid.cells() < each_fields; ++k) {
+      const auto field = split.fields.begin() + static_cast<long>(s * each_fields + k * grid.cells());
+      const auto [least, greatest] = std::minmax_element(field, field + grid.cells());
+      const double size = std::max(std::abs(*least), std::abs(*greatest));
+      if (size > 0) demand += (*greatest - *least) / size - std::log(std::max(std::abs(*least) / size, 1e-6));
+    }
     demand = (demand + variation) * (1 + (std::isfinite(peclet) ? peclet : 0));
     if (demand > most) {
       most = demand;
@@ -100,8 +118,6 @@ long most_demanding(const Pde& pde, const Grid& grid, const PdeSplit& split) {
   }
   return which;
 }
-
-constexpr const char* split_names[3] = {"training", "validation", "test"};
 
 /// The result of `solve`; the message of a failure names the sample.
 template <class Solve>
@@ -367,6 +383,8 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     return data;
   }
   data.times = uniform_times(pde.duration(), options.frames);
+  if (pde.steady())
+    data.times = {pde.duration()};  // the state before the only step is no part of the solution
   std::vector<std::vector<double>> numbers[3];
   for (int i = 0; i < 3; ++i)
     draw_samples(pde, options.seed, i * split_stride, options.size(i), grid, *splits[i], data.redrawn,
@@ -382,11 +400,14 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
     checked.push_back({.name = fmt::format("{} sample {}", split_names[i], known[i].sample),
                        .numbers = numbers[i][known[i].sample],
                        .parameters = {first, first + count},
-                       .times = i == 0 ? data.times : merged(own_times, data.times)});
+                       .times = i == 0 || pde.steady() ? data.times : merged(own_times, data.times)});
   }
   data.check = check_references(pde, options.reference_check, checked, communicator, between);
   data.check_seconds = communicator.max(watch.seconds());
-  for (int i = 1; i < 3; ++i) known[i].solution = data.check.references[i];
+  for (int i = 1; i < 3; ++i) {
+    known[i].solution = data.check.references[i];
+    if (pde.steady()) known[i].sample = -1;  // checked without the frame before the solution
+  }
   if (!options.write.empty()) write_samples(options, pde, communicator, data.times, between);
   for (int i = 1; i < 3; ++i)
     solve_references(pde, communicator, grid, data.times, own_times, Keep::fields, numbers[i], known[i],

@@ -205,7 +205,7 @@ SchemeParameters CheckedSample::on(const Pde& pde, const Grid& grid) const {
 }
 
 bool flux_is_checked(const Pde& pde) {
-  return has_convection(pde) && convection_on(pde, pde.data_grid()) == Convection::central;
+  return !pde.steady() && has_convection(pde) && convection_on(pde, pde.data_grid()) == Convection::central;
 }
 
 bool flux_is_checked_on_two_grids(const Grid& grid) {

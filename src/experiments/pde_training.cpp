@@ -134,8 +134,20 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   }
   for_axes(grid, "cells", axes, axes, grid_.cells);
   for_axes(grid, "tiles", axes, 1 + axes, grid_.tiles);
+  const auto placed = [](const DeckNode& node, const char* key, const auto& make) {
+    try {
+      return make();
+    } catch (const InputError& error) {
+      node.error_at(key, error.what());
+    }
+  };
+  placed(grid, "cells", [&] { return space(); });
+  placed(variant.child("pde"), "data_cells", [&] { return pde_->data_grid(); });
+  if (input_channels() == 0)
+    grid.error(
+        "the network has nothing to read: a steady problem on a ring without coefficient fields or sampled parameters "
+        "has one solution; give pde.fields or a parameter with minimum and maximum");
   data.read(data_);
-  if (pde_->steady()) data_.frames = 2;  // the state before the only step, and the solution
   // Smoke sizes are too small to be judged, like what a deck expects.
   if (setup.smoke) {
     constexpr double any = std::numeric_limits<double>::infinity();
@@ -163,13 +175,6 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   data_key_ = variant.child("pde").yaml() + data.yaml();
   times_ = formulation_.times(pde_->duration(), grid_.frames);
   const int frames = network_frames(formulation_, grid_.frames);
-  const auto placed = [](const DeckNode& node, const char* key, const auto& make) {
-    try {
-      return make();
-    } catch (const InputError& error) {
-      node.error_at(key, error.what());
-    }
-  };
   PerAxis points{frames};
   points.insert(points.end(), grid_.cells.begin(), grid_.cells.end());
   const TileGrid tiles = placed(
@@ -300,8 +305,14 @@ double PdeTraining::march_bytes() const {
   for (int axis = 1; axis < cells.axes(); ++axis)
     if (cells.cells(axis) > cells.cells(longest)) longest = axis;
   const double m = pde_->unknowns(), rows = cells.cells() * m,
-               reach = (pde_->periodic(longest) ? 2.0 : 1.0) * cells.cells() / cells.cells(longest) * m;
-  return 2 * sizeof(double) * grid_.frames * rows * (3 * reach + 1);
+               reach = (pde_->periodic(longest) ? 2.0 : 1.0) *
+                       (pde_->convection() == Convection::central ? 1 : 2) * cells.cells() /
+                       cells.cells(longest) * m;
+  // Samples that differ in a coefficient have factors of their own.
+  bool differ = !pde_->fields().empty();
+  for (const PdeParameter& p : pde_->parameters()) differ = differ || p.sampled;
+  const int samples = differ ? (train_.batch + tiles_->ranks() - 1) / tiles_->ranks() : 1;
+  return 2 * sizeof(double) * samples * grid_.frames * rows * (3 * reach + 1);
 }
 
 std::string PdeTraining::chosen_flux() const {

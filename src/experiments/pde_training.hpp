@@ -62,7 +62,7 @@ class PdeTraining final : public Experiment {
   class Evaluator;
   class Steps;
   int input_channels() const;
-  /// Of the band factors of the march of one sample and of the frozen one, with several axes.
+  /// Of the band factors of the marches of a rank's samples, with several axes.
   double march_bytes() const;
   /// The parameters that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;

@@ -13,6 +13,7 @@ namespace {
 
 // Names of what a step starts from, beside weights and the optimiser's state.
 constexpr const char* initial_states = "the initial states of the batch";
+constexpr const char* sample_fields = "the coefficient fields of the batch's samples";
 constexpr const char* sample_parameters = "the parameters of the batch's samples";
 
 /// The ops of a constraint on whole samples, whose first dimension counts this rank's samples.
@@ -64,10 +65,11 @@ void PdeTraining::place_finding(const FaultProbe::Finding& found, const PdeBatch
   const long samples = batch.size();
   const auto sample_id = [&](long s) { return batch.ids[static_cast<size_t>(s)]; };
   if (place_parameter(found, parameters, tiles_->begin(), report)) return;
-  if (found.name == initial_states || found.name == sample_parameters) {
+  if (found.name == initial_states || found.name == sample_parameters || found.name == sample_fields) {
     report.rank = -1;
     report.sample = sample_id(at[0]);
     if (found.name == initial_states) report.cell = at[1];
+    if (found.name == sample_fields) report.cell = at[2];
     report.content = row_of(value, at[0]);
     return;
   }
@@ -112,7 +114,10 @@ FoundFault PdeTraining::find_fault(const Communicator& communicator, const PdeBa
   const Tensor parameters = tensor_of(
       batch.parameters,
       {samples, static_cast<std::int64_t>(batch.parameters.size()) / std::max<std::int64_t>(samples, 1)});
-  failed.inputs.insert(failed.inputs.begin(), {{initial_states, initial}, {sample_parameters, parameters}});
+  const Tensor fields = tensor_of(batch.fields, {samples, static_cast<std::int64_t>(pde_->fields().size()),
+                                                 std::int64_t{space().cells()}});
+  failed.inputs.insert(failed.inputs.begin(),
+                       {{initial_states, initial}, {sample_parameters, parameters}, {sample_fields, fields}});
   failed.describe = [&](const FaultProbe::Finding& found, bool in_step, FaultReport& out) {
     place_finding(found, batch, failed.context.parameters, communicator, out);
     if (!found.layer.empty() || !in_step || out.phase != "forward") return;
@@ -137,7 +142,8 @@ FoundFault PdeTraining::find_fault(const Communicator& communicator, const PdeBa
   found.batch = {
       {"ids", Tensor::from(std::vector<std::int64_t>(batch.ids.begin(), batch.ids.end()), {samples})},
       {"initial", initial},
-      {"parameters", parameters}};
+      {"parameters", parameters},
+      {"fields", fields}};
   return found;
 }
 

@@ -37,6 +37,9 @@ void PdeTraining::check_observations(const DeckNode& variant, const ExperimentSe
   }
   if (data.none()) return;
   const DeckNode node = variant.section("data").section("observations");
+  if (pde_->steady())
+    node.error(
+        "observations are points in time, which a steady problem does not have; leave data.observations out");
   if (pde_->axes() > 1)
     node.error("observations are points (t, x), and the equation has " + std::to_string(pde_->axes()) +
                " space axes; leave data.observations out");

@@ -318,7 +318,8 @@ void EquationPde::check_edges(const DeckNode& node, const std::vector<Trial>& tr
                          double t) {
     const WallCondition a = wall(one, k, at, t, trial.parameters, {}),
                         b = wall(other, k, at, t, trial.parameters, {});
-    if (a.slope_factor != 0 || b.slope_factor != 0) return;
+    // Walls that stand beyond the edge do not meet there.
+    if (a.slope_factor != 0 || b.slope_factor != 0 || a.outside > 0 || b.outside > 0) return;
     const double first = a.target / a.value_factor, second = b.target / b.value_factor;
     if (!(std::abs(first - second) > 1e-6 * sizes_[static_cast<size_t>(k)])) return;
     const std::string edge = axes() == 2 ? "corner" : "edge";

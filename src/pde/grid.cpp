@@ -12,6 +12,10 @@ Grid::Grid(std::vector<int> cells, std::vector<double> lengths)
   for (int axis = axes() - 1; axis >= 0; --axis) {
     RANKINE_ASSERT(cells_[axis] > 0 && lengths_[axis] > 0, "cells and lengths are positive");
     strides_[axis] = total_;
+    constexpr long most = 1L << 24;
+    if (static_cast<long>(total_) * cells_[axis] > most)
+      throw InputError("a grid of " + describe() + " cells has more than " + std::to_string(most) +
+                       "; take fewer along an axis");
     total_ *= cells_[axis];
   }
 }

@@ -17,7 +17,7 @@ constexpr char space_name(int axis) { return "xyz"[axis]; }
 /// Cells per axis of a box that begins at 0 on each axis. Cells are numbered row-major, the last axis fastest.
 class Grid {
  public:
-  /// As many numbers as axes, all positive.
+  /// As many numbers as axes, all positive. Throws InputError for more than 2^24 cells.
   Grid(std::vector<int> cells, std::vector<double> lengths);
 
   int axes() const { return static_cast<int>(cells_.size()); }

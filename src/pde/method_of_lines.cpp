@@ -212,7 +212,14 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
     const auto fields = static_cast<int>(parameters.fields.size()) / fine.cells();
     x.resize(places * (fine.axes() + fields));
     for (int i = 0; i < places; ++i) {
-      const long cell = static_cast<long>(i) * fine_cells / places;
+      // Along x evenly, along further axes by steps of irrational lengths, so that no line is left out.
+      constexpr double shares[max_space_axes] = {1.0 / places, 0.6180339887498949, 0.4142135623730951};
+      long cell = 0;
+      for (int axis = 0; axis < fine.axes(); ++axis) {
+        const double share = axis == 0 ? i * shares[0] : (i + 0.5) * shares[axis];
+        cell += static_cast<long>((share - std::floor(share)) * fine.cells(axis)) * fine.stride(axis);
+      }
+      if (fine.axes() == 1) cell = static_cast<long>(i) * fine_cells / places;
       const Place at = fine.centre(static_cast<int>(cell));
       for (int axis = 0; axis < fine.axes(); ++axis) x[axis * places + i] = at[axis];
       for (int k = 0; k < fields; ++k)

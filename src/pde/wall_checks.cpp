@@ -252,6 +252,7 @@ void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& tria
   constexpr int places = 65;
   const int m = pde.unknowns(), axes = pde.axes();
   const std::vector<std::string> fields = pde.fields();
+  double moment = 0;
   const auto compare = [&](int axis, const Place& line, auto&& value, const std::string& key,
                            const std::string& what) {
     double least = value(0), most = value(0);
@@ -268,7 +269,8 @@ void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& tria
       if (other != axis) others += std::string(1, space_name(other)) + " = " + shortest(line[other]) + ", ";
     node.error_at(
         key, what + " is " + shortest(first) + " at " + x + " = 0 and " + shortest(last) + " at " + x +
-                 " = " + shortest(pde.length(axis)) + " (" + others + "t = 0), but the axis " + x +
+                 " = " + shortest(pde.length(axis)) + " (" + others + "t = " + shortest(moment) +
+                 "), but the axis " + x +
                  " is periodic, so that these are one point; write it so that both ends agree, for example "
                  "with sin(2*pi*" +
                  x + "/length_" + x + "), move a jump inside, or give walls " +
@@ -284,7 +286,8 @@ void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& tria
         for (int j = 0; j < places; ++j)
           points.x.push_back(other == axis ? pde.length(axis) * j / (places - 1) : line[other]);
       }
-      points.t.assign(places, 0.0);
+      moment = 0;
+      points.t.assign(places, moment);
       std::vector<double> u(places * m);
       pde.initial_state(trial.numbers, trial.parameters, points.x, u);
       for (int k = 0; k < m; ++k)
@@ -303,8 +306,12 @@ void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& tria
         std::fill_n(&points.arguments[a * places], places,
                     a < m ? u[places / 2 * m + a] + 0.37 * size : size / pde.length(a / m - 1));
       }
-      for (int term = 0; term <= axes; ++term) {
+      const int moments_here = pde.autonomous() ? 1 : 17;
+      for (int round = 0; round < moments_here * (axes + 1); ++round) {
+        const int term = round % (axes + 1);
         if (term == axes && !pde.has_source()) continue;
+        moment = pde.duration() * (round / (axes + 1)) / 16;
+        points.t.assign(places, moment);
         TermValues values;
         if (term < axes) {
           pde.flux(term, points.view(trial), 0, values);
