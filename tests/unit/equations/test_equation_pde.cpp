@@ -517,7 +517,7 @@ TEST(EquationPde, EquationsOfTheDocumentationAreTaken) {
     EXPECT_NO_THROW(EquationPde(deck.child("pde")));
     ++count;
   }
-  EXPECT_EQ(count, 3);
+  EXPECT_EQ(count, 4);
 }
 
 TEST(EquationPde, ExplainsTerms) {
