@@ -299,12 +299,12 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   ReferenceCheck out;
   for (const CheckedSample& sample : samples) {
     const std::vector<double>& times = sample.times;
+    const SchemeParameters parameters = sample.on(pde, grid);
     // For diffusion whose sign depends on time, the initial state is used, because it has no undershoots.
     if (!pde.autonomous() && m == 1) {
       const std::vector<double> start = initial_cells(pde, sample.numbers, sample.parameters, grid);
       for (const double t : times)
-        if (const std::string fault = anti_diffusion(pde, grid, sample.on(pde, grid), t, start);
-            !fault.empty())
+        if (const std::string fault = anti_diffusion(pde, grid, parameters, t, start); !fault.empty())
           throw NumericalError(sample.name + ": " + fault);
     }
     std::vector<Repetition> ways{
@@ -372,8 +372,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
       continue;
     }
     for (size_t j = 0; j < times.size(); ++j)
-      if (std::string why = anti_diffusion(pde, grid, sample.on(pde, grid), times[j], frame(j));
-          !why.empty()) {
+      if (std::string why = anti_diffusion(pde, grid, parameters, times[j], frame(j)); !why.empty()) {
         remedy = std::move(why);
         break;
       }

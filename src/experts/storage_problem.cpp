@@ -583,15 +583,18 @@ void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<c
 
 std::vector<long> rows_of(const Box& box, const Grid& grid, int unknowns) {
   std::vector<long> rows;
-  const long cells = grid.cells();
-  const auto contains = [&](int cell) {
-    for (int axis = 0; axis < grid.axes(); ++axis)
-      if (const int i = grid.index(cell, axis); i < box.begin[axis] || i >= box.end[axis]) return false;
-    return true;
-  };
+  std::vector<long> inside;  // the cells of the box
+  for (int cell = 0; cell < grid.cells(); ++cell) {
+    bool contained = true;
+    for (int axis = 0; axis < grid.axes(); ++axis) {
+      const int i = grid.index(cell, axis);
+      contained = contained && i >= box.begin[axis] && i < box.end[axis];
+    }
+    if (contained) inside.push_back(cell);
+  }
   for (long j = box.frame_begin; j < box.frame_end; ++j)
-    for (int cell = 0; cell < cells; ++cell)
-      for (int a = 0; a < unknowns && contains(cell); ++a) rows.push_back((j * cells + cell) * unknowns + a);
+    for (const long cell : inside)
+      for (int a = 0; a < unknowns; ++a) rows.push_back((j * grid.cells() + cell) * unknowns + a);
   return rows;
 }
 

@@ -219,7 +219,6 @@ std::vector<double> method_of_lines(const Pde& pde, std::span<const double> init
         const double share = axis == 0 ? i * shares[0] : (i + 0.5) * shares[axis];
         cell += static_cast<long>((share - std::floor(share)) * fine.cells(axis)) * fine.stride(axis);
       }
-      if (fine.axes() == 1) cell = static_cast<long>(i) * fine_cells / places;
       const Place at = fine.centre(static_cast<int>(cell));
       for (int axis = 0; axis < fine.axes(); ++axis) x[axis * places + i] = at[axis];
       for (int k = 0; k < fields; ++k)
@@ -264,20 +263,11 @@ std::vector<double> average_cells(std::span<const double> values, int fine, int 
     throw InputError("cannot average " + std::to_string(fine) + " cells to " + std::to_string(coarse) +
                      ": the coarse number of cells must divide the fine one");
   }
-  const int ratio = fine / coarse;
-  std::vector<double> means(values.size() / ratio);
-  for (size_t i = 0; i < means.size(); ++i) {
-    const size_t cell = i / unknowns, a = i % unknowns;
-    double sum = 0;
-    for (int k = 0; k < ratio; ++k) sum += values[(cell * ratio + k) * unknowns + a];
-    means[i] = sum / ratio;
-  }
-  return means;
+  return average_cells(values, Grid({fine}, {1}), Grid({coarse}, {1}), unknowns);
 }
 
 std::vector<double> average_cells(std::span<const double> values, const Grid& fine, const Grid& coarse,
                                   int unknowns) {
-  if (fine.axes() == 1) return average_cells(values, fine.cells(), coarse.cells(), unknowns);
   int ratio[max_space_axes] = {1, 1, 1}, box = 1;
   for (int axis = 0; axis < fine.axes(); ++axis) {
     if (fine.cells(axis) % coarse.cells(axis) != 0)
@@ -286,16 +276,16 @@ std::vector<double> average_cells(std::span<const double> values, const Grid& fi
     ratio[axis] = fine.cells(axis) / coarse.cells(axis);
     box *= ratio[axis];
   }
+  std::vector<int> into(fine.cells(), 0);  // the coarse cell of each fine one
+  for (int cell = 0; cell < fine.cells(); ++cell)
+    for (int axis = 0; axis < fine.axes(); ++axis)
+      into[cell] += fine.index(cell, axis) / ratio[axis] * coarse.stride(axis);
   const size_t m = unknowns, rows = values.size() / (fine.cells() * m);
   std::vector<double> means(rows * coarse.cells() * m, 0.0);
-  for (int cell = 0; cell < fine.cells(); ++cell) {
-    int into = 0;
-    for (int axis = 0; axis < fine.axes(); ++axis)
-      into += fine.index(cell, axis) / ratio[axis] * coarse.stride(axis);
-    for (size_t row = 0; row < rows; ++row)
+  for (size_t row = 0; row < rows; ++row)
+    for (int cell = 0; cell < fine.cells(); ++cell)
       for (size_t a = 0; a < m; ++a)
-        means[(row * coarse.cells() + into) * m + a] += values[(row * fine.cells() + cell) * m + a];
-  }
+        means[(row * coarse.cells() + into[cell]) * m + a] += values[(row * fine.cells() + cell) * m + a];
   for (double& mean : means) mean /= box;
   return means;
 }

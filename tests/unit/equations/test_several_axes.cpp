@@ -24,6 +24,19 @@ constexpr double pi = std::numbers::pi;
 
 EquationPde equation(const std::string& yaml) { return EquationPde(parse_deck_text(yaml, "deck.yaml")); }
 
+/// Root mean square distance of the reference from the exact solution at time t, on data_grid().
+double reference_error(const EquationPde& pde, double t) {
+  const Grid grid = pde.data_grid();
+  const std::vector<double> x = grid.centres(), times{0, t};
+  std::vector<double> start(grid.cells()), exact(grid.cells());
+  pde.initial_state({}, {}, x, start);
+  pde.exact(t, {}, x, exact);
+  const std::vector<double> u = pde.reference(start, {}, grid, times);
+  double sum = 0;
+  for (int i = 0; i < grid.cells(); ++i) sum += std::pow(u[grid.cells() + i] - exact[i], 2);
+  return std::sqrt(sum / grid.cells());
+}
+
 /// Flux, source and storage of every way to write them.
 TEST(SeveralAxes, TermsOfEveryAxis) {
   const std::string rest =
@@ -288,15 +301,7 @@ walls:
 initial: {expression: cos(pi*x)*(1 + y)^2*(2 + cos(z))}
 exact: exp(-t)*cos(pi*x)*(1 + y)^2*(2 + cos(z))
 )yaml");
-    const Grid grid = pde.data_grid();
-    const std::vector<double> x = grid.centres(), times{0, 0.1};
-    std::vector<double> start(grid.cells()), exact(grid.cells());
-    pde.initial_state({}, {}, x, start);
-    pde.exact(0.1, {}, x, exact);
-    const std::vector<double> u = pde.reference(start, {}, grid, times);
-    double sum = 0;
-    for (int i = 0; i < grid.cells(); ++i) sum += std::pow(u[grid.cells() + i] - exact[i], 2);
-    return std::sqrt(sum / grid.cells());
+    return reference_error(pde, 0.1);
   };
   const double coarse = error(6), fine = error(12);
   EXPECT_NEAR(std::log2(coarse / fine), 2, 0.1) << coarse << " and " << fine;
@@ -602,15 +607,7 @@ source: -((1 + 0.1*w(x, y))*w(x, y) + 0.1*wy(x, y)^2 + (2 + x + 0.1*w(x, y))*(w(
 walls: {left: {value: 2 + sin(pi*y)}, right: {u: 1, u_x: 1, value: "2*w(1, y)"}, y: periodic}
 exact: w(x, y)
 )yaml");
-    const Grid grid = pde.data_grid();
-    const std::vector<double> x = grid.centres(), times{0, 1};
-    std::vector<double> start(grid.cells()), exact(grid.cells());
-    pde.initial_state({}, {}, x, start);
-    pde.exact(1, {}, x, exact);
-    const std::vector<double> u = pde.reference(start, {}, grid, times);
-    double sum = 0;
-    for (int i = 0; i < grid.cells(); ++i) sum += std::pow(u[grid.cells() + i] - exact[i], 2);
-    return std::sqrt(sum / grid.cells());
+    return reference_error(pde, 1);
   };
   const double coarse = error(12), fine = error(24);
   EXPECT_NEAR(std::log2(coarse / fine), 2, 0.1) << coarse << " and " << fine;
