@@ -1,5 +1,6 @@
-// From the network's output fields to a solution and a loss. Two kinds: `storage` deals whole samples over
-// the ranks, because the frozen march is global in x; `collocated` leaves everything on its tiles.
+// From the network's output fields to a solution and a loss. Three kinds: `storage` deals whole samples over
+// the ranks, because its march is global in space; `local` leaves everything on its tiles, as `collocated`, the
+// paper's form, does.
 #pragma once
 
 #include <memory>

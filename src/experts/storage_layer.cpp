@@ -16,7 +16,7 @@ class StorageLayer final : public ConstraintLayer {
       : setup_(std::move(setup)), latest_(std::make_shared<StorageBatch>(setup_, PdeBatch{})) {}
 
   int network_frames() const override { return setup_->model.frames(); }
-  int outputs() const override { return setup_->model.unknowns() * (options().soft() ? 1 : options().basis); }
+  int outputs() const override { return setup_->model.unknowns() * options().fields(); }
   int solves() const override {
     const StorageMixture* mixture = setup_->mixture.get();
     return mixture == nullptr ? 0 : options().target() ? mixture->experts() : mixture->solves();
