@@ -1,8 +1,8 @@
 #include "src/experts/constraint_layer.hpp"
 
 #include "src/experts/collocated_layer.hpp"
-#include "src/experts/local_layer.hpp"
 #include "src/experts/storage_layer.hpp"
+#include "src/experts/tile_layer.hpp"
 
 namespace rankine {
 
@@ -16,7 +16,8 @@ std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions&
                                                        const TilePartition& tiles, std::vector<int> learned,
                                                        std::uint64_t seed) {
   if (options.collocated()) return make_collocated_layer(options, model, communicator, tiles, seed);
-  if (options.local()) return make_local_layer(options, model, communicator, tiles, std::move(learned));
+  if (options.on_tiles())
+    return make_tile_layer(options, model, communicator, tiles, std::move(learned));
   return make_storage_layer(
       std::make_shared<const StorageSetup>(options, model, communicator, tiles, std::move(learned), seed));
 }

@@ -40,7 +40,7 @@ GridParts::GridParts(const StorageModel& model, const Communicator& communicator
     for (int axis = 0; axis < grid.axes(); ++axis)
       widen(box, 1 + axis, margin, points[1 + axis], rings[axis]);
 
-  std::int64_t cells = 0, own_cells = 0;
+  std::int64_t cells = 0;
   for (const int number : numbers_) {
     const GridBox &box = wide.boxes[number], &tile = own.boxes[number];
     RANKINE_ASSERT(tile.begin[0] == 0 && tile.size[0] == points[0], "a part has all frames");
@@ -61,9 +61,9 @@ GridParts::GridParts(const StorageModel& model, const Communicator& communicator
     }
     part.model = std::make_unique<StorageModel>(model.on(in_part));
     begin_.push_back(cells);
-    own_begin_.push_back(own_cells);
+    own_begin_.push_back(own_cells_);
     cells += static_cast<std::int64_t>(part.cells.size());
-    own_cells += static_cast<std::int64_t>(part.inner.size());
+    own_cells_ += static_cast<std::int64_t>(part.inner.size());
     mine_.push_back(std::move(part));
   }
   const OwnedBoxes tiles = tiles_as_boxes(network);
@@ -97,15 +97,26 @@ StorageProblem GridParts::problem(size_t part, const PdeBatch& batch, int sample
 void GridParts::each(const PdeBatch& batch, const std::function<void(size_t, int)>& work) const {
   failed_ = -1;
   communicator_.together([&] {
-    for (size_t part = 0; part < mine_.size(); ++part)
-      for (int s = 0; s < batch.size(); ++s) try {
-          work(part, s);
-        } catch (const NumericalError& error) {
-          failed_ = batch.ids[s];
-          throw NumericalError("sample " + std::to_string(batch.ids[s]) + ", part " +
-                               std::to_string(numbers_[part]) + " of the grid: " + error.what());
-        }
+    for (int s = 0; s < batch.size(); ++s)
+      for (size_t part = 0; part < mine_.size(); ++part) try_part(batch, part, s, work);
   });
+}
+
+void GridParts::each(const PdeBatch& batch, int sample, const std::function<void(size_t)>& work) const {
+  failed_ = -1;
+  communicator_.together([&] {
+    for (size_t part = 0; part < mine_.size(); ++part)
+      try_part(batch, part, sample, [&](size_t p, int) { work(p); });
+  });
+}
+
+void GridParts::try_part(const PdeBatch& batch, size_t part, int sample,
+                         const std::function<void(size_t, int)>& work) const try {
+  work(part, sample);
+} catch (const NumericalError& error) {
+  failed_ = batch.ids[sample];
+  throw NumericalError("sample " + std::to_string(batch.ids[sample]) + ", part " +
+                       std::to_string(numbers_[part]) + " of the grid: " + error.what());
 }
 
 namespace {

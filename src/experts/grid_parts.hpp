@@ -37,6 +37,10 @@ class GridParts {
   StorageProblem problem(size_t part, const PdeBatch& batch, int sample) const;
   /// work(part, sample) for all of this rank, on all ranks together; a failure names both.
   void each(const PdeBatch& batch, const std::function<void(size_t part, int sample)>& work) const;
+  /// The same for one sample.
+  void each(const PdeBatch& batch, int sample, const std::function<void(size_t part)>& work) const;
+  /// The numbers of this rank's own cells in all frames.
+  long own_points() const { return own_cells_ * model_.unknowns() * model_.frames(); }
 
   /// From the network's tiles to parts with their margins, from the parts' own boxes to the same, and from
   /// these boxes to the network's tiles.
@@ -56,12 +60,16 @@ class GridParts {
                      std::vector<double>& fields) const;
 
  private:
+  void try_part(const PdeBatch& batch, size_t part, int sample,
+                const std::function<void(size_t, int)>& work) const;
+
   const StorageModel& model_;
   const Communicator& communicator_;
   std::vector<int> learned_;
   std::vector<int> numbers_;  // of this rank's parts among all
   std::vector<GridPart> mine_;
   std::vector<std::int64_t> begin_, own_begin_;  // cells before each of this rank's parts
+  std::int64_t own_cells_ = 0;
   std::unique_ptr<BoxExchange> fetch_, between_, home_;
   mutable long failed_ = -1;
 };

@@ -52,8 +52,9 @@ void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
     {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
              "(matrix-free, preconditioned by the frozen march), imex (explicit advection, implicit "
-             "diffusion)",
-     .choices = {"direct", "petsc", "gmres", "imex"}});
+             "diffusion), distributed (a KSP over all ranks, options -march_..., each with the rows of its "
+             "tiles)",
+     .choices = {"direct", "petsc", "gmres", "imex", "distributed"}});
   o("state", state,
     {.help =
          "what P is linearised about: a constant typical state, the initial state, or the prediction itself",

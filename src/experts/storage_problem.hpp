@@ -37,6 +37,8 @@ struct MarchOptions {
   double gmres_rtol = 1e-12;
   void options(OptionVisitor& o);
   bool frozen() const { return state == "frozen"; }
+  /// One march over all ranks. Whole samples, as evaluations have them, are solved directly.
+  bool distributed() const { return method == "distributed"; }
   /// GMRES is cut off: no linear map, and no gradient may flow through it.
   bool truncated() const { return method == "gmres" && gmres_iterations > 0; }
 };
