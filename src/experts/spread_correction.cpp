@@ -56,7 +56,8 @@ Tensor SpreadCorrection::corrected(const Tensor& v, const PdeBatch& batch) const
   const std::int64_t channels = static_cast<std::int64_t>(samples) * parts_.model().unknowns();
   auto course = std::make_shared<Course>();
   const std::vector<double> from = dense(v).to_vector();
-  std::vector<double> values(parts_.fetch().to_points() * channels), u(parts_.home().from_points() * channels);
+  std::vector<double> values(parts_.fetch().to_points() * channels),
+      u(parts_.home().from_points() * channels);
   parts_.fetch().exchange(std::span<const double>(from), std::span<double>(values), channels);
   const bool keep = would_record({v}) || (batch.learned.defined() && would_record({batch.learned}));
   failed_ = -1;
@@ -101,25 +102,25 @@ Tensor SpreadCorrection::corrected(const Tensor& v, const PdeBatch& batch) const
   parts_.home().exchange(std::span<const double>(u), std::span<double>(out.data(), v.count()), channels);
   std::vector<Tensor> inputs{v};
   if (!parts_.learned().empty()) inputs.push_back(batch.learned);
-  return apply_op(
-      "spread_correction", inputs, out.to_device(),
-      [this, course, batch, channels](const std::vector<Tensor>& bar, const VjpContext&) {
-        const size_t learned = parts_.learned().size();
-        const std::vector<double> from = dense(bar[0]).to_vector();
-        std::vector<double> u_bar(parts_.home().from_points() * channels),
-            by_parameter(parts_.mine().size() * learned);
-        parts_.home().exchange_adjoint(std::span<const double>(from), std::span<double>(u_bar), channels);
-        std::vector<Tensor> gradients{
-            Tensor::from(transposed(*course, u_bar, batch, by_parameter), bar[0].shape())};
-        if (learned > 0) {
-          std::vector<double> sums(learned);
-          TileTree(parts_.communicator(), tiles_)
-              .sum(std::span<const double>(by_parameter), std::span<double>(sums));
-          gradients.push_back(Tensor::from(sums, {static_cast<std::int64_t>(learned)}));
-        }
-        return gradients;
-      },
-      {.first_order_only = true});
+  return apply_op("spread_correction", inputs, out.to_device(),
+                  [this, course, batch, channels](const std::vector<Tensor>& bar, const VjpContext&) {
+                    const size_t learned = parts_.learned().size();
+                    const std::vector<double> from = dense(bar[0]).to_vector();
+                    std::vector<double> u_bar(parts_.home().from_points() * channels),
+                        by_parameter(parts_.mine().size() * learned);
+                    parts_.home().exchange_adjoint(std::span<const double>(from), std::span<double>(u_bar),
+                                                   channels);
+                    std::vector<Tensor> gradients{
+                        Tensor::from(transposed(*course, u_bar, batch, by_parameter), bar[0].shape())};
+                    if (learned > 0) {
+                      std::vector<double> sums(learned);
+                      TileTree(parts_.communicator(), tiles_)
+                          .sum(std::span<const double>(by_parameter), std::span<double>(sums));
+                      gradients.push_back(Tensor::from(sums, {static_cast<std::int64_t>(learned)}));
+                    }
+                    return gradients;
+                  },
+                  {.first_order_only = true});
 }
 
 std::vector<double> SpreadCorrection::transposed(const Course& course, const std::vector<double>& u_bar,

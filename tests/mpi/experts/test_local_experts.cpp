@@ -1,11 +1,15 @@
-// Corrections by experts on their own tiles: against dense solves of the restricted march, derivatives against
-// central differences, the same bits on any number of ranks.
+// Corrections that stay on the tiles. By experts on their own tiles: against dense solves of the restricted
+// march, the same bits on any number of ranks. By one march over all ranks: against the direct one. Derivatives
+// of both against central differences. Experts' fits: against those of whole samples.
 #include <cmath>
 #include <numeric>
 
 #include <gtest/gtest.h>
 
+#include "solvers/petsc_session.hpp"
 #include "src/experts/local_experts.hpp"
+#include "src/experts/spread_correction.hpp"
+#include "src/experts/tile_fit.hpp"
 #include "src/pde/burgers.hpp"
 #include "src/pde/equation_pde.hpp"
 
@@ -254,9 +258,9 @@ TEST_P(LocalExpertsTest, SolvesTheRestrictedMarch) {
   EXPECT_EQ(at, found.size());
 }
 
-TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
-  const Communicator world = Communicator::world();
-  const Problem p(GetParam(), world);
+/// The gradients of <bar, correct(v)> by v and the learned parameters.
+template <class Correction>
+void check_derivatives(const Problem& p, const Communicator& world, const Correction& correction) {
   const Tensor v = p.field(), bar = add(square(v), Tensor::full({1}, DType::f64, 0.3));
   Field direction(v.count());
   for (size_t i = 0; i < direction.size(); ++i) direction[i] = std::cos(1.7 * i + p.tiles.begin());
@@ -266,7 +270,7 @@ TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
     if (!p.of.learned.empty())
       batch.learned = add(batch.learned, Tensor::full({1}, DType::f64, by_parameter));
     const Tensor at = add(v, scale(Tensor::from(direction, v.shape()), h));
-    const double own = sum(mul(p.experts->corrected(at, batch), bar)).item();
+    const double own = sum(mul(correction.corrected(at, batch), bar)).item();
     double total = 0;
     for (const double part : world.all_gather(own)) total += part;
     return total;
@@ -274,7 +278,7 @@ TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
   PdeBatch batch = p.batch;
   std::vector<Tensor> inputs{variable(v)};
   if (!p.of.learned.empty()) inputs.push_back(batch.learned = variable(batch.learned));
-  const Tensor u = p.experts->corrected(inputs[0], batch);
+  const Tensor u = correction.corrected(inputs[0], batch);
   const std::vector<Tensor> found = grad({u}, {bar}, inputs);
   const Field by_field = found[0].to_vector();
   double own = std::inner_product(by_field.begin(), by_field.end(), direction.begin(), 0.0), along = 0;
@@ -288,6 +292,12 @@ TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
   for (const double x : found[1].to_vector()) by_parameter += x;
   const double of_parameter = central([&](double x) { return loss(0, 0.1 * x); }) * 10;
   EXPECT_NEAR(by_parameter, of_parameter, 1e-6 * (1 + std::abs(of_parameter)));
+}
+
+TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
+  const Communicator world = Communicator::world();
+  const Problem p(GetParam(), world);
+  check_derivatives(p, world, *p.experts);
 }
 
 TEST_P(LocalExpertsTest, SameBitsOnAnyNumberOfRanks) {
@@ -337,6 +347,130 @@ TEST_P(LocalExpertsTest, OneExpertCorrectsTheWhole) {
         for (std::int64_t i = 0; i < p.grid.tile_shape().back(); ++i)
           EXPECT_EQ(found[at++], u[p.model->width() + (first + i) * m + a]);
       });
+}
+
+/// The first sample's field in tiles [tile][unknown][point] is `u` [frame][cell][unknown] with its first frame.
+void expect_near(const Problem& p, const Field& found, int sample, const Field& u, double tolerance) {
+  const int m = p.model->unknowns();
+  size_t at = 0;
+  for (std::int64_t tile = p.tiles.begin(); tile < p.tiles.end(); ++tile)
+    for (int s = 0; s < samples; ++s)
+      for (int a = 0; a < m; ++a)
+        over_rows(0, p.grid.points(), p.grid.extent(tile).begin, p.grid.tile_shape(),
+                  [&](std::int64_t first) {
+                    for (std::int64_t i = 0; i < p.grid.tile_shape().back(); ++i, ++at)
+                      if (s == sample) {
+                        EXPECT_NEAR(found[at], u[p.model->width() + (first + i) * m + a], tolerance);
+                      }
+                  });
+}
+
+TEST_P(LocalExpertsTest, OneMarchOverAllRanksCorrectsAsTheDirectOne) {
+  const PetscSession session(0, nullptr);
+  const Communicator world = Communicator::world();
+  const Problem p(GetParam(), world);
+  const SpreadCorrection spread(*p.model, world, p.tiles, p.of.learned);
+  const Field found = spread.corrected(p.field(), p.batch).to_vector();
+  for (int s = 0; s < samples; ++s) {
+    SchemeParameters parameters;
+    const size_t count = p.batch.parameters.size() / samples;
+    const int width = p.model->width();
+    parameters.values.assign(p.batch.parameters.begin() + s * count,
+                             p.batch.parameters.begin() + (s + 1) * count);
+    for (size_t l = 0; l < p.of.learned.size(); ++l)
+      parameters.values[p.of.learned[l]] = p.batch.learned.to_vector()[l];
+    const StorageProblem sample = p.model->sample(
+        {p.batch.initial.begin() + s * width, p.batch.initial.begin() + (s + 1) * width}, parameters);
+    Field u(sample.initial());
+    for (int j = 0; j < p.steps(); ++j)
+      for (int cell = 0; cell < p.model->cells(); ++cell)
+        for (int a = 0; a < p.model->unknowns(); ++a) u.push_back(p.value(s, j, cell, a));
+    std::vector<Field> states;
+    sample.correct_steps(u, {.steps = 1}, states);
+    expect_near(p, found, s, u, 1e-9);
+    EXPECT_TRUE(spread.reports()[s].converged);
+    EXPECT_GT(spread.reports()[s].mean(), 0);
+  }
+  check_derivatives(p, world, spread);
+}
+
+TEST(TileFit, FitsAsWholeSamplesAreFitted) {
+  const Communicator world = Communicator::world();
+  const TileGrid grid({4, 6, 8}, {2, 2, 2});
+  const TilePartition tiles(grid, world.size(), world.rank());
+  constexpr int basis = 3, unknowns = 2;
+  constexpr double ridge = 1e-4;
+  const auto field = [](int s, int b, std::int64_t point) {
+    return std::cos(0.3 * point + 1.1 * b * (point % 5) + s) + (b == 1 ? 0.5 : 0);
+  };
+  for (const std::vector<int>& experts : {std::vector{1, 1, 1}, {1, 2, 1}, {2, 2, 2}}) {
+    const SharedTileSum sum = distributed_tile_sum(TileTree(world, tiles));
+    const TileFit fit(tiles, experts, sum, ridge);
+    Field fields, goal;
+    for (std::int64_t tile = tiles.begin(); tile < tiles.end(); ++tile)
+      for (int s = 0; s < samples; ++s)
+        for (int b = 0; b < unknowns * basis; ++b)
+          over_rows(0, grid.points(), grid.extent(tile).begin, grid.tile_shape(), [&](std::int64_t first) {
+            for (std::int64_t i = 0; i < grid.tile_shape().back(); ++i) {
+              fields.push_back(field(s, b, first + i));
+              if (b % basis == 0) goal.push_back(field(s, 7 + b, first + i));
+            }
+          });
+    const PerAxis& shape = grid.tile_shape();
+    const Tensor v = Tensor::from(
+                     fields, {tiles.local_tiles(), samples, unknowns * basis, shape[0], shape[1], shape[2]}),
+                 y = Tensor::from(goal,
+                                  {tiles.local_tiles(), samples, unknowns, shape[0], shape[1], shape[2]});
+    const Tensor basis_fields = variable(v);
+    const Tensor u = fit.fitted(basis_fields, y);
+    // Whole samples.
+    const Grid space({6, 8}, {1, 1});
+    const StorageMixture mixture(4, space, unknowns, equal_boxes(4, space, experts), basis, Coupling::none,
+                                 Weighting::dual, {});
+    const Field found = u.to_vector();
+    const auto pde = equation(
+        "length: [1, 1]\nunknowns: [u, v]\nflux: {u: -grad(u), v: -grad(v)}\nwalls: periodic\n"
+        "initial: {u: {expression: x}, v: {expression: y}}\n");
+    const StorageModel model(*pde, space, {0, 1, 2, 3, 4}, 1, 0, {.state = "prediction"});
+    const StorageProblem any = model.sample(Field(2 * 48));
+    for (int s = 0; s < samples; ++s) {
+      Field whole, target;
+      for (std::int64_t p = 0; p < 4 * 48; ++p)
+        for (int b = 0; b < unknowns * basis; ++b) {
+          whole.push_back(field(s, b, p));
+          if (b % basis == 0) target.push_back(field(s, 7 + b, p));
+        }
+      const MixtureSolution expected = mixture.fit(any, whole, target, ridge);
+      size_t at = 0;
+      for (std::int64_t tile = tiles.begin(); tile < tiles.end(); ++tile)
+        for (int of = 0; of < samples; ++of)
+          for (int a = 0; a < unknowns; ++a)
+            over_rows(0, grid.points(), grid.extent(tile).begin, grid.tile_shape(), [&](std::int64_t first) {
+              for (std::int64_t i = 0; i < grid.tile_shape().back(); ++i, ++at)
+                if (of == s) {
+                  EXPECT_NEAR(found[at], expected.u[96 + (first + i) * unknowns + a], 1e-10);
+                }
+            });
+    }
+    // Gradient by the basis fields along a direction.
+    const Tensor bar = add_scalar(y, 0.2);
+    const Field g = grad({u}, {bar}, {basis_fields}).front().to_vector();
+    Field direction(g.size());
+    for (size_t i = 0; i < g.size(); ++i) direction[i] = std::sin(1.3 * i + tiles.begin());
+    const auto all = [&](double own) {
+      double total = 0;
+      for (const double part : world.all_gather(own)) total += part;
+      return total;
+    };
+    const auto loss = [&](double h) {
+      const NoGrad off;
+      return all(
+          rankine::sum(mul(fit.fitted(add(v, scale(Tensor::from(direction, v.shape()), h)), y), bar)).item());
+    };
+    const double h = 1e-3, expected = (8 * (loss(h) - loss(-h)) - (loss(2 * h) - loss(-2 * h))) / (12 * h);
+    EXPECT_NEAR(all(std::inner_product(g.begin(), g.end(), direction.begin(), 0.0)), expected,
+                1e-7 * (1 + std::abs(expected)));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Equations, LocalExpertsTest, testing::ValuesIn(cases()),
