@@ -222,6 +222,7 @@ TEST_P(DistributedMarchTest, TakesOtherSolvers) {
   for (const auto& [name, options] : std::initializer_list<std::pair<const char*, const char*>>{
            {"preonly with lu",
             "-march_ksp_type preonly -march_pc_type lu -march_pc_factor_mat_solver_type mumps"},
+           {"ibcgs with bjacobi", "-march_ksp_type ibcgs -march_pc_type bjacobi"},
            {"gmres with asm", "-march_ksp_type gmres -march_pc_type asm"},
            {"gmres with jacobi", "-march_ksp_type gmres -march_pc_type jacobi -march_ksp_pc_side right"}}) {
     SCOPED_TRACE(name);
