@@ -8,6 +8,7 @@
 #include <petscksp.h>
 
 #include "kernels/error.hpp"
+#include "solvers/march_parts.hpp"
 #include "solvers/petsc_check.hpp"
 
 namespace rankine {
@@ -17,41 +18,6 @@ using Matrix = petsc::Handle<Mat, MatDestroy>;
 using Vector = petsc::Handle<Vec, VecDestroy>;
 using Solver = petsc::Handle<KSP, KSPDestroy>;
 using Preconditioner = petsc::Handle<PC, PCDestroy>;
-
-using Frames = kernels::StencilFrames MarchMatrices::*;
-
-const MarchMatrices& first_of(const std::vector<MarchPart>& parts) {
-  RANKINE_ASSERT(!parts.empty(), "each rank of a distributed march gives a part");
-  return *parts.front().matrices;
-}
-
-int owned_by(const std::vector<MarchPart>& parts) {
-  size_t cells = 0;
-  for (const MarchPart& part : parts) cells += part.owned.size();
-  return static_cast<int>(cells);
-}
-
-/// As distinct_matrices(), for frames whose rows are equal on all ranks.
-std::vector<int> distinct_frames(MPI_Comm communicator, const std::vector<MarchPart>& parts, Frames which,
-                                 int frames, std::vector<int>& matrix_of_frame) {
-  std::vector<char> same(static_cast<size_t>(frames) * frames, 1);
-  for (const MarchPart& part : parts) {
-    std::vector<int> number;
-    distinct_matrices(part.matrices->*which, number);
-    for (int j = 0; j < frames; ++j)
-      for (int k = 0; k < j; ++k) same[j * frames + k] &= number[j] == number[k];
-  }
-  MPI_Allreduce(MPI_IN_PLACE, same.data(), static_cast<int>(same.size()), MPI_CHAR, MPI_BAND, communicator);
-  std::vector<int> firsts;
-  matrix_of_frame.assign(frames, 0);
-  for (int j = 0; j < frames; ++j) {
-    const auto found =
-        std::find_if(firsts.begin(), firsts.end(), [&](int first) { return same[j * frames + first]; });
-    matrix_of_frame[j] = static_cast<int>(found - firsts.begin());
-    if (found == firsts.end()) firsts.push_back(j);
-  }
-  return firsts;
-}
 
 /// PETSc wants each rank's rows in one block. So cells are numbered anew, in the order of ranks and of the
 /// owned cells: any distribution of tiles will do, where DMDA knows one box a rank. The map is spread over

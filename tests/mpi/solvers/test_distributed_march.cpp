@@ -207,6 +207,46 @@ TEST_P(DistributedMarchTest, AgreesWithTheDirectMarch) {
       }
 }
 
+TEST_P(DistributedMarchTest, OverTilesHasTheSameBitsOnAnyNumberOfRanks) {
+  const Case& c = GetParam();
+  MarchMatrices whole = march_of(c);
+  const Communicator self = Communicator::self();
+  for (const bool history : {true, false}) {
+    SCOPED_TRACE(testing::Message() << "history " << history);
+    whole.history = history;
+    const Share share = share_of(world, c, whole, true), all = share_of(self, c, whole, true);
+    const auto march = make_tile_march(MPI_COMM_WORLD, share.parts),
+               alone = make_tile_march(MPI_COMM_SELF, all.parts);
+    const auto direct = make_direct_march(whole);
+    for (const int columns : {1, 3, 13}) {
+      const int m = whole.implicit.unknowns * columns;
+      const Field r = random_field(static_cast<size_t>(whole.implicit.cells) * m * frames, -1, 1, 2);
+      const Field own = part_of(r, share.cells, m), of_all = part_of(r, all.cells, m);
+      for (const bool transposed : {false, true}) {
+        const auto apply = [&](const LinearMarch& by, const Field& field) {
+          Field out(field);
+          transposed ? by.apply_transpose(out, out, columns) : by.apply(out, out, columns);
+          return out;
+        };
+        const Field found = apply(*march, own), found_alone = apply(*alone, of_all),
+                    exact = apply(*direct, r);
+        EXPECT_LT(relative_difference(found, part_of(exact, share.cells, m)), 1e-12);
+        // The tiles of a rank stand together among those of all.
+        const auto first =
+            std::find(all.cells.begin(), all.cells.end(), share.cells.front()) - all.cells.begin();
+        std::vector<int> here(share.cells.size());
+        std::iota(here.begin(), here.end(), static_cast<int>(first));
+        EXPECT_EQ(found, part_of(found_alone, here, m));
+        // A column has the same bits whatever stands beside it.
+        Field one;
+        for (size_t i = 0; i < own.size(); i += columns) one.push_back(own[i]);
+        transposed ? march->apply_transpose(one, one) : march->apply(one, one);
+        for (size_t i = 0; i < one.size(); ++i) ASSERT_EQ(one[i], found[i * columns]);
+      }
+    }
+  }
+}
+
 /// Solvers of the user's choice, with preconditioners of every kind that has a transpose.
 TEST_P(DistributedMarchTest, TakesOtherSolvers) {
   const Case& c = GetParam();
@@ -343,6 +383,29 @@ TEST(DistributedMarch, RefusesSingularMatrices) {
   const Share zero = share_of(world, diffusion(), whole, true);
   EXPECT_THAT(failure(zero.parts),
               testing::HasSubstr(": frame 2, the preconditioner cannot be made (a pivot vanishes); change"));
+}
+
+TEST(TileMarch, RefusesSingularMatrices) {
+  const Communicator world = Communicator::world();
+  MarchMatrices whole = march_of(diffusion());
+  StencilFrames& a = whole.implicit;
+  const auto failure_with_zeros = [&](int cell) {
+    const Field kept = a.values;
+    for (int s = -a.reach; s <= a.reach; ++s) *a.at(2, cell, s) = 0;
+    const Share share = share_of(world, diffusion(), whole, true);
+    a.values = kept;
+    try {
+      make_tile_march(MPI_COMM_WORLD, share.parts);
+    } catch (const NumericalError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(
+      failure_with_zeros(35),
+      "linear march over tiles: the matrix of frame 2 is singular in tile 5; take smaller time steps, linearise "
+      "about another state or march by GMRES");
+  EXPECT_THAT(failure_with_zeros(8), testing::HasSubstr(" is singular in the interface of the tiles; "));
 }
 
 TEST(DistributedMarch, FindsCellsWithoutAnOwnerOrWithTwo) {
