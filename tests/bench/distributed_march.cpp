@@ -1,6 +1,7 @@
 // The march over ranks, forward and adjoint, on one sample in two axes: an implicit diffusion whose coefficient
 // moves, so that each frame has matrices of its own. Prints time, peak memory, messages and bytes a rank.
-//   mpirun -n 2 bench_distributed_march [cells per axis] [frames] [tiles per axis] [repeats] [PETSc options...]
+//   mpirun -n 2 bench_distributed_march [cells per axis] [frames] [tiles per axis] [repeats] [march] [PETSc options...]
+// The march is `krylov`, `tiles` or, on one rank and with one tile, `direct`.
 #include "solvers/distributed_march.hpp"
 
 #include <algorithm>
@@ -24,7 +25,7 @@ namespace {
 
 /// What this rank has sent through any library: the program stands before MPI's own names.
 struct Sent {
-  double messages = 0, bytes = 0, reductions = 0, reduced_bytes = 0;
+  double messages = 0, bytes = 0, reductions = 0, reduced_bytes = 0, gathers = 0, gathered_bytes = 0;
 } sent;
 std::map<MPI_Request, double> persistent;
 
@@ -69,6 +70,12 @@ int MPI_Start(MPI_Request* request) {
 int MPI_Request_free(MPI_Request* request) {
   persistent.erase(*request);
   return PMPI_Request_free(request);
+}
+int MPI_Allgatherv(const void* from, int count, MPI_Datatype type, void* to, const int counts[],
+                   const int starts[], MPI_Datatype to_type, MPI_Comm comm) {
+  ++sent.gathers;
+  sent.gathered_bytes += size_of(count, type);
+  return PMPI_Allgatherv(from, count, type, to, counts, starts, to_type, comm);
 }
 int MPI_Allreduce(const void* from, void* to, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm) {
   ++sent.reductions;
@@ -132,14 +139,15 @@ int main(int argc, char** argv) {
   const auto argument = [&](int i, int otherwise) { return argc > i ? std::atoi(argv[i]) : otherwise; };
   const int n = argument(1, 128), frames = argument(2, 16), tiles = argument(3, 4), repeats = argument(4, 3);
   std::vector<std::string> options;
-  for (int i = 5; i < argc; ++i) options.push_back(argv[i]);
+  const std::string kind = argc > 5 ? argv[5] : "krylov";
+  for (int i = 6; i < argc; ++i) options.push_back(argv[i]);
   const PetscSession petsc(argc, argv, options);
   const Communicator world = Communicator::world();
   const TilePartition partition(TileGrid({1, n, n}, {1, tiles, tiles}), world.size(), world.rank());
   const double base = static_cast<double>(current_memory_bytes());
 
   Stopwatch watch;
-  std::unique_ptr<DistributedMarch> march;
+  std::unique_ptr<LinearMarch> march;
   {
     std::vector<std::unique_ptr<Tile>> rows;
     std::vector<MarchPart> parts;
@@ -147,7 +155,12 @@ int main(int argc, char** argv) {
       rows.push_back(std::make_unique<Tile>(n, frames, partition.grid().extent(tile)));
       parts.push_back(rows.back()->part);
     }
-    march = make_distributed_march(MPI_COMM_WORLD, parts);
+    if (kind == "direct")
+      march = make_direct_march(std::move(rows.front()->matrices));
+    else if (kind == "tiles")
+      march = make_tile_march(MPI_COMM_WORLD, parts);
+    else
+      march = make_distributed_march(MPI_COMM_WORLD, parts);
   }
   const double build = watch.lap();
   std::vector<double> r(static_cast<size_t>(frames) * march->width()), e(r.size());
@@ -165,7 +178,6 @@ int main(int argc, char** argv) {
     sent = here;
   }
   const double peak = static_cast<double>(peak_memory_bytes()) - base;
-  const MarchReport& report = march->report();
   const double applied = 2.0 * frames;
   const std::vector<Sent> all = world.gather(sent);
   const std::vector<double> peaks = world.gather(peak);
@@ -176,16 +188,22 @@ int main(int argc, char** argv) {
       return value;
     };
     std::printf("ranks %d, %d x %d cells, %d frames, %s: built in %.3f s, forward and adjoint %.3f s\n",
-                world.size(), n, n, frames, report.solver.c_str(), build, best);
-    std::printf("  iterations a solve: %d to %d, mean %.1f\n", report.least, report.most, report.mean());
+                world.size(), n, n, frames, kind.c_str(), build, best);
+    if (const auto* krylov = dynamic_cast<const DistributedMarch*>(march.get())) {
+      const MarchReport& report = krylov->report();
+      std::printf("  %s, iterations a solve: %d to %d, mean %.1f\n", report.solver.c_str(), report.least,
+                  report.most, report.mean());
+    }
     std::printf("  peak memory above the start, most of a rank: %.1f MB\n",
                 *std::max_element(peaks.begin(), peaks.end()) / 1e6);
     std::printf(
-        "  a solve, most of a rank: %.1f messages of %.0f bytes in all, %.1f reductions of %.0f bytes in all\n",
+        "  a solve, most of a rank: %.1f messages of %.0f bytes in all, %.1f reductions of %.0f, %.1f gathers of %.0f\n",
         most([](const Sent& s) { return s.messages; }) / applied,
         most([](const Sent& s) { return s.bytes; }) / applied,
         most([](const Sent& s) { return s.reductions; }) / applied,
-        most([](const Sent& s) { return s.reduced_bytes; }) / applied);
+        most([](const Sent& s) { return s.reduced_bytes; }) / applied,
+        most([](const Sent& s) { return s.gathers; }) / applied,
+        most([](const Sent& s) { return s.gathered_bytes; }) / applied);
   }
   return 0;
 }

@@ -173,38 +173,40 @@ TEST_P(DistributedMarchTest, AgreesWithTheDirectMarch) {
   const Case& c = GetParam();
   MarchMatrices whole = march_of(c);
   const int m = whole.implicit.unknowns;
-  for (const bool history : {true, false})
-    for (const bool boxes : {false, true})
-      for (const int columns : {1, 3}) {
-        SCOPED_TRACE(testing::Message()
-                     << "history " << history << ", boxes " << boxes << ", columns " << columns);
-        whole.history = history;
-        const Share share = share_of(world, c, whole, boxes);
-        const auto march = make_distributed_march(MPI_COMM_WORLD, share.parts);
-        EXPECT_EQ(march->report().matrices, frames);
-        const auto direct = make_direct_march(whole);
-        const size_t size = static_cast<size_t>(whole.implicit.width()) * frames * columns;
-        const Field r = random_field(size, -1, 1, 2), s = random_field(size, -1, 1, 3);
-        Field e(size), l(size);
-        direct->apply(r, e, columns);
-        direct->apply_transpose(s, l, columns);
-        const auto here = [&](const Field& field) { return part_of(field, share.cells, m * columns); };
-        const Field own_r = here(r), own_s = here(s);
-        Field own_e(own_r.size()), own_l(own_s);
-        march->apply(own_r, own_e, columns);
-        march->apply_transpose(own_l, own_l, columns);  // in place
-        EXPECT_LT(relative_difference(own_e, here(e)), 1e-10);
-        EXPECT_LT(relative_difference(own_l, here(l)), 1e-10);
-        EXPECT_NEAR(dot(own_e, own_s), dot(own_r, own_l),
-                    1e-9 * std::sqrt(dot(own_e, own_e) * dot(own_s, own_s)));
-        const MarchReport& report = march->report();
-        EXPECT_TRUE(report.converged);
-        EXPECT_EQ(report.solves, 2L * frames * columns);
-        EXPECT_GE(report.least, 1);
-        EXPECT_LE(report.least, report.mean());
-        EXPECT_LE(report.mean(), report.most);
-        EXPECT_LE(report.most, 60);
-      }
+  struct Kind {
+    bool history, boxes;
+    int columns;
+  };
+  for (const auto& [history, boxes, columns] : {Kind{true, false, 1}, {true, true, 3}, {false, true, 1}}) {
+    SCOPED_TRACE(testing::Message() << "history " << history << ", boxes " << boxes << ", columns "
+                                    << columns);
+    whole.history = history;
+    const Share share = share_of(world, c, whole, boxes);
+    const auto march = make_distributed_march(MPI_COMM_WORLD, share.parts);
+    EXPECT_EQ(march->report().matrices, frames);
+    const auto direct = make_direct_march(whole);
+    const size_t size = static_cast<size_t>(whole.implicit.width()) * frames * columns;
+    const Field r = random_field(size, -1, 1, 2), s = random_field(size, -1, 1, 3);
+    Field e(size), l(size);
+    direct->apply(r, e, columns);
+    direct->apply_transpose(s, l, columns);
+    const auto here = [&](const Field& field) { return part_of(field, share.cells, m * columns); };
+    const Field own_r = here(r), own_s = here(s);
+    Field own_e(own_r.size()), own_l(own_s);
+    march->apply(own_r, own_e, columns);
+    march->apply_transpose(own_l, own_l, columns);  // in place
+    EXPECT_LT(relative_difference(own_e, here(e)), 1e-10);
+    EXPECT_LT(relative_difference(own_l, here(l)), 1e-10);
+    EXPECT_NEAR(dot(own_e, own_s), dot(own_r, own_l),
+                1e-9 * std::sqrt(dot(own_e, own_e) * dot(own_s, own_s)));
+    const MarchReport& report = march->report();
+    EXPECT_TRUE(report.converged);
+    EXPECT_EQ(report.solves, 2L * frames * columns);
+    EXPECT_GE(report.least, 1);
+    EXPECT_LE(report.least, report.mean());
+    EXPECT_LE(report.mean(), report.most);
+    EXPECT_LE(report.most, 60);
+  }
 }
 
 TEST_P(DistributedMarchTest, OverTilesHasTheSameBitsOnAnyNumberOfRanks) {
@@ -383,6 +385,25 @@ TEST(DistributedMarch, RefusesSingularMatrices) {
   const Share zero = share_of(world, diffusion(), whole, true);
   EXPECT_THAT(failure(zero.parts),
               testing::HasSubstr(": frame 2, the preconditioner cannot be made (a pivot vanishes); change"));
+}
+
+TEST(TileMarch, TakesATileWithoutNeighboursOrWithoutInnerCells) {
+  Case c = diffusion();
+  const MarchMatrices whole = march_of(c);
+  const Communicator self = Communicator::self();
+  const Field r = random_field(static_cast<size_t>(whole.implicit.cells) * frames, -1, 1, 2);
+  for (const PerAxis& tiles : {PerAxis{1, 1}, {9, 4}}) {
+    c.tiles = tiles;
+    const Share share = share_of(self, c, whole, true);
+    const auto march = make_tile_march(MPI_COMM_SELF, share.parts);
+    for (const bool transposed : {false, true}) {
+      Field e(r), own = part_of(r, share.cells, 1);
+      const auto direct = make_direct_march(whole);
+      transposed ? direct->apply_transpose(e, e) : direct->apply(e, e);
+      transposed ? march->apply_transpose(own, own) : march->apply(own, own);
+      EXPECT_LT(relative_difference(own, part_of(e, share.cells, 1)), 1e-12);
+    }
+  }
 }
 
 TEST(TileMarch, RefusesSingularMatrices) {
