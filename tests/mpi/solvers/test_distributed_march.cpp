@@ -173,38 +173,80 @@ TEST_P(DistributedMarchTest, AgreesWithTheDirectMarch) {
   const Case& c = GetParam();
   MarchMatrices whole = march_of(c);
   const int m = whole.implicit.unknowns;
-  for (const bool history : {true, false})
-    for (const bool boxes : {false, true})
-      for (const int columns : {1, 3}) {
-        SCOPED_TRACE(testing::Message()
-                     << "history " << history << ", boxes " << boxes << ", columns " << columns);
-        whole.history = history;
-        const Share share = share_of(world, c, whole, boxes);
-        const auto march = make_distributed_march(MPI_COMM_WORLD, share.parts);
-        EXPECT_EQ(march->report().matrices, frames);
-        const auto direct = make_direct_march(whole);
-        const size_t size = static_cast<size_t>(whole.implicit.width()) * frames * columns;
-        const Field r = random_field(size, -1, 1, 2), s = random_field(size, -1, 1, 3);
-        Field e(size), l(size);
-        direct->apply(r, e, columns);
-        direct->apply_transpose(s, l, columns);
-        const auto here = [&](const Field& field) { return part_of(field, share.cells, m * columns); };
-        const Field own_r = here(r), own_s = here(s);
-        Field own_e(own_r.size()), own_l(own_s);
-        march->apply(own_r, own_e, columns);
-        march->apply_transpose(own_l, own_l, columns);  // in place
-        EXPECT_LT(relative_difference(own_e, here(e)), 1e-10);
-        EXPECT_LT(relative_difference(own_l, here(l)), 1e-10);
-        EXPECT_NEAR(dot(own_e, own_s), dot(own_r, own_l),
-                    1e-9 * std::sqrt(dot(own_e, own_e) * dot(own_s, own_s)));
-        const MarchReport& report = march->report();
-        EXPECT_TRUE(report.converged);
-        EXPECT_EQ(report.solves, 2L * frames * columns);
-        EXPECT_GE(report.least, 1);
-        EXPECT_LE(report.least, report.mean());
-        EXPECT_LE(report.mean(), report.most);
-        EXPECT_LE(report.most, 60);
+  struct Kind {
+    bool history, boxes;
+    int columns;
+  };
+  for (const auto& [history, boxes, columns] : {Kind{true, false, 1}, {true, true, 3}, {false, true, 1}}) {
+    SCOPED_TRACE(testing::Message() << "history " << history << ", boxes " << boxes << ", columns "
+                                    << columns);
+    whole.history = history;
+    const Share share = share_of(world, c, whole, boxes);
+    const auto march = make_distributed_march(MPI_COMM_WORLD, share.parts);
+    EXPECT_EQ(march->report().matrices, frames);
+    const auto direct = make_direct_march(whole);
+    const size_t size = static_cast<size_t>(whole.implicit.width()) * frames * columns;
+    const Field r = random_field(size, -1, 1, 2), s = random_field(size, -1, 1, 3);
+    Field e(size), l(size);
+    direct->apply(r, e, columns);
+    direct->apply_transpose(s, l, columns);
+    const auto here = [&](const Field& field) { return part_of(field, share.cells, m * columns); };
+    const Field own_r = here(r), own_s = here(s);
+    Field own_e(own_r.size()), own_l(own_s);
+    march->apply(own_r, own_e, columns);
+    march->apply_transpose(own_l, own_l, columns);  // in place
+    EXPECT_LT(relative_difference(own_e, here(e)), 1e-10);
+    EXPECT_LT(relative_difference(own_l, here(l)), 1e-10);
+    EXPECT_NEAR(dot(own_e, own_s), dot(own_r, own_l),
+                1e-9 * std::sqrt(dot(own_e, own_e) * dot(own_s, own_s)));
+    const MarchReport& report = march->report();
+    EXPECT_TRUE(report.converged);
+    EXPECT_EQ(report.solves, 2L * frames * columns);
+    EXPECT_GE(report.least, 1);
+    EXPECT_LE(report.least, report.mean());
+    EXPECT_LE(report.mean(), report.most);
+    EXPECT_LE(report.most, 60);
+  }
+}
+
+TEST_P(DistributedMarchTest, OverTilesHasTheSameBitsOnAnyNumberOfRanks) {
+  const Case& c = GetParam();
+  MarchMatrices whole = march_of(c);
+  const Communicator self = Communicator::self();
+  for (const bool history : {true, false}) {
+    SCOPED_TRACE(testing::Message() << "history " << history);
+    whole.history = history;
+    const Share share = share_of(world, c, whole, true), all = share_of(self, c, whole, true);
+    const auto march = make_tile_march(MPI_COMM_WORLD, share.parts),
+               alone = make_tile_march(MPI_COMM_SELF, all.parts);
+    const auto direct = make_direct_march(whole);
+    for (const int columns : {1, 3, 13}) {
+      const int m = whole.implicit.unknowns * columns;
+      const Field r = random_field(static_cast<size_t>(whole.implicit.cells) * m * frames, -1, 1, 2);
+      const Field own = part_of(r, share.cells, m), of_all = part_of(r, all.cells, m);
+      for (const bool transposed : {false, true}) {
+        const auto apply = [&](const LinearMarch& by, const Field& field) {
+          Field out(field);
+          transposed ? by.apply_transpose(out, out, columns) : by.apply(out, out, columns);
+          return out;
+        };
+        const Field found = apply(*march, own), found_alone = apply(*alone, of_all),
+                    exact = apply(*direct, r);
+        EXPECT_LT(relative_difference(found, part_of(exact, share.cells, m)), 1e-12);
+        // The tiles of a rank stand together among those of all.
+        const auto first =
+            std::find(all.cells.begin(), all.cells.end(), share.cells.front()) - all.cells.begin();
+        std::vector<int> here(share.cells.size());
+        std::iota(here.begin(), here.end(), static_cast<int>(first));
+        EXPECT_EQ(found, part_of(found_alone, here, m));
+        // A column has the same bits whatever stands beside it.
+        Field one;
+        for (size_t i = 0; i < own.size(); i += columns) one.push_back(own[i]);
+        transposed ? march->apply_transpose(one, one) : march->apply(one, one);
+        for (size_t i = 0; i < one.size(); ++i) ASSERT_EQ(one[i], found[i * columns]);
       }
+    }
+  }
 }
 
 /// Solvers of the user's choice, with preconditioners of every kind that has a transpose.
@@ -222,6 +264,7 @@ TEST_P(DistributedMarchTest, TakesOtherSolvers) {
   for (const auto& [name, options] : std::initializer_list<std::pair<const char*, const char*>>{
            {"preonly with lu",
             "-march_ksp_type preonly -march_pc_type lu -march_pc_factor_mat_solver_type mumps"},
+           {"ibcgs with bjacobi", "-march_ksp_type ibcgs -march_pc_type bjacobi"},
            {"gmres with asm", "-march_ksp_type gmres -march_pc_type asm"},
            {"gmres with jacobi", "-march_ksp_type gmres -march_pc_type jacobi -march_ksp_pc_side right"}}) {
     SCOPED_TRACE(name);
@@ -342,6 +385,48 @@ TEST(DistributedMarch, RefusesSingularMatrices) {
   const Share zero = share_of(world, diffusion(), whole, true);
   EXPECT_THAT(failure(zero.parts),
               testing::HasSubstr(": frame 2, the preconditioner cannot be made (a pivot vanishes); change"));
+}
+
+TEST(TileMarch, TakesATileWithoutNeighboursOrWithoutInnerCells) {
+  Case c = diffusion();
+  const MarchMatrices whole = march_of(c);
+  const Communicator self = Communicator::self();
+  const Field r = random_field(static_cast<size_t>(whole.implicit.cells) * frames, -1, 1, 2);
+  for (const PerAxis& tiles : {PerAxis{1, 1}, {9, 4}}) {
+    c.tiles = tiles;
+    const Share share = share_of(self, c, whole, true);
+    const auto march = make_tile_march(MPI_COMM_SELF, share.parts);
+    for (const bool transposed : {false, true}) {
+      Field e(r), own = part_of(r, share.cells, 1);
+      const auto direct = make_direct_march(whole);
+      transposed ? direct->apply_transpose(e, e) : direct->apply(e, e);
+      transposed ? march->apply_transpose(own, own) : march->apply(own, own);
+      EXPECT_LT(relative_difference(own, part_of(e, share.cells, 1)), 1e-12);
+    }
+  }
+}
+
+TEST(TileMarch, RefusesSingularMatrices) {
+  const Communicator world = Communicator::world();
+  MarchMatrices whole = march_of(diffusion());
+  StencilFrames& a = whole.implicit;
+  const auto failure_with_zeros = [&](int cell) {
+    const Field kept = a.values;
+    for (int s = -a.reach; s <= a.reach; ++s) *a.at(2, cell, s) = 0;
+    const Share share = share_of(world, diffusion(), whole, true);
+    a.values = kept;
+    try {
+      make_tile_march(MPI_COMM_WORLD, share.parts);
+    } catch (const NumericalError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(
+      failure_with_zeros(35),
+      "linear march over tiles: the matrix of frame 2 is singular in tile 5; take smaller time steps, linearise "
+      "about another state or march by GMRES");
+  EXPECT_THAT(failure_with_zeros(8), testing::HasSubstr(" is singular in the interface of the tiles; "));
 }
 
 TEST(DistributedMarch, FindsCellsWithoutAnOwnerOrWithTwo) {
