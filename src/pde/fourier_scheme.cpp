@@ -532,4 +532,16 @@ std::vector<double> FourierScheme::correct_transpose(const Window& window,
   return by_r;
 }
 
+std::vector<double> box_taper(const Grid& box, const std::vector<int>& cells) {
+  std::vector<double> out(box.cells(), 1.0);
+  for (int cell = 0; cell < box.cells(); ++cell)
+    for (int axis = 0; axis < box.axes(); ++axis) {
+      const int index = box.index(cell, axis), inside = std::min(index, box.cells(axis) - 1 - index);
+      if (inside >= cells[axis]) continue;
+      const double ramp = std::sin(0.5 * std::numbers::pi * (inside + 0.5) / cells[axis]);
+      out[cell] *= ramp * ramp;
+    }
+  return out;
+}
+
 }  // namespace rankine

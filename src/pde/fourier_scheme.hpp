@@ -150,4 +150,8 @@ class FourierScheme {
   mutable std::map<double, Waves> half_factors_;
 };
 
+/// Factors [cell] that end a field smoothly at the edges of a box: sin^2 from 0 at the edge to 1 `cells` cells inside
+/// it, a number for each axis, 0 for none.
+std::vector<double> box_taper(const Grid& box, const std::vector<int>& cells);
+
 }  // namespace rankine
