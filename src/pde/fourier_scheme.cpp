@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "kernels/error.hpp"
+#include "src/core/strings.hpp"
 
 namespace rankine {
 namespace {
@@ -338,6 +339,16 @@ double FourierScheme::stable_step(std::span<const double> arguments, std::span<c
     }
   }
   return fastest == 0 ? std::numeric_limits<double>::infinity() : limit / fastest;
+}
+
+std::string FourierScheme::unstable(std::span<const double> u, std::span<const double> t, double step,
+                                    int substeps) const {
+  const double stable = stable_step(arguments(u), t), needed = std::ceil(step / stable);
+  if (needed <= substeps) return {};
+  return "a substep of " + shortest(step / substeps) + " " + pde_.time_unit() +
+         " is beyond the stability limit " + shortest(stable) + " of explicit steps on " + grid_.describe() +
+         " cells; take " + (std::isfinite(needed) ? "at least " + shortest(needed) : std::string("more")) +
+         " substeps, or fewer cells";
 }
 
 // -----------------------------------------------------------------------------------------------------------

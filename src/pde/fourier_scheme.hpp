@@ -63,6 +63,10 @@ class FourierScheme {
   /// field brings is less by a power of k and is left out.
   double stable_step(std::span<const double> arguments, std::span<const double> t) const;
 
+  /// Why `substeps` steps over `step` are not stable from states u at times t, with the number that would be; empty
+  /// where they are.
+  std::string unstable(std::span<const double> u, std::span<const double> t, double step, int substeps) const;
+
   /// What a march is linearised about: the arguments of terms at its stages.
   struct Path {
     std::vector<double> times;  ///< of the members, at its beginning

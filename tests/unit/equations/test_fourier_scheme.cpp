@@ -353,7 +353,8 @@ class LocalCorrection {
         arguments.insert(arguments.end(), own.begin(), own.end());
       }
       if (j == 0) continue;
-      Vector r = whole_.advance(frame(j - 1), std::span(times).subspan(j - 1, 1), times[j] - times[j - 1], substeps);
+      Vector r =
+          whole_.advance(frame(j - 1), std::span(times).subspan(j - 1, 1), times[j] - times[j - 1], substeps);
       for (long i = 0; i < width; ++i) r[i] = v[j * width + i] - r[i];
       const Vector own = boxes(r.data());
       residual.insert(residual.end(), own.begin(), own.end());
@@ -370,7 +371,8 @@ class LocalCorrection {
  private:
   long place(int b, int i, int j) const {
     const int tile = n_ / tiles_;
-    return static_cast<long>((b / tiles_ * tile + i - halo_ + n_) % n_) * n_ + (b % tiles_ * tile + j - halo_ + n_) % n_;
+    return static_cast<long>((b / tiles_ * tile + i - halo_ + n_) % n_) * n_ +
+           (b % tiles_ * tile + j - halo_ + n_) % n_;
   }
   const FourierScheme& whole_;
   int n_, tiles_, halo_, box_;
@@ -472,6 +474,10 @@ TEST(FourierReference, StableStepIsThatOfTheFastestWave) {
   };
   EXPECT_LT(grows(0.99 * stable), 1);
   EXPECT_GT(grows(1.03 * stable), 10);
+  EXPECT_EQ(scheme.unstable(u, t, 3.9 * stable, 4), "");
+  EXPECT_THAT(scheme.unstable(u, t, 4.1 * stable, 4),
+              AllOf(HasSubstr("beyond the stability limit 0.0198"),
+                    HasSubstr("on 48 cells; take at least 5 substeps")));
 }
 
 TEST(FourierEquation, MistakesAreAnswered) {
