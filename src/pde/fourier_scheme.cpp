@@ -419,10 +419,9 @@ const std::vector<kernels::TermValues>& FourierScheme::slopes_at(const Path& pat
   const int halves = 2 * substep + (stage + 1) / 2, key = between ? halves : 4 * substep + stage;
   if (slopes.key == key) return slopes.terms;
   const double share = static_cast<double>(halves) / (2 * path.substeps);
-  std::vector<double> times = path.times, mixed;
+  std::vector<double> times = path.times, mixed(path.begin.size());
   for (double& time : times) time += share * path.step;
-  for (size_t i = 0; i < path.begin.size(); ++i)
-    mixed.push_back((1 - share) * path.begin[i] + share * path.end[i]);
+  for (size_t i = 0; i < mixed.size(); ++i) mixed[i] = (1 - share) * path.begin[i] + share * path.end[i];
   slopes.terms = terms(between ? mixed : path.stages[key], times, 1);
   slopes.key = key;
   return slopes.terms;

@@ -13,6 +13,7 @@
 #include "src/pde/fourier_reference.hpp"
 #include "src/pde/fourier_scheme.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/scaled_pde.hpp"
 #include "tests/unit/solvers/petsc_environment.hpp"
 
 namespace rankine {
@@ -144,6 +145,46 @@ TEST(FourierScheme, TangentAndTranspose) {
     check([&](const Vector& at) { return scheme.advance(at, t, step, 3); }, scheme.advance_tangent(path, e),
           scheme.advance_transpose(path, y));
   }
+}
+
+/// Members may lie at other places and have other coefficient fields: -K u_x with K = 1 + c cos, whose product with
+/// u = sin is known.
+TEST(FourierScheme, CoefficientFieldsOfMembers) {
+  const EquationPde pde = equation(
+      "length: 1\nduration: 1\ndata_cells: 32\nfields: {K: {constant: {minimum: 0.5, maximum: 0.7}}}\n"
+      "flux: -K*d(u,x)\nsource: x*u" +
+      fourier + wave_start);
+  const Grid grid = pde.data_grid();
+  Vector rows = grid.centres(), u, expected;
+  for (int i = 0; i < 32; ++i) rows.push_back(rows[i] + 3);  // the second member lies elsewhere
+  for (int s = 0; s < 2; ++s)
+    for (int i = 0; i < 32; ++i) {
+      const double c = 0.3 * (s + 1), a = 2 * pi * rows[i];
+      rows.push_back(1 + c * std::cos(a));
+      u.push_back(std::sin(a));
+      expected.push_back(-4 * pi * pi * (std::sin(a) + c * std::sin(2 * a)));
+    }
+  const FourierScheme scheme(pde, grid, {}, rows);
+  Vector by_x(64);
+  for (int i = 0; i < 64; ++i) by_x[i] = rows[i] * u[i];
+  by_x = scheme.kept(by_x);  // x is no wave
+  EXPECT_LT(norm(combined(combined(scheme.rate(u, Vector{0, 0}), -1, by_x), -1, expected)),
+            1e-12 * norm(expected));
+}
+
+/// An equation in other units is the same equation.
+TEST(FourierScheme, ScaledEquation) {
+  const EquationPde pde = equation(pair);
+  const ScaledPde scaled(pde, {10, 0.1});
+  const Grid grid = pde.data_grid();
+  const FourierScheme one(pde, grid, parameters_of(pde)), other(scaled, grid, parameters_of(pde));
+  const Vector u = start_of(pde, grid), rate = one.rate(u, Vector{0.2});
+  Vector scaled_u = u, scaled_rate = rate;
+  for (size_t i = 0; i < u.size(); ++i) {
+    scaled_u[i] /= i % 2 == 0 ? 10 : 0.1;
+    scaled_rate[i] /= i % 2 == 0 ? 10 : 0.1;
+  }
+  EXPECT_LT(norm(combined(other.rate(scaled_u, Vector{0.2}), -1, scaled_rate)), 1e-12 * norm(scaled_rate));
 }
 
 /// Of members, each alone gives the same bits.
