@@ -403,6 +403,13 @@ bool Program::is_linear() const {
                      [&](int slope) { return state_->graph[slope].uniform; });
 }
 
+bool Program::is_affine_in(int argument) const {
+  const std::vector<int>& roots = state_->plan(1, {}).roots;
+  for (int r = 0; r < results(); ++r)
+    if (!state_->graph[roots[results() + r * arguments() + argument]].uniform) return false;
+  return true;
+}
+
 Program::Size Program::size(int order) const {
   const Plan& plan = state_->plan(order, {});
   return {static_cast<int>(plan.code.size()), static_cast<int>(plan.uniform.size()), plan.registers};

@@ -50,6 +50,8 @@ class Program {
   /// All results are affine in the arguments with coefficients that depend on parameters only, and nothing
   /// reads position or time.
   bool is_linear() const;
+  /// All results are affine in this argument, with coefficients that depend on parameters only.
+  bool is_affine_in(int argument) const;
 
   /// Instructions and registers of the program for `order`, nothing learned: for tests and reports.
   struct Size {

@@ -22,9 +22,10 @@ constexpr long split_stride = 1'000'000;
 constexpr const char* split_names[3] = {"training", "validation", "test"};
 
 /// Initial states and parameters of `count` samples from id `first` on. Each sample has draws of its own, so
-/// that another size of a split does not change the samples of the others.
+/// that another size of a split does not change the samples of the others. `lost`: the largest share of an
+/// initial state in waves that are cut (initial_cells()).
 void draw_samples(const Pde& pde, long seed, long first, int count, const Grid& grid, PdeSplit& split,
-                  long& redrawn, std::vector<std::vector<double>>& numbers) {
+                  long& redrawn, std::vector<std::vector<double>>& numbers, double* lost = nullptr) {
   const RandomStream states(static_cast<std::uint64_t>(seed), "initial-states");
   const RandomStream values(static_cast<std::uint64_t>(seed), "pde-parameters");
   for (long id = first; id < first + count; ++id) {
@@ -32,7 +33,9 @@ void draw_samples(const Pde& pde, long seed, long first, int count, const Grid& 
     long index = 0;
     for (const PdeParameter& p : pde.parameters()) parameters.push_back(p.at(values.uniform(0, id, index++)));
     numbers.push_back(pde.draw_initial(states, id, redrawn));
-    const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, grid);
+    double lost_here = 0;
+    const std::vector<double> initial = initial_cells(pde, numbers.back(), parameters, grid, &lost_here);
+    if (lost != nullptr) *lost = std::max(*lost, lost_here);
     split.ids.push_back(id);
     split.initial.insert(split.initial.end(), initial.begin(), initial.end());
     split.parameters.insert(split.parameters.end(), parameters.begin(), parameters.end());
@@ -65,10 +68,10 @@ SchemeParameters sample_parameters(const Pde& pde, std::span<const double> numbe
 /// [cell][unknown] on `grid`: the largest |dF/du| dx / |dF/du_x| along any axis; 0 without convection.
 double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<const double> parameters,
                    std::span<const double> fields) {
-  const int m = pde.unknowns(), axes = grid.axes();
+  const int m = pde.unknowns(), axes = grid.axes(), rows = pde.term_fields();
   const long cells = grid.cells();
-  std::vector<double> arguments(kernels::flux_arguments(axes, m) * cells, 0.0), x = grid.centres(),
-                                                                                t(cells, 0.0);
+  std::vector<double> arguments(kernels::flux_arguments(axes, rows) * cells, 0.0), x = grid.centres(),
+                                                                                   t(cells, 0.0);
   x.insert(x.end(), fields.begin(), fields.end());
   for (long i = 0; i < cells; ++i)
     for (int a = 0; a < m; ++a) arguments[a * cells + i] = u[i * m + a];
@@ -81,7 +84,8 @@ double cell_peclet(const Pde& pde, const double* u, const Grid& grid, std::span<
         for (int b = 0; b < m; ++b) {
           const double speed = std::abs(flux.by(a, b)[i]) * pde.length(axis) / pde.data_cells(axis);
           if (speed > 0)
-            largest = std::max(largest, speed / (std::abs(flux.by(a, (1 + axis) * m + a)[i]) + 1e-9 * speed));
+            largest =
+                std::max(largest, speed / (std::abs(flux.by(a, (1 + axis) * rows + a)[i]) + 1e-9 * speed));
         }
   }
   return largest;
@@ -175,7 +179,7 @@ void solve_references(const Pde& pde, const Communicator& communicator, const Gr
       const std::vector<double> initial = initial_cells(pde, numbers[s], parameters.values, pde.data_grid());
       const std::vector<double> solution =
           s == known.sample
-              ? average_cells(known.solution, pde.data_grid(), grid, pde.unknowns())
+              ? on_coarser(pde, known.solution, pde.data_grid(), grid)
               : of_sample(which, s, [&] { return pde.reference(initial, parameters, grid, all); });
       if (keep == Keep::fields) pick(solution, times, 0, mine);
       pick(solution, own_times, keep == Keep::fields ? 0 : width - 1, mine_own);
@@ -388,7 +392,7 @@ PdeData make_pde_data(const PdeDataOptions& options, const Pde& pde, const Commu
   std::vector<std::vector<double>> numbers[3];
   for (int i = 0; i < 3; ++i)
     draw_samples(pde, options.seed, i * split_stride, options.size(i), grid, *splits[i], data.redrawn,
-                 numbers[i]);
+                 numbers[i], &data.lost_share);
   const Stopwatch watch;
   std::vector<CheckedSample> checked;
   Known known[3];

@@ -50,8 +50,9 @@ struct PdeData {
   std::vector<double> times;  ///< frames of the reference
   std::vector<int> cells;     ///< of the methods' grid, by axis
   PdeSplit train, validation, test;
-  long redrawn = 0;          ///< number of random initial states that the PDE rejected and drew again
-  ReferenceCheck check;      ///< of generated references
+  long redrawn = 0;       ///< number of random initial states that the PDE rejected and drew again
+  double lost_share = 0;  ///< of an initial state's variation, in waves that the Fourier discretisation cuts
+  ReferenceCheck check;   ///< of generated references
   double check_seconds = 0;  ///< that the check took
 };
 

@@ -8,6 +8,7 @@
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
 #include "src/pde/convective_flux.hpp"
+#include "src/pde/fourier_reference.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
@@ -27,6 +28,20 @@ struct Repetition {
   size_t length(const Pde& pde) const { return times.size() * grid.cells() * pde.unknowns(); }
 };
 
+struct Rule {
+  const char *done, *key, *remedy;
+  double share = 1;  // of the tolerance in time
+};
+constexpr Rule in_time{
+    "with half the tolerance in time", "time_error",
+    "make pde.reference_rtol smaller; where the solution blows up, end before (pde.duration)", 0.5};
+/// Where steps are halved until the tolerance is met: the change by one more halving.
+constexpr Rule in_halved_time{"with a sixteenth of the tolerance in time", in_time.key, in_time.remedy,
+                              0.0625};
+const Rule& time_rule(const Pde& pde) {
+  return pde.discretisation() == Discretisation::fourier ? in_halved_time : in_time;
+}
+
 std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Repetition& how) {
   const auto& [kind, grid, times] = how;
   // A front that the limited flux keeps sharp makes the integrator take many small steps. The gap that is
@@ -36,9 +51,11 @@ std::vector<double> solve(const Pde& pde, const CheckedSample& sample, const Rep
   const SchemeParameters parameters = sample.on(pde, grid);
   if (kind == reference) return pde.reference(initial, parameters, grid, times);
   if (kind == half_tolerance)
-    return pde.reference_to(0.5 * pde.reference_rtol(), initial, parameters, grid, times);
+    return pde.reference_to(time_rule(pde).share * pde.reference_rtol(), initial, parameters, grid, times);
   const double rtol =
       kind == limited_flux ? std::max(limited_rtol, pde.reference_rtol()) : pde.reference_rtol();
+  if (pde.discretisation() == Discretisation::fourier)
+    return fourier_reference(pde, rtol, initial, parameters, grid, grid, times);
   return method_of_lines(pde, initial, parameters, grid, grid, times,
                          {.rtol = rtol, .limited = kind == limited_flux});
 }
@@ -177,12 +194,6 @@ std::string sub_cell_fault(const Pde& pde, const CheckedSample& sample) {
   return {};
 }
 
-struct Rule {
-  const char *done, *key, *remedy;
-};
-constexpr Rule in_time{
-    "with half the tolerance in time", "time_error",
-    "make pde.reference_rtol smaller; where the solution blows up, end before (pde.duration)"};
 constexpr Rule in_space{"on {} cells instead of {}", "space_error",
                         "take more pde.data_cells, or let fronts be wider than some cells by more diffusion "
                         "(-D*d(u,x) in the flux) or smoother initial states"};
@@ -205,7 +216,8 @@ SchemeParameters CheckedSample::on(const Pde& pde, const Grid& grid) const {
 }
 
 bool flux_is_checked(const Pde& pde) {
-  return !pde.steady() && has_convection(pde) && convection_on(pde, pde.data_grid()) == Convection::central;
+  return pde.discretisation() == Discretisation::finite_volume && !pde.steady() && has_convection(pde) &&
+         convection_on(pde, pde.data_grid()) == Convection::central;
 }
 
 bool flux_is_checked_on_two_grids(const Grid& grid) {
@@ -256,7 +268,7 @@ std::vector<std::vector<double>> solve_all(const Pde& pde, const CheckedSample& 
         mine.insert(mine.end(), u.begin(), u.end());
       } catch (const NumericalError& error) {
         std::string how;
-        if (ways[own].kind == half_tolerance) how = std::string(", ") + in_time.done;
+        if (ways[own].kind == half_tolerance) how = std::string(", ") + time_rule(pde).done;
         if (ways[own].kind == limited_flux) how = std::string(", ") + in_flux.done;
         if (ways[own].kind == other_cells) how = fmt::format(", on {} cells", ways[own].grid.describe());
         throw NumericalError(sample.name + how + ": " + error.what());
@@ -284,7 +296,10 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
   const Grid grid = pde.data_grid();
   const int cells = grid.cells(), m = pde.unknowns();
   const std::vector<int>& by_axis = grid.cells_by_axis();
-  const bool halves = std::all_of(by_axis.begin(), by_axis.end(), [](int n) { return n % 2 == 0 && n >= 8; }),
+  // Transforms need even numbers of cells.
+  const bool waves = pde.discretisation() == Discretisation::fourier;
+  const bool halves = std::all_of(by_axis.begin(), by_axis.end(),
+                                  [&](int n) { return n % (waves ? 4 : 2) == 0 && n >= 8; }),
              convects = flux_is_checked(pde);
   const auto part = [&](int divisor) {
     std::vector<int> fewer;
@@ -316,7 +331,7 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
     for (size_t j = 0; j < times.size(); j += stride) few_times.push_back(times[j]);
     if (convects) ways.push_back({limited_flux, grid, few_times});
     if (compares_grids) ways.push_back({limited_flux, others, few_times});
-    if (const std::string fault = sub_cell_fault(pde, sample); !fault.empty() && judged)
+    if (const std::string fault = waves ? "" : sub_cell_fault(pde, sample); !fault.empty() && judged)
       throw NumericalError(sample.name + ": " + fault);
     std::vector<std::vector<double>> solutions = solve_all(pde, sample, ways, communicator, between);
     const std::vector<double>& base = solutions.front();
@@ -335,12 +350,12 @@ ReferenceCheck check_references(const Pde& pde, const ReferenceCheckOptions& opt
           done, distance.relative, rule.key, shortest(allowed), distance.place));
       remedy = rule.remedy;
     };
-    take(in_time, in_time.done, allowed_in_time, distance_of(pde, base, solutions[1], grid, times),
-         out.time_error);
+    take(time_rule(pde), time_rule(pde).done, allowed_in_time,
+         distance_of(pde, base, solutions[1], grid, times), out.time_error);
     take(in_space, fmt::format(fmt::runtime(in_space.done), others.describe(), grid.describe()),
          options.space_error,
-         distance_of(pde, average_cells(base, grid, coarse, m),
-                     average_cells(solutions[2], others, coarse, m), coarse, times),
+         distance_of(pde, on_coarser(pde, base, grid, coarse), on_coarser(pde, solutions[2], others, coarse),
+                     coarse, times),
          out.space_error);
     if (convects) {
       const auto few_of = [&](const std::vector<double>& u, const Grid& on) {

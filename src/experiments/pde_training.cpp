@@ -122,6 +122,11 @@ void for_axes(const DeckNode& section, const char* key, size_t axes, size_t coun
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
+  if (!pde_->auxiliaries().empty())
+    variant.child("pde").error_at(
+        "auxiliary",
+        "auxiliary fields need a constraint under the Fourier discretisation, and those of "
+        "experiment: pde_training are finite volumes; leave out what reads them");
   flux_checked_ = flux_is_checked(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
@@ -392,6 +397,16 @@ Metrics PdeTraining::run(RunContext& context) {
   for (int a = 0; a < pde.unknowns() && !plain; ++a)
     context.log.line(variant_ + ": " + pde.symbol(a) + " is measured in " + shortest(scales[a]) + " inside");
 
+  if (pde_->discretisation() == Discretisation::fourier && data_.source == "generate") {
+    const std::string share =
+        variant_ + ": the initial states lose " + fmt::format("{:.2g}", 100 * data.lost_share) +
+        " % of their variation (root mean square) in waves beyond two thirds of those of "
+        "pde.data_cells";
+    if (data.lost_share > 0.01)
+      context.log.warning(share + ": take more cells, or smoother initial states");
+    else
+      context.log.line(share);
+  }
   if (const std::string flux = chosen_flux(); !flux.empty())
     context.log.line(variant_ + ": convective flux of " + flux);
   const StorageModel storage(pde, space(), times_, formulation_.theta, formulation_.implicit_steps,

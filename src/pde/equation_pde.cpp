@@ -7,6 +7,7 @@
 #include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
 #include "src/core/strings.hpp"
+#include "src/pde/fourier_scheme.hpp"
 #include "src/pde/time_events.hpp"
 
 namespace rankine {
@@ -85,11 +86,12 @@ struct ConstantOptions {
 
 struct FourierOptions {
   int modes = 4;
-  double amplitude = 1, decay = 1, mean = 0;
+  double amplitude = 1, decay = 1, knee = 0, mean = 0;
   void options(OptionVisitor& o) {
     o("modes", modes, {.help = "number of waves", .min = 1, .max = 256});
     o("amplitude", amplitude, {.help = "root mean square of the random part", .min = 0});
-    o("decay", decay, {.help = "wave k has weight k^-decay", .min = 0, .max = 20});
+    o("decay", decay, {.help = "wave k has weight (k^2 + knee^2)^(-decay/2)", .min = 0, .max = 20});
+    o("knee", knee, {.help = "waves below this one have nearly the same weight", .min = 0, .max = 256});
     o("mean", mean, {.help = "constant that the waves are added to"});
   }
 };
@@ -150,6 +152,11 @@ void EquationOptions::options(OptionVisitor& o) {
      .max_size = max_space_axes,
      .or_one = true});
   convection_option(o, convection);
+  o("discretisation", discretisation,
+    {.help =
+         "of space in reference solutions: finite_volume; or, in a periodic box, fourier: waves up to two "
+         "thirds of those of data_cells, explicit steps, for smooth solutions",
+     .choices = {discretisation_names.begin(), discretisation_names.end()}});
   o("reference_rtol", reference_rtol,
     {.help = "relative tolerance of the reference solution in time", .min = 1e-12, .max = 1e-2});
   o("reference_steps", reference_steps,
@@ -167,6 +174,11 @@ void EquationPde::describe(OptionVisitor& o) {
   o("fields", none,
     {.help = "coefficient fields, such as a permeability, by name, each like an initial state: {K: "
              "{gaussian_random_field: {length_scale: 0.1}, expression: exp(K)}}; flux and source read them"});
+  o("auxiliary", none,
+    {.help =
+         "fields that follow from the unknowns, by name: {psi: laplacian(psi) = -w}; the right side is linear "
+         "in the unknowns, its mean is left out and that of psi is 0; flux and source read psi and "
+         "d(psi,x); discretisation: fourier"});
   o("functions", none, {.help = "by signature: {\"R(u)\": 1 + u^2}"});
   std::string storage = "the unknown", zero = "0";
   o("storage", storage, {.help = "M in d/dt M + d/dx F = S; a formula, or one by unknown"});
@@ -188,7 +200,7 @@ void EquationPde::describe(OptionVisitor& o) {
      .required = true});
   o("initial", none,
     {.help =
-         "random states: constant: {minimum, maximum}, fourier: {modes, amplitude, decay, mean} or "
+         "random states: constant: {minimum, maximum}, fourier: {modes, amplitude, decay, knee, mean} or "
          "gaussian_random_field: {length_scale, amplitude, mean}; expression: a formula of x, alone or of "
          "the random state",
      .required = true});
@@ -211,16 +223,18 @@ EquationPde::EquationPde(const DeckNode& node) {
       node.error_at(key,
                     std::string("a steady problem has no ") + key +
                         ": it has neither storage nor time, and begins nowhere; leave it out, or steady");
-  for (const char* key : {"name", "labels", "parameters", "fields", "functions", "storage", "flux", "source",
-                          "walls", "initial", "typical_state", "typical_slope", "exact"}) {
+  for (const char* key : {"name", "labels", "parameters", "fields", "auxiliary", "functions", "storage",
+                          "flux", "source", "walls", "initial", "typical_state", "typical_slope", "exact"}) {
     static_cast<void>(node.has(key));
   }
   node.reject_unread_keys();
   const Expressions expressions(read_names(node));
   expressions.check();
   check_definitions(expressions);
+  read_auxiliaries(node, expressions);
   read_terms(node, expressions);
   read_walls(node, expressions);
+  check_fourier(node);
   typical_state_.assign(options_.unknowns.size(), 0.0);
   if (steady_) read_typical_state(node);
   read_initial(node, expressions);
@@ -405,6 +419,12 @@ ExpressionNames EquationPde::read_names(const DeckNode& node) {
     names.fields.push_back(key);
   }
   field_names_ = names.fields;
+  const DeckNode auxiliary = node.section("auxiliary");
+  need_mapping(auxiliary, "{psi: laplacian(psi) = -" + names.unknowns.front() + "}");
+  for (const std::string& key : auxiliary.keys()) {
+    claim(auxiliary, key, key, "auxiliary field");
+    auxiliary_names_.push_back(key);
+  }
   const DeckNode functions = node.section("functions");
   need_mapping(functions, "{\"R(u)\": 1 + u^2}");
   for (const std::string& key : functions.keys()) {
@@ -522,6 +542,70 @@ std::vector<std::vector<ExpressionText>> EquationPde::read_flux(const DeckNode& 
   return flux;
 }
 
+void EquationPde::read_auxiliaries(const DeckNode& node, const Expressions& expressions) {
+  if (auxiliary_names_.empty()) return;
+  const DeckNode auxiliary = node.child("auxiliary");
+  std::vector<ExpressionText> formulas;
+  for (const std::string& name : auxiliary_names_) {
+    const DeckNode own = auxiliary.child(name);
+    const ExpressionText whole = text_of(own);
+    const size_t equals = whole.text.find('=');
+    std::string left = whole.text.substr(0, equals);
+    std::erase(left, ' ');
+    if (equals == std::string::npos || left != "laplacian(" + name + ")")
+      own.error("the auxiliary field '" + name + "' has no equation of the form laplacian(" + name +
+                ") = ..., with a formula that is linear in the unknowns; write " + name + ": laplacian(" +
+                name + ") = -" + options_.unknowns.front());
+    formulas.push_back({whole.text.substr(equals + 1), whole.where});
+  }
+  auxiliary_ =
+      expressions.compile(formulas, {.what = "auxiliary equation", .position = false, .time = false});
+  if (!auxiliary_.is_linear())
+    auxiliary.error(
+        "an auxiliary field's Laplacian is not linear in the unknowns with factors that are numbers "
+        "or parameters, such as -" +
+        options_.unknowns.front() + "; make what is not linear a part of flux or source");
+}
+
+void EquationPde::check_fourier(const DeckNode& node) const {
+  if (options_.discretisation != "fourier") {
+    if (auxiliary_names_.empty()) return;
+    node.error_at("auxiliary",
+                  "auxiliary fields are computed from waves, which discretisation: finite_volume "
+                  "has none of; write discretisation: fourier and walls: periodic");
+  }
+  const std::string reason = "discretisation: fourier ";
+  if (!faces().empty())
+    error_of(
+        node, "discretisation",
+        reason + "is for boxes that are periodic along all axes; write walls: periodic, or leave it out");
+  if (steady_)
+    node.error_at("steady", reason + "marches in time and solves no steady problem; leave one of both out");
+  if (node.has("storage"))
+    node.error_at("storage", reason +
+                                 "has the unknowns themselves for storage; divide flux and source by the "
+                                 "storage's slope and leave storage out");
+  if (options_.convection != "central")
+    node.error_at("convection", reason + "has no faces at which convection: " + options_.convection +
+                                    " would choose a flux; leave one of both out");
+  for (const int n : options_.data_cells)
+    if (n % 2 != 0)
+      error_of(node, "data_cells",
+               reason + "needs even numbers of cells, and data_cells has " + std::to_string(n) +
+                   "; take one more");
+}
+
+std::vector<double> EquationPde::auxiliary_factors(std::span<const double> parameters) const {
+  const std::vector<double> zero(options_.unknowns.size(), 0.0);
+  kernels::TermValues values;
+  if (!auxiliary_names_.empty()) auxiliary_.evaluate({1, zero, {}, {}, parameters, {}}, 1, values);
+  return values.gradient;
+}
+
+bool EquationPde::flux_is_affine_in(int argument) const {
+  return std::all_of(flux_.begin(), flux_.end(), [&](const auto& f) { return f.is_affine_in(argument); });
+}
+
 void EquationPde::read_terms(const DeckNode& node, const Expressions& expressions) {
   const size_t m = options_.unknowns.size();
   std::vector<char> has_storage(m, 0), has_flux(m, 0), has_source(m, 0);
@@ -541,22 +625,25 @@ void EquationPde::read_terms(const DeckNode& node, const Expressions& expression
                    "; give it a storage, flux or source");
   }
   storage_ = expressions.compile(storage, {.what = "storage", .position = false, .time = false});
-  source_ = expressions.compile(source, {.what = "source", .time = !steady_, .fields = true});
+  ExpressionNames names = expressions.names();
+  names.unknowns.insert(names.unknowns.end(), auxiliary_names_.begin(), auxiliary_names_.end());
+  const Expressions with_auxiliaries(names);
+  source_ = with_auxiliaries.compile(source, {.what = "source", .time = !steady_, .fields = true});
   const ExpressionUse of_flux{.what = "flux", .derivatives = true, .time = !steady_, .fields = true};
-  const int count = unknowns(), arguments = kernels::flux_arguments(axes(), count);
+  const int count = term_fields(), arguments = kernels::flux_arguments(axes(), count);
   convective_.assign(m, 1);
   for (int axis = 0; axis < axes(); ++axis) {
     const std::vector<ExpressionText>& texts = flux[static_cast<size_t>(axis)];
-    flux_.push_back(expressions.compile(texts, of_flux));
+    flux_.push_back(with_auxiliaries.compile(texts, of_flux));
     for (int a = count; a < arguments; ++a) {
-      if (!flux_.back().reads_argument(a)) continue;
+      if (a % count >= unknowns() || !flux_.back().reads_argument(a)) continue;
       flux_derivatives_ = std::max(flux_derivatives_, axes() == 1 && a >= 2 * count ? 2 : 1);
       mixed_derivatives_ = mixed_derivatives_ || (axes() > 1 && a / count != 1 + axis);
     }
     for (size_t k = 0; k < m; ++k) {
-      const kernels::Program alone = expressions.compile({texts[k]}, of_flux);
+      const kernels::Program alone = with_auxiliaries.compile({texts[k]}, of_flux);
       for (int a = count; a < arguments; ++a)
-        if (alone.reads_argument(a)) convective_[k] = 0;
+        if (a % count < unknowns() && alone.reads_argument(a)) convective_[k] = 0;
     }
   }
   has_source_ = source_.size(0).instructions > 0;
@@ -822,6 +909,7 @@ void EquationPde::read_initial_of(const DeckNode& node, const std::string& what,
     initial.mean = options.mean;
     initial.modes = options.modes;
     initial.decay = options.decay;
+    initial.knee = options.knee;
     read_fourier(node.child("fourier"), initial, unknown);
   }
   if (field) {
@@ -860,12 +948,13 @@ void EquationPde::read_fourier(const DeckNode& node, Initial& initial, int unkno
   if (axes() > 1) {
     set_waves(node, "modes", initial, waves, [&](const RandomWaves::Waves& k) {
       const int square = k[0] * k[0] + k[1] * k[1] + k[2] * k[2];
-      return square == 0 ? 0 : std::pow(std::sqrt(square), -initial.decay);
+      return square == 0 ? 0 : std::pow(std::sqrt(square + initial.knee * initial.knee), -initial.decay);
     });
     return;
   }
   initial.weights.push_back(0);
-  for (int k = 1; k <= initial.modes; ++k) initial.weights.push_back(std::pow(k, -initial.decay));
+  for (int k = 1; k <= initial.modes; ++k)
+    initial.weights.push_back(std::pow(std::sqrt(k * k + initial.knee * initial.knee), -initial.decay));
   // A wave between walls has one number, on a periodic domain two.
   initial.numbers = static_cast<size_t>(initial.modes) * (periodic(0) ? 2 : 1);
 }
@@ -1196,6 +1285,8 @@ std::vector<EquationPde::Trial> EquationPde::trial_states(const DeckNode& node) 
         }
       }
     }
+    if (discretisation() == Discretisation::fourier)
+      trial.arguments = FourierScheme(*this, cells, trial.parameters).all_arguments(u);
   }
   return trials;
 }
@@ -1304,7 +1395,7 @@ void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels:
                                   std::span<const double> u, const std::vector<double>& parameters,
                                   std::span<const double> x) const {
   if (flux_derivatives_ != 1) return;  // none, or a second derivative that may outweigh it
-  const int m = unknowns(), first = (1 + axis) * m;
+  const int m = unknowns(), first = (1 + axis) * term_fields();
   const long points = flux.size;
   const kernels::TermValues slopes = storage_slopes(u, points, parameters);
   for (int k = 0; k < m; ++k) {
@@ -1333,7 +1424,7 @@ void EquationPde::check_diffusion(const DeckNode& node, int axis, const kernels:
 void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const kernels::TermValues> flux,
                                         std::span<const double> u, const std::vector<double>& parameters,
                                         std::span<const double> x) const {
-  const int m = unknowns(), d = axes();
+  const int m = unknowns(), d = axes(), fields = term_fields();
   const long points = flux.front().size;
   const kernels::TermValues slopes = storage_slopes(u, points, parameters);
   for (int k = 0; k < m; ++k)
@@ -1344,9 +1435,10 @@ void EquationPde::check_mixed_diffusion(const DeckNode& node, std::span<const ke
       for (int a = 0; a < d; ++a)
         for (int b = 0; b < d; ++b) {
           for (int other = 0; other < m; ++other)
-            alone = alone && (other == k ||
-                              (flux[a].by(k, (1 + b) * m + other)[i] == 0 && slopes.by(k, other)[i] == 0));
-          const double entry = -0.5 * (flux[a].by(k, (1 + b) * m + k)[i] + flux[b].by(k, (1 + a) * m + k)[i]);
+            alone = alone && (other == k || (flux[a].by(k, (1 + b) * fields + other)[i] == 0 &&
+                                             slopes.by(k, other)[i] == 0));
+          const double entry =
+              -0.5 * (flux[a].by(k, (1 + b) * fields + k)[i] + flux[b].by(k, (1 + a) * fields + k)[i]);
           tensor[static_cast<size_t>(a * d + b)] = slopes.by(k, k)[i] > 0 ? entry : -entry;
           largest = std::max(largest, std::abs(entry));
         }

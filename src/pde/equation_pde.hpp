@@ -22,7 +22,7 @@ struct EquationOptions {
   std::string time_unit = "1";
   std::vector<std::string> unknowns{"u"};
   std::vector<int> data_cells{1024};  ///< along each axis
-  std::string convection = "central";
+  std::string convection = "central", discretisation = "finite_volume";
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
   void options(OptionVisitor& o);
@@ -51,6 +51,12 @@ class EquationPde final : public Pde {
   std::vector<PdeParameter> parameters() const override { return parameters_; }
   std::vector<std::string> fields() const override { return field_names_; }
   bool steady() const override { return steady_; }
+  Discretisation discretisation() const override {
+    return options_.discretisation == "fourier" ? Discretisation::fourier : Discretisation::finite_volume;
+  }
+  std::vector<std::string> auxiliaries() const override { return auxiliary_names_; }
+  std::vector<double> auxiliary_factors(std::span<const double> parameters) const override;
+  bool flux_is_affine_in(int argument) const override;
 
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
@@ -93,10 +99,10 @@ class EquationPde final : public Pde {
   struct Initial {
     enum class Kind { none, constant, fourier, gaussian_random_field };
     Kind kind = Kind::none;
-    double minimum = 0, maximum = 1;            // constant
-    int modes = 4;                              // fourier
-    double amplitude = 1, decay = 1, mean = 0;  // fourier, gaussian_random_field
-    double length_scale = 0.1;                  // gaussian_random_field
+    double minimum = 0, maximum = 1;                      // constant
+    int modes = 4;                                        // fourier
+    double amplitude = 1, decay = 1, knee = 0, mean = 0;  // fourier, gaussian_random_field
+    double length_scale = 0.1;                            // gaussian_random_field
     double wave = 0;  // gaussian_random_field: phase of the first wave along the domain
     bool formula = false;
     size_t numbers = 0;  // how many are drawn
@@ -120,6 +126,7 @@ class EquationPde final : public Pde {
   std::vector<std::vector<ExpressionText>> read_flux(const DeckNode& node, std::vector<char>& given) const;
   /// Throws if a parameter that is a formula is not finite.
   void check_definitions(const Expressions& expressions) const;
+  void read_auxiliaries(const DeckNode& node, const Expressions& expressions);
   void read_terms(const DeckNode& node, const Expressions& expressions);
   void read_walls(const DeckNode& node, const Expressions& expressions);
   void read_wall(const DeckNode& node, const Expressions& expressions, const Face& face, int unknown);
@@ -132,6 +139,8 @@ class EquationPde final : public Pde {
   static kernels::Program compile_states(const Expressions& expressions, const std::string& what,
                                          const std::vector<ExpressionText>& formulas,
                                          const std::vector<Initial>& states);
+  /// Throws for what the Fourier discretisation cannot do.
+  void check_fourier(const DeckNode& node) const;
   void read_fourier(const DeckNode& node, Initial& initial, int unknown);
   void read_field(const DeckNode& node, Initial& initial);
   /// Waves of several axes. Throws for too many numbers; `key` of the mapping says how many.
@@ -205,7 +214,8 @@ class EquationPde final : public Pde {
       walls_;  // [axis][side][unknown], results: value factor, slope factor, target, outside
   std::array<bool, max_space_axes> periodic_{};
   std::vector<Initial> initials_, fields_;
-  std::vector<std::string> field_names_;
+  std::vector<std::string> field_names_, auxiliary_names_;
+  kernels::Program auxiliary_;                 // what the Laplacians of the auxiliary fields are
   std::vector<kernels::Program> time_events_;  // of flux, source and walls
   std::vector<double> typical_state_, sizes_;
   double typical_slope_ = 1;

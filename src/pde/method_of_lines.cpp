@@ -6,6 +6,8 @@
 
 #include "kernels/error.hpp"
 #include "src/core/strings.hpp"
+#include "src/pde/fourier_reference.hpp"
+#include "src/pde/fourier_scheme.hpp"
 #include "src/pde/limited_flux.hpp"
 #include "src/pde/small_system.hpp"
 #include "src/pde/time_events.hpp"
@@ -76,7 +78,7 @@ OdeSystem semi_discrete(const Pde& pde, const Grid& fine, const SchemeParameters
 
 std::string anti_diffusion(const Pde& pde, const Grid& grid, const SchemeParameters& parameters, double t,
                            std::span<const double> u) {
-  if (pde.flux_derivatives() != 1) return {};
+  if (pde.flux_derivatives() != 1 || pde.discretisation() == Discretisation::fourier) return {};
   const SpatialOperator space(pde, grid, parameters);
   const double times[1] = {t};
   const int m = pde.unknowns();
@@ -290,16 +292,27 @@ std::vector<double> average_cells(std::span<const double> values, const Grid& fi
   return means;
 }
 
+std::vector<double> on_coarser(const Pde& pde, std::span<const double> values, const Grid& fine,
+                               const Grid& coarse) {
+  return pde.discretisation() == Discretisation::fourier
+             ? resampled(values, fine, coarse, pde.unknowns())
+             : average_cells(values, fine, coarse, pde.unknowns());
+}
+
 namespace {
 
-/// Cell averages of what `evaluate` gives at points [axis][point], from the PDE's data_grid() where `grid`
-/// divides it.
+/// The PDE's data_grid() where `grid` divides it, else `grid`.
+Grid start_grid(const Pde& pde, const Grid& grid) {
+  for (int axis = 0; axis < grid.axes(); ++axis)
+    if (pde.data_cells(axis) % grid.cells(axis) != 0) return grid;
+  return pde.data_grid();
+}
+
+/// Cell averages of what `evaluate` gives at points [axis][point], from start_grid(); values at the centres under the
+/// Fourier discretisation.
 template <class Evaluate>
 std::vector<double> cell_averages(const Pde& pde, const Grid& grid, int numbers, const Evaluate& evaluate) {
-  bool divides = true;
-  for (int axis = 0; axis < grid.axes(); ++axis)
-    divides = divides && pde.data_cells(axis) % grid.cells(axis) == 0;
-  const Grid fine = divides ? pde.data_grid() : grid;
+  const Grid fine = pde.discretisation() == Discretisation::fourier ? grid : start_grid(pde, grid);
   std::vector<double> x = fine.centres(), values(static_cast<size_t>(fine.cells()) * numbers);
   if (fine.axes() == 1)
     for (int i = 0; i < fine.cells(); ++i) x[i] = pde.length(0) * (i + 0.5) / fine.cells();
@@ -310,7 +323,16 @@ std::vector<double> cell_averages(const Pde& pde, const Grid& grid, int numbers,
 }  // namespace
 
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
-                                  std::span<const double> parameters, const Grid& grid) {
+                                  std::span<const double> parameters, const Grid& grid, double* lost) {
+  if (lost != nullptr) *lost = 0;
+  if (pde.discretisation() == Discretisation::fourier) {
+    const Grid fine = start_grid(pde, grid);
+    std::vector<double> u(static_cast<size_t>(fine.cells()) * pde.unknowns());
+    pde.initial_state(numbers, parameters, fine.centres(), u);
+    const FourierScheme scheme(pde, fine, {parameters.begin(), parameters.end()});
+    if (lost != nullptr) *lost = scheme.lost_share(u);
+    return resampled(scheme.kept(u), fine, grid, pde.unknowns());
+  }
   return cell_averages(pde, grid, pde.unknowns(),
                        [&](const std::vector<double>& x, std::vector<double>& values) {
                          pde.initial_state(numbers, parameters, x, values);

@@ -47,10 +47,17 @@ std::vector<double> average_cells(std::span<const double> values, int fine, int 
 std::vector<double> average_cells(std::span<const double> values, const Grid& fine, const Grid& coarse,
                                   int unknowns = 1);
 
+/// A solution [row][cell of fine][unknown] on a coarser grid: means over its cells, or under the Fourier
+/// discretisation the values at their centres.
+std::vector<double> on_coarser(const Pde& pde, std::span<const double> values, const Grid& fine,
+                               const Grid& coarse);
+
 /// The initial state of a sample on a grid, [cell][unknown]: averaged from the PDE's data_grid() where the
-/// grid divides it, else taken at cell centres.
+/// grid divides it, else taken at cell centres. Under the Fourier discretisation the values at cell centres of
+/// the waves that this keeps on data_grid(); `lost` becomes FourierScheme::lost_share() of it.
 std::vector<double> initial_cells(const Pde& pde, std::span<const double> numbers,
-                                  std::span<const double> parameters, const Grid& grid);
+                                  std::span<const double> parameters, const Grid& grid,
+                                  double* lost = nullptr);
 
 /// The coefficient fields of a sample on a grid in the same way, [field][cell].
 std::vector<double> field_cells(const Pde& pde, std::span<const double> numbers,

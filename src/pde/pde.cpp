@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/error.hpp"
+#include "src/pde/fourier_reference.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/pde/wall_checks.hpp"
 
@@ -86,6 +87,8 @@ void Pde::exact(double, std::span<const double>, std::span<const double>, std::s
 std::vector<double> Pde::reference_to(double rtol, std::span<const double> initial,
                                       const SchemeParameters& parameters, const Grid& grid,
                                       std::span<const double> times) const {
+  if (discretisation() == Discretisation::fourier)
+    return fourier_reference(*this, rtol, initial, parameters, data_grid(), grid, times);
   std::vector<double> solution =
       method_of_lines(*this, initial, parameters, data_grid(), grid, times, {.rtol = rtol});
   check_outflow(*this, parameters.values, solution, grid, times);

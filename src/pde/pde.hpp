@@ -54,6 +54,12 @@ enum class Convection { central, upwind, limited, automatic };
 /// Their names in decks.
 constexpr std::array<const char*, 4> convection_names{"central", "upwind", "limited", "auto"};
 
+/// How space is discretised: by fluxes between cells, or by waves of a periodic box
+/// (src/pde/fourier_scheme.hpp).
+enum class Discretisation { finite_volume, fourier };
+/// Their names in decks.
+constexpr std::array<const char*, 2> discretisation_names{"finite_volume", "fourier"};
+
 /// One side of the box: left or right along x, bottom or top along y, back or front along z.
 struct Face {
   int axis = 0;
@@ -118,6 +124,17 @@ class Pde {
   /// No storage: the solution does not depend on time. Then t runs from 0 to 1 in one step, and the state
   /// before it does not matter.
   virtual bool steady() const { return false; }
+  virtual Discretisation discretisation() const { return Discretisation::finite_volume; }
+  /// Names of auxiliary fields psi of a periodic box, laplacian(psi) = sum of the unknowns times
+  /// auxiliary_factors() less its mean, where psi has the mean 0. Flux and source read them as further unknowns
+  /// after the others. Only under the Fourier discretisation.
+  virtual std::vector<std::string> auxiliaries() const { return {}; }
+  /// [auxiliary][unknown]
+  virtual std::vector<double> auxiliary_factors(std::span<const double> /*parameters*/) const { return {}; }
+  /// Unknowns and auxiliary fields: what flux and source read the values of.
+  int term_fields() const { return unknowns() + static_cast<int>(auxiliaries().size()); }
+  /// The flux along every axis is affine in this argument, with coefficients that depend on parameters alone.
+  virtual bool flux_is_affine_in(int /*argument*/) const { return false; }
   /// Numbers that a file of solutions may state, and must then agree with.
   virtual std::vector<PdeConstant> constants() const { return {}; }
 
@@ -201,7 +218,8 @@ class Pde {
   static constexpr long default_reference_steps = 20000;  ///< hundreds are usual
   /// The reference solution for `initial` [cell of data_grid()][unknown] and fields on data_grid() at `times` (rising, from 0 on),
   /// averaged to the cells of `grid`: [time][cell][unknown]. Throws NumericalError where the integrator fails.
-  /// By default the method of lines on data_grid() with PETSc's adaptive implicit integrator.
+  /// By default the method of lines on data_grid() with PETSc's adaptive implicit integrator, or
+  /// fourier_reference().
   std::vector<double> reference(std::span<const double> initial, const SchemeParameters& parameters,
                                 const Grid& grid, std::span<const double> times) const {
     return reference_to(reference_rtol(), initial, parameters, grid, times);

@@ -66,6 +66,10 @@ void ScaledPde::source(const kernels::TermPoints& at, int order, kernels::TermVa
   scale(out, static_cast<int>(at.learned.size()));
 }
 
+std::vector<double> ScaledPde::auxiliary_factors(std::span<const double> parameters) const {
+  return multiplied(pde_.auxiliary_factors(parameters), scales_);
+}
+
 std::string ScaledPde::explain(const std::string& term, const kernels::TermPoints& at, long point) const {
   const std::vector<double> arguments = arguments_of(at);
   return pde_.explain(term, {at.size, arguments, at.x, at.t, at.parameters, at.learned}, point);

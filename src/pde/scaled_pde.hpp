@@ -22,6 +22,11 @@ class ScaledPde final : public Pde, public CollocatedPde {
   std::vector<PdeParameter> parameters() const override { return pde_.parameters(); }
   std::vector<std::string> fields() const override { return pde_.fields(); }
   bool steady() const override { return pde_.steady(); }
+  Discretisation discretisation() const override { return pde_.discretisation(); }
+  /// Auxiliary fields stay in the units of the PDE.
+  std::vector<std::string> auxiliaries() const override { return pde_.auxiliaries(); }
+  std::vector<double> auxiliary_factors(std::span<const double> parameters) const override;
+  bool flux_is_affine_in(int argument) const override { return pde_.flux_is_affine_in(argument); }
   void field_values(std::span<const double> numbers, std::span<const double> parameters,
                     std::span<const double> x, std::span<double> out) const override {
     pde_.field_values(numbers, parameters, x, out);
@@ -76,7 +81,10 @@ class ScaledPde final : public Pde, public CollocatedPde {
 
  private:
   /// Argument a of a term in the units of the PDE: which unknown it belongs to.
-  double scale_of(size_t argument) const { return scales_[argument % scales_.size()]; }
+  double scale_of(size_t argument) const {
+    const size_t field = argument % static_cast<size_t>(pde_.term_fields());
+    return field < scales_.size() ? scales_[field] : 1;
+  }
   std::vector<double> arguments_of(const kernels::TermPoints& at) const;
   /// Values and derivatives of a term, as those of the scaled equation by the scaled arguments.
   void scale(kernels::TermValues& values, int learned) const;

@@ -300,11 +300,14 @@ void check_periodic_axes(const Pde& pde, const DeckNode& node, const Trial& tria
             axis, line, [&](int j) { return points.x[(axes + k) * places + j]; }, "fields",
             "the field '" + fields[k] + "'");
       // One state all along the line, with slopes.
-      points.arguments.resize(static_cast<size_t>(kernels::flux_arguments(axes, m) * places));
-      for (int a = 0; a < kernels::flux_arguments(axes, m); ++a) {
-        const double size = pde.size(a % m) > 0 ? pde.size(a % m) : 1;
+      const int rows = pde.term_fields();
+      points.arguments.resize(static_cast<size_t>(kernels::flux_arguments(axes, rows) * places));
+      for (int a = 0; a < kernels::flux_arguments(axes, rows); ++a) {
+        const int k = a % rows;
+        const double size = k < m && pde.size(k) > 0 ? pde.size(k) : 1;
         std::fill_n(&points.arguments[a * places], places,
-                    a < m ? u[places / 2 * m + a] + 0.37 * size : size / pde.length(a / m - 1));
+                    a < rows ? (k < m ? u[places / 2 * m + k] : 0) + 0.37 * size
+                             : size / pde.length(std::min(a / rows, axes) - 1));
       }
       const int moments_here = pde.autonomous() ? 1 : 17;
       for (int round = 0; round < moments_here * (axes + 1); ++round) {

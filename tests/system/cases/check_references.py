@@ -1,4 +1,4 @@
-"""References that check themselves: the size of unknowns, switching times, poles, shocks, step limits; against SciPy.
+"""References that check themselves: the size of unknowns, switching times, poles, shocks, waves, step limits; against SciPy.
 
 usage: check_references.py RANKINE SOURCE_DIR MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 """
@@ -230,6 +230,35 @@ def shocks(cases):
     cases.says("nothing convects", done, 1, "convection: limited", "derivatives alone", "leave convection out")
 
 
+def waves(cases):
+    """References by Fourier transforms, on cells that are fewer than theirs; auxiliary fields; states that are not resolved."""
+    n = 96
+    x, k = (numpy.arange(n) + 0.5) / n, numpy.fft.rfftfreq(n, 1 / n)
+    lines = ("parameters: {nu: 0.02}", "flux: 'u^2/2 - nu*d(u,x)'", "walls: periodic", "discretisation: fourier",
+             "initial: {expression: 'sin(2*pi*x) + 0.3*cos(4*pi*x)'}")
+
+    def rate(t, u):
+        wave, square = numpy.fft.rfft(u), numpy.fft.rfft(u * u)
+        derivative = numpy.where(3 * k < n, -1j * numpy.pi * k * square - 0.02 * (2 * numpy.pi * k)**2 * wave, 0)
+        return numpy.fft.irfft(derivative, n)
+
+    exact = scipy_solution(rate, numpy.sin(2 * numpy.pi * x) + 0.3 * numpy.cos(4 * numpy.pi * x), duration=0.4)
+    u, rows = reference(cases, "waves", equation("duration: 0.4", *lines, cells=n))
+    if u is not None:
+        centres = (numpy.arange(CELLS) + 0.5) / CELLS
+        shift = numpy.exp(2j * numpy.pi * numpy.outer(centres - x[0], numpy.arange(CELLS // 2)))
+        coarse = [(shift * numpy.where(numpy.arange(CELLS // 2) > 0, 2, 1) @ numpy.fft.rfft(frame)[:CELLS // 2]).real / n
+                  for frame in exact]
+        error = relative(u, numpy.array(coarse))
+        cases.expect("waves against SciPy", error < 1e-6, f"{error}")
+        cases.expect("waves: halved steps", 0 < rows["reference_time_error"] < 1e-6, str(rows["reference_time_error"]))
+    rough = equation("duration: 0.01", *lines[:-1], "initial: {expression: 'sin(2*pi*x) + 0.1*sin(24*pi*x)'}")
+    cases.says("waves unresolved", cases.run("run", deck(cases, "unresolved", rough, data="{train: 1, validation: 1, test: 1, "
+               "frames: 11, reference_check: {space_error: 1}}")), 0, "lose 10 % of their variation", "take more cells")
+    carried = equation(*lines, "auxiliary: {p: laplacian(p) = u}")
+    cases.says("auxiliary field", cases.run("run", deck(cases, "auxiliary", carried)), 1, "need a constraint under the Fourier")
+
+
 def limits(cases):
     """What cannot be integrated is named with its cause and place; the limit is a key; many observations are no fault."""
     late = equation("flux: '-(0.3 - u)*d(u,x)'", "source: '2*(1 + x)'", SLOPES, "initial: {constant: {minimum: 0, maximum: 0.1}}")
@@ -285,7 +314,7 @@ def units(cases):
 
 
 def check(cases):
-    for part in (sizes, switching, poles, shocks, limits, units):
+    for part in (sizes, switching, poles, shocks, waves, limits, units):
         print(part.__name__, flush=True)
         part(cases)
 

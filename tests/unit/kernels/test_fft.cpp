@@ -16,6 +16,7 @@
 #include "kernels/fft_host.hpp"
 #include "kernels/fft_plans.hpp"
 #include "kernels/fft_portable.hpp"
+#include "kernels/real_fft.hpp"
 #include "kernels/runtime.hpp"
 
 namespace rankine::kernels {
@@ -241,6 +242,46 @@ TEST(FftPlans, AreMadeOnceByManyThreads) {
 
 TEST(FftLibrary, IsTheOneThatWasConfigured) {
   EXPECT_THAT(fft_library(), ::testing::StartsWith(RANKINE_TEST_FFT_LIBRARY));
+}
+
+/// Boxes of one to three axes against the definition, and back.
+TEST(RealFft, SumsOverCellsAndBack) {
+  struct Box {
+    std::vector<int> cells;
+    int waves;
+  };
+  for (const auto& [cells, waves] :
+       {Box{{2}, 0}, Box{{16}, 7}, Box{{18}, 5}, Box{{5, 8}, 3}, Box{{6, 4}, 1}, Box{{3, 4, 10}, 4}}) {
+    const RealFft transform(cells, waves);
+    const long n = transform.cells(), modes = transform.modes(), count = 3;
+    const auto phase = [&](long mode, long cell) {
+      const std::array<int, 3> k = transform.wave(mode);
+      double sum = 0;
+      for (std::size_t axis = cells.size(); axis-- > 0; cell /= cells[axis])
+        sum += 2 * std::numbers::pi * k[axis] * static_cast<double>(cell % cells[axis]) / cells[axis];
+      return sum;
+    };
+    const Line<double> random = random_line<double>(count * n, 1);
+    std::vector<double> u, back(static_cast<std::size_t>(count * n));
+    for (const auto& value : random) u.push_back(value.real());
+    Line<double> kept(static_cast<std::size_t>(count * modes));
+    transform.forward(count, u.data(), kept.data());
+    transform.backward(count, kept.data(), back.data());
+    for (long f = 0; f < count; ++f) {
+      for (long mode = 0; mode < modes; ++mode) {
+        std::complex<double> sum = 0;
+        for (long i = 0; i < n; ++i) sum += u[f * n + i] * std::polar(1.0, -phase(mode, i));
+        EXPECT_LT(std::abs(kept[f * modes + mode] - sum), 1e-14 * static_cast<double>(n));
+      }
+      for (long i = 0; i < n; ++i) {
+        double sum = 0;  // a wave along the last axis counts with its conjugate
+        for (long mode = 0; mode < modes; ++mode)
+          sum += (transform.wave(mode)[cells.size() - 1] > 0 ? 2 : 1) *
+                 (kept[f * modes + mode] * std::polar(1.0, phase(mode, i))).real() / static_cast<double>(n);
+        EXPECT_NEAR(back[f * n + i], sum, 1e-14 * static_cast<double>(n));
+      }
+    }
+  }
 }
 
 }  // namespace
