@@ -15,10 +15,15 @@ struct CsrElement {
   View<const std::int64_t> offsets, column, entry;
   View<const T> values, x;
   View<T> y;
+  View<const T> bias;
+  std::int64_t bias_step;
 
+  RANKINE_ELEMENT T begin(std::int64_t l, std::int64_t i) const {
+    return bias.defined() ? bias[l * bias_step + i] : T(0);
+  }
   RANKINE_KERNEL void operator()(std::int64_t at) const {
     const std::int64_t f = at % width, i = at / width % (rows * outputs), l = at / width / (rows * outputs);
-    T sum = 0;
+    T sum = begin(l, i);
     for (std::int64_t e = offsets[i / outputs]; e < offsets[i / outputs + 1]; ++e) {
       const std::int64_t v = (entry.defined() ? entry[e] : e) * outputs * inputs + i % outputs;
       const T* value = values.at(l * value_step + v);
@@ -119,7 +124,13 @@ struct CsrStrips {
     const std::int64_t block = p.outputs * p.inputs;
     for (std::int64_t i = begin; i < end; ++i) {
       for (std::int64_t r0 = 0; r0 < p.outputs; r0 += R) {
-        SimdOf<T> sum[R][V] = {};
+        SimdOf<T> sum[R][V];
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const SimdOf<T> from_bias = broadcast(p.begin(l, i * p.outputs + r0 + r));
+#pragma GCC unroll 8
+          for (int v = 0; v < V; ++v) sum[r][v] = from_bias;
+        }
         for (std::int64_t e = p.offsets[i]; e < p.offsets[i + 1]; ++e) {
           const std::int64_t at = kPlain || !p.entry.defined() ? e : p.entry[e];
           const T* value = p.values.at(l * p.value_step + at * block + r0);
@@ -182,9 +193,10 @@ struct CsrSampledProduct {
 
 template <class T>
 void csr_product(const CsrRows& m, std::int64_t lead, std::int64_t columns, std::int64_t width,
-                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y) {
-  const CsrElement<T> element{m.rows,    columns,  width,   value_step, m.outputs, m.inputs,
-                              m.offsets, m.column, m.entry, values,     x,         y};
+                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y,
+                 DevicePtr<const T> bias, std::int64_t bias_step) {
+  const CsrElement<T> element{m.rows,   columns, width,  value_step, m.outputs, m.inputs, m.offsets,
+                              m.column, m.entry, values, x,          y,         bias,     bias_step};
   // Without caches: each entry reads its rows of x.
   const std::int64_t numbers = m.entries * m.outputs * m.inputs;
   count_work("csr_product", {2 * static_cast<double>(lead * numbers * width),
@@ -216,7 +228,8 @@ void csr_sampled_product(std::int64_t entries, std::int64_t outputs, DevicePtr<c
 
 #define RANKINE_INSTANTIATE(T)                                                                               \
   template void csr_product(const CsrRows&, std::int64_t, std::int64_t, std::int64_t, DevicePtr<const T>,    \
-                            std::int64_t, DevicePtr<const T>, DevicePtr<T>);                                 \
+                            std::int64_t, DevicePtr<const T>, DevicePtr<T>, DevicePtr<const T>,              \
+                            std::int64_t);                                                                   \
   template void csr_sampled_product(std::int64_t, std::int64_t, DevicePtr<const std::int64_t>,               \
                                     DevicePtr<const std::int64_t>, std::int64_t, std::int64_t, std::int64_t, \
                                     std::int64_t, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>);

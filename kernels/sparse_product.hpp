@@ -18,12 +18,13 @@ struct CsrRows {
   DevicePtr<const std::int64_t> offsets, column, entry;
   std::int64_t outputs = 1, inputs = 1;
 };
-/// y[l][i][:] = sum_j matrix[i][j] x[l][j][:], one chain of multiply_add over the entries of a row and the
-/// columns of each. x [lead][columns][width], y [lead][rows * outputs][width]; values of index l start at
-/// l * value_step. The transposed matrix gives the gradient to x.
+/// y[l][i][:] = bias[i] + sum_j matrix[i][j] x[l][j][:], one chain of multiply_add from the bias (null: 0) over
+/// the entries of a row and the columns of each. x [lead][columns][width], y [lead][rows * outputs][width];
+/// values and biases of index l start at l times their step. The transposed matrix gives the gradient to x.
 template <class T>
 void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns, std::int64_t width,
-                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y);
+                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y,
+                 DevicePtr<const T> bias = {}, std::int64_t bias_step = 0);
 /// The gradient to the values, z[l][e][r] = a[l][row[e] * outputs + r][:] . b[l][column[e]][:] for all entries:
 /// 8 lanes, then halves. a [lead][rows][width].
 template <class T>

@@ -401,6 +401,7 @@ CompactNetwork Training::compacted(const std::string& file, const std::string& g
   load_weights(Communicator::alone(), file, group, 0, parameters);
   FinishedNetwork network(model_, network_->input(), parameters);
   Compact().apply(network, 0);
+  KeepNonZeros({}).apply(network, 0);
   return {"model:\n" + network.model(2), network.parameters(network.network())};
 }
 

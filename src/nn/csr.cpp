@@ -26,13 +26,28 @@ Shape with(Shape shape, std::initializer_list<std::int64_t> more) {
   return shape;
 }
 
-// values with the leading axes of x; repeated ones keep stride 0.
-Tensor lead_values(const CsrPattern& pattern, const Tensor& values, const Shape& lead) {
-  RANKINE_ASSERT(values.rank() >= 1 && values.extent(-1) == pattern.numbers(),
-                 "sparse product: values " + values.shape().text() + " for " +
-                     std::to_string(pattern.numbers()) + " numbers");
-  return expand(values, with(lead, {pattern.numbers()}));
+// Numbers with the leading axes of x; repeated ones keep stride 0.
+Tensor lead_values(std::int64_t count, const Tensor& values, const Shape& lead) {
+  RANKINE_ASSERT(
+      values.rank() >= 1 && values.extent(-1) == count,
+      "sparse product: " + values.shape().text() + " in place of " + std::to_string(count) + " numbers");
+  return expand(values, with(lead, {count}));
 }
+
+// The same for a kernel: one copy serves all leading indices where they share it.
+struct LeadValues {
+  Tensor dense;
+  std::int64_t step;
+
+  explicit LeadValues(const Tensor& v) {
+    const int last = v.rank() - 1;
+    const std::int64_t count = v.extent(-1);
+    bool shared = true;
+    for (int i = 0; i < last; ++i) shared = shared && (v.extent(i) == 1 || v.strides()[i] == 0);
+    dense = rankine::dense(shared ? v.view({count}, {v.strides()[last]}) : v);
+    step = shared ? 0 : count;
+  }
+};
 
 Cost product_cost(const CsrPattern& pattern, const Shape& lead, std::int64_t width, DType type) {
   const double work = static_cast<double>(pattern.numbers()) * static_cast<double>(lead.count() * width);
@@ -138,21 +153,21 @@ Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int6
   return {pattern, cast(Tensor::from(weights, {pattern->entries()}), type)};
 }
 
-Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed) {
+Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed,
+            const Tensor& bias) {
   const Region<"spmm"> region;
   const CsrPattern& p = *pattern;
   const std::int64_t from_nodes = transposed ? p.all_rows() : p.columns_count,
                      to_nodes = transposed ? p.columns_count : p.all_rows();
-  RANKINE_ASSERT(x.rank() >= 2 && x.extent(-2) == from_nodes && x.dtype() == values.dtype(),
+  RANKINE_ASSERT(x.rank() >= 2 && x.extent(-2) == from_nodes && x.dtype() == values.dtype() &&
+                     !(transposed && bias.defined()),
                  "sparse product: " + std::to_string(p.all_rows()) + " x " + std::to_string(p.columns_count) +
                      " matrix with " + x.shape().text());
   const Shape lead = lead_of(x);
-  const std::int64_t width = x.extent(-1), entries = p.entries(), numbers = p.numbers(), count = lead.count();
-  const Tensor v = lead_values(p, values, lead);
-  // One copy of the values serves all leading indices where they are shared.
-  bool shared = true;
-  for (int i = 0; i < lead.rank(); ++i) shared = shared && (lead[i] == 1 || v.strides()[i] == 0);
-  const Tensor dv = shared ? dense(v.view({numbers}, {v.strides()[lead.rank()]})) : dense(v), dx = dense(x);
+  const std::int64_t width = x.extent(-1), entries = p.entries(), count = lead.count();
+  const Tensor v = lead_values(p.numbers(), values, lead), dx = dense(x);
+  const Tensor b = bias.defined() ? lead_values(p.all_rows(), bias, lead) : Tensor();
+  const LeadValues dv(v), db(bias.defined() ? b : v);
   const CsrPattern::OnDevice& index = p.on_device();
   const auto address = [](const Tensor& indices) { return indices.data<std::int64_t>(); };
   const kernels::CsrRows matrix =
@@ -168,16 +183,17 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
   Tensor y = Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
   dispatch_real(x.dtype(), "spmm", [&](auto zero) {
     using T = decltype(zero);
-    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.data<T>(), shared ? 0 : numbers,
-                            dx.data<T>(), y.data<T>());
+    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.dense.data<T>(), dv.step, dx.data<T>(),
+                            y.data<T>(), b.defined() ? db.dense.data<T>() : DevicePtr<T>(), db.step);
   });
-  return apply_op("spmm", {v, x}, y,
-                  [pattern, v, x, transposed](const List& g, const VjpContext& context) -> List {
-                    List back(2);
+  return apply_op("spmm", b.defined() ? List{v, x, b} : List{v, x}, y,
+                  [pattern, v, x, b, transposed](const List& g, const VjpContext& context) -> List {
+                    List back(b.defined() ? 3 : 2);
                     if (context.needs(0))
                       back[0] =
                           transposed ? sampled_product(pattern, x, g[0]) : sampled_product(pattern, g[0], x);
                     if (context.needs(1)) back[1] = spmm(pattern, v, g[0], !transposed);
+                    if (b.defined() && context.needs(2)) back[2] = sum(g[0], {-1});
                     return back;
                   },
                   {.cost = product_cost(p, lead, width, x.dtype())});

@@ -69,8 +69,10 @@ Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int6
 /// y[..., i, :] = sum over entries e of row i of values[..., e] x[..., column(e), :]. x [lead, columns, F],
 /// values [numbers] or [lead, numbers] or anything that broadcasts to it, those of an entry side by side; y
 /// [lead, all rows, F]. `transposed`: the product with the transposed matrix, x [lead, all rows, F]. Sums run in
-/// the order of the entries.
-Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed = false);
+/// the order of the entries, from `bias` on, if there is one: [all rows] or anything that broadcasts to [lead, all
+/// rows], not for the transposed matrix.
+Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed = false,
+            const Tensor& bias = {});
 
 /// z[..., e] = a[..., row(e), :] . b[..., column(e), :], the gradient of spmm to its values: a [lead, all rows,
 /// F], b [lead, columns, F], z [lead, numbers].

@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/nn/csr.hpp"
 #include "src/nn/layers/conv.hpp"
 #include "src/nn/layers/dense.hpp"
 #include "src/nn/layers/norm.hpp"
+#include "src/nn/layers/sparse.hpp"
 
 namespace rankine {
 namespace {
@@ -40,6 +42,12 @@ bool makes_units(const FinishedNetwork::Block& block, const Layer& layer) {
   if (!is_convolution(block.kind)) return false;
   const auto options = options_of<ConvOptions>(block.node);
   return options.groups == 1 && !options.depthwise;
+}
+
+/// Whether a convolution is a product of channels at each place.
+bool is_pointwise(const ConvOptions& options) {
+  return options.kernel == 1 && options.stride == 1 && options.groups == 1 && !options.depthwise &&
+         (options.padding == "same" || options.padding == "valid" || options.padding == "0");
 }
 
 /// Units along `axis`, each with as many entries as there are of it: those of `from`, times `factors`.
@@ -279,6 +287,42 @@ void Widen::apply(FinishedNetwork& network, std::uint64_t seed) const {
   }
 }
 
+void KeepNonZeros::Options::options(OptionVisitor& o) {
+  o("density", density,
+    {.help = "largest part of weights other than 0 with which they are kept one by one", .min = 0, .max = 1});
+  o("block_density", block_density, {.help = "the same for blocks of outputs", .min = 0, .max = 1});
+}
+
+void KeepNonZeros::apply(FinishedNetwork& network, std::uint64_t) const {
+  for (FinishedNetwork::Block& block : network.blocks()) {
+    const bool dense = block.kind == "dense";
+    if (dense ? options_of<Dense::Options>(block.node).parametrisation != "standard"
+              : block.kind != "conv2d" || !is_pointwise(options_of<ConvOptions>(block.node)))
+      continue;
+    FinishedNetwork::Part& weight = block.parts.at(".weight");
+    const std::vector<double>& values = weight.values;
+    const auto nonzeros = static_cast<double>(
+        values.size() - static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0)));
+    const std::int64_t outputs = weight.shape[0];
+    for (const std::int64_t size : {8, 4, 1}) {
+      if (outputs % size != 0 || nonzeros == 0) continue;
+      const SparseMatrix kept = sparse_matrix(values, outputs, size);
+      const auto stored = static_cast<double>(kept.pattern->numbers());
+      // A few zeros within blocks cost less than weights one by one.
+      if (stored > 1.1 * nonzeros || stored > (size > 1 ? options_.block_density : options_.density) *
+                                                  static_cast<double>(values.size()))
+        continue;
+      block.kind = dense ? "sparse_dense" : "sparse_conv2d";
+      block.node = parse_deck_text(fmt::format("name: {}\n{}: {}\nblock: {}\nbias: {}\npattern: \"{}\"\n",
+                                               block.kind, dense ? "units" : "channels", outputs, size,
+                                               block.parts.contains(".bias"), pattern_text(*kept.pattern)),
+                                   "the transformed network");
+      weight = {{kept.pattern->entries(), size}, kept.values.to_vector()};
+      break;
+    }
+  }
+}
+
 const Registry<NetworkTransform>& network_transforms() {
   static const Registry<NetworkTransform> table(
       "network_transform", {
@@ -286,6 +330,7 @@ const Registry<NetworkTransform>& network_transforms() {
                                entry<PermuteUnits>("permute", "units in another order"),
                                entry<Compact>("compact", "units that are held at zero are removed"),
                                entry<Widen>("widen", "more units, copies of others (Net2WiderNet)"),
+                               entry<KeepNonZeros>("sparse", "layers keep the weights that are not 0 alone"),
                            });
   return table;
 }

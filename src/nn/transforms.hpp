@@ -104,6 +104,21 @@ class Widen final : public NetworkTransform {
   Options options_;
 };
 
+/// Dense blocks and 1 x 1 convolutions with few weights other than 0 keep these alone, in blocks of 8 or 4
+/// neighbouring outputs where the zeros come so (sparse_dense, sparse_conv2d).
+class KeepNonZeros final : public NetworkTransform {
+ public:
+  struct Options {
+    double density = 0.4, block_density = 0.85;
+    void options(OptionVisitor& o);
+  };
+  explicit KeepNonZeros(const Options& options) : options_(options) {}
+  void apply(FinishedNetwork& network, std::uint64_t seed) const override;
+
+ private:
+  Options options_;
+};
+
 /// The table of transforms that a deck's `after` can name.
 const Registry<NetworkTransform>& network_transforms();
 

@@ -68,6 +68,11 @@ TEST_F(SparseProduct, OfBlocksEqualsTheDenseOneWithItsGradients) {
                   {random({10}), random({2, 3, 2})});
   expect_gradient([&](const List& x) { return List{spmm(p, x[0], x[1], true)}; },
                   {random({2, 10}), random({2, 8, 2})});
+  const auto with_bias = [&](const List& x) { return List{spmm(p, x[0], x[1], false, x[2])}; };
+  expect_gradient(with_bias, {random({10}), random({2, 3, 2}), random({8})});
+  expect_gradient(with_bias, {random({10}), random({2, 3, 2}), random({2, 8})});
+  const Tensor values = random({10}), x = random({2, 3, 9}), bias = random({8});
+  expect_same(spmm(p, values, x, false, bias), add(spmm(p, values, x), reshape(bias, {8, 1})), 1e-14);
 }
 
 TEST_F(SparseProduct, Gradients) {

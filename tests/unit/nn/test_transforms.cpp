@@ -143,6 +143,42 @@ TEST(Transforms, CompactLeavesOneUnit) {
   EXPECT_EQ(expect_same_outputs(c, {&compact}).parameters, 3 + 1 + 2 + 2);
 }
 
+TEST(Transforms, SparseKeepsWeightsInBlocksOrOneByOne) {
+  Case c(
+      "[{name: conv2d, channels: 8, kernel: 1}, {name: relu}, {name: conv2d, channels: 16, kernel: 1, bias: "
+      "false}, {name: relu}, {name: conv2d, channels: 4}, flatten, {name: dense, units: 8}, {name: dense, "
+      "units: 10}, {name: dense, units: 3}]",
+      {6, 3, 3});
+  // The first convolution has 4 x 1 blocks, the second 8 x 1, the first dense block a third of its weights, the
+  // second half of them, and the last none.
+  c.set("block0.weight", [](std::int64_t i, double w) { return (i / 6 / 4 + i % 6) % 3 == 0 ? w : 0; });
+  c.set("block2.weight", [](std::int64_t i, double w) { return (i / 8 / 8 + i % 8) % 4 != 0 ? w : 0; });
+  c.set("block4.weight", [](std::int64_t i, double w) { return i % 9 == 0 ? w : 0; });
+  c.set("block6.weight", [](std::int64_t i, double w) { return (i / 36 + i) % 3 == 0 ? w : 0; });
+  c.set("block7.weight", [](std::int64_t i, double w) { return i % 2 == 0 ? w : 0; });
+  c.set("block8.weight", [](std::int64_t, double) { return 0; });
+  const KeepNonZeros sparse({});
+  const Counts after = expect_same_outputs(c, {&sparse});
+  EXPECT_EQ(after.parameters, 16 + 8 + 96 + 4 * 16 * 9 + 4 + 96 + 8 + 80 + 10 + 30 + 3);
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  sparse.apply(finished, 0);
+  const auto block = [&](std::size_t b) { return finished.blocks()[b]; };
+  EXPECT_EQ(block(0).kind, "sparse_conv2d");
+  EXPECT_EQ(block(0).parts.at(".weight").shape.text(), "[4, 4]");
+  EXPECT_EQ(block(2).parts.at(".weight").shape.text(), "[12, 8]");
+  EXPECT_EQ(block(4).kind, "conv2d");  // 3 x 3
+  EXPECT_EQ(block(6).kind, "sparse_dense");
+  EXPECT_EQ(block(6).parts.at(".weight").shape.text(), "[96, 1]");
+  EXPECT_EQ(block(7).kind, "dense");
+  EXPECT_EQ(block(8).kind, "dense");
+  const KeepNonZeros more({.density = 0.5, .block_density = 0.5});
+  expect_same_outputs(c, {&more});
+  FinishedNetwork other(c.model, c.input, c.parameters);
+  more.apply(other, 0);
+  EXPECT_EQ(other.blocks()[2].kind, "conv2d");
+  EXPECT_EQ(other.blocks()[7].kind, "sparse_dense");
+}
+
 TEST(Transforms, UnitsThatOtherBlocksMixStay) {
   // Layer norm, groups, depthwise convolutions, residual blocks and sequences: nothing is selected.
   for (
