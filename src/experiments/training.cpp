@@ -960,7 +960,7 @@ void Training::Run::measure_after(Metrics& out) {
                                                                   {&after, &parameters}};
   std::vector<double> outputs[2];
   double seconds[2] = {1e300, 1e300};
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 15; ++round) {
     for (const int side : {0, 1}) {
       Pass pass{.shards = local_tile_sum(1)};
       pass.samples = examples.ids;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/core/strings.hpp"
 #include "src/nn/csr.hpp"
 #include "src/nn/layers/conv.hpp"
 #include "src/nn/layers/dense.hpp"
@@ -313,10 +314,11 @@ void KeepNonZeros::apply(FinishedNetwork& network, std::uint64_t) const {
                                                   static_cast<double>(values.size()))
         continue;
       block.kind = dense ? "sparse_dense" : "sparse_conv2d";
-      block.node = parse_deck_text(fmt::format("name: {}\n{}: {}\nblock: {}\nbias: {}\npattern: \"{}\"\n",
-                                               block.kind, dense ? "units" : "channels", outputs, size,
-                                               block.parts.contains(".bias"), pattern_text(*kept.pattern)),
-                                   "the transformed network");
+      block.node = parse_deck_text(
+          fmt::format("name: {}\n{}: {}\nblock: {}\nbias: {}\npattern:\n  - \"{}\"\n", block.kind,
+                      dense ? "units" : "channels", outputs, size, block.parts.contains(".bias"),
+                      join(pattern_text(*kept.pattern), "\"\n  - \"")),
+          "the transformed network");
       weight = {{kept.pattern->entries(), size}, kept.values.to_vector()};
       break;
     }

@@ -9,20 +9,25 @@ namespace {
 
 constexpr std::string_view kDigits = "0123456789abcdef";
 
-SharedPattern pattern_of(const std::string& text, std::int64_t outputs, std::int64_t inputs, int block) {
-  const std::int64_t digits = (inputs + 3) / 4, rows = outputs / block;
-  if (static_cast<std::int64_t>(text.size()) != rows * digits)
-    throw InputError(fmt::format(
-        "pattern: has {} digits, where {} rows of blocks have {} each, one for four of the {} inputs",
-        text.size(), rows, digits, inputs));
+SharedPattern pattern_of(const std::vector<std::string>& text, std::int64_t rows, std::int64_t inputs,
+                         int block) {
+  const std::int64_t digits = (inputs + 3) / 4;
+  if (static_cast<std::int64_t>(text.size()) != rows)
+    throw InputError(fmt::format("pattern: has {} entries for {} rows of blocks", text.size(), rows));
   std::vector<std::pair<std::int64_t, std::int64_t>> places;
-  for (std::int64_t at = 0; at < rows * digits; ++at) {
-    const std::size_t digit = kDigits.find(text[static_cast<std::size_t>(at)]);
-    if (digit == std::string_view::npos)
-      throw InputError(fmt::format("pattern: '{}' is no hexadecimal digit; use 0 .. 9 and a .. f",
-                                   text[static_cast<std::size_t>(at)]));
-    for (int bit = 0; bit < 4; ++bit)
-      if ((digit >> (3 - bit) & 1) != 0) places.emplace_back(at / digits, at % digits * 4 + bit);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::string& row = text[static_cast<std::size_t>(i)];
+    if (static_cast<std::int64_t>(row.size()) != digits)
+      throw InputError(
+          fmt::format("pattern: '{}' has {} digits, where each is for four of the {} inputs; give {}", row,
+                      row.size(), inputs, digits));
+    for (std::int64_t at = 0; at < digits; ++at) {
+      const std::size_t digit = kDigits.find(row[static_cast<std::size_t>(at)]);
+      if (digit == std::string_view::npos)
+        throw InputError(fmt::format("pattern: '{}' is no hexadecimal number; use 0 .. 9 and a .. f", row));
+      for (int bit = 0; bit < 4; ++bit)
+        if ((digit >> (3 - bit) & 1) != 0) places.emplace_back(i, at * 4 + bit);
+    }
   }
   if (places.empty()) throw InputError("pattern: holds no weight; give it one at least");
   return make_pattern(rows, inputs, std::move(places), block);
@@ -30,14 +35,15 @@ SharedPattern pattern_of(const std::string& text, std::int64_t outputs, std::int
 
 }  // namespace
 
-std::string pattern_text(const CsrPattern& pattern) {
-  std::string out;
+std::vector<std::string> pattern_text(const CsrPattern& pattern) {
+  std::vector<std::string> out;
   for (std::size_t i = 0; i < static_cast<std::size_t>(pattern.rows); ++i) {
     std::vector<int> digits(static_cast<std::size_t>((pattern.columns_count + 3) / 4), 0);
     for (auto e = static_cast<std::size_t>(pattern.offsets[i]);
          e < static_cast<std::size_t>(pattern.offsets[i + 1]); ++e)
       digits[static_cast<std::size_t>(pattern.columns[e] / 4)] |= 8 >> pattern.columns[e] % 4;
-    for (const int digit : digits) out += kDigits[static_cast<std::size_t>(digit)];
+    std::string& row = out.emplace_back();
+    for (const int digit : digits) row += kDigits[static_cast<std::size_t>(digit)];
   }
   return out;
 }
@@ -64,7 +70,7 @@ SparseProduct<rank>::SparseProduct(const Options& options, const LayerContext& c
     throw InputError(fmt::format("{}: block: {} does not divide the {} outputs; choose a divisor", kName,
                                  options.block, options.outputs));
   try {
-    pattern_ = pattern_of(options.pattern, options.outputs, input()[axis()], options.block);
+    pattern_ = pattern_of(options.pattern, options.outputs / options.block, input()[axis()], options.block);
   } catch (const InputError& error) {
     throw InputError(fmt::format("{}: {}", kName, error.what()));
   }

@@ -14,7 +14,7 @@ class SparseProduct final : public Layer {
  public:
   struct Options {
     int outputs = 0, block = 1;
-    std::string pattern;
+    std::vector<std::string> pattern;
     bool bias = true;
     void options(OptionVisitor& o);
   };
@@ -33,9 +33,9 @@ class SparseProduct final : public Layer {
   SharedPattern pattern_;
 };
 
-/// The text of a pattern: for each row of blocks hexadecimal digits, each of four columns, the first of which is
-/// its highest bit.
-std::string pattern_text(const CsrPattern& pattern);
+/// The text of a pattern: a row of blocks in hexadecimal digits, each of four columns, the first of which is its
+/// highest bit.
+std::vector<std::string> pattern_text(const CsrPattern& pattern);
 
 extern template class SparseProduct<0>;
 extern template class SparseProduct<2>;
