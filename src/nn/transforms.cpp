@@ -18,20 +18,24 @@
 namespace rankine {
 namespace {
 
-/// Blocks that treat each unit by itself.
-bool keeps_units(const std::string& kind) {
-  static const std::set<std::string> all{
-      "relu",    "leaky_relu", "sigmoid",  "silu",       "softplus",           "elu",
-      "selu",    "tanh",       "gelu",     "sin",        "max_pool",           "average_pool",
-      "flatten", "dropout",    "upsample", "batch_norm", "global_average_pool"};
-  return all.contains(kind);
-}
-
 template <class S>
 S options_of(const DeckNode& node) {
   S options;
   options.options(*node.copy().reader());
   return options;
+}
+
+/// Blocks that treat each unit by itself.
+bool keeps_units(const FinishedNetwork::Block& block) {
+  if (block.kind == "conv2d" || block.kind == "conv1d") {
+    const auto options = options_of<ConvOptions>(block.node);
+    return options.depthwise && !options.channels;
+  }
+  static const std::set<std::string> all{
+      "relu",    "leaky_relu", "sigmoid",  "silu",       "softplus",           "elu",
+      "selu",    "tanh",       "gelu",     "sin",        "max_pool",           "average_pool",
+      "flatten", "dropout",    "upsample", "batch_norm", "global_average_pool"};
+  return all.contains(block.kind);
 }
 
 bool is_convolution(const std::string& kind) { return kind == "conv1d" || kind == "conv2d"; }
@@ -57,15 +61,17 @@ FinishedNetwork::Part gathered(const FinishedNetwork::Part& part, int axis, std:
   std::size_t before = 1;
   for (int a = 0; a < axis; ++a) before *= static_cast<std::size_t>(part.shape[a]);
   const std::size_t in_unit = part.values.size() / before / units;
-  FinishedNetwork::Part out{part.shape, {}};
+  FinishedNetwork::Part out{part.shape, {}, {}};
   out.shape[axis] =
       part.shape[axis] / static_cast<std::int64_t>(units) * static_cast<std::int64_t>(from.size());
   out.values.reserve(before * from.size() * in_unit);
   for (std::size_t row = 0; row < before; ++row)
     for (std::size_t u = 0; u < from.size(); ++u)
-      for (std::size_t i = 0; i < in_unit; ++i)
-        out.values.push_back(part.values[(row * units + from[u]) * in_unit + i] *
-                             (factors.empty() ? 1 : factors[u]));
+      for (std::size_t i = 0; i < in_unit; ++i) {
+        const std::size_t at = (row * units + from[u]) * in_unit + i;
+        out.values.push_back(part.values[at] * (factors.empty() ? 1 : factors[u]));
+        if (!part.mask.empty()) out.mask.push_back(part.mask[at]);
+      }
   return out;
 }
 
@@ -84,7 +90,9 @@ FinishedNetwork::FinishedNetwork(const DeckNode& model, const Shape& input, cons
       const std::string name = fmt::format("block{}", blocks_.size());
       for (const ParameterInfo& part : parameters.parts())
         if (part.name.starts_with(name + "."))
-          block.parts[part.name.substr(name.size())] = {part.shape, parameters.view(part).to_vector()};
+          block.parts[part.name.substr(name.size())] = {
+              part.shape, parameters.view(part).to_vector(),
+              part.mask.defined() ? part.mask.to_vector() : std::vector<double>()};
       blocks_.push_back(std::move(block));
     }
   }
@@ -112,6 +120,15 @@ ParameterSet FinishedNetwork::parameters(const Network& network) const {
   return out;
 }
 
+void FinishedNetwork::write(ParameterSet& parameters) const {
+  for (std::size_t b = 0; b < blocks_.size(); ++b)
+    for (const auto& [name, part] : blocks_[b].parts) {
+      const ParameterInfo& info = parameters.part(fmt::format("block{}{}", b, name));
+      parameters.view(info).assign(cast(Tensor::from(part.values, part.shape), type_));
+      if (info.mask.defined()) info.mask.assign(cast(Tensor::from(part.mask, part.shape), info.mask.dtype()));
+    }
+}
+
 std::vector<FinishedNetwork::Edge> FinishedNetwork::edges() const {
   const Network made = network();
   std::vector<Edge> out;
@@ -119,7 +136,7 @@ std::vector<FinishedNetwork::Edge> FinishedNetwork::edges() const {
     const Layer& layer = made.block(static_cast<int>(from));
     if (!makes_units(blocks_[from], layer)) continue;
     std::size_t to = from + 1;
-    while (to < blocks_.size() && keeps_units(blocks_[to].kind)) ++to;
+    while (to < blocks_.size() && keeps_units(blocks_[to])) ++to;
     if (to == blocks_.size()) continue;
     // A dense block behind images acts on their last axis: it is none that takes units.
     if (makes_units(blocks_[to], made.block(static_cast<int>(to))))
@@ -142,7 +159,8 @@ std::vector<double>& FinishedNetwork::bias(std::size_t block) {
   Block& of = blocks_[block];
   const std::int64_t units = of.parts.at(".weight").shape[0];
   of.node.drop("bias");  // there is one unless a deck says otherwise
-  return of.parts.try_emplace(".bias", Part{{units}, std::vector<double>(static_cast<std::size_t>(units))})
+  return of.parts
+      .try_emplace(".bias", Part{{units}, std::vector<double>(static_cast<std::size_t>(units)), {}})
       .first->second.values;
 }
 
@@ -171,14 +189,58 @@ void FoldNorm::apply(FinishedNetwork& network, std::uint64_t) const {
 }
 
 void PermuteUnits::Options::options(OptionVisitor& o) {
-  o("by", by, {.help = "what units are ordered by", .choices = {"norm", "random"}});
+  o("by", by, {.help = "what units are ordered by", .choices = {"norm", "random", "groups"}});
+  o("group", group, {.help = "for by: groups: units of a group, as the outputs of a block", .min = 1});
+  o("density", density,
+    {.help = "for by: groups: part of the inputs that a group keeps",
+     .min = 0,
+     .max = 1,
+     .exclusive_min = true});
 }
+
+namespace {
+
+/// Rows of a matrix [rows, columns] in groups that keep much of it.
+std::vector<std::size_t> grouped(const std::vector<double>& matrix, std::size_t rows, std::size_t group,
+                                 double density) {
+  const std::size_t columns = matrix.size() / rows;
+  const auto keep =
+      static_cast<std::ptrdiff_t>(std::max(1.0, std::round(density * static_cast<double>(columns))));
+  // What a group keeps with one more row.
+  const auto kept_with = [&](const std::vector<double>& sums, std::size_t row) {
+    std::vector<double> with(columns);
+    for (std::size_t j = 0; j < columns; ++j) with[j] = sums[j] + std::abs(matrix[row * columns + j]);
+    std::nth_element(with.begin(), with.begin() + keep - 1, with.end(), std::greater<>());
+    return std::accumulate(with.begin(), with.begin() + keep, 0.0);
+  };
+  std::vector<std::size_t> order, left(rows);
+  std::iota(left.begin(), left.end(), std::size_t{0});
+  std::vector<double> sums;
+  while (!left.empty()) {
+    if (order.size() % group == 0) sums.assign(columns, 0.0);
+    std::size_t best = 0;
+    double most = -1;
+    for (std::size_t i = 0; i < left.size(); ++i)
+      if (const double kept = kept_with(sums, left[i]); kept > most) best = i, most = kept;
+    for (std::size_t j = 0; j < columns; ++j) sums[j] += std::abs(matrix[left[best] * columns + j]);
+    order.push_back(left[best]);
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(best));
+  }
+  return order;
+}
+
+}  // namespace
 
 void PermuteUnits::apply(FinishedNetwork& network, std::uint64_t seed) const {
   const RandomStream stream(seed, "permute");
   for (const FinishedNetwork::Edge& edge : network.edges()) {
     const std::vector<double>& weight = network.blocks()[edge.from].parts.at(".weight").values;
     const std::size_t in_unit = weight.size() / edge.units;
+    if (options_.by == "groups") {
+      network.select(
+          edge, grouped(weight, edge.units, static_cast<std::size_t>(options_.group), options_.density), {});
+      continue;
+    }
     std::vector<double> keys;
     for (std::size_t u = 0; u < edge.units; ++u) {
       const auto row = weight.begin() + static_cast<std::ptrdiff_t>(u * in_unit);
@@ -319,7 +381,7 @@ void KeepNonZeros::apply(FinishedNetwork& network, std::uint64_t) const {
                       dense ? "units" : "channels", outputs, size, block.parts.contains(".bias"),
                       join(pattern_text(*kept.pattern), "\"\n  - \"")),
           "the transformed network");
-      weight = {{kept.pattern->entries(), size}, kept.values.to_vector()};
+      weight = {{kept.pattern->entries(), size}, kept.values.to_vector(), {}};
       break;
     }
   }
