@@ -327,11 +327,23 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
                    "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
                    "allowed are rules whose ranks share the batch, such as backprop");
   phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
-  for (const Phase& phase : phases_->all())
-    if (mechanisms_.average && (phase.options.reinitialise || !phase.options.weights.empty()))
+  for (const Phase& phase : phases_->all()) {
+    if (phase.transform) {
+      FinishedNetwork changed(model_, network_->input(), network_->initial_parameters(0));
+      const std::string before = changed.model();
+      phase.transform->apply(changed, 0);
+      if (changed.model() != before)
+        train.error_at(
+            "phases",
+            "phases: transform: gives another network, which training cannot go on with; allowed is "
+            "permute. `after` makes others of a finished network");
+    }
+    if (mechanisms_.average &&
+        (phase.transform || phase.options.reinitialise || !phase.options.weights.empty()))
       train.error_at("average",
                      "average: a phase takes other weights, which have no mean with those before; leave out "
                      "the average, or start a variant from a snapshot instead");
+  }
 }
 
 void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {
@@ -401,6 +413,7 @@ CompactNetwork Training::compacted(const std::string& file, const std::string& g
   load_weights(Communicator::alone(), file, group, 0, parameters);
   FinishedNetwork network(model_, network_->input(), parameters);
   Compact().apply(network, 0);
+  KeepNonZeros({}).apply(network, 0);
   return {"model:\n" + network.model(2), network.parameters(network.network())};
 }
 
@@ -693,7 +706,13 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .evidence = [this](Evidence needs, int batches,
                                     std::int64_t first) { return evidence(needs, batches, first); },
-                 .inputs = [this](int batches) { return inputs(batches); }}),
+                 .inputs = [this](int batches) { return inputs(batches); },
+                 .transform =
+                     [this](const NetworkTransform& how) {
+                       FinishedNetwork network(owner_.model_, owner_.network_->input(), parameters_);
+                       how.apply(network, seed_);
+                       network.write(parameters_);
+                     }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
     rule_->begin(setup_, parameters_);
@@ -959,7 +978,7 @@ void Training::Run::measure_after(Metrics& out) {
                                                                   {&after, &parameters}};
   std::vector<double> outputs[2];
   double seconds[2] = {1e300, 1e300};
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 15; ++round) {
     for (const int side : {0, 1}) {
       Pass pass{.shards = local_tile_sum(1)};
       pass.samples = examples.ids;

@@ -79,6 +79,7 @@ void Course::begin_phase(const Phase& phase) {
     s_.parameters.flat().assign(s_.initial(fresh).flat());
     s_.parameters.project();
   }
+  if (phase.transform) s_.transform(*phase.transform);
   if (phase.options.reset_optimizer) s_.optimizer.reset();
 }
 

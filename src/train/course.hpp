@@ -33,7 +33,8 @@ class Course {
     /// What a criterion needs, but for inputs and movement, over so many batches from the one of step `first` on:
     /// [count]; collective.
     std::function<Tensor(Evidence needs, int batches, std::int64_t first)> evidence;
-    std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
+    std::function<InputStatistics(int batches)> inputs = {};          ///< of the network's weights
+    std::function<void(const NetworkTransform& how)> transform = {};  ///< applies it to the parameters
   };
   /// Gives the parameters that the sparsifier names their masks.
   explicit Course(Setup setup);

@@ -73,6 +73,7 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       const DeckNode schedule = item.has("schedule") ? item.child("schedule") : train.section("schedule");
       phase.schedule = schedules().make_or("constant", schedule);
       if (item.has("sparsify")) item.child("sparsify").read(phase.sparsify.emplace());
+      if (item.has("transform")) phase.transform = network_transforms().make(item.child("transform"));
       const DeckNode save = item.section("save");
       const std::vector<std::string> saved = save.keys();
       std::vector<std::int64_t> at;
@@ -82,6 +83,10 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
         item.error_at("epochs", "give steps or epochs of a phase, not both");
       if (!phase.options.weights.empty() && phase.options.reinitialise)
         item.error_at("reinitialise", "a phase takes the weights of a snapshot or fresh ones, not both");
+      if (phase.transform && !phase.options.reset_optimizer)
+        item.error_at(
+            "reset_optimizer",
+            "reset_optimizer: what the optimiser has gathered belongs to units in another order; leave it out");
       phase.steps = phase.options.steps > 0 ? phase.options.steps : phase.options.epochs * steps_per_epoch;
       if (!phase.options.learning_rate) phase.options.learning_rate = learning_rate;
       phase.begin = begin;
@@ -125,8 +130,9 @@ void Phases::describe(OptionVisitor& o) {
   };
   std::vector<Described> items(1);
   o.list("phases", items,
-         "phases of training one after the other, instead of steps; each may have a schedule of its own, and "
-         "save: {NAME: STEP, ...}, snapshots of weights and masks before steps of the phase");
+         "phases of training one after the other, instead of steps; each may have a schedule of its own, "
+         "save: {NAME: STEP, ...}, snapshots of weights and masks before steps of the phase, and a transform "
+         "(`rankine list network_transform`) that orders its units anew, before its first step");
 }
 
 const Phase& Phases::at(std::int64_t step) const {

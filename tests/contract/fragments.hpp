@@ -390,6 +390,7 @@ inline const std::map<std::string, Fragment>& fragments() {
        {.base = "vectors", .set = {"after=[compact]", "sparsity={density: 0.02}"}}},
       {"network_transform widen",
        {.base = "vectors", .set = {"after=[{name: widen, factor: 1.5}]"}, .block = "{name: relu}"}},
+      {"network_transform sparse", {.base = "vectors", .set = {"after=[sparse]", "sparsity={density: 0.2}"}}},
 
       {"probe distance", probe("vectors", "{name: distance, every: '1'}")},
       {"probe calibration", probe("vectors", "{name: calibration}")},
@@ -484,6 +485,9 @@ inline const std::map<std::string, Fragment>& fragments() {
         .off = {"sparsity={density: 1, schedule: {name: cubic, from: 1, to: 3, every: 2}}"}}},
 
       {"block dense", block("vectors", "{name: dense, units: 7}")},
+      {"block sparse_dense", block("vectors", "{name: sparse_dense, units: 2, pattern: [a4, 1f]}")},
+      {"block sparse_conv2d",
+       block("images", "{name: sparse_conv2d, channels: 4, block: 2, pattern: ['9', '7']}")},
       {"block flatten", block("images", "{name: flatten}")},
       {"block conv1d", block("signals", "{name: conv1d, channels: 3}")},
       {"block conv2d", block("images", "{name: conv2d, channels: 3}")},
