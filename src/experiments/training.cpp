@@ -328,7 +328,7 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
                    "allowed are rules whose ranks share the batch, such as backprop");
   phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
   for (const Phase& phase : phases_->all())
-    if (mechanisms_.average && (phase.options.reinitialise || !phase.options.weights.empty()))
+    if (mechanisms_.average && phase.options.other_weights())
       train.error_at("average",
                      "average: a phase takes other weights, which have no mean with those before; leave out "
                      "the average, or start a variant from a snapshot instead");
@@ -474,13 +474,16 @@ std::vector<SnapshotEntry> Training::snapshot_layout() const {
 }
 
 std::vector<SnapshotEntry> Training::wanted_layout(const std::string& key) const {
-  if (key != "train.distill.from") return snapshot_layout();
+  // A probe compares weights, which are masked already, as a teacher's are.
+  const bool probe = key.starts_with("probes[");
+  if (key != "train.distill.from" && !probe) return snapshot_layout();
   std::vector<SnapshotEntry> out;
-  const ParameterSet parameters = teacher_network().initial_parameters(0);
+  const Network& network = probe ? *network_ : teacher_network();
+  const ParameterSet parameters = network.initial_parameters(0);
   const std::string type = name_of(parameters.dtype());
   for (const ParameterInfo& part : parameters.parts()) {
-    out.push_back({"weights/" + part.name + " " + type, part.shape});
-    out.push_back({"masks/" + part.name + " " + type, part.shape, true});  // the weights are masked already
+    out.push_back({"weights/" + part.name + " " + type, part.shape, probe && network_->added(part.name)});
+    out.push_back({"masks/" + part.name + " " + type, part.shape, true});
   }
   return out;
 }

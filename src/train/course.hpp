@@ -60,6 +60,9 @@ class Course {
   /// Sets the weights, and the masks if `masks`, to those of a snapshot of this run or another variant's.
   /// Parameters that parametrisations add and the snapshot lacks are drawn afresh.
   void load(const std::string& name, bool masks);
+  void load_mean(const std::vector<std::string>& names);
+  /// The norm ("l1" or "l2") of the weights that are trained, of a snapshot or (empty) as they are.
+  double norm(const std::string& kind, const std::string& snapshot) const;
   void begin_phase(const Phase& phase);
   Sparsifier::Event pruning(std::int64_t first_batch = 0);
 
