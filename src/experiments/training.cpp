@@ -696,6 +696,7 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .evidence = [this](Evidence needs, int batches,
                                     std::int64_t first) { return evidence(needs, batches, first); },
+                 .loss = [this](int batches) { return loss(batches); },
                  .inputs = [this](int batches) { return inputs(batches); }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
@@ -739,6 +740,8 @@ class Training::Run final : public TrainingTask {
   };
   /// What a sparsifier judges weights by, over so many batches from the one of step `first` on.
   Tensor evidence(Evidence needs, int batches, std::int64_t first);
+  /// The loss over the first `batches` batches.
+  double loss(int batches);
   /// Statistics of the first `batches` batches. Each rank takes all of them, for the same bits on any number.
   InputStatistics inputs(int batches);
   /// A batch for the critic, from an order of its own, and the network's outputs for it, off the tape.
@@ -800,6 +803,17 @@ Tensor Training::Run::evidence(Evidence needs, int batches, std::int64_t first) 
   };
   return needs == Evidence::gradient_rise ? gradient_rise(parameters_, owner_.shards_, batches, loss)
                                           : summed_gradient(parameters_, owner_.shards_, batches, loss);
+}
+
+double Training::Run::loss(int batches) {
+  const NoGrad off;
+  double sum = 0;
+  for (int b = 0; b < batches; ++b) {
+    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    made->pass->update_statistics = false;
+    sum += made->loss(parameters_.bind(owner_.shards_)).value.read();
+  }
+  return sum / batches;
 }
 
 InputStatistics Training::Run::inputs(int batches) {

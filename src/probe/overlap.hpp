@@ -5,13 +5,14 @@
 
 namespace rankine {
 
-/// With the set A of weights that are not zero as a pass sees them, and the set B of those of a snapshot: the
-/// metric `overlap_<snapshot>` is |A and B| / |A or B|, and `overlap_<snapshot>_cosine` is |A and B| / sqrt(|A| |B|),
-/// both over all weights that the patterns name, and 1 where neither has any.
+/// A: the weights that are not zero as a pass sees them, B: those that are not in a snapshot or where training
+/// starts, both of all that the patterns name. Metrics: `overlap` |A and B| / |A or B|, `overlap_cosine`
+/// |A and B| / sqrt(|A| |B|), both 1 of empty sets, and `overlap_share` |A| over all. Of a snapshot the names
+/// have it in them, as `overlap_dense_end_share` for dense@end.
 class Overlap final : public StepProbe {
  public:
   struct Options {
-    std::string with, every = "end";
+    std::string with = "initial", every = "end";
     std::vector<std::string> on{"*.weight"};
     void options(OptionVisitor& o);
     void validate(const DeckNode& node) const;
@@ -28,7 +29,8 @@ class Overlap final : public StepProbe {
  private:
   Options options_;
   std::string name_;            // of table and metrics
-  std::vector<double> values_;  // the two of each measurement
+  Tensor start_;                // B is what is not zero here; all parameters
+  std::vector<double> values_;  // the three of each measurement
 };
 
 }  // namespace rankine

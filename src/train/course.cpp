@@ -90,6 +90,7 @@ Sparsifier::Event Course::pruning(std::int64_t first_batch) {
                 return needs == Evidence::movement ? movement_->sum()
                                                    : s_.evidence(needs, batches, first_batch);
               },
+          .loss = s_.loss,
           .inputs = s_.inputs};
 }
 

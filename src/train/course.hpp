@@ -33,6 +33,7 @@ class Course {
     /// What a criterion needs, but for inputs and movement, over so many batches from the one of step `first` on:
     /// [count]; collective.
     std::function<Tensor(Evidence needs, int batches, std::int64_t first)> evidence;
+    std::function<double(int batches)> loss = {};             ///< over the first batches; collective
     std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
   };
   /// Gives the parameters that the sparsifier names their masks.
