@@ -66,7 +66,8 @@ void SparsityOptions::options(OptionVisitor& o) {
     {.help =
          "criterion: random: masks that are drawn to reach a density; the one with the smallest loss over "
          "the first `batches` batches, before any training with it, stays",
-     .min = 1});
+     .min = 1,
+     .max = 4096});
   o.list("rates", rates, "factors on the rate of pruning by train.phases, for some layers");
 }
 
@@ -402,7 +403,7 @@ void Sparsifier::prune(ParameterSet& parameters, double density, const Event& ev
   for (std::int64_t draw = 0; draw < options_.draws; ++draw) {
     set(before);
     Event one = event;
-    one.number += draw << 32;  // the first is the one that a single draw gives
+    one.number += draw << 20;  // the first is the one that a single draw gives
     prune_to(parameters, density, one);
     const double loss = event.loss(options_.batches);
     if (best.empty() || loss < least) {
