@@ -22,9 +22,15 @@ struct PhaseOptions {
   int data_seed = 0;
   bool reset_optimizer = true;
   std::string weights;
+  std::vector<std::string> mean_of{};
   bool reinitialise = false;
+  std::string norm_of, norm = "l2";
   std::vector<std::string> freeze{};
   void options(OptionVisitor& o);
+  /// Whether it begins with other weights than the phase before has left.
+  bool other_weights() const {
+    return !weights.empty() || !mean_of.empty() || reinitialise || !norm_of.empty();
+  }
 };
 
 /// A phase's `sparsify`: one pruning before its first step, and before it takes other weights.
