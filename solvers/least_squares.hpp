@@ -2,9 +2,11 @@
 // the linear system that differentiates its solution. Solver, adjoint and outcome are three things.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rankine {
@@ -89,6 +91,46 @@ struct LeastSquaresOptions {
   Reduction reduction = Reduction::qr;
 };
 
+/// One solve as the questions that it asks of its problem, so that many problems can be answered at once.
+class LeastSquaresIteration {
+ public:
+  enum class Question {
+    system,     ///< the problem linearised at point()
+    objective,  ///< 1/2 |rho|^2 at point()
+    none,       ///< the solve has ended
+  };
+  virtual ~LeastSquaresIteration() = default;
+  Question question() const { return question_; }
+  std::span<const double> point() const { return point_; }
+  /// The answers. Both lead to the next question.
+  virtual void take(LinearisedSystem system) = 0;
+  virtual void take(double objective) = 0;
+  /// The best point so far, and where there are no more questions the outcome.
+  std::span<const double> solution() const { return w_; }
+  const SolveReport& report() const { return report_; }
+
+ protected:
+  /// The first question is for the system at `start`.
+  explicit LeastSquaresIteration(std::span<const double> start)
+      : w_(start.begin(), start.end()), point_(w_) {}
+  void ask(Question question) { question_ = question; }
+  void finish() { question_ = Question::none; }
+  void finish(SolveReport report) {
+    report_ = std::move(report);
+    finish();
+  }
+  /// point() becomes the solution so far and `step`.
+  void move(std::span<const double> step) {
+    for (size_t i = 0; i < w_.size(); ++i) point_[i] = w_[i] + step[i];
+  }
+  void accept() { w_ = point_; }
+  SolveReport report_;
+
+ private:
+  Question question_ = Question::system;
+  std::vector<double> w_, point_;
+};
+
 /// One algorithm. Stateless: a solver may be shared.
 class LeastSquaresSolver {
  public:
@@ -97,6 +139,13 @@ class LeastSquaresSolver {
   /// says so.
   virtual SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
                             const LeastSquaresOptions& options) = 0;
+  /// The same solve question by question; null where the solver cannot be interrupted.
+  virtual std::unique_ptr<LeastSquaresIteration> begin(std::span<const double> w,
+                                                       const LeastSquaresOptions& options) const {
+    (void)w;
+    (void)options;
+    return nullptr;
+  }
 };
 
 /// Gauss-Newton on the Jacobi-scaled normal equations: (D^-1 J^T J D^-1 + mu I) D d = -D^-1 J^T rho. Only a
@@ -124,6 +173,11 @@ struct AdjointReport {
 /// Solves H lambda = w_bar at the point `w`, H = J^T J + sum_i rho_i Hess(rho_i) + damping diag(J^T J).
 /// `lambda` is overwritten. Source: implicit function theorem on J^T rho = 0.
 AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w,
+                            std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
+                            double damping);
+/// The same of a problem that is linearised already. `add_curvature` adds sum_i rho_i Hess(rho_i).
+AdjointReport solve_adjoint(const LinearisedSystem& system,
+                            const std::function<void(std::span<double>)>& add_curvature,
                             std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
                             double damping);
 
