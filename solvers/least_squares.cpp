@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine {
 namespace {
@@ -15,7 +15,9 @@ namespace {
 using Vector = std::vector<double>;
 
 double dot(std::span<const double> a, std::span<const double> b) {
-  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+  double sum = 0;  // in the order and with the rounding of kernels::augmented_gram()
+  for (size_t i = 0; i < a.size(); ++i) sum = kernels::multiply_add(a[i], b[i], sum);
+  return sum;
 }
 double norm(std::span<const double> a) { return std::sqrt(dot(a, a)); }
 bool all_finite(std::span<const double> a) {
@@ -102,12 +104,7 @@ LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const doubl
           system.gram[i * n + j] += system.triangle[k * n + i] * system.triangle[k * n + j];
       }
   } else {
-    const Vector g = combine_in_tree(all, block, 0, count, add);
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) system.gram[i * n + j] = g[i * augmented + j];
-      system.gradient[i] = g[i * augmented + n];
-    }
-    system.objective = g[n * augmented + n] / 2;
+    return normal_system(combine_in_tree(all, block, 0, count, add), n);
   }
   return system;
 }
@@ -353,6 +350,40 @@ std::vector<double> stack_triangles(const std::vector<double>& triangles, int n)
                          StackTriangles{n});
 }
 
+LinearisedSystem normal_system(std::span<const double> augmented, int n) {
+  const int m = n + 1;
+  LinearisedSystem system;
+  system.n = n;
+  system.gradient.resize(n);
+  system.gram.resize(static_cast<size_t>(n) * n);
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) system.gram[i * n + j] = augmented[i * m + j];
+    system.gradient[i] = augmented[i * m + n];
+  }
+  system.objective = augmented[n * m + n] / 2;
+  return system;
+}
+
+void solve_normal(std::span<const double> augmented, int n, double ridge, double damping,
+                  std::span<double> w) {
+  const int m = n + 1;
+  Vector matrix(static_cast<size_t>(n) * n), scale(n);
+  for (int i = 0; i < n; ++i) {
+    const double diagonal = augmented[i * m + i] + ridge * ridge;
+    scale[i] = diagonal > 0 ? std::sqrt(diagonal) : 1.0;
+  }
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) matrix[i * n + j] = augmented[i * m + j] / (scale[i] * scale[j]);
+    matrix[i * n + i] += damping + ridge * ridge / (scale[i] * scale[i]);
+    w[i] = augmented[i * m + n] / scale[i];
+  }
+  if (!lapack::solve_spd(matrix, n, w)) {
+    std::fill(w.begin(), w.end(), 1.0);
+    return;
+  }
+  for (int i = 0; i < n; ++i) w[i] /= scale[i];
+}
+
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction) {
   Rows rows(problem);
   return reduce_with(problem, w, reduction, rows);
@@ -368,6 +399,17 @@ std::unique_ptr<LeastSquaresSolver> make_gauss_newton() {
 }
 std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt() {
   return std::make_unique<IteratingSolver<LevenbergMarquardtIteration>>();
+}
+
+void note(const AdjointReport& adjoint, SolveReport& report) {
+  report.gradient_norm = adjoint.gradient_norm;
+  if (!adjoint.finite) {
+    report.status = SolveStatus::not_finite;
+    report.reason = "the adjoint system is singular or not finite";
+  } else if (!adjoint.positive_definite) {
+    report.status = SolveStatus::not_a_minimum;
+    report.reason = "the Hessian at the solution is not positive definite";
+  }
 }
 
 AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w,

@@ -78,6 +78,13 @@ enum class Reduction { qr, normal };
 /// order.
 std::vector<double> stack_triangles(const std::vector<double>& triangles, int n);
 
+/// The system of [J rho]^T [J rho], (n + 1) x (n + 1), without triangle.
+LinearisedSystem normal_system(std::span<const double> augmented, int n);
+/// w = argmin 1/2 |J w - rho|^2 + 1/2 ridge^2 |w|^2 of such a matrix, by Jacobi-scaled normal equations with
+/// `damping` relative to their diagonal; ones where they are singular.
+void solve_normal(std::span<const double> augmented, int n, double ridge, double damping,
+                  std::span<double> w);
+
 /// Linearises at `w` and reduces part by part, in tree order.
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction);
 /// 1/2 |rho(w)|^2, parts summed in tree order.
@@ -169,6 +176,9 @@ struct AdjointReport {
   bool finite = true;
   double gradient_norm = 0;  ///< |J^T rho|_2 at the point: how far from stationary the solve stopped
 };
+
+/// What the adjoint says of a solve, into its report.
+void note(const AdjointReport& adjoint, SolveReport& report);
 
 /// Solves H lambda = w_bar at the point `w`, H = J^T J + sum_i rho_i Hess(rho_i) + damping diag(J^T J).
 /// `lambda` is overwritten. Source: implicit function theorem on J^T rho = 0.
