@@ -11,7 +11,6 @@
 
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
-#include "kernels/lapack.hpp"
 #include "kernels/multiply_add.hpp"
 
 namespace rankine {
@@ -449,7 +448,7 @@ std::vector<double> StorageExpert::combine(std::span<const double> w) const {
   std::vector<double> u(problem_.points());
   for (long p = 0; p < problem_.points(); ++p) {
     double sum = 0;
-    for (int c = 0; c < columns_; ++c) sum += w[c] * basis_[p * columns_ + c];
+    for (int c = 0; c < columns_; ++c) sum = kernels::multiply_add(w[c], basis_[p * columns_ + c], sum);
     u[p] = sum;
   }
   return u;
@@ -536,23 +535,9 @@ void StorageExpert::linear_start(std::span<const double> target, double damping,
   const std::vector<double> data = observe(basis_, columns_);
   rows.insert(rows.end(), data.begin(), data.end());
   for (double offset : offset_) rhs.push_back(-offset);
-  const int n = columns_, m = n + 1;
-  std::vector<double> augmented(static_cast<size_t>(m) * m), matrix(static_cast<size_t>(n) * n), scale(n);
-  kernels::augmented_gram(rows, rhs, n, augmented);
-  for (int i = 0; i < n; ++i) {
-    const double diagonal = augmented[i * m + i] + ridge_ * ridge_;
-    scale[i] = diagonal > 0 ? std::sqrt(diagonal) : 1.0;
-  }
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j < n; ++j) matrix[i * n + j] = augmented[i * m + j] / (scale[i] * scale[j]);
-    matrix[i * n + i] += damping + ridge_ * ridge_ / (scale[i] * scale[i]);
-    w[i] = augmented[i * m + n] / scale[i];
-  }
-  if (!lapack::solve_spd(matrix, n, w)) {
-    std::fill(w.begin(), w.end(), 1.0);
-    return;
-  }
-  for (int i = 0; i < n; ++i) w[i] /= scale[i];
+  std::vector<double> augmented(static_cast<size_t>(columns_ + 1) * (columns_ + 1));
+  kernels::augmented_gram(rows, rhs, columns_, augmented);
+  solve_normal(augmented, columns_, ridge_, damping, w);
 }
 
 void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<const double> lambda,
