@@ -56,6 +56,12 @@ void GridOptions::options(OptionVisitor& o) {
      .max_size = max_space_axes,
      .or_one = true});
   o("frames", frames, {.help = "time steps: frames besides the initial one", .min = 4});
+  o("windows", windows,
+    {.help =
+         "time windows that follow each other: network and constraint have `frames` frames of one, and "
+         "predictions go on from the last of them. Training starts from initial states that the classical "
+         "solver has sent through some windows",
+     .min = 1});
   o("tiles", tiles,
     {.help = "tiles along t and each space axis that the network's activations are dealt to ranks in",
      .min = 1,
@@ -122,11 +128,6 @@ void for_axes(const DeckNode& section, const char* key, size_t axes, size_t coun
 
 PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) : variant_(setup.variant) {
   pde_ = pdes().make(variant.child("pde"));
-  if (!pde_->auxiliaries().empty())
-    variant.child("pde").error_at(
-        "auxiliary",
-        "auxiliary fields need a constraint under the Fourier discretisation, and those of "
-        "experiment: pde_training are finite volumes; leave out what reads them");
   flux_checked_ = flux_is_checked(*pde_);
   const DeckNode grid = variant.section("grid"), data = variant.section("data"),
                  train = variant.section("train");
@@ -178,7 +179,43 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                 " training samples; make data.train larger or the batch smaller");
 
   data_key_ = variant.child("pde").yaml() + data.yaml();
-  times_ = formulation_.times(pde_->duration(), grid_.frames);
+  times_ = formulation_.times(pde_->duration(), grid_.frames * grid_.windows);
+  window_times_.assign(times_.begin(), times_.begin() + grid_.frames + 1);
+  if (grid_.windows > 1) {
+    if (pde_->steady() || !pde_->autonomous())
+      grid.error_at("windows",
+                    "windows: a window is as good as another only where time is, and no term and no "
+                    "wall reads t; leave windows out");
+    if (formulation_.collocated() || formulation_.time != "uniform" || formulation_.implicit_steps > 0)
+      grid.error_at(
+          "windows",
+          "windows: all steps of all windows must be alike; use formulation.residual: storage, time: "
+          "uniform and implicit_steps: 0");
+    if (!data_.observations.none() || !learned_.empty())
+      grid.error_at("windows", "windows: observations are fitted in one window; leave windows out");
+  }
+  if (waves()) {
+    const DeckNode formulation = variant.section("formulation");
+    if (formulation_.collocated() || !(formulation_.target() || formulation_.local()))
+      formulation.error_at("constraint",
+                           "constraint: " + formulation_.constraint +
+                               " with pde.discretisation: fourier; use target or local, whose march is the "
+                               "scheme's own");
+    if (formulation_.march.method != "direct")
+      formulation.section("march").error_at(
+          "method", "method: " + formulation_.march.method +
+                        " with pde.discretisation: fourier, which marches by its own steps; leave it direct");
+    if (formulation_.correct.train || !learned_.empty() || !data_.observations.none())
+      formulation.error(
+          "pde.discretisation: fourier trains through no correction: leave out correct.train, learn and "
+          "data.observations");
+    for (const int n : grid_.cells)
+      if (n % 2 != 0 || n < 4)
+        grid.error_at("cells",
+                      fmt::format("cells: {} with pde.discretisation: fourier; use even numbers of at "
+                                  "least 4",
+                                  n));
+  }
   const int frames = network_frames(formulation_, grid_.frames);
   PerAxis points{frames};
   points.insert(points.end(), grid_.cells.begin(), grid_.cells.end());
@@ -411,8 +448,11 @@ Metrics PdeTraining::run(RunContext& context) {
     context.log.line(variant_ + ": convective flux of " + flux);
   const StorageModel storage(pde, space(), times_, formulation_.theta, formulation_.implicit_steps,
                              formulation_.march);
+  const StorageModel window(pde, space(), window_times_, formulation_.theta, formulation_.implicit_steps,
+                            formulation_.march);
+  if (waves()) check_substeps(data, storage, communicator);
   const std::unique_ptr<ConstraintLayer> layer =
-      make_constraint_layer(formulation_, storage, communicator, *tiles_, learned_.indices(),
+      make_constraint_layer(formulation_, window, communicator, *tiles_, learned_.indices(),
                             static_cast<std::uint64_t>(context.seed));
   const std::shared_ptr<const ObservationRows> observations =
       data_.observations.none() ? nullptr : observation_rows(observe(context, scales));
@@ -435,7 +475,7 @@ Metrics PdeTraining::run(RunContext& context) {
 
   ParameterSet parameters = first_parameters(communicator, context.seed);
   const ParameterSet untrained = parameters.clone();
-  Steps steps(*this, context, data, observations, *layer, parameters, evaluate);
+  Steps steps(*this, context, data, observations, storage, *layer, parameters, evaluate);
   steps.train();
 
   // What follows changes a copy: a stop on the way saves the parameters as training left them.

@@ -29,6 +29,7 @@ namespace rankine {
 struct GridOptions {
   std::vector<int> cells{64};
   int frames = 40;
+  int windows = 1;
   std::vector<int> tiles{1, 1};
   void options(OptionVisitor& o);
 };
@@ -67,6 +68,12 @@ class PdeTraining final : public Experiment {
   /// The parameters that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
   Tensor network_input(const PdeBatch& batch) const;
+  bool waves() const { return pde_->discretisation() == Discretisation::fourier; }
+  /// InputError where a substep is too long for an initial state. Collective.
+  void check_substeps(const PdeData& data, const StorageModel& model, const Communicator& communicator) const;
+  /// Sends samples of a batch through so many windows each, [sample], by the classical solver. Collective.
+  void advance(PdeBatch& batch, const std::vector<int>& windows, const StorageModel& model,
+               const Communicator& communicator) const;
   PdeBatch make_batch(const PdeSplit& split, const std::vector<long>& which, long step, bool training,
                       const std::shared_ptr<const ObservationRows>& observations = nullptr) const;
   /// Rules between data.observations, learn and the rest of the deck.
@@ -111,7 +118,7 @@ class PdeTraining final : public Experiment {
   PdeDataOptions data_;
   FormulationOptions formulation_;
   LearnedParameters learned_;
-  std::vector<double> times_;
+  std::vector<double> times_, window_times_;  // of all frames, and of the network's
   std::optional<TilePartition> tiles_;
   std::optional<ModelContext> model_context_;
   std::unique_ptr<Model> model_;

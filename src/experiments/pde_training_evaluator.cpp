@@ -9,6 +9,7 @@
 #include "kernels/error.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/statistics.hpp"
+#include "src/experts/fourier_problem.hpp"
 #include "src/pde/method_of_lines.hpp"
 
 namespace rankine {
@@ -71,17 +72,17 @@ PdeTraining::Known PdeTraining::Evaluator::know(const PdeSplit& split,
         return value;
       };
       Known::Sample& s = known.samples[sample];
-      const StorageProblem problem = problem_of(split, sample, {});
+      const std::unique_ptr<DiscreteProblem> problem = problem_of(split, sample, {});
       number(rel_l2_discrete, [&] {
         const Stopwatch watch;
-        s.exact = problem.solve_exactly();
+        s.exact = problem->solve_exactly();
         seconds += watch.seconds();
         ++solved;
         return norm(s.exact);
       });
       if (!split.own_reference.empty() && owner_.learned_.empty())
         s.reference_residual =
-            number(reference_residual, [&] { return residual_of(problem, split, sample); });
+            number(reference_residual, [&] { return residual_of(*problem, split, sample); });
       if (pde_.has_exact())
         s.reference_error = number(reference_error, [&] { return error_of_reference(split, sample); });
     });
@@ -121,8 +122,7 @@ PdeTraining::Evaluation PdeTraining::Evaluator::operator()(const ParameterSet& p
     try {
       const BoundParameters bound = parameters.bind(owner_.model_context_->tiles);
       batch.learned = owner_.learned_.values(bound);
-      const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
-      u = layer.predict(outputs, batch);
+      u = rolled_out(bound, layer, batch);
       seconds += watch.seconds();
       for (const ExpertStatistics& s : layer.statistics()) {
         result.iterations += s.iterations * batch.size();
@@ -174,17 +174,37 @@ std::vector<long> PdeTraining::Evaluator::own_samples(const PdeSplit& split) con
   return own;
 }
 
-StorageProblem PdeTraining::Evaluator::problem_of(const PdeSplit& split, long sample,
-                                                  std::span<const double> learned) const {
-  const auto first = split.initial.begin() + sample * model_.width();
-  const std::vector<double> truth = parameters_of(split, sample);
-  return model_.sample({first, first + model_.width()},
-                       {learned.empty() ? truth : owner_.learned_.insert(truth, learned).values,
-                        {},
-                        fields_of(split, sample)});
+std::unique_ptr<DiscreteProblem> PdeTraining::Evaluator::problem_of(const PdeSplit& split, long sample,
+                                                                    std::span<const double> learned) const {
+  PdeBatch one = owner_.make_batch(split, {sample}, 0, false);
+  if (!learned.empty()) one.parameters = owner_.learned_.insert(one.parameters, learned).values;
+  return discrete_problem(model_, one, 0);
 }
 
-double PdeTraining::Evaluator::residual_of(const StorageProblem& problem, const PdeSplit& split,
+std::vector<double> PdeTraining::Evaluator::rolled_out(const BoundParameters& bound, ConstraintLayer& layer,
+                                                       PdeBatch& batch) const {
+  const int windows = owner_.grid_.windows, width = model_.width();
+  const long one = static_cast<long>(owner_.window_times_.size()) * width, later = one - width;
+  std::vector<std::vector<double>> solutions;
+  for (int w = 0; w < windows; ++w) {
+    const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
+    const std::vector<double> u = layer.predict(outputs, batch);
+    std::vector<double> last;
+    solutions.resize(u.size() / one);
+    for (size_t s = 0; s < solutions.size(); ++s) {
+      const auto begin = u.begin() + static_cast<long>(s) * one;
+      solutions[s].insert(solutions[s].end(), begin + (w == 0 ? 0 : width), begin + one);
+      last.insert(last.end(), begin + later, begin + one);
+    }
+    if (w + 1 < windows) batch.initial = communicator_.all_gather_varying(std::span<const double>(last));
+  }
+  std::vector<double> all;
+  for (const std::vector<double>& solution : solutions)
+    all.insert(all.end(), solution.begin(), solution.end());
+  return all;
+}
+
+double PdeTraining::Evaluator::residual_of(const DiscreteProblem& problem, const PdeSplit& split,
                                            long sample) const {
   const size_t own = owner_.times_.size() * model_.width();
   return norm(problem.evaluate(std::span(&split.own_reference[sample * own], own))) /
@@ -244,7 +264,7 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
   values[rel_l2] = distance(at_frames, reference) / size;
   if (known) {
     const std::span<const double> initial(&split.initial[sample * width], width);
-    const StorageProblem problem = problem_of(split, sample, learned);
+    const std::unique_ptr<DiscreteProblem> problem = problem_of(split, sample, learned);
     // The correction and the residual know the initial state: a method's own first frame does not enter.
     std::vector<double> corrected(u);
     std::copy(initial.begin(), initial.end(), corrected.begin());
@@ -252,7 +272,7 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
     attempt({rel_l2_corrected}, [&] {
       const Stopwatch watch;
       const CorrectionReport once =
-          problem.correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
+          problem->correct(corrected, {.steps = 1, .rtol = 0, .state = owner_.formulation_.correct.state});
       timing.correction += watch.seconds();
       ++timing.samples;
       values[pde_residual] = once.residual_before * unit_;
@@ -261,11 +281,11 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
     if (std::isnan(values[pde_residual]))  // of a prediction that cannot be corrected
       attempt({pde_residual}, [&] {
         values[pde_residual] =
-            norm(problem.evaluate(corrected)) / std::sqrt(static_cast<double>(problem.points())) * unit_;
+            norm(problem->evaluate(corrected)) / std::sqrt(static_cast<double>(problem->points())) * unit_;
       });
     const CorrectionOptions& correct = owner_.formulation_.correct;
     attempt({rel_l2_final, correction_residual, correction_steps, correction_converged}, [&] {
-      const CorrectionReport report = problem.correct(final_state, correct);
+      const CorrectionReport report = problem->correct(final_state, correct);
       values[rel_l2_final] = distance(to_frames_(final_state, width), reference) / size;
       values[correction_residual] = report.residual_after * unit_;
       values[correction_steps] = report.steps;
@@ -280,7 +300,7 @@ void PdeTraining::Evaluator::measure(std::vector<double>& u, const PdeSplit& spl
           distance(std::span(u).last(all), std::span(exact).last(all)) / norm(std::span(exact).last(all));
     if (!split.own_reference.empty() && !owner_.learned_.empty())
       attempt({reference_residual},
-              [&] { values[reference_residual] = residual_of(problem, split, sample); });
+              [&] { values[reference_residual] = residual_of(*problem, split, sample); });
     double walls = 0;
     const int m = model_.unknowns();
     std::vector<double> difference(at_frames.size());  // in the deck's units

@@ -102,15 +102,13 @@ class PdeTraining::Evaluator {
     return {split.parameters.begin() + sample * count, split.parameters.begin() + (sample + 1) * count};
   }
 
-  static std::vector<double> fields_of(const PdeSplit& split, long sample) {
-    const size_t count = split.fields.size() / split.size();
-    return {split.fields.begin() + sample * count, split.fields.begin() + (sample + 1) * count};
-  }
-
   /// With the true values of the parameters, or with `learned` in their places.
-  StorageProblem problem_of(const PdeSplit& split, long sample, std::span<const double> learned) const;
+  std::unique_ptr<DiscreteProblem> problem_of(const PdeSplit& split, long sample,
+                                              std::span<const double> learned) const;
+  /// The layer's predictions of a batch, window after window: [local sample][frames + 1][cell][unknown].
+  std::vector<double> rolled_out(const BoundParameters& bound, ConstraintLayer& layer, PdeBatch& batch) const;
 
-  double residual_of(const StorageProblem& problem, const PdeSplit& split, long sample) const;
+  double residual_of(const DiscreteProblem& problem, const PdeSplit& split, long sample) const;
 
   std::span<const double> reference_of(const PdeSplit& split, long sample) const {
     const size_t each = data_.times.size() * model_.width();

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "src/experiments/pde_training.hpp"
+#include "src/experts/fourier_problem.hpp"
 #include "src/tensor/host_array.hpp"
 
 namespace rankine {
@@ -26,6 +27,37 @@ PdeBatch PdeTraining::make_batch(const PdeSplit& split, const std::vector<long>&
       batch.observations.push_back(s == data_.observations.sample ? observations : nullptr);
   }
   return batch;
+}
+
+void PdeTraining::advance(PdeBatch& batch, const std::vector<int>& windows, const StorageModel& model,
+                          const Communicator& communicator) const {
+  const BlockPartition blocks(batch.size(), communicator.size());
+  const size_t width = model.width();
+  std::vector<double> own;
+  communicator.together([&] {
+    for (std::int64_t s = blocks.begin(communicator.rank()); s < blocks.end(communicator.rank()); ++s) {
+      const std::vector<double> u =
+          discrete_problem(model, batch, static_cast<int>(s))->solve_frames(windows[s] * grid_.frames);
+      own.insert(own.end(), u.end() - static_cast<long>(width), u.end());
+    }
+  });
+  batch.initial = communicator.all_gather_varying(std::span<const double>(own));
+}
+
+void PdeTraining::check_substeps(const PdeData& data, const StorageModel& model,
+                                 const Communicator& communicator) const {
+  communicator.together([&] {
+    for (const PdeSplit* split : {&data.train, &data.validation, &data.test}) {
+      const BlockPartition blocks(split->size(), communicator.size());
+      for (std::int64_t s = blocks.begin(communicator.rank()); s < blocks.end(communicator.rank()); ++s) {
+        const PdeBatch one = make_batch(*split, {static_cast<long>(s)}, 0, false);
+        const FourierProblem problem(model, one.initial, one.parameters, one.fields);
+        if (const std::string why = problem.unstable(); !why.empty())
+          throw InputError(variant_ + ": formulation.march.substeps: from the initial state of sample " +
+                           std::to_string(one.ids[0]) + " " + why);
+      }
+    }
+  });
 }
 
 /// Time, the place along each axis with walls, one channel an initial state, a coefficient field, a sampled
@@ -77,7 +109,7 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
         };
         if (!pde_->steady())
           channel([&](long t, int) {
-            const double time = times_[first_time + t] / pde_->duration();
+            const double time = window_times_[first_time + t] / window_times_.back();
             return formulation_.time_input == "sqrt" ? std::sqrt(time) : time;
           });
         for (int axis = 0; axis < grid.axes(); ++axis)

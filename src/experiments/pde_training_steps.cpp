@@ -28,15 +28,17 @@ void record_experts(RunContext& context, long step, const BatchStatistics& stati
 }  // namespace
 
 PdeTraining::Steps::Steps(const PdeTraining& owner, RunContext& context, const PdeData& data,
-                          std::shared_ptr<const ObservationRows> observations, ConstraintLayer& layer,
-                          ParameterSet& parameters, const Evaluator& evaluator)
+                          std::shared_ptr<const ObservationRows> observations, const StorageModel& model,
+                          ConstraintLayer& layer, ParameterSet& parameters, const Evaluator& evaluator)
     : owner_(owner),
       context_(context),
       data_(data),
       observations_(std::move(observations)),
+      model_(model),
       layer_(layer),
       evaluator_(evaluator),
       order_(static_cast<std::uint64_t>(context.seed), "batch-order"),
+      windows_(static_cast<std::uint64_t>(context.seed), "windows"),
       optimizer_(owner.make_optimizer_()),
       rule_(begun_rule(parameters)),
       loop_(context,
@@ -74,6 +76,12 @@ std::shared_ptr<RuleContext> PdeTraining::Steps::prepare(std::int64_t step, doub
   auto made = std::make_shared<Step>();
   made->batch =
       owner_.make_batch(data_.train, std::vector<long>(first, first + batch), step, true, observations_);
+  if (owner_.grid_.windows > 1) {
+    std::vector<int> windows;
+    for (std::int64_t s = 0; s < batch; ++s)
+      windows.push_back(static_cast<int>(windows_.uniform(step, s, 0) * owner_.grid_.windows));
+    owner_.advance(made->batch, windows, model_, context_.communicator);
+  }
   made->input = owner_.network_input(made->batch);
   part.done();
   made->context = std::make_unique<RuleContext>(RuleContext{

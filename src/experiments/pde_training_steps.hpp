@@ -16,8 +16,8 @@ class PdeTraining::Steps final : public TrainingTask {
  public:
   /// All arguments outlive this.
   Steps(const PdeTraining& owner, RunContext& context, const PdeData& data,
-        std::shared_ptr<const ObservationRows> observations, ConstraintLayer& layer, ParameterSet& parameters,
-        const Evaluator& evaluator);
+        std::shared_ptr<const ObservationRows> observations, const StorageModel& model,
+        ConstraintLayer& layer, ParameterSet& parameters, const Evaluator& evaluator);
 
   void train() { loop_.run(); }
   const TrainingLoop& loop() const { return loop_; }
@@ -47,9 +47,10 @@ class PdeTraining::Steps final : public TrainingTask {
   RunContext& context_;
   const PdeData& data_;
   std::shared_ptr<const ObservationRows> observations_;
+  const StorageModel& model_;  // of all windows
   ConstraintLayer& layer_;
   const Evaluator& evaluator_;
-  RandomStream order_;
+  RandomStream order_, windows_;
   std::int64_t epoch_ = -1;  // that permutation_ is of
   std::vector<std::int64_t> permutation_;
   std::unique_ptr<Optimizer> optimizer_;

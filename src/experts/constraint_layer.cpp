@@ -16,7 +16,8 @@ std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions&
                                                        const TilePartition& tiles, std::vector<int> learned,
                                                        std::uint64_t seed) {
   if (options.collocated()) return make_collocated_layer(options, model, communicator, tiles, seed);
-  if (options.on_tiles()) return make_tile_layer(options, model, communicator, tiles, std::move(learned));
+  if (options.on_tiles() || model.pde().discretisation() == Discretisation::fourier)
+    return make_tile_layer(options, model, communicator, tiles, std::move(learned));
   return make_storage_layer(
       std::make_shared<const StorageSetup>(options, model, communicator, tiles, std::move(learned), seed));
 }

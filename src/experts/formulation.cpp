@@ -122,6 +122,10 @@ void FormulationOptions::options(OptionVisitor& o) {
   o("halo", halo,
     {.help = "cells around an expert's tile that its correction is solved on, too (constraint: local)",
      .min = 0});
+  o("taper", taper,
+    {.help = "cells at the edge of the halo along which an expert's error is led to 0, at most the halo "
+             "(constraint: local with pde.discretisation: fourier)",
+     .min = 0});
   o("sweeps", sweeps,
     {.help = "times that the experts correct, each time with the halo of the last (constraint: local)",
      .min = 1,

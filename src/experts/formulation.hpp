@@ -35,6 +35,7 @@ struct FormulationOptions {
   int target_fits = 1;
   double target_ridge = 1e-6;
   int halo = 4;
+  int taper = 4;
   int sweeps = 1;
   CorrectionOptions correct;
   std::string rows = "dual";

@@ -8,22 +8,19 @@
 #include <vector>
 
 #include "src/experts/grid_parts.hpp"
+#include "src/experts/tile_correction.hpp"
 
 namespace rankine {
 
-class LocalExperts {
+class LocalExperts final : public TileCorrection {
  public:
   /// `tiles`: the network's grid, dealt to ranks; experts are dealt in the same way. `model` must outlive this.
   LocalExperts(const FormulationOptions& options, const StorageModel& model, const Communicator& communicator,
                const TilePartition& tiles, std::vector<int> learned);
 
-  /// The id of the sample that the latest correction failed at on this rank; -1: none.
-  long failed() const { return parts_.failed(); }
+  long failed() const override { return parts_.failed(); }
 
-  /// `v` and the result: [local tile][sample][unknown][point of the tile] in double, without the initial frame.
-  /// Collective, as its backward pass is, and differentiable once by v and the learned parameters; it must not
-  /// outlive this.
-  Tensor corrected(const Tensor& v, const PdeBatch& batch) const;
+  Tensor corrected(const Tensor& v, const PdeBatch& batch) const override;
 
  private:
   struct Sweep;

@@ -122,6 +122,14 @@ Tensor cut_fields(const Tensor& whole, const TileGrid& grid, std::int64_t sample
   return fields;
 }
 
+Tensor to_tiles(const Tensor& samples, std::int64_t batch, const SampleTranspose& transpose) {
+  const TileGrid& grid = transpose.partition().grid();
+  const std::int64_t local = samples.extent(0), channels = samples.extent(3);
+  std::vector<std::int64_t> all{grid.tiles(), local, channels};
+  all.insert(all.end(), grid.tile_shape().begin(), grid.tile_shape().end());
+  return scattered(reshape(cut_fields(samples, grid, local, channels), Shape(all)), batch, transpose);
+}
+
 }  // namespace
 
 Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose) {
@@ -136,16 +144,16 @@ Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose) 
     const Tensor tiles = gathered(dense(fields), transpose);
     out = cast(reshape(whole_fields(tiles, grid, local, channels), whole), DType::f64);
   }
-  return apply_op("tiles_to_samples", {fields}, out,
-                  [&transpose, grid, batch, local, channels, shape = fields.shape(), type = fields.dtype()](
-                      const std::vector<Tensor>& bar, const VjpContext&) {
-                    const Tensor tiles = cut_fields(cast(dense(bar[0]), type), grid, local, channels);
-                    Shape all = shape;
-                    all[0] = grid.tiles();
-                    all[1] = local;
-                    return std::vector<Tensor>{scattered(reshape(tiles, all), batch, transpose)};
-                  },
-                  {.first_order_only = true});
+  return apply_op(
+      "tiles_to_samples", {fields}, out,
+      [&transpose, batch, type = fields.dtype()](const std::vector<Tensor>& bar, const VjpContext&) {
+        return std::vector<Tensor>{to_tiles(cast(dense(bar[0]), type), batch, transpose)};
+      },
+      {.first_order_only = true});
+}
+
+Tensor samples_to_tiles(const Tensor& samples, std::int64_t batch, const SampleTranspose& transpose) {
+  return to_tiles(dense(samples), batch, transpose);
 }
 
 }  // namespace rankine

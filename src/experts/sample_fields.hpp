@@ -11,4 +11,8 @@ namespace rankine {
 /// The transpose must outlive the tape.
 Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose);
 
+/// The inverse, for all samples of a batch: whole fields of this rank's samples in f64 to fields of all samples on
+/// its tiles in f64. Not on the tape. Collective.
+Tensor samples_to_tiles(const Tensor& samples, std::int64_t batch, const SampleTranspose& transpose);
+
 }  // namespace rankine

@@ -4,26 +4,21 @@
 
 #include <vector>
 
-#include "solvers/distributed_march.hpp"
 #include "src/experts/grid_parts.hpp"
+#include "src/experts/tile_correction.hpp"
 
 namespace rankine {
 
-class SpreadCorrection {
+class SpreadCorrection final : public TileCorrection {
  public:
   /// Parts are the network's tiles, each through all frames. `model` must outlive this.
   SpreadCorrection(const StorageModel& model, const Communicator& communicator, const TilePartition& tiles,
                    std::vector<int> learned);
 
-  /// `v` and the result: [local tile][sample][unknown][point of the tile] in double, without the initial frame.
-  /// Collective, as its backward pass is, and differentiable once by v and the learned parameters; it must not
-  /// outlive this. Throws NumericalError, on all ranks, where the march does not converge.
-  Tensor corrected(const Tensor& v, const PdeBatch& batch) const;
+  Tensor corrected(const Tensor& v, const PdeBatch& batch) const override;
 
-  /// The id of the sample that the latest correction failed at; -1: none.
-  long failed() const { return failed_ >= 0 ? failed_ : parts_.failed(); }
-  /// What the marches of the latest correction reached, [sample].
-  const std::vector<MarchReport>& reports() const { return reports_; }
+  long failed() const override { return failed_ >= 0 ? failed_ : parts_.failed(); }
+  std::vector<MarchReport> reports() const override { return reports_; }
 
  private:
   struct Course;

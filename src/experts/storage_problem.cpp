@@ -35,18 +35,6 @@ std::shared_ptr<const LinearMarch> make_march(const MarchMatrices& matrices, con
 
 }  // namespace
 
-const char* to_string(CorrectionStatus status) {
-  switch (status) {
-    case CorrectionStatus::converged:
-      return "converged";
-    case CorrectionStatus::step_limit:
-      return "step_limit";
-    case CorrectionStatus::diverged:
-      return "diverged";
-  }
-  return "";
-}
-
 void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
     {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
@@ -62,17 +50,6 @@ void MarchOptions::options(OptionVisitor& o) {
   o("gmres_iterations", gmres_iterations,
     {.help = "iterations after which GMRES is cut off; 0: none, it must converge", .min = 0});
   o("gmres_rtol", gmres_rtol, {.help = "relative residual at which GMRES stops", .min = 1e-15, .max = 0.5});
-}
-
-void CorrectionOptions::options(OptionVisitor& o) {
-  o("steps", steps,
-    {.help = "march corrections u - P(u)^-1 r(u) applied to every prediction", .min = 0, .max = 50});
-  o("rtol", rtol,
-    {.help = "a correction stops where the residual has fallen to this part of its start", .min = 0});
-  o("state", state,
-    {.help = "what P is linearised about: the prediction (Newton's method), or a constant typical state",
-     .choices = {"prediction", "frozen"}});
-  o("train", train, {.help = "train through the corrections (all `steps` of them, whatever rtol)"});
 }
 
 std::shared_ptr<const StorageProblem::March> StorageProblem::make_march(MarchMatrices matrices,
@@ -221,41 +198,11 @@ std::vector<double> StorageProblem::march_gradient(Weighting weighting, SchemePo
   return scheme_->frozen_march_gradient(s, v, history);
 }
 
-CorrectionReport StorageProblem::correct(std::vector<double>& u, const CorrectionOptions& options) const {
-  CorrectionReport report;
-  const double size = std::sqrt(static_cast<double>(points()));
-  std::vector<double> error = evaluate(u);
-  report.residual_before = report.residual_after = norm(error) / size;
-  // Against an infinite residual any other would be small.
-  if (!std::isfinite(report.residual_before)) {
-    report.status = CorrectionStatus::diverged;
-    return report;
-  }
-  while (true) {
-    if (report.residual_after <= options.rtol * report.residual_before) {
-      report.status = CorrectionStatus::converged;
-      return report;
-    }
-    if (report.steps == options.steps) return report;
-    SchemePoint point = at(u);
-    (options.state == "frozen" ? frozen().dual : march_at(point))->apply(error, error);
-    std::vector<double> next(u);
-    for (long p = 0; p < points(); ++p) next[width() + p] -= error[p];
-    double after = NAN;
-    try {
-      error = evaluate(next);
-      after = norm(error) / size;
-    } catch (const NumericalError&) {
-      // A term that is not finite there: the step went too far.
-    }
-    if (!(after <= 2 * report.residual_after)) {
-      report.status = CorrectionStatus::diverged;
-      return report;
-    }
-    u = std::move(next);
-    report.residual_after = after;
-    ++report.steps;
-  }
+std::vector<double> StorageProblem::error_of(const std::vector<double>& u, std::vector<double> r,
+                                             const CorrectionOptions& options) const {
+  SchemePoint point = at(u);
+  (options.state == "frozen" ? frozen().dual : march_at(point))->apply(r, r);
+  return r;
 }
 
 void StorageProblem::correct_steps(std::vector<double>& u, const CorrectionOptions& options,
@@ -318,11 +265,11 @@ std::vector<double> StorageProblem::linear_target(Weighting weighting) const {
   return r;
 }
 
-std::vector<double> StorageProblem::solve_exactly() const {
+std::vector<double> StorageProblem::solve_frames(int frames) const {
   // One frame is a problem of its own: frame by frame, Newton with a march of one frame.
   const int n = width();
   std::vector<double> u(initial_);
-  for (int j = 0; j < frames(); ++j) {
+  for (int j = 0; j < frames; ++j) {
     const std::vector<double> next = solve_step(j, std::span(u).last(n));
     u.insert(u.end(), next.begin(), next.end());
   }

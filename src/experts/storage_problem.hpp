@@ -13,6 +13,7 @@
 #include "solvers/linear_march.hpp"
 #include "src/data/observations.hpp"
 #include "src/deck/options.hpp"
+#include "src/experts/discrete_problem.hpp"
 #include "src/pde/conservative_scheme.hpp"
 
 namespace rankine {
@@ -43,34 +44,14 @@ struct MarchOptions {
   bool truncated() const { return method == "gmres" && gmres_iterations > 0; }
 };
 
-/// What a correction of a prediction reached.
-/// diverged: a correction raised the residual or made it not finite, or it was not finite before the first.
-enum class CorrectionStatus { converged, step_limit, diverged };
-const char* to_string(CorrectionStatus status);
-
-struct CorrectionReport {
-  CorrectionStatus status = CorrectionStatus::step_limit;
-  int steps = 0;
-  double residual_before = 0, residual_after = 0;  ///< |r|_2 / sqrt(points)
-};
-
-struct CorrectionOptions {
-  int steps = 0;
-  double rtol = 1e-8;
-  std::string state = "prediction";
-  bool train = false;
-  void options(OptionVisitor& o);
-};
-
-/// The discretised PDE of one sample. Fields u are [frames + 1][cell][unknown] with the initial state in
-/// frame 0; residuals are [frames][cell][unknown].
-class StorageProblem {
+/// The PDE of one sample in finite volumes.
+class StorageProblem final : public DiscreteProblem {
  public:
-  int frames() const { return scheme_->frames(); }
+  int frames() const override { return scheme_->frames(); }
   int cells() const { return scheme_->cells(); }
   int unknowns() const { return scheme_->unknowns(); }
-  int width() const { return scheme_->width(); }
-  long points() const { return scheme_->points(); }
+  int width() const override { return scheme_->width(); }
+  long points() const override { return scheme_->points(); }
   const ConservativeScheme& scheme() const { return *scheme_; }
   std::shared_ptr<const ConservativeScheme> shared_scheme() const { return scheme_; }
   const std::vector<double>& initial() const { return initial_; }
@@ -79,8 +60,7 @@ class StorageProblem {
   /// The initial state, then `later` [frames][width].
   std::vector<double> whole(std::span<const double> later) const;
   SchemePoint at(std::vector<double> u) const { return SchemePoint(*scheme_, std::move(u)); }
-  /// r(u).
-  std::vector<double> evaluate(std::span<const double> u) const;
+  std::vector<double> evaluate(std::span<const double> u) const override;
 
   /// field <- Q field for the weighting's Q (identity, A^-1, P^-1), for columns [frames][width][columns].
   void weigh(Weighting weighting, std::span<double> field, int columns) const;
@@ -96,26 +76,24 @@ class StorageProblem {
   /// frame is data), and `parameters_bar` [learned] with the one by the learned parameters.
   double residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar,
                        std::span<double> parameters_bar = {}) const;
-  /// u <- u - P^-1 r(u), at most `options.steps` times, until |r| <= rtol |r of the start|. A step that
-  /// more than doubles the residual is taken back and ends it as diverged.
-  CorrectionReport correct(std::vector<double>& u, const CorrectionOptions& options) const;
-  /// The same for exactly `steps` steps, and its exact derivative: `states` takes u before each step, which
+  /// correct() for exactly `steps` steps, and its exact derivative: `states` takes u before each step, which
   /// correct_transpose() reads. There `u_bar` [frames][width] is pulled back in place.
   void correct_steps(std::vector<double>& u, const CorrectionOptions& options,
                      std::vector<std::vector<double>>& states) const;
   void correct_transpose(const std::vector<std::vector<double>>& states, const CorrectionOptions& options,
                          std::span<double> u_bar, std::span<double> parameters_bar) const;
 
-  /// The exact discrete solution: Newton's method frame by frame from the initial state; where it does not
-  /// converge, damped and with continuation in the length of the time step. NumericalError, with the frame,
-  /// where that loses the solution.
-  std::vector<double> solve_exactly() const;
+  /// Newton's method frame by frame from the initial state; where it does not converge, damped and with
+  /// continuation in the length of the time step. NumericalError, with the frame, where that loses the solution.
+  std::vector<double> solve_frames(int frames) const override;
   /// Q of the residual of the linear problem of the march at u = (initial, 0, 0, ...), negated: what the
   /// linear start fits, [frames][width]. In the dual norm it is that problem's solution.
   std::vector<double> linear_target(Weighting weighting) const;
 
  private:
   friend class StorageModel;
+  std::vector<double> error_of(const std::vector<double>& u, std::vector<double> r,
+                               const CorrectionOptions& options) const override;
   struct March {
     MarchMatrices matrices;
     std::shared_ptr<const LinearMarch> spatial, dual;

@@ -1,8 +1,7 @@
 #include "src/experts/tile_layer.hpp"
 
-#include "src/experts/local_experts.hpp"
 #include "src/experts/sample_fields.hpp"
-#include "src/experts/spread_correction.hpp"
+#include "src/experts/tile_correction.hpp"
 #include "src/experts/tile_distance.hpp"
 #include "src/experts/tile_fit.hpp"
 
@@ -16,18 +15,15 @@ class TileLayer final : public ConstraintLayer {
       : options_(options),
         model_(model),
         transpose_(communicator, tiles),
-        tiles_(distributed_tile_sum(TileTree(communicator, tiles))) {
-    if (options.local())
-      local_ = std::make_unique<const LocalExperts>(options, model, communicator, tiles, std::move(learned));
-    else
-      spread_ = std::make_unique<const SpreadCorrection>(model, communicator, tiles, std::move(learned));
+        tiles_(distributed_tile_sum(TileTree(communicator, tiles))),
+        correction_(make_tile_correction(options, model, communicator, tiles, std::move(learned))) {
     if (!options.local() && !options.soft())
       fit_ = std::make_unique<const TileFit>(tiles, options.experts, tiles_, options.target_ridge);
   }
 
   int network_frames() const override { return model_.frames(); }
   int outputs() const override { return model_.unknowns() * options_.fields(); }
-  int solves() const override { return spread_ ? 1 : 0; }
+  int solves() const override { return options_.march.distributed() ? 1 : 0; }
 
   TapeLoss loss(const Tensor& fields, const PdeBatch& batch) override {
     const Prediction p = prediction(fields, batch);
@@ -58,17 +54,17 @@ class TileLayer final : public ConstraintLayer {
   }
 
   std::optional<BadSolve> bad_solve(const PdeBatch&) const override {
-    const long sample = local_ ? local_->failed() : spread_->failed();
-    if (sample < 0) return std::nullopt;
-    return BadSolve{sample, -1, ""};
+    if (correction_->failed() < 0) return std::nullopt;
+    return BadSolve{correction_->failed(), -1, ""};
   }
 
   /// Iterations of the march's solves, a mean over frames and samples; one that does not converge is an error.
   BatchStatistics statistics() const override {
-    if (!spread_) return {};
+    if (solves() == 0) return {};
     ExpertStatistics out;
-    for (const MarchReport& report : spread_->reports()) {
-      out.iterations += report.mean() / static_cast<double>(spread_->reports().size());
+    const std::vector<MarchReport> reports = correction_->reports();
+    for (const MarchReport& report : reports) {
+      out.iterations += report.mean() / static_cast<double>(reports.size());
       out.status_count[static_cast<size_t>(SolveStatus::converged)] += 1;
     }
     return {out};
@@ -80,9 +76,7 @@ class TileLayer final : public ConstraintLayer {
   struct Prediction {
     Tensor v, target, u;
   };
-  Tensor corrected(const Tensor& v, const PdeBatch& batch) const {
-    return local_ ? local_->corrected(v, batch) : spread_->corrected(v, batch);
-  }
+  Tensor corrected(const Tensor& v, const PdeBatch& batch) const { return correction_->corrected(v, batch); }
   Prediction prediction(const Tensor& fields, const PdeBatch& batch) const {
     Prediction out;
     const Tensor all = cast(fields, DType::f64);
@@ -104,8 +98,7 @@ class TileLayer final : public ConstraintLayer {
   const StorageModel& model_;
   SampleTranspose transpose_;
   SharedTileSum tiles_;
-  std::unique_ptr<const LocalExperts> local_;
-  std::unique_ptr<const SpreadCorrection> spread_;
+  std::unique_ptr<const TileCorrection> correction_;
   std::unique_ptr<const TileFit> fit_;
 };
 
