@@ -311,6 +311,25 @@ void FourierScheme::add_own(const Waves& from, bool transposed, Waves& to) const
   }
 }
 
+std::pair<std::vector<double>, std::vector<double>> FourierScheme::velocity(std::span<const double> u,
+                                                                            std::span<const double> t,
+                                                                            std::span<const double> e) const {
+  RANKINE_ASSERT(unknowns_ == 1, "the velocity of several unknowns");
+  const std::vector<kernels::TermValues> slopes = terms(arguments(u), t, 2);
+  const std::vector<double> change = arguments(e);
+  const size_t points = u.size();
+  std::vector<double> at(grid_.axes() * points), by_e(at.size());
+  if (std::find(rows_.begin(), rows_.end(), 0) == rows_.end()) return {at, by_e};  // what there is, L has
+  for (int axis = 0; axis < grid_.axes(); ++axis) {
+    std::copy_n(slopes[axis].by(0, 0), points, &at[axis * points]);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      const double *by = slopes[axis].by(0, 0, rows_[r]), *from = &change[r * points];
+      for (size_t i = 0; i < points; ++i) by_e[axis * points + i] += by[i] * from[i];
+    }
+  }
+  return {at, by_e};
+}
+
 double FourierScheme::stable_step(std::span<const double> arguments, std::span<const double> t) const {
   constexpr double limit = 2.8;  // of the method along the imaginary axis; 2.78 along the real one
   std::array<double, 3> k{};

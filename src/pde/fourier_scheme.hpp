@@ -12,6 +12,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/real_fft.hpp"
@@ -57,6 +58,17 @@ class FourierScheme {
                                    std::span<const double> e) const;
   std::vector<double> rate_transpose(std::span<const double> u, std::span<const double> t,
                                      std::span<const double> y) const;
+
+  /// The velocities dF/du that N carries the one unknown with at u, and what they change by in the direction e:
+  /// both [axis][member][cell].
+  std::pair<std::vector<double>, std::vector<double>> velocity(std::span<const double> u,
+                                                               std::span<const double> t,
+                                                               std::span<const double> e) const;
+  /// exp(L t) by unknown and mode.
+  Waves flow(double t) const { return half_factor(2 * t); }
+  /// 2 pi k / length of a mode, by axis. Mode 0 is the mean.
+  const std::array<double, 3>& number(long mode) const { return number_[mode]; }
+  long modes() const { return fft_.modes(); }
 
   /// The largest step that the method is stable with as far as the slopes of N at these arguments tell: 2.8 over
   /// the sum over axes of |dF/du| k + |dF/du_x| k^2 .. and of |dS/du|, k being the greatest kept. What an auxiliary
