@@ -99,6 +99,8 @@ void PdeTraining::describe(OptionVisitor& o) {
   o.group("grid", grid, "the discretisation and its tiles");
   o.group("data", data, "initial states and references");
   o.group("formulation", formulation, "constraint, norms, experts");
+  AnsatzOptions ansatz;
+  o.group("ansatz", ansatz, "how the network's outputs become a solution");
   o.group(
       "train", train,
       fmt::format("training; also rule, optimizer, schedule, {}, see `rankine list`", StepMechanisms::help)
@@ -274,6 +276,26 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
   model_context_ = ModelContext{*tiles_, sum, input_channels(), pde_->unknowns() * formulation_.fields(),
                                 formulation_.final_activation == "gelu"};
+  const DeckNode ansatz = variant.section("ansatz");
+  ansatz.read(ansatz_);
+  if (ansatz_.name == "carried") {
+    if (formulation_.fields() != 1)
+      ansatz.error("name: carried gives one field; use formulation.constraint: local, or method: soft");
+    if (grid_.tiles[0] != 1)
+      grid.error_at("tiles",
+                    fmt::format("tiles: {} along t with ansatz.name: carried, whose network has no axis "
+                                "of time; let the list begin with 1",
+                                grid_.tiles[0]));
+    for_axes(ansatz, "cells", axes, axes, ansatz_.carried.cells);
+    const StorageModel window(*pde_, space(), window_times_, formulation_.theta, formulation_.implicit_steps,
+                              formulation_.march);
+    placed(ansatz, "cells", [&] {
+      const CarriedNetwork trial(ansatz_.carried, window, setup.communicator, *tiles_);
+      model_context_->partition = CarriedNetwork::network_tiles(ansatz_.carried, *tiles_);
+      model_context_->inputs = CarriedAnsatz::inputs_of_network;
+      model_context_->outputs = trial.outputs();
+    });
+  }
   const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
   try {
     learning_rule->check(to_train);
@@ -451,6 +473,8 @@ Metrics PdeTraining::run(RunContext& context) {
   const StorageModel window(pde, space(), window_times_, formulation_.theta, formulation_.implicit_steps,
                             formulation_.march);
   if (waves()) check_substeps(data, storage, communicator);
+  if (ansatz_.name == "carried")
+    carried_ = std::make_unique<const CarriedNetwork>(ansatz_.carried, window, communicator, *tiles_);
   const std::unique_ptr<ConstraintLayer> layer =
       make_constraint_layer(formulation_, window, communicator, *tiles_, learned_.indices(),
                             static_cast<std::uint64_t>(context.seed));

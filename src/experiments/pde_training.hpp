@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "src/data/pde_data.hpp"
+#include "src/experiments/carried_network.hpp"
 #include "src/experiments/inverse.hpp"
 #include "src/experts/constraint_layer.hpp"
 #include "src/experts/formulation.hpp"
@@ -67,7 +68,14 @@ class PdeTraining final : public Experiment {
   double march_bytes() const;
   /// The parameters that training starts from. Collective.
   ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
-  Tensor network_input(const PdeBatch& batch) const;
+  /// What the network sees of a batch, and what an ansatz needs beside it.
+  struct NetworkInput {
+    Tensor x;
+    std::shared_ptr<const CarriedAnsatz::Start> start = {};
+  };
+  NetworkInput network_input(const PdeBatch& batch) const;
+  /// [local tile][sample][channel][frame][cell], as the constraint takes them. Collective.
+  Tensor network_fields(const BoundParameters& parameters, const NetworkInput& input) const;
   bool waves() const { return pde_->discretisation() == Discretisation::fourier; }
   /// InputError where a substep is too long for an initial state. Collective.
   void check_substeps(const PdeData& data, const StorageModel& model, const Communicator& communicator) const;
@@ -117,6 +125,8 @@ class PdeTraining final : public Experiment {
   TrainOptions train_;
   PdeDataOptions data_;
   FormulationOptions formulation_;
+  AnsatzOptions ansatz_;
+  std::unique_ptr<const CarriedNetwork> carried_;  // null: the network gives the field
   LearnedParameters learned_;
   std::vector<double> times_, window_times_;  // of all frames, and of the network's
   std::optional<TilePartition> tiles_;

@@ -187,8 +187,8 @@ std::vector<double> PdeTraining::Evaluator::rolled_out(const BoundParameters& bo
   const long one = static_cast<long>(owner_.window_times_.size()) * width, later = one - width;
   std::vector<std::vector<double>> solutions;
   for (int w = 0; w < windows; ++w) {
-    const Tensor outputs = owner_.model_->forward(bound, owner_.network_input(batch));
-    const std::vector<double> u = layer.predict(outputs, batch);
+    const std::vector<double> u =
+        layer.predict(owner_.network_fields(bound, owner_.network_input(batch)), batch);
     std::vector<double> last;
     solutions.resize(u.size() / one);
     for (size_t s = 0; s < solutions.size(); ++s) {

@@ -70,7 +70,17 @@ int PdeTraining::input_channels() const {
 }
 
 /// The channels on the local tiles: [L, B, channels, points of a tile].
-Tensor PdeTraining::network_input(const PdeBatch& batch) const {
+Tensor PdeTraining::network_fields(const BoundParameters& parameters, const NetworkInput& input) const {
+  const Tensor outputs = model_->forward(parameters, input.x);
+  return carried_ ? carried_->fields(outputs, *input.start) : outputs;
+}
+
+PdeTraining::NetworkInput PdeTraining::network_input(const PdeBatch& batch) const {
+  if (carried_) {
+    NetworkInput out{{}, carried_->start(batch)};
+    out.x = carried_->inputs(*out.start, batch.size(), model_->dtype());
+    return out;
+  }
   const TileGrid& tiles = tiles_->grid();
   const Grid grid = space();
   const int channels = input_channels(), m = pde_->unknowns();
@@ -135,7 +145,7 @@ Tensor PdeTraining::network_input(const PdeBatch& batch) const {
     fill(values.data());
     x = values.to_device();
   });
-  return x;
+  return {x};
 }
 
 }  // namespace rankine

@@ -133,7 +133,7 @@ Metrics PdeTraining::finish_inverse(ParameterSet& parameters, ConstraintLayer& l
     const BoundParameters bound = parameters.bind(model_context_->tiles);
     batch.learned = learned_.values(bound);
     // One sample: one rank has its solution, and all take it.
-    const std::vector<double> mine = layer.predict(model_->forward(bound, network_input(batch)), batch);
+    const std::vector<double> mine = layer.predict(network_fields(bound, network_input(batch)), batch);
     u = communicator.all_gather_varying(std::span<const double>(mine));
     std::copy_n(batch.initial.begin(), width, u.begin());
     if (train_.polish > 0) {

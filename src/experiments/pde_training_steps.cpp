@@ -89,7 +89,7 @@ std::shared_ptr<RuleContext> PdeTraining::Steps::prepare(std::int64_t step, doub
         PdeBatch bound_batch = data.batch;
         bound_batch.learned = owner_.learned_.values(bound);
         FaultProbe::layer_done("", {});
-        return layer_.loss(owner_.model_->forward(bound, data.input), bound_batch);
+        return layer_.loss(owner_.network_fields(bound, data.input), bound_batch);
       },
       parameters_, *optimizer_, owner_.model_context_->tiles, learning_rate, owner_.train_.clip, step});
   latest_ = made;
@@ -120,7 +120,7 @@ FoundFault PdeTraining::Steps::find_fault(RuleContext& made, const StepOutcome& 
                           .context = made,
                           .guard = *made.guard,
                           .outcome = outcome,
-                          .inputs = {{"input of the network", latest_->input}},
+                          .inputs = {{"input of the network", latest_->input.x}},
                           .describe = {},
                           .thrown = thrown};
   return owner_.find_fault(context_.communicator, latest_->batch, layer_, failed, report);

@@ -38,7 +38,7 @@ class PdeTraining::Steps final : public TrainingTask {
   /// What a step refers to.
   struct Step {
     PdeBatch batch;
-    Tensor input;
+    NetworkInput input;
     std::unique_ptr<RuleContext> context;
   };
   std::unique_ptr<LearningRule> begun_rule(const ParameterSet& parameters) const;

@@ -153,7 +153,11 @@ Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose) 
 }
 
 Tensor samples_to_tiles(const Tensor& samples, std::int64_t batch, const SampleTranspose& transpose) {
-  return to_tiles(dense(samples), batch, transpose);
+  return apply_op("samples_to_tiles", {samples}, to_tiles(dense(samples), batch, transpose),
+                  [&transpose](const std::vector<Tensor>& bar, const VjpContext&) {
+                    return std::vector<Tensor>{tiles_to_samples(bar[0].detach(), transpose)};
+                  },
+                  {.first_order_only = true});
 }
 
 }  // namespace rankine

@@ -12,7 +12,7 @@ namespace rankine {
 Tensor tiles_to_samples(const Tensor& fields, const SampleTranspose& transpose);
 
 /// The inverse, for all samples of a batch: whole fields of this rank's samples in f64 to fields of all samples on
-/// its tiles in f64. Not on the tape. Collective.
+/// its tiles in f64. Collective, and so is its backward pass.
 Tensor samples_to_tiles(const Tensor& samples, std::int64_t batch, const SampleTranspose& transpose);
 
 }  // namespace rankine
