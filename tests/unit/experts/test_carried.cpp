@@ -330,7 +330,7 @@ TEST(Carried, FloatAndNotANumber) {
   EXPECT_LT(distance(v.to_vector(), ansatz.fields(x, start).to_vector()), 1e-7);
   EXPECT_EQ(grad({v}, {v.detach()}, {y})[0].dtype(), DType::f32);
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), HUGE_VAL, 1e300}) {
-    const Vector broken = ansatz.fields(constant_outputs(ansatz, {bad, 0, 0, 0, 0, 0}), start).to_vector();
+    const Vector broken = ansatz.fields(constant_outputs(ansatz, {bad, bad, 0, 0, 0, 0}), start).to_vector();
     EXPECT_EQ(std::isfinite(broken[0]), bad == 1e300) << bad;
   }
 }
