@@ -10,6 +10,7 @@
 #include "src/experts/carried.hpp"
 #include "src/pde/equation_pde.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/scaled_pde.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -315,6 +316,25 @@ TEST(Carried, Mean) {
     else
       EXPECT_NEAR(mean, before, 1e-13);
   }
+}
+
+/// An equation in other units is the same equation: equal inputs, and fields in these units.
+TEST(Carried, ScaledEquation) {
+  const EquationPde pde = equation(vorticity(16, "1e-2") + waves);
+  const ScaledPde scaled(pde, {10});
+  const Grid grid = pde.data_grid();
+  const CarriedAnsatz one({.cells = {8, 8}, .addition = 0.3}, pde, grid, {0.5}),
+      other({.cells = {8, 8}, .addition = 0.03}, scaled, grid, {0.5});
+  const Vector u0 = starts(pde, grid, 1);
+  Vector in_units = u0;
+  for (double& value : in_units) value /= 10;
+  const auto start = one.start(u0), start_in_units = other.start(in_units);
+  EXPECT_LT(distance(other.inputs(start_in_units).to_vector(), one.inputs(start).to_vector()), 1e-12);
+  std::mt19937 rng(5);
+  const Tensor x = random_tensor({1, 18, 64}, rng);
+  Vector v = other.fields(x, start_in_units).to_vector();
+  for (double& value : v) value *= 10;
+  EXPECT_LT(distance(v, one.fields(x, start).to_vector()), 1e-12);
 }
 
 /// Outputs in float give a gradient in float; one that is not a number reaches v and does no harm.
