@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
-#include "kernels/blas.hpp"
 #include "kernels/error.hpp"
 #include "src/pde/method_of_lines.hpp"
 #include "src/tensor/op_support.hpp"
@@ -15,7 +13,6 @@ namespace {
 
 using Complex = FourierScheme::Complex;
 using Waves = FourierScheme::Waves;
-using blas::Op;
 
 constexpr int outputs = 6;
 
@@ -90,10 +87,11 @@ class Interpolant {
  private:
   struct Taps {
     Taps(double at, long n) {
-      at -= static_cast<double>(n) * std::floor(at / static_cast<double>(n));
-      if (at >= 0 && at < static_cast<double>(n)) first = static_cast<long>(at);
-      const double f = at - static_cast<double>(first);  // rounding may leave n itself, which is f = 0 at 0
-      const double s = f < static_cast<double>(n) ? f : f - static_cast<double>(n);
+      const auto end = static_cast<double>(n);
+      at -= end * std::floor(at / end);
+      if (at >= 0 && at <= end)
+        first = std::min(static_cast<long>(at), n - 1);  // rounding may leave n itself
+      const double s = std::clamp(at - static_cast<double>(first), 0.0, 1.0);
       weight[0] = s * (-0.5 + s * (1 - 0.5 * s));
       weight[1] = 1 + s * s * (1.5 * s - 2.5);
       weight[2] = s * (0.5 + s * (2 - 1.5 * s));
@@ -114,48 +112,6 @@ class Interpolant {
 }  // namespace
 
 // -----------------------------------------------------------------------------------------------------------
-// Interpolation by waves
-
-WaveInterpolation::WaveInterpolation(const Grid& from, const Grid& to, double first) {
-  for (int axis = 0; axis < 2; ++axis) {
-    const int n = from_[axis] = from.cells(axis), m = to_[axis] = to.cells(axis);
-    for (int i = 0; i < m; ++i)
-      for (int j = 0; j < n; ++j) {
-        double sum = 1;
-        for (int k = 1; 2 * k < std::min(n, m); ++k)
-          sum += 2 * std::cos(2 * std::numbers::pi * k * ((i + first) / m - (j + 0.5) / n));
-        matrix_[axis].push_back(sum / n);
-      }
-  }
-}
-
-std::vector<double> WaveInterpolation::operator()(const std::vector<double>& x) const {
-  const auto [n0, n1] = from_;
-  const auto [m0, m1] = to_;
-  const long count = static_cast<long>(x.size()) / (n0 * n1);
-  std::vector<double> rows(count * n0 * m1), out(count * m0 * m1);
-  blas::gemm(Op::none, Op::transpose, count * n0, m1, n1, 1.0, x.data(), n1, matrix_[1].data(), n1, 0.0,
-             rows.data(), m1);
-  for (long f = 0; f < count; ++f)
-    blas::gemm(Op::none, Op::none, m0, m1, n0, 1.0, matrix_[0].data(), n0, &rows[f * n0 * m1], m1, 0.0,
-               &out[f * m0 * m1], m1);
-  return out;
-}
-
-std::vector<double> WaveInterpolation::transpose(const std::vector<double>& y) const {
-  const auto [n0, n1] = from_;
-  const auto [m0, m1] = to_;
-  const long count = static_cast<long>(y.size()) / (m0 * m1);
-  std::vector<double> rows(count * n0 * m1), out(count * n0 * n1);
-  for (long f = 0; f < count; ++f)
-    blas::gemm(Op::transpose, Op::none, n0, m1, m0, 1.0, matrix_[0].data(), n0, &y[f * m0 * m1], m1, 0.0,
-               &rows[f * n0 * m1], m1);
-  blas::gemm(Op::none, Op::none, count * n0, n1, m1, 1.0, rows.data(), m1, matrix_[1].data(), n1, 0.0,
-             out.data(), n1);
-  return out;
-}
-
-// -----------------------------------------------------------------------------------------------------------
 // What follows from the states alone
 
 CarriedAnsatz::CarriedAnsatz(const CarriedOptions& options, const Pde& pde, const Grid& grid,
@@ -168,7 +124,8 @@ CarriedAnsatz::CarriedAnsatz(const CarriedOptions& options, const Pde& pde, cons
       fine_(grid.refined(2)),
       from_coarse_(coarse_, grid),
       to_fine_(grid, fine_, 1),  // so that every second point is a centre of the grid
-      keeps_mean_(!pde.has_source()) {
+      keeps_mean_(!pde.has_source()),
+      scales_(inputs_of_network, 1.0) {
   for (const double t : times_) {
     half_.push_back(scheme_.flow(t / 2));
     for (int i = 0; i < options.coefficients; ++i)
@@ -183,12 +140,12 @@ CarriedAnsatz::CarriedAnsatz(const CarriedOptions& options, const Pde& pde, cons
         initial_cells(pde, pde.draw_initial(stream, id, redrawn), values_of(pde.parameters()), grid);
     u0.insert(u0.end(), u.begin(), u.end());
   }
-  const std::vector<double> raw = raw_inputs(start(u0));
-  const long cells = coarse_.cells();
-  scales_.assign(inputs_of_network, 0.0);
-  for (size_t i = 0; i < raw.size(); ++i)
-    scales_[i / cells % inputs_of_network] += raw[i] * raw[i] / static_cast<double>(states * cells);
-  for (double& scale : scales_) scale = scale > 0 ? std::sqrt(scale) : 1;
+  const std::vector<double> values = inputs(start(u0)).to_vector();
+  std::vector<double> squares(inputs_of_network, 0.0);
+  for (size_t i = 0; i < values.size(); ++i)
+    squares[i / coarse_.cells() % inputs_of_network] += values[i] * values[i];
+  for (int k = 0; k < inputs_of_network; ++k)
+    if (squares[k] > 0) scales_[k] = std::sqrt(squares[k] / states / coarse_.cells());
 }
 
 std::vector<double> CarriedAnsatz::derivative(const Waves& waves, int by_x, int by_y) const {
@@ -221,8 +178,8 @@ CarriedAnsatz::Start CarriedAnsatz::start(std::span<const double> u0) const {
   return out;
 }
 
-std::vector<double> CarriedAnsatz::raw_inputs(const Start& start) const {
-  const long cells = grid_.cells(), points = start.samples * cells;
+Tensor CarriedAnsatz::inputs(const Start& start) const {
+  const long cells = grid_.cells(), points = start.samples * cells, to = coarse_.cells();
   const std::vector<double> u0 = scheme_.values(start.waves);
   std::vector<double> laplacian = start.curvature[0], all;
   for (long i = 0; i < points; ++i) laplacian[i] += start.curvature[2][i];
@@ -233,14 +190,9 @@ std::vector<double> CarriedAnsatz::raw_inputs(const Start& start) const {
     for (const double* channel : channels)
       all.insert(all.end(), channel + s * cells, channel + (s + 1) * cells);
   std::vector<double> out = from_coarse_.transpose(all);  // the waves of both, times the ratio of cells
-  for (double& value : out) value *= static_cast<double>(coarse_.cells()) / static_cast<double>(cells);
-  return out;
-}
-
-Tensor CarriedAnsatz::inputs(const Start& start) const {
-  std::vector<double> out = raw_inputs(start);
-  for (size_t i = 0; i < out.size(); ++i) out[i] /= scales_[i / coarse_.cells() % inputs_of_network];
-  return Tensor::from(out, {start.samples, inputs_of_network, coarse_.cells()});
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] *= static_cast<double>(to) / (static_cast<double>(cells) * scales_[i / to % inputs_of_network]);
+  return Tensor::from(out, {start.samples, inputs_of_network, to});
 }
 
 // -----------------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@
 // D is the way back to where a particle was, to the second order in t. The network's d, s and c are 0 at t = 0.
 #pragma once
 
-#include <complex>
 #include <vector>
 
 #include "src/pde/fourier_scheme.hpp"
+#include "src/pde/wave_interpolation.hpp"
 #include "src/tensor/tensor.hpp"
 
 namespace rankine {
@@ -20,21 +20,6 @@ struct CarriedOptions {
   double displacement = 0.03;      ///< a_D, length over time
   double spreading = 2e-4;         ///< a_s, length^2 over time
   double addition = 0.3;           ///< a_c, an unknown over time
-};
-
-/// Values at the centres of a periodic grid from those of another one of two axes, by the waves that are less than
-/// half of the cells of the coarser one.
-class WaveInterpolation {
- public:
-  /// `first`: where the first point of `to` lies in its cell, as a share of it.
-  WaveInterpolation(const Grid& from, const Grid& to, double first = 0.5);
-  /// [count][cell of from] -> [count][cell of to]
-  std::vector<double> operator()(const std::vector<double>& x) const;
-  std::vector<double> transpose(const std::vector<double>& y) const;
-
- private:
-  std::array<int, 2> from_, to_;
-  std::array<std::vector<double>, 2> matrix_;  // [cell of to][cell of from], by axis
 };
 
 class CarriedAnsatz {
@@ -73,7 +58,6 @@ class CarriedAnsatz {
  private:
   struct Course;
   std::vector<double> derivative(const FourierScheme::Waves& waves, int by_x, int by_y) const;
-  std::vector<double> raw_inputs(const Start& start) const;
   std::vector<double> carried(const std::vector<double>& outputs, const Start& start, Course& course) const;
   std::vector<double> transposed(const std::vector<double>& bar, const Course& course) const;
   /// waves [sample][frame][mode] times exp(L t / 2), or the conjugate.

@@ -10,6 +10,7 @@
 #include "src/experts/carried.hpp"
 #include "src/pde/equation_pde.hpp"
 #include "src/pde/method_of_lines.hpp"
+#include "src/pde/scaled_pde.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
 namespace rankine {
@@ -39,6 +40,12 @@ std::string vorticity(int cells, const std::string& nu, const std::string& wind 
 }
 const std::string diffusion =
     "length: [1, 2]\nduration: 1\ndata_cells: [16, 24]\nparameters: {nu: 3e-3}\nflux: -nu*grad(u)" +
+    periodic + waves;
+
+/// The same in a wind, which the linear part has, not the velocity.
+const std::string drift =
+    "length: [1, 2]\nduration: 1\ndata_cells: [16, 24]\nparameters: {nu: 3e-3}\n"
+    "flux: \"[0.4*u, 0.3*u] - nu*grad(u)\"" +
     periodic + waves;
 
 Vector starts(const EquationPde& pde, const Grid& grid, int count, int first = 0) {
@@ -80,21 +87,23 @@ Tensor constant_outputs(const CarriedAnsatz& ansatz, const Vector& values) {
   return Tensor::from(out, {1, ansatz.outputs_of_network(), ansatz.coarse().cells()});
 }
 
-/// Without flow v is what the flow map of diffusion makes of u0, and u0 right after the start.
-TEST(Carried, DiffusionIsExact) {
-  const EquationPde pde = equation(diffusion);
-  const Grid grid = pde.data_grid();
-  const FourierScheme scheme(pde, grid, {3e-3});
-  const Vector times{1e-13, 0.5, 1};
-  const CarriedAnsatz ansatz({.cells = {8, 8}}, pde, grid, times);
-  const Vector u0 = starts(pde, grid, 2),
-               v = ansatz.fields(no_outputs(ansatz, 2), ansatz.start(u0)).to_vector();
-  const auto cells = static_cast<size_t>(grid.cells());
-  for (size_t s = 0; s < 2; ++s)
-    for (size_t j = 0; j < 3; ++j) {
-      const Vector exact = scheme.advance(part(u0, s, cells), Vector{0}, times[j], 1);
-      EXPECT_LT(distance(part(v, s * 3 + j, cells), exact), 1e-12) << s << j;
-    }
+/// Where the flux is linear, v is what the flow map makes of u0, and u0 right after the start.
+TEST(Carried, LinearFlowIsExact) {
+  for (const std::string& text : {diffusion, drift}) {
+    const EquationPde pde = equation(text);
+    const Grid grid = pde.data_grid();
+    const FourierScheme scheme(pde, grid, {3e-3});
+    const Vector times{1e-13, 0.5, 1};
+    const CarriedAnsatz ansatz({.cells = {8, 8}}, pde, grid, times);
+    const Vector u0 = starts(pde, grid, 2),
+                 v = ansatz.fields(no_outputs(ansatz, 2), ansatz.start(u0)).to_vector();
+    const auto cells = static_cast<size_t>(grid.cells());
+    for (size_t s = 0; s < 2; ++s)
+      for (size_t j = 0; j < 3; ++j) {
+        const Vector exact = scheme.advance(part(u0, s, cells), Vector{0}, times[j], 1);
+        EXPECT_LT(distance(part(v, s * 3 + j, cells), exact), 1e-12) << text << s << j;
+      }
+  }
 }
 
 /// A displacement by the network that is the same everywhere shifts the diffused field: by whole half cells exactly,
@@ -268,17 +277,16 @@ TEST(Carried, Inputs) {
   }
 }
 
-/// Large factors, so that points move by cells; other cells than those of the grid, and unlike along the axes.
+/// Large factors, so that points move by cells; other cells than those of the grid, and unlike along the axes. With a
+/// mean that is kept and one that is not, and a linear part that turns waves.
 TEST(Carried, Gradient) {
-  for (const bool source : {false, true}) {
-    std::string text = vorticity(16, "1e-2", "0.3") + waves;
-    if (source) text += "source: 0.2 - w\n";
+  const std::string flow = vorticity(16, "1e-2", "0.3") + waves;
+  for (const std::string& text : {flow, flow + "source: 0.2 - w\n", drift}) {
     const EquationPde pde = equation(text);
-    const Grid grid = pde.data_grid();
     const CarriedAnsatz ansatz(
         {.cells = {6, 8}, .coefficients = 2, .displacement = 0.2, .spreading = 0.01, .addition = 0.5}, pde,
-        grid, {0.1, 0.3, 0.5});
-    const auto start = ansatz.start(starts(pde, grid, 2));
+        pde.data_grid(), {0.1, 0.3, 0.5});
+    const auto start = ansatz.start(starts(pde, pde.data_grid(), 2));
     std::mt19937 rng(5);
     expect_gradient(
         [&](const std::vector<Tensor>& x) { return std::vector<Tensor>{ansatz.fields(x[0], start)}; },
@@ -310,6 +318,25 @@ TEST(Carried, Mean) {
   }
 }
 
+/// An equation in other units is the same equation: equal inputs, and fields in these units.
+TEST(Carried, ScaledEquation) {
+  const EquationPde pde = equation(vorticity(16, "1e-2") + waves);
+  const ScaledPde scaled(pde, {10});
+  const Grid grid = pde.data_grid();
+  const CarriedAnsatz one({.cells = {8, 8}, .addition = 0.3}, pde, grid, {0.5}),
+      other({.cells = {8, 8}, .addition = 0.03}, scaled, grid, {0.5});
+  const Vector u0 = starts(pde, grid, 1);
+  Vector in_units = u0;
+  for (double& value : in_units) value /= 10;
+  const auto start = one.start(u0), start_in_units = other.start(in_units);
+  EXPECT_LT(distance(other.inputs(start_in_units).to_vector(), one.inputs(start).to_vector()), 1e-12);
+  std::mt19937 rng(5);
+  const Tensor x = random_tensor({1, 18, 64}, rng);
+  Vector v = other.fields(x, start_in_units).to_vector();
+  for (double& value : v) value *= 10;
+  EXPECT_LT(distance(v, one.fields(x, start).to_vector()), 1e-12);
+}
+
 /// Outputs in float give a gradient in float; one that is not a number reaches v and does no harm.
 TEST(Carried, FloatAndNotANumber) {
   const EquationPde pde = equation(diffusion);
@@ -323,7 +350,7 @@ TEST(Carried, FloatAndNotANumber) {
   EXPECT_LT(distance(v.to_vector(), ansatz.fields(x, start).to_vector()), 1e-7);
   EXPECT_EQ(grad({v}, {v.detach()}, {y})[0].dtype(), DType::f32);
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), HUGE_VAL, 1e300}) {
-    const Vector broken = ansatz.fields(constant_outputs(ansatz, {bad, 0, 0, 0, 0, 0}), start).to_vector();
+    const Vector broken = ansatz.fields(constant_outputs(ansatz, {bad, bad, 0, 0, 0, 0}), start).to_vector();
     EXPECT_EQ(std::isfinite(broken[0]), bad == 1e300) << bad;
   }
 }
