@@ -152,13 +152,13 @@ double Csv::number(const CsvRow& row, std::size_t column) const {
   std::errc status{};
   const bool whole = parse(field, value, status);
   if (whole && status == std::errc::result_out_of_range)
-    throw InputError(
-        fmt::format("{} is {}, beyond what a double holds", where(row, column), printable(field)));
+    throw InputError(fmt::format("{} is {}, outside the range of double precision; write it in another unit",
+                                 where(row, column), printable(field)));
   if (!whole && has_decimal_comma(field))
     throw InputError(fmt::format("{} is '{}', a number with a decimal comma; write a point in its place",
                                  where(row, column), printable(field)));
   if (!whole)
-    throw InputError(fmt::format("{} is '{}', which is no number; give one, or leave the row out",
+    throw InputError(fmt::format("{} is '{}', which is not a number; give a number, or leave the row out",
                                  where(row, column), printable(field)));
   if (!std::isfinite(value))
     throw InputError(fmt::format("{} is {}; every value must be finite: fill it, or leave the row out",
@@ -229,11 +229,11 @@ Csv parse_csv(std::string_view text, const std::string& name) {
     const std::string_view content = trimmed(line);
     if (content.empty() || content.front() == '#') continue;
     if (line.find('\0') != std::string_view::npos)
-      throw InputError(
-          fmt::format("{}:{}: holds a zero byte; this is no table of text in UTF-8", name, number));
+      throw InputError(fmt::format("{}:{}: contains a zero byte; the file must be a table of text in UTF-8",
+                                   name, number));
     lines.push_back({number, line});
   }
-  if (lines.empty()) throw InputError(name + ": holds no rows; is the file cut short?");
+  if (lines.empty()) throw InputError(name + ": contains no rows; is the file cut short?");
   Csv csv{name, {}, find_separator(lines)};
   for (const Line& line : lines)
     csv.rows.push_back(

@@ -167,7 +167,7 @@ void Sine::Options::validate(const DeckNode& node) const {
   if (amplitudes.size() != frequencies.size())
     node.error_at("amplitudes", fmt::format("there are {} amplitudes for {} frequencies; give one for each",
                                             amplitudes.size(), frequencies.size()));
-  if (low >= high) node.error_at("high", fmt::format("high = {} is not above low = {}", high, low));
+  if (low >= high) node.error_at("high", fmt::format("high = {} must be larger than low = {}", high, low));
 }
 
 Sine::Sine(const Options& options, const DatasetContext&) {
@@ -228,8 +228,8 @@ void Parity::Options::options(OptionVisitor& o) {
 
 void Parity::Options::validate(const DeckNode& node) const {
   if (relevant > bits)
-    node.error_at("relevant",
-                  fmt::format("relevant = {} is more than the {} bits there are", relevant, bits));
+    node.error_at("relevant", fmt::format("relevant = {} is more than bits = {}; choose at most as many",
+                                          relevant, bits));
   const long needed = static_cast<long>(train) + validation + test, there = 1L << bits;
   if (needed > there)
     node.error_at("train",
@@ -283,7 +283,8 @@ void ModularAddition::Options::validate(const DeckNode& node) const {
   if (train + validation > 1)
     node.error_at(
         "validation",
-        fmt::format("train + validation = {} of the pairs; together they are 1 at most", train + validation));
+        fmt::format("train + validation = {}; they are shares of the pairs and must sum to at most 1",
+                    train + validation));
   if (!ordered && operation == "subtract")
     node.error_at("ordered", "a - b and b - a differ; ordered: false needs add or multiply");
 }

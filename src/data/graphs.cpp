@@ -42,8 +42,8 @@ void BlockModel::Options::options(OptionVisitor& o) {
 
 void BlockModel::Options::validate(const DeckNode& node) const {
   if (nodes % classes != 0)
-    node.error_at("nodes",
-                  fmt::format("nodes: {} are not {} equal classes; choose a multiple", nodes, classes));
+    node.error_at("nodes", fmt::format("nodes: {} cannot be divided into {} equal classes; choose a multiple",
+                                       nodes, classes));
   if (nodes / classes < train_per_class || nodes - classes * train_per_class <= validation)
     node.error_at("validation",
                   fmt::format("validation: {} nodes beside {} for training of each of {} classes "

@@ -36,8 +36,9 @@ IdxArray parse_idx(std::string bytes, int rank, const std::string& name) {
     // Larger extents than any file holds are refused, because the product of extents must not overflow.
     constexpr std::uint64_t most = std::uint64_t{1} << 40;
     if (extent == 0 || count > most / extent)
-      throw InputError(
-          fmt::format("{}: the header says {} elements, which is no size of a data set", name, sizes));
+      throw InputError(fmt::format(
+          "{}: the header says {} elements, which is not a possible size of a data set; is it the right file?",
+          name, sizes));
     count *= extent;
   }
   if (bytes.size() - header != count)

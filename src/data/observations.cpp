@@ -64,11 +64,11 @@ void ObservationOptions::options(OptionVisitor& o) {
 
 void ObservationOptions::validate(const DeckNode& node) const {
   if (source == "file" && path.empty())
-    node.error("source: file needs path, the HDF5 file with the observations");
+    node.error("source: file needs path; give the HDF5 file with the observations");
   if (source != "file" && !path.empty())
     node.error_at("path", "path is given, but source: " + source + " reads no file; write source: file");
   if (source != "generate" && !write.empty())
-    node.error_at("write", "write is for drawn points; give source: generate, or leave it out");
+    node.error_at("write", "write applies to drawn points only; give source: generate, or remove it");
 }
 
 namespace {
@@ -201,7 +201,7 @@ Observations draw_observations(const Pde& pde, int points, double noise, std::ui
     const double sigma = noise * size[out.unknown[i]];
     if (!(sigma > 0))
       throw InputError("data.observations: the reference of unknown " + pde.symbol(out.unknown[i]) +
-                       " vanishes everywhere, so that its noise level is 0; observe another sample");
+                       " is 0 everywhere, so its noise level would be 0; observe another sample");
     out.sigma.push_back(sigma);
     out.value.push_back(value + sigma * errors.normal(0, i, 0));
   }

@@ -262,11 +262,11 @@ void PdeDataOptions::options(OptionVisitor& o) {
 }
 
 void PdeDataOptions::validate(const DeckNode& node) const {
-  if (source == "pdebench" && path.empty()) node.error("source: pdebench needs path, the file to read");
+  if (source == "pdebench" && path.empty()) node.error("source: pdebench needs path; give the file to read");
   if (source == "generate" && !path.empty())
     node.error_at("path", "path is given, but source: generate reads no file; write source: pdebench");
   if (source != "generate" && !write.empty())
-    node.error_at("write", "write is for computed samples; give source: generate, or leave it out");
+    node.error_at("write", "write applies to computed samples only; give source: generate, or remove it");
   observations.validate(node.section("observations"));
   if (observations.source == "generate" && source != "generate")
     node.section("observations")
@@ -275,7 +275,7 @@ void PdeDataOptions::validate(const DeckNode& node) const {
                       " does not have; use data.source: generate, or observations from a file");
   if (!observations.none() && observations.sample >= train)
     node.section("observations")
-        .error_at("sample", "sample: " + std::to_string(observations.sample) + " is none of the " +
+        .error_at("sample", "sample: " + std::to_string(observations.sample) + " is not one of the " +
                                 std::to_string(train) + " training samples; choose a smaller number");
 }
 

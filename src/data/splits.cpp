@@ -30,7 +30,7 @@ void check_disjoint(const SplitIds& ids, const DeckNode& node) {
   const std::string where = first->split == second ? fmt::format("{} holds examples twice", name_of(second))
                                                    : fmt::format("{} and {} share examples",
                                                                  name_of(first->split), name_of(second));
-  node.error(fmt::format("{}: {}{}; every example may stand in one split only, and once", where, join(shared),
+  node.error(fmt::format("{}: {}{}; an example may be in one split only, and only once", where, join(shared),
                          count > shared.size() ? fmt::format(" and {} more", count - shared.size()) : ""));
 }
 

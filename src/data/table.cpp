@@ -105,7 +105,8 @@ void TableOptions::validate(const DeckNode& node) const {
   if (task == "regression" && classes) node.error_at("classes", "a regression has no classes; leave it out");
   for (const char* key : {"train", "validation", "test", "fold"})
     if (rows && node.has(key))
-      node.error_at(key, fmt::format("{} and rows both deal the rows; give one of them", key));
+      node.error_at(key,
+                    fmt::format("{} and rows both divide the rows into splits; give only one of them", key));
 }
 
 Table::Content Table::read_known(const DeckNode& node) {
@@ -128,8 +129,9 @@ Table::Content Table::read_known(const DeckNode& node) {
     const CsvRow header = csv.rows.front();
     csv.rows.erase(csv.rows.begin());
     if (header.fields.size() < 2 || csv.rows.empty())
-      throw InputError(
-          fmt::format("{}:1: is no line of counts before rows; is this scikit-learn's file?", csv.name));
+      throw InputError(fmt::format(
+          "{}:1: the first line must hold the numbers of rows and features; is this scikit-learn's file?",
+          csv.name));
     const double rows = csv.number(header, 0), columns = csv.number(header, 1);
     if (rows != static_cast<double>(csv.rows.size()))
       throw InputError(
@@ -174,7 +176,8 @@ Table::Content Table::read_file(const DeckNode& node) {
   if (csv.has_header()) {
     names = csv.rows.front().fields;
     csv.rows.erase(csv.rows.begin());
-    if (csv.rows.empty()) throw InputError(csv.name + ": holds a header and no rows");
+    if (csv.rows.empty())
+      throw InputError(csv.name + ": contains a header and no rows; is the file cut short?");
   }
   std::size_t target = fields - 1;
   if (!options_.target.empty()) {
@@ -203,7 +206,7 @@ Table::Content Table::read_file(const DeckNode& node) {
     std::vector<std::string> texts;
     for (const CsvRow& row : csv.rows) {
       if (is_missing(row.fields[target]))
-        throw InputError(fmt::format("{} is '{}', which is no class; give one, or leave the row out",
+        throw InputError(fmt::format("{} is '{}', which is not a class; give a class, or leave the row out",
                                      csv.where(row, target), row.fields[target]));
       texts.push_back(row.fields[target]);
     }
@@ -240,7 +243,7 @@ Table::Content Table::read_file(const DeckNode& node) {
 SplitIds Table::deal(std::int64_t rows, const DeckNode& node) const {
   if (options_.rows) {
     const SplitIds ids = rows_of(*options_.rows, rows, node.child("rows"));
-    if (ids[Split::training].empty()) node.child("rows").error("no training rows are given");
+    if (ids[Split::training].empty()) node.child("rows").error("no training rows are given; add rows.train");
     return ids;
   }
   const std::int64_t test = options_.test > 0 ? options_.test : rows / 5, validation = options_.validation;
@@ -289,8 +292,10 @@ Table::Table(const DeckNode& node, const DatasetContext& context) {
   if (!options_.shape.empty()) {
     input_shape_ = Shape(std::vector<std::int64_t>(options_.shape.begin(), options_.shape.end()));
     if (input_shape_.count() != columns)
-      node.error_at("shape", fmt::format("shape {} has {} numbers, but a row has {} features",
-                                         input_shape_.text(), input_shape_.count(), columns));
+      node.error_at(
+          "shape",
+          fmt::format("shape {} has {} numbers, but a row has {} features; choose a shape with as many",
+                      input_shape_.text(), input_shape_.count(), columns));
   }
   classes_ = content.classes;
   target_shape_ = classes_ > 0 ? Shape{} : Shape{1};

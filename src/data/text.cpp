@@ -38,9 +38,11 @@ void TextOptions::options(OptionVisitor& o) {
 
 void TextOptions::validate(const DeckNode& node) const {
   if (validation + test >= 1)
-    node.error_at("validation",
-                  fmt::format("validation + test = {} of each file, which leaves nothing for training",
-                              validation + test));
+    node.error_at(
+        "validation",
+        fmt::format(
+            "validation + test = {} of each file, which leaves nothing for training; make them smaller",
+            validation + test));
 }
 
 std::vector<std::string> Text::files_of(const DeckNode& node) const {
@@ -49,7 +51,7 @@ std::vector<std::string> Text::files_of(const DeckNode& node) const {
       "/usr/share/common-licenses)";
   std::error_code error;
   if (!fs::is_directory(options_.path, error))
-    node.error_at("path", fmt::format("{} is no folder; {}", options_.path, remedy));
+    node.error_at("path", fmt::format("{} is not a folder; {}", options_.path, remedy));
   std::vector<std::string> found;
   if (!options_.files.empty()) {
     for (const std::string& name : options_.files) {
@@ -89,7 +91,8 @@ std::vector<std::uint8_t> Text::read(const DeckNode& node, std::vector<std::int6
   constexpr std::size_t most = std::size_t{1} << 31;
   if (all.size() > most)
     node.error_at("path",
-                  fmt::format("the texts have {} bytes; this reader takes {} at most", all.size(), most));
+                  fmt::format("the texts have {} bytes, more than the limit of {}; name fewer in data.files",
+                              all.size(), most));
   return all;
 }
 

@@ -115,7 +115,7 @@ std::optional<double> RunOptions::walltime_seconds() const {
   good = good && days >= 0 && hours >= 0 && minutes >= 0 && seconds >= 0 && minutes < 60 && seconds < 60;
   if (!good) {
     throw InputError("'run.walltime': '" + printable(walltime) +
-                     "' is no time; allowed: HH:MM:SS or D-HH:MM:SS, for example 01:30:00");
+                     "' is not a time; allowed: HH:MM:SS or D-HH:MM:SS, for example 01:30:00");
   }
   return 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
 }
@@ -183,7 +183,8 @@ void Deck::read_own_sections() {
   if (root_.has("petsc_options")) petsc_options_ = root_.child("petsc_options").as_texts();
   if (root_.has("expect")) {
     const DeckNode list = root_.child("expect");
-    if (!list.is_sequence()) list.error("'expect' must be a list of comparisons");
+    if (!list.is_sequence())
+      list.error("'expect' must be a list of comparisons, for example [mean(test_accuracy) >= 0.9]");
     for (const DeckNode& item : list.items()) {
       expect_.push_back({item.as_text(), item});
     }

@@ -139,7 +139,7 @@ class Parser {
       if (cursor_.take(op)) return op;
     }
     const bool assignment = cursor_.peek() == '=';
-    if (assignment) fail(cursor_.at(), "'=' is no comparison; did you mean '=='?");
+    if (assignment) fail(cursor_.at(), "'=' is not a comparison; did you mean '=='?");
     return "";
   }
 

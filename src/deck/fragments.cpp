@@ -94,7 +94,7 @@ DeckFragment Deck::read_fragment(const std::string& name, const std::string& fro
     if (!fs::exists(path, error)) continue;
     if (!fs::is_regular_file(path, error)) {
       throw InputError(printable(path.string(), 400) +
-                       ": this is no regular file; a fragment is a YAML file");
+                       ": this is not a regular file; a fragment is a YAML file");
     }
     const std::string shown =
         fs::path(from).is_absolute() ? path.string() : path.lexically_proximate(fs::current_path()).string();
@@ -119,9 +119,10 @@ FragmentReader stored_fragments(const std::string& text) {
           return DeckFragment{from, name, f.at("path").get<std::string>(), f.at("text").get<std::string>()};
       }
     } catch (const nlohmann::json::exception&) {
-      throw InputError("the fragments that were stored with the deck are damaged");
+      throw InputError("the fragments stored with the deck are damaged; run the deck again");
     }
-    throw InputError("the fragment '" + printable(name, 400) + "' was not stored with the deck");
+    throw InputError("the fragment '" + printable(name, 400) +
+                     "' was not stored with the deck; run the deck again");
   };
 }
 

@@ -302,7 +302,7 @@ std::shared_ptr<Tree> parse_yaml(const std::string& text, const std::string& mar
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     if (!builder.root || builder.root->kind == Tree::Kind::null) {
-      throw InputError(mark_source + ": there is nothing in it; a deck is a YAML mapping");
+      throw InputError(mark_source + ": the file is empty; a deck is a YAML mapping (key: value)");
     }
     Builder second(source, positions);
     if (parser.HandleNextDocument(second) && second.root) {

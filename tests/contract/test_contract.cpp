@@ -317,8 +317,8 @@ TEST_P(Contract, AFailedStepLeavesNothingBehind) {
   const std::string text = text_of(*f);
   Settings none{"train.steps=0"};
   if (text.find("experiment: training") != std::string::npos) none.emplace_back("train.epochs=0");
-  // Every step fails on two ranks; one rank makes none.
-  const Settings fault = f->set + f->fault;
+  // Both steps fail on two ranks; one rank makes none.
+  const Settings fault = f->set + f->fault + Settings{"train.steps=2", "checkpoint.every_steps=0"};
   if (!g.all(runs(g.group, text, g.first ? fault + none : fault, g.first ? "none.h5" : "fault.h5"))) return;
   g.deal({[&] {
     const auto weights = [](const Difference& d) { return d.path.find("/weights") != std::string::npos; };

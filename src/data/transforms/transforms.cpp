@@ -35,7 +35,8 @@ Transforms::Transforms(const DeckNode& data, const Dataset& examples) {
     std::shared_ptr<const Transform> made = transforms().make(node);
     try {
       if (tokens && made->changes_inputs())
-        throw InputError("the inputs of this data set are tokens; the transform needs numbers");
+        throw InputError(
+            "the inputs of this data set are tokens, but the transform needs numbers; remove it from data.transforms");
       made->check(examples);
     } catch (const InputError& error) {
       node.error(error.what());

@@ -77,7 +77,7 @@ def check(t):
            "data.path (content of 3.txt)")
     t.says("it is no output", t.run(*here, "--output", "1.txt", cwd=home / "texts"), 1, "--output", "data.path")
     said = t.run("check", "../home/text.yaml", "--set", "data.path=nothing", cwd=work)
-    t.says("a folder in neither", said, 1, "is no folder", f"{work}/nothing and {home}/nothing")
+    t.says("a folder in neither", said, 1, "is not a folder", f"{work}/nothing and {home}/nothing")
 
     # --- 27: stopped, moved, restarted
     def restarts(what, deck, keep, change, code, *needed):

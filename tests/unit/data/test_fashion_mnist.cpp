@@ -95,8 +95,9 @@ TEST(Idx, RefusesOtherFiles) {
               HasSubstr("an IDX file of bytes with 1 extent begins with 0x00000801"));
   EXPECT_THAT(told(idx({2, 2}, "abc"), 2), HasSubstr("the header says 2 x 2 = 4 bytes, but 3 follow"));
   EXPECT_THAT(told(idx({2, 2}, "abcde"), 2), HasSubstr("but 5 follow"));
-  EXPECT_THAT(told(idx({0}, ""), 1), HasSubstr("no size of a data set"));
-  EXPECT_THAT(told(idx({0xffffffff, 0xffffffff, 0xffffffff}, "a"), 3), HasSubstr("no size of a data set"));
+  EXPECT_THAT(told(idx({0}, ""), 1), HasSubstr("not a possible size of a data set"));
+  EXPECT_THAT(told(idx({0xffffffff, 0xffffffff, 0xffffffff}, "a"), 3),
+              HasSubstr("not a possible size of a data set"));
 }
 
 class FashionMnistTest : public testing::Test {

@@ -147,7 +147,7 @@ TEST(Sine, IsItsFormula) {
   }
   EXPECT_THAT(refusal("name: sine, frequencies: [1, 2]"),
               HasSubstr("there are 1 amplitudes for 2 frequencies"));
-  EXPECT_THAT(refusal("name: sine, low: 2"), HasSubstr("is not above low"));
+  EXPECT_THAT(refusal("name: sine, low: 2"), HasSubstr("must be larger than low"));
 }
 
 TEST(Parity, IsAParityAndUsesNoPatternTwice) {
@@ -174,7 +174,7 @@ TEST(Parity, IsAParityAndUsesNoPatternTwice) {
   EXPECT_EQ(triples.size(), 1u);
   EXPECT_THAT(refusal("name: parity, bits: 7, train: 100, validation: 10, test: 20"),
               HasSubstr("7 bits have 128 patterns"));
-  EXPECT_THAT(refusal("name: parity, bits: 2"), HasSubstr("relevant = 3 is more than the 2 bits"));
+  EXPECT_THAT(refusal("name: parity, bits: 2"), HasSubstr("relevant = 3 is more than bits = 2"));
 }
 
 TEST(ModularAddition, CoversAllPairsOnce) {
@@ -231,7 +231,7 @@ TEST(ModularAddition, CanBeUnorderedOneHotAndNoisy) {
     EXPECT_EQ(together[i], apart[at] + apart[at + 13]) << i;
   }
   EXPECT_THAT(refusal("name: modular_addition, train: 0.8, validation: 0.3"),
-              HasSubstr("together they are 1 at most"));
+              HasSubstr("must sum to at most 1"));
   EXPECT_THAT(refusal("name: modular_addition, operation: subtract, ordered: false"),
               HasSubstr("a - b and b - a differ"));
 }

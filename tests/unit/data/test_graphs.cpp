@@ -126,7 +126,8 @@ TEST(BlockModel, PartsShareTheTrainingNodes) {
 }
 
 TEST(BlockModel, RefusesWhatNoGraphCanBe) {
-  EXPECT_THAT(refusal("name: csbm, nodes: 10, classes: 4"), HasSubstr("10 are not 4 equal classes"));
+  EXPECT_THAT(refusal("name: csbm, nodes: 10, classes: 4"),
+              HasSubstr("10 cannot be divided into 4 equal classes"));
   EXPECT_THAT(refusal("name: csbm, nodes: 280"), HasSubstr("leave none of 280 to test; choose fewer"));
   EXPECT_THAT(refusal("name: csbm, parts: 7"), HasSubstr("7 do not divide the 80 training nodes"));
   EXPECT_THAT(refusal("name: csbm, degree: 800"), HasSubstr("choose fewer, or more nodes"));

@@ -80,7 +80,7 @@ TEST(Csv, DropsAnEmptyLastFieldThatAllRowsHave) {
 
 TEST(Csv, SaysWhatIsWrong) {
   EXPECT_THAT([] { parse_csv("\n \n", "t.csv"); },
-              ThrowsMessage<InputError>(HasSubstr("t.csv: holds no rows")));
+              ThrowsMessage<InputError>(HasSubstr("t.csv: contains no rows")));
   EXPECT_THAT([] { parse_csv("1,\"2\n3\",4", "t.csv"); },
               ThrowsMessage<InputError>(HasSubstr("t.csv:1: a field's opening quote")));
   EXPECT_THAT([] { parse_csv("\"1\"2,3", "t.csv"); },
@@ -91,10 +91,10 @@ TEST(Csv, SaysWhatIsWrong) {
   const auto number = [&](std::size_t c) { return [&csv, c] { csv.number(csv.rows[0], c); }; };
   EXPECT_EQ(csv.number(csv.rows[0], 4), 2.5);
   EXPECT_THAT(number(1),
-              ThrowsMessage<InputError>(HasSubstr("t.csv:1: column 2 is 'x', which is no number")));
+              ThrowsMessage<InputError>(HasSubstr("t.csv:1: column 2 is 'x', which is not a number")));
   EXPECT_THAT(number(2),
               ThrowsMessage<InputError>(HasSubstr("t.csv:1: column 3 is nan; every value must be finite")));
-  EXPECT_THAT(number(3), ThrowsMessage<InputError>(HasSubstr("beyond what a double holds")));
+  EXPECT_THAT(number(3), ThrowsMessage<InputError>(HasSubstr("outside the range of double precision")));
   EXPECT_THAT(number(5), ThrowsMessage<InputError>(HasSubstr("column 6 is -inf")));
 }
 
@@ -222,7 +222,7 @@ TEST_F(TableTest, TakesRowsByNumber) {
               HasSubstr("there are the rows 0 to 39"));
   EXPECT_THAT(refusal(deck("target: colour, rows: {test: [0, 4]}")), HasSubstr("no training rows"));
   EXPECT_THAT(refusal(deck("target: colour, test: 5, rows: {train: [0, 4]}")),
-              HasSubstr("test and rows both deal the rows"));
+              HasSubstr("test and rows both divide the rows"));
 }
 
 TEST_F(TableTest, SaysWhatIsWrong) {
@@ -238,11 +238,11 @@ TEST_F(TableTest, SaysWhatIsWrong) {
               HasSubstr("bad.csv:2: column 3 is 3; classes are the whole numbers 0 to 2"));
   EXPECT_THAT(told("1,2,0\n1,2,-1\n", ", classes: 3"), HasSubstr("column 3 is -1"));
   EXPECT_THAT(told("1,a\n1,nan\n1,a\n1,a\n1,b\n1,b\n"),
-              HasSubstr("bad.csv:2: column 2 is 'nan', which is no class"));
+              HasSubstr("bad.csv:2: column 2 is 'nan', which is not a class"));
   EXPECT_THAT(told("1,0.5\n1,0.7\n2,0.9\n"),
               AllOf(HasSubstr("has 3 different values in 3 rows"), HasSubstr("task: regression")));
-  EXPECT_THAT(told("a,b\n"), HasSubstr("holds a header and no rows"));
-  EXPECT_THAT(told(""), HasSubstr("holds no rows"));
+  EXPECT_THAT(told("a,b\n"), HasSubstr("contains a header and no rows"));
+  EXPECT_THAT(told(""), HasSubstr("contains no rows"));
   EXPECT_THAT(told(gzip("1,0\n2,0\n3,1\n4,1\n").substr(0, 20)), HasSubstr("the file ends too early"));
   EXPECT_THAT(
       refusal(deck("target: colours")),

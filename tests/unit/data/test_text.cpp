@@ -105,7 +105,7 @@ TEST_F(TextTest, TakesEachTextOnce) {
 TEST_F(TextTest, SaysWhatIsWrong) {
   EXPECT_THAT(refusal(deck("files: [a, c]")), HasSubstr("/c is missing, or no file"));
   EXPECT_THAT(refusal("name: text, path: '" + folder_.path() + "/none'"),
-              HasSubstr("none is no folder; give data.path"));
+              HasSubstr("none is not a folder; give data.path"));
   EXPECT_THAT(refusal(deck("length: 30")),
               HasSubstr("the validation split has 30 bytes, and a window with what it predicts has 31"));
   EXPECT_THAT(refusal(deck("validation: 0.5, test: 0.5")), HasSubstr("leaves nothing for training"));

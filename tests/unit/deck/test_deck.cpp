@@ -151,7 +151,7 @@ TEST(DeckMessages, OwnSections) {
             "d.yaml: --smoke was given, but the deck has no 'smoke:' section; add one, for example smoke: "
             "{train.steps: 3}");
   EXPECT_EQ(message_of("run: {experiment: toy}\nexpect: {a: b}\n"),
-            "d.yaml:2:9: 'expect' must be a list of comparisons");
+            "d.yaml:2:9: 'expect' must be a list of comparisons, for example [mean(test_accuracy) >= 0.9]");
 }
 
 TEST(DeckMessages, Set) {
@@ -180,9 +180,9 @@ TEST(DeckYaml, StrictnessOfTheText) {
       "d.yaml: not valid YAML: the text ends inside a list, a mapping or a quote; is a bracket or a quote "
       "left open?";
   EXPECT_EQ(message_of("a: 'x"), open);
-  EXPECT_EQ(message_of("# nothing\n"), "d.yaml: there is nothing in it; a deck is a YAML mapping");
+  EXPECT_EQ(message_of("# nothing\n"), "d.yaml: the file is empty; a deck is a YAML mapping (key: value)");
   EXPECT_EQ(message_of("a: 1\n...\n"), "d.yaml:1:1: key 'run' is missing in the deck");
-  EXPECT_EQ(message_of(""), "d.yaml: there is nothing in it; a deck is a YAML mapping");
+  EXPECT_EQ(message_of(""), "d.yaml: the file is empty; a deck is a YAML mapping (key: value)");
   EXPECT_EQ(message_of("- 1\n"), "d.yaml:1:1: the deck is a list; allowed: a mapping (key: value)");
   EXPECT_EQ(message_of("a: 1\nb: 2\na: 3\n"),
             "d.yaml:3:1: key 'a' is given twice; it stands already at d.yaml:1:1");

@@ -129,7 +129,7 @@ TEST(Expect, Messages) {
                                                 "expectation must compare, for example mean(...) < 0.1");
   EXPECT_EQ(message("1 < 2 < 3"),
             start + "1 < 2 < 3', character 7: comparisons cannot be chained; write 'a < b and b < c'");
-  EXPECT_EQ(message("1 = 2"), start + "1 = 2', character 3: '=' is no comparison; did you mean '=='?");
+  EXPECT_EQ(message("1 = 2"), start + "1 = 2', character 3: '=' is not a comparison; did you mean '=='?");
   EXPECT_EQ(message("(1 < 2"),
             start + "(1 < 2', character 7: ')' was expected after the expression in parentheses");
   EXPECT_EQ(message("1 <"), start + "1 <', character 4: the expression ends where a value was expected");

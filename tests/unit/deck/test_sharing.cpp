@@ -260,7 +260,7 @@ TEST(DeckFragments, AreFoundBesideTheDeckAndInTheInputsAboveIt) {
             "there is no fragment 'no.yaml'; looked for " + (top / "inputs" / "family" / "no.yaml").string() +
                 " and " + (top / "inputs" / "no.yaml").string());
   EXPECT_EQ(message_from([&] { Deck::read_fragment("models", deck); }),
-            (top / "inputs" / "models").string() + ": this is no regular file; a fragment is a YAML file");
+            (top / "inputs" / "models").string() + ": this is not a regular file; a fragment is a YAML file");
   fs::remove_all(top);
 }
 
@@ -269,10 +269,11 @@ TEST(DeckFragments, AreStoredAndFoundAgain) {
   const Deck deck(text, "d.yaml", {}, from(files));
   const Deck again(text, "d.yaml", {}, stored_fragments(fragments_text(deck.fragments())));
   EXPECT_EQ(again.resolved(), deck.resolved());
-  EXPECT_EQ(message_from([&] { Deck(text, "d.yaml", {}, stored_fragments("[]")); }),
-            "d.yaml:2:6: 'use': the fragment 'models/deep.yaml' was not stored with the deck");
+  EXPECT_EQ(
+      message_from([&] { Deck(text, "d.yaml", {}, stored_fragments("[]")); }),
+      "d.yaml:2:6: 'use': the fragment 'models/deep.yaml' was not stored with the deck; run the deck again");
   EXPECT_EQ(message_from([&] { Deck(text, "d.yaml", {}, stored_fragments("[{")); }),
-            "d.yaml:2:6: 'use': the fragments that were stored with the deck are damaged");
+            "d.yaml:2:6: 'use': the fragments stored with the deck are damaged; run the deck again");
 }
 
 TEST(DeckSweep, AProductOfKeysMakesVariants) {
