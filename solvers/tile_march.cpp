@@ -228,9 +228,9 @@ class TileMarch final : public LinearMarch {
 
   /// The place of a cell of the interface among those that the tile touches.
   static int touch(Tile& tile, int cell) {
-    const auto at = std::find(tile.touched.begin(), tile.touched.end(), cell);
-    if (at == tile.touched.end()) tile.touched.push_back(cell);
-    return static_cast<int>(std::find(tile.touched.begin(), tile.touched.end(), cell) - tile.touched.begin());
+    const auto at = std::find(tile.touched.begin(), tile.touched.end(), cell) - tile.touched.begin();
+    if (at == static_cast<long>(tile.touched.size())) tile.touched.push_back(cell);
+    return static_cast<int>(at);
   }
 
   void factor() {
@@ -244,33 +244,33 @@ class TileMarch final : public LinearMarch {
     touched_counts_ = gather(communicator_, own_counts);
     // Each rank inverts another matrix at a time.
     const int sets = static_cast<int>(implicit_firsts_.size()),
-              ranks = static_cast<int>(edges_of_rank_.size());
+              ranks = static_cast<int>(edges_of_rank_.size()), tiles = static_cast<int>(edge_counts_.size());
+    const size_t n = interface_.size() * unknowns();
     for (int first = 0; first < sets; first += ranks) {
       const int last = std::min(first + ranks, sets), mine = first + rank_;
+      const int none = sets * (tiles + 1);
+      int singular = none;  // the first matrix, and the first tile or the interface in it
       std::vector<double> inverse;
-      int singular =
-          sets * (tile_count() + 1);  // the first matrix, and the first tile of it or the interface
       for (int set = first; set < last; ++set) {
         std::vector<double> own_parts;
-        for (size_t p = 0; p < tiles_.size(); ++p) {
-          try {
-            factor_inner(tiles_[p], set, own_parts);
-          } catch (const NumericalError&) {
-            singular = std::min(singular, set * (tile_count() + 1) + first_tile_ + static_cast<int>(p));
-            own_parts.resize(parts_size(p + 1));
-          }
-        }
+        for (size_t p = 0; p < tiles_.size(); ++p)
+          if (!factor_inner(tiles_[p], set, own_parts))
+            singular = std::min(singular, set * (tiles + 1) + first_tile_ + static_cast<int>(p));
         const std::vector<double> parts = send_to(set - first, own_parts);
         if (set == mine) inverse = interface_matrix(set, parts);
       }
-      const size_t n = interface_.size() * unknowns();
-      if (mine < last && n > 0 && !lapack::invert(inverse, static_cast<int>(n)))
-        singular = std::min(singular, mine * (tile_count() + 1) + tile_count());
+      if (!inverse.empty() && !lapack::invert(inverse, static_cast<int>(n)))
+        singular = std::min(singular, mine * (tiles + 1) + tiles);
       MPI_Allreduce(MPI_IN_PLACE, &singular, 1, MPI_INT, MPI_MIN, communicator_);
-      if (singular < sets * (tile_count() + 1))
-        fail(singular / (tile_count() + 1), singular % (tile_count() + 1));
+      if (singular < none) {
+        const int set = singular / (tiles + 1), tile = singular % (tiles + 1);
+        throw NumericalError("linear march over tiles: the matrix of frame " +
+                             std::to_string(implicit_firsts_[set]) + " is singular in " +
+                             (tile < tiles ? "tile " + std::to_string(tile) : "the interface of the tiles") +
+                             "; take smaller time steps, linearise about another state or march iteratively");
+      }
       for (const bool transposed : {false, true}) {
-        for (size_t i = 0; transposed && i < (mine < last ? n : 0); ++i)
+        for (size_t i = 0; transposed && i < (inverse.empty() ? 0 : n); ++i)
           for (size_t k = 0; k < i; ++k) std::swap(inverse[i * n + k], inverse[k * n + i]);
         for (int set = first; set < last; ++set)
           inverses_[transposed].push_back(take_rows(set - first, inverse));
@@ -281,39 +281,32 @@ class TileMarch final : public LinearMarch {
     tile_of_ = place_ = {};
   }
 
-  /// Factors A_II and appends A_GI A_II^-1 A_IG.
-  void factor_inner(Tile& tile, int set, std::vector<double>& parts) const {
+  /// Factors A_II and appends A_GI A_II^-1 A_IG. False where A_II is singular.
+  bool factor_inner(Tile& tile, int set, std::vector<double>& parts) const {
     const int m = unknowns(), n = static_cast<int>(tile.inner.size()),
               t = static_cast<int>(tile.touched.size()) * m;
-    std::vector<double> part(static_cast<size_t>(t) * t);
-    if (n > 0) {
-      const Blocks& inner = tile.implicit.inner;
-      int reach = 0;
-      for (size_t e = 0; e < inner.rows.size(); ++e)
-        reach = std::max(reach, std::abs(inner.rows[e] - inner.columns[e]));
-      StencilFrames band(1, n, m, reach);
-      for (size_t e = 0; e < inner.rows.size(); ++e)
-        for (int k = 0; k < m * m; ++k)
-          band.at(0, inner.rows[e], inner.columns[e] - inner.rows[e])[k] += inner.values[set][e * m * m + k];
+    const size_t begin = parts.size();
+    parts.resize(begin + static_cast<size_t>(t) * t);
+    if (n == 0) return true;
+    const Blocks& inner = tile.implicit.inner;
+    int reach = 0;
+    for (size_t e = 0; e < inner.rows.size(); ++e)
+      reach = std::max(reach, std::abs(inner.rows[e] - inner.columns[e]));
+    StencilFrames band(1, n, m, reach);
+    for (size_t e = 0; e < inner.rows.size(); ++e)
+      for (int k = 0; k < m * m; ++k)
+        band.at(0, inner.rows[e], inner.columns[e] - inner.rows[e])[k] += inner.values[set][e * m * m + k];
+    try {
       tile.factors.emplace_back(band, std::vector{0}, std::vector{0}, StencilFrames());
-      std::vector<double> identity(static_cast<size_t>(t) * t), columns(static_cast<size_t>(n) * m * t);
-      for (int i = 0; i < t; ++i) identity[static_cast<size_t>(i) * t + i] = 1;
-      tile.implicit.to_interface.add_product(set, 1, false, identity.data(), t, columns.data());
-      tile.factors.back().solve_frame(0, columns.data(), columns.data(), t, false);
-      tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, part.data());
+    } catch (const NumericalError&) {
+      return false;
     }
-    parts.insert(parts.end(), part.begin(), part.end());
-  }
-
-  int tile_count() const { return static_cast<int>(edge_counts_.size()); }
-  /// Numbers that factor_inner() appends for this rank's first tiles.
-  size_t parts_size(size_t tiles) const {
-    size_t size = 0;
-    for (size_t p = 0; p < tiles; ++p) {
-      const size_t rows = tiles_[p].touched.size() * unknowns();
-      size += rows * rows;
-    }
-    return size;
+    std::vector<double> identity(static_cast<size_t>(t) * t), columns(static_cast<size_t>(n) * m * t);
+    for (int i = 0; i < t; ++i) identity[static_cast<size_t>(i) * t + i] = 1;
+    tile.implicit.to_interface.add_product(set, 1, false, identity.data(), t, columns.data());
+    tile.factors.back().solve_frame(0, columns.data(), columns.data(), t, false);
+    tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, &parts[begin]);
+    return true;
   }
 
   /// The values of all ranks, on rank `to`.
@@ -331,16 +324,11 @@ class TileMarch final : public LinearMarch {
   std::vector<double> take_rows(int from, const std::vector<double>& matrix) const {
     const int row = static_cast<int>(interface_.size()) * unknowns();
     std::vector<int> counts, starts(edges_of_rank_.size());
-    for (const int edges : edges_of_rank_) counts.push_back(edges * unknowns());
+    for (const int edges : edges_of_rank_) counts.push_back(edges * unknowns() * row);
     std::exclusive_scan(counts.begin(), counts.end(), starts.begin(), 0);
-    std::vector<double> rows(static_cast<size_t>(counts[rank_]) * row);
-    // A row is one number to MPI, whose counts are int.
-    MPI_Datatype whole_row = MPI_DATATYPE_NULL;
-    MPI_Type_contiguous(row, MPI_DOUBLE, &whole_row);
-    MPI_Type_commit(&whole_row);
-    MPI_Scatterv(matrix.data(), counts.data(), starts.data(), whole_row, rows.data(), counts[rank_],
-                 whole_row, from, communicator_);
-    MPI_Type_free(&whole_row);
+    std::vector<double> rows(counts[rank_]);
+    MPI_Scatterv(matrix.data(), counts.data(), starts.data(), MPI_DOUBLE, rows.data(), counts[rank_],
+                 MPI_DOUBLE, from, communicator_);
     return rows;
   }
 
@@ -362,14 +350,6 @@ class TileMarch final : public LinearMarch {
       touched += count;
     }
     return schur;
-  }
-
-  [[noreturn]] void fail(int set, int tile) const {
-    throw NumericalError(
-        "linear march over tiles: the matrix of frame " + std::to_string(implicit_firsts_[set]) +
-        " is singular in " +
-        (tile < tile_count() ? "tile " + std::to_string(tile) : "the interface of the tiles") +
-        "; take smaller time steps, linearise about another state or march by GMRES");
   }
 
   void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
