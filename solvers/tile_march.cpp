@@ -305,7 +305,7 @@ class TileMarch final : public LinearMarch {
     for (int i = 0; i < t; ++i) identity[static_cast<size_t>(i) * t + i] = 1;
     tile.implicit.to_interface.add_product(set, 1, false, identity.data(), t, columns.data());
     tile.factors.back().solve_frame(0, columns.data(), columns.data(), t, false);
-    tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, &parts[begin]);
+    tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, parts.data() + begin);
     return true;
   }
 
