@@ -148,6 +148,8 @@ void factor_band(std::span<double> band, int n, int lower, int upper, std::span<
 
 bool invert(std::span<double> a, int n) {
   blas::use_one_thread();
+  const kernels::LaunchTimer timer("invert");
+  kernels::count_work("invert", {2.0 * n * n * n, 2.0 * sizeof(double) * n * n});
   RANKINE_ASSERT(a.size() == static_cast<size_t>(n) * n, "a square matrix of the wrong size");
   // LAPACK sees the transpose, whose columns are our rows and whose inverse is the transpose of ours.
   std::vector<double> row_size(n);

@@ -56,11 +56,11 @@ std::unique_ptr<DistributedMarch> make_distributed_march(MPI_Comm communicator,
 
 /// P^-1 and its transpose by LU factors, with the same bits on any number of ranks. Each part is a tile, of
 /// which the ranks own consecutive ones. A tile's inner cells are eliminated by a band LU where it lives; the
-/// interface, those cells that read a tile of a higher number, is solved by its inverse on every rank, whose
-/// parts come together in the order of the tiles (Schur complements; Smith, Bjorstad and Gropp, Domain
-/// Decomposition, 1996, section 4.1). One message of all to all a frame. Memory and work of the inner cells
-/// fall as 1 / ranks; 8 (interface cells x unknowns)^2 bytes a matrix do not. Throws NumericalError, on all
-/// ranks, where a matrix is singular inside a tile or on the interface. Collective.
+/// interface, those cells that read a tile of a higher number, is solved by its inverse, which is put together
+/// in the order of the tiles and whose rows lie with the cells' owners (Schur complements; Smith, Bjorstad and
+/// Gropp, Domain Decomposition, 1996, section 4.1). A frame takes two messages of all to all. Memory and work
+/// fall as 1 / ranks but for one inversion at a time, of (interface cells x unknowns)^2 numbers. Throws
+/// NumericalError, on all ranks, where a matrix is singular inside a tile or on the interface. Collective.
 std::unique_ptr<LinearMarch> make_tile_march(MPI_Comm communicator, const std::vector<MarchPart>& parts);
 
 }  // namespace rankine

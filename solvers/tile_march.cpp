@@ -15,18 +15,27 @@ namespace {
 
 using kernels::StencilFrames;
 
-/// The values of all ranks end to end.
+/// The values of all ranks end to end, so many of each.
+template <class T>
+std::vector<T> gather(MPI_Comm communicator, const std::vector<T>& own, const std::vector<int>& counts) {
+  std::vector<int> bytes, starts(counts.size());
+  for (const int count : counts) bytes.push_back(count * static_cast<int>(sizeof(T)));
+  std::exclusive_scan(bytes.begin(), bytes.end(), starts.begin(), 0);
+  std::vector<T> all((starts.back() + bytes.back()) / sizeof(T));
+  MPI_Allgatherv(own.data(), static_cast<int>(own.size() * sizeof(T)), MPI_BYTE, all.data(), bytes.data(),
+                 starts.data(), MPI_BYTE, communicator);
+  return all;
+}
+std::vector<int> counts_of(MPI_Comm communicator, size_t own) {
+  int ranks = 0, count = static_cast<int>(own);
+  MPI_Comm_size(communicator, &ranks);
+  std::vector<int> counts(ranks);
+  MPI_Allgather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, communicator);
+  return counts;
+}
 template <class T>
 std::vector<T> gather(MPI_Comm communicator, const std::vector<T>& own) {
-  int ranks = 0, bytes = static_cast<int>(own.size() * sizeof(T));
-  MPI_Comm_size(communicator, &ranks);
-  std::vector<int> counts(ranks), starts(ranks);
-  MPI_Allgather(&bytes, 1, MPI_INT, counts.data(), 1, MPI_INT, communicator);
-  std::exclusive_scan(counts.begin(), counts.end(), starts.begin(), 0);
-  std::vector<T> all((starts.back() + counts.back()) / sizeof(T));
-  MPI_Allgatherv(own.data(), bytes, MPI_BYTE, all.data(), counts.data(), starts.data(), MPI_BYTE,
-                 communicator);
-  return all;
+  return gather(communicator, own, counts_of(communicator, own.size()));
 }
 
 /// Blocks of a sparse matrix, the same for several sets of values.
@@ -59,27 +68,21 @@ struct Blocks {
   }
 };
 
-/// y = M x or M^T x for M [n][n] and x [n][column]. The order of each sum depends on n alone.
-void dense_product(const std::vector<double>& matrix, bool transposed, const std::vector<double>& x,
-                   int count, std::vector<double>& y) {
+/// M x for M [row][n] and x [n][column]. The order of each sum depends on n alone.
+std::vector<double> dense_product(const std::vector<double>& matrix, size_t n, const std::vector<double>& x,
+                                  int count) {
   constexpr size_t lanes = 8;
-  const size_t n = x.size() / count;
-  std::fill(y.begin(), y.end(), 0.0);
-  std::vector<double> sums(lanes * count);
-  for (size_t i = 0; i < n; ++i) {
-    const double* row = &matrix[i * n];
-    if (transposed) {
-      for (size_t j = 0; j < n; ++j)
-        for (int c = 0; c < count; ++c) y[j * count + c] += row[j] * x[i * count + c];
-      continue;
-    }
+  std::vector<double> y, sums(lanes * count);
+  for (const double* row = matrix.data(); row < matrix.data() + matrix.size(); row += n) {
     std::fill(sums.begin(), sums.end(), 0.0);
     for (size_t first = 0; first < n; first += lanes)
       for (size_t l = 0; l < std::min(lanes, n - first); ++l)
         for (int c = 0; c < count; ++c) sums[l * count + c] += row[first + l] * x[(first + l) * count + c];
-    for (size_t l = 0; l < lanes; ++l)
-      for (int c = 0; c < count; ++c) y[i * count + c] += sums[l * count + c];
+    for (size_t l = 1; l < lanes; ++l)
+      for (int c = 0; c < count; ++c) sums[c] += sums[l * count + c];
+    y.insert(y.end(), sums.begin(), sums.begin() + count);
   }
+  return y;
 }
 
 class TileMarch final : public LinearMarch {
@@ -88,6 +91,7 @@ class TileMarch final : public LinearMarch {
       : LinearMarch(first_of(parts).implicit.frames, owned_by(parts), first_of(parts).implicit.unknowns,
                     first_of(parts).history),
         communicator_(communicator) {
+    MPI_Comm_rank(communicator, &rank_);
     find_cells(parts);
     implicit_firsts_ =
         distinct_frames(communicator, parts, &MarchMatrices::implicit, frames(), matrix_of_frame_);
@@ -162,7 +166,8 @@ class TileMarch final : public LinearMarch {
       own_edge_counts.push_back(static_cast<int>(tiles_[p].edge.size()));
     }
     edge_counts_ = gather(communicator_, own_edge_counts);
-    interface_ = gather(communicator_, own_edges);
+    edges_of_rank_ = counts_of(communicator_, own_edges.size());
+    interface_ = gather(communicator_, own_edges, edges_of_rank_);
     for (size_t g = 0; g < interface_.size(); ++g) place_[interface_[g]] = -1 - static_cast<int>(g);
   }
 
@@ -223,9 +228,9 @@ class TileMarch final : public LinearMarch {
 
   /// The place of a cell of the interface among those that the tile touches.
   static int touch(Tile& tile, int cell) {
-    const auto at = std::find(tile.touched.begin(), tile.touched.end(), cell);
-    if (at == tile.touched.end()) tile.touched.push_back(cell);
-    return static_cast<int>(std::find(tile.touched.begin(), tile.touched.end(), cell) - tile.touched.begin());
+    const auto at = std::find(tile.touched.begin(), tile.touched.end(), cell) - tile.touched.begin();
+    if (at == static_cast<long>(tile.touched.size())) tile.touched.push_back(cell);
+    return static_cast<int>(at);
   }
 
   void factor() {
@@ -234,70 +239,117 @@ class TileMarch final : public LinearMarch {
       own_touched.insert(own_touched.end(), tile.touched.begin(), tile.touched.end());
       own_counts.push_back(static_cast<int>(tile.touched.size()));
     }
-    touched_ = gather(communicator_, own_touched);
+    touched_by_rank_ = counts_of(communicator_, own_touched.size());
+    touched_ = gather(communicator_, own_touched, touched_by_rank_);
     touched_counts_ = gather(communicator_, own_counts);
-    const size_t m = unknowns(), n = interface_.size() * m;
-    for (size_t set = 0; set < implicit_firsts_.size(); ++set) {
-      std::vector<double> own_parts;
-      int singular = static_cast<int>(touched_counts_.size());
-      for (size_t p = 0; p < tiles_.size(); ++p) {
-        try {
-          factor_inner(tiles_[p], static_cast<int>(set), own_parts);
-        } catch (const NumericalError&) {
-          singular = std::min(singular, first_tile_ + static_cast<int>(p));
-        }
+    // Each rank inverts another matrix at a time.
+    const int sets = static_cast<int>(implicit_firsts_.size()),
+              ranks = static_cast<int>(edges_of_rank_.size()), tiles = static_cast<int>(edge_counts_.size());
+    const size_t n = interface_.size() * unknowns();
+    for (int first = 0; first < sets; first += ranks) {
+      const int last = std::min(first + ranks, sets), mine = first + rank_;
+      const int none = sets * (tiles + 1);
+      int singular = none;  // the first matrix, and the first tile or the interface in it
+      std::vector<double> inverse;
+      for (int set = first; set < last; ++set) {
+        std::vector<double> own_parts;
+        for (size_t p = 0; p < tiles_.size(); ++p)
+          if (!factor_inner(tiles_[p], set, own_parts))
+            singular = std::min(singular, set * (tiles + 1) + first_tile_ + static_cast<int>(p));
+        const std::vector<double> parts = send_to(set - first, own_parts);
+        if (set == mine) inverse = interface_matrix(set, parts);
       }
+      if (!inverse.empty() && !lapack::invert(inverse, static_cast<int>(n)))
+        singular = std::min(singular, mine * (tiles + 1) + tiles);
       MPI_Allreduce(MPI_IN_PLACE, &singular, 1, MPI_INT, MPI_MIN, communicator_);
-      if (singular < static_cast<int>(touched_counts_.size())) fail(set, "tile " + std::to_string(singular));
-      const std::vector<double> parts = gather(communicator_, own_parts);
-      std::vector<double> schur(n * n), identity(n * n);
-      for (size_t i = 0; i < n; ++i) identity[i * n + i] = 1;
-      implicit_interface_.add_product(static_cast<int>(set), 1, false, identity.data(), static_cast<int>(n),
-                                      schur.data());
-      const double* part = parts.data();
-      const int* touched = touched_.data();
-      for (const int count : touched_counts_) {
-        for (size_t i = 0; i < count * m; ++i)
-          for (size_t k = 0; k < count * m; ++k)
-            schur[(touched[i / m] * m + i % m) * n + touched[k / m] * m + k % m] -= *part++;
-        touched += count;
+      if (singular < none) {
+        const int set = singular / (tiles + 1), tile = singular % (tiles + 1);
+        throw NumericalError("linear march over tiles: the matrix of frame " +
+                             std::to_string(implicit_firsts_[set]) + " is singular in " +
+                             (tile < tiles ? "tile " + std::to_string(tile) : "the interface of the tiles") +
+                             "; take smaller time steps, linearise about another state or march iteratively");
       }
-      if (n > 0 && !lapack::invert(schur, static_cast<int>(n))) fail(set, "the interface of the tiles");
-      inverses_.push_back(std::move(schur));
+      for (const bool transposed : {false, true}) {
+        for (size_t i = 0; transposed && i < (inverse.empty() ? 0 : n); ++i)
+          for (size_t k = 0; k < i; ++k) std::swap(inverse[i * n + k], inverse[k * n + i]);
+        for (int set = first; set < last; ++set)
+          inverses_[transposed].push_back(take_rows(set - first, inverse));
+      }
     }
     for (Tile& tile : tiles_) tile.implicit.inner = {};
     implicit_interface_ = {};
     tile_of_ = place_ = {};
   }
 
-  /// Factors A_II and appends A_GI A_II^-1 A_IG.
-  void factor_inner(Tile& tile, int set, std::vector<double>& parts) const {
+  /// Factors A_II and appends A_GI A_II^-1 A_IG. False where A_II is singular.
+  bool factor_inner(Tile& tile, int set, std::vector<double>& parts) const {
     const int m = unknowns(), n = static_cast<int>(tile.inner.size()),
               t = static_cast<int>(tile.touched.size()) * m;
-    std::vector<double> part(static_cast<size_t>(t) * t);
-    if (n > 0) {
-      const Blocks& inner = tile.implicit.inner;
-      int reach = 0;
-      for (size_t e = 0; e < inner.rows.size(); ++e)
-        reach = std::max(reach, std::abs(inner.rows[e] - inner.columns[e]));
-      StencilFrames band(1, n, m, reach);
-      for (size_t e = 0; e < inner.rows.size(); ++e)
-        for (int k = 0; k < m * m; ++k)
-          band.at(0, inner.rows[e], inner.columns[e] - inner.rows[e])[k] += inner.values[set][e * m * m + k];
+    const size_t begin = parts.size();
+    parts.resize(begin + static_cast<size_t>(t) * t);
+    if (n == 0) return true;
+    const Blocks& inner = tile.implicit.inner;
+    int reach = 0;
+    for (size_t e = 0; e < inner.rows.size(); ++e)
+      reach = std::max(reach, std::abs(inner.rows[e] - inner.columns[e]));
+    StencilFrames band(1, n, m, reach);
+    for (size_t e = 0; e < inner.rows.size(); ++e)
+      for (int k = 0; k < m * m; ++k)
+        band.at(0, inner.rows[e], inner.columns[e] - inner.rows[e])[k] += inner.values[set][e * m * m + k];
+    try {
       tile.factors.emplace_back(band, std::vector{0}, std::vector{0}, StencilFrames());
-      std::vector<double> identity(static_cast<size_t>(t) * t), columns(static_cast<size_t>(n) * m * t);
-      for (int i = 0; i < t; ++i) identity[static_cast<size_t>(i) * t + i] = 1;
-      tile.implicit.to_interface.add_product(set, 1, false, identity.data(), t, columns.data());
-      tile.factors.back().solve_frame(0, columns.data(), columns.data(), t, false);
-      tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, part.data());
+    } catch (const NumericalError&) {
+      return false;
     }
-    parts.insert(parts.end(), part.begin(), part.end());
+    std::vector<double> identity(static_cast<size_t>(t) * t), columns(static_cast<size_t>(n) * m * t);
+    for (int i = 0; i < t; ++i) identity[static_cast<size_t>(i) * t + i] = 1;
+    tile.implicit.to_interface.add_product(set, 1, false, identity.data(), t, columns.data());
+    tile.factors.back().solve_frame(0, columns.data(), columns.data(), t, false);
+    tile.implicit.from_interface.add_product(set, 1, false, columns.data(), t, parts.data() + begin);
+    return true;
   }
 
-  [[noreturn]] void fail(size_t set, const std::string& where) const {
-    throw NumericalError("linear march over tiles: the matrix of frame " +
-                         std::to_string(implicit_firsts_[set]) + " is singular in " + where +
-                         "; take smaller time steps, linearise about another state or march by GMRES");
+  /// The values of all ranks, on rank `to`.
+  std::vector<double> send_to(int to, const std::vector<double>& own) const {
+    const std::vector<int> counts = counts_of(communicator_, own.size());
+    std::vector<int> starts(counts.size());
+    std::exclusive_scan(counts.begin(), counts.end(), starts.begin(), 0);
+    std::vector<double> all(rank_ == to ? starts.back() + counts.back() : 0);
+    MPI_Gatherv(own.data(), static_cast<int>(own.size()), MPI_DOUBLE, all.data(), counts.data(),
+                starts.data(), MPI_DOUBLE, to, communicator_);
+    return all;
+  }
+
+  /// Rows of this rank's cells of the interface, of a matrix that rank `from` holds.
+  std::vector<double> take_rows(int from, const std::vector<double>& matrix) const {
+    const int row = static_cast<int>(interface_.size()) * unknowns();
+    std::vector<int> counts, starts(edges_of_rank_.size());
+    for (const int edges : edges_of_rank_) counts.push_back(edges * unknowns() * row);
+    std::exclusive_scan(counts.begin(), counts.end(), starts.begin(), 0);
+    std::vector<double> rows(counts[rank_]);
+    MPI_Scatterv(matrix.data(), counts.data(), starts.data(), MPI_DOUBLE, rows.data(), counts[rank_],
+                 MPI_DOUBLE, from, communicator_);
+    return rows;
+  }
+
+  /// S, [G][G], from what all tiles have given.
+  std::vector<double> interface_matrix(int set, const std::vector<double>& parts) const {
+    const size_t m = unknowns(), n = interface_.size() * m;
+    std::vector<double> schur(n * n);
+    const Blocks& within = implicit_interface_;
+    for (size_t e = 0; e < within.rows.size(); ++e)
+      for (size_t k = 0; k < m * m; ++k)
+        schur[(within.rows[e] * m + k / m) * n + within.columns[e] * m + k % m] +=
+            within.values[set][e * m * m + k];
+    const double* part = parts.data();
+    const int* touched = touched_.data();
+    for (const int count : touched_counts_) {
+      for (size_t i = 0; i < count * m; ++i)
+        for (size_t k = 0; k < count * m; ++k)
+          schur[(touched[i / m] * m + i % m) * n + touched[k / m] * m + k % m] -= *part++;
+      touched += count;
+    }
+    return schur;
   }
 
   void solve(const double* rhs, double* solution, int columns, bool transposed) const override {
@@ -305,6 +357,11 @@ class TileMarch final : public LinearMarch {
     const auto size = [&](const std::vector<int>& cells) { return cells.size() * numbers; };
     std::vector<double> right(size(interface_)), edge(right.size()), before(right.size());
     std::vector<std::vector<double>> inner(tiles_.size()), work(tiles_.size());
+    std::vector<int> sent_by_rank, solved_by_rank;
+    for (size_t rank = 0; rank < edges_of_rank_.size(); ++rank) {
+      solved_by_rank.push_back(edges_of_rank_[rank] * static_cast<int>(numbers));
+      sent_by_rank.push_back(solved_by_rank.back() + touched_by_rank_[rank] * static_cast<int>(numbers));
+    }
     const auto take = [&](const double* field, const std::vector<int>& cells, std::vector<double>& out) {
       for (const int cell : cells)
         out.insert(out.end(), field + cell * numbers, field + (cell + 1) * numbers);
@@ -342,7 +399,7 @@ class TileMarch final : public LinearMarch {
         take(r, tile.edge, send);
         send.insert(send.end(), part.begin(), part.end());
       }
-      const std::vector<double> all = gather(communicator_, send);
+      const std::vector<double> all = gather(communicator_, send, sent_by_rank);
       const double *from = all.data(), *parts = all.data();
       double* to = right.data();
       for (size_t tile = 0; tile < edge_counts_.size(); ++tile) {
@@ -356,8 +413,10 @@ class TileMarch final : public LinearMarch {
           for (size_t k = 0; k < numbers; ++k) right[*touched * numbers + k] += *parts++;
       }
       if (old >= 0) previous_interface_.add_product(old, 1, transposed, before.data(), columns, right.data());
-      dense_product(inverses_[set], transposed, right, columns, edge);
-      int own = std::accumulate(edge_counts_.begin(), edge_counts_.begin() + first_tile_, 0);
+      const std::vector<double> own_edge =
+          dense_product(inverses_[transposed][set], size(interface_) / columns, right, columns);
+      edge = gather(communicator_, own_edge, solved_by_rank);
+      const double* own = own_edge.data();
       for (size_t p = 0; p < tiles_.size(); ++p) {
         const Tile& tile = tiles_[p];
         near.clear();
@@ -367,7 +426,10 @@ class TileMarch final : public LinearMarch {
         inner[p].swap(work[p]);
         for (size_t i = 0; i < tile.inner.size(); ++i)
           std::copy_n(&inner[p][i * numbers], numbers, x + tile.inner[i] * numbers);
-        for (const int cell : tile.edge) std::copy_n(&edge[own++ * numbers], numbers, x + cell * numbers);
+        for (const int cell : tile.edge) {
+          std::copy_n(own, numbers, x + cell * numbers);
+          own += numbers;
+        }
       }
       before.swap(edge);
     }
@@ -378,14 +440,16 @@ class TileMarch final : public LinearMarch {
   }
 
   MPI_Comm communicator_;
-  int first_tile_ = 0;
+  int rank_ = 0, first_tile_ = 0;
   std::vector<int> tile_of_,
       place_;  // [cell of the grid], while it is made: place >= 0 in a tile, or -1 - cell of G
   std::vector<int> interface_;                               // numbers of its cells, in the order of tiles
   std::vector<int> edge_counts_, touched_counts_, touched_;  // [tile]; [tile][touched]
   std::vector<Tile> tiles_;                                  // of this rank
   Blocks implicit_interface_, previous_interface_;           // GG
-  std::vector<std::vector<double>> inverses_;                // [matrix][G][G]
+  std::vector<std::vector<double>>
+      inverses_[2];  // [transposed][matrix]: this rank's rows of S^-1 or its transpose
+  std::vector<int> edges_of_rank_, touched_by_rank_;
   std::vector<int> implicit_firsts_, matrix_of_frame_, previous_of_frame_;
 };
 
