@@ -328,16 +328,14 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
                    "allowed are rules whose ranks share the batch, such as backprop");
   phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
   for (const Phase& phase : phases_->all()) {
-    if (phase.transform) {
-      FinishedNetwork changed(model_, network_->input(), network_->initial_parameters(0));
-      const std::string before = changed.model();
-      phase.transform->apply(changed, 0);
-      if (changed.model() != before)
-        train.error_at(
-            "phases",
-            "phases: transform: gives another network, which training cannot go on with; allowed is "
-            "permute. `after` makes others of a finished network");
-    }
+    if (phase.transform && !phase.transform->keeps_model())
+      train.error_at("phases",
+                     "phases: transform: gives another network, which training cannot go on with; allowed is "
+                     "permute. `after` makes others of a finished network");
+    if (phase.transform && model_.has("parametrise"))
+      train.error_at(
+          "phases",
+          "phases: transform: a network whose weights are expressions is not transformed; leave it out");
     if (mechanisms_.average && (phase.transform || phase.options.other_weights()))
       train.error_at("average",
                      "average: a phase takes other weights, which have no mean with those before; leave out "

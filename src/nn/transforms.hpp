@@ -60,6 +60,8 @@ class NetworkTransform {
  public:
   virtual ~NetworkTransform() = default;
   virtual void apply(FinishedNetwork& network, std::uint64_t seed) const = 0;
+  /// Whether the network is the same model afterwards, which can be trained on.
+  virtual bool keeps_model() const { return false; }
 };
 
 /// Each batch norm behind a dense block on vectors or a convolution goes into its weights and bias.
@@ -81,6 +83,7 @@ class PermuteUnits final : public NetworkTransform {
     void options(OptionVisitor& o);
   };
   explicit PermuteUnits(const Options& options) : options_(options) {}
+  bool keeps_model() const override { return true; }
   void apply(FinishedNetwork& network, std::uint64_t seed) const override;
 
  private:

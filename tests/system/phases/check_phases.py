@@ -37,6 +37,9 @@ def main() -> int:
             def density(variant):
                 return float(file[f"runs/{variant}/seed_0/summary/density"][()])
 
+            def loss(variant):
+                return float(file[f"runs/{variant}/seed_0/summary/test_loss"][()])
+
             def losses(variant):
                 return file[f"runs/{variant}/seed_0/steps/loss"][()]
 
@@ -65,6 +68,13 @@ def main() -> int:
             expect("gradual pruning ends at its density", abs(density("gradual") - 0.2) < 2e-3)
             expect("pruning before the first step", abs(density("snip") - 0.3) < 2e-3)
             expect("the dense run is dense", density("dense") == 1)
+
+            moved, left = weights("moved", part), weights("again", part)
+            expect("a transform orders units anew, masks with them",
+                   not np.array_equal(moved, left) and np.array_equal(moved[np.lexsort(moved.T)], left[np.lexsort(left.T)])
+                   and density("moved") == density("again") == density("moved_on"))
+            expect("the network in another order is the same", abs(loss("moved") - loss("again")) < 1e-6)
+            expect("what is trained on stays sparse", (weights("moved_on", part) == 0).sum() == (left == 0).sum())
 
             shape = weights("dense", "block1.weight").shape
             kept = round(0.3 * shape[0] * shape[1])
@@ -143,6 +153,9 @@ def main() -> int:
             "variants.low_rank.model.parametrise=[{as: low_rank, rank: 30}]": "choose at most 20",
             "variants.low_rank.train.rule=pipeline": "deals the blocks to ranks",
             "variants.fresh.train.rule=pipeline": "keeps optimisers of its own",
+            "variants.moved.train.phases[0].transform=compact": "gives another network, which training cannot go on with",
+            "variants.moved.model.parametrise=[{on: [block1.weight], as: low_rank, rank: 3}]": "expressions is not transformed",
+            "variants.moved.train.phases[0].reset_optimizer=false": "belongs to units in another order",
             "variants.low_rank.after=[compact]": "whose weights are expressions is not transformed",
             "variants.gradual.sparsity.refine=dsnot": "each needs its own density",
             "variants.narrow.match.within=0.01": "more than within: 0.01",
