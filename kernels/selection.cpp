@@ -54,6 +54,22 @@ struct Mark {
   }
 };
 
+template <class T>
+struct LargestOfEach {
+  std::int64_t m, n;
+  View<const T> x;
+  RANKINE_KERNEL T operator()(std::int64_t i) const {
+    const std::int64_t first = i / m * m;
+    const T own = x[i] < 0 ? -x[i] : x[i];
+    std::int64_t before = 0;
+    for (std::int64_t j = first; j < first + m; ++j) {
+      const T other = x[j] < 0 ? -x[j] : x[j];
+      before += other > own || (other == own && j < i) ? 1 : 0;
+    }
+    return before < n ? T(1) : T(0);
+  }
+};
+
 }  // namespace
 
 std::int64_t top_mask_workspace(std::int64_t n) { return 2 + reduce_workspace(1, n); }
@@ -76,9 +92,19 @@ void top_mask(std::int64_t n, std::int64_t k, DevicePtr<const T> x, DevicePtr<st
   map("top_mask", Mark{}, s, mask, x, DevicePtr<const std::int64_t>(found));
 }
 
+template <class T>
+void largest_of_each(std::int64_t groups, std::int64_t m, std::int64_t n, DevicePtr<const T> x,
+                     DevicePtr<T> mask) {
+  map_index("largest_of_each", LargestOfEach<T>{m, n, x}, groups * m, mask);
+}
+
 template void top_mask(std::int64_t, std::int64_t, DevicePtr<const float>, DevicePtr<std::int64_t>,
                        DevicePtr<float>);
 template void top_mask(std::int64_t, std::int64_t, DevicePtr<const double>, DevicePtr<std::int64_t>,
                        DevicePtr<double>);
+template void largest_of_each(std::int64_t, std::int64_t, std::int64_t, DevicePtr<const float>,
+                              DevicePtr<float>);
+template void largest_of_each(std::int64_t, std::int64_t, std::int64_t, DevicePtr<const double>,
+                              DevicePtr<double>);
 
 }  // namespace rankine::kernels

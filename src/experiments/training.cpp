@@ -1034,7 +1034,8 @@ Metrics Training::Run::run() {
   course_.plan(loop);
   const ProbeRun probed{*owner_.probed_,  communicator_,
                         *judged_,         *rule_,
-                        context_.results, [this](const std::string& name) { return course_.snapshot(name); }};
+                        context_.results, [this](const std::string& name) { return course_.snapshot(name); },
+                        optimizer_.get()};
   probes_.begin(probed, context_.checkpoint.state());
   for (const std::int64_t step : probes_.steps(total))
     loop.at(step, [this, step, total] { probes_.measure(step, total); });

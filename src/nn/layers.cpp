@@ -50,6 +50,7 @@ const Registry<Layer, const LayerContext&>& layers() {
                    entry<Activation<Plain<tanh>>>("tanh", "hyperbolic tangent"),
                    entry<Activation<Plain<gelu>>>("gelu", "x/2 (1 + tanh(...)), the Gaussian's gate"),
                    entry<Activation<SinOptions>>("sin", "sin(w x)"),
+                   entry<Tokens>("tokens", "the places of an image or a signal as a sequence of vectors"),
                    entry<Embedding>("embedding", "vectors of tokens"),
                    entry<Position>("position", "adds what stands for a token's place"),
                    entry<TiedHead>("tied_head", "scores of tokens by the embedding's own table"),

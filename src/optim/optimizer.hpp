@@ -62,6 +62,8 @@ class Optimizer {
   /// Forgets the gradients of the parameters where `keep` [count], of the parameters' type, is 0; it is 1
   /// elsewhere.
   virtual void forget(const Tensor& keep) = 0;
+  /// The mean of squared gradients [count] in double; undefined where it keeps none, or has not begun.
+  virtual Tensor second_moment() const { return {}; }
   /// Called where the state was set from outside: what largest_change() follows from is measured again.
   virtual void state_changed() {}
 
@@ -103,6 +105,7 @@ class Adam final : public Optimizer {
   double largest_change(double gradient_norm, double learning_rate, double largest) const override;
   void reset() override;
   void forget(const Tensor& keep) override;
+  Tensor second_moment() const override { return second_; }
   void state_changed() override;
 
  private:

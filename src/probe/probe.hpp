@@ -35,6 +35,7 @@ struct ProbeRun {
   RunWriter results;
   /// "weights/<part>" of a snapshot: SNAPSHOT of the run, which it has left by now, or VARIANT@SNAPSHOT.
   std::function<StateSnapshot(const std::string& name)> snapshot = {};
+  const Optimizer* optimizer = nullptr;  ///< null: there is none to look at
 
   /// What an evaluation judges: x [1, n, input] to [1, n, output].
   Tensor predict(const BoundParameters& bound, const Tensor& x, Pass& pass) const {

@@ -14,6 +14,7 @@
 #include "src/probe/probe.hpp"
 #include "src/probe/risk_coverage.hpp"
 #include "src/probe/saliency.hpp"
+#include "src/probe/second_moment.hpp"
 
 namespace rankine {
 
@@ -29,6 +30,7 @@ const Registry<Probe>& probes() {
           entry<Occlusion>("occlusion", "accuracy where the middle of an image is hidden"),
           entry<Corruption>("corruption", "accuracy on noisy and shifted inputs"),
           entry<Overlap>("overlap", "which weights are not zero, compared with a snapshot"),
+          entry<SecondMoment>("second_moment", "of the gradients of weights that a pass sees as zero"),
           entry<GateLoad>("gate_load", "how a mixture deals examples to its experts"),
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
           entry<Curvature>("curvature", "eigenvalues and trace of the loss's Hessian"),

@@ -7,6 +7,8 @@
 #include "src/deck/lists.hpp"
 #include "src/nn/activations.hpp"
 #include "src/nn/parametrisation/gaussian.hpp"
+#include "src/nn/parametrisation/largest.hpp"
+#include "src/tensor/ops.hpp"
 
 namespace rankine {
 namespace {
@@ -34,6 +36,21 @@ class HalfSquares final : public Penalty {
   Tensor of(const BoundParameters& parameters, const std::string& name) const override {
     return scale(sum_by_tile(square(parameters[name])), 0.5);
   }
+};
+
+/// sum x^2 / 2 over the weights that are not among the n largest of m: their pull towards zero (SR-STE: Zhou et
+/// al., "Learning N:M fine-grained structured sparse neural networks from scratch", ICLR 2021, eq. 9).
+class HalfSquaresOfSmall final : public Penalty {
+ public:
+  void options(OptionVisitor& o) { largest_options(o, n_, m_); }
+  bool takes(const ParameterInfo& part) const override { return !part.frozen && has_groups(part, m_); }
+  Tensor of(const BoundParameters& parameters, const std::string& name) const override {
+    const Tensor &x = parameters[name], small = add_scalar(neg(largest_of_each(x, n_, m_)), 1);
+    return scale(sum_by_tile(square(mul(x, small))), 0.5);
+  }
+
+ private:
+  int n_ = 2, m_ = 4;
 };
 
 /// Of weights that are `gaussian`, named by their log_variance v, with means m: the Kullback-Leibler divergence
@@ -75,6 +92,8 @@ const Registry<Penalty>& penalties() {
       "penalty", {
                      entry<AbsoluteSum>("l1", "sum of absolute values"),
                      entry<HalfSquares>("l2", "half the sum of squares"),
+                     entry<HalfSquaresOfSmall>(
+                         "l2_of_small", "half the sum of squares of all but the n largest of each m weights"),
                      entry<GaussianKl>("gaussian_kl", "divergence of gaussian weights from a normal prior"),
                  });
   return table;

@@ -20,6 +20,16 @@ Embedding::Embedding(const Options& options, const LayerContext& context)
   if (input().rank() != 1) throw InputError("embedding: needs tokens [T]");
 }
 
+Tokens::Tokens(const Options&, const LayerContext& context) : Layer(context) {
+  if (input().rank() < 2)
+    throw InputError("tokens: the input is " + input().text() +
+                     "; it needs images [channels, height, width] or signals [channels, time]");
+}
+
+Tensor Tokens::forward(const BoundParameters&, const Tensor& x, Pass&) const {
+  return transpose(reshape(x, {x.extent(0), x.extent(1), x.extent(2), -1}), 2, 3);
+}
+
 void Embedding::add_parameters(ParameterSet& parameters, std::uint64_t seed) const {
   add_normal(
       parameters,

@@ -23,6 +23,17 @@ class Embedding final : public Layer {
   Options options_;
 };
 
+/// [C, ...] to [places, C]: the channels at each place of an image or a signal, row by row.
+class Tokens final : public Layer {
+ public:
+  struct Options {
+    void options(OptionVisitor&) {}
+  };
+  Tokens(const Options&, const LayerContext& context);
+  Shape output() const override { return {input().count() / input()[0], input()[0]}; }
+  Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass) const override;
+};
+
 /// Adds to each vector of a sequence what stands for its position: a parameter weight [length, D], or sines
 /// (Vaswani et al., arXiv 1706.03762, section 3.5). Positions count from Pass::position.
 class Position final : public Layer {

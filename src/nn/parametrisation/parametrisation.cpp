@@ -6,6 +6,7 @@
 
 #include "src/nn/initialisation.hpp"
 #include "src/nn/parametrisation/gaussian.hpp"
+#include "src/nn/parametrisation/largest.hpp"
 #include "src/nn/parametrisation/orthogonal.hpp"
 #include "src/nn/parametrisation/quantisers.hpp"
 #include "src/nn/parametrisation/scores.hpp"
@@ -54,6 +55,7 @@ const Registry<Parametrisation>& parametrisations() {
           entry<FixedPoint>("fixed_point", "rounded to fixed point, trained without rounding"),
           entry<FloatFormat>("float_format", "rounded to a format of few bits, trained without rounding"),
           entry<Scores>("scores", "frozen weights of which training chooses those with the best scores"),
+          entry<Largest>("n_m", "the n largest of each m weights, the others fading out in training"),
           entry<Gaussian>("gaussian", "normal, with means and variances that are trained"),
           entry<PowerOfTwo>("power_of_two", "rounded to sums of powers of two, trained without rounding"),
       });
