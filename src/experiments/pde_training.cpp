@@ -33,8 +33,7 @@ constexpr CheckRow check_rows[] = {
     {"reference_time_error", &ReferenceCheck::time_error,
      "relative L2 distance of a reference from the one with half the tolerance in time; largest of the "
      "checked samples"},
-    {"reference_space_error", &ReferenceCheck::space_error,
-     "the same from the one on half the cells, or twice as many under the Fourier discretisation"},
+    {"reference_space_error", &ReferenceCheck::space_error, "the same from the one on half the cells"},
     {"reference_flux_gap", &ReferenceCheck::flux_gap,
      "the same from the one with a limited flux that satisfies the entropy condition"},
     {"reference_flux_limit", &ReferenceCheck::flux_limit,
