@@ -39,7 +39,8 @@ namespace rankine::kernels {
   X(pointwise_forward)              \
   X(pointwise_backward)             \
   X(head_forward)                   \
-  X(head_backward)
+  X(head_backward)                  \
+  X(csr_product)
 
 enum class Tuned : std::size_t {
 #define RANKINE_NAME(name) name,

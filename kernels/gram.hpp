@@ -1,4 +1,5 @@
-// Gram matrices of tall, narrow row blocks. Host memory, row-major.
+// Gram matrices of tall, narrow row blocks. Host memory, row-major. Each element is one chain of fused
+// multiply-adds in the order of the rows, as in kernels/blas.hpp.
 #pragma once
 
 #include <span>

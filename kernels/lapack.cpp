@@ -22,6 +22,9 @@ void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const in
             const int* ldb, int* info);
 void dgbtrf_(const int* m, const int* n, const int* kl, const int* ku, double* ab, const int* ldab, int* ipiv,
              int* info);
+void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* ipiv, int* info);
+void dgetri_(const int* n, double* a, const int* lda, const int* ipiv, double* work, const int* lwork,
+             int* info);
 void dgelsy_(const int* m, const int* n, const int* nrhs, double* a, const int* lda, double* b,
              const int* ldb, int* jpvt, const double* rcond, int* rank, double* work, const int* lwork,
              int* info);
@@ -141,6 +144,27 @@ void factor_band(std::span<double> band, int n, int lower, int upper, std::span<
   dgbtrf_(&n, &n, &lower, &upper, band.data(), &stride, pivots.data(), &info);
   check_info("dgbtrf", info);
   for (int& pivot : pivots) --pivot;
+}
+
+bool invert(std::span<double> a, int n) {
+  blas::use_one_thread();
+  RANKINE_ASSERT(a.size() == static_cast<size_t>(n) * n, "a square matrix of the wrong size");
+  // LAPACK sees the transpose, whose columns are our rows and whose inverse is the transpose of ours.
+  std::vector<double> row_size(n);
+  for (int i = 0; i < n; ++i)
+    for (int j = 0; j < n; ++j) row_size[i] += std::abs(a[static_cast<size_t>(i) * n + j]);
+  std::vector<int> pivots(n);
+  int info = 0;
+  dgetrf_(&n, &n, a.data(), &n, pivots.data(), &info);
+  check_info("dgetrf", info);
+  // Written so that a NaN fails too.
+  for (int i = 0; i < n; ++i)
+    if (!(std::abs(a[static_cast<size_t>(i) * n + i]) > 1e-14 * row_size[i])) return false;
+  const int size = 64 * n;
+  std::vector<double> work(size);
+  dgetri_(&n, a.data(), &n, pivots.data(), work.data(), &size, &info);
+  check_info("dgetri", info);
+  return true;
 }
 
 bool solve_spd(std::span<double> a, int n, std::span<double> b) {

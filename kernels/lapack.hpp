@@ -29,6 +29,10 @@ std::vector<double> symmetric_eigenvalues(std::span<double> a, int n);
 /// is left there.
 void factor_band(std::span<double> band, int n, int lower, int upper, std::span<int> pivots);
 
+/// Overwrites the square matrix `a` (n x n row-major) with its inverse, by LU with partial pivoting. False where
+/// a pivot vanishes beside its row's entries; then `a` is destroyed.
+bool invert(std::span<double> a, int n);
+
 /// Solves the symmetric positive definite system by Cholesky; `b` (n) becomes x. False where `a` is not
 /// positive definite.
 bool solve_spd(std::span<double> a, int n, std::span<double> b);

@@ -113,6 +113,12 @@ struct FreundlichValue {
     return law.storage(u, power, least).value;
   }
 };
+struct FreundlichCurvature {
+  Freundlich law;
+  RANKINE_FORCEINLINE double operator()(double u, double power) const {
+    return law.storage(u, power, 0).curvature;
+  }
+};
 struct FreundlichSlope {
   Freundlich law;
   RANKINE_FORCEINLINE double operator()(double u, double power) const {
@@ -157,11 +163,12 @@ void column_lengths(std::int64_t rows, std::int64_t columns, DevicePtr<const dou
 }
 
 void freundlich_storage(const Freundlich& law, std::int64_t n, DevicePtr<const double> u,
-                        DevicePtr<double> value, DevicePtr<double> slope) {
+                        DevicePtr<double> value, DevicePtr<double> slope, DevicePtr<double> curvature) {
   const double least = Power{law.exponent}(law.regularisation);
   const DevicePtr<const double> power = slope;
   map("freundlich_power", FreundlichPower{law}, n, slope, u);
   map("freundlich_storage", FreundlichValue{law, least}, n, value, u, power);
+  if (curvature) map("freundlich_curvature", FreundlichCurvature{law}, n, curvature, u, power);
   map("freundlich_slope", FreundlichSlope{law}, n, slope, u, power);
 }
 

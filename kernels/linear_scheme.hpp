@@ -54,8 +54,8 @@ struct Freundlich {
     return {multiply_add(c / n, power - least, u), slope, c * (n - 1) * power / (v * v)};
   }
 };
-/// M(u) and M'(u) of n values.
+/// M(u), M'(u) and, where `curvature` is not null, M''(u) of n values.
 void freundlich_storage(const Freundlich& law, std::int64_t n, DevicePtr<const double> u,
-                        DevicePtr<double> value, DevicePtr<double> slope);
+                        DevicePtr<double> value, DevicePtr<double> slope, DevicePtr<double> curvature = {});
 
 }  // namespace rankine::kernels

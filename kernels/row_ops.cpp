@@ -275,110 +275,6 @@ struct SumRowsByToken {
 };
 #endif
 
-// A row of the result on the host, an element of it on a device.
-template <class T>
-struct CsrProduct {
-  std::int64_t rows, columns, width, value_step;
-  View<const std::int64_t> offsets, column, entry;
-  View<const T> values, x;
-  View<T> y;
-  RANKINE_ELEMENT T value(std::int64_t l, std::int64_t e) const {
-    return values[l * value_step + (entry.defined() ? entry[e] : e)];
-  }
-#if RANKINE_ON_DEVICE
-  RANKINE_KERNEL void operator()(std::int64_t at) const {
-    const std::int64_t f = at % width, r = at / width, i = r % rows, l = r / rows;
-    T sum = 0;
-    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e)
-      sum = multiply_add(value(l, e), x[(l * columns + column[e]) * width + f], sum);
-    y[at] = sum;
-  }
-#else
-  static constexpr std::int64_t kLanes = Simd<T>::width, kStrip = 8;  // vectors of a strip
-
-  void operator()(std::int64_t r) const {
-    const std::int64_t n = width;
-    if (n < kLanes) {
-      strip<1>(r, 0, 0, n);
-      return;
-    }
-    // Where vectors do not fill the row the last one begins before the end of its neighbour.
-    for (std::int64_t f = 0; f < n; f += kStrip * kLanes) {
-      const std::int64_t left = n - f, last = (left < kStrip * kLanes ? left : kStrip * kLanes) - kLanes;
-      switch ((last + 2 * kLanes - 1) / kLanes) {
-        case 1:
-          strip<1>(r, f + last, 0, kLanes);
-          break;
-        case 2:
-          strip<2>(r, f, last, kLanes);
-          break;
-        case 3:
-          strip<3>(r, f, last, kLanes);
-          break;
-        case 4:
-          strip<4>(r, f, last, kLanes);
-          break;
-        case 5:
-          strip<5>(r, f, last, kLanes);
-          break;
-        case 6:
-          strip<6>(r, f, last, kLanes);
-          break;
-        case 7:
-          strip<7>(r, f, last, kLanes);
-          break;
-        default:
-          strip<8>(r, f, last, kLanes);
-          break;
-      }
-    }
-  }
-
-  /// Vectors of row r in registers from the first entry to the last: at f, f + lanes, ..., and the last at
-  /// f + last, of `count` lanes.
-  template <int V>
-  void strip(std::int64_t r, std::int64_t f, std::int64_t last, std::int64_t count) const {
-    const std::int64_t i = r % rows, l = r / rows;
-    const auto vector = [&](const T* from) { return count < kLanes ? load_first(from, count) : load(from); };
-    SimdOf<T> sum[V] = {};
-    for (std::int64_t e = offsets[i]; e < offsets[i + 1]; ++e) {
-      const T* from = x.at((l * columns + column[e]) * width + f);
-      const SimdOf<T> factor = broadcast(value(l, e));
-      for (int v = 0; v + 1 < V; ++v) sum[v] = multiply_add_lanes<T>(factor, load(from + v * kLanes), sum[v]);
-      sum[V - 1] = multiply_add_lanes<T>(factor, vector(from + last), sum[V - 1]);
-    }
-    T* to = y.at(r * width + f);
-    for (int v = 0; v + 1 < V; ++v) store(to + v * kLanes, sum[v]);
-    if (count < kLanes)
-      store_first(to + last, sum[V - 1], count);
-    else
-      store(to + last, sum[V - 1]);
-  }
-#endif
-};
-
-template <class T>
-struct CsrSampledProduct {
-  std::int64_t entries, rows, columns, width;
-  View<const std::int64_t> row, column;
-  View<const T> a, b;
-  View<T> z;
-  RANKINE_KERNEL void operator()(std::int64_t l, const Columns& these) const {
-    for (std::int64_t e = these.begin; e < these.end; ++e) {
-      const T* from = a.at((l * rows + row[e]) * width);
-      const T* with = b.at((l * columns + column[e]) * width);
-      T lanes[8] = {};
-      std::int64_t f = 0;
-      for (; f + 8 <= width; f += 8)
-        for (int j = 0; j < 8; ++j) lanes[j] += from[f + j] * with[f + j];
-      for (int j = 0; f < width; ++f, ++j) lanes[j] += from[f] * with[f];
-      for (int half = 4; half > 0; half /= 2)
-        for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
-      z[l * entries + e] = lanes[0];
-    }
-  }
-};
-
 }  // namespace
 
 template <class T>
@@ -459,35 +355,6 @@ void sum_rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<co
 #endif
 }
 
-template <class T>
-void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns, std::int64_t width,
-                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y) {
-  const CsrProduct<T> body{matrix.rows,   columns,      width,  value_step, matrix.offsets,
-                           matrix.column, matrix.entry, values, x,          y};
-  // Without caches: each entry reads a row of x.
-  count_work("csr_product", {2 * static_cast<double>(lead * matrix.entries * width),
-                             in_bytes<T>(lead * (matrix.entries + matrix.rows) * width +
-                                         (value_step == 0 ? 1 : lead) * matrix.entries) +
-                                 in_bytes<std::int64_t>(matrix.entries)});
-#if RANKINE_ON_DEVICE
-  units("csr_product", lead * matrix.rows * width, body);
-#else
-  units("csr_product", lead * matrix.rows, body);
-#endif
-}
-
-template <class T>
-void csr_sampled_product(std::int64_t entries, DevicePtr<const std::int64_t> row,
-                         DevicePtr<const std::int64_t> column, std::int64_t lead, std::int64_t rows,
-                         std::int64_t columns_count, std::int64_t width, DevicePtr<const T> a,
-                         DevicePtr<const T> b, DevicePtr<T> z) {
-  count_work("csr_sampled_product",
-             {2 * static_cast<double>(lead * entries * width),
-              in_bytes<T>(lead * entries * (2 * width + 1)) + in_bytes<std::int64_t>(2 * entries)});
-  columns("csr_sampled_product", lead, entries,
-          CsrSampledProduct<T>{entries, rows, columns_count, width, row, column, a, b, z});
-}
-
 #define RANKINE_INSTANTIATE(T)                                                                               \
   template void softmax(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<T>);                       \
   template void softmax_backward(std::int64_t, std::int64_t, DevicePtr<const T>, DevicePtr<const T>,         \
@@ -505,12 +372,7 @@ void csr_sampled_product(std::int64_t entries, DevicePtr<const std::int64_t> row
   template void rows_by_token(const TableShape&, std::int64_t, DevicePtr<const T>,                           \
                               DevicePtr<const std::int32_t>, DevicePtr<T>);                                  \
   template void sum_rows_by_token(const TableShape&, std::int64_t, DevicePtr<const T>,                       \
-                                  DevicePtr<const std::int32_t>, DevicePtr<T>);                              \
-  template void csr_product(const CsrRows&, std::int64_t, std::int64_t, std::int64_t, DevicePtr<const T>,    \
-                            std::int64_t, DevicePtr<const T>, DevicePtr<T>);                                 \
-  template void csr_sampled_product(std::int64_t, DevicePtr<const std::int64_t>,                             \
-                                    DevicePtr<const std::int64_t>, std::int64_t, std::int64_t, std::int64_t, \
-                                    std::int64_t, DevicePtr<const T>, DevicePtr<const T>, DevicePtr<T>);
+                                  DevicePtr<const std::int32_t>, DevicePtr<T>);
 RANKINE_INSTANTIATE(float)
 RANKINE_INSTANTIATE(double)
 #undef RANKINE_INSTANTIATE

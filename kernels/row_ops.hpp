@@ -1,6 +1,5 @@
 // What treats rows as a whole, or picks rows by index: softmax and the cross entropy, rows of a table by
-// token and their adjoint, products with sparse matrices. Each function is one launch unless it says
-// otherwise. No Kokkos here.
+// token and their adjoint. Each function is one launch unless it says otherwise. No Kokkos here.
 #pragma once
 
 #include <cstdint>
@@ -59,23 +58,5 @@ void rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const 
 template <class T>
 void sum_rows_by_token(const TableShape& shape, std::int64_t count, DevicePtr<const T> rows,
                        DevicePtr<const std::int32_t> token, DevicePtr<T> y);
-
-/// A sparse matrix by rows on the device: the entries of row i are offsets[i] .. offsets[i + 1], entry e
-/// stands in column[e] with values[entry[e]] (null: values[e]).
-struct CsrRows {
-  std::int64_t rows, entries;
-  DevicePtr<const std::int64_t> offsets, column, entry;
-};
-/// y[l][i][:] = sum_e value[e] x[l][column[e]][:], one chain of multiply_add over the entries of row i. x [lead][columns]
-/// [width]; values of index l start at l * value_step.
-template <class T>
-void csr_product(const CsrRows& matrix, std::int64_t lead, std::int64_t columns, std::int64_t width,
-                 DevicePtr<const T> values, std::int64_t value_step, DevicePtr<const T> x, DevicePtr<T> y);
-/// z[l][e] = a[l][row[e]][:] . b[l][column[e]][:] for all entries: 8 lanes, then halves.
-template <class T>
-void csr_sampled_product(std::int64_t entries, DevicePtr<const std::int64_t> row,
-                         DevicePtr<const std::int64_t> column, std::int64_t lead, std::int64_t rows,
-                         std::int64_t columns, std::int64_t width, DevicePtr<const T> a, DevicePtr<const T> b,
-                         DevicePtr<T> z);
 
 }  // namespace rankine::kernels

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine {
 namespace {
@@ -15,7 +15,9 @@ namespace {
 using Vector = std::vector<double>;
 
 double dot(std::span<const double> a, std::span<const double> b) {
-  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+  double sum = 0;  // in the order and with the rounding of kernels::augmented_gram()
+  for (size_t i = 0; i < a.size(); ++i) sum = kernels::multiply_add(a[i], b[i], sum);
+  return sum;
 }
 double norm(std::span<const double> a) { return std::sqrt(dot(a, a)); }
 bool all_finite(std::span<const double> a) {
@@ -102,12 +104,7 @@ LinearisedSystem reduce_with(LeastSquaresProblem& problem, std::span<const doubl
           system.gram[i * n + j] += system.triangle[k * n + i] * system.triangle[k * n + j];
       }
   } else {
-    const Vector g = combine_in_tree(all, block, 0, count, add);
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) system.gram[i * n + j] = g[i * augmented + j];
-      system.gradient[i] = g[i * augmented + n];
-    }
-    system.objective = g[n * augmented + n] / 2;
+    return normal_system(combine_in_tree(all, block, 0, count, add), n);
   }
   return system;
 }
@@ -182,132 +179,152 @@ SolveReport not_finite(SolveReport report, const char* what) {
   return report;
 }
 
-std::string step_limit_reason(int steps) {
-  return "the budget of " + std::to_string(steps) + " steps was used up";
+SolveReport step_limit(SolveReport report, const LeastSquaresOptions& options) {
+  report.status = SolveStatus::step_limit;
+  report.reason = "the budget of " + std::to_string(options.max_steps) + " steps was used up";
+  return report;
 }
 
-class GaussNewton final : public LeastSquaresSolver {
+SolveReport stalled(SolveReport report, const char* damping) {
+  report.status = SolveStatus::stalled;
+  report.reason = std::string("no damping up to ") + damping + " lowers the objective";
+  return report;
+}
+
+class GaussNewtonIteration final : public LeastSquaresIteration {
  public:
-  SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
-                    const LeastSquaresOptions& options) override {
-    Rows rows(problem);
-    SolveReport report;
-    const int n = problem.unknowns();
-    double damping = options.damping;
-    double first_gradient = -1;
-    Vector step(n), trial(n);
-    LinearisedSystem system;
-    bool moved = true;
-    while (true) {
-      if (moved) {
-        system = reduce_with(problem, w, options.reduction, rows);
-        report.objective = system.objective;
-        report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !std::isfinite(report.gradient_norm) ||
-            !all_finite(system.gram))
-          return not_finite(report, "the linearised system");
-        if (first_gradient < 0) first_gradient = report.gradient_norm;
-        if (report.gradient_norm <= options.atol + options.rtol * first_gradient) return report;
+  GaussNewtonIteration(std::span<const double> w, const LeastSquaresOptions& options)
+      : LeastSquaresIteration(w), options_(options), damping_(options.damping), step_(w.size()) {}
+
+  void take(LinearisedSystem system) override {
+    const double gradient_norm = norm(system.gradient);
+    if (settles_) {
+      settles_ = false;
+      if (!(gradient_norm < report_.gradient_norm)) return finish();
+      accept();
+    } else {
+      if (!std::isfinite(system.objective) || !std::isfinite(gradient_norm) || !all_finite(system.gram)) {
+        report_.objective = system.objective;
+        report_.gradient_norm = gradient_norm;
+        return finish(not_finite(report_, "the linearised system"));
       }
-      if (report.iterations == options.max_steps) {
-        report.status = SolveStatus::step_limit;
-        report.reason = step_limit_reason(options.max_steps);
-        return report;
-      }
-      ++report.iterations;
-      const bool solved = damped_step(system, damping, jacobi_scale(system), step);
-      for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
-      if (solved && below_rounding(predicted_change(system, step), report.objective)) {
-        // The objective can no longer tell better from worse; the gradient can.
-        LinearisedSystem next = reduce_with(problem, trial, options.reduction, rows);
-        const double next_gradient = norm(next.gradient);
-        if (!(next_gradient < report.gradient_norm)) return report;
-        std::copy(trial.begin(), trial.end(), w.begin());
-        system = std::move(next);
-        report.objective = system.objective;
-        report.gradient_norm = next_gradient;
-        if (next_gradient <= options.atol + options.rtol * first_gradient) return report;
-        moved = false;
-        continue;
-      }
-      const double trial_objective =
-          solved ? objective_with(problem, trial, rows) : std::numeric_limits<double>::infinity();
-      moved = trial_objective < report.objective;
-      if (moved) {
-        std::copy(trial.begin(), trial.end(), w.begin());
-        report.objective = trial_objective;
-        damping /= 10;
-        if (report.iterations == options.max_steps) {
-          // The budget ends here. The gradient at the new point is not worth another linearisation: whoever
-          // differentiates there evaluates it in solve_adjoint().
-          report.status = SolveStatus::step_limit;
-          report.reason = step_limit_reason(options.max_steps);
-          return report;
-        }
-      } else {
-        damping = 30 * std::max(damping, 1e-6);
-        if (damping > 1e12) {
-          report.status = SolveStatus::stalled;
-          report.reason = "no damping up to 1e12 lowers the objective";
-          return report;
-        }
-      }
+      if (first_gradient_ < 0) first_gradient_ = gradient_norm;
     }
+    system_ = std::move(system);
+    report_.objective = system_.objective;
+    report_.gradient_norm = gradient_norm;
+    if (gradient_norm <= options_.atol + options_.rtol * first_gradient_) return finish();
+    step();
   }
+
+  void take(double trial_objective) override {
+    if (trial_objective < report_.objective) {
+      accept();
+      report_.objective = trial_objective;
+      damping_ /= 10;
+      // Where the budget ends the gradient at the new point is not worth another linearisation: whoever
+      // differentiates there evaluates it in solve_adjoint().
+      if (report_.iterations == options_.max_steps) return finish(step_limit(report_, options_));
+      return ask(Question::system);
+    }
+    damping_ = 30 * std::max(damping_, 1e-6);
+    if (damping_ > 1e12) return finish(stalled(report_, "1e12"));
+    step();
+  }
+
+ private:
+  void step() {
+    if (report_.iterations == options_.max_steps) return finish(step_limit(report_, options_));
+    ++report_.iterations;
+    const bool solved = damped_step(system_, damping_, jacobi_scale(system_), step_);
+    move(step_);
+    if (!solved) return take(std::numeric_limits<double>::infinity());
+    // Below its rounding the objective can no longer tell better from worse; the gradient can.
+    settles_ = below_rounding(predicted_change(system_, step_), report_.objective);
+    ask(settles_ ? Question::system : Question::objective);
+  }
+
+  LeastSquaresOptions options_;
+  double damping_, first_gradient_ = -1;
+  bool settles_ = false;
+  LinearisedSystem system_;
+  Vector step_;
 };
 
-class LevenbergMarquardt final : public LeastSquaresSolver {
+class LevenbergMarquardtIteration final : public LeastSquaresIteration {
+ public:
+  LevenbergMarquardtIteration(std::span<const double> w, const LeastSquaresOptions& options)
+      : LeastSquaresIteration(w), options_(options), lambda_(options.damping), step_(w.size()) {}
+
+  void take(LinearisedSystem system) override {
+    system_ = std::move(system);
+    report_.objective = system_.objective;
+    report_.gradient_norm = norm(system_.gradient);
+    if (!std::isfinite(system_.objective) || !std::isfinite(report_.gradient_norm) ||
+        !all_finite(system_.gram))
+      return finish(not_finite(report_, "the linearised system"));
+    step();
+  }
+
+  void take(double trial_objective) override {
+    const double predicted = predicted_change(system_, step_);
+    const double change = trial_objective - report_.objective;
+    const double ratio = predicted < 0 ? change / predicted : -1;
+    if (std::isfinite(trial_objective) && ratio >= 0.01) {
+      bool settled = std::abs(change) <= options_.atol + options_.rtol * std::abs(report_.objective);
+      for (size_t i = 0; i < step_.size(); ++i)
+        settled = settled && std::abs(step_[i]) <= options_.atol + options_.rtol * std::abs(solution()[i]);
+      accept();
+      report_.objective = trial_objective;
+      if (settled) return finish();
+      if (ratio > 0.99) lambda_ /= 3.5;
+      return ask(Question::system);
+    }
+    if (below_rounding(predicted, report_.objective)) return finish();
+    lambda_ *= 4;
+    if (lambda_ > 1e20) return finish(stalled(report_, "1e20"));
+    step();
+  }
+
+ private:
+  void step() {
+    if (report_.iterations == options_.max_steps) return finish(step_limit(report_, options_));
+    ++report_.iterations;
+    if (!damped_step(system_, lambda_, Vector(step_.size(), 1.0), step_))
+      return finish(not_finite(report_, "the damped step"));
+    move(step_);
+    ask(Question::objective);
+  }
+
+  LeastSquaresOptions options_;
+  double lambda_;
+  LinearisedSystem system_;
+  Vector step_;
+};
+
+template <class Iteration>
+class IteratingSolver final : public LeastSquaresSolver {
  public:
   SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
                     const LeastSquaresOptions& options) override {
     Rows rows(problem);
-    SolveReport report;
-    const int n = problem.unknowns();
-    double lambda = options.damping;
-    const Vector identity(n, 1.0);
-    Vector step(n), trial(n);
-    LinearisedSystem system;
-    for (bool moved = true;;) {
-      if (moved) {
-        system = reduce_with(problem, w, options.reduction, rows);
-        report.objective = system.objective;
-        report.gradient_norm = norm(system.gradient);
-        if (!std::isfinite(system.objective) || !std::isfinite(report.gradient_norm) ||
-            !all_finite(system.gram))
-          return not_finite(report, "the linearised system");
-      }
-      if (report.iterations == options.max_steps) {
-        report.status = SolveStatus::step_limit;
-        report.reason = step_limit_reason(options.max_steps);
-        return report;
-      }
-      ++report.iterations;
-      if (!damped_step(system, lambda, identity, step)) return not_finite(report, "the damped step");
-      for (int i = 0; i < n; ++i) trial[i] = w[i] + step[i];
-      const double trial_objective = objective_with(problem, trial, rows);
-      const double predicted = predicted_change(system, step);
-      const double change = trial_objective - report.objective;
-      const double ratio = predicted < 0 ? change / predicted : -1;
-      moved = std::isfinite(trial_objective) && ratio >= 0.01;
-      if (moved) {
-        bool settled = std::abs(change) <= options.atol + options.rtol * std::abs(report.objective);
-        for (int i = 0; i < n; ++i)
-          settled = settled && std::abs(step[i]) <= options.atol + options.rtol * std::abs(w[i]);
-        std::copy(trial.begin(), trial.end(), w.begin());
-        report.objective = trial_objective;
-        if (settled) return report;
-        if (ratio > 0.99) lambda /= 3.5;
-      } else {
-        if (below_rounding(predicted, report.objective)) return report;
-        lambda *= 4;
-        if (lambda > 1e20) {
-          report.status = SolveStatus::stalled;
-          report.reason = "no damping up to 1e20 lowers the objective";
-          return report;
-        }
-      }
+    Iteration iteration(w, options);
+    while (iteration.question() != Question::none) {
+      if (iteration.question() == Question::system)
+        iteration.take(reduce_with(problem, iteration.point(), options.reduction, rows));
+      else
+        iteration.take(objective_with(problem, iteration.point(), rows));
     }
+    std::copy(iteration.solution().begin(), iteration.solution().end(), w.begin());
+    return iteration.report();
   }
+  std::unique_ptr<LeastSquaresIteration> begin(std::span<const double> w,
+                                               const LeastSquaresOptions& options) const override {
+    return std::make_unique<Iteration>(w, options);
+  }
+
+ private:
+  using Question = LeastSquaresIteration::Question;
 };
 
 }  // namespace
@@ -333,6 +350,40 @@ std::vector<double> stack_triangles(const std::vector<double>& triangles, int n)
                          StackTriangles{n});
 }
 
+LinearisedSystem normal_system(std::span<const double> augmented, int n) {
+  const int m = n + 1;
+  LinearisedSystem system;
+  system.n = n;
+  system.gradient.resize(n);
+  system.gram.resize(static_cast<size_t>(n) * n);
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) system.gram[i * n + j] = augmented[i * m + j];
+    system.gradient[i] = augmented[i * m + n];
+  }
+  system.objective = augmented[n * m + n] / 2;
+  return system;
+}
+
+void solve_normal(std::span<const double> augmented, int n, double ridge, double damping,
+                  std::span<double> w) {
+  const int m = n + 1;
+  Vector matrix(static_cast<size_t>(n) * n), scale(n);
+  for (int i = 0; i < n; ++i) {
+    const double diagonal = augmented[i * m + i] + ridge * ridge;
+    scale[i] = diagonal > 0 ? std::sqrt(diagonal) : 1.0;
+  }
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) matrix[i * n + j] = augmented[i * m + j] / (scale[i] * scale[j]);
+    matrix[i * n + i] += damping + ridge * ridge / (scale[i] * scale[i]);
+    w[i] = augmented[i * m + n] / scale[i];
+  }
+  if (!lapack::solve_spd(matrix, n, w)) {
+    std::fill(w.begin(), w.end(), 1.0);
+    return;
+  }
+  for (int i = 0; i < n; ++i) w[i] /= scale[i];
+}
+
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction) {
   Rows rows(problem);
   return reduce_with(problem, w, reduction, rows);
@@ -343,17 +394,39 @@ double objective(LeastSquaresProblem& problem, std::span<const double> w) {
   return objective_with(problem, w, rows);
 }
 
-std::unique_ptr<LeastSquaresSolver> make_gauss_newton() { return std::make_unique<GaussNewton>(); }
+std::unique_ptr<LeastSquaresSolver> make_gauss_newton() {
+  return std::make_unique<IteratingSolver<GaussNewtonIteration>>();
+}
 std::unique_ptr<LeastSquaresSolver> make_levenberg_marquardt() {
-  return std::make_unique<LevenbergMarquardt>();
+  return std::make_unique<IteratingSolver<LevenbergMarquardtIteration>>();
+}
+
+void note(const AdjointReport& adjoint, SolveReport& report) {
+  report.gradient_norm = adjoint.gradient_norm;
+  if (!adjoint.finite) {
+    report.status = SolveStatus::not_finite;
+    report.reason = "the adjoint system is singular or not finite";
+  } else if (!adjoint.positive_definite) {
+    report.status = SolveStatus::not_a_minimum;
+    report.reason = "the Hessian at the solution is not positive definite";
+  }
 }
 
 AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w,
                             std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
                             double damping) {
-  const int n = problem.unknowns();
-  AdjointReport report;
   const LinearisedSystem system = reduce(problem, w, Reduction::normal);
+  return solve_adjoint(
+      system, [&](std::span<double> hessian) { problem.add_curvature(hessian); }, w_bar, lambda, matrix,
+      damping);
+}
+
+AdjointReport solve_adjoint(const LinearisedSystem& system,
+                            const std::function<void(std::span<double>)>& add_curvature,
+                            std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
+                            double damping) {
+  const int n = system.n;
+  AdjointReport report;
   report.gradient_norm = norm(system.gradient);
   const Vector scale = jacobi_scale(system);
   const auto scaled = [&](const Vector& h) {
@@ -372,7 +445,7 @@ AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double
     return negative;
   };
   Vector hessian(system.gram);
-  if (matrix != AdjointMatrix::gauss_newton) problem.add_curvature(hessian);
+  if (matrix != AdjointMatrix::gauss_newton) add_curvature(hessian);
   const int negative = solve(hessian);
   report.positive_definite = negative == 0;
   if (negative != 0 && matrix == AdjointMatrix::full_if_spd) solve(system.gram);

@@ -2,9 +2,11 @@
 // the linear system that differentiates its solution. Solver, adjoint and outcome are three things.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rankine {
@@ -76,6 +78,13 @@ enum class Reduction { qr, normal };
 /// order.
 std::vector<double> stack_triangles(const std::vector<double>& triangles, int n);
 
+/// The system of [J rho]^T [J rho], (n + 1) x (n + 1), without triangle.
+LinearisedSystem normal_system(std::span<const double> augmented, int n);
+/// w = argmin 1/2 |J w - rho|^2 + 1/2 ridge^2 |w|^2 of such a matrix, by Jacobi-scaled normal equations with
+/// `damping` relative to their diagonal; ones where they are singular.
+void solve_normal(std::span<const double> augmented, int n, double ridge, double damping,
+                  std::span<double> w);
+
 /// Linearises at `w` and reduces part by part, in tree order.
 LinearisedSystem reduce(LeastSquaresProblem& problem, std::span<const double> w, Reduction reduction);
 /// 1/2 |rho(w)|^2, parts summed in tree order.
@@ -89,6 +98,46 @@ struct LeastSquaresOptions {
   Reduction reduction = Reduction::qr;
 };
 
+/// One solve as the questions that it asks of its problem, so that many problems can be answered at once.
+class LeastSquaresIteration {
+ public:
+  enum class Question {
+    system,     ///< the problem linearised at point()
+    objective,  ///< 1/2 |rho|^2 at point()
+    none,       ///< the solve has ended
+  };
+  virtual ~LeastSquaresIteration() = default;
+  Question question() const { return question_; }
+  std::span<const double> point() const { return point_; }
+  /// The answers. Both lead to the next question.
+  virtual void take(LinearisedSystem system) = 0;
+  virtual void take(double objective) = 0;
+  /// The best point so far, and where there are no more questions the outcome.
+  std::span<const double> solution() const { return w_; }
+  const SolveReport& report() const { return report_; }
+
+ protected:
+  /// The first question is for the system at `start`.
+  explicit LeastSquaresIteration(std::span<const double> start)
+      : w_(start.begin(), start.end()), point_(w_) {}
+  void ask(Question question) { question_ = question; }
+  void finish() { question_ = Question::none; }
+  void finish(SolveReport report) {
+    report_ = std::move(report);
+    finish();
+  }
+  /// point() becomes the solution so far and `step`.
+  void move(std::span<const double> step) {
+    for (size_t i = 0; i < w_.size(); ++i) point_[i] = w_[i] + step[i];
+  }
+  void accept() { w_ = point_; }
+  SolveReport report_;
+
+ private:
+  Question question_ = Question::system;
+  std::vector<double> w_, point_;
+};
+
 /// One algorithm. Stateless: a solver may be shared.
 class LeastSquaresSolver {
  public:
@@ -97,6 +146,13 @@ class LeastSquaresSolver {
   /// says so.
   virtual SolveReport solve(LeastSquaresProblem& problem, std::span<double> w,
                             const LeastSquaresOptions& options) = 0;
+  /// The same solve question by question; null where the solver cannot be interrupted.
+  virtual std::unique_ptr<LeastSquaresIteration> begin(std::span<const double> w,
+                                                       const LeastSquaresOptions& options) const {
+    (void)w;
+    (void)options;
+    return nullptr;
+  }
 };
 
 /// Gauss-Newton on the Jacobi-scaled normal equations: (D^-1 J^T J D^-1 + mu I) D d = -D^-1 J^T rho. Only a
@@ -121,9 +177,17 @@ struct AdjointReport {
   double gradient_norm = 0;  ///< |J^T rho|_2 at the point: how far from stationary the solve stopped
 };
 
+/// What the adjoint says of a solve, into its report.
+void note(const AdjointReport& adjoint, SolveReport& report);
+
 /// Solves H lambda = w_bar at the point `w`, H = J^T J + sum_i rho_i Hess(rho_i) + damping diag(J^T J).
 /// `lambda` is overwritten. Source: implicit function theorem on J^T rho = 0.
 AdjointReport solve_adjoint(LeastSquaresProblem& problem, std::span<const double> w,
+                            std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
+                            double damping);
+/// The same of a problem that is linearised already. `add_curvature` adds sum_i rho_i Hess(rho_i).
+AdjointReport solve_adjoint(const LinearisedSystem& system,
+                            const std::function<void(std::span<double>)>& add_curvature,
                             std::span<const double> w_bar, std::span<double> lambda, AdjointMatrix matrix,
                             double damping);
 

@@ -27,6 +27,8 @@ struct BenchProblem {
 class BenchKernel {
  public:
   virtual ~BenchKernel() = default;
+  /// InputError, without the kernel's name, for sizes that it cannot take.
+  virtual void check(const BenchSize& size) const { (void)size; }
   /// Brings the problem into the form that the kernel wants. Not timed.
   virtual void prepare(const BenchProblem& problem) = 0;
   /// Does it once; the caller waits for it.

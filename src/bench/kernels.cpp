@@ -4,7 +4,8 @@
 
 #include "kernels/blas.hpp"
 #include "kernels/conv.hpp"
-#include "kernels/row_ops.hpp"
+#include "kernels/error.hpp"
+#include "kernels/sparse_product.hpp"
 
 namespace rankine {
 
@@ -43,28 +44,33 @@ void ConvKernel::run() {
   kernels::conv_forward<float>(e, 1, x_.data<float>(), w_.data<float>(), 0, nullptr, 0, y_.data<float>());
 }
 
+void CsrKernel::Options::options(OptionVisitor& o) {
+  o("outputs", outputs, {.help = "neighbouring rows whose weights are stored together", .min = 1});
+}
+
+void CsrKernel::check(const BenchSize& size) const {
+  if (size.m % options_.outputs != 0)
+    throw InputError(
+        fmt::format("{} has {} rows, which blocks of {} outputs do not fill; choose a divisor of {}",
+                    size.text(), size.m, options_.outputs, size.m));
+}
+
 void CsrKernel::prepare(const BenchProblem& problem) {
   DeviceKernel::prepare(problem);
-  std::vector<std::pair<std::int64_t, std::int64_t>> places;
-  std::vector<float> values;
-  for (std::size_t e = 0; e < problem.w.size(); ++e) {
-    if (problem.w[e] == 0) continue;
-    const auto at = static_cast<std::int64_t>(e);
-    places.emplace_back(at / size_.k, at % size_.k);
-    values.push_back(problem.w[e]);
-  }
-  pattern_ = make_pattern(size_.m, size_.k, std::move(places));
-  w_ = Tensor::from(values, {pattern_->entries()});
+  SparseMatrix matrix = sparse_matrix({problem.w.begin(), problem.w.end()}, size_.m, options_.outputs);
+  pattern_ = std::move(matrix.pattern);
+  w_ = cast(matrix.values, DType::f32);
   pattern_->on_device();
 }
 
 void CsrKernel::run() {
   const CsrPattern::OnDevice& index = pattern_->on_device();
-  const kernels::CsrRows matrix{size_.m,
+  const kernels::CsrRows matrix{pattern_->rows,
                                 pattern_->entries(),
                                 index.offsets.data<std::int64_t>(),
                                 index.columns.data<std::int64_t>(),
-                                {}};
+                                {},
+                                pattern_->outputs};
   kernels::csr_product<float>(matrix, 1, size_.k, size_.n, w_.data<float>(), 0, x_.data<float>(),
                               y_.data<float>());
 }

@@ -45,13 +45,20 @@ class ConvKernel final : public DeviceKernel {
   void run() override;
 };
 
-/// kernels::csr_product; the values are those of W that are not 0.
+/// kernels::csr_product; what is stored are the blocks of W that are not all 0.
 class CsrKernel final : public DeviceKernel {
  public:
+  struct Options {
+    int outputs = 1;
+    void options(OptionVisitor& o);
+  };
+  explicit CsrKernel(const Options& options) : options_(options) {}
+  void check(const BenchSize& size) const override;
   void prepare(const BenchProblem& problem) override;
   void run() override;
 
  private:
+  Options options_;
   SharedPattern pattern_;
 };
 

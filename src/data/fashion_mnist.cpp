@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -85,50 +86,63 @@ void FashionMnistOptions::options(OptionVisitor& o) {
 
 FashionMnist::FashionMnist(const DeckNode& node, const DatasetContext& context) {
   node.read(options_);
-  const Communicator& communicator = context.communicator;
-  communicator.on_root([&] { read(node); });
-  communicator.broadcast(height_);
-  communicator.broadcast(width_);
-  for (Split split : all_splits) {
-    communicator.broadcast(parts_[split].pixels);
-    communicator.broadcast(parts_[split].sums);
-    communicator.broadcast(parts_[split].labels);
-    communicator.broadcast(parts_[split].ids);
-  }
-  sources_.resize(4);
-  for (auto& [name, hash] : sources_) {
-    communicator.broadcast(name);
-    communicator.broadcast(hash);
-  }
-  add_label_noise();
+  // Variants of a deck mostly read the same images: it takes longer to decompress them than to make all else.
+  static std::map<std::string, std::weak_ptr<const Images>> known;
+  std::weak_ptr<const Images>& entry =
+      known[fmt::format("{} {} {} {} {} {} {}", options_.pool, options_.train, options_.validation,
+                        options_.test, options_.seed, options_.label_noise, options_.path)];
+  images_ = entry.lock();
+  if (context.communicator.min(images_ ? 1 : 0) == 0) entry = images_ = images(node, context.communicator);
   scale_pixels();
 }
 
-void FashionMnist::read(const DeckNode& node) {
+std::shared_ptr<const FashionMnist::Images> FashionMnist::images(const DeckNode& node,
+                                                                 const Communicator& communicator) const {
+  auto made = std::make_shared<Images>();
+  communicator.on_root([&] { read(node, *made); });
+  communicator.broadcast(made->height);
+  communicator.broadcast(made->width);
+  for (Split split : all_splits) {
+    communicator.broadcast(made->parts[split].pixels);
+    communicator.broadcast(made->parts[split].sums);
+    communicator.broadcast(made->parts[split].labels);
+    communicator.broadcast(made->parts[split].ids);
+  }
+  made->sources.resize(4);
+  for (auto& [name, hash] : made->sources) {
+    communicator.broadcast(name);
+    communicator.broadcast(hash);
+  }
+  add_label_noise(made->parts[Split::training]);
+  return made;
+}
+
+void FashionMnist::read(const DeckNode& node, Images& into) const {
   const ImageFile training = read_pair(options_.path, "train", node),
                   test = read_pair(options_.path, "t10k", node);
-  sources_ = training.sources;
-  sources_.insert(sources_.end(), test.sources.begin(), test.sources.end());
+  into.sources = training.sources;
+  into.sources.insert(into.sources.end(), test.sources.begin(), test.sources.end());
   const std::int64_t rows = training.images.extents[1], columns = training.images.extents[2];
   if (test.images.extents[1] != rows || test.images.extents[2] != columns)
-    throw InputError(fmt::format(
-        "{}: has images of {} x {}, but {} of {} x {}; the files do not belong together", sources_[2].first,
-        test.images.extents[1], test.images.extents[2], sources_[0].first, rows, columns));
+    throw InputError(
+        fmt::format("{}: has images of {} x {}, but {} of {} x {}; the files do not belong together",
+                    into.sources[2].first, test.images.extents[1], test.images.extents[2],
+                    into.sources[0].first, rows, columns));
   if (rows % options_.pool != 0 || columns % options_.pool != 0)
     node.error_at("pool",
                   fmt::format("pool: 2 needs images of even sizes; these are {} x {}", rows, columns));
-  height_ = rows / options_.pool;
-  width_ = columns / options_.pool;
+  into.height = rows / options_.pool;
+  into.width = columns / options_.pool;
 
   const std::int64_t there = training.images.extents[0], test_there = test.images.extents[0];
   const std::int64_t drawn = static_cast<std::int64_t>(options_.train) + options_.validation;
   if (drawn > there)
     node.error_at(options_.train > there ? "train" : "validation",
                   fmt::format("train + validation = {} examples, but {} holds {}; make them smaller", drawn,
-                              sources_[0].first, there));
+                              into.sources[0].first, there));
   if (options_.test > test_there)
     node.error_at("test", fmt::format("test = {} examples, but {} holds {}; make it smaller", options_.test,
-                                      sources_[2].first, test_there));
+                                      into.sources[2].first, test_there));
 
   const RandomStream stream(static_cast<std::uint64_t>(options_.seed), "data/split");
   const std::vector<std::int64_t> order = stream.permutation(there, 0);
@@ -137,12 +151,12 @@ void FashionMnist::read(const DeckNode& node) {
   std::vector<std::int64_t> first(static_cast<std::size_t>(options_.test));
   std::iota(first.begin(), first.end(), std::int64_t{0});
   choose(training.images.values(), training.labels.values(), rows, columns, all.first(n), 0,
-         parts_[Split::training]);
+         into.parts[Split::training]);
   choose(training.images.values(), training.labels.values(), rows, columns, all.subspan(n, m), 0,
-         parts_[Split::validation]);
-  choose(test.images.values(), test.labels.values(), rows, columns, first, there, parts_[Split::test]);
+         into.parts[Split::validation]);
+  choose(test.images.values(), test.labels.values(), rows, columns, first, there, into.parts[Split::test]);
   SplitIds ids;
-  for (Split split : all_splits) ids[split] = parts_[split].ids;
+  for (Split split : all_splits) ids[split] = into.parts[split].ids;
   check_disjoint(ids, node);
 }
 
@@ -154,8 +168,8 @@ void FashionMnist::choose(std::span<const std::uint8_t> images, std::span<const 
     if (options_.pool == 1) {
       part.pixels.insert(part.pixels.end(), image, image + rows * columns);
     } else {
-      for (std::int64_t y = 0; y < height_; ++y)
-        for (std::int64_t x = 0; x < width_; ++x) {
+      for (std::int64_t y = 0; y < rows / 2; ++y)
+        for (std::int64_t x = 0; x < columns / 2; ++x) {
           const std::uint8_t* corner = image + 2 * y * columns + 2 * x;
           part.sums.push_back(
               static_cast<std::uint16_t>(corner[0] + corner[1] + corner[columns] + corner[columns + 1]));
@@ -166,10 +180,9 @@ void FashionMnist::choose(std::span<const std::uint8_t> images, std::span<const 
   }
 }
 
-void FashionMnist::add_label_noise() {
+void FashionMnist::add_label_noise(Part& part) const {
   if (options_.label_noise == 0) return;
   const RandomStream stream(static_cast<std::uint64_t>(options_.seed), "data/label_noise");
-  Part& part = parts_[Split::training];
   for (std::size_t i = 0; i < part.ids.size(); ++i) {
     if (stream.uniform(0, part.ids[i], 0) >= options_.label_noise) continue;
     const std::int64_t other = 1 + stream.integer(classes_there_are - 1, 0, part.ids[i], 0);
@@ -187,8 +200,8 @@ void FashionMnist::scale_pixels() {
       for (const std::int64_t pixel : pixels) sum += pixel, squared += pixel * pixel;
       count += static_cast<std::int64_t>(pixels.size());
     };
-    add(parts_[Split::training].pixels);
-    add(parts_[Split::training].sums);
+    add(images_->parts[Split::training].pixels);
+    add(images_->parts[Split::training].sums);
     mean = static_cast<double>(sum) / static_cast<double>(count) / brightest;
     const double second = static_cast<double>(squared) / static_cast<double>(count) / brightest / brightest;
     deviation = std::sqrt(std::max(0.0, second - mean * mean));
@@ -200,8 +213,9 @@ void FashionMnist::scale_pixels() {
 
 Examples FashionMnist::examples(Split split, std::span<const std::int64_t> which, DType type,
                                 std::uint64_t seed, std::int64_t step) const {
-  const Part& part = parts_[split];
-  const std::int64_t n = static_cast<std::int64_t>(which.size()), area = height_ * width_;
+  const Part& part = images_->parts[split];
+  const std::int64_t height = images_->height, width = images_->width;
+  const std::int64_t n = static_cast<std::int64_t>(which.size()), area = height * width;
   Examples out;
   HostArray<std::int32_t> labels({n});
   const bool augment =
@@ -219,15 +233,14 @@ Examples FashionMnist::examples(Split split, std::span<const std::int64_t> which
       const bool flip = options_.augmentation.flip && stream.integer(2, step, id, 0) == 1;
       const std::int64_t down = stream.integer(2 * reach + 1, step, id, 1) - reach;
       const std::int64_t right = stream.integer(2 * reach + 1, step, id, 2) - reach;
-      for (std::int64_t y = 0; y < height_; ++y)
-        for (std::int64_t x = 0; x < width_; ++x) {
-          const std::int64_t from_y = y - down,
-                             from_x = (flip ? width_ - 1 - x : x) - (flip ? -right : right);
-          const bool inside = from_y >= 0 && from_y < height_ && from_x >= 0 && from_x < width_;
-          image[y * width_ + x] = values[inside ? pixels[from_y * width_ + from_x] : 0];
+      for (std::int64_t y = 0; y < height; ++y)
+        for (std::int64_t x = 0; x < width; ++x) {
+          const std::int64_t from_y = y - down, from_x = (flip ? width - 1 - x : x) - (flip ? -right : right);
+          const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
+          image[y * width + x] = values[inside ? pixels[from_y * width + from_x] : 0];
         }
     };
-    HostArray<T> images({n, 1, height_, width_});
+    HostArray<T> images({n, 1, height, width});
     T* image = images.data();
     for (std::int64_t i = 0; i < n; ++i, image += area) {
       const std::int64_t number = which[static_cast<std::size_t>(i)];

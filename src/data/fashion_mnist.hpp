@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -40,15 +41,15 @@ class FashionMnist final : public Dataset {
   FashionMnist(const DeckNode& node, const DatasetContext& context);
   static void describe(OptionVisitor& o) { FashionMnistOptions().options(o); }
 
-  Shape input_shape() const override { return {1, height_, width_}; }
+  Shape input_shape() const override { return {1, images_->height, images_->width}; }
   std::int64_t classes() const override { return 10; }
   Shape target_shape() const override { return {}; }
   std::int64_t size(Split split) const override {
-    return static_cast<std::int64_t>(parts_[split].ids.size());
+    return static_cast<std::int64_t>(images_->parts[split].ids.size());
   }
   Examples examples(Split split, std::span<const std::int64_t> which, DType type, std::uint64_t seed,
                     std::int64_t step) const override;
-  std::vector<std::pair<std::string, std::string>> sources() const override { return sources_; }
+  std::vector<std::pair<std::string, std::string>> sources() const override { return images_->sources; }
 
  private:
   struct Part {
@@ -57,18 +58,22 @@ class FashionMnist final : public Dataset {
     std::vector<std::uint8_t> labels;
     std::vector<std::int64_t> ids;
   };
-  void read(const DeckNode& node);
+  struct Images {
+    std::int64_t height = 0, width = 0;
+    PerSplit<Part> parts;
+    std::vector<std::pair<std::string, std::string>> sources;
+  };
+  std::shared_ptr<const Images> images(const DeckNode& node, const Communicator& communicator) const;
+  void read(const DeckNode& node, Images& into) const;
   void choose(std::span<const std::uint8_t> images, std::span<const std::uint8_t> labels, std::int64_t rows,
               std::int64_t columns, std::span<const std::int64_t> which, std::int64_t first_id,
               Part& part) const;
-  void add_label_noise();
+  void add_label_noise(Part& part) const;
   void scale_pixels();
 
   FashionMnistOptions options_;
-  std::int64_t height_ = 0, width_ = 0;
-  PerSplit<Part> parts_;
+  std::shared_ptr<const Images> images_;
   std::vector<double> values_;  ///< the value of the network's input for each value of a pixel or sum
-  std::vector<std::pair<std::string, std::string>> sources_;
 };
 
 }  // namespace rankine

@@ -264,7 +264,9 @@ void ModularAddition::Options::options(OptionVisitor& o) {
   o("operation", operation,
     {.help = "what is done with the numbers, modulo p", .choices = {"add", "subtract", "multiply"}});
   o("inputs", inputs,
-    {.help = "tokens: both numbers; one_hot: 2 p zeros and ones", .choices = {"tokens", "one_hot"}});
+    {.help = "tokens: both numbers; one_hot: 2 p zeros and ones; counts: how often each of the p numbers "
+             "is there, so that a linear layer adds up two rows of one table",
+     .choices = {"tokens", "one_hot", "counts"}});
   o("ordered", ordered, {.help = "whether (a, b) and (b, a) are two examples; false: a <= b only"});
   o("train", train,
     {.help = "fraction of the pairs for training", .min = 0, .max = 1, .exclusive_min = true});
@@ -287,7 +289,10 @@ void ModularAddition::Options::validate(const DeckNode& node) const {
 }
 
 ModularAddition::ModularAddition(const Options& options, const DatasetContext&)
-    : modulus_(options.modulus), one_hot_(options.inputs == "one_hot") {
+    : modulus_(options.modulus),
+      width_(options.inputs == "one_hot"  ? 2 * modulus_
+             : options.inputs == "counts" ? modulus_
+                                          : 0) {
   const std::int64_t p = modulus_;
   input_shape_ = {2};
   classes_ = p;
@@ -325,16 +330,17 @@ ModularAddition::ModularAddition(const Options& options, const DatasetContext&)
 Examples ModularAddition::examples(Split split, std::span<const std::int64_t> which, DType type,
                                    std::uint64_t seed, std::int64_t step) const {
   Examples out = StoredDataset::examples(split, which, type, seed, step);
-  if (!one_hot_) return out;
+  if (width_ == 0) return out;
   dispatch_real(type, "modular_addition", [&](auto zero) {
     using T = decltype(zero);
-    HostArray<T> expanded({static_cast<std::int64_t>(which.size()), 2 * modulus_});
+    HostArray<T> expanded({static_cast<std::int64_t>(which.size()), width_});
     expanded.fill(0);
     T* row = expanded.data();
     for (const std::int64_t number : which) {
       const std::int32_t* pair = &parts_[split].tokens[static_cast<std::size_t>(2 * number)];
-      row[pair[0]] = row[modulus_ + pair[1]] = 1;
-      row += 2 * modulus_;
+      ++row[pair[0]];
+      ++row[(modulus_ + pair[1]) % width_];
+      row += width_;
     }
     out.inputs = expanded.to_device();
   });

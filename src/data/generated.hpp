@@ -85,7 +85,7 @@ class Parity final : public StoredDataset {
 };
 
 /// a o b mod p for pairs of numbers below p, of which a fraction is given for training. An example's id is
-/// a p + b. Inputs: tokens [2], or both numbers one-hot [2 p]; p classes.
+/// a p + b. Inputs: tokens [2], both numbers one-hot [2 p], or the sum of both [p]; p classes.
 class ModularAddition final : public StoredDataset {
  public:
   struct Options {
@@ -99,13 +99,13 @@ class ModularAddition final : public StoredDataset {
   };
   ModularAddition(const Options& options, const DatasetContext& context);
 
-  Shape input_shape() const override { return {one_hot_ ? 2 * modulus_ : 2}; }
+  Shape input_shape() const override { return {width_ > 0 ? width_ : 2}; }
   Examples examples(Split split, std::span<const std::int64_t> which, DType type, std::uint64_t seed,
                     std::int64_t step) const override;
 
  private:
   std::int64_t modulus_;
-  bool one_hot_;  // expanded when asked for
+  std::int64_t width_;  // of inputs that are expanded when asked for; 0: tokens
 };
 
 /// Spike trains whose times carry the class: each class has one time for each channel; an example repeats it

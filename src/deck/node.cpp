@@ -162,6 +162,8 @@ class OptionReader : public OptionVisitor {
       read_target(given, target, meta);
       if (meta.file != FileUse::none) given.take_path(std::get<std::string*>(target), meta.file);
       given.tree().snapshot = meta.snapshot;
+      for (const DeckNode& item : given.is_sequence() ? given.items() : std::vector<DeckNode>())
+        item.tree().snapshot = meta.snapshot;
     } else if (meta.required) {
       static_cast<void>(node.child(name));  // throws, and says what is missing
     } else {

@@ -301,10 +301,12 @@ std::string flow(const Tree& tree) {
 
 bool is_block(const Tree& tree) {
   if (tree.kind == Tree::Kind::mapping) return !tree.entries.empty();
+  std::size_t length = 0;  // of a line, which decks may not have too long
+  for (const auto& item : tree.items) length += item->scalar.size() + 4;
   return tree.kind == Tree::Kind::sequence &&
-         std::any_of(tree.items.begin(), tree.items.end(), [](const auto& item) {
-           return item->kind == Tree::Kind::mapping || item->scalar.size() > 30;
-         });
+         (length > 4000 || std::any_of(tree.items.begin(), tree.items.end(), [](const auto& item) {
+            return item->kind == Tree::Kind::mapping || item->scalar.size() > 30;
+          }));
 }
 
 void write(const Tree& tree, int indent, std::string& out, bool continues_line) {

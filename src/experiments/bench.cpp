@@ -17,16 +17,37 @@
 namespace rankine {
 namespace {
 
-BenchProblem problem_of(const BenchSize& size, double density, std::uint64_t seed, std::int64_t place) {
+/// Whether a weight is kept: units at random, or as many of each group as the density says.
+std::vector<bool> kept_weights(const Structure& structure, const Shape& shape, double density,
+                               const RandomStream& stream, std::int64_t place) {
+  const UnitLayout layout = structure.layout(shape);
+  const std::int64_t units = shape.count() / layout.unit, group = layout.group > 0 ? layout.group : 1;
+  std::vector<bool> out(static_cast<std::size_t>(shape.count()));
+  for (std::int64_t u = 0; u < units; ++u) {
+    const double score = stream.uniform(0, place, u);
+    int before = 0;  // of its group
+    for (std::int64_t v = u / group * group; v < (u / group + 1) * group; ++v)
+      before += stream.uniform(0, place, v) < score ? 1 : 0;
+    const bool keep = density == 1 || (layout.group > 0 ? before + 0.5 < density * static_cast<double>(group)
+                                                        : score < density);
+    for (std::int64_t e = u * layout.unit; e < (u + 1) * layout.unit; ++e)
+      out[static_cast<std::size_t>(layout.order.empty() ? e : layout.order[static_cast<std::size_t>(e)])] =
+          keep;
+  }
+  return out;
+}
+
+BenchProblem problem_of(const BenchSize& size, double density, const Structure& structure, std::uint64_t seed,
+                        std::int64_t place) {
   const RandomStream weights(seed, "bench/weights"), kept(seed, "bench/kept"), inputs(seed, "bench/inputs");
   BenchProblem out{size, std::vector<float>(static_cast<std::size_t>(size.m) * size.k),
                    std::vector<float>(static_cast<std::size_t>(size.k) * size.n)};
   weights.fill_uniform<float>(out.w, 0, place);
   inputs.fill_uniform<float>(out.x, 0, place);
   for (float& x : out.x) x = 2 * x - 1;
+  const std::vector<bool> keep = kept_weights(structure, {size.m, size.k}, density, kept, place);
   for (std::size_t e = 0; e < out.w.size(); ++e) {
-    const bool keep = density == 1 || kept.uniform(0, place, static_cast<std::int64_t>(e)) < density;
-    out.w[e] = keep ? 2 * out.w[e] - 1 : 0;
+    out.w[e] = keep[e] ? 2 * out.w[e] - 1 : 0;
     out.nonzeros += out.w[e] != 0 ? 1 : 0;
   }
   return out;
@@ -60,9 +81,11 @@ void BenchOptions::options(OptionVisitor& o) {
 
 void Bench::describe(OptionVisitor& o) {
   BenchOptions bench;
-  o.group("bench", bench,
-          "what is timed; also `kernel`, and `against`, a list of those that it is compared with, each with "
-          "an optional `label`, see `rankine list bench_kernel`");
+  o.group(
+      "bench", bench,
+      "what is timed; also `kernel`, and `against`, a list of those that it is compared with, each with "
+      "an optional `label`, see `rankine list bench_kernel`, and `structure`, which weights are 0 together, "
+      "see `rankine list structure`");
 }
 
 Bench::Bench(const DeckNode& variant, const ExperimentSetup& setup)
@@ -81,9 +104,22 @@ Bench::Bench(const DeckNode& variant, const ExperimentSetup& setup)
                       "{{name: network, label: narrow, ...}}",
                       names_.back()));
   }
+  structure_ = structures().make_or("weight", bench.section("structure"));
   bench.read(options_);
   if (options_.sizes.empty())
     bench.error_at("sizes", "sizes: there is none; give [{m: 256, n: 196, k: 256}]");
+  for (const BenchSize& size : options_.sizes) try {
+      structure_->check(options_.density);
+      (void)structure_->layout({size.m, size.k});
+    } catch (const InputError& error) {
+      bench.error_at("structure", std::string("structure: ") + error.what() + "; choose another");
+    }
+  for (const DeckNode& node : nodes_)
+    for (const BenchSize& size : options_.sizes) try {
+        bench_kernels().make(node)->check(size);
+      } catch (const InputError& error) {
+        node.error(error.what());
+      }
   variant.reject_unread_keys();
 }
 
@@ -119,7 +155,7 @@ RunEstimate Bench::estimate() const {
 
 std::vector<double> Bench::measure(std::uint64_t seed, std::int64_t place) const {
   const BenchProblem problem =
-      problem_of(options_.sizes[static_cast<std::size_t>(place)], options_.density, seed, place);
+      problem_of(options_.sizes[static_cast<std::size_t>(place)], options_.density, *structure_, seed, place);
   struct Entry {
     std::unique_ptr<BenchKernel> kernel;
     int calls = 1;  // of a turn

@@ -2,12 +2,14 @@
 // beside it meets all alike. The first rank measures, the others wait.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "src/bench/kernel.hpp"
 #include "src/deck/node.hpp"
 #include "src/run/experiment.hpp"
+#include "src/sparse/structure.hpp"
 
 namespace rankine {
 
@@ -35,7 +37,8 @@ class Bench final : public Experiment {
   std::string variant_;
   std::int64_t first_seed_;  // whose times are said
   BenchOptions options_;
-  std::vector<std::string> names_;  // the kernel that is judged, then the others
+  std::unique_ptr<Structure> structure_;  // of the weights that are 0
+  std::vector<std::string> names_;        // the kernel that is judged, then the others
   std::vector<DeckNode> nodes_;
 };
 

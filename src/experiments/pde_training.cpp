@@ -187,7 +187,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   tiles_ = placed(grid, "tiles",
                   [&] { return TilePartition(tiles, setup.communicator.size(), setup.communicator.rank()); });
   const DeckNode formulation = variant.section("formulation");
-  if (!formulation_.soft()) {
+  if (!formulation_.soft() || formulation_.local()) {
     long available = tiles.tiles() * tiles.tile_points();
     for (size_t axis = 0; axis < grid_.tiles.size(); ++axis) {
       if (grid_.tiles[axis] % formulation_.experts[axis] != 0)
@@ -197,12 +197,23 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          fmt::join(formulation_.experts, ", "), fmt::join(grid_.tiles, ", "),
                                          grid_.tiles.size() == 2 ? "both" : "all"));
       available /= formulation_.experts[axis];
+      const int cells = axis == 0 ? 0 : grid_.cells[axis - 1] / formulation_.experts[axis];
+      if (formulation_.local() && formulation_.experts[axis] > 1 && formulation_.halo > cells)
+        formulation.error_at(
+            "halo",
+            fmt::format("halo: {} is wider than the neighbouring expert, which has {} cells along {}; "
+                        "choose at most that many, or fewer experts",
+                        formulation_.halo, cells, space_name(static_cast<int>(axis) - 1)));
     }
     if (formulation_.points > available)
       formulation.error_at("points", "points: " + std::to_string(formulation_.points) + " is more than the " +
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
+  if (formulation_.march.distributed() && grid_.tiles[0] != 1)
+    grid.error_at("tiles", fmt::format("tiles: {} along t with march.method: distributed; a rank marches its "
+                                       "cells through all frames, so let the list begin with 1",
+                                       grid_.tiles[0]));
   if (pde_->steady() && formulation_.march.method == "imex")
     formulation.section("march").error_at(
         "method",
@@ -224,8 +235,7 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
         "residual: collocated (the paper's formulation) needs a pointwise residual, which this PDE does "
         "not have; use residual: storage");
   const SharedTileSum sum = distributed_tile_sum(TileTree(setup.communicator, *tiles_));
-  model_context_ = ModelContext{*tiles_, sum, input_channels(),
-                                pde_->unknowns() * (formulation_.soft() ? 1 : formulation_.basis),
+  model_context_ = ModelContext{*tiles_, sum, input_channels(), pde_->unknowns() * formulation_.fields(),
                                 formulation_.final_activation == "gelu"};
   const RuleSetup to_train{.communicator = setup.communicator, .shards = sum, .steps = train_.steps};
   try {

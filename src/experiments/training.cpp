@@ -327,11 +327,23 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
                    "phases: this learning rule keeps optimisers of its own, which a phase cannot begin anew; "
                    "allowed are rules whose ranks share the batch, such as backprop");
   phases_.emplace(train, train_.repeat, steps_per_epoch(), train_.learning_rate, train_.longest_phase);
-  for (const Phase& phase : phases_->all())
-    if (mechanisms_.average && (phase.options.reinitialise || !phase.options.weights.empty()))
+  for (const Phase& phase : phases_->all()) {
+    if (phase.transform) {
+      FinishedNetwork changed(model_, network_->input(), network_->initial_parameters(0));
+      const std::string before = changed.model();
+      phase.transform->apply(changed, 0);
+      if (changed.model() != before)
+        train.error_at(
+            "phases",
+            "phases: transform: gives another network, which training cannot go on with; allowed is "
+            "permute. `after` makes others of a finished network");
+    }
+    if (mechanisms_.average &&
+        (phase.transform || phase.options.other_weights()))
       train.error_at("average",
                      "average: a phase takes other weights, which have no mean with those before; leave out "
                      "the average, or start a variant from a snapshot instead");
+  }
 }
 
 void Training::read_sparsity(const DeckNode& variant, const LearningRule& rule) {
@@ -401,6 +413,7 @@ CompactNetwork Training::compacted(const std::string& file, const std::string& g
   load_weights(Communicator::alone(), file, group, 0, parameters);
   FinishedNetwork network(model_, network_->input(), parameters);
   Compact().apply(network, 0);
+  KeepNonZeros({}).apply(network, 0);
   return {"model:\n" + network.model(2), network.parameters(network.network())};
 }
 
@@ -474,13 +487,16 @@ std::vector<SnapshotEntry> Training::snapshot_layout() const {
 }
 
 std::vector<SnapshotEntry> Training::wanted_layout(const std::string& key) const {
-  if (key != "train.distill.from") return snapshot_layout();
+  // A probe compares weights, which are masked already, as a teacher's are.
+  const bool probe = key.starts_with("probes[");
+  if (key != "train.distill.from" && !probe) return snapshot_layout();
   std::vector<SnapshotEntry> out;
-  const ParameterSet parameters = teacher_network().initial_parameters(0);
+  const Network& network = probe ? *network_ : teacher_network();
+  const ParameterSet parameters = network.initial_parameters(0);
   const std::string type = name_of(parameters.dtype());
   for (const ParameterInfo& part : parameters.parts()) {
-    out.push_back({"weights/" + part.name + " " + type, part.shape});
-    out.push_back({"masks/" + part.name + " " + type, part.shape, true});  // the weights are masked already
+    out.push_back({"weights/" + part.name + " " + type, part.shape, probe && network_->added(part.name)});
+    out.push_back({"masks/" + part.name + " " + type, part.shape, true});
   }
   return out;
 }
@@ -693,7 +709,14 @@ class Training::Run final : public TrainingTask {
                  .initial = [this](std::uint64_t seed) { return owner_.network_->initial_parameters(seed); },
                  .evidence = [this](Evidence needs, int batches,
                                     std::int64_t first) { return evidence(needs, batches, first); },
-                 .inputs = [this](int batches) { return inputs(batches); }}),
+                 .loss = [this](int batches) { return loss(batches); },
+                 .inputs = [this](int batches) { return inputs(batches); },
+                 .transform =
+                     [this](const NetworkTransform& how) {
+                       FinishedNetwork network(owner_.model_, owner_.network_->input(), parameters_);
+                       how.apply(network, seed_);
+                       network.write(parameters_);
+                     }}),
         probes_(owner.make_probes_()) {
     owner.train_.initial.load(communicator_, context.seed, parameters_);
     rule_->begin(setup_, parameters_);
@@ -736,6 +759,8 @@ class Training::Run final : public TrainingTask {
   };
   /// What a sparsifier judges weights by, over so many batches from the one of step `first` on.
   Tensor evidence(Evidence needs, int batches, std::int64_t first);
+  /// The loss over the first `batches` batches.
+  double loss(int batches);
   /// Statistics of the first `batches` batches. Each rank takes all of them, for the same bits on any number.
   InputStatistics inputs(int batches);
   /// A batch for the critic, from an order of its own, and the network's outputs for it, off the tape.
@@ -797,6 +822,17 @@ Tensor Training::Run::evidence(Evidence needs, int batches, std::int64_t first) 
   };
   return needs == Evidence::gradient_rise ? gradient_rise(parameters_, owner_.shards_, batches, loss)
                                           : summed_gradient(parameters_, owner_.shards_, batches, loss);
+}
+
+double Training::Run::loss(int batches) {
+  const NoGrad off;
+  double sum = 0;
+  for (int b = 0; b < batches; ++b) {
+    const std::shared_ptr<RuleContext> made = prepare(b, 0);
+    made->pass->update_statistics = false;
+    sum += made->loss(parameters_.bind(owner_.shards_)).value.read();
+  }
+  return sum / batches;
 }
 
 InputStatistics Training::Run::inputs(int batches) {
@@ -959,7 +995,7 @@ void Training::Run::measure_after(Metrics& out) {
                                                                   {&after, &parameters}};
   std::vector<double> outputs[2];
   double seconds[2] = {1e300, 1e300};
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 15; ++round) {
     for (const int side : {0, 1}) {
       Pass pass{.shards = local_tile_sum(1)};
       pass.samples = examples.ids;

@@ -2,6 +2,7 @@
 
 #include "src/experts/collocated_layer.hpp"
 #include "src/experts/storage_layer.hpp"
+#include "src/experts/tile_layer.hpp"
 
 namespace rankine {
 
@@ -15,6 +16,7 @@ std::unique_ptr<ConstraintLayer> make_constraint_layer(const FormulationOptions&
                                                        const TilePartition& tiles, std::vector<int> learned,
                                                        std::uint64_t seed) {
   if (options.collocated()) return make_collocated_layer(options, model, communicator, tiles, seed);
+  if (options.on_tiles()) return make_tile_layer(options, model, communicator, tiles, std::move(learned));
   return make_storage_layer(
       std::make_shared<const StorageSetup>(options, model, communicator, tiles, std::move(learned), seed));
 }

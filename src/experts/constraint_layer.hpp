@@ -1,5 +1,6 @@
-// From the network's output fields to a solution and a loss. Two kinds: `storage` deals whole samples over
-// the ranks, because the frozen march is global in x; `collocated` leaves everything on its tiles.
+// From the network's output fields to a solution and a loss. Three kinds: storage layers deal whole samples over
+// the ranks, because their march is direct and global in space; tile layers, and collocated ones, the paper's
+// form, leave everything on its tiles.
 #pragma once
 
 #include <memory>

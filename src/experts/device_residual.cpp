@@ -70,7 +70,7 @@ DeviceResidual::Norms DeviceResidual::norms(const Tensor& initial, const Tensor&
   const Tensor storage = Tensor::empty(whole.shape(), DType::f64),
                slope = Tensor::empty(whole.shape(), DType::f64);
   scheme_->pde().device_storage(whole.count(), whole.data<double>(), storage.data<double>(),
-                                slope.data<double>());
+                                slope.data<double>(), {});
   Tensor r = Tensor::empty({points, samples}, DType::f64);
   kernels::linear_residual(linear_, samples, whole.data<double>(), storage.data<double>(), r.data<double>());
   const auto weigh = [&](const Direction& direction) {

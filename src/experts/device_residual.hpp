@@ -18,6 +18,12 @@ class DeviceResidual {
   /// Whether `problem` has the same scheme, and with the frozen march then the same Q.
   bool is_of(const StorageProblem& problem) const { return problem.shared_scheme() == scheme_; }
 
+  const ConservativeScheme& scheme() const { return *scheme_; }
+  const kernels::LinearScheme& linear() const { return linear_; }
+  /// Q and its transpose; none where Q is the identity.
+  bool weighs() const { return !march_.empty(); }
+  const kernels::TridiagonalMarchOnDevice& march(bool transposed) const { return march_[transposed].march; }
+
   struct Norms {
     Tensor values;    ///< [sample]
     Tensor gradient;  ///< by u, [sample][frame][cell]; only where it was asked for

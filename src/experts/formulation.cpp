@@ -41,15 +41,25 @@ FormulationOptions target_preset() {
   return o;
 }
 
+/// Experts correct the network's field on their own tiles.
+FormulationOptions local_preset() {
+  FormulationOptions o;
+  o.preset = "local";
+  o.constraint = "local";
+  o.march.state = "prediction";
+  return o;
+}
+
 }  // namespace
 
 FormulationOptions FormulationOptions::read(const DeckNode& section) {
-  const std::vector<std::string> presets{"storage", "target", "paper"};
+  const std::vector<std::string> presets{"storage", "target", "local", "paper"};
   const DeckNode name = section.is_scalar() ? section : section.child_or("preset", "storage");
   const std::string preset = name.as_text({.help = "preset", .choices = presets});
   const bool paper = preset == "paper";
   FormulationOptions options = paper                ? paper_preset()
                                : preset == "target" ? target_preset()
+                               : preset == "local"  ? local_preset()
                                                     : FormulationOptions();
   if (section.is_scalar()) return options;
   if (paper) {
@@ -88,8 +98,8 @@ void FormulationOptions::options(OptionVisitor& o) {
   o("preset", preset,
     {.help =
          "where the other defaults come from: the storage form, the storage form with experts that fit the "
-         "corrected prediction, or the paper's release",
-     .choices = {"storage", "target", "paper"}});
+         "corrected prediction or correct it on their own tiles, or the paper's release",
+     .choices = {"storage", "target", "local", "paper"}});
   o("method", method,
     {.help = "soft: penalty only (PI-SC); hard: experts solve for the coefficients (PI-HC, PI-HC-MoE)",
      .choices = {"soft", "hard"}});
@@ -106,8 +116,16 @@ void FormulationOptions::options(OptionVisitor& o) {
   o("constraint", constraint,
     {.help =
          "residual: coefficients minimise the weighed residual; target: they fit the corrected prediction "
-         "v - P(v)^-1 r(v), v the network's first field, and the loss is the distance from it",
-     .choices = {"residual", "target"}});
+         "v - P(v)^-1 r(v), v the network's first field, and the loss is the distance from it; local: each "
+         "expert corrects v on its own tile and a halo, and the loss is the distance of v from that",
+     .choices = {"residual", "target", "local"}});
+  o("halo", halo,
+    {.help = "cells around an expert's tile that its correction is solved on, too (constraint: local)",
+     .min = 0});
+  o("sweeps", sweeps,
+    {.help = "times that the experts correct, each time with the halo of the last (constraint: local)",
+     .min = 1,
+     .max = 20});
   o("target_fits", target_fits,
     {.help = "times that a target is formed and fitted, each about the last fit", .min = 1, .max = 20});
   o("target_ridge", target_ridge, {.help = "ridge of a fit, relative to its columns' norms", .min = 0});
@@ -154,6 +172,37 @@ void FormulationOptions::validate(const DeckNode& node) const {
   }
   if (collocated() && target()) node.error_at("constraint", "constraint: target needs residual: storage");
   if (collocated() && correct.train) node.error("correct.train needs residual: storage");
+  if (local()) {
+    if (collocated()) node.error_at("constraint", "constraint: local needs residual: storage");
+    if (march.state != "prediction")
+      node.error(
+          "march.state: " + march.state +
+          " with constraint: local; experts solve the equation that is linearised at the prediction, so "
+          "use march.state: prediction, as preset: local does");
+    if (march.method == "gmres" || march.distributed())
+      node.error("march.method: " + march.method +
+                 " with constraint: local; use direct, petsc or imex for an expert's own tile");
+    if (experts[0] != 1)
+      node.error_at("experts", "experts: " + std::to_string(experts[0]) +
+                                   " along t with constraint: local; each expert marches through all "
+                                   "frames, so let the list begin with 1");
+    if (coupling != "none")
+      node.error_at("coupling",
+                    "coupling: assembled needs constraint: residual; local experts hear of each other by "
+                    "their halos");
+    if (rows != "dual" || loss != "dual")
+      node.error_at(rows != "dual" ? "rows" : "loss",
+                    "rows and loss of constraint: local are distances from the corrected field, leave them "
+                    "dual");
+    if (points > 0)
+      node.error_at("points", "points: sampled rows need constraint: residual; a correction has all points");
+  }
+  if (march.distributed() && !target())
+    node.error(
+        "march.method: distributed with constraint: " + constraint +
+        "; one march over all ranks serves constraint: target; use direct, which deals samples to the ranks");
+  if (march.distributed() && march.state != "prediction")
+    node.error("march.method: distributed needs march.state: prediction");
   if (target() && coupling != "none")
     node.error_at("coupling",
                   "coupling: assembled needs constraint: residual; fits of one shared target are "
@@ -164,7 +213,7 @@ void FormulationOptions::validate(const DeckNode& node) const {
   if (target() && points > 0)
     node.error_at("points",
                   "points: sampled rows need constraint: residual; a target is fitted at all points");
-  if (!target() && !soft() && march.state == "prediction")
+  if (!target() && !local() && !soft() && march.state == "prediction")
     node.error(
         "march.state: prediction would change the experts' rows with their solution; use initial or "
         "frozen, or constraint: target");
@@ -176,11 +225,11 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error(
         "correct.train needs the exact transpose of the march: march.method direct, petsc, or gmres with "
         "gmres_iterations: 0");
-  if (march.truncated() && !target())
+  if (march.truncated() && !target() && !local())
     node.error(
         "a loss in the dual norm differentiates through the march, which GMRES cut off by "
         "march.gmres_iterations does not allow; let it converge (0), or use constraint: target");
-  if (observations.rows && (soft() || target() || collocated()))
+  if (observations.rows && (soft() || target() || local() || collocated()))
     node.error(
         "observations.rows: true makes observations rows of the experts' least squares, which method: hard "
         "with constraint: residual and residual: storage has; use those, or observations.weight, the loss");
@@ -192,7 +241,7 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error(
         "observations.corrections are trained through, which needs the exact transpose of the march: "
         "march.method direct, petsc, or gmres with gmres_iterations: 0");
-  if (correct.train && target())
+  if (correct.train && target() && !march.distributed())
     node.error(
         "correct.train with constraint: target would compare a corrected prediction with its own target; use "
         "constraint: residual");

@@ -34,6 +34,8 @@ struct FormulationOptions {
   MarchOptions march;
   int target_fits = 1;
   double target_ridge = 1e-6;
+  int halo = 4;
+  int sweeps = 1;
   CorrectionOptions correct;
   std::string rows = "dual";
   std::string loss = "dual";
@@ -56,6 +58,11 @@ struct FormulationOptions {
 
   bool soft() const { return method == "soft"; }
   bool target() const { return constraint == "target"; }
+  bool local() const { return constraint == "local"; }
+  /// Everything stays on the tiles but what is evaluated.
+  bool on_tiles() const { return local() || march.distributed(); }
+  /// Fields that the network gives for each unknown.
+  int fields() const { return soft() || local() ? 1 : basis; }
   bool collocated() const { return residual == "collocated"; }
   Weighting row_weighting() const;
   Weighting loss_weighting() const;

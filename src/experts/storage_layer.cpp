@@ -16,7 +16,7 @@ class StorageLayer final : public ConstraintLayer {
       : setup_(std::move(setup)), latest_(std::make_shared<StorageBatch>(setup_, PdeBatch{})) {}
 
   int network_frames() const override { return setup_->model.frames(); }
-  int outputs() const override { return setup_->model.unknowns() * (options().soft() ? 1 : options().basis); }
+  int outputs() const override { return setup_->model.unknowns() * options().fields(); }
   int solves() const override {
     const StorageMixture* mixture = setup_->mixture.get();
     return mixture == nullptr ? 0 : options().target() ? mixture->experts() : mixture->solves();
@@ -27,7 +27,7 @@ class StorageLayer final : public ConstraintLayer {
     const auto [whole, u] = solution(fields, samples);
     const SharedBatch& batch = latest_;
     const Tensor norms =
-        o.target() ? target_distances(batch, u, whole) : residual_norms(batch, u, device_residual());
+        o.target() ? target_distances(batch, u, whole) : residual_norms(batch, u, device_residual().get());
     const bool observed = o.observations.weight > 0 && !samples.observations.empty();
     Tensor misfits;
     if (observed)
@@ -95,7 +95,8 @@ class StorageLayer final : public ConstraintLayer {
     Solution out{tiles_to_samples(fields, setup_->transpose), {}};
     batch->make_problems();
     if (!o.soft()) {
-      out.u = o.target() ? fitted_solution(batch, out.whole) : constrained_solution(batch, out.whole);
+      out.u = o.target() ? fitted_solution(batch, out.whole)
+                         : constrained_solution(batch, out.whole, device_experts());
     } else {
       out.u = reshape(out.whole, {batch->local(), setup_->model.frames(), setup_->model.width()});
       if (o.target()) {
@@ -111,7 +112,7 @@ class StorageLayer final : public ConstraintLayer {
 
   /// Of all samples at once, where they share what the device needs to know; nullptr elsewhere. The same
   /// answer on all ranks. A fault is looked for on the host, which says where a term is not finite.
-  const DeviceResidual* device_residual() {
+  std::shared_ptr<const DeviceResidual> device_residual() {
     const PdeBatch& batch = latest_->batch();
     if (FaultProbe::active() || !setup_->learned.empty() || batch.size() == 0) return nullptr;
     const size_t count = batch.parameters.size() / batch.size();
@@ -123,13 +124,23 @@ class StorageLayer final : public ConstraintLayer {
     const Weighting weighting = options().loss_weighting();
     if (!DeviceResidual::fits(problem, weighting)) return nullptr;
     if (!device_residual_ || !device_residual_->is_of(problem))
-      device_residual_ = std::make_unique<DeviceResidual>(problem, weighting);
-    return device_residual_.get();
+      device_residual_ = std::make_shared<const DeviceResidual>(problem, weighting);
+    return device_residual_;
+  }
+  /// The same for the experts' problems.
+  std::shared_ptr<const DeviceExperts> device_experts() {
+    if (!DeviceExperts::fits(options())) return nullptr;
+    const std::shared_ptr<const DeviceResidual> residual = device_residual();
+    if (!residual) return nullptr;
+    if (!device_experts_ || &device_experts_->residual() != residual.get())
+      device_experts_ = std::make_shared<const DeviceExperts>(residual, *setup_->mixture, options().solver);
+    return device_experts_;
   }
 
   std::shared_ptr<const StorageSetup> setup_;
   SharedBatch latest_;
-  std::unique_ptr<DeviceResidual> device_residual_;
+  std::shared_ptr<const DeviceResidual> device_residual_;
+  std::shared_ptr<const DeviceExperts> device_experts_;
 };
 
 }  // namespace

@@ -6,8 +6,11 @@
 
 #include "kernels/error.hpp"
 #include "kernels/lapack.hpp"
+#include "kernels/multiply_add.hpp"
 
 namespace rankine {
+
+using kernels::multiply_add;
 
 StorageMixture::StorageMixture(int frames, const Grid& grid, int unknowns, std::vector<Box> experts,
                                int basis, Coupling coupling, Weighting rows, SolverOptions options)
@@ -48,7 +51,7 @@ std::vector<double> StorageMixture::assemble(std::span<const double> initial, st
   for (long p = 0; p < points; ++p) {
     const double* w = &coefficients[first_coefficient(p)];
     double sum = 0;
-    for (int i = 0; i < basis_; ++i) sum += w[i] * fields[p * basis_ + i];
+    for (int i = 0; i < basis_; ++i) sum = multiply_add(w[i], fields[p * basis_ + i], sum);
     u.push_back(sum);
   }
   return u;
@@ -103,7 +106,7 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
     const int at = first_coefficient(p);
     for (int i = 0; i < basis_; ++i) {
       fields_bar[p * basis_ + i] = solution.coefficients[at + i] * u_bar[p];
-      coefficients_bar[at + i] += fields[p * basis_ + i] * u_bar[p];
+      coefficients_bar[at + i] = multiply_add(fields[p * basis_ + i], u_bar[p], coefficients_bar[at + i]);
     }
   }
   std::vector<double> by_solution(points), by_direction(points), lambda(columns());
@@ -119,20 +122,14 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
     if (report.status == SolveStatus::not_finite) continue;
     const AdjointReport adjoint = solve_adjoint(expert, w, of_solve(coefficients_bar), lambda,
                                                 options_.adjoint_matrix(), options_.adjoint_damping);
-    report.gradient_norm = adjoint.gradient_norm;
-    if (!adjoint.finite) {
-      report.status = SolveStatus::not_finite;
-      report.reason = "the adjoint system is singular or not finite";
-    } else if (!adjoint.positive_definite) {
-      report.status = SolveStatus::not_a_minimum;
-      report.reason = "the Hessian at the solution is not positive definite";
-    }
+    note(adjoint, report);
     expert.stationarity_gradient(w, lambda, by_solution, by_direction, by_parameter);
     for (size_t l = 0; l < by_parameter.size(); ++l) parameters_bar[l] -= by_parameter[l];
     for (long p = 0; p < points; ++p) {
       const int at = first_column(p);
       for (int i = 0; i < basis_; ++i)
-        fields_bar[p * basis_ + i] -= w[at + i] * by_solution[p] + lambda[at + i] * by_direction[p];
+        fields_bar[p * basis_ + i] -=
+            multiply_add(w[at + i], by_solution[p], lambda[at + i] * by_direction[p]);
     }
   }
 }

@@ -27,6 +27,7 @@ class StorageMixture {
   StorageMixture(int frames, const Grid& grid, int unknowns, std::vector<Box> experts, int basis,
                  Coupling coupling, Weighting rows, SolverOptions options);
 
+  std::span<const Box> boxes() const { return boxes_; }
   int experts() const { return static_cast<int>(boxes_.size()); }
   /// Basis fields of each unknown.
   int basis() const { return basis_; }

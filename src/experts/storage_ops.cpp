@@ -26,10 +26,46 @@ std::span<double> learned_part(std::vector<double>& all, const StorageBatch& bat
   return std::span(all).subspan(s * count, count);
 }
 
+/// [local sample][cell].
+Tensor initial_states(const StorageBatch& batch) {
+  const std::int64_t width = batch.setup().model.width();
+  const auto first = batch.batch().initial.begin() + batch.first() * width;
+  return Tensor::from(std::vector<double>(first, first + batch.local() * width), {batch.local(), width});
+}
+
+/// Of solves that have ended, each with a report.
+Tensor solved_at_once(const SharedBatch& batch, const Tensor& whole,
+                      const std::shared_ptr<DeviceSolves>& solves) {
+  for (std::int64_t s = 0; s < batch->local(); ++s) {
+    batch->reports.push_back(solves->reports(s));
+    batch->coefficients.push_back(solves->coefficients(s));
+  }
+  const Tensor u = solves->solution();
+  batch->check_solves();
+  return apply_op("constrained_solution", {whole}, u,
+                  [batch, solves](const std::vector<Tensor>& bar, const VjpContext&) {
+                    const Tensor out = solves->pull_back(dense(bar[0]));
+                    std::vector<Tensor> kept;
+                    for (std::int64_t s = 0; s < batch->local(); ++s) {
+                      batch->reports[s] = solves->reports(s);
+                      const Tensor own = slice(out, 0, s, s + 1);
+                      kept.push_back(batch->skipped(s) ? Tensor::zeros(own.shape(), own.dtype()) : own);
+                    }
+                    batch->check_solves();
+                    return std::vector<Tensor>{kept.empty() ? out : concat(kept, 0)};
+                  },
+                  {.first_order_only = true});
+}
+
 }  // namespace
 
-Tensor constrained_solution(const SharedBatch& batch, const Tensor& whole) {
+Tensor constrained_solution(const SharedBatch& batch, const Tensor& whole,
+                            const std::shared_ptr<const DeviceExperts>& device) {
   const Region<"constrained_solution"> region;
+  if (device != nullptr) {
+    const auto solves = std::make_shared<DeviceSolves>(device, dense(whole.detach()), initial_states(*batch));
+    if (solves->solve(batch->problems())) return solved_at_once(batch, whole, solves);
+  }
   const StorageMixture& mixture = *batch->setup().mixture;
   HostArray<double> solved_u(shape_of_u(*batch));
   auto solutions = std::make_shared<std::vector<MixtureSolution>>();
@@ -153,9 +189,7 @@ Tensor residual_norms(const SharedBatch& batch, const Tensor& u, const DeviceRes
   const bool record = would_record(batch->with_learned(u));
   const StorageModel& model = batch->setup().model;
   if (device != nullptr) {
-    const auto first = batch->batch().initial.begin() + batch->first() * model.width();
-    const Tensor initial =
-        Tensor::from(std::vector<double>(first, first + local * model.width()), {local, 1, model.width()});
+    const Tensor initial = reshape(initial_states(*batch), {local, 1, model.width()});
     const DeviceResidual::Norms norms = device->norms(initial, dense(u), record);
     return apply_op("residual_norm", {u}, norms.values,
                     [u_bar = norms.gradient](const std::vector<Tensor>& bar, const VjpContext&) {

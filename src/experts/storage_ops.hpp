@@ -4,15 +4,17 @@
 // collective, shares its batch with the tape, and has first derivatives only.
 #pragma once
 
-#include "src/experts/device_residual.hpp"
+#include "src/experts/device_experts.hpp"
 #include "src/experts/storage_batch.hpp"
 
 namespace rankine {
 
 using SharedBatch = std::shared_ptr<StorageBatch>;
 
-/// u by the experts' nonlinear least squares on the residual.
-Tensor constrained_solution(const SharedBatch& batch, const Tensor& whole);
+/// u by the experts' nonlinear least squares on the residual: all problems at once by `device`, or sample by
+/// sample on the host where that is null.
+Tensor constrained_solution(const SharedBatch& batch, const Tensor& whole,
+                            const std::shared_ptr<const DeviceExperts>& device);
 
 /// u by the experts' linear fits of one shared target, the corrected prediction, which stays in the batch.
 Tensor fitted_solution(const SharedBatch& batch, const Tensor& whole);

@@ -11,7 +11,6 @@
 
 #include "kernels/error.hpp"
 #include "kernels/gram.hpp"
-#include "kernels/lapack.hpp"
 #include "kernels/multiply_add.hpp"
 
 namespace rankine {
@@ -52,8 +51,9 @@ void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
     {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
              "(matrix-free, preconditioned by the frozen march), imex (explicit advection, implicit "
-             "diffusion)",
-     .choices = {"direct", "petsc", "gmres", "imex"}});
+             "diffusion), distributed (a KSP over all ranks, options -march_..., each with the rows of its "
+             "tiles)",
+     .choices = {"direct", "petsc", "gmres", "imex", "distributed"}});
   o("state", state,
     {.help =
          "what P is linearised about: a constant typical state, the initial state, or the prediction itself",
@@ -86,6 +86,11 @@ std::shared_ptr<const StorageProblem::March> StorageProblem::make_march(MarchMat
   return march;
 }
 
+const StorageProblem::March& StorageProblem::frozen() const {
+  if (!frozen_->made) frozen_->made = make_march(scheme_->frozen_march(), options_);
+  return *frozen_->made;
+}
+
 StorageModel::StorageModel(const Pde& pde, Grid grid, std::vector<double> times, double theta,
                            int implicit_steps, MarchOptions march)
     : pde_(pde),
@@ -106,12 +111,11 @@ StorageProblem StorageModel::sample(std::vector<double> initial, SchemeParameter
     latest_.scheme_ = std::make_shared<ConservativeScheme>(pde_, grid_, times_, theta_, implicit_steps_,
                                                            std::move(parameters));
     latest_.options_ = march_;
-    latest_.frozen_ = StorageProblem::make_march(latest_.scheme_->frozen_march(), march_);
+    latest_.frozen_ = std::make_shared<StorageProblem::FrozenMarch>();
     used_ = true;
   }
   StorageProblem problem = latest_;
   problem.initial_ = std::move(initial);
-  problem.march_ = problem.frozen_;
   if (march_.state == "initial") {
     SchemePoint point = problem.at(problem.linearisation_state());
     problem.march_ = StorageProblem::make_march(point.linearisation(), march_);
@@ -138,7 +142,7 @@ std::vector<double> StorageProblem::evaluate(std::span<const double> u) const {
 
 const LinearMarch* StorageProblem::weight(Weighting weighting) const {
   if (weighting == Weighting::plain) return nullptr;
-  return (weighting == Weighting::dual ? march_->dual : march_->spatial).get();
+  return (weighting == Weighting::dual ? march().dual : march().spatial).get();
 }
 
 void StorageProblem::weigh(Weighting weighting, std::span<double> field, int columns) const {
@@ -151,7 +155,8 @@ void StorageProblem::weigh_transpose(Weighting weighting, std::span<double> fiel
 
 std::shared_ptr<const LinearMarch> StorageProblem::march_at(SchemePoint& point) const {
   if (options_.method == "imex") return make_imex_march(point.split(options_.substeps));
-  return rankine::make_march(point.linearisation(), options_, frozen_->dual);
+  return rankine::make_march(point.linearisation(), options_,
+                             options_.method == "gmres" ? frozen().dual : nullptr);
 }
 
 double StorageProblem::residual_norm(Weighting weighting, std::span<const double> u, std::span<double> u_bar,
@@ -233,7 +238,7 @@ CorrectionReport StorageProblem::correct(std::vector<double>& u, const Correctio
     }
     if (report.steps == options.steps) return report;
     SchemePoint point = at(u);
-    (options.state == "frozen" ? frozen_->dual : march_at(point))->apply(error, error);
+    (options.state == "frozen" ? frozen().dual : march_at(point))->apply(error, error);
     std::vector<double> next(u);
     for (long p = 0; p < points(); ++p) next[width() + p] -= error[p];
     double after = NAN;
@@ -259,7 +264,7 @@ void StorageProblem::correct_steps(std::vector<double>& u, const CorrectionOptio
     states.push_back(u);
     SchemePoint point(*scheme_, u, 1);
     std::vector<double> error = point.residual();
-    (options.state == "frozen" ? frozen_->dual : march_at(point))->apply(error, error);
+    (options.state == "frozen" ? frozen().dual : march_at(point))->apply(error, error);
     for (long p = 0; p < points(); ++p) u[width() + p] -= error[p];
   }
 }
@@ -271,7 +276,7 @@ void StorageProblem::correct_transpose(const std::vector<std::vector<double>>& s
   for (auto state = states.rbegin(); state != states.rend(); ++state) {
     SchemePoint point(*scheme_, *state, options.state == "frozen" ? 1 : 2);
     const bool frozen = options.state == "frozen";
-    const std::shared_ptr<const LinearMarch> march = frozen ? frozen_->dual : march_at(point);
+    const std::shared_ptr<const LinearMarch> march = frozen ? this->frozen().dual : march_at(point);
     march->apply_transpose(u_bar, s);
     if (frozen) {
       // u - P^-1 r(u) with a constant P.
@@ -282,6 +287,10 @@ void StorageProblem::correct_transpose(const std::vector<std::vector<double>>& s
       std::vector<double> error = point.residual();
       march->apply(error, error);
       point.second(s, error, u_bar, by_parameter);
+      // In held cells P is the identity and r is 0, so that u passes through.
+      for (const int cell : scheme_->held())
+        for (long p = static_cast<long>(cell) * unknowns(); p < points(); p += width())
+          for (int a = 0; a < unknowns(); ++a) u_bar[p + a] += s[p + a];
       for (size_t l = 0; l < parameters_bar.size(); ++l) parameters_bar[l] += by_parameter[l];
     }
     const std::vector<double> gradient = point.parameter_gradient();
@@ -295,7 +304,7 @@ std::vector<double> StorageProblem::linear_residual() const {
     // r(v) - P v about the initial state v in all frames, at zero.
     const std::vector<double> v = linearisation_state();
     std::vector<double> r = evaluate(v), moved(points());
-    apply_march(march_->matrices, std::span(v).subspan(width()), 1, moved);
+    apply_march(march().matrices, std::span(v).subspan(width()), 1, moved);
     for (long p = 0; p < points(); ++p) r[p] -= moved[p];
     return r;
   }
@@ -439,7 +448,7 @@ std::vector<double> StorageExpert::combine(std::span<const double> w) const {
   std::vector<double> u(problem_.points());
   for (long p = 0; p < problem_.points(); ++p) {
     double sum = 0;
-    for (int c = 0; c < columns_; ++c) sum += w[c] * basis_[p * columns_ + c];
+    for (int c = 0; c < columns_; ++c) sum = kernels::multiply_add(w[c], basis_[p * columns_ + c], sum);
     u[p] = sum;
   }
   return u;
@@ -526,23 +535,9 @@ void StorageExpert::linear_start(std::span<const double> target, double damping,
   const std::vector<double> data = observe(basis_, columns_);
   rows.insert(rows.end(), data.begin(), data.end());
   for (double offset : offset_) rhs.push_back(-offset);
-  const int n = columns_, m = n + 1;
-  std::vector<double> augmented(static_cast<size_t>(m) * m), matrix(static_cast<size_t>(n) * n), scale(n);
-  kernels::augmented_gram(rows, rhs, n, augmented);
-  for (int i = 0; i < n; ++i) {
-    const double diagonal = augmented[i * m + i] + ridge_ * ridge_;
-    scale[i] = diagonal > 0 ? std::sqrt(diagonal) : 1.0;
-  }
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j < n; ++j) matrix[i * n + j] = augmented[i * m + j] / (scale[i] * scale[j]);
-    matrix[i * n + i] += damping + ridge_ * ridge_ / (scale[i] * scale[i]);
-    w[i] = augmented[i * m + n] / scale[i];
-  }
-  if (!lapack::solve_spd(matrix, n, w)) {
-    std::fill(w.begin(), w.end(), 1.0);
-    return;
-  }
-  for (int i = 0; i < n; ++i) w[i] /= scale[i];
+  std::vector<double> augmented(static_cast<size_t>(columns_ + 1) * (columns_ + 1));
+  kernels::augmented_gram(rows, rhs, columns_, augmented);
+  solve_normal(augmented, columns_, ridge_, damping, w);
 }
 
 void StorageExpert::stationarity_gradient(std::span<const double> w, std::span<const double> lambda,

@@ -37,6 +37,8 @@ struct MarchOptions {
   double gmres_rtol = 1e-12;
   void options(OptionVisitor& o);
   bool frozen() const { return state == "frozen"; }
+  /// One march over all ranks. Whole samples, as evaluations have them, are solved directly.
+  bool distributed() const { return method == "distributed"; }
   /// GMRES is cut off: no linear map, and no gradient may flow through it.
   bool truncated() const { return method == "gmres" && gmres_iterations > 0; }
 };
@@ -86,7 +88,7 @@ class StorageProblem {
   /// What weigh() solves; nullptr for the identity.
   const LinearMarch* weight(Weighting weighting) const;
   /// The linearised residual that belongs to the march P.
-  const MarchMatrices& march_matrices() const { return march_->matrices; }
+  const MarchMatrices& march_matrices() const { return march().matrices; }
   /// P linearised at the state of `point`, solved as the options say. `state`: frozen gives the frozen march.
   std::shared_ptr<const LinearMarch> march_at(SchemePoint& point) const;
 
@@ -119,6 +121,13 @@ class StorageProblem {
     std::shared_ptr<const LinearMarch> spatial, dual;
   };
   static std::shared_ptr<const March> make_march(MarchMatrices matrices, const MarchOptions& options);
+  /// The frozen march of samples of equal parameters, made when it is first needed: with P at the prediction
+  /// it may never be.
+  struct FrozenMarch {
+    std::shared_ptr<const March> made;
+  };
+  const March& frozen() const;
+  const March& march() const { return march_ ? *march_ : frozen(); }
   /// The exact discrete solution in frame `j` + 1 from that in frame `j`.
   std::vector<double> solve_step(int j, std::span<const double> old) const;
   struct NewtonOptions {
@@ -143,7 +152,8 @@ class StorageProblem {
   std::shared_ptr<const ConservativeScheme> scheme_;
   std::vector<double> initial_;
   MarchOptions options_;
-  std::shared_ptr<const March> frozen_, march_;
+  std::shared_ptr<FrozenMarch> frozen_;
+  std::shared_ptr<const March> march_;  // null: the frozen one
 };
 
 /// What all samples of a PDE share: grid, time levels, march. Makes their problems.
@@ -162,6 +172,10 @@ class StorageModel {
   const std::vector<double>& times() const { return times_; }
   const MarchOptions& march_options() const { return march_; }
 
+  /// The same on a part of the grid.
+  StorageModel on(Grid part) const {
+    return {pde_, std::move(part), times_, theta_, implicit_steps_, march_};
+  }
   /// The problem of a sample: `initial` [cell][unknown], parameters of the PDE. The scheme and the frozen
   /// march are shared between samples of equal parameters.
   StorageProblem sample(std::vector<double> initial, SchemeParameters parameters = {}) const;

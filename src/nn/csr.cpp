@@ -5,7 +5,7 @@
 #include <numeric>
 #include <string>
 
-#include "kernels/row_ops.hpp"
+#include "kernels/sparse_product.hpp"
 #include "src/tensor/op_support.hpp"
 #include "src/tensor/ragged.hpp"
 
@@ -26,16 +26,31 @@ Shape with(Shape shape, std::initializer_list<std::int64_t> more) {
   return shape;
 }
 
-// values with the leading axes of x; repeated ones keep stride 0.
-Tensor lead_values(const CsrPattern& pattern, const Tensor& values, const Shape& lead) {
-  RANKINE_ASSERT(values.rank() >= 1 && values.extent(-1) == pattern.entries(),
-                 "sparse product: values " + values.shape().text() + " for " +
-                     std::to_string(pattern.entries()) + " entries");
-  return expand(values, with(lead, {pattern.entries()}));
+// Numbers with the leading axes of x; repeated ones keep stride 0.
+Tensor lead_values(std::int64_t count, const Tensor& values, const Shape& lead) {
+  RANKINE_ASSERT(
+      values.rank() >= 1 && values.extent(-1) == count,
+      "sparse product: " + values.shape().text() + " in place of " + std::to_string(count) + " numbers");
+  return expand(values, with(lead, {count}));
 }
 
+// The same for a kernel: one copy serves all leading indices where they share it.
+struct LeadValues {
+  Tensor dense;
+  std::int64_t step;
+
+  explicit LeadValues(const Tensor& v) {
+    const int last = v.rank() - 1;
+    const std::int64_t count = v.extent(-1);
+    bool shared = true;
+    for (int i = 0; i < last; ++i) shared = shared && (v.extent(i) == 1 || v.strides()[i] == 0);
+    dense = rankine::dense(shared ? v.view({count}, {v.strides()[last]}) : v);
+    step = shared ? 0 : count;
+  }
+};
+
 Cost product_cost(const CsrPattern& pattern, const Shape& lead, std::int64_t width, DType type) {
-  const double work = static_cast<double>(pattern.entries()) * static_cast<double>(lead.count() * width);
+  const double work = static_cast<double>(pattern.numbers()) * static_cast<double>(lead.count() * width);
   return {2 * work, 2 * work * static_cast<double>(size_of(type))};
 }
 
@@ -79,7 +94,7 @@ const CsrPattern::OnDevice& CsrPattern::on_device() const {
 }
 
 SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
-                           std::vector<std::pair<std::int64_t, std::int64_t>> pairs) {
+                           std::vector<std::pair<std::int64_t, std::int64_t>> pairs, std::int64_t outputs) {
   for (const auto& [i, j] : pairs)
     if (i < 0 || i >= rows || j < 0 || j >= columns)
       throw InputError("sparse matrix: entry (" + std::to_string(i) + ", " + std::to_string(j) +
@@ -89,6 +104,7 @@ SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
   CsrPattern pattern;
   pattern.rows = rows;
   pattern.columns_count = columns;
+  pattern.outputs = outputs;
   pattern.offsets.assign(static_cast<std::size_t>(rows) + 1, 0);
   for (const auto& [i, j] : pairs) {
     ++pattern.offsets[static_cast<std::size_t>(i) + 1];
@@ -97,6 +113,23 @@ SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i)
     pattern.offsets[i + 1] += pattern.offsets[i];
   return std::make_shared<const CsrPattern>(std::move(pattern));
+}
+
+SparseMatrix sparse_matrix(const std::vector<double>& matrix, std::int64_t rows, std::int64_t outputs) {
+  const std::int64_t columns = static_cast<std::int64_t>(matrix.size()) / rows;
+  std::vector<std::pair<std::int64_t, std::int64_t>> places;
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < rows / outputs; ++i)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      std::vector<double> block;
+      for (std::int64_t r = 0; r < outputs; ++r)
+        block.push_back(matrix[static_cast<std::size_t>((i * outputs + r) * columns + j)]);
+      if (std::all_of(block.begin(), block.end(), [](double w) { return w == 0; })) continue;
+      places.emplace_back(i, j);
+      values.insert(values.end(), block.begin(), block.end());
+    }
+  const SharedPattern pattern = make_pattern(rows / outputs, columns, std::move(places), outputs);
+  return {pattern, Tensor::from(values, {pattern->numbers()})};
 }
 
 Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int64_t, std::int64_t>>& edges,
@@ -120,40 +153,47 @@ Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int6
   return {pattern, cast(Tensor::from(weights, {pattern->entries()}), type)};
 }
 
-Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed) {
+Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed,
+            const Tensor& bias) {
   const Region<"spmm"> region;
   const CsrPattern& p = *pattern;
-  const std::int64_t from_nodes = transposed ? p.rows : p.columns_count,
-                     to_nodes = transposed ? p.columns_count : p.rows;
-  RANKINE_ASSERT(x.rank() >= 2 && x.extent(-2) == from_nodes && x.dtype() == values.dtype(),
-                 "sparse product: " + std::to_string(p.rows) + " x " + std::to_string(p.columns_count) +
+  const std::int64_t from_nodes = transposed ? p.all_rows() : p.columns_count,
+                     to_nodes = transposed ? p.columns_count : p.all_rows();
+  RANKINE_ASSERT(x.rank() >= 2 && x.extent(-2) == from_nodes && x.dtype() == values.dtype() &&
+                     !(transposed && bias.defined()),
+                 "sparse product: " + std::to_string(p.all_rows()) + " x " + std::to_string(p.columns_count) +
                      " matrix with " + x.shape().text());
   const Shape lead = lead_of(x);
   const std::int64_t width = x.extent(-1), entries = p.entries(), count = lead.count();
-  const Tensor v = lead_values(p, values, lead);
-  // One copy of the values serves all leading indices where they are shared.
-  bool shared = true;
-  for (int i = 0; i < lead.rank(); ++i) shared = shared && (lead[i] == 1 || v.strides()[i] == 0);
-  const Tensor dv = shared ? dense(v.view({entries}, {v.strides()[lead.rank()]})) : dense(v), dx = dense(x);
+  const Tensor v = lead_values(p.numbers(), values, lead), dx = dense(x);
+  const Tensor b = bias.defined() ? lead_values(p.all_rows(), bias, lead) : Tensor();
+  const LeadValues dv(v), db(bias.defined() ? b : v);
   const CsrPattern::OnDevice& index = p.on_device();
   const auto address = [](const Tensor& indices) { return indices.data<std::int64_t>(); };
   const kernels::CsrRows matrix =
-      transposed ? kernels::CsrRows{to_nodes, entries, address(index.transposed_offsets),
-                                    address(index.transposed_columns), address(index.transposed_entries)}
-                 : kernels::CsrRows{to_nodes, entries, address(index.offsets), address(index.columns), {}};
+      transposed
+          ? kernels::CsrRows{to_nodes,
+                             entries,
+                             address(index.transposed_offsets),
+                             address(index.transposed_columns),
+                             address(index.transposed_entries),
+                             1,
+                             p.outputs}
+          : kernels::CsrRows{p.rows, entries, address(index.offsets), address(index.columns), {}, p.outputs};
   Tensor y = Tensor::empty(with(lead, {to_nodes, width}), x.dtype());
   dispatch_real(x.dtype(), "spmm", [&](auto zero) {
     using T = decltype(zero);
-    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.data<T>(), shared ? 0 : entries,
-                            dx.data<T>(), y.data<T>());
+    kernels::csr_product<T>(matrix, count, from_nodes, width, dv.dense.data<T>(), dv.step, dx.data<T>(),
+                            y.data<T>(), b.defined() ? db.dense.data<T>() : DevicePtr<T>(), db.step);
   });
-  return apply_op("spmm", {v, x}, y,
-                  [pattern, v, x, transposed](const List& g, const VjpContext& context) -> List {
-                    List back(2);
+  return apply_op("spmm", b.defined() ? List{v, x, b} : List{v, x}, y,
+                  [pattern, v, x, b, transposed](const List& g, const VjpContext& context) -> List {
+                    List back(b.defined() ? 3 : 2);
                     if (context.needs(0))
                       back[0] =
                           transposed ? sampled_product(pattern, x, g[0]) : sampled_product(pattern, g[0], x);
                     if (context.needs(1)) back[1] = spmm(pattern, v, g[0], !transposed);
+                    if (b.defined() && context.needs(2)) back[2] = sum(g[0], {-1});
                     return back;
                   },
                   {.cost = product_cost(p, lead, width, x.dtype())});
@@ -162,19 +202,19 @@ Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x,
 Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tensor& b) {
   const Region<"sampled_product"> region;
   const CsrPattern& p = *pattern;
-  RANKINE_ASSERT(a.rank() >= 2 && lead_of(a) == lead_of(b) && a.extent(-2) == p.rows &&
+  RANKINE_ASSERT(a.rank() >= 2 && lead_of(a) == lead_of(b) && a.extent(-2) == p.all_rows() &&
                      b.extent(-2) == p.columns_count && a.extent(-1) == b.extent(-1),
                  "sampled product: " + a.shape().text() + " with " + b.shape().text());
   const Shape lead = lead_of(a);
   const std::int64_t width = a.extent(-1), count = lead.count();
   const Tensor da = dense(a), db = dense(b);
   const CsrPattern::OnDevice& index = p.on_device();
-  Tensor z = Tensor::empty(with(lead, {p.entries()}), a.dtype());
+  Tensor z = Tensor::empty(with(lead, {p.numbers()}), a.dtype());
   dispatch_real(a.dtype(), "sampled_product", [&](auto zero) {
     using T = decltype(zero);
-    kernels::csr_sampled_product<T>(p.entries(), index.rows.data<std::int64_t>(),
-                                    index.columns.data<std::int64_t>(), count, p.rows, p.columns_count, width,
-                                    da.data<T>(), db.data<T>(), z.data<T>());
+    kernels::csr_sampled_product<T>(p.entries(), p.outputs, index.rows.data<std::int64_t>(),
+                                    index.columns.data<std::int64_t>(), count, p.all_rows(), p.columns_count,
+                                    width, da.data<T>(), db.data<T>(), z.data<T>());
   });
   return apply_op("sampled_product", {a, b}, z,
                   [pattern, a, b](const List& g, const VjpContext& context) -> List {

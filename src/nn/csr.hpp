@@ -10,10 +10,12 @@
 
 namespace rankine {
 
-/// Where the entries of a sparse matrix are: those of row i are `columns[offsets[i] .. offsets[i + 1])`.
+/// Where the entries of a sparse matrix are: those of row i are `columns[offsets[i] .. offsets[i + 1])`. With
+/// `outputs` above 1 row i stands for as many neighbouring rows, an entry for a number in each of them.
 struct CsrPattern {
   std::int64_t rows = 0, columns_count = 0;
   std::vector<std::int64_t> offsets{0}, columns;
+  std::int64_t outputs = 1;
 
   /// The pattern in device memory (i64): offsets and columns, the row of each entry, and the transposed
   /// pattern, whose entries keep their order within a column.
@@ -25,6 +27,9 @@ struct CsrPattern {
   const OnDevice& on_device() const;
 
   std::int64_t entries() const { return static_cast<std::int64_t>(columns.size()); }
+  /// The matrix's rows, and its numbers.
+  std::int64_t all_rows() const { return rows * outputs; }
+  std::int64_t numbers() const { return entries() * outputs; }
   /// Throws InputError if offsets do not rise from 0 to the number of columns or a column is out of range.
   void check() const;
 
@@ -32,10 +37,20 @@ struct CsrPattern {
 };
 using SharedPattern = std::shared_ptr<const CsrPattern>;
 
-/// Pattern of (row, column) pairs in any order, sorted by row and column; pairs that repeat become one.
-/// Throws InputError for a pair out of range.
+/// Pattern of (row, column) pairs in any order, sorted by row and column; pairs that repeat become one. Each
+/// row stands for `outputs` rows of the matrix. Throws InputError for a pair out of range.
 SharedPattern make_pattern(std::int64_t rows, std::int64_t columns,
-                           std::vector<std::pair<std::int64_t, std::int64_t>> pairs);
+                           std::vector<std::pair<std::int64_t, std::int64_t>> pairs,
+                           std::int64_t outputs = 1);
+
+/// A matrix by rows of blocks.
+struct SparseMatrix {
+  SharedPattern pattern;
+  Tensor values;  ///< f64 [numbers]
+};
+/// The blocks of `outputs` neighbouring rows that are not all 0 of a matrix [rows, columns], whose rows
+/// `outputs` divides.
+SparseMatrix sparse_matrix(const std::vector<double>& matrix, std::int64_t rows, std::int64_t outputs);
 
 /// A graph for layers: the pattern's row i lists the nodes that node i hears, with their weights.
 struct Graph {
@@ -52,15 +67,18 @@ Graph normalised_graph(std::int64_t nodes, const std::vector<std::pair<std::int6
                        DType type);
 
 /// y[..., i, :] = sum over entries e of row i of values[..., e] x[..., column(e), :]. x [lead, columns, F],
-/// values [entries] or [lead, entries] or anything that broadcasts to it; y [lead, rows, F]. `transposed`:
-/// the product with the transposed matrix, x [lead, rows, F]. Sums run in the order of the entries.
-Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed = false);
+/// values [numbers] or [lead, numbers] or anything that broadcasts to it, those of an entry side by side; y
+/// [lead, all rows, F]. `transposed`: the product with the transposed matrix, x [lead, all rows, F]. Sums run in
+/// the order of the entries, from `bias` on, if there is one: [all rows] or anything that broadcasts to [lead, all
+/// rows], not for the transposed matrix.
+Tensor spmm(const SharedPattern& pattern, const Tensor& values, const Tensor& x, bool transposed = false,
+            const Tensor& bias = {});
 
-/// z[..., e] = a[..., row(e), :] . b[..., column(e), :], the gradient of spmm to its values: a [lead, rows,
-/// F], b [lead, columns, F], z [lead, entries].
+/// z[..., e] = a[..., row(e), :] . b[..., column(e), :], the gradient of spmm to its values: a [lead, all rows,
+/// F], b [lead, columns, F], z [lead, numbers].
 Tensor sampled_product(const SharedPattern& pattern, const Tensor& a, const Tensor& b);
 
-/// Softmax of each row's entries: values [..., entries].
+/// Softmax of each row's entries: values [..., entries]. For patterns of single numbers.
 Tensor edge_softmax(const SharedPattern& pattern, const Tensor& values);
 
 }  // namespace rankine

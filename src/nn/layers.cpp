@@ -11,6 +11,7 @@
 #include "src/nn/layers/norm.hpp"
 #include "src/nn/layers/pooling.hpp"
 #include "src/nn/layers/recurrent.hpp"
+#include "src/nn/layers/sparse.hpp"
 #include "src/nn/layers/spiking.hpp"
 
 namespace rankine {
@@ -19,6 +20,8 @@ const Registry<Layer, const LayerContext&>& layers() {
   static const Registry<Layer, const LayerContext&> table(
       "block", {
                    entry<Dense>("dense", "linear layer along the last axis"),
+                   entry<SparseProduct<0>>("sparse_dense", "dense with weights in given places alone"),
+                   entry<SparseProduct<2>>("sparse_conv2d", "1 x 1 convolution with weights in given places"),
                    entry<Flatten>("flatten", "a sample as one vector"),
                    entry<Conv<1>>("conv1d", "convolution of signals [channels, time]"),
                    entry<Conv<2>>("conv2d", "convolution of images [channels, height, width]"),

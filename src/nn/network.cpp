@@ -109,12 +109,16 @@ void Network::parametrise(const DeckNode& item) {
   }
 }
 
+void Network::express(BoundParameters& parameters, const Pass& pass) const {
+  for (const Expressed& item : parametrised_) item.how->express(parameters, item.names, pass);
+}
+
 Tensor Network::forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin,
                         int end) const {
   std::optional<BoundParameters> in_place;
   if (parametrised()) {
     in_place = parameters;
-    for (const Expressed& item : parametrised_) item.how->express(*in_place, item.names, pass);
+    express(*in_place, pass);
   }
   const BoundParameters& values = in_place ? *in_place : parameters;
   Tensor y = x;

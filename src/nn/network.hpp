@@ -39,6 +39,8 @@ class Network {
 
   /// Fresh parameters of all blocks, those of one block side by side.
   ParameterSet initial_parameters(std::uint64_t seed) const;
+  /// Puts what `parametrise` makes of the weights in their place.
+  void express(BoundParameters& parameters, const Pass& pass) const;
   /// x [L, B, input] to [L, B, output], through blocks begin .. end - 1 (end = -1: to the last).
   Tensor forward(const BoundParameters& parameters, const Tensor& x, Pass& pass, int begin = 0,
                  int end = -1) const;

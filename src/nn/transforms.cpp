@@ -8,27 +8,34 @@
 #include <fmt/format.h>
 
 #include "src/core/random.hpp"
+#include "src/core/strings.hpp"
+#include "src/nn/csr.hpp"
 #include "src/nn/layers/conv.hpp"
 #include "src/nn/layers/dense.hpp"
 #include "src/nn/layers/norm.hpp"
+#include "src/nn/layers/sparse.hpp"
 
 namespace rankine {
 namespace {
-
-/// Blocks that treat each unit by itself.
-bool keeps_units(const std::string& kind) {
-  static const std::set<std::string> all{
-      "relu",    "leaky_relu", "sigmoid",  "silu",       "softplus",           "elu",
-      "selu",    "tanh",       "gelu",     "sin",        "max_pool",           "average_pool",
-      "flatten", "dropout",    "upsample", "batch_norm", "global_average_pool"};
-  return all.contains(kind);
-}
 
 template <class S>
 S options_of(const DeckNode& node) {
   S options;
   options.options(*node.copy().reader());
   return options;
+}
+
+/// Blocks that treat each unit by itself.
+bool keeps_units(const FinishedNetwork::Block& block) {
+  if (block.kind == "conv2d" || block.kind == "conv1d") {
+    const auto options = options_of<ConvOptions>(block.node);
+    return options.depthwise && !options.channels;
+  }
+  static const std::set<std::string> all{
+      "relu",    "leaky_relu", "sigmoid",  "silu",       "softplus",           "elu",
+      "selu",    "tanh",       "gelu",     "sin",        "max_pool",           "average_pool",
+      "flatten", "dropout",    "upsample", "batch_norm", "global_average_pool"};
+  return all.contains(block.kind);
 }
 
 bool is_convolution(const std::string& kind) { return kind == "conv1d" || kind == "conv2d"; }
@@ -42,21 +49,29 @@ bool makes_units(const FinishedNetwork::Block& block, const Layer& layer) {
   return options.groups == 1 && !options.depthwise;
 }
 
+/// Whether a convolution is a product of channels at each place.
+bool is_pointwise(const ConvOptions& options) {
+  return options.kernel == 1 && options.stride == 1 && options.groups == 1 && !options.depthwise &&
+         (options.padding == "same" || options.padding == "valid" || options.padding == "0");
+}
+
 /// Units along `axis`, each with as many entries as there are of it: those of `from`, times `factors`.
 FinishedNetwork::Part gathered(const FinishedNetwork::Part& part, int axis, std::size_t units,
                                const std::vector<std::size_t>& from, const std::vector<double>& factors) {
   std::size_t before = 1;
   for (int a = 0; a < axis; ++a) before *= static_cast<std::size_t>(part.shape[a]);
   const std::size_t in_unit = part.values.size() / before / units;
-  FinishedNetwork::Part out{part.shape, {}};
+  FinishedNetwork::Part out{part.shape, {}, {}};
   out.shape[axis] =
       part.shape[axis] / static_cast<std::int64_t>(units) * static_cast<std::int64_t>(from.size());
   out.values.reserve(before * from.size() * in_unit);
   for (std::size_t row = 0; row < before; ++row)
     for (std::size_t u = 0; u < from.size(); ++u)
-      for (std::size_t i = 0; i < in_unit; ++i)
-        out.values.push_back(part.values[(row * units + from[u]) * in_unit + i] *
-                             (factors.empty() ? 1 : factors[u]));
+      for (std::size_t i = 0; i < in_unit; ++i) {
+        const std::size_t at = (row * units + from[u]) * in_unit + i;
+        out.values.push_back(part.values[at] * (factors.empty() ? 1 : factors[u]));
+        if (!part.mask.empty()) out.mask.push_back(part.mask[at]);
+      }
   return out;
 }
 
@@ -75,7 +90,9 @@ FinishedNetwork::FinishedNetwork(const DeckNode& model, const Shape& input, cons
       const std::string name = fmt::format("block{}", blocks_.size());
       for (const ParameterInfo& part : parameters.parts())
         if (part.name.starts_with(name + "."))
-          block.parts[part.name.substr(name.size())] = {part.shape, parameters.view(part).to_vector()};
+          block.parts[part.name.substr(name.size())] = {
+              part.shape, parameters.view(part).to_vector(),
+              part.mask.defined() ? part.mask.to_vector() : std::vector<double>()};
       blocks_.push_back(std::move(block));
     }
   }
@@ -103,6 +120,15 @@ ParameterSet FinishedNetwork::parameters(const Network& network) const {
   return out;
 }
 
+void FinishedNetwork::write(ParameterSet& parameters) const {
+  for (std::size_t b = 0; b < blocks_.size(); ++b)
+    for (const auto& [name, part] : blocks_[b].parts) {
+      const ParameterInfo& info = parameters.part(fmt::format("block{}{}", b, name));
+      parameters.view(info).assign(cast(Tensor::from(part.values, part.shape), type_));
+      if (info.mask.defined()) info.mask.assign(cast(Tensor::from(part.mask, part.shape), info.mask.dtype()));
+    }
+}
+
 std::vector<FinishedNetwork::Edge> FinishedNetwork::edges() const {
   const Network made = network();
   std::vector<Edge> out;
@@ -110,7 +136,7 @@ std::vector<FinishedNetwork::Edge> FinishedNetwork::edges() const {
     const Layer& layer = made.block(static_cast<int>(from));
     if (!makes_units(blocks_[from], layer)) continue;
     std::size_t to = from + 1;
-    while (to < blocks_.size() && keeps_units(blocks_[to].kind)) ++to;
+    while (to < blocks_.size() && keeps_units(blocks_[to])) ++to;
     if (to == blocks_.size()) continue;
     // A dense block behind images acts on their last axis: it is none that takes units.
     if (makes_units(blocks_[to], made.block(static_cast<int>(to))))
@@ -133,7 +159,8 @@ std::vector<double>& FinishedNetwork::bias(std::size_t block) {
   Block& of = blocks_[block];
   const std::int64_t units = of.parts.at(".weight").shape[0];
   of.node.drop("bias");  // there is one unless a deck says otherwise
-  return of.parts.try_emplace(".bias", Part{{units}, std::vector<double>(static_cast<std::size_t>(units))})
+  return of.parts
+      .try_emplace(".bias", Part{{units}, std::vector<double>(static_cast<std::size_t>(units)), {}})
       .first->second.values;
 }
 
@@ -162,14 +189,58 @@ void FoldNorm::apply(FinishedNetwork& network, std::uint64_t) const {
 }
 
 void PermuteUnits::Options::options(OptionVisitor& o) {
-  o("by", by, {.help = "what units are ordered by", .choices = {"norm", "random"}});
+  o("by", by, {.help = "what units are ordered by", .choices = {"norm", "random", "groups"}});
+  o("group", group, {.help = "for by: groups: units of a group, as the outputs of a block", .min = 1});
+  o("density", density,
+    {.help = "for by: groups: part of the inputs that a group keeps",
+     .min = 0,
+     .max = 1,
+     .exclusive_min = true});
 }
+
+namespace {
+
+/// Rows of a matrix [rows, columns] in groups that keep much of it.
+std::vector<std::size_t> grouped(const std::vector<double>& matrix, std::size_t rows, std::size_t group,
+                                 double density) {
+  const std::size_t columns = matrix.size() / rows;
+  const auto keep =
+      static_cast<std::ptrdiff_t>(std::max(1.0, std::round(density * static_cast<double>(columns))));
+  // What a group keeps with one more row.
+  const auto kept_with = [&](const std::vector<double>& sums, std::size_t row) {
+    std::vector<double> with(columns);
+    for (std::size_t j = 0; j < columns; ++j) with[j] = sums[j] + std::abs(matrix[row * columns + j]);
+    std::nth_element(with.begin(), with.begin() + keep - 1, with.end(), std::greater<>());
+    return std::accumulate(with.begin(), with.begin() + keep, 0.0);
+  };
+  std::vector<std::size_t> order, left(rows);
+  std::iota(left.begin(), left.end(), std::size_t{0});
+  std::vector<double> sums;
+  while (!left.empty()) {
+    if (order.size() % group == 0) sums.assign(columns, 0.0);
+    std::size_t best = 0;
+    double most = -1;
+    for (std::size_t i = 0; i < left.size(); ++i)
+      if (const double kept = kept_with(sums, left[i]); kept > most) best = i, most = kept;
+    for (std::size_t j = 0; j < columns; ++j) sums[j] += std::abs(matrix[left[best] * columns + j]);
+    order.push_back(left[best]);
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(best));
+  }
+  return order;
+}
+
+}  // namespace
 
 void PermuteUnits::apply(FinishedNetwork& network, std::uint64_t seed) const {
   const RandomStream stream(seed, "permute");
   for (const FinishedNetwork::Edge& edge : network.edges()) {
     const std::vector<double>& weight = network.blocks()[edge.from].parts.at(".weight").values;
     const std::size_t in_unit = weight.size() / edge.units;
+    if (options_.by == "groups") {
+      network.select(
+          edge, grouped(weight, edge.units, static_cast<std::size_t>(options_.group), options_.density), {});
+      continue;
+    }
     std::vector<double> keys;
     for (std::size_t u = 0; u < edge.units; ++u) {
       const auto row = weight.begin() + static_cast<std::ptrdiff_t>(u * in_unit);
@@ -279,6 +350,43 @@ void Widen::apply(FinishedNetwork& network, std::uint64_t seed) const {
   }
 }
 
+void KeepNonZeros::Options::options(OptionVisitor& o) {
+  o("density", density,
+    {.help = "largest part of weights other than 0 with which they are kept one by one", .min = 0, .max = 1});
+  o("block_density", block_density, {.help = "the same for blocks of outputs", .min = 0, .max = 1});
+}
+
+void KeepNonZeros::apply(FinishedNetwork& network, std::uint64_t) const {
+  for (FinishedNetwork::Block& block : network.blocks()) {
+    const bool dense = block.kind == "dense";
+    if (dense ? options_of<Dense::Options>(block.node).parametrisation != "standard"
+              : block.kind != "conv2d" || !is_pointwise(options_of<ConvOptions>(block.node)))
+      continue;
+    FinishedNetwork::Part& weight = block.parts.at(".weight");
+    const std::vector<double>& values = weight.values;
+    const auto nonzeros = static_cast<double>(
+        values.size() - static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0)));
+    const std::int64_t outputs = weight.shape[0];
+    for (const std::int64_t size : {8, 4, 1}) {
+      if (outputs % size != 0 || nonzeros == 0) continue;
+      const SparseMatrix kept = sparse_matrix(values, outputs, size);
+      const auto stored = static_cast<double>(kept.pattern->numbers());
+      // A few zeros within blocks cost less than weights one by one.
+      if (stored > 1.1 * nonzeros || stored > (size > 1 ? options_.block_density : options_.density) *
+                                                  static_cast<double>(values.size()))
+        continue;
+      block.kind = dense ? "sparse_dense" : "sparse_conv2d";
+      block.node = parse_deck_text(
+          fmt::format("name: {}\n{}: {}\nblock: {}\nbias: {}\npattern:\n  - \"{}\"\n", block.kind,
+                      dense ? "units" : "channels", outputs, size, block.parts.contains(".bias"),
+                      join(pattern_text(*kept.pattern), "\"\n  - \"")),
+          "the transformed network");
+      weight = {{kept.pattern->entries(), size}, kept.values.to_vector(), {}};
+      break;
+    }
+  }
+}
+
 const Registry<NetworkTransform>& network_transforms() {
   static const Registry<NetworkTransform> table(
       "network_transform", {
@@ -286,6 +394,7 @@ const Registry<NetworkTransform>& network_transforms() {
                                entry<PermuteUnits>("permute", "units in another order"),
                                entry<Compact>("compact", "units that are held at zero are removed"),
                                entry<Widen>("widen", "more units, copies of others (Net2WiderNet)"),
+                               entry<KeepNonZeros>("sparse", "layers keep the weights that are not 0 alone"),
                            });
   return table;
 }

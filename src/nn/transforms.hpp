@@ -1,7 +1,7 @@
 // Changes of a finished network that leave its outputs as they are, up to rounding: blocks and parameters
 // become others. They act on units (of dense blocks on vectors, channels of convolutions without groups)
-// whose values only meet blocks that treat each unit by itself (activations, pooling, batch norm, flatten)
-// before the next dense block or convolution.
+// whose values only meet blocks that treat each unit by itself (activations, pooling, batch norm, flatten, depthwise
+// convolutions) before the next dense block or convolution.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class FinishedNetwork {
  public:
   struct Part {
     Shape shape;
-    std::vector<double> values;
+    std::vector<double> values, mask = {};  ///< mask: empty where there is none
   };
   struct Block {
     DeckNode node;
@@ -42,6 +42,8 @@ class FinishedNetwork {
   Network network() const;
   /// Of network().
   ParameterSet parameters(const Network& network) const;
+  /// Writes values and masks into a network of the same model.
+  void write(ParameterSet& parameters) const;
 
   /// Unit i becomes what unit from[i] was; what it feeds is multiplied by factors[i].
   void select(const Edge& edge, const std::vector<std::size_t>& from, const std::vector<double>& factors);
@@ -67,11 +69,15 @@ class FoldNorm final : public NetworkTransform {
   void apply(FinishedNetwork& network, std::uint64_t seed) const override;
 };
 
-/// Orders units by the norm of their weights, the largest first, or at random.
+/// Orders units by the norm of their weights, the largest first, or at random; or gathers those that take up the
+/// same inputs in groups, for pruning by blocks: greedily, beginning with the largest unit that is left, the one
+/// with which the group keeps the most, |w| summed over the part `density` of its columns with the largest sums.
 class PermuteUnits final : public NetworkTransform {
  public:
   struct Options {
     std::string by = "norm";
+    int group = 8;
+    double density = 0.5;
     void options(OptionVisitor& o);
   };
   explicit PermuteUnits(const Options& options) : options_(options) {}
@@ -98,6 +104,21 @@ class Widen final : public NetworkTransform {
     void options(OptionVisitor& o);
   };
   explicit Widen(const Options& options) : options_(options) {}
+  void apply(FinishedNetwork& network, std::uint64_t seed) const override;
+
+ private:
+  Options options_;
+};
+
+/// Dense blocks and 1 x 1 convolutions with few weights other than 0 keep these alone, in blocks of 8 or 4
+/// neighbouring outputs where the zeros come so (sparse_dense, sparse_conv2d).
+class KeepNonZeros final : public NetworkTransform {
+ public:
+  struct Options {
+    double density = 0.4, block_density = 0.85;
+    void options(OptionVisitor& o);
+  };
+  explicit KeepNonZeros(const Options& options) : options_(options) {}
   void apply(FinishedNetwork& network, std::uint64_t seed) const override;
 
  private:

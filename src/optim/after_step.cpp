@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -95,6 +96,40 @@ class ProximalUnits final : public StepOperation {
   double weight_ = 0;
 };
 
+/// The proximal step of weight(t) * S_k, the group sparse envelope: the convex hull, in the sense of the
+/// biconjugate, of half the sum of squares where at most k units have weights that are not zero (Beck and Refael,
+/// "Sparse regularization via bidualization", arXiv 2212.12921). S_k = min of 1/2 sum_j t_j^2 / u_j over
+/// 0 <= u_j <= 1 with sum u_j = k, t_j being the norm of unit j. With m = rate * weight(t) unit j is multiplied
+/// by u_j / (m + u_j), u_j = min(max(eta t_j - m, 0), 1), where eta is the root of sum u_j = k. A unit is one value
+/// of the parameter's first index. The weight grows, so that k units are left in the end.
+class ProximalEnvelope final : public StepOperation {
+ public:
+  void options(OptionVisitor& o) {
+    o("density", density_,
+      {.help = "part of the units of each parameter that is left in the end",
+       .min = 0,
+       .max = 1,
+       .exclusive_min = true});
+    o("weight", weight_, {.help = "of the envelope at first; 0: none", .min = 0});
+    o("growth", growth_, {.help = "factor by which the weight grows", .min = 1});
+    o("period", period_, {.help = "steps in which it does", .unit = "steps", .min = 1});
+  }
+  bool off() const override { return weight_ == 0; }
+  void apply(const Tensor& parameter, const RandomStream&, const StepMade& made) const override {
+    const Tensor norms = unit_norms(parameter);
+    const std::vector<double> t = norms.to_vector();
+    const auto k =
+        std::max<double>(1, static_cast<double>(std::llround(density_ * static_cast<double>(t.size()))));
+    const double grown = static_cast<double>(made.step / period_),
+                 m = made.learning_rate * weight_ * std::pow(growth_, grown);
+    multiply(parameter, Tensor::from(envelope_factors(t, k, m), norms.shape()));
+  }
+
+ private:
+  double density_ = 0.5, weight_ = 0, growth_ = 1.5;
+  int period_ = 100;
+};
+
 /// Each unit's weights no longer than a bound (Srivastava et al., JMLR 15, 2014, section 5.1).
 class MaxNorm final : public StepOperation {
  public:
@@ -161,6 +196,31 @@ struct ItemOptions {
 
 }  // namespace
 
+std::vector<double> envelope_factors(const std::vector<double>& norms, double k, double m) {
+  std::vector<double> out(norms.size(), 1 / (1 + m));
+  std::vector<double> sorted;
+  for (const double t : norms)
+    if (t > 0) sorted.push_back(t);
+  if (static_cast<double>(sorted.size()) <= k) return out;  // all u are 1
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  const auto u = [&](double eta, double t) { return std::clamp(eta * t - m, 0.0, 1.0); };
+  const auto sum = [&](double eta) {
+    double all = 0;
+    for (const double t : sorted) all += u(eta, t);
+    return all;
+  };
+  // Between these the sum rises from 0 to all of them.
+  double low = m / sorted.front(), high = (1 + m) / sorted.back();
+  for (int i = 0; i < 200 && low < high; ++i) {
+    const double middle = low + (high - low) / 2;
+    if (middle <= low || middle >= high) break;
+    (sum(middle) < k ? low : high) = middle;
+  }
+  for (std::size_t j = 0; j < norms.size(); ++j)
+    out[j] = norms[j] > 0 ? u(high, norms[j]) / (m + u(high, norms[j])) : 1;
+  return out;
+}
+
 const Registry<StepOperation>& step_operations() {
   static const Registry<StepOperation> table(
       "step_operation",
@@ -169,6 +229,9 @@ const Registry<StepOperation>& step_operations() {
           entry<ProximalL1>("proximal_l1", "all weights a step towards zero (soft threshold)"),
           entry<ProximalUnits>("proximal_units",
                                "the weights of each unit a step towards zero (group lasso)"),
+          entry<ProximalEnvelope>(
+              "proximal_envelope",
+              "the units of least norm towards zero until a given number is left (WGSEF)"),
           entry<MaxNorm>("max_norm", "the weights of each unit no longer than a bound"),
           entry<ClipWeights>("clip", "weights within bounds"),
           entry<ShrinkPerturb>("shrink_perturb", "smaller weights plus normal noise"),

@@ -28,6 +28,10 @@ class StepOperation {
   virtual void apply(const Tensor& parameter, const RandomStream& random, const StepMade& made) const = 0;
 };
 
+/// The factors on units of these norms that the proximal step of m times the group sparse envelope of k units
+/// makes, m > 0 (`proximal_envelope`).
+std::vector<double> envelope_factors(const std::vector<double>& norms, double k, double m);
+
 /// The table of operations after steps.
 const Registry<StepOperation>& step_operations();
 

@@ -32,6 +32,7 @@ ConservativeScheme::ConservativeScheme(SpatialOperator space, std::vector<double
       theta_(std::move(theta)),
       scale_(pde().typical_storage_slope()) {
   ghosts_ = space_.ghosts(times_);
+  held_ = space_.grid().near_cuts(space_.reach());
   if (!pde().linear_flux() || pde().has_source() || learned() > 0) return;
   if (space_.convection() != Convection::central) return;
   LinearFlux linear{space_.stencil(1), std::vector<double>(width())};
@@ -47,6 +48,22 @@ ConservativeScheme ConservativeScheme::step(int step, double part) const {
   return ConservativeScheme(space_, {begin, part == 1 ? end : begin + part * (end - begin)}, {theta_[step]});
 }
 
+void ConservativeScheme::clear_held(std::span<double> field, int columns) const {
+  const size_t block = static_cast<size_t>(unknowns()) * columns, frame = block * cells();
+  for (size_t first = 0; first < field.size() && !held_.empty(); first += frame)
+    for (const int cell : held_) std::fill_n(field.begin() + first + cell * block, block, 0.0);
+}
+
+void ConservativeScheme::hold(StencilFrames& matrices, double diagonal) const {
+  const int m = unknowns();
+  for (int j = 0; j < matrices.frames && !held_.empty(); ++j)
+    for (const int cell : held_) {
+      double* row = matrices.at(j, cell, -matrices.reach);
+      std::fill_n(row, static_cast<size_t>(matrices.points()) * m * m, 0.0);
+      for (int a = 0; a < m; ++a) matrices.at(j, cell, 0)[a * m + a] = diagonal;
+    }
+}
+
 std::vector<double> ConservativeScheme::frozen_march_gradient(std::span<const double> s,
                                                               std::span<const double> v, bool history) const {
   const int n = width();
@@ -57,6 +74,7 @@ std::vector<double> ConservativeScheme::frozen_march_gradient(std::span<const do
     const bool passed_on = history && j + 1 < frames();
     for (long i = 0, p = j * static_cast<long>(n); i < n; ++i, ++p)
       q[i] = -(now(j) * s[p] + (passed_on ? before(j + 1) * s[p + n] : 0)) / scale_;
+    clear_held(q);
     space_.add_second(terms, ghosts_, j + 1, std::span(u).subspan((j + 1L) * n, n),
                       v.subspan(j * static_cast<long>(n), n), q, unused, out);
   }
@@ -77,6 +95,8 @@ MarchMatrices ConservativeScheme::frozen_march() const {
     space_.add_jacobian(terms, ghosts_, j + 1, -now(j) / scale_, out.implicit, j);
     space_.add_jacobian(terms, ghosts_, j, before(j) / scale_, out.previous, j);
   }
+  hold(out.implicit, 1);
+  hold(out.previous, 0);
   return out;
 }
 
@@ -91,6 +111,7 @@ std::vector<double> ConservativeScheme::frozen_residual(std::span<const double> 
       r[p] = (pde().steady() ? 0 : u[p + n] - u[p]) - (now(j) * now_g[i] + before(j) * before_g[i]) / scale_;
     std::swap(before_g, now_g);
   }
+  clear_held(r);
   return r;
 }
 
@@ -135,6 +156,7 @@ std::vector<double> SchemePoint::residual() {
     }
     std::swap(before_g, now_g);
   }
+  s.clear_held(r);
   return r;
 }
 
@@ -172,15 +194,21 @@ const MarchMatrices& SchemePoint::linearisation() {
         }
       }
   }
+  s.hold(matrices_.implicit, 1);
+  s.hold(matrices_.previous, 0);
   return matrices_;
 }
 
 void SchemePoint::apply(std::span<const double> b, int columns, std::span<double> out) {
   apply_march(linearisation(), b, columns, out);
+  scheme_.clear_held(out, columns);
 }
 
 void SchemePoint::apply_transpose(std::span<const double> s, std::span<double> out) {
-  apply_march_transpose(linearisation(), s, out);
+  if (scheme_.held_.empty()) return apply_march_transpose(linearisation(), s, out);
+  std::vector<double> inner(s.begin(), s.end());
+  scheme_.clear_held(inner);
+  apply_march_transpose(linearisation(), inner, out);
 }
 
 std::vector<double> SchemePoint::parameter_gradient() {
@@ -203,6 +231,7 @@ std::vector<double> SchemePoint::parameter_gradient() {
           out[l * field + j * n + i * m + a] += (by[cells + i] - by[i]) / s.scale_;
       }
   }
+  s.clear_held(out);
   return out;
 }
 
@@ -210,6 +239,12 @@ void SchemePoint::second(std::span<const double> p, std::span<const double> v, s
                          std::span<double> by_parameter) {
   need(2);
   const ConservativeScheme& s = scheme_;
+  std::vector<double> inner;
+  if (!s.held_.empty()) {
+    inner.assign(p.begin(), p.end());
+    s.clear_held(inner);
+    p = inner;
+  }
   const int m = s.unknowns(), cells = s.cells();
   const long n = s.width();
   std::vector<double> q(n), unused(s.learned());
@@ -263,6 +298,8 @@ SplitMatrices SchemePoint::split(int substeps) {
           out.slope.at(j, i, 0)[a * m + b] =
               storage_.by(a, b)[static_cast<long>(j) * s.cells() + i] / s.scale_;
   }
+  s.hold(out.stiff, 0);
+  s.hold(out.gentle, 0);
   return out;
 }
 
@@ -275,6 +312,7 @@ bool SchemePoint::curvature_weight(std::span<const double> p, std::span<double> 
     for (long i = 0; i < n; ++i)
       weight[j * n + i] = storage_.by(0, 0, 0)[(j + 1) * n + i] *
                           (p[j * n + i] - (j + 1 == s.frames() ? 0 : p[(j + 1) * n + i])) / s.scale_;
+  s.clear_held(weight);
   return true;
 }
 

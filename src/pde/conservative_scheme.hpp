@@ -23,7 +23,8 @@ namespace rankine {
 /// G(u) of one PDE, grid and set of parameters, at any number of frames.
 class SpatialOperator {
  public:
-  /// The grid must have the PDE's axes and lengths; `parameters` hold its coefficient fields on it.
+  /// The grid must have the PDE's axes and lengths; `parameters` hold its coefficient fields on it. On a part
+  /// of a grid, what the operator gives less than reach() cells away from a cut means nothing.
   SpatialOperator(const Pde& pde, Grid grid, SchemeParameters parameters);
 
   const Pde& pde() const { return pde_; }
@@ -43,7 +44,10 @@ class SpatialOperator {
   /// Position and coefficient fields at all faces across an axis, [row][face].
   std::span<const double> face_places(int axis) const { return faces_[axis].x; }
   /// How many cells to each side along an axis G reads.
-  int reach() const;
+  int reach() const { return reach_of(pde_, convection()); }
+  static int reach_of(const Pde& pde, Convection convection) {
+    return convection == Convection::limited || pde.flux_derivatives() == 2 ? 2 : 1;
+  }
   /// An empty stencil of the operator's shape.
   kernels::StencilFrames stencil(int frames) const;
   /// The cells that it reads; null with one axis.
@@ -124,6 +128,8 @@ class SpatialOperator {
   std::vector<FaceKind> face_kinds(const AxisFaces& faces, long frames, const Ghosts& ghosts) const;
   /// Index of a ghost in its frame, without unknowns, beside a cell that touches the wall.
   int ghost_slot(int axis, Side side, int cell) const;
+  /// The two ends of the axis are joined.
+  bool ring(int axis) const { return pde_.periodic(axis) && !grid_.cut(axis, false); }
   const Ghost* frame_ghosts(const Ghosts& ghosts, int frame) const {
     return ghosts.data() + static_cast<size_t>(frame) * ghost_slots_ * unknowns_;
   }
@@ -151,6 +157,8 @@ class SpatialOperator {
 
 class SchemePoint;
 
+/// On a part of a grid the cells beside a cut are held: their residual is 0, and the march leaves them as they
+/// are, so that errors end there.
 class ConservativeScheme {
  public:
   /// `times`: frames + 1 rising times, the initial one included. The first `implicit_steps` steps are
@@ -168,6 +176,7 @@ class ConservativeScheme {
   long points() const { return static_cast<long>(frames()) * width(); }
   const std::vector<double>& times() const { return times_; }
   double scale() const { return scale_; }
+  const std::vector<int>& held() const { return held_; }
   /// G by a constant stencil, where the flux is linear, without source and nothing is learned.
   struct LinearFlux {
     kernels::StencilFrames stencil;
@@ -191,6 +200,11 @@ class ConservativeScheme {
  private:
   friend class SchemePoint;
 
+  /// field [frame][cell][unknown][column] <- 0 in held cells.
+  void clear_held(std::span<double> field, int columns = 1) const;
+  /// The rows of held cells become those of the identity, or of 0 for `diagonal` 0.
+  void hold(kernels::StencilFrames& matrices, double diagonal) const;
+
   /// `theta`: of each step.
   ConservativeScheme(SpatialOperator space, std::vector<double> times, std::vector<double> theta);
 
@@ -199,6 +213,7 @@ class ConservativeScheme {
   double scale_;
   SpatialOperator::Ghosts ghosts_;
   std::vector<LinearFlux> linear_;  // one or none
+  std::vector<int> held_;
 };
 
 /// The scheme at one state: residual, linearisation, second derivatives. Each is computed when first asked
@@ -212,7 +227,8 @@ class SchemePoint {
   const std::vector<double>& u() const { return u_; }
   /// r [frames][width].
   std::vector<double> residual();
-  /// r'(u): A_j on frame j, B_j on frame j - 1 (with the sign of MarchMatrices).
+  /// The march of r'(u): A_j on frame j, B_j on frame j - 1 (with the sign of MarchMatrices). In held cells
+  /// it is the identity, where r' is 0.
   const MarchMatrices& linearisation();
   /// out = r'(u) b for columns; b and out are [frames][width][columns].
   void apply(std::span<const double> b, int columns, std::span<double> out);

@@ -294,8 +294,8 @@ Convection convection_named(const std::string& name) {
                                  convection_names.begin());
 }
 
-ConvectiveFlux::ConvectiveFlux(const Pde& pde, const Grid& grid)
-    : pde_(pde), grid_cells_(grid.cells_by_axis()) {
+ConvectiveFlux::ConvectiveFlux(const Pde& pde, const Grid& grid) : pde_(pde) {
+  for (int axis = 0; axis < grid.axes(); ++axis) grid_cells_.push_back(grid.whole_cells(axis));
   if (pde.convection() == Convection::central) return;
   const ConvectionMeasure measure = measure_convection(pde);
   kind_ = decided(pde, measure, grid);

@@ -74,7 +74,7 @@ class ConvectiveFlux {
 
  private:
   const Pde& pde_;
-  std::vector<int> grid_cells_;
+  std::vector<int> grid_cells_;  // of the whole grid
   Convection kind_ = Convection::central;
   double rounding_ = 0;         // s
   std::vector<double> widths_;  // [unknown], of the differences for f'

@@ -80,8 +80,8 @@ void DiffusionSorption::storage(const kernels::TermPoints& at, int order, kernel
 }
 
 void DiffusionSorption::device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
-                                       DevicePtr<double> slope) const {
-  kernels::freundlich_storage(o_.coefficients.law(), n, u, value, slope);
+                                       DevicePtr<double> slope, DevicePtr<double> curvature) const {
+  kernels::freundlich_storage(o_.coefficients.law(), n, u, value, slope, curvature);
 }
 
 void DiffusionSorption::flux(int, const kernels::TermPoints& at, int order, kernels::TermValues& out) const {

@@ -45,7 +45,7 @@ class DiffusionSorption final : public Pde, public CollocatedPde {
   void storage(const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   bool has_device_storage() const override { return true; }
   void device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
-                      DevicePtr<double> slope) const override;
+                      DevicePtr<double> slope, DevicePtr<double> curvature) const override;
   void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const override;
   int flux_derivatives() const override { return 1; }
   bool linear_flux() const override { return true; }

@@ -132,31 +132,25 @@ double determinant(std::span<const double> a, int m) {
 
 void EquationOptions::options(OptionVisitor& o) {
   o("title", title, {.help = "what messages call the equation"});
-  OptionMeta extent{
-      .help =
-          "extent of the domain, 0 <= x <= length; a list of two or three numbers gives it as many "
-          "axes: x, y, z",
-      .min = 0,
-      .exclusive_min = true};
-  OptionMeta cells{.help = "cells of the reference solution along each axis; a number for all, or a list",
-                   .min = 4};
-  if (length_is_list) {
-    extent.min_size = 1;
-    extent.max_size = max_space_axes;
-    o("length", length, extent);
-  } else {
-    o("length", length.front(), extent);
-  }
+  o("length", length,
+    {.help = "extent of the domain, 0 <= x <= length; a list of two or three numbers gives it as many axes: "
+             "x, y, z",
+     .min = 0,
+     .exclusive_min = true,
+     .min_size = 1,
+     .max_size = max_space_axes,
+     .or_one = true});
   o("length_unit", length_unit, {.help = "unit of x"});
   o("duration", duration, {.help = "final time, 0 <= t <= duration", .min = 0, .exclusive_min = true});
   o("time_unit", time_unit, {.help = "unit of t"});
   o("unknowns", unknowns,
     {.help = "names of the unknowns", .min_size = 1, .max_size = EquationPde::max_unknowns});
-  if (data_cells_is_list) {
-    o("data_cells", data_cells, cells);
-  } else {
-    o("data_cells", data_cells.front(), cells);
-  }
+  o("data_cells", data_cells,
+    {.help = "cells of the reference solution along each axis; one number stands for all",
+     .min = 4,
+     .min_size = 1,
+     .max_size = max_space_axes,
+     .or_one = true});
   convection_option(o, convection);
   o("discretisation", discretisation,
     {.help =
@@ -283,21 +277,17 @@ EquationPde::EquationPde(const DeckNode& node) {
 }
 
 void EquationPde::read_options(const DeckNode& node) {
-  const auto is_list = [&](const char* key) { return node.has(key) && node.child(key).is_sequence(); };
-  options_.length_is_list = is_list("length");
-  options_.data_cells_is_list = is_list("data_cells");
-  if (options_.length_is_list) {
+  if (node.has("length") && node.child("length").is_sequence()) {
     constexpr int usual_cells[] = {1024, 128, 64};
     const size_t count = node.child("length").items().size();
     options_.data_cells = {usual_cells[std::clamp<size_t>(count, 1, max_space_axes) - 1]};
   }
   options_.options(*node.reader());
-  if (!options_.data_cells_is_list)
+  if (options_.data_cells.size() == 1)
     options_.data_cells.resize(options_.length.size(), options_.data_cells.front());
   if (options_.data_cells.size() != options_.length.size())
     node.error_at("data_cells", "data_cells has " + std::to_string(options_.data_cells.size()) +
-                                    (options_.data_cells.size() == 1 ? " number" : " numbers") +
-                                    " and length " + std::to_string(options_.length.size()) +
+                                    " numbers and length " + std::to_string(options_.length.size()) +
                                     "; give one for each axis, or a single number for all");
 }
 

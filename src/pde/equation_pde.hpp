@@ -25,8 +25,6 @@ struct EquationOptions {
   std::string convection = "central", discretisation = "finite_volume";
   double reference_rtol = 1e-7;
   long reference_steps = Pde::default_reference_steps;
-  /// Whether the deck gives lists, and no numbers.
-  bool length_is_list = false, data_cells_is_list = false;
   void options(OptionVisitor& o);
 };
 

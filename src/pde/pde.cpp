@@ -71,7 +71,8 @@ void Pde::source(const kernels::TermPoints&, int, kernels::TermValues&) const {
   RANKINE_ASSERT(!has_source(), "a PDE with a source must say it");
 }
 
-void Pde::device_storage(std::int64_t, DevicePtr<const double>, DevicePtr<double>, DevicePtr<double>) const {
+void Pde::device_storage(std::int64_t, DevicePtr<const double>, DevicePtr<double>, DevicePtr<double>,
+                         DevicePtr<double>) const {
   RANKINE_ASSERT(!has_device_storage(), "a PDE whose storage the device computes must say how");
 }
 

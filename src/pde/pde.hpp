@@ -143,11 +143,12 @@ class Pde {
   virtual void flux(int axis, const kernels::TermPoints& at, int order, kernels::TermValues& out) const = 0;
   virtual void source(const kernels::TermPoints& at, int order, kernels::TermValues& out) const;
   virtual bool has_source() const { return false; }
-  /// M(u) and M'(u) of n values in device memory, where has_device_storage(): for one unknown, and a storage
-  /// that reads nothing else. The bits are those of storage().
+  /// M(u), M'(u) and, where `curvature` is not null, M''(u) of n values in device memory, where
+  /// has_device_storage(): for one unknown, and a storage that reads nothing else. The bits are those of
+  /// storage().
   virtual bool has_device_storage() const { return false; }
   virtual void device_storage(std::int64_t n, DevicePtr<const double> u, DevicePtr<double> value,
-                              DevicePtr<double> slope) const;
+                              DevicePtr<double> slope, DevicePtr<double> curvature) const;
   /// Highest derivative in the flux: 0, 1 or 2. 2 needs one axis, and that periodic.
   virtual int flux_derivatives() const = 0;
   /// The flux along some axis reads a derivative along another.

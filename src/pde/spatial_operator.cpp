@@ -40,12 +40,12 @@ SpatialOperator::SpatialOperator(const Pde& pde, Grid grid, SchemeParameters par
   places_.insert(places_.end(), parameters_.fields.begin(), parameters_.fields.end());
   if (axes > 1) {
     std::vector<bool> periodic;
-    for (int axis = 0; axis < axes; ++axis) periodic.push_back(pde.periodic(axis));
+    for (int axis = 0; axis < axes; ++axis) periodic.push_back(ring(axis));
     layout_ = std::make_shared<const kernels::StencilLayout>(grid_.cells_by_axis(), periodic,
                                                              pde.mixed_derivatives(), reach());
   }
   for (int axis = 0; axis < axes; ++axis)
-    for (int side = 0; side < 2 && !pde.periodic(axis); ++side) {
+    for (int side = 0; side < 2 && !ring(axis); ++side) {
       first_slot_[axis][side] = ghost_slots_;
       ghost_slots_ += cells() / grid_.cells(axis);
     }
@@ -95,7 +95,7 @@ int SpatialOperator::ghost_slot(int axis, Side side, int cell) const {
 
 SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis, bool convective) const {
   const int axes = grid_.axes(), n = grid_.cells(axis), stride = grid_.stride(axis);
-  const bool ring = pde_.periodic(axis);
+  const bool ring = this->ring(axis);
   AxisFaces out;
   const int derivatives = pde_.flux_derivatives();
   out.axis = axis;
@@ -112,7 +112,7 @@ SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis, bool convective
         out.lower.push_back(k > 0 ? along(k - 1) : ring ? along(n - 1) : -1);
         out.upper.push_back(k < n ? along(k) : -1);
         Place at = grid_.centre(along(std::min(k, n - 1)));
-        at[axis] = k * grid_.spacing(axis);
+        at[axis] = grid_.face(axis, k);
         places.push_back(at);
         for (const FaceRead& read : out.reads) {
           // Where the read goes, as offsets from the upper cell, cut to the box; what is cut off is a ghost.
@@ -125,7 +125,7 @@ SpatialOperator::AxisFaces SpatialOperator::make_faces(int axis, bool convective
             const int m = grid_.cells(other),
                       here = other == axis ? k : grid_.index(along(std::min(k, n - 1)), other);
             int to = here + offset[other];
-            if (pde_.periodic(other)) {
+            if (this->ring(other)) {
               to = (to % m + m) % m;
             } else if (to < 0 || to >= m) {
               outside[other] = true;
@@ -177,19 +177,14 @@ double SpatialOperator::beside(const Ghosts& ghosts, std::span<const double> u, 
                                int unknown) const {
   const int n = grid_.cells(axis), index = grid_.index(cell, axis), to = index + steps;
   if (to >= 0 && to < n) return u[(cell + steps * grid_.stride(axis)) * unknowns_ + unknown];
-  if (pde_.periodic(axis))
-    return u[(cell + ((to + n) % n - index) * grid_.stride(axis)) * unknowns_ + unknown];
+  if (ring(axis)) return u[(cell + ((to + n) % n - index) * grid_.stride(axis)) * unknowns_ + unknown];
   const Ghost& g = ghosts[ghost_slot(axis, steps < 0 ? Side::left : Side::right, cell) * unknowns_ + unknown];
   return g.slope * u[cell * unknowns_ + unknown] + g.offset;
 }
 
-int SpatialOperator::reach() const {
-  return convective_.cells() == 4 || pde_.flux_derivatives() == 2 ? 2 : 1;
-}
-
 StencilFrames SpatialOperator::stencil(int frames) const {
   if (layout_) return {frames, layout_, unknowns_};
-  return {frames, cells(), unknowns_, reach(), pde_.periodic(0)};
+  return {frames, cells(), unknowns_, reach(), ring(0)};
 }
 
 SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) const {
@@ -198,9 +193,19 @@ SpatialOperator::Ghosts SpatialOperator::ghosts(std::span<const double> times) c
   for (const double t : times)
     for (int axis = 0; axis < grid_.axes(); ++axis)
       for (const Side side : {Side::left, Side::right}) {
-        if (pde_.periodic(axis)) continue;
+        if (ring(axis)) continue;
         const Face face{axis, side};
         const int slots = cells() / grid_.cells(axis), stride = grid_.stride(axis);
+        if (grid_.cut(axis, side == Side::right)) {
+          // What lies beyond is not known, and no row that counts reads it: the cell's own value stands for it.
+          for (int k = 0; k < slots * unknowns_; ++k)
+            all.push_back({.slope = 1,
+                           .offset = 0,
+                           .holds_value = false,
+                           .slope_by = std::vector<double>(learned()),
+                           .offset_by = std::vector<double>(learned())});
+          continue;
+        }
         for (int slot = 0; slot < slots; ++slot) {
           if (slot > 0 && !pde_.walls_vary()) {
             for (int a = 0; a < unknowns_; ++a) all.push_back(all[all.size() - unknowns_]);

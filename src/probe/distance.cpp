@@ -1,11 +1,11 @@
 #include "src/probe/distance.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <limits>
 
 #include "kernels/error.hpp"
+#include "src/core/pattern.hpp"
 #include "src/core/statistics.hpp"
 #include "src/core/strings.hpp"
 #include "src/probe/moments.hpp"
@@ -34,6 +34,7 @@ void Distance::Options::options(OptionVisitor& o) {
     {.help = "what the weights are compared with: `initial`, those that training starts from, SNAPSHOT of an "
              "earlier step, or VARIANT@SNAPSHOT",
      .snapshot = true});
+  o("on", on, {.help = "patterns of names of parameters; empty: all that the network trains"});
   o("every", every, {.help = moments_help});
   o("fit_from", fit_from,
     {.help = "first step of the fits of the distance to log(step) and sqrt(step)",
@@ -45,19 +46,26 @@ void Distance::Options::options(OptionVisitor& o) {
 void Distance::Options::validate(const DeckNode& node) const { check_moments(every, node); }
 
 Distance::Distance(const Options& options) : options_(options) {
-  if (options.from == "initial") return;
-  suffix_ = "_" + options.from;
-  for (char& c : suffix_)
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  if (options.from != "initial") suffix_ = suffix_of(options.from);
 }
 
 void Distance::check(const ProbeSetup& setup) const {
+  if (parts(setup.network).empty())
+    throw InputError("on: no parameter has such a name, " + join(options_.on));
   const std::string& from = options_.from;
   if (from == "initial" || from.find('@') != std::string::npos || setup.snapshots.contains(from)) return;
   std::vector<std::string> names{"initial"};
   for (const auto& [name, step] : setup.snapshots) names.push_back(name);
   throw InputError("from: the run leaves no snapshot '" + printable(from) + "'; allowed: " + join(names) +
                    ", and VARIANT@SNAPSHOT of a variant above");
+}
+
+std::vector<ParameterInfo> Distance::parts(const Network& network) const {
+  std::vector<ParameterInfo> out;
+  const ParameterSet parameters = network.initial_parameters(0);  // phases freeze others
+  for (const ParameterInfo& part : parameters.parts())
+    if (options_.on.empty() ? !part.frozen : matches_any(options_.on, part.name)) out.push_back(part);
+  return out;
 }
 
 std::vector<MetricInfo> Distance::metrics() const {
@@ -91,9 +99,7 @@ std::vector<std::int64_t> Distance::steps(std::int64_t total) const {
 
 void Distance::begin(const ProbeRun& run, StateRegistry& state, const std::string& prefix) {
   start_ = run.parameters.flat().clone();
-  const ParameterSet parameters = run.setup.network.initial_parameters(0);  // phases freeze others
-  for (const ParameterInfo& part : parameters.parts())
-    if (!part.frozen) parts_.push_back(part);
+  parts_ = parts(run.setup.network);
   state.add(prefix + "/start", StateKind::replicated, start_);
   state.add(prefix + "/step", StateKind::replicated, steps_);
   state.add(prefix + "/euclidean", StateKind::replicated, euclidean_);
@@ -107,6 +113,9 @@ void Distance::measure(const ProbeRun& run, std::int64_t done) {
     const auto own = run.setup.snapshots.find(options_.from);
     if (own != run.setup.snapshots.end() && done < own->second) return;  // not left yet
     const StateSnapshot snapshot = run.snapshot(options_.from);
+    // What `parametrise` adds here has nothing there to be compared with.
+    std::erase_if(parts_,
+                  [&](const ParameterInfo& part) { return !snapshot.contains("weights/" + part.name); });
     for (const ParameterInfo& part : parts_)
       start_.view(part.shape, row_major_strides(part.shape), part.offset)
           .assign_bytes(snapshot.at("weights/" + part.name).bytes);

@@ -1,5 +1,6 @@
 #include "src/probe/moments.hpp"
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -29,6 +30,13 @@ std::vector<std::int64_t> moments(const std::string& every, std::int64_t total) 
     for (std::int64_t step = 0; step < total; step += *interval) out.insert(step);
   if (every != "start") out.insert(total);
   return {out.begin(), out.end()};
+}
+
+std::string suffix_of(const std::string& snapshot) {
+  std::string out = "_" + snapshot;
+  for (char& c : out)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  return out;
 }
 
 void check_moments(const std::string& every, const DeckNode& probe) {

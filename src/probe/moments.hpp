@@ -17,6 +17,9 @@ inline constexpr const char* moments_help =
 /// The numbers of steps, of `total`, after which a probe with this `every` measures.
 std::vector<std::int64_t> moments(const std::string& every, std::int64_t total);
 
+/// What the names of tables and metrics about a snapshot end with.
+std::string suffix_of(const std::string& snapshot);
+
 /// Throws InputError at the probe's place in the deck where `every` is none of these.
 void check_moments(const std::string& every, const DeckNode& probe);
 

@@ -3,12 +3,14 @@
 #include "src/probe/block_gradient.hpp"
 #include "src/probe/block_removal.hpp"
 #include "src/probe/calibration.hpp"
+#include "src/probe/corruption.hpp"
 #include "src/probe/curvature.hpp"
 #include "src/probe/distance.hpp"
 #include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
 #include "src/probe/occlusion.hpp"
 #include "src/probe/out_of_distribution.hpp"
+#include "src/probe/overlap.hpp"
 #include "src/probe/probe.hpp"
 #include "src/probe/risk_coverage.hpp"
 #include "src/probe/saliency.hpp"
@@ -25,6 +27,8 @@ const Registry<Probe>& probes() {
           entry<OutOfDistribution>("ood", "whether it is less sure of inputs of another kind"),
           entry<Attack>("attack", "accuracy on inputs that were changed to fool the network"),
           entry<Occlusion>("occlusion", "accuracy where the middle of an image is hidden"),
+          entry<Corruption>("corruption", "accuracy on noisy and shifted inputs"),
+          entry<Overlap>("overlap", "which weights are not zero, compared with a snapshot"),
           entry<GateLoad>("gate_load", "how a mixture deals examples to its experts"),
           entry<BlockGradient>("gradient_norm", "of the loss, by block"),
           entry<Curvature>("curvature", "eigenvalues and trace of the loss's Hessian"),

@@ -62,6 +62,12 @@ void SparsityOptions::options(OptionVisitor& o) {
          "prunings one after the other, each with fresh scores, by which a density is reached; each removes "
          "the same part of what is left",
      .min = 1});
+  o("draws", draws,
+    {.help =
+         "criterion: random: masks that are drawn to reach a density; the one with the smallest loss over "
+         "the first `batches` batches, before any training with it, stays",
+     .min = 1,
+     .max = 4096});
   o.list("rates", rates, "factors on the rate of pruning by train.phases, for some layers");
 }
 
@@ -101,6 +107,8 @@ Sparsifier::Sparsifier(const DeckNode& node, const ParameterSet& network)
     } catch (const InputError& error) {
       node.error_at("density", error.what());
     }
+  if (options_.draws > 1 && dynamic_cast<const RandomScore*>(criterion_.get()) == nullptr)
+    node.error_at("draws", "draws: only criterion: random draws another mask each time; leave it out");
   if (options_.scope == "global" && options_.layer_density != "uniform")
     node.error_at("layer_density", "layer_density: " + options_.layer_density +
                                        " is for scope: layer; with scope: global the criterion decides");
@@ -377,6 +385,36 @@ void Sparsifier::check_inputs(const DeckNode& node, const InputStatistics& input
 }
 
 void Sparsifier::prune(ParameterSet& parameters, double density, const Event& event) const {
+  if (options_.draws == 1) return prune_to(parameters, density, event);
+  const auto masks = [&] {
+    std::vector<Tensor> out;
+    for (const std::string& name : masked_) out.push_back(parameters.part(name).mask.clone());
+    return out;
+  };
+  const Tensor weights = parameters.flat().clone();
+  const std::vector<Tensor> before = masks();
+  const auto set = [&](const std::vector<Tensor>& to) {
+    for (std::size_t i = 0; i < to.size(); ++i) parameters.part(masked_[i]).mask.assign(to[i]);
+    parameters.flat().assign(weights);
+    parameters.project();
+  };
+  std::vector<Tensor> best;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::int64_t draw = 0; draw < options_.draws; ++draw) {
+    set(before);
+    Event one = event;
+    one.number += draw << 20;  // the first is the one that a single draw gives
+    prune_to(parameters, density, one);
+    const double loss = event.loss(options_.batches);
+    if (best.empty() || loss < least) {
+      least = loss;
+      best = masks();
+    }
+  }
+  set(best);
+}
+
+void Sparsifier::prune_to(ParameterSet& parameters, double density, const Event& event) const {
   const double before = static_cast<double>(remaining(parameters)) / static_cast<double>(judged_);
   for (int round = 1; round < options_.rounds && density < before; ++round)
     prune_once(parameters, before * std::pow(density / before, static_cast<double>(round) / options_.rounds),

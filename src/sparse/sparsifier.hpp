@@ -36,7 +36,7 @@ struct SparsityOptions {
   double density = 1;
   std::string scope = "layer", layer_density = "uniform";
   bool rescale = false;
-  int batches = 1, rounds = 1;
+  int batches = 1, rounds = 1, draws = 1;
   std::vector<LayerRate> rates{};
   void options(OptionVisitor& o);
 };
@@ -63,6 +63,8 @@ class Sparsifier {
     std::int64_t number = 0;
     /// What a criterion needs [count], but for inputs, over `batches` batches. Collective; the same on all ranks.
     std::function<Tensor(Evidence needs, int batches)> evidence = {};
+    /// The loss over the first `batches` batches. Collective; the same on all ranks.
+    std::function<double(int batches)> loss = {};
     /// Of the network as it is, over `batches` batches. The same on all ranks.
     std::function<InputStatistics(int batches)> inputs = {};
   };
@@ -106,6 +108,7 @@ class Sparsifier {
   InputStatistics inputs_for(const Criterion& criterion, const Event& event) const {
     return criterion.needs() == Evidence::inputs ? event.inputs(options_.batches) : InputStatistics();
   }
+  void prune_to(ParameterSet& parameters, double density, const Event& event) const;
   void prune_once(ParameterSet& parameters, double density, const Event& event) const;
   /// Keeps `keep` weights of each part by the criterion. Where it looks at inputs, block after block: those of
   /// a block come from the blocks before it as they are pruned by then.

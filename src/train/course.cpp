@@ -1,11 +1,13 @@
 #include "src/train/course.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
 #include "src/core/pattern.hpp"
 #include "src/core/random.hpp"
+#include "src/tensor/ops.hpp"
 
 namespace rankine {
 
@@ -54,6 +56,32 @@ void Course::load(const std::string& name, bool masks) {
   s_.parameters.project();
 }
 
+void Course::load_mean(const std::vector<std::string>& names) {
+  Tensor sum;
+  for (const std::string& name : names) {
+    load(name, false);
+    const Tensor one = cast(s_.parameters.flat(), DType::f64);
+    sum = sum.defined() ? add(sum, one) : one;
+  }
+  const double share = 1 / static_cast<double>(names.size());
+  s_.parameters.flat().assign(cast(scale(sum, share), s_.parameters.dtype()));
+}
+
+double Course::norm(const std::string& kind, const std::string& snapshot) const {
+  const StateSnapshot from = snapshot.empty() ? StateSnapshot() : this->snapshot(snapshot);
+  double sum = 0;
+  for (std::size_t p = 0; p < frozen_.size(); ++p) {
+    const ParameterInfo& part = s_.parameters.parts()[p];
+    if (frozen_[p]) continue;
+    const auto found = from.find("weights/" + part.name);
+    const Tensor values = found == from.end()
+                              ? s_.parameters.view(part)
+                              : Tensor::from_bytes(found->second.bytes, part.shape, found->second.type);
+    for (const double value : values.to_vector()) sum += kind == "l1" ? std::abs(value) : value * value;
+  }
+  return kind == "l1" ? sum : std::sqrt(sum);
+}
+
 Sparsifier::Event Course::pruning(std::int64_t first_batch) {
   return {.seed = seed_,
           .number = pruned_++,
@@ -62,6 +90,7 @@ Sparsifier::Event Course::pruning(std::int64_t first_batch) {
                 return needs == Evidence::movement ? movement_->sum()
                                                    : s_.evidence(needs, batches, first_batch);
               },
+          .loss = s_.loss,
           .inputs = s_.inputs};
 }
 
@@ -73,11 +102,22 @@ void Course::begin_phase(const Phase& phase) {
     if (phase.sparsify->rate) s_.sparsifier->prune_rate(s_.parameters, *phase.sparsify->rate, pruning());
   }
   if (!phase.options.weights.empty()) load(phase.options.weights, false);
+  if (!phase.options.mean_of.empty()) load_mean(phase.options.mean_of);
   if (phase.options.reinitialise) {
     const RandomStream stream(seed_, "reinitialise");
     const auto fresh = static_cast<std::uint64_t>(stream.integer(std::int64_t{1} << 62, 0, 0, drawn_++));
     s_.parameters.flat().assign(s_.initial(fresh).flat());
     s_.parameters.project();
+  }
+  if (phase.transform) s_.transform(*phase.transform);
+  if (!phase.options.norm_of.empty()) {
+    const std::string& kind = phase.options.norm;
+    const double own = norm(kind, ""), factor = own > 0 ? norm(kind, phase.options.norm_of) / own : 1;
+    for (std::size_t p = 0; p < frozen_.size(); ++p) {
+      if (frozen_[p]) continue;
+      const Tensor weights = s_.parameters.view(s_.parameters.parts()[p]);
+      weights.assign(scale(weights, factor));
+    }
   }
   if (phase.options.reset_optimizer) s_.optimizer.reset();
 }

@@ -33,7 +33,9 @@ class Course {
     /// What a criterion needs, but for inputs and movement, over so many batches from the one of step `first` on:
     /// [count]; collective.
     std::function<Tensor(Evidence needs, int batches, std::int64_t first)> evidence;
-    std::function<InputStatistics(int batches)> inputs = {};  ///< of the network's weights
+    std::function<double(int batches)> loss = {};                     ///< over the first batches; collective
+    std::function<InputStatistics(int batches)> inputs = {};          ///< of the network's weights
+    std::function<void(const NetworkTransform& how)> transform = {};  ///< applies it to the parameters
   };
   /// Gives the parameters that the sparsifier names their masks.
   explicit Course(Setup setup);
@@ -60,6 +62,9 @@ class Course {
   /// Sets the weights, and the masks if `masks`, to those of a snapshot of this run or another variant's.
   /// Parameters that parametrisations add and the snapshot lacks are drawn afresh.
   void load(const std::string& name, bool masks);
+  void load_mean(const std::vector<std::string>& names);
+  /// The norm ("l1" or "l2") of the weights that are trained, of a snapshot or (empty) as they are.
+  double norm(const std::string& kind, const std::string& snapshot) const;
   void begin_phase(const Phase& phase);
   Sparsifier::Event pruning(std::int64_t first_batch = 0);
 

@@ -27,7 +27,15 @@ void PhaseOptions::options(OptionVisitor& o) {
     {.help = "take the weights, not the masks, of a snapshot: SNAPSHOT of an earlier phase or "
              "VARIANT@SNAPSHOT of a variant above",
      .snapshot = true});
+  o("mean_of", mean_of,
+    {.help = "take the mean of the weights, not the masks, of these snapshots, named as in `weights`",
+     .snapshot = true});
   o("reinitialise", reinitialise, {.help = "draw fresh weights, others each time; masks stay"});
+  o("norm_of", norm_of,
+    {.help = "then scale all weights that are trained so that their norm is that of a snapshot's",
+     .snapshot = true});
+  o("norm", norm,
+    {.help = "norm_of: the root of the sum of squares, or the sum of sizes", .choices = {"l2", "l1"}});
   o("freeze", freeze, {.help = "patterns of names of parameters that do not change in this phase"});
 }
 
@@ -73,6 +81,7 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       const DeckNode schedule = item.has("schedule") ? item.child("schedule") : train.section("schedule");
       phase.schedule = schedules().make_or("constant", schedule);
       if (item.has("sparsify")) item.child("sparsify").read(phase.sparsify.emplace());
+      if (item.has("transform")) phase.transform = network_transforms().make(item.child("transform"));
       const DeckNode save = item.section("save");
       const std::vector<std::string> saved = save.keys();
       std::vector<std::int64_t> at;
@@ -80,8 +89,15 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       item.read(phase.options);
       if (phase.options.steps > 0 && phase.options.epochs > 0)
         item.error_at("epochs", "give steps or epochs of a phase, not both");
-      if (!phase.options.weights.empty() && phase.options.reinitialise)
-        item.error_at("reinitialise", "a phase takes the weights of a snapshot or fresh ones, not both");
+      const PhaseOptions& given = phase.options;
+      if (int{!given.weights.empty()} + int{!given.mean_of.empty()} + int{given.reinitialise} > 1)
+        item.error_at(given.reinitialise ? "reinitialise" : "mean_of",
+                      "a phase takes the weights of a snapshot, the mean of several, or fresh ones; give one "
+                      "of weights, mean_of and reinitialise");
+      if (phase.transform && !phase.options.reset_optimizer)
+        item.error_at(
+            "reset_optimizer",
+            "reset_optimizer: what the optimiser has gathered belongs to units in another order; leave it out");
       phase.steps = phase.options.steps > 0 ? phase.options.steps : phase.options.epochs * steps_per_epoch;
       if (!phase.options.learning_rate) phase.options.learning_rate = learning_rate;
       phase.begin = begin;
@@ -98,17 +114,20 @@ Phases::Phases(const DeckNode& train, int repeat, std::int64_t steps_per_epoch, 
       }
       if (longest > 0) phase.steps = std::min(phase.steps, longest);
       begin += phase.steps;
-      const std::string& weights = phase.options.weights;
-      if (!weights.empty() && weights.find('@') == std::string::npos) {
+      const auto check_known = [&](const char* key, const std::string& snapshot) {
+        if (snapshot.empty() || snapshot.find('@') != std::string::npos) return;
         const auto known = [&](const Phase& p) {
           return std::any_of(p.saves.begin(), p.saves.end(),
-                             [&](const auto& s) { return s.first == weights && s.second <= phase.begin; });
+                             [&](const auto& s) { return s.first == snapshot && s.second <= phase.begin; });
         };
         if (std::none_of(phases_.begin(), phases_.end(), known))
-          item.error_at("weights", fmt::format("weights: no earlier phase saves '{}'; the name of another "
-                                               "variant's snapshot is VARIANT@SNAPSHOT",
-                                               weights));
-      }
+          item.error_at(key, fmt::format("{}: no earlier phase saves '{}'; the name of another variant's "
+                                         "snapshot is VARIANT@SNAPSHOT",
+                                         key, snapshot));
+      };
+      check_known("weights", given.weights);
+      check_known("norm_of", given.norm_of);
+      for (const std::string& snapshot : given.mean_of) check_known("mean_of", snapshot);
       phases_.push_back(std::move(phase));
     }
   }
@@ -125,8 +144,9 @@ void Phases::describe(OptionVisitor& o) {
   };
   std::vector<Described> items(1);
   o.list("phases", items,
-         "phases of training one after the other, instead of steps; each may have a schedule of its own, and "
-         "save: {NAME: STEP, ...}, snapshots of weights and masks before steps of the phase");
+         "phases of training one after the other, instead of steps; each may have a schedule of its own, "
+         "save: {NAME: STEP, ...}, snapshots of weights and masks before steps of the phase, and a transform "
+         "(`rankine list network_transform`) that orders its units anew, before its first step");
 }
 
 const Phase& Phases::at(std::int64_t step) const {

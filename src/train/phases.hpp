@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "src/deck/node.hpp"
+#include "src/nn/transforms.hpp"
 #include "src/optim/schedule.hpp"
 
 namespace rankine {
 
-/// One item of a deck's `train.phases`, beside its `schedule`, `sparsify` and `save`.
+/// One item of a deck's `train.phases`, beside its `schedule`, `sparsify`, `transform` and `save`.
 struct PhaseOptions {
   int steps = 0, epochs = 0;
   std::optional<double> learning_rate{};
@@ -21,9 +22,15 @@ struct PhaseOptions {
   int data_seed = 0;
   bool reset_optimizer = true;
   std::string weights;
+  std::vector<std::string> mean_of{};
   bool reinitialise = false;
+  std::string norm_of, norm = "l2";
   std::vector<std::string> freeze{};
   void options(OptionVisitor& o);
+  /// Whether it begins with other weights than the phase before has left.
+  bool other_weights() const {
+    return !weights.empty() || !mean_of.empty() || reinitialise || !norm_of.empty();
+  }
 };
 
 /// A phase's `sparsify`: one pruning before its first step, and before it takes other weights.
@@ -37,7 +44,8 @@ struct PhasePruning {
 struct Phase {
   PhaseOptions options;
   std::optional<PhasePruning> sparsify;
-  std::shared_ptr<const Schedule> schedule;
+  std::shared_ptr<const NetworkTransform> transform = nullptr;  ///< of its weights, after that; or null
+  std::shared_ptr<const Schedule> schedule = nullptr;
   std::int64_t begin = 0, steps = 0;
   /// Names of snapshots, and the steps of the whole run before which they are taken.
   std::vector<std::pair<std::string, std::int64_t>> saves;

@@ -23,6 +23,7 @@ const char* const kDeck =
     "  - {name: batch_norm, statistics: shard}\n"
     "  - {name: batch_norm, ghosts: 10}\n"
     "  - {name: group_norm, groups: 4}\n"
+    "  - {name: sparse_conv2d, channels: 8, block: 4, pattern: [9c, '36']}\n"
     "  - {name: global_average_pool}\n"
     "  - {name: moe, experts: 3, expert: [{name: dense, units: 5}, {name: dropout, rate: 0.2}],\n"
     "     gate: {name: comet, gamma: 0.1}, search: {name: permutation, steps: 20, noise: 0.01}}\n"

@@ -129,8 +129,9 @@ def prepared(t):
 
 
 def check(t):
-    """All kinds together at every place."""
+    """All kinds together at every place. One report is drawn, of all places together, because it takes longer than all commands."""
     holds, _ = prepared(t)
+    everywhere, named_anywhere = [], []
     for place in PLACES:
         in_weights = place.endswith("weights")
         kinds = [kind for kind in KINDS if not in_weights or kind in (text, texts, group, compound, dangling, circle, unsigned)]
@@ -140,7 +141,10 @@ def check(t):
                 kind(file, f"{place}/{NAMES[number % len(NAMES)]}{'' if number < len(NAMES) else number}")
 
         named = [f"{place}/mine"] if place in ("runs", "runs/v", ROOT) else ["/mine"] if not place else []
-        holds(f"everything in /{place}", all_kinds, named, draws=True)
+        holds(f"everything in /{place}", all_kinds, named)
+        everywhere.append(all_kinds)
+        named_anywhere += named
+    holds("everything everywhere", lambda file: [change(file) for change in everywhere], named_anywhere, draws=True)
 
 
 def check_kinds(t):

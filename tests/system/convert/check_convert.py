@@ -103,6 +103,7 @@ checkpoint: {every_steps: 1, keep_last: 50}
 variants:
   dense: {}
   slim: {sparsity: {on: [block0.weight], density: 0.5, structure: unit, schedule: {name: step, at: 3}}}
+  scattered: {sparsity: {on: [block0.weight], density: 0.2, schedule: {name: step, at: 3}}}
   moving: {sparsity: {on: [block0.weight], density: 0.5, structure: unit, regrow: {name: random, every: 2}}}
 """
 
@@ -134,6 +135,12 @@ def test_compact():
     check(small["parameters"] == whole["parameters"] - 6 * (20 + 1 + 2 + 3), str(small))
     # Rounding of the single precision that both compute in.
     check(abs(small["test_loss"] - whole["test_loss"]) < 1e-6, f"{small} instead of {whole}")
+    with h5py.File("pruned.h5") as file:
+        all_of_it = {name: item[()] for name, item in file["runs/scattered/seed_1/summary"].items()}
+    few = judged("pruned.h5", "sparse.npz", "--group", "scattered/seed_1")
+    check("name: sparse_dense" in pathlib.Path("small.yaml").read_text(), "a layer with a fifth of its weights is dense")
+    check(few["parameters"] == all_of_it["parameters"] - 192, str(few))  # 48 of 12 x 20
+    check(abs(few["test_loss"] - all_of_it["test_loss"]) < 1e-6, f"{few} instead of {all_of_it}")
     same = judged(checkpoints["slim", 6], "small.safetensors")
     check(same["test_loss"] == small["test_loss"], "the last checkpoint's weights are not those of the results")
     check(judged("pruned.h5", "dense.h5", "--group", "runs/dense/seed_1/weights")["parameters"] == whole["parameters"],

@@ -260,16 +260,30 @@ TEST_F(FashionMnistTest, RefusesMoreExamplesThanThereAre) {
 }
 
 TEST_F(FashionMnistTest, ReadsFilesThatAreNotCompressed) {
-  const auto zipped = make_dataset(deck());
+  const auto values = [&] {
+    const auto data = make_dataset(deck());
+    return data->examples(Split::training, all_of(*data, Split::training), DType::f32).inputs.to_vector();
+  };
+  const std::vector<double> zipped = values();
   for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
     const std::string path = entry.path().string();
     folder_.write(entry.path().stem().string(), read_data_file(path).bytes);
     std::filesystem::remove(path);
   }
-  const auto plain = make_dataset(deck());
-  const auto which = all_of(*plain, Split::training);
-  EXPECT_EQ(plain->examples(Split::training, which, DType::f32).inputs.to_vector(),
-            zipped->examples(Split::training, which, DType::f32).inputs.to_vector());
+  EXPECT_EQ(values(), zipped);
+}
+
+TEST_F(FashionMnistTest, ReadsFilesOnceForAllWhoWantTheSame) {
+  auto first = make_dataset(deck());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path()))
+    std::filesystem::remove(entry.path());
+  const auto which = all_of(*first, Split::test);
+  EXPECT_EQ(make_dataset(deck())->examples(Split::test, which, DType::f32).inputs.to_vector(),
+            first->examples(Split::test, which, DType::f32).inputs.to_vector());
+  for (const char* other : {"seed: 1", "pool: 2", "label_noise: 0.1"})
+    EXPECT_THAT(refusal(deck(other)), HasSubstr("is missing")) << other;
+  first.reset();
+  EXPECT_THAT(refusal(deck()), HasSubstr("is missing"));
 }
 
 TEST(FashionMnist, ReadsTheInstalledFiles) {

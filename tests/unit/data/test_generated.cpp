@@ -220,6 +220,16 @@ TEST(ModularAddition, CanBeUnorderedOneHotAndNoisy) {
     }
     EXPECT_EQ(wrong, split == Split::training ? 12 : 0);  // a quarter of 46, rounded
   }
+  const auto summed = make_dataset(
+      "name: modular_addition, modulus: 13, ordered: false, inputs: counts, train: 0.5, label_noise: 0.25");
+  ASSERT_EQ(summed->input_shape(), Shape({13}));
+  const std::vector<std::int64_t> some{0, 3, 7, 20};
+  const std::vector<double> apart = data->examples(Split::training, some, DType::f64).inputs.to_vector(),
+                            together = summed->examples(Split::training, some, DType::f64).inputs.to_vector();
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    const std::size_t at = i / 13 * 26 + i % 13;
+    EXPECT_EQ(together[i], apart[at] + apart[at + 13]) << i;
+  }
   EXPECT_THAT(refusal("name: modular_addition, train: 0.8, validation: 0.3"),
               HasSubstr("together they are 1 at most"));
   EXPECT_THAT(refusal("name: modular_addition, operation: subtract, ordered: false"),

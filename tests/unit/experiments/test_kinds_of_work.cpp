@@ -84,6 +84,14 @@ TEST(Bench, RefusesListsThatAreNoneAndNamesThatAreThere) {
   EXPECT_THAT(refusal(bench, {"bench.against=[csr]"}), HasSubstr("csr: is there already"));
   EXPECT_EQ(refusal(bench, {"bench.against=[{name: csr, label: again}]"}), "");
   EXPECT_THAT(refusal(bench, {"bench.sizes=[]"}), HasSubstr("sizes: there is none"));
+  EXPECT_EQ(
+      refusal(bench, {"bench.kernel={name: csr, outputs: 8}", "bench.structure={name: block, outputs: 8}"}),
+      "");
+  EXPECT_THAT(refusal(bench, {"bench.kernel={name: csr, outputs: 7}"}),
+              HasSubstr("256x196x256 has 256 rows, which blocks of 7 outputs do not fill"));
+  EXPECT_THAT(refusal(bench, {"bench.structure={name: n_m, m: 4}", "bench.density=0.3"}),
+              HasSubstr("no whole number"));
+  EXPECT_THAT(refusal(bench, {"bench.structure={name: n_m, m: 7}"}), HasSubstr("which 7 does not divide"));
   const auto network = [](const std::string& blocks) {
     return refusal(bench, {"bench.kernel={name: network, input: [4, 2], blocks: " + blocks + "}"});
   };

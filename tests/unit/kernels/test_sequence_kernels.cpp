@@ -18,6 +18,7 @@
 #include "kernels/recurrent.hpp"
 #include "kernels/row_ops.hpp"
 #include "kernels/runtime.hpp"
+#include "kernels/sparse_product.hpp"
 #ifdef RANKINE_EMULATE_DEVICE
 #include "tests/support/needed_barriers.hpp"
 #endif
@@ -232,9 +233,49 @@ TYPED_TEST(SequenceKernels, SparseProducts) {
       csr_product<T>({rows, entries, o, c, e}, lead, columns, width, dv, shared ? 0 : entries, dx, dy);
       this->expect_near(dy.values(), y, 8, "csr_product");
       EXPECT_EQ(dy.values(), chain) << width;
-      csr_sampled_product<T>(entries, r, c, lead, rows, columns, width, da, dx, dz);
+      csr_sampled_product<T>(entries, 1, r, c, lead, rows, columns, width, da, dx, dz);
       this->expect_near(dz.values(), z, 16, "csr_sampled_product");
     }
+}
+
+// Rows that are read often are copied side by side first; blocks of 8, 4 and 2 outputs are summed at once, and
+// 12 as three times 4. The transposed matrix has blocks of inputs.
+TYPED_TEST(SequenceKernels, SparseProductsOfBlocks) {
+  using T = TypeParam;
+  const std::int64_t rows = 66, columns = 7, lead = 2;
+  for (const std::int64_t size : {1, 2, 3, 8, 12})
+    for (const bool transposed : {false, true})
+      for (const std::int64_t width : {1, 19, 49, 150}) {
+        const std::int64_t outputs = transposed ? 1 : size, inputs = transposed ? size : 1;
+        std::vector<std::int64_t> offsets{0}, column, entry;
+        for (std::int64_t i = 0; i < rows; ++i) {
+          for (std::int64_t j = i % 3; j < columns; j += 1 + i % 2) column.push_back(j);
+          offsets.push_back(static_cast<std::int64_t>(column.size()));
+        }
+        const auto entries = static_cast<std::int64_t>(column.size()), all = columns * inputs;
+        for (std::int64_t e = 0; e < entries; ++e) entry.push_back(entries - 1 - e);
+        const auto values = this->numbers(entries * size), x = this->numbers(lead * all * width);
+        std::vector<T> chain(static_cast<std::size_t>(lead * rows * outputs * width));
+        for (std::int64_t at = 0; at < lead * rows * outputs * width; ++at) {
+          const std::int64_t f = at % width, i = at / width % (rows * outputs),
+                             l = at / width / rows / outputs;
+          for (std::int64_t e = offsets[static_cast<std::size_t>(i / outputs)];
+               e < offsets[static_cast<std::size_t>(i / outputs) + 1]; ++e)
+            for (std::int64_t q = 0; q < inputs; ++q) {
+              const auto k = static_cast<std::size_t>(e);
+              T& to = chain[static_cast<std::size_t>(at)];
+              to = multiply_add(
+                  values[static_cast<std::size_t>((transposed ? entry[k] : e) * size + i % outputs + q)],
+                  x[static_cast<std::size_t>((l * all + column[k] * inputs + q) * width + f)], to);
+            }
+        }
+        const OnDevice<T> dv(values), dx(x), dy(lead * rows * outputs * width);
+        const OnDevice<std::int64_t> o(offsets), c(column), to(entry);
+        CsrRows matrix{rows, entries, o, c, {}, outputs, inputs};
+        if (transposed) matrix.entry = to;
+        csr_product<T>(matrix, lead, all, width, dv, 0, dx, dy);
+        EXPECT_EQ(dy.values(), chain) << size << " " << transposed << " " << width;
+      }
 }
 
 TYPED_TEST(SequenceKernels, AttentionWithAndWithoutACacheAndItsGradients) {

@@ -5,6 +5,7 @@
 
 #include "kernels/dispatch.hpp"
 #include "src/nn/conv.hpp"
+#include "src/nn/csr.hpp"
 #include "src/nn/norms.hpp"
 #include "src/nn/pooling.hpp"
 #include "src/nn/recurrent.hpp"
@@ -85,6 +86,8 @@ class Dispatch : public ::testing::TestWithParam<DType> {
        [&](const List& x) { return fourier_layer(x[0], x[1], x[2], x[3], true, plane); });
     op({{4, 3, 2, 3, 4}, {4, 9, 2}, {4, 9}, {4, 3, 9}, {4, 3}},
        [](const List& x) { return projection_head(x[0], x[1], x[2], x[3], x[4]); });
+    const SharedPattern pattern = make_pattern(3, 3, {{0, 0}, {0, 2}, {1, 1}, {2, 0}}, 4);
+    op({{16}, {2, 3, 40}}, [&](const List& x) { return spmm(pattern, x[0], x[1]); });
     const Tensor flat = draw({9000});
     for (const double square : FlatParts({{0, 5000}, {5000, 9000}}).sums_of_squares(flat))
       results_.push_back(square);

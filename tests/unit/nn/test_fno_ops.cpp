@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numbers>
 
+#include "kernels/dispatch.hpp"
 #include "tests/unit/nn/fno_support.hpp"
 #include "tests/unit/tensor/difference.hpp"
 
@@ -271,8 +272,11 @@ TEST(Launches, DoNotDependOnTilesSamplesAndChannels) {
   // The host's threads share one sample in more launches; from a sample each on there are as many as for all.
   const std::int64_t n = std::min(backend_concurrency(), 64);
   const auto few = launches({TileGrid(6, 8, 1, 1), {2, 3}}, n, 1);
-  EXPECT_LE(few.first, 10);
-  EXPECT_LE(few.second, 14);
+  // A body tuned for the host does several launches' work in one.
+  const bool portable =
+      kernels::dispatch_table[static_cast<std::size_t>(kernels::Tuned::head_forward)].portable;
+  EXPECT_LE(few.first, portable ? 14 : 10);
+  EXPECT_LE(few.second, portable ? 28 : 14);
   EXPECT_EQ(few, launches({TileGrid(6, 8, 1, 4), {2, 3}}, n, 1));
   EXPECT_EQ(few, launches({TileGrid(6, 8, 1, 1), {2, 3}}, 5 * n, 1));
   EXPECT_EQ(few, launches({TileGrid(12, 16, 2, 2), {2, 3}}, 3 * n, 7));

@@ -14,13 +14,18 @@ using List = std::vector<Tensor>;
 // 4 x 3 with an empty row.
 SharedPattern some_pattern() { return make_pattern(4, 3, {{3, 2}, {0, 0}, {0, 2}, {1, 1}, {3, 0}, {0, 0}}); }
 
+// The same with as many rows for each.
+SharedPattern in_blocks(std::int64_t outputs) {
+  return make_pattern(4, 3, {{3, 2}, {0, 0}, {0, 2}, {1, 1}, {3, 0}}, outputs);
+}
+
 Tensor dense_matrix(const CsrPattern& p, const Tensor& values) {
-  Tensor y = Tensor::zeros({p.rows, p.columns_count}, DType::f64);
-  for (std::int64_t i = 0; i < p.rows; ++i)
-    for (std::int64_t e = p.offsets[static_cast<std::size_t>(i)];
-         e < p.offsets[static_cast<std::size_t>(i) + 1]; ++e)
+  Tensor y = Tensor::zeros({p.all_rows(), p.columns_count}, DType::f64);
+  for (std::int64_t i = 0; i < p.all_rows(); ++i)
+    for (std::int64_t e = p.offsets[static_cast<std::size_t>(i / p.outputs)];
+         e < p.offsets[static_cast<std::size_t>(i / p.outputs) + 1]; ++e)
       host_update<double>(y)[i * p.columns_count + p.columns[static_cast<std::size_t>(e)]] =
-          host_read<double>(values)[e];
+          host_read<double>(values)[e * p.outputs + i % p.outputs];
   return y;
 }
 
@@ -43,6 +48,31 @@ TEST_F(SparseProduct, EqualsTheDenseOne) {
       for (; e < p->offsets[static_cast<std::size_t>(i) + 1]; ++e)
         EXPECT_NEAR(host_read<double>(some)[l * 5 + e],
                     host_read<double>(all)[(l * 4 + i) * 3 + p->columns[static_cast<std::size_t>(e)]], 1e-14);
+}
+
+TEST_F(SparseProduct, OfBlocksEqualsTheDenseOneWithItsGradients) {
+  for (const std::int64_t outputs : {2, 3, 4, 8, 16}) {
+    const SharedPattern p = in_blocks(outputs);
+    const Tensor values = random({5 * outputs}), x = random({2, 3, 9}), z = random({2, 4 * outputs, 9});
+    const Tensor m = dense_matrix(*p, values);
+    expect_same(spmm(p, values, x), matmul(m, x), 1e-15);
+    expect_same(spmm(p, values, z, true), matmul(transpose(m, 0, 1), z), 1e-14);
+    // <z, W x> = <W^T z, x> = <values, sampled(z, x)>, summed over the leading index.
+    const auto dot = [](const Tensor& a, const Tensor& b) { return sum(mul(a, b)).item(); };
+    const double by_product = dot(z, spmm(p, values, x));
+    EXPECT_NEAR(dot(spmm(p, values, z, true), x), by_product, 1e-12);
+    EXPECT_NEAR(dot(sampled_product(p, z, x), values), by_product, 1e-12);
+  }
+  const SharedPattern p = in_blocks(2);
+  expect_gradient([&](const List& x) { return List{spmm(p, x[0], x[1])}; },
+                  {random({10}), random({2, 3, 2})});
+  expect_gradient([&](const List& x) { return List{spmm(p, x[0], x[1], true)}; },
+                  {random({2, 10}), random({2, 8, 2})});
+  const auto with_bias = [&](const List& x) { return List{spmm(p, x[0], x[1], false, x[2])}; };
+  expect_gradient(with_bias, {random({10}), random({2, 3, 2}), random({8})});
+  expect_gradient(with_bias, {random({10}), random({2, 3, 2}), random({2, 8})});
+  const Tensor values = random({10}), x = random({2, 3, 9}), bias = random({8});
+  expect_same(spmm(p, values, x, false, bias), add(spmm(p, values, x), reshape(bias, {8, 1})), 1e-14);
 }
 
 TEST_F(SparseProduct, Gradients) {

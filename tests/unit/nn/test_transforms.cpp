@@ -96,6 +96,66 @@ TEST(Transforms, PermuteMovesUnitsAndNothingElse) {
   EXPECT_TRUE(std::is_sorted(norms.rbegin(), norms.rend()));
 }
 
+TEST(Transforms, ActThroughDepthwiseConvolutions) {
+  Case c(
+      "[{name: conv2d, channels: 6, kernel: 1, bias: false}, {name: batch_norm}, {name: relu}, {name: conv2d, "
+      "depthwise: true, bias: false}, {name: batch_norm}, {name: relu}, {name: conv2d, channels: 5, kernel: 1}]",
+      {3, 5, 5});
+  const PermuteUnits permute(PermuteUnits::Options{});
+  const Widen widen(Widen::Options{1.5});
+  const FoldNorm fold;
+  expect_same_outputs(c, {&permute});
+  expect_same_outputs(c, {&widen, &fold});
+  c.set("block6.weight", [](std::int64_t i, double w) { return i % 6 == 2 || i % 6 == 3 ? 0 : w; });
+  const Compact compact;
+  EXPECT_EQ(expect_same_outputs(c, {&fold, &compact}).parameters, 4 * 3 + 4 + 4 * 9 + 4 + 4 * 5 + 5);
+}
+
+// What blocks of four outputs keep of half of their columns, before and after units are put into groups.
+TEST(Transforms, GroupsOfUnitsKeepMore) {
+  Case c("[{name: dense, units: 32}, {name: relu}, {name: dense, units: 3}]", {24});
+  // Units take up one half of the inputs or the other, in turn, and a little of the rest.
+  c.set("block0.weight", [](std::int64_t i, double w) { return (i / 24 + i) % 2 == 0 ? w : w / 4; });
+  const auto kept = [](const std::vector<double>& w) {
+    double sum = 0;
+    for (std::size_t g = 0; g < 8; ++g) {
+      std::vector<double> columns(24);
+      for (std::size_t i = 0; i < 96; ++i) columns[i % 24] += std::abs(w[g * 96 + i]);
+      std::sort(columns.rbegin(), columns.rend());
+      for (std::size_t j = 0; j < 12; ++j) sum += columns[j];
+    }
+    return sum;
+  };
+  const PermuteUnits permute(PermuteUnits::Options{.by = "groups", .group = 4, .density = 0.5});
+  expect_same_outputs(c, {&permute});
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  const double before = kept(finished.blocks()[0].parts.at(".weight").values);
+  permute.apply(finished, 0);
+  const double after = kept(finished.blocks()[0].parts.at(".weight").values);
+  double all = 0;
+  for (const double w : finished.blocks()[0].parts.at(".weight").values) all += std::abs(w);
+  EXPECT_LT(before, 0.7 * all);
+  EXPECT_GT(after, 0.75 * all);
+}
+
+TEST(Transforms, WriteMovesMasksWithTheirWeights) {
+  Case c("[{name: dense, units: 6}, {name: relu}, {name: dense, units: 3}]", {4});
+  c.set("block0.weight", [](std::int64_t i, double w) { return i % 5 == 0 ? 0 : w; });
+  ParameterSet parameters = c.parameters.clone();
+  std::vector<double> mask(24, 1.0);
+  for (std::size_t i = 0; i < mask.size(); i += 5) mask[i] = 0;
+  for (ParameterInfo& part : parameters.parts())
+    if (part.name == "block0.weight") part.mask = Tensor::from(mask, {6, 4});
+  FinishedNetwork finished(c.model, c.input, parameters);
+  PermuteUnits(PermuteUnits::Options{.by = "random"}).apply(finished, 3);
+  finished.write(parameters);
+  testing::expect_same(outputs(c.network, c.parameters), outputs(c.network, parameters), 1e-12);
+  const std::vector<double> weights = parameters.view("block0.weight").to_vector(),
+                            masks = parameters.part("block0.weight").mask.to_vector();
+  EXPECT_NE(masks, mask);
+  for (std::size_t i = 0; i < masks.size(); ++i) EXPECT_EQ(masks[i] == 0, weights[i] == 0);
+}
+
 TEST(Transforms, WidenCopiesUnits) {
   const Case c(images, {2, 8, 8});
   const Widen widen(Widen::Options{1.5});
@@ -141,6 +201,42 @@ TEST(Transforms, CompactLeavesOneUnit) {
   c.set("block0.weight", [](std::int64_t, double) { return 0; });
   const Compact compact;
   EXPECT_EQ(expect_same_outputs(c, {&compact}).parameters, 3 + 1 + 2 + 2);
+}
+
+TEST(Transforms, SparseKeepsWeightsInBlocksOrOneByOne) {
+  Case c(
+      "[{name: conv2d, channels: 8, kernel: 1}, {name: relu}, {name: conv2d, channels: 16, kernel: 1, bias: "
+      "false}, {name: relu}, {name: conv2d, channels: 4}, flatten, {name: dense, units: 8}, {name: dense, "
+      "units: 10}, {name: dense, units: 3}]",
+      {6, 3, 3});
+  // The first convolution has 4 x 1 blocks, the second 8 x 1, the first dense block a third of its weights, the
+  // second half of them, and the last none.
+  c.set("block0.weight", [](std::int64_t i, double w) { return (i / 6 / 4 + i % 6) % 3 == 0 ? w : 0; });
+  c.set("block2.weight", [](std::int64_t i, double w) { return (i / 8 / 8 + i % 8) % 4 != 0 ? w : 0; });
+  c.set("block4.weight", [](std::int64_t i, double w) { return i % 9 == 0 ? w : 0; });
+  c.set("block6.weight", [](std::int64_t i, double w) { return (i / 36 + i) % 3 == 0 ? w : 0; });
+  c.set("block7.weight", [](std::int64_t i, double w) { return i % 2 == 0 ? w : 0; });
+  c.set("block8.weight", [](std::int64_t, double) { return 0; });
+  const KeepNonZeros sparse({});
+  const Counts after = expect_same_outputs(c, {&sparse});
+  EXPECT_EQ(after.parameters, 16 + 8 + 96 + 4 * 16 * 9 + 4 + 96 + 8 + 80 + 10 + 30 + 3);
+  FinishedNetwork finished(c.model, c.input, c.parameters);
+  sparse.apply(finished, 0);
+  const auto block = [&](std::size_t b) { return finished.blocks()[b]; };
+  EXPECT_EQ(block(0).kind, "sparse_conv2d");
+  EXPECT_EQ(block(0).parts.at(".weight").shape.text(), "[4, 4]");
+  EXPECT_EQ(block(2).parts.at(".weight").shape.text(), "[12, 8]");
+  EXPECT_EQ(block(4).kind, "conv2d");  // 3 x 3
+  EXPECT_EQ(block(6).kind, "sparse_dense");
+  EXPECT_EQ(block(6).parts.at(".weight").shape.text(), "[96, 1]");
+  EXPECT_EQ(block(7).kind, "dense");
+  EXPECT_EQ(block(8).kind, "dense");
+  const KeepNonZeros more({.density = 0.5, .block_density = 0.5});
+  expect_same_outputs(c, {&more});
+  FinishedNetwork other(c.model, c.input, c.parameters);
+  more.apply(other, 0);
+  EXPECT_EQ(other.blocks()[2].kind, "conv2d");
+  EXPECT_EQ(other.blocks()[7].kind, "sparse_dense");
 }
 
 TEST(Transforms, UnitsThatOtherBlocksMixStay) {
