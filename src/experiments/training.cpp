@@ -338,8 +338,7 @@ void Training::read_phases(const DeckNode& train, std::shared_ptr<const Schedule
             "phases: transform: gives another network, which training cannot go on with; allowed is "
             "permute. `after` makes others of a finished network");
     }
-    if (mechanisms_.average &&
-        (phase.transform || phase.options.other_weights()))
+    if (mechanisms_.average && (phase.transform || phase.options.other_weights()))
       train.error_at("average",
                      "average: a phase takes other weights, which have no mean with those before; leave out "
                      "the average, or start a variant from a snapshot instead");
