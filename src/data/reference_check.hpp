@@ -26,8 +26,9 @@ struct ReferenceCheckOptions {
 
 /// The largest differences over the samples that were checked; NaN if not measured.
 struct ReferenceCheck {
-  double time_error = std::numeric_limits<double>::quiet_NaN();   ///< with half the tolerance in time
-  double space_error = std::numeric_limits<double>::quiet_NaN();  ///< with half the cells
+  double time_error = std::numeric_limits<double>::quiet_NaN();  ///< with half the tolerance in time
+  double space_error =
+      std::numeric_limits<double>::quiet_NaN();  ///< with half the cells, or twice as many (Fourier)
   double flux_gap = std::numeric_limits<double>::quiet_NaN();  ///< with LimitedFlux; where flux_is_checked()
   double flux_limit = std::numeric_limits<double>::quiet_NaN();  ///< flux_gap for infinitely many cells
   /// The reference [time][cell][unknown] of each sample that was checked, on pde.data_cells cells.
@@ -47,7 +48,7 @@ struct CheckedSample {
 };
 
 /// Computes the references of these samples again: with half of pde.reference_rtol; on half of pde.data_cells
-/// cells, or on twice as many if that number is odd or below 8; and, where flux_is_checked(), with the
+/// cells, or on twice as many if that number is odd or below 8, or under the Fourier discretisation; and, where flux_is_checked(), with the
 /// limited flux on both grids. The ranks share the work, and all of them have the result. Throws
 /// NumericalError on all ranks if a solution fails, or differs by more than `options` allow; the message
 /// names check, place, time and remedy. `between` is called on all ranks between solutions. Collective.

@@ -158,7 +158,7 @@ std::vector<double> FourierScheme::all_arguments(std::span<const double> u) cons
   return field_rows(waves(u), all);
 }
 
-Waves FourierScheme::arguments_transpose(const std::vector<double>& by_row) const {
+Waves FourierScheme::gathered(const std::vector<double>& by_row) const {
   const long modes = fft_.modes(), count = static_cast<long>(by_row.size() / rows_.size()) / grid_.cells();
   Waves of_rows(rows_.size() * count * modes), out(unknowns_ * count * modes, 0.0);
   fft_.forward(static_cast<long>(rows_.size()) * count, by_row.data(), of_rows.data());
@@ -237,8 +237,8 @@ Waves FourierScheme::rate_of(const Waves& waves, std::span<const double> argumen
   return out;
 }
 
-Waves FourierScheme::tangent_of(const std::vector<kernels::TermValues>& slopes, const Waves& e) const {
-  const std::vector<double> change = field_rows(e, rows_);
+Waves FourierScheme::tangent_of(const std::vector<kernels::TermValues>& slopes,
+                                const std::vector<double>& change, const Waves& e) const {
   const long points = slopes.front().size;
   std::vector<std::vector<double>> values;
   for (const kernels::TermValues& term : slopes) {
@@ -255,7 +255,8 @@ Waves FourierScheme::tangent_of(const std::vector<kernels::TermValues>& slopes, 
   return out;
 }
 
-Waves FourierScheme::transpose_of(const std::vector<kernels::TermValues>& slopes, const Waves& y) const {
+Waves FourierScheme::transpose_of(const std::vector<kernels::TermValues>& slopes, const Waves& y,
+                                  const Curvature* curvature) const {
   const long points = slopes.front().size, modes = fft_.modes(), fields = static_cast<long>(y.size()) / modes;
   std::vector<double> by_row(rows_.size() * points, 0.0), z(fields * grid_.cells());
   Waves of_term(y.size());
@@ -272,9 +273,15 @@ Waves FourierScheme::transpose_of(const std::vector<kernels::TermValues>& slopes
         if (rows_[r] >= slopes[term].arguments) continue;
         const double *by = slopes[term].by(a, rows_[r]), *from = &z[a * points];
         for (long i = 0; i < points; ++i) by_row[r * points + i] += by[i] * from[i];
+        for (size_t q = 0; q < rows_.size() && curvature != nullptr; ++q) {
+          if (rows_[q] >= slopes[term].arguments) continue;
+          const double *bent = slopes[term].by(a, rows_[r], rows_[q]), *e = &(*curvature->change)[r * points];
+          for (const auto& [factor, out] : curvature->by)
+            for (long i = 0; i < points; ++i) (*out)[q * points + i] += factor * bent[i] * e[i] * from[i];
+        }
       }
   }
-  Waves out = rows_.empty() ? Waves(y.size(), 0.0) : arguments_transpose(by_row);
+  Waves out = rows_.empty() ? Waves(y.size(), 0.0) : gathered(by_row);
   add_coupling(y, true, out);
   return out;
 }
@@ -289,7 +296,7 @@ std::vector<double> FourierScheme::rate(std::span<const double> u, std::span<con
 std::vector<double> FourierScheme::rate_tangent(std::span<const double> u, std::span<const double> t,
                                                 std::span<const double> e) const {
   const Waves w = waves(e);
-  Waves out = tangent_of(terms(arguments(u), t, 1), w);
+  Waves out = tangent_of(terms(arguments(u), t, 1), field_rows(w, rows_), w);
   add_own(w, false, out);
   return values(out);
 }
@@ -441,7 +448,7 @@ const std::vector<kernels::TermValues>& FourierScheme::slopes_at(const Path& pat
   std::vector<double> times = path.times, mixed(path.begin.size());
   for (double& time : times) time += share * path.step;
   for (size_t i = 0; i < mixed.size(); ++i) mixed[i] = (1 - share) * path.begin[i] + share * path.end[i];
-  slopes.terms = terms(between ? mixed : path.stages[key], times, 1);
+  slopes.terms = terms(between ? mixed : path.stages[key], times, slopes.order);
   slopes.key = key;
   return slopes.terms;
 }
@@ -453,8 +460,8 @@ void FourierScheme::tapered(std::span<const double> taper, Waves& e) const {
   e = waves(field);
 }
 
-std::vector<double> FourierScheme::advance_tangent(const Path& path, std::span<const double> e,
-                                                   std::span<const double> taper) const {
+std::vector<double> FourierScheme::march_tangent(const Path& path, std::span<const double> e,
+                                                 std::span<const double> taper, Bend* bend) const {
   const double h = path.step / path.substeps;
   const Waves& half = half_factor(h);
   const auto decay = [&](const Waves& w) { return decayed(half, false, w); };
@@ -462,7 +469,10 @@ std::vector<double> FourierScheme::advance_tangent(const Path& path, std::span<c
   Slopes slopes;
   for (int substep = 0; substep < path.substeps; ++substep) {
     const auto rate_at = [&](int stage, const Waves& state) {
-      return tangent_of(slopes_at(path, substep, stage, slopes), state);
+      std::vector<double> change = field_rows(state, rows_);
+      Waves out = tangent_of(slopes_at(path, substep, stage, slopes), change, state);
+      if (bend != nullptr) bend->changes.push_back(std::move(change));
+      return out;
     };
     const Waves k1 = rate_at(0, w);
     Waves state = w;
@@ -485,16 +495,26 @@ std::vector<double> FourierScheme::advance_tangent(const Path& path, std::span<c
   return values(w);
 }
 
-std::vector<double> FourierScheme::advance_transpose(const Path& path, std::span<const double> y,
-                                                     std::span<const double> taper) const {
+std::vector<double> FourierScheme::march_transpose(const Path& path, std::span<const double> y,
+                                                   std::span<const double> taper, Bend* bend) const {
   const double h = path.step / path.substeps;
   const Waves& half = half_factor(h);
   const auto decay = [&](const Waves& w) { return decayed(half, true, w); };
   Waves w = waves(y);
   Slopes slopes;
+  if (bend != nullptr) {
+    slopes.order = 2;
+    bend->by_begin.assign(path.begin.size(), 0.0);
+    bend->by_end = bend->by_begin;
+  }
   for (int substep = path.substeps - 1; substep >= 0; --substep) {
     const auto rate_at = [&](int stage, const Waves& by) {
-      return transpose_of(slopes_at(path, substep, stage, slopes), by);
+      const std::vector<kernels::TermValues>& at = slopes_at(path, substep, stage, slopes);
+      if (bend == nullptr) return transpose_of(at, by);
+      const double share = (2.0 * substep + (stage + 1) / 2) / (2.0 * path.substeps);
+      const Curvature curvature{&bend->changes[4 * substep + stage],
+                                {std::pair(1 - share, &bend->by_begin), std::pair(share, &bend->by_end)}};
+      return transpose_of(at, by, &curvature);
     };
     tapered(taper, w);
     // The derivatives by k4, k3, k2, k1, each followed by what it adds to those by the state before.
@@ -549,14 +569,25 @@ std::vector<double> FourierScheme::correct(const Window& window, std::span<const
   return e;
 }
 
-std::vector<double> FourierScheme::correct_transpose(const Window& window,
-                                                     std::span<const double> by_e) const {
+std::vector<double> FourierScheme::correct_transpose(const Window& window, std::span<const double> by_e,
+                                                     std::span<const double> e,
+                                                     std::vector<double>* by_arguments) const {
   std::vector<double> by_r(by_e.begin(), by_e.end());
-  const size_t each = by_e.size() / (window.times.size() - 1);
+  const size_t each = by_e.size() / (window.times.size() - 1),
+               rows = window.arguments.size() / window.times.size();
+  if (by_arguments != nullptr) by_arguments->assign(window.arguments.size(), 0.0);
   over_frames(window, true, [&](long j, const Path& path) {
+    Bend bend;
+    if (by_arguments != nullptr)
+      static_cast<void>(march_tangent(path, e.subspan((j - 1) * each, each), window.taper, &bend));
     const std::vector<double> moved =
-        advance_transpose(path, std::span(by_r).subspan(j * each, each), window.taper);
+        march_transpose(path, std::span(by_r).subspan(j * each, each), window.taper,
+                        by_arguments != nullptr ? &bend : nullptr);
     for (size_t i = 0; i < each; ++i) by_r[(j - 1) * each + i] += moved[i];
+    for (size_t i = 0; i < bend.by_end.size(); ++i) {
+      (*by_arguments)[j * rows + i] += bend.by_begin[i];
+      (*by_arguments)[(j + 1) * rows + i] += bend.by_end[i];
+    }
   });
   return by_r;
 }

@@ -48,6 +48,10 @@ class FourierScheme {
   const std::vector<int>& rows() const { return rows_; }
   /// What the terms read of states, [one of rows()][member][cell]. Linear in u.
   std::vector<double> arguments(std::span<const double> u) const { return field_rows(waves(u), rows_); }
+  /// Its transpose: from [one of rows()][member][cell] to [member][cell][unknown].
+  std::vector<double> arguments_transpose(const std::vector<double>& by_arguments) const {
+    return values(gathered(by_arguments));
+  }
   /// All rows of the flux's arguments, [row][member][cell].
   std::vector<double> all_arguments(std::span<const double> u) const;
 
@@ -95,10 +99,14 @@ class FourierScheme {
                               Path* path = nullptr) const;
   /// The march of a small change e along a path. With `taper` [cell], e is multiplied by it after every substep.
   std::vector<double> advance_tangent(const Path& path, std::span<const double> e,
-                                      std::span<const double> taper = {}) const;
+                                      std::span<const double> taper = {}) const {
+    return march_tangent(path, e, taper, nullptr);
+  }
   /// Its transpose.
   std::vector<double> advance_transpose(const Path& path, std::span<const double> y,
-                                        std::span<const double> taper = {}) const;
+                                        std::span<const double> taper = {}) const {
+    return march_transpose(path, y, taper, nullptr);
+  }
 
   /// Newton's correction of a trajectory v: e_0 = 0, e_j = A_j e_{j-1} + r_j, where A_j is advance_tangent() from frame
   /// j - 1 to j along states that change linearly between frames.
@@ -110,14 +118,22 @@ class FourierScheme {
   };
   /// r and the result: [frame 1 .. J][member][cell][unknown].
   std::vector<double> correct(const Window& window, std::span<const double> r) const;
-  /// Its transpose: from the derivatives of a number by e to those by r.
-  std::vector<double> correct_transpose(const Window& window, std::span<const double> by_e) const;
+  /// Its transpose: from the derivatives of a number by e to those by r. With `e`, the result of correct(), also those
+  /// by window.arguments, which `by_arguments` then receives.
+  std::vector<double> correct_transpose(const Window& window, std::span<const double> by_e,
+                                        std::span<const double> e = {},
+                                        std::vector<double>* by_arguments = nullptr) const;
 
  private:
   /// The slopes of terms at one stage of a path, until another one is asked for.
   struct Slopes {
-    int key = -1;
+    int order = 1, key = -1;
     std::vector<kernels::TermValues> terms = {};
+  };
+  /// What a march of e along a path is worth where the path changes.
+  struct Bend {
+    std::vector<std::vector<double>> changes = {};  ///< field_rows() of e at each stage
+    std::vector<double> by_begin = {}, by_end = {};
   };
 
   long members(std::span<const double> u) const { return static_cast<long>(u.size()) / width(); }
@@ -128,7 +144,7 @@ class FourierScheme {
   /// [row][member][cell]
   std::vector<double> field_rows(const Waves& waves, const std::vector<int>& rows) const;
   /// The transpose of field_rows() of rows().
-  Waves arguments_transpose(const std::vector<double>& by_row) const;
+  Waves gathered(const std::vector<double>& by_row) const;
   /// The fluxes by axis and the source, if there is one, at arguments [one of rows()][member][cell].
   std::vector<kernels::TermValues> terms(std::span<const double> arguments, std::span<const double> t,
                                          int order) const;
@@ -136,8 +152,15 @@ class FourierScheme {
   Waves divergence(const std::vector<std::vector<double>>& terms) const;
   /// N, its derivative and the transpose of that.
   Waves rate_of(const Waves& waves, std::span<const double> arguments, std::span<const double> t) const;
-  Waves tangent_of(const std::vector<kernels::TermValues>& slopes, const Waves& e) const;
-  Waves transpose_of(const std::vector<kernels::TermValues>& slopes, const Waves& y) const;
+  Waves tangent_of(const std::vector<kernels::TermValues>& slopes, const std::vector<double>& change,
+                   const Waves& e) const;
+  /// With `change`, adds `factor` times the derivative of y N' e by the arguments to each of `by`; of order 2.
+  struct Curvature {
+    const std::vector<double>* change;
+    std::array<std::pair<double, std::vector<double>*>, 2> by;
+  };
+  Waves transpose_of(const std::vector<kernels::TermValues>& slopes, const Waves& y,
+                     const Curvature* curvature = nullptr) const;
   /// Adds L, and what is linear like it but couples unknowns.
   void add_own(const Waves& from, bool transposed, Waves& to) const;
   void add_coupling(const Waves& from, bool transposed, Waves& to) const;
@@ -145,6 +168,10 @@ class FourierScheme {
   const Waves& half_factor(double step) const;
   Waves decayed(const Waves& half, bool transposed, const Waves& from) const;
   void tapered(std::span<const double> taper, Waves& e) const;
+  std::vector<double> march_tangent(const Path& path, std::span<const double> e,
+                                    std::span<const double> taper, Bend* bend) const;
+  std::vector<double> march_transpose(const Path& path, std::span<const double> y,
+                                      std::span<const double> taper, Bend* bend) const;
   const std::vector<kernels::TermValues>& slopes_at(const Path& path, int substep, int stage,
                                                     Slopes& slopes) const;
   /// Calls step(j, path from frame j to j + 1) for j = 1 .. J - 1.

@@ -358,6 +358,51 @@ TEST(FourierScheme, AgreesWithFiniteVolumes) {
   EXPECT_NEAR(errors[0] / errors[1], 4, 0.4);
 }
 
+/// The derivative of a correction by the trajectory that it is linearised about, by central differences.
+TEST(FourierScheme, CorrectionsBendWithTheirTrajectory) {
+  for (const std::string& text : {burgers, korteweg_de_vries, pair, vorticity, three}) {
+    const EquationPde pde = equation(text);
+    const FourierScheme scheme(pde, pde.data_grid(), parameters_of(pde));
+    const size_t size = 2 * static_cast<size_t>(scheme.width()), frames = 3;
+    Vector v, direction, times{0, 0.01, 0.02, 0.03};
+    for (size_t j = 0; j <= frames; ++j) {
+      const Vector frame = scheme.kept(random_state(size, ("v" + std::to_string(j)).c_str(), 0.3)),
+                   way = random_state(size, ("d" + std::to_string(j)).c_str());
+      v.insert(v.end(), frame.begin(), frame.end());
+      direction.insert(direction.end(), way.begin(), way.end());
+    }
+    const Vector taper = box_taper(pde.data_grid(), std::vector<int>(pde.axes(), 2)),
+                 r = random_state(frames * size, "r"), y = random_state(frames * size, "y");
+    const auto arguments_of = [&](const Vector& states) {
+      Vector all;
+      for (size_t j = 0; j <= frames; ++j) {
+        const Vector at = scheme.arguments(std::span(states).subspan(j * size, size));
+        all.insert(all.end(), at.begin(), at.end());
+      }
+      return all;
+    };
+    const auto value = [&](const Vector& states) {
+      const Vector at = arguments_of(states);
+      return dot(y, scheme.correct({times, 2, at, taper}, r));
+    };
+    const Vector at = arguments_of(v);
+    const FourierScheme::Window window{times, 2, at, taper};
+    Vector by_arguments;
+    const Vector e = scheme.correct(window, r), by_r = scheme.correct_transpose(window, y, e, &by_arguments);
+    EXPECT_EQ(by_r, scheme.correct_transpose(window, y));
+    double found = 0;
+    for (size_t j = 0; j <= frames; ++j) {
+      const size_t rows = at.size() / (frames + 1);
+      const Vector by_v =
+          scheme.arguments_transpose(Vector(&by_arguments[j * rows], &by_arguments[j * rows] + rows));
+      found += dot(by_v, Vector(&direction[j * size], &direction[j * size] + size));
+    }
+    const double h = 1e-4;
+    const double expected = (value(combined(v, h, direction)) - value(combined(v, -h, direction))) / (2 * h);
+    EXPECT_NEAR(found, expected, 1e-6 * std::abs(expected)) << text;
+  }
+}
+
 /// Local corrections of a trajectory v on boxes: tiles of a periodic grid of two axes and `halo` cells around them.
 class LocalCorrection {
  public:
