@@ -13,12 +13,44 @@ namespace {
 
 using Index = std::int64_t;
 
+#if !RANKINE_ON_DEVICE
+/// Eight columns side by side.
+struct EightLanes {
+  static constexpr int count = 8, width = Simd<double>::width;
+  SimdOf<double> v[count / width] = {};
+  RANKINE_FORCEINLINE static EightLanes load(const double* from) {
+    EightLanes lanes;
+    for (int g = 0; g < count / width; ++g) lanes.v[g] = kernels::load(from + g * width);
+    return lanes;
+  }
+  RANKINE_FORCEINLINE void store(double* to) const {
+    for (int g = 0; g < count / width; ++g) kernels::store(to + g * width, v[g]);
+  }
+  RANKINE_FORCEINLINE friend EightLanes multiply_add(double a, const EightLanes& b, const EightLanes& c) {
+    EightLanes sum;
+    for (int g = 0; g < count / width; ++g)
+      sum.v[g] = multiply_add_lanes<double>(broadcast(a), b.v[g], c.v[g]);
+    return sum;
+  }
+  RANKINE_FORCEINLINE friend EightLanes operator*(double a, const EightLanes& b) {
+    EightLanes product;
+    for (int g = 0; g < count / width; ++g) product.v[g] = broadcast(a) * b.v[g];
+    return product;
+  }
+  RANKINE_FORCEINLINE friend EightLanes operator-(const EightLanes& a, const EightLanes& b) {
+    EightLanes difference;
+    for (int g = 0; g < count / width; ++g) difference.v[g] = a.v[g] - b.v[g];
+    return difference;
+  }
+};
+#endif
+
 /// What all bodies know.
 struct Experts {
   Index frames, cells, experts, n, count;
   double scale;
   View<const double> now_rows, before_rows, fields;
-  View<const std::int32_t> boxes, owner, problems;
+  View<const std::int32_t> boxes, owner, samples, expert;
 
   explicit Experts(const LinearExperts& e)
       : frames(e.scheme.frames),
@@ -32,14 +64,14 @@ struct Experts {
         fields(e.fields),
         boxes(e.boxes),
         owner(e.owner),
-        problems(e.problems) {}
+        samples(e.samples),
+        expert(e.expert) {}
 
   RANKINE_KERNEL Index points() const { return frames * cells; }
-  RANKINE_KERNEL Index sample(Index k) const { return problems[k] / experts; }
-  RANKINE_KERNEL const std::int32_t* box(Index k) const { return boxes.at(problems[k] % experts * 4); }
+  RANKINE_KERNEL const std::int32_t* box(Index k) const { return boxes.at(expert[k] * 4); }
   /// The fields at the point p of problem k's sample.
   RANKINE_KERNEL const double* at(Index k, Index p) const {
-    return fields.at((sample(k) * points() + p) * n);
+    return fields.at((samples[k] * points() + p) * n);
   }
   /// f(p) for the rows of problem k.
   template <class F>
@@ -48,29 +80,48 @@ struct Experts {
     for (Index frame = of[0]; frame < of[1]; ++frame)
       for (Index p = frame * cells + of[2]; p < frame * cells + of[3]; ++p) f(p);
   }
-  RANKINE_KERNEL bool has_row(Index k, Index frame, Index cell) const {
-    const std::int32_t* const of = box(k);
-    return frame >= of[0] && frame < of[1] && cell >= of[2] && cell < of[3];
-  }
 };
 
 struct States : Experts {
   View<const double> initial, w;
   View<double> u;
-  RANKINE_KERNEL void operator()(Index k, Index frame, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(Index frame, Index k, const Columns& columns) const {
     double* const to = u.at((k * (frames + 1) + frame) * cells);
     if (frame == 0) {
-      const Index from = sample(k) * cells;
+      const Index from = samples[k] * cells;
       columns.each([&](Index i) { to[i] = initial.defined() ? initial[from + i] : 0; });
       return;
     }
     const double *const row = at(k, (frame - 1) * cells), *const of = w.at(k * n);
-    columns.each([&](Index i) {
-      double sum = 0;
-      for (Index c = 0; c < n; ++c) sum = multiply_add(of[c], row[i * n + c], sum);
-      to[i] = sum;
-    });
+#if !RANKINE_ON_DEVICE
+    if (n == EightLanes::count) return eight_fields(row, of, to);
+#endif
+    columns.each([&](Index i) { to[i] = combined(row + i * n, of); });
   }
+  RANKINE_KERNEL double combined(const double* b, const double* of) const {
+    double sum = 0;
+    for (Index c = 0; c < n; ++c) sum = multiply_add(of[c], b[c], sum);
+    return sum;
+  }
+#if !RANKINE_ON_DEVICE
+  /// As many cells at a time as a vector has lanes.
+  void eight_fields(const double* b, const double* of, double* to) const {
+    constexpr int width = Simd<double>::width;
+    Index i = 0;
+    for (; i + width <= cells; i += width, b += width * EightLanes::count) {
+      SimdOf<double> sum{};
+      for (int part = 0; part < EightLanes::count; part += width) {
+        SimdOf<double> cell[width];
+        for (int j = 0; j < width; ++j) cell[j] = load(b + j * EightLanes::count + part);
+        transpose<double>(cell);
+        for (int c = 0; c < width; ++c)
+          sum = multiply_add_lanes<double>(broadcast(of[part + c]), cell[c], sum);
+      }
+      store(to + i, sum);
+    }
+    for (; i < cells; ++i, b += EightLanes::count) to[i] = combined(b, of);
+  }
+#endif
 };
 
 struct Objectives : Experts {
@@ -130,40 +181,13 @@ struct FieldRow {
 };
 
 struct Starts : Grams {
-  Index samples;
+  Index width;
   View<const double> target;
   View<double> out;
   RANKINE_KERNEL void operator()(Index k) const {
-    all(k, FieldRow{at(k, 0), target.at(sample(k)), n, samples}, out.at(k * (n + 1) * (n + 1)));
+    all(k, FieldRow{at(k, 0), target.at(samples[k]), n, width}, out.at(k * (n + 1) * (n + 1)));
   }
 };
-
-#if !RANKINE_ON_DEVICE
-/// Eight columns side by side.
-struct EightLanes {
-  static constexpr int count = 8, width = Simd<double>::width;
-  SimdOf<double> v[count / width] = {};
-  RANKINE_FORCEINLINE static EightLanes load(const double* from) {
-    EightLanes lanes;
-    for (int g = 0; g < count / width; ++g) lanes.v[g] = kernels::load(from + g * width);
-    return lanes;
-  }
-  RANKINE_FORCEINLINE void store(double* to) const {
-    for (int g = 0; g < count / width; ++g) kernels::store(to + g * width, v[g]);
-  }
-  RANKINE_FORCEINLINE friend EightLanes multiply_add(double a, const EightLanes& b, const EightLanes& c) {
-    EightLanes sum;
-    for (int g = 0; g < count / width; ++g)
-      sum.v[g] = multiply_add_lanes<double>(broadcast(a), b.v[g], c.v[g]);
-    return sum;
-  }
-  RANKINE_FORCEINLINE friend EightLanes operator*(double a, const EightLanes& b) {
-    EightLanes product;
-    for (int g = 0; g < count / width; ++g) product.v[g] = broadcast(a) * b.v[g];
-    return product;
-  }
-};
-#endif
 
 /// The columns of J, marched frame by frame as they are formed.
 struct Systems : Grams {
@@ -187,32 +211,46 @@ struct Systems : Grams {
       const Index factor = factor_of_frame[frame] * cells;
       const Index matrix = with_history ? history_of_frame[frame] * cells : 0;
       const double *const d = down.at(factor), *const inverse = inverse_diagonal.at(factor);
+      const double *const old = x - cells * n, *const p = e - cells * n;
       Lanes z{};
+      // Of the fields here and in the frame before, and of the solution there: the cell and its neighbours.
+      Lanes x_left{}, x_here = Lanes::load(x), x_right{}, old_left{}, old_here{}, old_right{}, p_left{},
+                      p_here{}, p_right{};
       const auto cell = [&](Index i, auto left, auto right, auto has_old) {
-        const auto v = [x, i, this](int s) { return Lanes::load(x + (i + s) * n); };
-        const auto old = [x, i, this](int s) { return Lanes::load(x + (i + s - cells) * n); };
+        if (right) x_right = Lanes::load(x + (i + 1) * n);
         Lanes sum{};
-        if (left) sum = multiply_add(rows[3 * i], v(-1), sum);
-        sum = multiply_add(multiply_add(1 / scale, slopes[i], rows[3 * i + 1]), v(0), sum);
-        if (right) sum = multiply_add(rows[3 * i + 2], v(1), sum);
+        if (left) sum = multiply_add(rows[3 * i], x_left, sum);
+        sum = multiply_add(multiply_add(1 / scale, slopes[i], rows[3 * i + 1]), x_here, sum);
+        if (right) sum = multiply_add(rows[3 * i + 2], x_right, sum);
         if (has_old) {
-          if (left) sum = multiply_add(-before[3 * i], old(-1), sum);
-          sum = multiply_add(-multiply_add(1 / scale, old_slopes[i], before[3 * i + 1]), old(0), sum);
-          if (right) sum = multiply_add(-before[3 * i + 2], old(1), sum);
+          if (right) old_right = Lanes::load(old + (i + 1) * n);
+          if (left) sum = multiply_add(-before[3 * i], old_left, sum);
+          sum = multiply_add(-multiply_add(1 / scale, old_slopes[i], before[3 * i + 1]), old_here, sum);
+          if (right) sum = multiply_add(-before[3 * i + 2], old_right, sum);
+          old_left = old_here;
+          old_here = old_right;
           if (with_history) {
             // Beyond the ends the coefficient is zero and any finite value will do.
-            const double* const p = e + (i - cells) * n;
-            sum = multiply_add(diagonal[matrix + i], Lanes::load(p), sum);
-            sum = multiply_add(lower[matrix + i], Lanes::load(left ? p - n : p), sum);
-            sum = multiply_add(upper[matrix + i], Lanes::load(right ? p + n : p), sum);
+            p_right = right ? Lanes::load(p + (i + 1) * n) : p_here;
+            sum = multiply_add(diagonal[matrix + i], p_here, sum);
+            sum = multiply_add(lower[matrix + i], left ? p_left : p_here, sum);
+            sum = multiply_add(upper[matrix + i], p_right, sum);
+            p_left = p_here;
+            p_here = p_right;
           }
         }
+        x_left = x_here;
+        x_here = x_right;
         z = multiply_add(-d[i], z, sum);
         (inverse[i] * z).store(e + i * n);
       };
       const auto sweep = [&](auto has_old) {
         constexpr std::true_type yes;
         constexpr std::false_type no;
+        if (has_old) {
+          old_here = Lanes::load(old);
+          if (with_history) p_here = Lanes::load(p);
+        }
         if (cells == 1) return cell(0, no, no, has_old);
         cell(0, no, yes, has_old);
         for (Index i = 1; i + 1 < cells; ++i) cell(i, yes, yes, has_old);
@@ -266,8 +304,11 @@ struct KeptRows : Experts {
   View<const double> weighed;
   View<double> out;
   RANKINE_KERNEL void operator()(Index frame, Index cell, const Columns& columns) const {
-    const Index first = (frame * cells + cell) * count;
-    columns.each([&](Index k) { out[first + k] = has_row(k, frame, cell) ? weighed[first + k] : 0; });
+    const Index p = frame * cells + cell;
+    const std::int32_t owned = owner[p];
+    const double* const from = weighed.at(p * count);
+    double* const to = out.at(p * count);
+    columns.each([&](Index k) { to[k] = expert[k] == owned ? from[k] : 0; });
   }
 };
 
@@ -314,7 +355,7 @@ struct Curvatures : Experts {
 struct Directions : Experts {
   View<const double> slope, v;
   View<double> out;
-  RANKINE_KERNEL void operator()(Index k, Index frame, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(Index frame, Index k, const Columns& columns) const {
     const Index first = (k * (frames + 1) + frame) * cells;
     const double *const old = v.at(first), *const now = old + cells;
     const double *const old_slope = slope.at(first), *const now_slope = old_slope + cells;
@@ -340,7 +381,7 @@ struct Directions : Experts {
 struct Second : Experts {
   View<const double> curvature, p, v;
   View<double> gradient;
-  RANKINE_KERNEL void operator()(Index k, Index frame, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(Index frame, Index k, const Columns& columns) const {
     const Index later = (k * (frames + 1) + frame + 1) * cells;
     const double* const own = p.at(frame * cells * count + k);
     const bool last = frame + 1 == frames;
@@ -367,7 +408,7 @@ struct DirectGradients : Experts {
   View<const double> w, u_bar;
   View<double> fields_bar, w_bar;
   RANKINE_KERNEL void operator()(Index k) const {
-    const Index first = sample(k) * points();
+    const Index first = samples[k] * points();
     const double* const of = w.at(k * n);
     double* const sums = w_bar.at(k * n);
     for (Index i = 0; i < n; ++i) sums[i] = 0;
@@ -389,6 +430,17 @@ struct ImplicitGradients : Experts {
   RANKINE_KERNEL void operator()(Index sample, Index p, const Columns& columns) const {
     const Index first = sample * experts;
     double* const to = fields_bar.at((sample * points() + p) * n);
+#if !RANKINE_ON_DEVICE
+    if (n == EightLanes::count) {
+      EightLanes sum = EightLanes::load(to);
+      for (Index k = first; k < first + experts; ++k) {
+        const double solution = by_solution[k * points() + p], direction = by_direction[k * points() + p];
+        sum = sum - multiply_add(solution, EightLanes::load(w.at(k * n)),
+                                 direction * EightLanes::load(lambda.at(k * n)));
+      }
+      return sum.store(to);
+    }
+#endif
     columns.each([&](Index i) {
       double sum = to[i];
       for (Index k = first; k < first + experts; ++k) {
@@ -413,7 +465,8 @@ void expert_states(const LinearExperts& e, DevicePtr<const double> initial, Devi
   const Index numbers = e.count * (e.scheme.frames + 1) * e.scheme.cells;
   count_work("expert_states",
              {2.0 * static_cast<double>(numbers * e.basis), in_bytes<double>(numbers * (e.basis + 1))});
-  grid("expert_states", e.count, e.scheme.frames + 1, e.scheme.cells, States{Experts(e), initial, w, u});
+  // Frame by frame: the fields of a sample's frame stay in the cache for all its experts.
+  grid("expert_states", e.scheme.frames + 1, e.count, e.scheme.cells, States{Experts(e), initial, w, u});
 }
 
 void expert_objectives(const LinearExperts& e, DevicePtr<const double> weighed, DevicePtr<double> out) {
@@ -478,14 +531,14 @@ void expert_directions(const LinearExperts& e, DevicePtr<const double> slope, De
                        DevicePtr<double> out) {
   const Index numbers = e.count * e.scheme.frames * e.scheme.cells;
   count_work("expert_directions", {12.0 * static_cast<double>(numbers), in_bytes<double>(3 * numbers)});
-  grid("expert_directions", e.count, e.scheme.frames, e.scheme.cells, Directions{Experts(e), slope, v, out});
+  grid("expert_directions", e.scheme.frames, e.count, e.scheme.cells, Directions{Experts(e), slope, v, out});
 }
 
 void expert_second(const LinearExperts& e, DevicePtr<const double> curvature, DevicePtr<const double> p,
                    DevicePtr<const double> v, DevicePtr<double> gradient) {
   const Index numbers = e.count * e.scheme.frames * e.scheme.cells;
   count_work("expert_second", {5.0 * static_cast<double>(numbers), in_bytes<double>(5 * numbers)});
-  grid("expert_second", e.count, e.scheme.frames, e.scheme.cells,
+  grid("expert_second", e.scheme.frames, e.count, e.scheme.cells,
        Second{Experts(e), curvature, p, v, gradient});
 }
 

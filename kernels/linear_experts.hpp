@@ -20,7 +20,7 @@ struct LinearExperts {
   DevicePtr<const std::int32_t> owner;  ///< [frame][cell]: the expert whose box it lies in
   DevicePtr<const double> fields;       ///< B: [sample][frame][cell][basis]
   std::int64_t count = 0;
-  DevicePtr<const std::int32_t> problems;  ///< [count]: sample * experts + expert
+  DevicePtr<const std::int32_t> samples, expert;  ///< [count]: the sample and the expert of each problem
 };
 
 /// u = B w after the frame of `initial` [sample][cell], or after zeros where that is null; w is

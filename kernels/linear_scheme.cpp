@@ -25,7 +25,7 @@ struct LinearResidual {
     sum = multiply_add(row[1], from[i], sum);
     return i + 1 < cells ? multiply_add(row[2], from[i + 1], sum) : sum;
   }
-  RANKINE_KERNEL void operator()(Index sample, Index frame, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(Index frame, Index sample, const Columns& columns) const {
     const Index first = (sample * (frames + 1) + frame) * cells;
     const double *const old = u.at(first), *const next = old + cells;
     const double *const old_storage = storage.at(first), *const next_storage = old_storage + cells;
@@ -53,7 +53,7 @@ struct LinearResidualTransposed {
     sum = multiply_add(sign * middle, from[i * samples], sum);
     return i > 0 ? multiply_add(sign * (factor * row[-1]), from[(i - 1) * samples], sum) : sum;
   }
-  RANKINE_KERNEL void operator()(Index sample, Index frame, const Columns& columns) const {
+  RANKINE_KERNEL void operator()(Index frame, Index sample, const Columns& columns) const {
     const double* const slopes = slope.at((sample * (frames + 1) + frame + 1) * cells);
     const double* const own = s.at(frame * cells * samples + sample);
     const double* const later = own + cells * samples;
@@ -133,7 +133,8 @@ void linear_residual(const LinearScheme& scheme, std::int64_t samples, DevicePtr
   // G of two frames, 6 flops a cell each, their factors and the change of storage.
   const Index numbers = samples * scheme.frames * scheme.cells, read = numbers + samples * scheme.cells;
   count_work("linear_residual", {18.0 * static_cast<double>(numbers), in_bytes<double>(2 * read + numbers)});
-  grid("linear_residual", samples, scheme.frames, scheme.cells,
+  // Frame by frame: what all samples write of a frame stays in the cache.
+  grid("linear_residual", scheme.frames, samples, scheme.cells,
        LinearResidual{samples, scheme.frames, scheme.cells, scheme.scale, scheme.stencil, scheme.constant,
                       scheme.now, scheme.before, u, storage, r});
 }
@@ -145,7 +146,7 @@ void linear_residual_transposed(const LinearScheme& scheme, std::int64_t samples
   const Index numbers = samples * scheme.frames * scheme.cells, read = numbers + samples * scheme.cells;
   count_work("linear_residual_transposed",
              {28.0 * static_cast<double>(numbers), in_bytes<double>(read + 2 * numbers)});
-  grid("linear_residual_transposed", samples, scheme.frames, scheme.cells,
+  grid("linear_residual_transposed", scheme.frames, samples, scheme.cells,
        LinearResidualTransposed{samples, scheme.frames, scheme.cells, scheme.scale, scheme.stencil,
                                 scheme.now, scheme.before, slope, s, out});
 }

@@ -74,7 +74,8 @@ kernels::LinearExperts DeviceSolves::experts() const {
   kernels::LinearExperts out = experts_->tables();
   out.fields = fields_.data<double>();
   out.count = static_cast<std::int64_t>(at_list_.size());
-  out.problems = list_.data<std::int32_t>();
+  out.samples = samples_.data<std::int32_t>();
+  out.expert = expert_.data<std::int32_t>();
   return out;
 }
 
@@ -83,12 +84,23 @@ void DeviceSolves::weigh(const Tensor& residuals, bool transposed) const {
                              residuals.data<double>(), residuals.data<double>());
 }
 
+void DeviceSolves::make_list(const List& list) {
+  if (samples_.defined() && list == at_list_) return;
+  at_list_ = list;
+  List samples, expert;
+  for (const std::int32_t k : list) {
+    samples.push_back(k / experts_->tables().experts);
+    expert.push_back(k % experts_->tables().experts);
+  }
+  samples_ = on_device(samples);
+  expert_ = on_device(expert);
+}
+
 void DeviceSolves::evaluate(const List& list, const std::vector<double>& w) {
   if (u_.defined() && list == at_list_ && w == at_w_) return;
-  at_list_ = list;
+  make_list(list);
   at_w_ = w;
   const auto count = static_cast<std::int64_t>(list.size());
-  list_ = on_device(list);
   w_there_ = on_device(w);
   u_ = Tensor::empty({count, frames_ + 1, cells_}, DType::f64);
   slope_ = Tensor::empty(u_.shape(), DType::f64);
@@ -121,9 +133,8 @@ std::vector<double> DeviceSolves::starts(const std::vector<StorageProblem>& prob
     const std::vector<double> target = problems[s].linear_target(Weighting::dual);
     for (size_t p = 0; p < target.size(); ++p) targets[p * samples + s] = target[p];
   }
-  at_list_ = all_;
+  make_list(all_);
   at_w_.clear();
-  list_ = on_device(all_);
   const kernels::LinearExperts e = experts();
   const Tensor there = on_device(targets), out = Tensor::empty({e.count, basis_ + 1, basis_ + 1}, DType::f64);
   kernels::expert_starts(e, samples, there.data<double>(), out.data<double>());

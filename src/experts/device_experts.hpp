@@ -59,6 +59,7 @@ class DeviceSolves {
   /// States, storage slopes and weighed residuals of the problems `list` at w [problem of the list][basis].
   void evaluate(const List& list, const std::vector<double>& w);
   void weigh(const Tensor& residuals, bool transposed) const;
+  void make_list(const List& list);
   /// Tables with the fields and the problems of the latest evaluation.
   kernels::LinearExperts experts() const;
   /// [basis + 1][basis + 1] of each problem, linearised at the latest evaluation.
@@ -75,7 +76,7 @@ class DeviceSolves {
 
   List at_list_;  // of the latest evaluation
   std::vector<double> at_w_;
-  Tensor list_, w_there_, u_, slope_, weighed_;
+  Tensor samples_, expert_, w_there_, u_, slope_, weighed_;
 };
 
 }  // namespace rankine

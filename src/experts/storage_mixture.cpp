@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "kernels/error.hpp"
+#include "kernels/gram.hpp"
 #include "kernels/lapack.hpp"
 #include "kernels/multiply_add.hpp"
 
@@ -26,6 +27,9 @@ StorageMixture::StorageMixture(int frames, const Grid& grid, int unknowns, std::
     for (long row : rows_of(boxes_[k], grid_, unknowns_)) expert_of_[row] = k;
   RANKINE_ASSERT(std::none_of(expert_of_.begin(), expert_of_.end(), [](int k) { return k < 0; }),
                  "the experts do not cover the grid");
+  points_of_.resize(static_cast<size_t>(this->experts()) * unknowns_);
+  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p)
+    points_of_[first_coefficient(p) / basis_].push_back(p);
 }
 
 std::vector<long> StorageMixture::all_rows(int s) const {
@@ -138,9 +142,7 @@ void StorageMixture::pull_back(const StorageProblem& problem, std::span<const do
 struct StorageMixture::Fits {
   int basis;
   std::vector<double> matrix, scale;  // [fit][basis][basis], [fit][basis]
-  std::span<double> of(std::vector<double>& all, int first) const {
-    return std::span(all).subspan(static_cast<size_t>(first) * basis, static_cast<size_t>(basis) * basis);
-  }
+  std::vector<double> by_target;      // B^T y, [fit][basis]
   /// x <- (B^T B + ridge diag)^-1 x for the fit whose first coefficient is `first`. False if singular.
   bool solve(int first, std::span<double> x) const {
     std::vector<double> a(matrix.begin() + static_cast<long>(first) * basis,
@@ -152,24 +154,23 @@ struct StorageMixture::Fits {
   }
 };
 
-StorageMixture::Fits StorageMixture::normal_equations(std::span<const double> fields, double ridge) const {
-  const int n = basis_;
+StorageMixture::Fits StorageMixture::normal_equations(std::span<const double> fields,
+                                                      std::span<const double> target, double ridge) const {
+  const int n = basis_, m = n + 1;
   Fits fits{n, std::vector<double>(static_cast<size_t>(coefficients()) * n),
-            std::vector<double>(coefficients())};
-  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p) {
-    double* gram = &fits.matrix[static_cast<size_t>(first_coefficient(p)) * n];
-    const double* b = &fields[p * n];
-    for (int i = 0; i < n; ++i)
-      for (int j = 0; j < n; ++j) gram[i * n + j] += b[i] * b[j];
-  }
+            std::vector<double>(coefficients()), std::vector<double>(coefficients())};
+  std::vector<double> augmented(static_cast<size_t>(m) * m);
   for (int first = 0; first < coefficients(); first += n) {
+    kernels::augmented_gram_of_rows(fields, target, points_of_[first / n], n, augmented);
     double* gram = &fits.matrix[static_cast<size_t>(first) * n];
     for (int i = 0; i < n; ++i) {
-      const double length = std::sqrt(gram[i * n + i]);
+      const double length = std::sqrt(augmented[i * m + i]);
       fits.scale[first + i] = length > 0 ? length : 1;
+      fits.by_target[first + i] = augmented[i * m + n];
     }
     for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) gram[i * n + j] /= fits.scale[first + i] * fits.scale[first + j];
+      for (int j = 0; j < n; ++j)
+        gram[i * n + j] = augmented[i * m + j] / (fits.scale[first + i] * fits.scale[first + j]);
       gram[i * n + i] += gram[i * n + i] > 0 ? ridge * gram[i * n + i] : 1;
     }
   }
@@ -178,13 +179,9 @@ StorageMixture::Fits StorageMixture::normal_equations(std::span<const double> fi
 
 MixtureSolution StorageMixture::fit(const StorageProblem& problem, std::span<const double> fields,
                                     std::span<const double> target, double ridge) const {
-  const Fits fits = normal_equations(fields, ridge);
+  const Fits fits = normal_equations(fields, target, ridge);
   MixtureSolution solution;
-  solution.coefficients.assign(coefficients(), 0.0);
-  for (long p = 0; p < static_cast<long>(expert_of_.size()); ++p) {
-    double* w = &solution.coefficients[first_coefficient(p)];
-    for (int i = 0; i < basis_; ++i) w[i] += fields[p * basis_ + i] * target[p];
-  }
+  solution.coefficients = fits.by_target;
   solution.reports.resize(experts());
   for (int k = 0; k < experts(); ++k) {
     SolveReport& report = solution.reports[k];
@@ -215,13 +212,9 @@ void StorageMixture::pull_back_fit(std::span<const double> fields, std::span<con
                                    std::span<const double> u_bar, std::span<double> fields_bar) const {
   // (B^T B + ridge D) w = B^T y, D = diag(b_c . b_c);  lambda = (B^T B + ridge D)^-1 B^T u_bar:
   //   B_bar = u_bar w^T + (y - B w) lambda^T - (B lambda) w^T - 2 ridge b_c lambda_c w_c
-  const Fits fits = normal_equations(fields, ridge);
+  const Fits fits = normal_equations(fields, u_bar, ridge);
   const long points = static_cast<long>(expert_of_.size());
-  std::vector<double> lambda(coefficients(), 0.0);
-  for (long p = 0; p < points; ++p) {
-    double* to = &lambda[first_coefficient(p)];
-    for (int i = 0; i < basis_; ++i) to[i] += fields[p * basis_ + i] * u_bar[p];
-  }
+  std::vector<double> lambda(fits.by_target);
   for (int first = 0; first < coefficients(); first += basis_) {
     const std::span<double> x = std::span(lambda).subspan(first, basis_);
     if (!fits.solve(first, x)) std::fill(x.begin(), x.end(), 0.0);

@@ -82,12 +82,13 @@ class StorageMixture {
                                std::span<const double> coefficients) const;
   /// Normal equations of one fit: Gram matrix with ridge and right-hand side per column group; [group][...].
   struct Fits;
-  Fits normal_equations(std::span<const double> fields, double ridge) const;
+  Fits normal_equations(std::span<const double> fields, std::span<const double> target, double ridge) const;
 
   Grid grid_;
   int unknowns_;
   std::vector<Box> boxes_;
-  std::vector<int> expert_of_;  // [frames][cell][unknown]
+  std::vector<int> expert_of_;                // [frames][cell][unknown]
+  std::vector<std::vector<long>> points_of_;  // [expert][unknown]: those of expert_of_
   int basis_;
   Coupling coupling_;
   Weighting weighting_;

@@ -44,15 +44,19 @@ Tensor solved_at_once(const SharedBatch& batch, const Tensor& whole,
   batch->check_solves();
   return apply_op("constrained_solution", {whole}, u,
                   [batch, solves](const std::vector<Tensor>& bar, const VjpContext&) {
-                    const Tensor out = solves->pull_back(dense(bar[0]));
-                    std::vector<Tensor> kept;
+                    Tensor out = solves->pull_back(dense(bar[0]));
+                    std::vector<std::int64_t> skipped;
                     for (std::int64_t s = 0; s < batch->local(); ++s) {
                       batch->reports[s] = solves->reports(s);
-                      const Tensor own = slice(out, 0, s, s + 1);
-                      kept.push_back(batch->skipped(s) ? Tensor::zeros(own.shape(), own.dtype()) : own);
+                      if (batch->skipped(s)) skipped.push_back(s);
                     }
                     batch->check_solves();
-                    return std::vector<Tensor>{kept.empty() ? out : concat(kept, 0)};
+                    for (const std::int64_t s : skipped)
+                      out = concat(
+                          {slice(out, 0, 0, s), Tensor::zeros(slice(out, 0, s, s + 1).shape(), DType::f64),
+                           slice(out, 0, s + 1, batch->local())},
+                          0);
+                    return std::vector<Tensor>{out};
                   },
                   {.first_order_only = true});
 }

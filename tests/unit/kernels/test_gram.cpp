@@ -40,6 +40,20 @@ TEST_P(Gram, IsOneChainOfRowsInOrder) {
   }
 }
 
+TEST_P(Gram, OfSomeRowsIsThatOfACopy) {
+  const int n = GetParam(), m = n + 1;
+  const std::vector<double> columns = numbers(40L * n), rho = numbers(40);
+  const std::vector<long> rows{3, 4, 17, 30, 39};
+  std::vector<double> copy, values, gram(static_cast<size_t>(m) * m), expected(gram.size());
+  for (const long r : rows) {
+    copy.insert(copy.end(), &columns[r * n], &columns[r * n] + n);
+    values.push_back(rho[r]);
+  }
+  augmented_gram(copy, values, n, expected);
+  augmented_gram_of_rows(columns, rho, rows, n, gram);
+  EXPECT_EQ(gram, expected);
+}
+
 TEST_P(Gram, ProductsAreAddedToWhatIsThere) {
   const int n = GetParam();
   const long rows = 21;
