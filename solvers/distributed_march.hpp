@@ -49,7 +49,8 @@ class DistributedMarch : public LinearMarch {
 /// once, in any distribution. Without options it is BCGS with ILU(0) of each rank's block to 1e-12 of the
 /// preconditioned residual; options with the prefix `march_` say else, for example `-march_ksp_type preonly
 /// -march_pc_type lu -march_pc_factor_mat_solver_type mumps` for a direct solve over all ranks. The transpose
-/// takes the same solver and the transposed preconditioner. Bits depend on the number of ranks. Throws
+/// takes the same solver and the transposed preconditioner; what a solve leaves is looked at, since not every
+/// preconditioner has a right transpose (hypre's BoomerAMG has none). Bits depend on the number of ranks. Throws
 /// NumericalError where a preconditioner cannot be made or a solve does not converge. Needs a PetscSession.
 std::unique_ptr<DistributedMarch> make_distributed_march(MPI_Comm communicator,
                                                          const std::vector<MarchPart>& parts);
