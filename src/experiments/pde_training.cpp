@@ -249,10 +249,10 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          std::to_string(available) +
                                          " points of an expert; choose at most that many, or 0 for all");
   }
-  if (formulation_.march.distributed() && grid_.tiles[0] != 1)
-    grid.error_at("tiles", fmt::format("tiles: {} along t with march.method: distributed; a rank marches its "
+  if (formulation_.march.over_ranks() && grid_.tiles[0] != 1)
+    grid.error_at("tiles", fmt::format("tiles: {} along t with march.method: {}; a rank marches its "
                                        "cells through all frames, so let the list begin with 1",
-                                       grid_.tiles[0]));
+                                       grid_.tiles[0], formulation_.march.method));
   if (pde_->steady() && formulation_.march.method == "imex")
     formulation.section("march").error_at(
         "method",

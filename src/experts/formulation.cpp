@@ -183,7 +183,7 @@ void FormulationOptions::validate(const DeckNode& node) const {
           "march.state: " + march.state +
           " with constraint: local; experts solve the equation that is linearised at the prediction, so "
           "use march.state: prediction, as preset: local does");
-    if (march.method == "gmres" || march.distributed())
+    if (march.method == "gmres" || march.over_ranks())
       node.error("march.method: " + march.method +
                  " with constraint: local; use direct, petsc or imex for an expert's own tile");
     if (experts[0] != 1)
@@ -201,12 +201,12 @@ void FormulationOptions::validate(const DeckNode& node) const {
     if (points > 0)
       node.error_at("points", "points: sampled rows need constraint: residual; a correction has all points");
   }
-  if (march.distributed() && !target())
+  if (march.over_ranks() && !target())
     node.error(
-        "march.method: distributed with constraint: " + constraint +
+        "march.method: " + march.method + " with constraint: " + constraint +
         "; one march over all ranks serves constraint: target; use direct, which deals samples to the ranks");
-  if (march.distributed() && march.state != "prediction")
-    node.error("march.method: distributed needs march.state: prediction");
+  if (march.over_ranks() && march.state != "prediction")
+    node.error("march.method: " + march.method + " needs march.state: prediction");
   if (target() && coupling != "none")
     node.error_at("coupling",
                   "coupling: assembled needs constraint: residual; fits of one shared target are "
@@ -245,7 +245,7 @@ void FormulationOptions::validate(const DeckNode& node) const {
     node.error(
         "observations.corrections are trained through, which needs the exact transpose of the march: "
         "march.method direct, petsc, or gmres with gmres_iterations: 0");
-  if (correct.train && target() && !march.distributed())
+  if (correct.train && target() && !march.over_ranks())
     node.error(
         "correct.train with constraint: target would compare a corrected prediction with its own target; use "
         "constraint: residual");

@@ -61,7 +61,7 @@ struct FormulationOptions {
   bool target() const { return constraint == "target"; }
   bool local() const { return constraint == "local"; }
   /// Everything stays on the tiles but what is evaluated.
-  bool on_tiles() const { return local() || march.distributed(); }
+  bool on_tiles() const { return local() || march.over_ranks(); }
   /// Fields that the network gives for each unknown.
   int fields() const { return soft() || local() ? 1 : basis; }
   bool collocated() const { return residual == "collocated"; }

@@ -12,12 +12,14 @@ namespace rankine {
 struct SpreadCorrection::Course {
   std::vector<std::vector<std::vector<double>>> states;
   std::vector<std::vector<double>> errors;  // e = P^-1 r, as the march has it
-  std::vector<std::unique_ptr<DistributedMarch>> marches;
+  std::vector<std::unique_ptr<LinearMarch>> marches;
 };
 
-SpreadCorrection::SpreadCorrection(const StorageModel& model, const Communicator& communicator,
-                                   const TilePartition& tiles, std::vector<int> learned)
-    : tiles_(tiles.blocks()),
+SpreadCorrection::SpreadCorrection(const MarchOptions& march, const StorageModel& model,
+                                   const Communicator& communicator, const TilePartition& tiles,
+                                   std::vector<int> learned)
+    : krylov_(march.method == "distributed"),
+      tiles_(tiles.blocks()),
       parts_(model, communicator, tiles, tiles_as_boxes(tiles),
              SpatialOperator::reach_of(model.pde(), convection_on(model.pde(), model.grid())),
              std::move(learned)) {}
@@ -76,17 +78,24 @@ Tensor SpreadCorrection::corrected(const Tensor& v, const PdeBatch& batch) const
     for (size_t k = 0; k < count; ++k)
       rows.push_back({&matrices[k], parts_.mine()[k].cells, parts_.mine()[k].inner});
     std::vector<double> error = gathered(residuals);
-    std::unique_ptr<DistributedMarch> march;
+    std::unique_ptr<LinearMarch> march;
     try {
-      march = make_distributed_march(*static_cast<const MPI_Comm*>(parts_.communicator().native()), rows);
-      march->apply(error, error);
+      const MPI_Comm ranks = *static_cast<const MPI_Comm*>(parts_.communicator().native());
+      if (krylov_) {
+        std::unique_ptr<DistributedMarch> iterative = make_distributed_march(ranks, rows);
+        iterative->apply(error, error);
+        reports_.push_back(iterative->report());
+        march = std::move(iterative);
+      } else {
+        march = make_tile_march(ranks, rows);
+        march->apply(error, error);
+      }
     } catch (const NumericalError& failure) {
       failed_ = batch.ids[s];
       // All ranks fail alike.
       throw SharedNumericalError("sample " + std::to_string(batch.ids[s]) + ": " + failure.what(), 0,
                                  "sample " + std::to_string(batch.ids[s]) + ": " + failure.what());
     }
-    reports_.push_back(march->report());
     const std::vector<std::vector<double>> errors = dealt(error);
     for (size_t k = 0; k < count; ++k) {
       std::vector<double> next(states[k].end() - static_cast<long>(errors[k].size()), states[k].end());

@@ -1,5 +1,6 @@
 // One Newton step v - P(v)^-1 r(v) of a whole solution that lies spread over the ranks: each rank has the rows
-// and fields of its tiles, and the march P is solved by all of them together (solvers/distributed_march.hpp).
+// and fields of its tiles, and the march P is solved by all of them together (solvers/distributed_march.hpp), by a Krylov method or by
+// factors of tiles.
 #pragma once
 
 #include <vector>
@@ -12,8 +13,8 @@ namespace rankine {
 class SpreadCorrection final : public TileCorrection {
  public:
   /// Parts are the network's tiles, each through all frames. `model` must outlive this.
-  SpreadCorrection(const StorageModel& model, const Communicator& communicator, const TilePartition& tiles,
-                   std::vector<int> learned);
+  SpreadCorrection(const MarchOptions& march, const StorageModel& model, const Communicator& communicator,
+                   const TilePartition& tiles, std::vector<int> learned);
 
   Tensor corrected(const Tensor& v, const PdeBatch& batch) const override;
 
@@ -28,6 +29,7 @@ class SpreadCorrection final : public TileCorrection {
   std::vector<double> transposed(const Course& course, const std::vector<double>& u_bar,
                                  const PdeBatch& batch, std::vector<double>& by_parameter) const;
 
+  bool krylov_;
   BlockPartition tiles_;
   GridParts parts_;
   mutable long failed_ = -1;

@@ -39,9 +39,9 @@ void MarchOptions::options(OptionVisitor& o) {
   o("method", method,
     {.help = "who solves the march: direct (banded factors), petsc (KSP, options -march_...), gmres "
              "(matrix-free, preconditioned by the frozen march), imex (explicit advection, implicit "
-             "diffusion), distributed (a KSP over all ranks, options -march_..., each with the rows of its "
-             "tiles)",
-     .choices = {"direct", "petsc", "gmres", "imex", "distributed"}});
+             "diffusion); with each rank holding the rows of its tiles: tiles (factors of tiles and of their "
+             "interface), distributed (a KSP over all ranks, options -march_...)",
+     .choices = {"direct", "petsc", "gmres", "imex", "tiles", "distributed"}});
   o("state", state,
     {.help =
          "what P is linearised about: a constant typical state, the initial state, or the prediction itself",

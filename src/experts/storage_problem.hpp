@@ -39,7 +39,7 @@ struct MarchOptions {
   void options(OptionVisitor& o);
   bool frozen() const { return state == "frozen"; }
   /// One march over all ranks. Whole samples, as evaluations have them, are solved directly.
-  bool distributed() const { return method == "distributed"; }
+  bool over_ranks() const { return method == "distributed" || method == "tiles"; }
   /// GMRES is cut off: no linear map, and no gradient may flow through it.
   bool truncated() const { return method == "gmres" && gmres_iterations > 0; }
 };

@@ -17,7 +17,8 @@ std::unique_ptr<const TileCorrection> make_tile_correction(const FormulationOpti
   if (waves) return std::make_unique<const FourierCorrection>(model, communicator, tiles);
   if (options.local())
     return std::make_unique<const LocalExperts>(options, model, communicator, tiles, std::move(learned));
-  return std::make_unique<const SpreadCorrection>(model, communicator, tiles, std::move(learned));
+  return std::make_unique<const SpreadCorrection>(options.march, model, communicator, tiles,
+                                                  std::move(learned));
 }
 
 }  // namespace rankine

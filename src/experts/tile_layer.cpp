@@ -23,7 +23,7 @@ class TileLayer final : public ConstraintLayer {
 
   int network_frames() const override { return model_.frames(); }
   int outputs() const override { return model_.unknowns() * options_.fields(); }
-  int solves() const override { return options_.march.distributed() ? 1 : 0; }
+  int solves() const override { return options_.march.method == "distributed" ? 1 : 0; }
 
   TapeLoss loss(const Tensor& fields, const PdeBatch& batch) override {
     const Prediction p = prediction(fields, batch);

@@ -300,23 +300,29 @@ TEST_P(LocalExpertsTest, DerivativesAgreeWithDifferences) {
   check_derivatives(p, world, *p.experts);
 }
 
-TEST_P(LocalExpertsTest, SameBitsOnAnyNumberOfRanks) {
-  const Communicator world = Communicator::world(), alone = Communicator::self();
-  const Problem here(GetParam(), world), whole(GetParam(), alone);
-  const auto both = [](const Problem& p) {
+/// Fields and gradients on ranks are those of one rank.
+void check_same_bits(const Problem& here, const TileCorrection& of_ranks, const Problem& whole,
+                     const TileCorrection& of_one) {
+  const auto both = [](const Problem& p, const TileCorrection& correction) {
     PdeBatch batch = p.batch;
     std::vector<Tensor> inputs{variable(p.field())};
     if (!p.of.learned.empty()) inputs.push_back(batch.learned = variable(batch.learned));
-    const Tensor u = p.experts->corrected(inputs[0], batch);
+    const Tensor u = correction.corrected(inputs[0], batch);
     std::vector<Field> out{u.to_vector()};
     for (const Tensor& g : grad({u}, {square(u.detach())}, inputs)) out.push_back(g.to_vector());
     return out;
   };
-  const std::vector<Field> mine = both(here), all = both(whole);
+  const std::vector<Field> mine = both(here, of_ranks), all = both(whole, of_one);
   const size_t tile = all[0].size() / here.grid.tiles(), first = here.tiles.begin() * tile;
   for (int i = 0; i < 2; ++i)
     EXPECT_TRUE(std::equal(mine[i].begin(), mine[i].end(), all[i].begin() + first)) << i;
   EXPECT_EQ(mine.back() == all.back() || mine.size() == 2, true);
+}
+
+TEST_P(LocalExpertsTest, SameBitsOnAnyNumberOfRanks) {
+  const Communicator world = Communicator::world(), alone = Communicator::self();
+  const Problem here(GetParam(), world), whole(GetParam(), alone);
+  check_same_bits(here, *here.experts, whole, *whole.experts);
 }
 
 TEST_P(LocalExpertsTest, OneExpertCorrectsTheWhole) {
@@ -369,29 +375,41 @@ TEST_P(LocalExpertsTest, OneMarchOverAllRanksCorrectsAsTheDirectOne) {
   const PetscSession session(0, nullptr);
   const Communicator world = Communicator::world();
   const Problem p(GetParam(), world);
-  const SpreadCorrection spread(*p.model, world, p.tiles, p.of.learned);
-  const Field found = spread.corrected(p.field(), p.batch).to_vector();
-  for (int s = 0; s < samples; ++s) {
-    SchemeParameters parameters;
-    const size_t count = p.batch.parameters.size() / samples;
-    const int width = p.model->width();
-    parameters.values.assign(p.batch.parameters.begin() + s * count,
-                             p.batch.parameters.begin() + (s + 1) * count);
-    for (size_t l = 0; l < p.of.learned.size(); ++l)
-      parameters.values[p.of.learned[l]] = p.batch.learned.to_vector()[l];
-    const StorageProblem sample = p.model->sample(
-        {p.batch.initial.begin() + s * width, p.batch.initial.begin() + (s + 1) * width}, parameters);
-    Field u(sample.initial());
-    for (int j = 0; j < p.steps(); ++j)
-      for (int cell = 0; cell < p.model->cells(); ++cell)
-        for (int a = 0; a < p.model->unknowns(); ++a) u.push_back(p.value(s, j, cell, a));
-    std::vector<Field> states;
-    sample.correct_steps(u, {.steps = 1}, states);
-    expect_near(p, found, s, u, 1e-9);
-    EXPECT_TRUE(spread.reports()[s].converged);
-    EXPECT_GT(spread.reports()[s].mean(), 0);
+  for (const char* method : {"distributed", "tiles"}) {
+    const SpreadCorrection spread({.method = method}, *p.model, world, p.tiles, p.of.learned);
+    const Field found = spread.corrected(p.field(), p.batch).to_vector();
+    for (int s = 0; s < samples; ++s) {
+      SchemeParameters parameters;
+      const size_t count = p.batch.parameters.size() / samples;
+      const int width = p.model->width();
+      parameters.values.assign(p.batch.parameters.begin() + s * count,
+                               p.batch.parameters.begin() + (s + 1) * count);
+      for (size_t l = 0; l < p.of.learned.size(); ++l)
+        parameters.values[p.of.learned[l]] = p.batch.learned.to_vector()[l];
+      const StorageProblem sample = p.model->sample(
+          {p.batch.initial.begin() + s * width, p.batch.initial.begin() + (s + 1) * width}, parameters);
+      Field u(sample.initial());
+      for (int j = 0; j < p.steps(); ++j)
+        for (int cell = 0; cell < p.model->cells(); ++cell)
+          for (int a = 0; a < p.model->unknowns(); ++a) u.push_back(p.value(s, j, cell, a));
+      std::vector<Field> states;
+      sample.correct_steps(u, {.steps = 1}, states);
+      expect_near(p, found, s, u, 1e-9);
+      if (spread.reports().empty()) continue;
+      EXPECT_TRUE(spread.reports()[s].converged);
+      EXPECT_GT(spread.reports()[s].mean(), 0);
+    }
+    EXPECT_EQ(spread.reports().empty(), method == std::string("tiles"));
+    check_derivatives(p, world, spread);
   }
-  check_derivatives(p, world, spread);
+}
+
+TEST_P(LocalExpertsTest, FactorsOfTilesHaveTheSameBitsOnAnyNumberOfRanks) {
+  const Communicator world = Communicator::world(), alone = Communicator::self();
+  const Problem here(GetParam(), world), whole(GetParam(), alone);
+  const SpreadCorrection of_ranks({.method = "tiles"}, *here.model, world, here.tiles, here.of.learned),
+      of_one({.method = "tiles"}, *whole.model, alone, whole.tiles, whole.of.learned);
+  check_same_bits(here, of_ranks, whole, of_one);
 }
 
 TEST(TileFit, FitsAsWholeSamplesAreFitted) {
