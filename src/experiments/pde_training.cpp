@@ -17,6 +17,7 @@
 #include "src/pde/pdes.hpp"
 #include "src/pde/scaled_pde.hpp"
 #include "src/pde/wall_checks.hpp"
+#include "src/train/start.hpp"
 
 namespace rankine {
 namespace {
@@ -92,6 +93,8 @@ void TrainOptions::options(OptionVisitor& o) {
 }
 
 void PdeTraining::describe(OptionVisitor& o) {
+  StartOptions start;
+  start.options(o);
   GridOptions grid;
   TrainOptions train;
   PdeDataOptions data;
@@ -175,6 +178,14 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
   train.read(train_);
   reject_unused_options(*learning_rule, train);
   learned_.read(variant.section("learn"), *pde_);
+  StartOptions start;
+  start.options(*variant.reader());
+  start_ = start.start;
+  if (!start_.empty() && start_.find('@') == std::string::npos)
+    variant.error_at("start",
+                     "start: '" + start_ + "' names no variant; allowed: VARIANT@end, such as pi-sc@end");
+  if (!start_.empty() && train_.initial.given())
+    train.error_at("weights", "weights: the run begins with the snapshot of `start`; leave one of them out");
   if (train_.batch > data_.train)
     train.error_at("batch", "batch: " + std::to_string(train_.batch) + " is more than the " +
                                 std::to_string(data_.train) +
@@ -418,10 +429,25 @@ RunEstimate PdeTraining::estimate() const {
   return e;
 }
 
-ParameterSet PdeTraining::first_parameters(const Communicator& communicator, std::int64_t seed) const {
-  ParameterSet parameters = model_->initial_parameters(static_cast<std::uint64_t>(seed));
+std::vector<SnapshotEntry> PdeTraining::snapshot_layout() const {
+  ParameterSet parameters = model_->initial_parameters(0);
   learned_.add_to(parameters);
-  train_.initial.load(communicator, seed, parameters);
+  std::vector<SnapshotEntry> out;
+  for (const ParameterInfo& part : parameters.parts())
+    out.push_back({"weights/" + part.name + " " + name_of(parameters.dtype()), part.shape});
+  return out;
+}
+
+ParameterSet PdeTraining::first_parameters(const RunContext& context) const {
+  ParameterSet parameters = model_->initial_parameters(static_cast<std::uint64_t>(context.seed));
+  learned_.add_to(parameters);
+  train_.initial.load(context.communicator, context.seed, parameters);
+  if (start_.empty()) return parameters;
+  const size_t at = start_.find('@');
+  const StateSnapshot& from =
+      context.snapshots->get({start_.substr(0, at), context.seed}, start_.substr(at + 1));
+  for (const ParameterInfo& part : parameters.parts())
+    parameters.view(part).assign_bytes(from.at("weights/" + part.name).bytes);
   return parameters;
 }
 
@@ -497,10 +523,17 @@ Metrics PdeTraining::run(RunContext& context) {
   known.missing.warn(context.log, variant_, context.seed);
   refuse_missing(context, known.missing);
 
-  ParameterSet parameters = first_parameters(communicator, context.seed);
+  ParameterSet parameters = first_parameters(context);
   const ParameterSet untrained = parameters.clone();
   Steps steps(*this, context, data, observations, storage, *layer, parameters, evaluate);
   steps.train();
+
+  if (context.snapshots != nullptr) {
+    StateSnapshot end;
+    for (const ParameterInfo& part : parameters.parts())
+      end.emplace("weights/" + part.name, value_of(parameters.view(part)));
+    context.snapshots->keep({context.variant, context.seed}, final_snapshot, std::move(end));
+  }
 
   // What follows changes a copy: a stop on the way saves the parameters as training left them.
   ParameterSet tested = steps.loop().judged().clone();

@@ -56,6 +56,8 @@ class PdeTraining final : public Experiment {
 
   std::vector<MetricInfo> metrics() const override;
   RunEstimate estimate() const override;
+  std::vector<std::string> snapshots() const override { return {final_snapshot}; }
+  std::vector<SnapshotEntry> snapshot_layout() const override;
   Metrics run(RunContext& context) override;
 
  private:
@@ -67,7 +69,7 @@ class PdeTraining final : public Experiment {
   /// Of the band factors of the marches of a rank's samples, with several axes.
   double march_bytes() const;
   /// The parameters that training starts from. Collective.
-  ParameterSet first_parameters(const Communicator& communicator, std::int64_t seed) const;
+  ParameterSet first_parameters(const RunContext& context) const;
   /// What the network sees of a batch, and what an ansatz needs beside it.
   struct NetworkInput {
     Tensor x;
@@ -126,6 +128,7 @@ class PdeTraining final : public Experiment {
   PdeDataOptions data_;
   FormulationOptions formulation_;
   AnsatzOptions ansatz_;
+  std::string start_;                              // snapshot that the run begins from; empty: fresh weights
   std::unique_ptr<const CarriedNetwork> carried_;  // null: the network gives the field
   LearnedParameters learned_;
   std::vector<double> times_, window_times_;  // of all frames, and of the network's

@@ -21,6 +21,7 @@
 #include "src/train/course.hpp"
 #include "src/train/gradient_health.hpp"
 #include "src/train/loop.hpp"
+#include "src/train/start.hpp"
 #include "src/train/weight_evidence.hpp"
 
 namespace rankine {
@@ -98,19 +99,7 @@ void TrainingOptions::options(OptionVisitor& o) {
   initial.options(o);
 }
 
-namespace {
-
-struct StartOptions {
-  std::string start;
-  void options(OptionVisitor& o) {
-    o("start", start,
-      {.help = "VARIANT@SNAPSHOT: begin with the weights and masks that a variant above leaves for the same "
-               "seed; `end` is every variant's last; empty: fresh weights",
-       .snapshot = true});
-  }
-};
-
-}  // namespace
+namespace {}  // namespace
 
 void Training::describe(OptionVisitor& o) {
   struct Train : TrainingOptions {

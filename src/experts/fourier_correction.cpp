@@ -184,13 +184,12 @@ FourierExperts::Whole FourierExperts::whole(const std::vector<double>& v, const 
             }
       }
       if (own == 0) continue;
-      // Steps of one length are one call.
+      // Steps of one length, to the bit, are one call: which frames are here must not matter.
       std::vector<double> next;
       for (long j = 0; j < own;) {
         long end = j + 1;
         const double step = times[first + j + 1] - times[first + j];
-        while (end < own && std::abs(times[first + end + 1] - times[first + end] - step) < 1e-12 * step)
-          ++end;
+        while (end < own && times[first + end + 1] - times[first + end] == step) ++end;
         const auto part = std::span(old).subspan(j * members * width, (end - j) * members * width);
         const std::vector<double> stepped =
             scheme.advance(part, std::span(at).subspan(j * members, (end - j) * members), step,

@@ -18,15 +18,18 @@ void divide(std::span<double> values, const std::vector<double>& scales) {
 
 }  // namespace
 
-ScaledPde::ScaledPde(const Pde& pde, std::vector<double> scales) : pde_(pde), scales_(std::move(scales)) {
+ScaledPde::ScaledPde(const Pde& pde, std::vector<double> scales)
+    : pde_(pde), scales_(std::move(scales)), fields_(pde.term_fields()) {
   RANKINE_ASSERT(static_cast<int>(scales_.size()) == pde.unknowns(), "one scale for each unknown");
 }
 
 std::vector<double> ScaledPde::arguments_of(const kernels::TermPoints& at) const {
   std::vector<double> out(at.arguments.begin(), at.arguments.end());
   const auto rows = at.size > 0 ? out.size() / static_cast<size_t>(at.size) : 0;
-  for (size_t row = 0; row < rows; ++row)
-    for (long i = 0; i < at.size; ++i) out[row * static_cast<size_t>(at.size) + i] *= scale_of(row);
+  for (size_t row = 0; row < rows; ++row) {
+    const double s = scale_of(row);
+    for (long i = 0; i < at.size; ++i) out[row * static_cast<size_t>(at.size) + i] *= s;
+  }
   return out;
 }
 

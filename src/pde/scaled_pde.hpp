@@ -82,7 +82,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
  private:
   /// Argument a of a term in the units of the PDE: which unknown it belongs to.
   double scale_of(size_t argument) const {
-    const size_t field = argument % static_cast<size_t>(pde_.term_fields());
+    const size_t field = argument % static_cast<size_t>(fields_);
     return field < scales_.size() ? scales_[field] : 1;
   }
   std::vector<double> arguments_of(const kernels::TermPoints& at) const;
@@ -91,6 +91,7 @@ class ScaledPde final : public Pde, public CollocatedPde {
 
   const Pde& pde_;
   std::vector<double> scales_;
+  int fields_;  // of terms, auxiliary ones included
 };
 
 }  // namespace rankine
