@@ -53,6 +53,14 @@ def main() -> int:
             expect("round 2 has density 1/4", abs(density("rewound") - 1 / 4) < 2e-3)
             expect("a run without steps is judged as the snapshot is",
                    abs(density("judged") - 1 / 2) < 2e-3 and "steps" not in file["runs/judged/seed_0"])
+            expect("a mean of two snapshots has the masks that were there", np.allclose(
+                weights("mean", part), (weights("judged", part) != 0) * (weights("at_round2", part) + weights("at_early", part)) / 2,
+                rtol=1e-6))
+            parts = list(file["runs/scaled/seed_0/weights"])
+            total = lambda variant: sum(np.abs(weights(variant, name).astype(float)).sum() for name in parts)
+            expect("weights are scaled to another norm", np.isclose(total("scaled"), total("dense"), rtol=1e-6) and np.allclose(
+                weights("scaled", part), weights("at_initial", part) * total("dense") / total("at_initial"), rtol=1e-6))
+            expect("the other norm is another", losses("scaled_l2")[0] not in (losses("dense")[0], losses("as_dense")[0]))
             expect("the dense run again from its first weights gives its bits",
                    np.array_equal(losses("as_dense"), losses("dense"))
                    and np.array_equal(weights("as_dense", part), weights("dense", part)))
@@ -156,6 +164,9 @@ def main() -> int:
             "variants.moved.train.phases[0].transform=compact": "gives another network, which training cannot go on with",
             "variants.moved.model.parametrise=[{on: [block1.weight], as: low_rank, rank: 3}]": "expressions is not transformed",
             "variants.moved.train.phases[0].reset_optimizer=false": "belongs to units in another order",
+            "variants.mean.train.phases[0].mean_of=[dense@first]": "it leaves: initial, early, end",
+            "variants.mean.train.phases[0].mean_of=[first]": "no earlier phase saves 'first'",
+            "variants.mean.train.phases[0].weights=dense@end": "give one of weights, mean_of and reinitialise",
             "variants.low_rank.after=[compact]": "whose weights are expressions is not transformed",
             "variants.gradual.sparsity.refine=dsnot": "each needs its own density",
             "variants.narrow.match.within=0.01": "more than within: 0.01",

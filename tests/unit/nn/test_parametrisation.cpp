@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "src/nn/parametrisation/largest.hpp"
 #include "src/rules/backprop.hpp"
 #include "tests/unit/nn/network_support.hpp"
 
@@ -220,6 +221,48 @@ TEST(Scores, FreshSizesKeepTheLargestWeightsOfAllParts) {
   }
   const Tensor x = drawn({2, 3, 4});
   EXPECT_EQ(output(network, set, x), output(network_of(kBlocks, {4}), chosen, x));
+}
+
+TEST(Largest, AreWhatPassesSeeWhileTheOthersFade) {
+  const Largest structure({.n = 1, .m = 8, .from = 10, .to = 50, .fade = "structure"});
+  std::vector<int> kept;
+  for (const std::int64_t step : {9, 10, 19, 20, 30, 40, 50}) kept.push_back(structure.left(step).n);
+  EXPECT_THAT(kept, ::testing::ElementsAre(8, 7, 7, 4, 2, 1, 1));
+  const Largest linear({.n = 1, .m = 2, .from = 10, .to = 50, .fade = "linear"});
+  EXPECT_EQ(linear.left(9).b, 1);
+  EXPECT_DOUBLE_EQ(linear.left(20).b, 0.75);
+  EXPECT_EQ(linear.left(50).b, 0);
+
+  for (const std::string gradient : {"chain", "through"}) {
+    const Network network = network_of(
+        "[{name: dense, units: 2, bias: false}]\nparametrise: [{as: n_m, n: 1, m: 2, fade: exponential, "
+        "rate: 2, from: 10, to: 50, gradient: " +
+            gradient + "}]",
+        {4});
+    const ParameterSet set = network.initial_parameters(1);
+    set.flat().assign(Tensor::from(std::vector<double>{1, -3, 0.5, 0.5, 2, 1, -4, 5}, {8}));
+    const std::vector<double> mask{0, 1, 1, 0, 1, 0, 0, 1}, weights = set.flat().to_vector();
+    const Tensor x = drawn({1, 1, 4}), seed = drawn({1, 1, 2});
+    for (const bool training : {true, false}) {
+      const double b = training ? std::exp(-2 * 0.5) : 0;
+      Pass pass{.shards = local_tile_sum(1)};
+      pass.training = training;
+      pass.step = 30;
+      const BoundParameters bound = set.bind(pass.shards);
+      const Tensor y = network.forward(bound, x, pass);
+      const std::vector<double> slope = grad({y}, {seed}, {bound.flat()}).front().to_vector(),
+                                in = x.to_vector(), out = y.to_vector(), s = seed.to_vector();
+      for (std::size_t o = 0; o < 2; ++o) {
+        double expected = 0;
+        for (std::size_t i = 0; i < 4; ++i) {
+          const double factor = mask[4 * o + i] + b * (1 - mask[4 * o + i]);
+          expected += weights[4 * o + i] * factor * in[i];
+          EXPECT_NEAR(slope[4 * o + i], s[o] * in[i] * (gradient == "chain" ? factor : 1), 1e-14) << gradient;
+        }
+        EXPECT_NEAR(out[o], expected, 1e-14);
+      }
+    }
+  }
 }
 
 TEST(Gaussian, GradientsAreDifferencesOfOneDraw) {

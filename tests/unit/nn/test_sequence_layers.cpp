@@ -32,6 +32,23 @@ TEST(SequenceLayers, LanguageModelGradient) {
   expect_network_gradient(network, some_tokens({2, 2, 6}));
 }
 
+TEST(SequenceLayers, TokensAreThePlacesOfAnImage) {
+  const Network network = network_of("[{name: tokens}]", {2, 2, 3});
+  EXPECT_EQ(network.output(), (Shape{6, 2}));
+  std::vector<double> pixels(24);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<double>(i);
+  Pass pass{.shards = local_tile_sum(1)};
+  const std::vector<double> found = network
+                                        .forward(network.initial_parameters(1).bind(pass.shards),
+                                                 Tensor::from(pixels, {1, 2, 2, 2, 3}), pass)
+                                        .to_vector();
+  for (std::size_t n = 0; n < 2; ++n)
+    for (std::size_t place = 0; place < 6; ++place)
+      for (std::size_t c = 0; c < 2; ++c)
+        EXPECT_EQ(found[12 * n + 2 * place + c], pixels[12 * n + 6 * c + place]);
+  expect_network_gradient(network, Tensor::from(pixels, {1, 2, 2, 2, 3}));
+}
+
 TEST(SequenceLayers, SinusoidalPositions) {
   const Network network = network_of("[{name: position, kind: sinusoidal}]", {4, 5});
   Pass pass{.shards = local_tile_sum(1), .position = 3};

@@ -81,9 +81,11 @@ TEST(AfterStep, ComeAtTheirStepsInTheirOrderAndMasksStay) {
 TEST(AfterStep, SwitchedOffThereAreNoneAndPatternsMustFit) {
   const ParameterSet set = three_parts();
   EXPECT_TRUE(
-      AfterStep(train("[{name: shrink, factor: 1}, {name: proximal_l1, weight: 0}, {name: proximal_units}, "
-                      "max_norm, clip, shrink_perturb]"),
-                set)
+      AfterStep(
+          train(
+              "[{name: shrink, factor: 1}, {name: proximal_l1, weight: 0}, {name: proximal_units}, proximal_envelope, "
+              "max_norm, clip, shrink_perturb]"),
+          set)
           .none());
   const auto refusal = [&](const std::string& list) -> std::string {
     try {
@@ -97,6 +99,53 @@ TEST(AfterStep, SwitchedOffThereAreNoneAndPatternsMustFit) {
               HasSubstr("'b.mean' fits no parameter that is trained"));
   EXPECT_THAT(refusal("[{name: clip, low: 2, high: 1}]"), HasSubstr("low is above high"));
   EXPECT_THAT(refusal("clip"), HasSubstr("must be a list"));
+}
+
+/// S_k of groups with these norms by its definition, sum u_j = k: the least of 1/2 sum t_j^2 / u_j, at u_j = min(1, c t_j).
+double envelope(const std::vector<double>& t, double k) {
+  double low = 0, high = 1e9, out = 0;
+  for (int i = 0; i < 200; ++i) {
+    const double c = (low + high) / 2;
+    double sum = 0;
+    for (const double v : t) sum += std::min(1.0, c * v);
+    (sum < k ? low : high) = c;
+  }
+  for (const double v : t)
+    if (v > 0) out += 0.5 * v * v / std::min(1.0, high * v);
+  return out;
+}
+
+TEST(AfterStep, NothingIsBelowTheProximalPointOfTheEnvelope) {
+  const std::vector<double> norms{3, 0.4, 1.7, 0.9, 1.1, 2.2};
+  const RandomStream random(3, "envelope");
+  for (const double k : {1.0, 2.0, 4.0})
+    for (const double m : {0.05, 0.6, 4.0}) {
+      const std::vector<double> factors = envelope_factors(norms, k, m);
+      const auto value = [&](const std::vector<double>& t) {
+        double apart = 0;
+        for (std::size_t j = 0; j < t.size(); ++j) apart += 0.5 * (t[j] - norms[j]) * (t[j] - norms[j]);
+        return m * envelope(t, k) + apart;
+      };
+      std::vector<double> best = norms;
+      for (std::size_t j = 0; j < norms.size(); ++j) best[j] *= factors[j];
+      const double least = value(best);
+      for (int i = 0; i < 2000; ++i) {
+        std::vector<double> other = best;
+        for (std::size_t j = 0; j < other.size(); ++j)
+          other[j] = std::abs(other[j] +
+                              std::pow(10.0, -1 - i % 4) * random.normal(i, 0, static_cast<std::int64_t>(j)));
+        ASSERT_GE(value(other), least - 1e-9) << k << " units, m = " << m;
+      }
+    }
+  // Two units are left where m is t_3 / (t_2 - t_3) at least.
+  const auto left = [&](double m) {
+    const std::vector<double> f = envelope_factors(norms, 2, m);
+    return std::count_if(f.begin(), f.end(), [](double v) { return v > 0; });
+  };
+  EXPECT_EQ(left(1.7 / 0.5 + 1e-6), 2);
+  EXPECT_GT(left(1.7 / 0.5 - 1e-6), 2);
+  EXPECT_THAT(after("[{name: proximal_envelope, density: 0.5, weight: 100, on: a.weight}]"),
+              near({3 / 11.0, -4 / 11.0, 0, 0, 1, -2, 5, -0.25, 9}));
 }
 
 }  // namespace

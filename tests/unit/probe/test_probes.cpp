@@ -15,6 +15,8 @@
 #include "src/probe/gate_load.hpp"
 #include "src/probe/ntk.hpp"
 #include "src/probe/out_of_distribution.hpp"
+#include "src/probe/overlap.hpp"
+#include "src/probe/second_moment.hpp"
 #include "src/probe/tangent_kernel.hpp"
 #include "tests/support/probe_problem.hpp"
 
@@ -430,6 +432,59 @@ TEST(Distance, FromASnapshotWithoutWhatAMaskHoldsAtZero) {
   ASSERT_EQ(found.size(), 2U) << "none before the snapshot";
   EXPECT_NEAR(found[1], 3 * std::sqrt(kept), 1e-13);
   EXPECT_EQ(probe.metrics()[0].name, "distance_early");
+}
+
+TEST(Overlap, ComparesWhatIsNotZero) {
+  ProbeProblem p(perceptron);
+  const auto set = [&](const char* name, const std::vector<double>& first) {
+    const Tensor part = p.parameters.view(name);
+    std::vector<double> values(static_cast<std::size_t>(part.count()), 0.0);
+    std::copy(first.begin(), first.end(), values.begin());
+    part.assign(Tensor::from(values, part.shape()));
+  };
+  StateSnapshot snapshot;
+  set("block0.weight", {1, 2, 0, 3});
+  set("block2.weight", {0, 1});
+  for (const ParameterInfo& part : p.parameters.parts())
+    snapshot["weights/" + part.name] = value_of(p.parameters.view(part).clone());
+  p.run.snapshot = [&](const std::string&) { return snapshot; };
+  Overlap probe({.with = "dense@end"}), own({.on = {"block0.weight"}});
+  StateRegistry state;
+  probe.begin(p.run, state, "overlap");
+  own.begin(p.run, state, "own");
+  own.measure(p.run, 0);
+  set("block0.weight", {5, 0, 0, -1, 7});
+  probe.measure(p.run, 3);
+  own.measure(p.run, 3);
+  // A: 3 and 1 weights, B: 3 and 1, shared: 2 and 1, of 16 + 12.
+  EXPECT_THAT(probe.measured(), ::testing::ElementsAre(3.0 / 5, 3.0 / 4, 4.0 / 28));
+  EXPECT_EQ(own.measured()[0], 2.0 / 4);
+  EXPECT_EQ(probe.metrics()[2].name, "overlap_dense_end_share");
+  EXPECT_EQ(own.metrics()[0].name, "overlap");
+}
+
+TEST(SecondMoment, IsThatOfTheOptimiserWhereWeightsAreZero) {
+  ProbeProblem p(perceptron);
+  Adam adam({.beta2 = 0.5});
+  std::vector<double> gradient(static_cast<std::size_t>(p.parameters.count()));
+  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = static_cast<double>(i);
+  adam.step(p.parameters, Tensor::from(gradient, {p.parameters.count()}), 1e-3);
+  const ParameterInfo& part = p.parameters.part("block2.weight");
+  std::vector<double> weights(12, 1.0);
+  weights[0] = weights[7] = 0;
+  p.parameters.view(part).assign(Tensor::from(weights, part.shape));
+  SecondMoment probe({.from = 2, .on = {"block2.weight"}});
+  StateRegistry state;
+  probe.begin(p.run, state, "moment");
+  p.run.optimizer = &adam;
+  probe.measure(p.run, 1);  // before those that count
+  probe.measure(p.run, 2);
+  const auto square = [&](std::int64_t i) { return 0.5 * std::pow(static_cast<double>(part.offset + i), 2); };
+  double kept = 0;
+  for (std::int64_t i = 0; i < 12; ++i) kept += i == 0 || i == 7 ? 0 : square(i) / 10;
+  EXPECT_NEAR(probe.measured()[0], (square(0) + square(7)) / 2, 1e-12);
+  EXPECT_NEAR(probe.measured()[1], kept, 1e-12);
+  EXPECT_EQ(p.column("second_moment", "zero").size(), 1U);
 }
 
 TEST(OutOfDistribution, StrangeInputsKeepWhatTheyShall) {

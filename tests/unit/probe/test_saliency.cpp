@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "src/probe/corruption.hpp"
 #include "src/probe/localisation.hpp"
 #include "src/probe/occlusion.hpp"
 #include "src/probe/saliency.hpp"
@@ -225,6 +226,28 @@ TEST(Occlusion, HidesTheMiddle) {
   }
   EXPECT_NO_THROW(Occlusion({.size = 2}).check(problem.setup));
   EXPECT_THROW(Occlusion({.size = 3}).check(problem.setup), InputError);
+}
+
+TEST(Corruption, MovesImagesAndAddsNoiseOfTheExample) {
+  CornersProblem problem("[{name: flatten}, {name: dense, units: 3}]");
+  std::vector<double> pixels(40);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = 1 + static_cast<double>(i);
+  const Tensor inputs = Tensor::from(pixels, {1, 2, 1, 4, 5});
+  const std::vector<std::int64_t> ids{4, 9};
+  const auto changed = [&](double noise) {
+    return Corruption({.noise = noise, .shift = 2})
+        .changed(problem.run, {inputs, inputs, inputs, ids})
+        .to_vector();
+  };
+  const std::vector<double> moved = changed(0), noisy = changed(0.5);
+  const RandomStream random(0, "probe/corruption");
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const std::size_t y = i % 20 / 5, x = i % 5;
+    EXPECT_EQ(moved[i], y < 2 || x < 2 ? 0 : pixels[i - 12]) << i;
+    EXPECT_EQ(noisy[i], moved[i] + 0.5 * random.normal(0, ids[i / 20], static_cast<std::int64_t>(i % 20)));
+  }
+  EXPECT_NO_THROW(Corruption({.shift = 1}).check(problem.setup));
+  EXPECT_THROW(Corruption({.shift = 2}).check(problem.setup), InputError);
 }
 
 TEST(Saliency, AnInnerStepLeavesRunningStatisticsAlone) {

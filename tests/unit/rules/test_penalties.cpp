@@ -123,5 +123,17 @@ TEST(LossSum, IsAWeightedSumOfItsTerms) {
   EXPECT_THROW(loss->check({4}, 0, {}), InputError);
 }
 
+TEST(Penalties, PullAllButTheLargestOfEachFew) {
+  ParameterSet set;
+  set.add({.name = "w.weight", .shape = {2, 4}});
+  set.add({.name = "odd.weight", .shape = {2, 3}});
+  set.flat().assign(
+      Tensor::from(std::vector<double>{1, -3, 0.5, 0.25, 2, -2, 4, -5, 9, 9, 9, 9, 9, 9}, {14}));
+  const Penalties list(train("penalties: [{name: l2_of_small, n: 1, m: 2, weight: 3}]"), set);
+  const double small = (1 + 0.0625 + 4 + 16) / 2;  // of equals the earlier is the larger
+  const BoundParameters bound = set.bind(local_tile_sum(2));
+  for (const double v : list.of(bound, 0, 1).to_vector()) EXPECT_NEAR(v, 3 * small, 1e-14);
+}
+
 }  // namespace
 }  // namespace rankine

@@ -203,6 +203,29 @@ TEST(Sparsifier, RoundsScoreAnew) {
   EXPECT_EQ(mask(set, "b.weight")[9], 1);  // the largest weights
 }
 
+TEST(Sparsifier, OfManyDrawsTheLeastLossStays) {
+  const auto drawn = [](const std::string& draws, double sign) {
+    ParameterSet set = small_set();
+    const Sparsifier s = sparsifier("{criterion: random, density: 0.3" + draws + "}", set);
+    s.attach(set);
+    const auto loss = [&](int batches) {
+      EXPECT_EQ(batches, 1);
+      return sign * sum(mul(set.view("a.weight"), set.view("a.weight")).to_vector());
+    };
+    s.prune(set, 0.3, {.seed = 5, .loss = loss});
+    EXPECT_EQ(sum(mask(set, "a.weight")), 6);
+    EXPECT_EQ(set.view("a.weight").to_vector(),
+              mul(small_set().view("a.weight"), set.part("a.weight").mask).to_vector());
+    return std::pair(mask(set, "a.weight"), loss(1));
+  };
+  const auto one = drawn("", 1), least = drawn(", draws: 50", 1), most = drawn(", draws: 50", -1);
+  EXPECT_LT(least.second, one.second);
+  EXPECT_GT(-most.second, one.second);
+  EXPECT_EQ(drawn(", draws: 1", 1), one);
+  ParameterSet set = small_set();
+  EXPECT_THROW(sparsifier("{density: 0.3, draws: 2}", set), InputError);
+}
+
 TEST(Sparsifier, RefusesWeightsWithoutInputs) {
   const ParameterSet set = small_set();
   const DeckNode node = parse_deck_text("{criterion: wanda}", "deck.yaml");
