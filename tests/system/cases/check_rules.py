@@ -1,5 +1,5 @@
-"""What the program says of learning rules where they do not fit: reasons with a place, and no work done. That every rule trains
-every network or is refused is in tests/contract.
+"""What the program says of learning rules, constraints, windows and ansatzes where they do not fit: reasons with a place, and no
+work done. That every rule trains every network or is refused is in tests/contract.
 
 See cases.py for the usage.
 """
@@ -46,7 +46,41 @@ def training(check):
                    "block1 works on the nodes of a graph, and this data set gives none")
 
 
+def constraints(check):
+    waves = ("{name: equation, discretisation: fourier, length: [1, 1], duration: 0.1, data_cells: 16, flux: '[u, 0] - 0.01*grad(u)', "
+             "walls: periodic, initial: {fourier: {modes: 3}}}")
+    plane = {"pde": waves, "grid": "{cells: 16, frames: 4, tiles: [1, 2, 2]}",
+             "model": "{name: fno, widths: [4], modes: [2, 3, 3], projection: 4}", "variants": None}
+    local = "{preset: local, time: uniform, implicit_steps: 0, experts: [1, 2, 2]}"
+
+    def refused(what, *reasons, **sections):
+        check.says(what, check.run("check", check.deck(**{"variants": None, **sections})), 1, "deck.yaml:", *reasons)
+
+    refused("a halo wider than a tile", "halo: 17 is wider than the neighbouring expert, which has 16 cells along x",
+            formulation="{preset: local, experts: [1, 2], halo: 17}")
+    refused("experts along t", "let the list begin with 1", grid="{cells: 32, frames: 20, tiles: [2, 2]}",
+            formulation="{preset: local, experts: [2, 2]}")
+    refused("local about a frozen state", "use march.state: prediction", formulation="{preset: local, march: {state: frozen}}")
+    for method in ("tiles", "distributed"):
+        refused(f"{method} of residuals", "serves constraint: target", formulation=f"{{march: {{method: {method}}}}}")
+        refused(f"{method} with tiles along t", "let the list begin with 1", grid="{cells: 32, frames: 20, tiles: [2, 2]}",
+                formulation=f"{{preset: target, march: {{method: {method}}}}}")
+    refused("windows of unequal steps", "implicit_steps: 0", grid="{cells: 32, frames: 20, windows: 2}", formulation="{preset: target}")
+    refused("waves and residuals", "use target or local", **plane, formulation="{time: uniform}")
+    refused("waves and a direct march", "which marches by its own steps", **plane,
+            formulation="{preset: target, march: {method: petsc}}")
+    refused("waves and odd cells", "use even numbers", **{**plane, "grid": "{cells: 15, frames: 4}"}, formulation="{preset: target}")
+    refused("carried by finite volumes", "ansatz: carried", ansatz="{name: carried}", formulation="{preset: local}")
+    refused("carried basis fields", "carried gives one field", **plane, ansatz="{name: carried}", formulation="{preset: target}")
+    refused("a coarse grid that tiles do not divide", "cells", **plane, ansatz="{name: carried, cells: 7}", formulation=local)
+    refused("a start that is no snapshot", "names no variant", start="first", formulation="{preset: local}")
+    deck = check.deck(**{**plane, "pde": waves.replace("[u, 0] - 0.01", "[5*u^2, 0] - 0.2").replace("data_cells: 16", "data_cells: 16, reference_rtol: 1e-3")}, formulation=local)
+    check.says("a substep beyond the limit", check.run("run", deck), 1, "formulation.march.substeps", "substeps")
+    check.expect("substeps: no work was done", not (check.folder / "out.h5").exists())
+
+
 def main(check):
+    constraints(check)
     pde_training(check)
     training(check)
 
