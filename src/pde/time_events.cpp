@@ -81,15 +81,16 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
   const auto rows_of_x = axes + static_cast<int>(pde.fields().size());
   const auto places = static_cast<long>(x.size()) / rows_of_x, points = places * static_cast<long>(t.size());
   // Values and slopes apart from zero, so that a coefficient that varies shows.
-  std::vector<double> arguments(kernels::flux_arguments(axes, m) * points), at_x(rows_of_x * points),
+  const int fields = pde.term_fields();
+  std::vector<double> arguments(kernels::flux_arguments(axes, fields) * points), at_x(rows_of_x * points),
       at_t(points);
-  for (int a = 0; a < m; ++a) {
-    const double size = pde.size(a) > 0 ? pde.size(a) : 1;
+  for (int a = 0; a < fields; ++a) {
+    const double size = a < m && pde.size(a) > 0 ? pde.size(a) : 1;
     for (long p = 0; p < points; ++p) {
-      arguments[a * points + p] = u[(p % places) * m + a] + 0.37 * size;
+      arguments[a * points + p] = (a < m ? u[(p % places) * m + a] : 0) + 0.37 * size;
       for (int axis = 0; axis < axes; ++axis)
-        arguments[((1 + axis) * m + a) * points + p] = size / pde.length(axis);
-      if (axes == 1) arguments[(2 * m + a) * points + p] = size / (pde.length(0) * pde.length(0));
+        arguments[((1 + axis) * fields + a) * points + p] = size / pde.length(axis);
+      if (axes == 1) arguments[(2 * fields + a) * points + p] = size / (pde.length(0) * pde.length(0));
     }
   }
   for (long p = 0; p < points; ++p) {
@@ -112,7 +113,7 @@ std::vector<std::vector<double>> terms_over_time(const Pde& pde, std::span<const
   }
   if (pde.has_source()) {
     const kernels::TermPoints of_source{
-        points, std::span(arguments).first(m * points), at_x, at_t, parameters, {}};
+        points, std::span(arguments).first(fields * points), at_x, at_t, parameters, {}};
     pde.source(of_source, 0, values);
     take(values);
   }

@@ -80,23 +80,24 @@ struct Points {
   TermPoints view(const Trial& trial) const { return {size(), arguments, x, t, trial.parameters, {}}; }
 };
 
-/// u, u_x and u_xx of an initial state at `trial_points` places.
+/// u, u_x and u_xx of an initial state at `trial_points` places, as the flux reads them; auxiliary fields, which
+/// only their equation gives, are of order one.
 std::vector<double> arguments_of(const Pde& pde, const Trial& trial) {
-  const int m = pde.unknowns();
+  const int m = pde.unknowns(), rows = pde.term_fields();
   const double dx = pde.length(0) / trial_points;
   std::vector<double> x;
   for (int i = 0; i < trial_points; ++i)
     for (const double shift : {-0.25, 0.0, 0.25}) x.push_back((i + 0.5 + shift) * dx);
   const std::vector<double> u = state_at(pde, trial, x);
-  std::vector<double> out(static_cast<size_t>(3 * m * trial_points));
+  std::vector<double> out(static_cast<size_t>(3 * rows * trial_points), 0.5);
   const double h = 0.25 * dx;
   for (int k = 0; k < m; ++k)
     for (int i = 0; i < trial_points; ++i) {
       const double before = u[(3 * i) * m + k], value = u[(3 * i + 1) * m + k],
                    after = u[(3 * i + 2) * m + k];
       out[k * trial_points + i] = value;
-      out[(m + k) * trial_points + i] = (after - before) / (2 * h);
-      out[(2 * m + k) * trial_points + i] = (after - 2 * value + before) / (h * h);
+      out[(rows + k) * trial_points + i] = (after - before) / (2 * h);
+      out[(2 * rows + k) * trial_points + i] = (after - 2 * value + before) / (h * h);
     }
   return out;
 }
@@ -122,11 +123,11 @@ using Term = std::function<void(const TermPoints&, int, TermValues&)>;
 
 /// Throws where the flux at an end is not finite for the states next to it.
 void check_ends(const Pde& pde, const DeckNode& node, const Trial& trial) {
-  const int m = pde.unknowns();
+  const int rows = pde.term_fields();
   const std::vector<double> all = arguments_of(pde, trial);
   for (const Side side : {Side::left, Side::right}) {
     Points at;
-    for (int a = 0; a < 3 * m; ++a)
+    for (int a = 0; a < 3 * rows; ++a)
       at.arguments.push_back(all[a * trial_points + (side == Side::left ? 0 : trial_points - 1)]);
     at.x = {end_of(pde, side)};
     at.t = {0};
@@ -167,10 +168,11 @@ void check_ring_term(const Pde& pde, const DeckNode& node, const Trial& trial,
   constexpr int places = 33;
   const long count = 3L * trial_points;
   std::vector<double> arguments;
-  for (int a = 0; a < 3 * m; ++a)
+  const int rows = pde.term_fields();
+  for (int a = 0; a < 3 * rows; ++a)
     for (const double share : {0.0, -0.7, 0.7})
       for (int i = 0; i < trial_points; ++i)
-        arguments.push_back(of_state[a * trial_points + i] + share * shift[a % m]);
+        arguments.push_back(of_state[a * trial_points + i] + share * (a % rows < m ? shift[a % rows] : 1.0));
   std::vector<Points> points(places);
   for (int j = 0; j < places; ++j) {
     points[j].arguments = arguments;
