@@ -248,6 +248,14 @@ PdeTraining::PdeTraining(const DeckNode& variant, const ExperimentSetup& setup) 
                                          grid_.tiles.size() == 2 ? "both" : "all"));
       available /= formulation_.experts[axis];
       const int cells = axis == 0 ? 0 : grid_.cells[axis - 1] / formulation_.experts[axis];
+      const int box = cells + 2 * formulation_.halo;
+      if (formulation_.local() && waves() && axis > 0 && box < grid_.cells[axis - 1] &&
+          (box % 2 != 0 || box < 4))
+        formulation.error_at(
+            "experts",
+            fmt::format("experts: {} along {} have {} cells each, {} with their halos; under "
+                        "pde.discretisation: fourier these must be an even number of at least 4",
+                        formulation_.experts[axis], space_name(static_cast<int>(axis) - 1), cells, box));
       if (formulation_.local() && formulation_.experts[axis] > 1 && formulation_.halo > cells)
         formulation.error_at(
             "halo",

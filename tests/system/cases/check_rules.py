@@ -70,6 +70,8 @@ def constraints(check):
     refused("waves and a direct march", "which marches by its own steps", **plane,
             formulation="{preset: target, march: {method: petsc}}")
     refused("waves and odd cells", "use even numbers", **{**plane, "grid": "{cells: 15, frames: 4}"}, formulation="{preset: target}")
+    refused("waves and odd tiles", "5 cells each, 7 with their halos", pde=waves, model=plane["model"],
+            grid="{cells: 20, frames: 4, tiles: [1, 4, 4]}", formulation="{preset: local, experts: [1, 4, 4], halo: 1}")
     refused("carried by finite volumes", "ansatz: carried", ansatz="{name: carried}", formulation="{preset: local}")
     refused("carried basis fields", "carried gives one field", **plane, ansatz="{name: carried}", formulation="{preset: target}")
     refused("a coarse grid that tiles do not divide", "cells", **plane, ansatz="{name: carried, cells: 7}", formulation=local)

@@ -3,7 +3,7 @@
 usage: check_restart.py TEST RANKINE FAULTS DECK MPIEXEC NPFLAG RANKS [MPIEXEC FLAG ...]
 
 TEST is kills:<number>, failing:<number>, calls:<number>, ranks, signals, device, walltime, deck, damage, longer, groups, petsc, lock,
-data, making, evaluating, finished, or experiments. FAULTS is the library of io_faults.cpp.
+data, making, evaluating, finished, experiments, or windows. FAULTS is the library of io_faults.cpp.
 """
 import collections
 import errno
@@ -663,6 +663,45 @@ train: {epochs: 2, choose_every: 1, assignment_epochs: 1, hyperactive: [0, 3]}
         said, seconds = signal_after(2, ranks, rank)
         assert "got SIGTERM: stopped default seed 0 after 0 of 2 steps" in said and seconds < 10, f"{seconds} s\n{said}"
         no_files()
+
+
+def test_windows():
+    """Time windows whose starts the classical solver gives, local experts on rings, a network of displacements, and a variant that
+    starts from another one's network."""
+    global DECK
+    DECK = "deck.yaml"
+    pathlib.Path(DECK).write_text("""
+run: {experiment: pde_training, seeds: [0], output: results.h5}
+pde:
+  name: equation
+  length: [1, 1]
+  duration: 0.5
+  unknowns: [w]
+  discretisation: fourier
+  auxiliary: {psi: laplacian(psi) = -w}
+  flux: {x: "w*d(psi,y) - 0.002*d(w,x)", y: "-w*d(psi,x) - 0.002*d(w,y)"}
+  walls: periodic
+  data_cells: 16
+  reference_rtol: 1e-3
+  initial: {fourier: {modes: 3, amplitude: 1.5}}
+grid: {cells: 16, frames: 4, windows: 3, tiles: [1, 2, 2]}
+data: {train: 6, validation: 1, test: 2, frames: 13, reference_check: {space_error: 1}}
+ansatz: {name: carried, cells: 8, coefficients: 2}
+model: {name: fno, widths: [4, 4], modes: [1, 2, 2], projection: 4}
+formulation: {preset: local, experts: [1, 2, 2], halo: 2, time: uniform, implicit_steps: 0, march: {substeps: 3}}
+train: {steps: 12, batch: 2, evaluate_every: 5}
+checkpoint: {every_steps: 1}
+variants:
+  network: {formulation: {method: soft}}
+  on: {start: network@end, train: {steps: 4}, formulation: {sweeps: 2}}
+""")
+    expect(0, run(1, "--output", "whole.h5"))
+    order = [1, 2, 4]
+    for ranks in order:
+        stop_after(ranks, 3)
+    expect(0, run(2, "--restart", "auto"))
+    compare()
+    print("windows, continued on", *order, "2 ranks: equal")
 
 
 def main():
